@@ -1,0 +1,51 @@
+# Everything happens in .venv; nothing needs root, Docker or Node on the machine.
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help install run test check conformance readme lock clean
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+# The first interpreter on PATH that is new enough.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(STAMP) ## make .venv with the package and its tools, at the exact versions of constraints-dev.txt
+
+$(STAMP): pyproject.toml constraints-dev.txt
+	@test -n "$(PYTHON)" || { echo "luma-mcp needs Python 3.11 or newer on PATH"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install ## serve the sandbox on http://127.0.0.1:8000 (HOST and PORT override)
+	$(BIN)/luma-mcp serve --sandbox --host $(HOST) --port $(PORT)
+
+test: install ## run the whole test suite
+	$(BIN)/python -m pytest
+
+check: install ## lint, format, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+conformance: install ## run the official MCP conformance suite against the real service and a fixture build
+	$(BIN)/python -m tests.conformance
+
+readme: install ## write the generated parts of README.md anew
+	$(BIN)/python -m app.describing
+
+lock: install ## resolve the exact versions with hashes anew (needs uv)
+	uv pip compile pyproject.toml --extra otel --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --quiet --output-file constraints.txt
+	uv pip compile pyproject.toml --extra otel --group dev --universal --generate-hashes --no-emit-index-url \
+		--no-header --python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-dev.txt
+
+clean: ## remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

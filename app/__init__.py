@@ -1,0 +1,1 @@
+"""luma-mcp: a hosted MCP server for Luma Dream Machine videos."""

@@ -1,0 +1,1 @@
+"""One outside thing each: the backend, the stores, the callers."""

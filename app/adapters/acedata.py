@@ -1,0 +1,110 @@
+"""AceDataCloud as the service's gateway: how ids are asked for, and what an incomplete answer means."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from app.adapters.acedata_http import OUTCOME_UNKNOWN, AceDataClient, Tally
+from app.adapters.acedata_wire import read_request, records_in, submit_request, tasks_in
+from app.domain.errors import BackendError, LumaError
+from app.domain.generation import Command
+from app.domain.principal import Principal
+from app.domain.task import Answer
+from app.ports import Reading
+
+CHUNK = 50
+"""Ids in one call: the most that the provider's own MCP server recommends."""
+
+DEFAULT_LIMIT = 12
+"""Where the worker cuts an answer when it does not heed `limit`, by the sibling services' documentation."""
+
+READS_AT_ONCE = 8
+"""Calls in flight per token; the provider allows 60 a second."""
+
+VIDEOS_PATH = "/luma/videos"
+TASKS_PATH = "/luma/tasks"
+
+
+class AceDataGateway:
+    """The LumaGateway over AceDataCloud's two endpoints."""
+
+    def __init__(self, client: AceDataClient, wall_clock: Callable[[], float]) -> None:
+        """Speak through `client`; `wall_clock` gives unix seconds."""
+        self._client = client
+        self._wall_clock = wall_clock
+        self._lanes: dict[str, _Lane] = {}
+
+    async def find_tasks(self, principal: Principal, task_ids: Sequence[str]) -> Reading:
+        """Read the tasks in chunks at once; a fault is the answer for the ids of its chunk."""
+        tally = Tally()
+        chunks = [self._find_chunk(principal, chunk, tally) for chunk in _split(task_ids, CHUNK)]
+        answers: dict[str, Answer] = {}
+        for found in await asyncio.gather(*chunks):
+            answers |= found
+        return Reading(answers, tally.calls)
+
+    async def submit(self, principal: Principal, command: Command) -> str:
+        """Start a generation. Raises LumaError; where the outcome is unknown its sentence says so."""
+        private = (command.prompt, command.end_image_url or "")
+        answer = await self._client.send_once(VIDEOS_PATH, principal, submit_request(command), private)
+        task_id = answer.get("task_id")
+        if not isinstance(task_id, str) or not task_id:
+            raise BackendError(OUTCOME_UNKNOWN)
+        return task_id
+
+    async def _find_chunk(self, principal: Principal, task_ids: Sequence[str], tally: Tally) -> dict[str, Answer]:
+        answers, unsure = await self._ask(principal, task_ids, tally)
+        again = [self._ask(principal, chunk, tally) for chunk in _split(unsure, DEFAULT_LIMIT)]
+        for found, _ in await asyncio.gather(*again):
+            answers |= found
+        return answers
+
+    async def _ask(
+        self, principal: Principal, task_ids: Sequence[str], tally: Tally
+    ) -> tuple[dict[str, Answer], list[str]]:
+        """Return an answer for each id, and the ids that only an answer cut short may have left out."""
+        try:
+            async with self._lane(principal.tenant):
+                body = await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally)
+        except LumaError as fault:
+            return dict.fromkeys(task_ids, fault), []
+        records = records_in(body)
+        if records is None:
+            return dict.fromkeys(task_ids, BackendError()), []
+        return self._reconcile(task_ids, records, body.get("count"))
+
+    def _reconcile(
+        self, task_ids: Sequence[str], records: list[dict[str, Any]], count: Any
+    ) -> tuple[dict[str, Answer], list[str]]:
+        """Match records to ids: the backend may reorder, repeat, leave out, and answer about something else."""
+        tasks = tasks_in(records, self._wall_clock())
+        left_out = [task_id for task_id in task_ids if task_id not in tasks]
+        beside_the_point = len(tasks) > len(task_ids) - len(left_out) or (records and not tasks)
+        absent: Answer = BackendError() if beside_the_point else None
+        answers: dict[str, Answer] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
+        cut = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
+        return answers, left_out if cut else []
+
+    @asynccontextmanager
+    async def _lane(self, tenant: str) -> AsyncIterator[None]:
+        """Hold one of the tenant's places; a tenant without calls in flight costs no memory."""
+        lane = self._lanes.setdefault(tenant, _Lane())
+        lane.users += 1
+        try:
+            async with lane.places:
+                yield
+        finally:
+            lane.users -= 1
+            if lane.users == 0:
+                del self._lanes[tenant]
+
+
+class _Lane:
+    def __init__(self) -> None:
+        self.places = asyncio.Semaphore(READS_AT_ONCE)
+        self.users = 0
+
+
+def _split(task_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (task_ids[start : start + size] for start in range(0, len(task_ids), size))

@@ -1,0 +1,100 @@
+"""What AceDataCloud says went wrong, translated into our errors.
+
+The code inside the body decides, not the status: a 403 is used for an empty account, for moderation and for a
+disabled account alike, and some codes come with two statuses. Bodies come in a dozen shapes, so every one is accepted.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.domain.errors import (
+    AccountDisabled,
+    BackendError,
+    BackendTimeout,
+    InvalidRequest,
+    LumaError,
+    NoCredit,
+    RateLimited,
+    Refused,
+    Unauthorized,
+)
+
+_BY_CODE: dict[str, type[LumaError]] = {
+    "bad_request": InvalidRequest,
+    "content_too_large": InvalidRequest,
+    "no_token": Unauthorized,
+    "token_mismatched": Unauthorized,
+    "invalid_token": Unauthorized,
+    "token_expired": Unauthorized,
+    "not_applied": Unauthorized,
+    "used_up": NoCredit,
+    "disabled": AccountDisabled,
+    "forbidden": Refused,
+    "too_many_requests": RateLimited,
+    "rate_limited": RateLimited,
+    "busy": RateLimited,
+    "timeout": BackendTimeout,
+    "no_api": BackendError,
+    "api_not_implemented": BackendError,
+    "api_error": BackendError,
+}
+
+_BY_STATUS: dict[int, type[LumaError]] = {
+    400: InvalidRequest,
+    401: Unauthorized,
+    402: NoCredit,
+    403: Refused,
+    408: BackendTimeout,
+    413: InvalidRequest,
+    422: InvalidRequest,
+    429: RateLimited,
+    504: BackendTimeout,
+}
+
+_SAYS_WHY = (InvalidRequest, Refused)
+"""The errors whose reader cannot act without the backend's own words."""
+
+_URL = re.compile(r"\S*://\S*")
+_NOT_TEXT = re.compile(r"[^\w\s.,;:!?'()/%+-]|[\x00-\x1f]")
+LONGEST_QUOTE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """The error inside a body, as far as it has one. `code` is None unless the error is structured."""
+
+    code: str | None = None
+    message: str | None = field(default=None, repr=False)
+
+
+def complaint_in(body: Any) -> Complaint:
+    """Return what `body` (decoded JSON, or text that was none) complains of; an empty Complaint where it does not."""
+    if isinstance(body, str):
+        return Complaint(message=body)
+    if not isinstance(body, dict):
+        return Complaint()
+    error = body.get("error")
+    if isinstance(error, dict):
+        return Complaint(_text(error.get("code")), _text(error.get("message")))
+    return Complaint(_text(body.get("code")), _text(error) or _text(body.get("detail")) or _text(body.get("message")))
+
+
+def error_for(complaint: Complaint, status: int, *, private: tuple[str, ...] = ()) -> LumaError:
+    """Return our error for a complaint that came with an HTTP status; `private` is text that no quote may repeat."""
+    kind = _BY_CODE.get(complaint.code or "") or _BY_STATUS.get(status, BackendError)
+    quote = quotable(complaint.message, private) if kind in _SAYS_WHY else ""
+    return kind(f"{kind.sentence} AceDataCloud says: “{quote}”") if quote else kind()
+
+
+def quotable(message: str | None, private: tuple[str, ...] = ()) -> str:
+    """Return foreign text made harmless: no links, no markup, none of `private`, one line, at most 200 characters."""
+    text = message or ""
+    for secret in filter(None, private):
+        text = text.replace(secret, "…")
+    text = " ".join(_NOT_TEXT.sub(" ", _URL.sub("", text)).split())
+    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,217 @@
+"""One exchange with AceDataCloud: bounded in time and size, and honest about whether it may be repeated."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import stamina
+
+from app.adapters.acedata_errors import complaint_in, error_for, quotable
+from app.domain.errors import BackendError, BackendTimeout, LumaError
+from app.domain.principal import Principal
+from app.ports import Telemetry
+
+LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
+"""Far above fifty records; an answer beyond it is a fault, not an answer."""
+
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+"""A longer wait than this is not believed."""
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+"""What httpx raises before the first byte of a request has left."""
+
+UNREACHABLE = "AceDataCloud cannot be reached from this service right now. Nothing was sent; try again shortly."
+OUTCOME_UNKNOWN = (
+    "The connection to AceDataCloud broke after the request was sent, so nobody can tell whether a video was started "
+    "and will be charged. Do not simply submit again: ask the user to look at the account's history first."
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for the backend, in seconds. Reads are tried again within `read_deadline`, submissions never."""
+
+    connect: float = 5.0
+    pool: float = 5.0
+    read: float = 10.0
+    read_deadline: float = 20.0
+    submit: float = 30.0
+    retries: int = 2
+    first_pause: float = 0.25
+    longest_pause: float = 5.0
+
+
+@dataclass
+class Tally:
+    """Calls made so far on somebody's behalf."""
+
+    calls: int = 0
+
+
+class AceDataClient:
+    """POSTs JSON to one base URL over a pooled client."""
+
+    def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, patience: Patience) -> None:
+        """Speak through `http`, whose base URL is AceDataCloud's."""
+        self._http = http
+        self._telemetry = telemetry
+        self._patience = patience
+        self._read_timeout = httpx.Timeout(patience.read, connect=patience.connect, pool=patience.pool)
+        self._submit_timeout = httpx.Timeout(patience.submit, connect=patience.connect, pool=patience.pool)
+
+    async def read(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
+        """Return the decoded answer to a question that is free to ask twice. Raises LumaError."""
+        async with _deadline(self._patience.read_deadline):
+            async for attempt in stamina.retry_context(
+                on=self._worth_another,
+                attempts=1 + self._patience.retries,
+                timeout=self._patience.read_deadline,
+                wait_initial=self._patience.first_pause,
+                wait_max=self._patience.longest_pause,
+                wait_jitter=self._patience.first_pause,
+            ):
+                with attempt:
+                    tally.calls += 1
+                    return await self._read_once(path, principal, body)
+        raise AssertionError  # pragma: no cover - the loop above returns or raises
+
+    async def send_once(
+        self, path: str, principal: Principal, body: dict[str, Any], private: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Return the answer to a call that costs money and is therefore sent once.
+
+        `private` is text of the caller's that no error may quote. Raises LumaError, whose sentence says whether
+        anything can have been started.
+        """
+        try:
+            async with asyncio.timeout(self._patience.submit + self._patience.connect):
+                answer = await self._exchange(path, principal, body, self._submit_timeout, private)
+        except _NOT_SENT as fault:
+            raise BackendError(UNREACHABLE) from fault
+        except (httpx.TimeoutException, TimeoutError) as fault:
+            raise BackendTimeout(OUTCOME_UNKNOWN) from fault
+        except (httpx.HTTPError, _NotItsWord) as fault:
+            raise BackendError(OUTCOME_UNKNOWN) from fault
+        if not isinstance(answer, dict):
+            raise BackendError(OUTCOME_UNKNOWN)
+        return answer
+
+    async def _read_once(self, path: str, principal: Principal, body: dict[str, Any]) -> Any:
+        try:
+            return await self._exchange(path, principal, body, self._read_timeout, ())
+        except httpx.TimeoutException as fault:
+            raise BackendTimeout from fault
+        except httpx.HTTPError as fault:
+            raise BackendError from fault
+        except _NotItsWord as fault:
+            raise fault.reading from fault
+
+    async def _exchange(
+        self, path: str, principal: Principal, body: dict[str, Any], limits: httpx.Timeout, private: tuple[str, ...]
+    ) -> Any:
+        outcome, started = "ok", time.perf_counter()
+        headers = {"authorization": f"Bearer {principal.credential}"}
+        try:
+            async with self._http.stream("POST", path, json=body, headers=headers, timeout=limits) as response:
+                content = await _content(response)
+            return _judged(path, response, content, (*private, principal.credential))
+        except LumaError as fault:
+            outcome = fault.code
+            raise
+        except BaseException as fault:
+            outcome = type(fault).__name__
+            raise
+        finally:
+            self._telemetry.backend_called(path, outcome, time.perf_counter() - started)
+
+    def _worth_another(self, fault: Exception) -> bool | float:
+        if not isinstance(fault, LumaError) or not fault.passes:
+            return False
+        if fault.retry_after_seconds is None:
+            return True
+        return fault.retry_after_seconds if fault.retry_after_seconds <= self._patience.longest_pause else False
+
+
+class _NotItsWord(Exception):
+    """An answer that AceDataCloud itself did not write: a proxy's page, or a body too large or garbled to judge.
+
+    `reading` is what it means for a question; for a submission it leaves the outcome unknown.
+    """
+
+    def __init__(self, reading: LumaError) -> None:
+        super().__init__(reading.code)
+        self.reading = reading
+
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as fault:
+        raise BackendTimeout from fault
+
+
+async def _content(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > LARGEST_ANSWER_BYTES:
+            raise _NotItsWord(BackendError())
+    return bytes(content)
+
+
+def _judged(path: str, response: httpx.Response, content: bytes, private: tuple[str, ...]) -> Any:
+    """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
+    body = _decoded(content)
+    if response.is_success and not isinstance(body, str) and not _complains(body):
+        return body
+    complaint = complaint_in(body)
+    status = 500 if response.is_success else response.status_code
+    error = error_for(complaint, status, private=private)
+    if error.passes:
+        error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
+    log.info(
+        "AceDataCloud complained",
+        extra={
+            "path": path,
+            "status": response.status_code,
+            "code": quotable(complaint.code),
+            "complaint": quotable(complaint.message, private),
+        },
+    )
+    raise _NotItsWord(error) if status >= 500 and complaint.code is None else error  # noqa: PLR2004
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return content[:1024].decode(errors="replace")
+
+
+def _complains(body: Any) -> bool:
+    """Whether an answer with a good status is an error all the same, and no record or list of records."""
+    if not isinstance(body, dict) or "items" in body or "id" in body:
+        return False
+    return body.get("success") is False or bool(body.get("error"))
+
+
+def retry_after_seconds(header: str | None, now: float) -> float | None:
+    """Return the wait that a Retry-After header asks for, in either of its two forms; None where it asks for none."""
+    if header is None:
+        return None
+    try:
+        wait = float(header) if header.strip().isdecimal() else parsedate_to_datetime(header).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, wait), LONGEST_RETRY_AFTER_SECONDS)

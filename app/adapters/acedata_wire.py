@@ -1,0 +1,172 @@
+"""AceDataCloud's JSON, translated once: records into tasks, commands into request bodies."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from app.adapters.acedata_errors import Complaint, complaint_in, error_for
+from app.domain.generation import Command, GenerateVideo
+from app.domain.judgement import Evidence, judge
+from app.domain.public_url import LONGEST_URL
+from app.domain.task import Failure, Task, TaskState, Video
+
+FAILED_GENERATION_STATUS = 500
+"""The status that a failed generation's error is read with: its code decides, and without one it is a backend fault."""
+
+YEAR_3000 = 32_503_680_000
+"""Unix seconds; a later time, or one in milliseconds, is no time."""
+
+
+def read_request(task_ids: Sequence[str]) -> dict[str, Any]:
+    """Return the body that asks about `task_ids`.
+
+    `limit` is not documented for Luma, but the worker behind it defaults to 12 for the sibling services.
+    """
+    if len(task_ids) == 1:
+        return {"action": "retrieve", "id": task_ids[0]}
+    return {"action": "retrieve_batch", "ids": list(task_ids), "offset": 0, "limit": len(task_ids)}
+
+
+def submit_request(command: Command) -> dict[str, Any]:
+    """Return the body that starts `command`, without the fields that it leaves to the backend."""
+    body = _generate(command) if isinstance(command, GenerateVideo) else _extend_fields(command)
+    return {key: value for key, value in body.items() if value is not None} | {"async": True}
+
+
+def _generate(command: GenerateVideo) -> dict[str, Any]:
+    return {
+        "action": "generate",
+        "prompt": command.prompt,
+        "aspect_ratio": command.aspect_ratio,
+        "loop": command.loop,
+        "enhancement": command.enhancement,
+        "start_image_url": command.start_image_url,
+        "end_image_url": command.end_image_url,
+        "timeout": command.timeout_seconds,
+        "callback_url": command.callback_url,
+    }
+
+
+def _extend_fields(command: Any) -> dict[str, Any]:
+    return {
+        "action": "extend",
+        "prompt": command.prompt,
+        "video_id": command.video_id,
+        "video_url": command.video_url,
+        "end_image_url": command.end_image_url,
+    }
+
+
+def records_in(body: Any) -> list[dict[str, Any]] | None:
+    """Return the records of an answer to either kind of question, or None where it is no such answer.
+
+    One unknown id is answered with an empty object, several with fewer items than were asked.
+    """
+    if not isinstance(body, dict):
+        return None
+    if "items" in body:
+        items = body["items"]
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else None
+    return [body] if body else []
+
+
+def tasks_in(records: Iterable[dict[str, Any]], now: float) -> dict[str, Task]:
+    """Return the tasks by id; where one id comes twice, a final state wins over a running one."""
+    tasks: dict[str, Task] = {}
+    for record in records:
+        task = task_from(record, now)
+        if task is not None and not (task.id in tasks and tasks[task.id].is_final):
+            tasks[task.id] = task
+    return tasks
+
+
+def task_from(record: dict[str, Any], now: float) -> Task | None:
+    """Return the task in `record` as of `now` (unix seconds), or None where the record names no task.
+
+    The account's own fields (user_id, application_id, credential_id, trace_id) stop here.
+    """
+    response = _object(record.get("response"))
+    task_id = _text(record.get("id")) or _text(response.get("task_id"))
+    if task_id is None:
+        return None
+    complaint = complaint_in(response)
+    video, finished_at = _video(response), _time(record.get("finished_at"))
+    state = judge(_evidence(response, complaint, finished_at, has_video=video is not None), now)
+    created_at = _time(record.get("created_at"))
+    return Task(
+        id=task_id,
+        state=state,
+        prompt=_text(response.get("prompt")) or _text(_object(record.get("request")).get("prompt")),
+        video=video if state is TaskState.COMPLETED else None,
+        failure=_failure(complaint) if state is TaskState.FAILED else None,
+        created_at=created_at,
+        finished_at=finished_at,
+        elapsed_seconds=_elapsed(record, created_at, finished_at),
+    )
+
+
+def _evidence(
+    response: dict[str, Any], complaint: Complaint, finished_at: float | None, *, has_video: bool
+) -> Evidence:
+    success = response.get("success")
+    structured = isinstance(response.get("error"), dict)
+    return Evidence(
+        state_word=_text(response.get("state")),
+        success=success if isinstance(success, bool) else None,
+        has_video=has_video,
+        error_code=complaint.code if structured else None,
+        finished_at=finished_at,
+    )
+
+
+def _failure(complaint: Complaint) -> Failure:
+    error = error_for(complaint, FAILED_GENERATION_STATUS)
+    if error.passes:
+        return Failure(error.code, "The generation failed at AceDataCloud and was not charged. Submit it again.")
+    return Failure(error.code, str(error))
+
+
+def _video(response: dict[str, Any]) -> Video | None:
+    url = _url(response.get("video_url"))
+    if url is None:
+        return None
+    return Video(
+        url=url,
+        video_id=_text(response.get("video_id")),
+        width=_size(response.get("video_width")),
+        height=_size(response.get("video_height")),
+        thumbnail_url=_url(response.get("thumbnail_url")),
+    )
+
+
+def _elapsed(record: dict[str, Any], created_at: float | None, finished_at: float | None) -> float | None:
+    if finished_at is None:
+        return None
+    elapsed = _time(record.get("elapsed"))
+    started_at = _time(record.get("started_at")) or created_at
+    return elapsed if elapsed is not None or started_at is None else round(max(0.0, finished_at - started_at), 3)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _url(value: Any) -> str | None:
+    """Return a link that may be shown: the backend's word, but only as one."""
+    text = _text(value)
+    if text is None or len(text) > LONGEST_URL or not text.isprintable() or " " in text:
+        return None
+    return text if text.startswith(("https://", "http://")) else None
+
+
+def _time(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < YEAR_3000 else None
+
+
+def _size(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -1,0 +1,34 @@
+"""Who is calling: a bearer token, turned into a tenant that may be stored and logged."""
+
+import hmac
+import re
+import secrets
+
+from app.domain.principal import Principal
+
+LONGEST_TOKEN = 4096
+_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
+"""A bearer token as RFC 6750 writes it."""
+
+_PURPOSE = b"tenant:"
+
+
+class Tenants:
+    """Names callers by a keyed hash of their token, so that a stolen cache names nobody."""
+
+    def __init__(self, secret_key: str | None) -> None:
+        """Key the hash; without `secret_key`, with one that this process alone knows."""
+        self._key = secret_key.encode() if secret_key is not None else secrets.token_bytes(32)
+
+    def principal(self, token: str) -> Principal:
+        """Return the caller who holds `token`. The backend, not this service, knows whether it is good."""
+        digest = hmac.digest(self._key, _PURPOSE + token.encode(), "sha256")
+        return Principal(tenant=digest[:16].hex(), credential=token)
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """Return the token in an Authorization header, or None where it is blank, malformed or of another scheme."""
+    if authorization is None or len(authorization) > LONGEST_TOKEN:
+        return None
+    match = _BEARER.fullmatch(authorization)
+    return match[1] if match else None

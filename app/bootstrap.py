@@ -1,0 +1,139 @@
+"""The composition root: every part is made here, from settings, and nowhere else."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import httpx
+from starlette.applications import Starlette
+
+from app.adapters.acedata import AceDataGateway
+from app.adapters.acedata_http import AceDataClient, Patience
+from app.adapters.identity import Tenants
+from app.adapters.memory import MemoryStore
+from app.adapters.redis_store import RedisStore, connect
+from app.adapters.sandbox.backend import create_sandbox
+from app.domain.freshness import Lifetimes, Pace
+from app.domain.task import Answer
+from app.mcp_server.catalogue import catalogue
+from app.mcp_server.tool import LumaTool, Services
+from app.observability.metrics import Metrics
+from app.services.fail_open import FailOpenStore
+from app.services.single_flight import SingleFlight
+from app.services.submissions import Submissions
+from app.services.task_cache import TaskCache
+from app.services.tasks import FlightKey, TaskService
+from app.services.videos import VideoService
+from app.settings import Settings, SettingsError
+
+VERSION = version("luma-mcp")
+
+LOCAL_TASKS = 4096
+"""Finished tasks kept ready in each process, about 3 KB each."""
+
+MEMORY_STORE_BYTES = 16 * 1024 * 1024
+CONNECTIONS_TO_BACKEND = 32
+
+EXPECTED_SECONDS = 150.0
+"""What a generation takes as a rule: the documented ones took 154 and 156 s, the guide says 1 to 2 minutes."""
+
+SANDBOX_MEDIA_PATH = "/sandbox/media"
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Time, as the parts are given it: unix seconds, and seconds that never go back."""
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts of one process. Nothing is connected until `running` is entered."""
+
+    tools: tuple[LumaTool, ...]
+    services: Services
+    tenants: Tenants
+    metrics: Metrics
+    store: MemoryStore | RedisStore
+    backend: httpx.AsyncClient
+    flights: SingleFlight[FlightKey, Answer]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Lend the parts; on the way out, stop what is in the air and close every connection."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.store.aclose)
+            stack.push_async_callback(self.backend.aclose)
+            stack.push_async_callback(self.flights.aclose)
+            yield
+
+
+def assemble(
+    settings: Settings,
+    *,
+    base_url: str,
+    transport: httpx.AsyncBaseTransport | None = None,
+    patience: Patience | None = None,
+    clocks: Clocks | None = None,
+) -> Assembly:
+    """Return the parts that `settings` ask for, without any I/O.
+
+    `base_url` is where this process is reached, for the sandbox's own videos. The others are seams: `transport`
+    replaces the network to the backend. Raises SettingsError for a Redis URL of no known form.
+    """
+    clocks, metrics = clocks or Clocks(), Metrics()
+    media_url = f"{settings.public_url or base_url}{SANDBOX_MEDIA_PATH}" if settings.backend == "sandbox" else None
+    store = _store(settings, clocks)
+    backend = _backend(settings, media_url, transport)
+    gateway = AceDataGateway(AceDataClient(backend, metrics, patience or Patience()), clocks.wall)
+    cache_store = FailOpenStore(store, metrics, clocks.monotonic)
+    cache = TaskCache(
+        cache_store,
+        Lifetimes(settings.result_ttl_seconds, settings.pending_ttl_seconds),
+        metrics,
+        local_tasks=LOCAL_TASKS,
+        wall_clock=clocks.wall,
+        monotonic_clock=clocks.monotonic,
+    )
+    submissions = Submissions(cache_store, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic)
+    flights: SingleFlight[FlightKey, Answer] = SingleFlight()
+    services = Services(
+        tasks=TaskService(gateway, cache, submissions, flights),
+        videos=VideoService(gateway, submissions, clocks.wall),
+        pace=Pace(settings.sandbox_seconds if settings.backend == "sandbox" else EXPECTED_SECONDS),
+        wall_clock=clocks.wall,
+        media_url=media_url,
+    )
+    secret_key = settings.secret_key.get_secret_value() if settings.secret_key is not None else None
+    return Assembly(catalogue(settings.batch_limit), services, Tenants(secret_key), metrics, store, backend, flights)
+
+
+def _store(settings: Settings, clocks: Clocks) -> MemoryStore | RedisStore:
+    if settings.redis_url is None:
+        return MemoryStore(capacity_bytes=MEMORY_STORE_BYTES, clock=clocks.monotonic)
+    try:
+        return connect(settings.redis_url.get_secret_value())
+    except ValueError as fault:
+        raise SettingsError(f"LUMA_MCP_REDIS_URL {fault}.") from None
+
+
+def _backend(
+    settings: Settings, media_url: str | None, transport: httpx.AsyncBaseTransport | None
+) -> httpx.AsyncClient:
+    if transport is None and media_url is not None:
+        sandbox: Starlette = create_sandbox(seconds=settings.sandbox_seconds, media_url=media_url)
+        transport = httpx.ASGITransport(app=sandbox)
+    return httpx.AsyncClient(
+        base_url=settings.acedata_url,
+        transport=transport,
+        limits=httpx.Limits(
+            max_connections=CONNECTIONS_TO_BACKEND,
+            max_keepalive_connections=CONNECTIONS_TO_BACKEND,
+            keepalive_expiry=30.0,
+        ),
+        headers={"accept": "application/json", "user-agent": f"luma-mcp/{VERSION}"},
+    )

@@ -1,0 +1,70 @@
+"""`luma-mcp check`: what is set and where it came from, and whether what it names answers."""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from app.bootstrap import Assembly, assemble
+from app.ports import StoreUnavailable
+from app.settings import PREFIX, Settings, origins_of, require_key, unknown_variables
+
+SECONDS = 5.0
+MASK = "********"
+
+
+async def check_everything(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Return whether the service could run as set, after saying all that was found. Raises SettingsError."""
+    _say_settings(settings, say)
+    for name in unknown_variables():
+        say(f"warning: {name} is not a setting; is it misspelt?")
+    require_key(settings, 1)
+    assembly = assemble(settings, base_url="http://127.0.0.1:8000")
+    async with assembly.running():
+        store, backend = await _store_answers(assembly, settings, say), await _backend_answers(assembly, settings, say)
+    return store and backend
+
+
+def _say_settings(settings: Settings, say: Callable[[str], None]) -> None:
+    origins = origins_of(settings)
+    for name in type(settings).model_fields:
+        variable = f"{PREFIX}{name.upper()}"
+        say(f"{variable} = {_shown(getattr(settings, name))}  ({origins[variable]})")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return "unset" if value is None else str(value)
+
+
+async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
+    if settings.redis_url is None:
+        say("cache: in this process's memory")
+        return True
+    try:
+        await assembly.store.ping()
+    except StoreUnavailable as fault:
+        say(f"cache: Redis does not answer ({fault}); the service would run without it, slower")
+        return False
+    say("cache: Redis answers")
+    return True
+
+
+async def _backend_answers(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
+    if settings.backend == "sandbox":
+        say("backend: the built-in sandbox")
+        return True
+    host = urlsplit(settings.acedata_url).netloc
+    try:
+        # Without a token: any answer shows that the backend is there, and nothing can be started or charged.
+        response = await assembly.backend.post("/luma/tasks", json={}, timeout=SECONDS)
+    except httpx.HTTPError as fault:
+        say(f"backend: {host} does not answer ({type(fault).__name__})")
+        return False
+    answers = response.status_code < httpx.codes.INTERNAL_SERVER_ERROR
+    say(f"backend: {host} {'answers' if answers else 'is in trouble'} (HTTP {response.status_code})")
+    return answers

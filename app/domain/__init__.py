@@ -1,0 +1,1 @@
+"""What the service knows: values and rules, without I/O, clock or framework."""

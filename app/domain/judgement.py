@@ -1,0 +1,49 @@
+"""The one place that decides what state a backend record is in.
+
+The record has no status field: its state follows from the response inside it and from `finished_at`, and the
+documentation, the first-party web app and the SDK's tests show several forms of "still running".
+"""
+
+from dataclasses import dataclass
+
+from app.domain.task import TaskState
+
+SETTLING_SECONDS = 60.0
+"""How long a record that says it has finished may go without a result before that counts as failed.
+
+A final state is cached for weeks, so a record that was read between two writes must not become one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a record says that bears on its state; None is "not said".
+
+    `error_code` is the code of a structured error; a bare string in its place counts as not said.
+    """
+
+    state_word: str | None = None
+    success: bool | None = None
+    has_video: bool = False
+    error_code: str | None = None
+    finished_at: float | None = None
+
+
+def judge(evidence: Evidence, now: float) -> TaskState:
+    """Return the state that `evidence` amounts to at `now` (unix seconds)."""
+    if evidence.state_word == "failed" or (evidence.success is False and evidence.error_code is not None):
+        return TaskState.FAILED
+    if evidence.finished_at is not None:
+        return _ended(evidence, evidence.finished_at, now)
+    if evidence.has_video and evidence.success is not False and evidence.state_word not in ("pending", "processing"):
+        return TaskState.COMPLETED
+    if evidence.state_word in ("processing", "completed") or evidence.success is True:
+        return TaskState.PROCESSING
+    return TaskState.PENDING
+
+
+def _ended(evidence: Evidence, finished_at: float, now: float) -> TaskState:
+    if evidence.success is False:
+        return TaskState.FAILED
+    if evidence.has_video:
+        return TaskState.COMPLETED
+    return TaskState.FAILED if now - finished_at >= SETTLING_SECONDS else TaskState.PROCESSING

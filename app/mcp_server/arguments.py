@@ -1,0 +1,178 @@
+"""What tools take: the published input schemas, and the sentences for arguments that do not fit them."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from app.domain.errors import InvalidRequest
+from app.domain.generation import LONGEST_PROMPT, AspectRatio
+
+LONGEST_ID = 128
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
+_MOST_FAULTS = 3
+
+
+def _id(value: str) -> str:
+    bare = value.strip()
+    if not bare or len(bare) > LONGEST_ID or not bare.isprintable() or any(map(str.isspace, bare)):
+        raise PydanticCustomError("id", "is not an id: 1 to 128 characters without spaces")
+    return bare
+
+
+def _prompt(value: str) -> str:
+    if not value.strip() or len(value) > LONGEST_PROMPT:
+        raise PydanticCustomError("prompt", "must be 1 to 5000 characters of text")
+    return value
+
+
+Id = Annotated[str, AfterValidator(_id)]
+Prompt = Annotated[str, AfterValidator(_prompt), Field(description="What happens on screen: subject, motion, style.")]
+AfterFrame = Annotated[str, Field(description="Public image URL for the last frame; empty for none.")]
+Ratio = Annotated[AspectRatio, Field(description="See luma_list_aspect_ratios.")]
+Loop = Annotated[bool, Field(description="Make the end meet the beginning.")]
+Enhancement = Annotated[bool, Field(description="Let the backend enrich the prompt; false keeps its wording.")]
+Timeout = Annotated[
+    float | None, Field(gt=0, le=3600, description="Seconds the backend may take; null = its own limit.")
+]
+Callback = Annotated[str | None, Field(description="Public URL that the backend POSTs the result to.")]
+
+
+class Arguments(BaseModel):
+    """The arguments of one tool: exact types, and nothing beside those named."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class NoArguments(Arguments):
+    """The tool takes none."""
+
+
+class GenerateArguments(Arguments):
+    """A video from words."""
+
+    prompt: Prompt
+    aspect_ratio: Ratio = "16:9"
+    loop: Loop = False
+    enhancement: Enhancement = True
+    timeout: Timeout = None
+    callback_url: Callback = None
+
+
+class GenerateFromImageArguments(Arguments):
+    """A video between images."""
+
+    prompt: Prompt
+    start_image_url: Annotated[str, Field(description="Public image URL for the first frame; empty for none.")] = ""
+    end_image_url: AfterFrame = ""
+    aspect_ratio: Ratio = "16:9"
+    loop: Loop = False
+    enhancement: Enhancement = True
+    timeout: Timeout = None
+    callback_url: Callback = None
+
+
+class ExtendArguments(Arguments):
+    """A continuation by id."""
+
+    video_id: Annotated[Id, Field(description="The video_id of a completed task; not its task_id.")]
+    prompt: Prompt
+    end_image_url: AfterFrame = ""
+
+
+class ExtendFromUrlArguments(Arguments):
+    """A continuation by URL."""
+
+    video_url: Annotated[str, Field(description="The video_url of a completed task.")]
+    prompt: Prompt
+    end_image_url: AfterFrame = ""
+
+
+class TaskArguments(Arguments):
+    """One task."""
+
+    task_id: Annotated[Id, Field(description="As returned by a generate or extend tool.")]
+
+
+class TasksArguments(Arguments):
+    """Many tasks; see `tasks_arguments` for the form with a limit."""
+
+    task_ids: list[Id]
+
+
+def tasks_arguments(limit: int) -> type[TasksArguments]:
+    """Return the arguments of the batch tool for at most `limit` ids."""
+    description = "Ids as returned by the generate and extend tools."
+    ids = Annotated[list[Id], Field(min_length=1, max_length=limit, description=description)]
+    return create_model("TasksArguments", __base__=TasksArguments, task_ids=(ids, ...))
+
+
+def read_arguments(model: type[Arguments], given: Mapping[str, Any]) -> Arguments:
+    """Return `given` as the tool's arguments; null counts as left out where there is a default.
+
+    Raises InvalidRequest, whose sentence names the arguments at fault and repeats no value.
+    """
+    optional = {name for name, field in model.model_fields.items() if not field.is_required()}
+    meant = {name: value for name, value in given.items() if value is not None or name not in optional}
+    try:
+        return model.model_validate(meant)
+    except ValidationError as fault:
+        faults = fault.errors(include_url=False, include_input=False)
+        sentences = [_sentence(model, detail) for detail in faults[:_MOST_FAULTS]]
+        raise InvalidRequest(" ".join(sentences)) from None
+
+
+def input_schema(model: type[Arguments]) -> dict[str, Any]:
+    """Return the published schema of `model`: what pydantic knows, without the titles that repeat the names."""
+    schema: dict[str, Any] = _untitled(model.model_json_schema())
+    schema.pop("description", None)
+    return schema
+
+
+def _untitled(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        kept = {key: value for key, value in schema.items() if key != "title" or not isinstance(value, str)}
+        return {key: _untitled(value) for key, value in kept.items()}
+    return [_untitled(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _sentence(model: type[Arguments], fault: ErrorDetails) -> str:
+    name = _name(fault["loc"])
+    match fault["type"]:
+        case "extra_forbidden":
+            known = ", ".join(model.model_fields) or "none"
+            return f"{name} is not an argument of this tool; it takes: {known}."
+        case "missing":
+            return f"{name} is required."
+        case "too_long":
+            return f"{name} holds more than {fault['ctx']['max_length']} ids: split it into several calls."
+        case "too_short":
+            return f"{name} is empty: give at least one id."
+        case kind:
+            return f"{name} {_EXPECTED.get(kind) or _pydantic_words(fault)}."
+
+
+_EXPECTED: dict[str, str] = {
+    "string_type": "must be a string",
+    "list_type": 'must be a list of strings, such as ["id1", "id2"]',
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "greater_than": "must be more than 0 and at most 3600 seconds",
+    "less_than_equal": "must be more than 0 and at most 3600 seconds",
+    "finite_number": "must be a number",
+}
+
+
+def _pydantic_words(fault: ErrorDetails) -> str:
+    expected = fault.get("ctx", {}).get("expected")
+    return f"must be one of {expected}" if expected else fault["msg"]
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    """Return the argument's path, as far as it is one that a person would write."""
+    name, *rest = location
+    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
+        return "An argument"
+    return f"`{name}{''.join(f'[{index}]' for index in rest if isinstance(index, int))}`"

@@ -1,0 +1,125 @@
+"""The one door for tool calls: in come names and arguments, out go answers, and our errors become tool errors."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CallToolRequestParams
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from app.domain.errors import InternalError, LumaError
+from app.domain.principal import Principal
+from app.domain.task import NO_EFFORT, Effort
+from app.mcp_server.arguments import read_arguments
+from app.mcp_server.texts import error_text
+from app.mcp_server.tool import LumaTool, Services
+from app.mcp_server.views import error_view
+
+Context = ServerRequestContext[Any, Any]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """One tool call, as the log and the metrics tell it. Nothing in it is secret.
+
+    `outcome` is "ok", an error code, or "cancelled" for a caller that left; `seen` counts the tasks answered, by state.
+    """
+
+    tool: str
+    tenant: str
+    era: str
+    client: str
+    request_id: str
+    outcome: str = "cancelled"
+    seconds: float = 0.0
+    effort: Effort = NO_EFFORT
+    seen: Mapping[str, int] = field(default_factory=dict)
+
+
+class CallJournal(Protocol):
+    """Who is told of every tool call."""
+
+    def called(self, record: CallRecord) -> None:
+        """Note one finished call; never fails and never waits."""
+        ...
+
+
+class Caller(Protocol):
+    """What a transport knows about who is calling."""
+
+    def principal(self, ctx: Context) -> Principal:
+        """Return the caller of this request."""
+        ...
+
+    def client(self, ctx: Context) -> str:
+        """Return the name that the client program goes by; "" where it gave none."""
+        ...
+
+    def request_id(self, ctx: Context) -> str:
+        """Return what this request is called in the log."""
+        ...
+
+
+class Door:
+    """Answers tools/call."""
+
+    def __init__(self, tools: Mapping[str, LumaTool], services: Services, caller: Caller, journal: CallJournal) -> None:
+        """Serve `tools`, by name, with `services`."""
+        self._tools = tools
+        self._services = services
+        self._caller = caller
+        self._journal = journal
+
+    async def __call__(self, ctx: Context, params: CallToolRequestParams) -> dict[str, Any]:
+        """Return the result in wire form. Raises MCPError -32602 for a tool that does not exist."""
+        tool = self._tools.get(params.name)
+        if tool is None:
+            raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {', '.join(self._tools)}.")
+        principal, started = self._caller.principal(ctx), time.perf_counter()
+        record = self._record(ctx, tool, principal)
+        try:
+            return await self._answer(tool, principal, params.arguments or {}, record)
+        finally:
+            record.seconds = time.perf_counter() - started
+            self._journal.called(record)
+
+    async def _answer(
+        self, tool: LumaTool, principal: Principal, given: Mapping[str, Any], record: CallRecord
+    ) -> dict[str, Any]:
+        try:
+            answer = await tool.answer(self._services, principal, read_arguments(tool.arguments, given))
+        except LumaError as fault:
+            return _failed(fault, record)
+        except Exception:
+            log.exception("A tool call met a fault of this service")
+            return _failed(InternalError(), record)
+        record.outcome, record.effort, record.seen = "ok", answer.effort, answer.seen
+        return _result(answer.text, answer.result, is_error=False)
+
+    def _record(self, ctx: Context, tool: LumaTool, principal: Principal) -> CallRecord:
+        return CallRecord(
+            tool=tool.name,
+            tenant=principal.tenant,
+            era="2026" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "2025",
+            client=self._caller.client(ctx),
+            request_id=self._caller.request_id(ctx),
+        )
+
+
+def _failed(fault: LumaError, record: CallRecord) -> dict[str, Any]:
+    record.outcome = fault.code.value
+    return _result(error_text(fault), {"error": error_view(fault)}, is_error=True)
+
+
+def _result(text: str, result: Mapping[str, Any], *, is_error: bool) -> dict[str, Any]:
+    return {
+        "content": [{"type": "text", "text": text}],
+        "structuredContent": {"result": result},
+        "isError": is_error,
+    }

@@ -1,0 +1,122 @@
+"""What Luma can do, said once: the listing tools, the prompts, the README and the web page all read it here."""
+
+from typing import NamedTuple
+
+from app.domain.generation import AspectRatio
+
+
+class Ratio(NamedTuple):
+    """An aspect ratio and what it is good for."""
+
+    aspect_ratio: AspectRatio
+    shape: str
+    good_for: str
+
+
+ASPECT_RATIOS: tuple[Ratio, ...] = (
+    Ratio("16:9", "landscape", "films, YouTube and presentations; the default"),
+    Ratio("9:16", "portrait", "TikTok, Reels and Shorts"),
+    Ratio("1:1", "square", "feeds and avatars"),
+    Ratio("4:3", "landscape", "older screens and slides"),
+    Ratio("3:4", "portrait", "portraits and posters"),
+    Ratio("21:9", "ultra-wide", "cinematic scenes"),
+    Ratio("9:21", "ultra-tall", "full-height phone backgrounds"),
+)
+
+
+class Action(NamedTuple):
+    """Something that can be done, the tool that does it, and what it needs."""
+
+    tool: str
+    does: str
+    needs: str
+    costs_credit: bool
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action("luma_generate_video", "start a video from words", "prompt", costs_credit=True),
+    Action(
+        "luma_generate_video_from_image",
+        "start a video that begins or ends with an image",
+        "prompt and start_image_url or end_image_url",
+        costs_credit=True,
+    ),
+    Action(
+        "luma_extend_video", "continue a finished video by its id", "video_id of a finished task", costs_credit=True
+    ),
+    Action("luma_extend_video_from_url", "continue a finished video by its URL", "video_url", costs_credit=True),
+    Action("luma_get_tasks_batch", "look at many generations at once", "task_ids", costs_credit=False),
+    Action("luma_get_task", "look at one generation", "task_id", costs_credit=False),
+    Action("luma_list_aspect_ratios", "list the aspect ratios", "nothing", costs_credit=False),
+    Action("luma_list_actions", "list what can be done", "nothing", costs_credit=False),
+)
+
+WORKFLOW = (
+    "Submit every video first, keep the task ids, then ask luma_get_tasks_batch about all of them at once, "
+    "waiting ask_again_in_seconds between questions."
+)
+
+INSTRUCTIONS = (
+    "Makes videos with Luma Dream Machine. A generation costs credits of the caller's AceDataCloud account, takes 1 "
+    f"to 3 minutes, and is never waited for in the call that starts it. {WORKFLOW} Never submit the same video again "
+    "because it is slow. Result URLs live for 30 days: hand them to the user."
+)
+
+GENERATION_GUIDE = f"""How to make a video with Luma
+
+1. Choose the tool
+- words only: luma_generate_video
+- a first or last frame: luma_generate_video_from_image (start_image_url, end_image_url or both; public links)
+- continue a finished video: luma_extend_video with its video_id, or luma_extend_video_from_url with its URL
+
+2. Write the prompt
+Name the subject, what it does, the place, the light, the camera and the style, in one to three sentences. Describe
+motion: a video of a still scene looks like a photograph. Leave enhancement on unless the wording must stay exact.
+
+3. Submit once, then ask
+{WORKFLOW} A generation takes 1 to 3 minutes. Submitting again buys a second video.
+
+4. Hand over
+Give the user the video_url; it works for 30 days. Keep the video_id: extending needs it.
+"""
+
+WORKFLOW_EXAMPLES = """Workflows
+
+One video
+  luma_generate_video(prompt="…") -> task_id
+  luma_get_task(task_id) after ask_again_in_seconds, until it is completed or failed
+
+Many videos
+  luma_generate_video(…) once for each, at most 5 running at a time -> task ids
+  luma_get_tasks_batch(task_ids=[…]) until ask_again_in_seconds is null
+
+A longer story
+  luma_generate_video(…) -> task_id; when completed it has a video_id
+  luma_extend_video(video_id, prompt="what happens next") -> a new task_id; repeat
+
+From picture to picture
+  luma_generate_video_from_image(prompt="…", start_image_url="https://…", end_image_url="https://…")
+
+When something fails
+  state failed: read its error; change the prompt if it was refused, submit again if the backend failed
+  unavailable: the task is safe, ask again; missing: check the id
+  no_credit or unauthorized: tell the user, retrying does not help
+"""
+
+
+def prompt_suggestions(subject: str | None, aspect_ratio: str | None) -> str:
+    """Return the text of the prompt that asks for prompt ideas; None leaves a choice open."""
+    about = f" about: {subject}" if subject else ""
+    ratios = {ratio.aspect_ratio: ratio for ratio in ASPECT_RATIOS}
+    chosen = ratios.get(aspect_ratio) if aspect_ratio else None  # type: ignore[call-overload]
+    frame = f" Compose for {chosen.aspect_ratio} ({chosen.shape}: {chosen.good_for})." if chosen else ""
+    return (
+        f"Suggest five prompts for short Luma videos{about}.{frame}\n"
+        "Each is one to three sentences with a subject, an action, a place, light, a camera movement and a style, for "
+        "example:\n"
+        "- A red fox trots through fresh snow at dawn, breath steaming, slow dolly alongside, soft golden light, "
+        "nature documentary.\n"
+        "- Neon rain on an empty Tokyo crossing, a cyclist glides past, low tracking shot, reflections, film grain.\n"
+        "- Paper boats race down a stream in spring, macro lens, playful stop-motion look.\n"
+        "Show them to the user and generate only those that the user picks: each costs credits."
+    )

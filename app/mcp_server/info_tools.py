@@ -1,0 +1,37 @@
+"""The two tools that answer from what this service knows, without asking anybody."""
+
+from app.domain.principal import Principal
+from app.mcp_server.arguments import NoArguments
+from app.mcp_server.guide import ACTIONS, ASPECT_RATIOS, WORKFLOW
+from app.mcp_server.tool import Services, ToolAnswer
+from app.mcp_server.views import ActionsView, RatiosView
+
+
+async def list_aspect_ratios(_services: Services, _principal: Principal, _arguments: NoArguments) -> ToolAnswer:
+    """Answer with the ratios and their uses."""
+    view: RatiosView = {
+        "default": ASPECT_RATIOS[0].aspect_ratio,
+        "aspect_ratios": [
+            {"aspect_ratio": ratio.aspect_ratio, "shape": ratio.shape, "good_for": ratio.good_for}
+            for ratio in ASPECT_RATIOS
+        ],
+    }
+    return ToolAnswer(
+        "\n".join(f"{ratio.aspect_ratio} {ratio.shape}: {ratio.good_for}" for ratio in ASPECT_RATIOS), view
+    )
+
+
+async def list_actions(_services: Services, _principal: Principal, _arguments: NoArguments) -> ToolAnswer:
+    """Answer with what can be done and which tool does it."""
+    view: ActionsView = {
+        "actions": [
+            {"tool": action.tool, "does": action.does, "needs": action.needs, "costs_credit": action.costs_credit}
+            for action in ACTIONS
+        ],
+        "workflow": WORKFLOW,
+    }
+    lines = [
+        f"{action.tool}: {action.does}; needs {action.needs}; {'costs credits' if action.costs_credit else 'free'}"
+        for action in ACTIONS
+    ]
+    return ToolAnswer("\n".join([*lines, WORKFLOW]), view)

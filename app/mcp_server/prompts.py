@@ -1,0 +1,87 @@
+"""The prompts: texts that a person picks in the client, and the completion of their arguments."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    CompleteRequestParams,
+    Completion,
+    GetPromptRequestParams,
+    GetPromptResult,
+    Prompt,
+    PromptArgument,
+    PromptMessage,
+    PromptReference,
+    TextContent,
+)
+
+from app.domain.generation import ASPECT_RATIOS
+from app.mcp_server.guide import GENERATION_GUIDE, WORKFLOW_EXAMPLES, prompt_suggestions
+
+
+@dataclass(frozen=True, slots=True)
+class _LumaPrompt:
+    published: Prompt
+    text: Callable[[Mapping[str, str]], str]
+
+
+_PROMPTS: tuple[_LumaPrompt, ...] = (
+    _LumaPrompt(
+        Prompt(
+            name="luma_video_generation_guide",
+            title="How to make a video",
+            description="Which tool to use, how to write a prompt, and how to follow a generation.",
+        ),
+        lambda _: GENERATION_GUIDE,
+    ),
+    _LumaPrompt(
+        Prompt(
+            name="luma_workflow_examples",
+            title="Workflow examples",
+            description="Sequences of calls for one video, many videos, a longer story, and failures.",
+        ),
+        lambda _: WORKFLOW_EXAMPLES,
+    ),
+    _LumaPrompt(
+        Prompt(
+            name="luma_prompt_suggestions",
+            title="Prompt suggestions",
+            description="Asks the model for five video prompts to choose from.",
+            arguments=[
+                PromptArgument(name="subject", description="What the videos are about; open if left out."),
+                PromptArgument(name="aspect_ratio", description="The frame to compose for; open if left out."),
+            ],
+        ),
+        lambda given: prompt_suggestions(given.get("subject"), given.get("aspect_ratio")),
+    ),
+)
+
+PROMPTS: tuple[Prompt, ...] = tuple(prompt.published for prompt in _PROMPTS)
+_BY_NAME = {prompt.published.name: prompt for prompt in _PROMPTS}
+
+
+def get_prompt(params: GetPromptRequestParams) -> GetPromptResult:
+    """Return the prompt's text. Raises MCPError -32602 for a name, argument or value that does not exist."""
+    prompt = _BY_NAME.get(params.name)
+    if prompt is None:
+        raise MCPError(INVALID_PARAMS, f"There is no such prompt; the prompts are {', '.join(_BY_NAME)}.")
+    given = params.arguments or {}
+    known = [argument.name for argument in prompt.published.arguments or []]
+    if set(given) - set(known):
+        raise MCPError(INVALID_PARAMS, f"{params.name} takes {', '.join(known) or 'no arguments'}.")
+    if given.get("aspect_ratio") and given["aspect_ratio"] not in ASPECT_RATIOS:
+        raise MCPError(INVALID_PARAMS, f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}.")
+    message = PromptMessage(role="user", content=TextContent(text=prompt.text(given)))
+    return GetPromptResult(description=prompt.published.description, messages=[message])
+
+
+def complete(params: CompleteRequestParams) -> Completion:
+    """Return the aspect ratios that begin as the caller has; nothing for any other argument."""
+    reference, argument = params.ref, params.argument
+    takes_ratio = isinstance(reference, PromptReference) and reference.name == "luma_prompt_suggestions"
+    if not takes_ratio or argument.name != "aspect_ratio":
+        return Completion(values=[], total=0, has_more=False)
+    values = [ratio for ratio in ASPECT_RATIOS if ratio.startswith(argument.value)]
+    return Completion(values=values, total=len(values), has_more=False)

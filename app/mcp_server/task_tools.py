@@ -1,0 +1,47 @@
+"""The two tools that ask how generations are doing."""
+
+from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, Unauthorized
+from app.domain.freshness import ask_again_after
+from app.domain.principal import Principal
+from app.domain.task import Lookup, Task, TaskState
+from app.mcp_server.arguments import TaskArguments, TasksArguments
+from app.mcp_server.texts import batch_text, task_text
+from app.mcp_server.tool import Services, ToolAnswer
+from app.mcp_server.views import CountsView, batch_view, task_view
+
+_ABOUT_THE_CALLER = (Unauthorized, NoCredit, AccountDisabled)
+"""Faults that no id is to blame for: where nothing else came back, the call itself has failed."""
+
+
+async def get_tasks_batch(services: Services, principal: Principal, arguments: TasksArguments) -> ToolAnswer:
+    """Answer about many tasks at once."""
+    lookup = await services.tasks.find(principal, arguments.task_ids)
+    _raise_if_all_about_the_caller(lookup)
+    now = services.wall_clock()
+    wait = ask_again_after(lookup.answers.values(), now, services.pace)
+    view = batch_view(lookup, now, wait)
+    return ToolAnswer(batch_text(lookup, view, now), view, lookup.effort, _seen(view["counts"]))
+
+
+async def get_task(services: Services, principal: Principal, arguments: TaskArguments) -> ToolAnswer:
+    """Answer about one task. Raises NotFound where the backend knows no such id."""
+    lookup = await services.tasks.find(principal, [arguments.task_id])
+    answer = lookup.answers[arguments.task_id]
+    if answer is None:
+        raise NotFound
+    if not isinstance(answer, Task):
+        raise answer
+    now = services.wall_clock()
+    wait = ask_again_after([answer], now, services.pace)
+    view = {**task_view(answer, now), "ask_again_in_seconds": wait}
+    return ToolAnswer(task_text(answer, now, wait), view, lookup.effort, {answer.state.value: 1})
+
+
+def _seen(counts: CountsView) -> dict[str, int]:
+    return {state.value: counts[state.value] for state in TaskState}
+
+
+def _raise_if_all_about_the_caller(lookup: Lookup) -> None:
+    faults = [answer for answer in lookup.answers.values() if isinstance(answer, LumaError)]
+    if len(faults) == len(lookup.answers) and isinstance(faults[0], _ABOUT_THE_CALLER):
+        raise faults[0]

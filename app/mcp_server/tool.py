@@ -1,0 +1,81 @@
+"""What a tool is here: data that the server publishes, and a function that answers."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp_types import Tool, ToolAnnotations
+from pydantic import TypeAdapter
+
+from app.domain.freshness import Pace
+from app.domain.principal import Principal
+from app.domain.task import NO_EFFORT, Effort
+from app.mcp_server.arguments import Arguments, input_schema
+from app.mcp_server.views import ErrorResult
+from app.services.tasks import TaskService
+from app.services.videos import VideoService
+
+READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+KNOWS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+SPENDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What tools answer with. `media_url` is where this service itself serves videos: in the sandbox, else None."""
+
+    tasks: TaskService
+    videos: VideoService
+    pace: Pace
+    wall_clock: Callable[[], float]
+    media_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswer:
+    """What a call gives: words for the model, the typed result, what it cost, and the tasks seen by state."""
+
+    text: str
+    result: Mapping[str, Any]
+    effort: Effort = NO_EFFORT
+    seen: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LumaTool:
+    """One tool: how it is described, what it takes and returns, and how it answers."""
+
+    name: str
+    title: str
+    description: str
+    annotations: ToolAnnotations
+    arguments: type[Arguments]
+    result: Any
+    answer: Callable[[Services, Principal, Any], Awaitable[ToolAnswer]]
+
+    def published(self) -> Tool:
+        """Return the tool as tools/list shows it."""
+        return Tool(
+            name=self.name,
+            title=self.title,
+            description=self.description,
+            annotations=self.annotations,
+            input_schema=input_schema(self.arguments),
+            output_schema=output_schema(self.result),
+        )
+
+
+def output_schema(result: Any) -> dict[str, Any]:
+    """Return the schema of `{"result": …}`: the typed result, or the error in its place.
+
+    Clients hold an error's structured content against the schema too, so it has to fit.
+    """
+    schema = TypeAdapter(result | ErrorResult).json_schema(ref_template="#/$defs/{model}")
+    definitions = schema.pop("$defs", {})
+    return {
+        "type": "object",
+        "properties": {"result": schema},
+        "required": ["result"],
+        "additionalProperties": False,
+        **({"$defs": definitions} if definitions else {}),
+    }

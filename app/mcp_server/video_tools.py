@@ -1,0 +1,87 @@
+"""The four tools that start a generation, and so spend the caller's credits."""
+
+from app.domain.errors import InvalidRequest
+from app.domain.generation import Command, ExtendVideo, GenerateVideo
+from app.domain.principal import Principal
+from app.domain.public_url import check_public_url
+from app.mcp_server.arguments import (
+    ExtendArguments,
+    ExtendFromUrlArguments,
+    GenerateArguments,
+    GenerateFromImageArguments,
+)
+from app.mcp_server.tool import Services, ToolAnswer
+from app.mcp_server.views import SubmittedView
+
+
+async def generate_video(services: Services, principal: Principal, arguments: GenerateArguments) -> ToolAnswer:
+    """Start a video from words."""
+    command = GenerateVideo(
+        prompt=arguments.prompt,
+        aspect_ratio=arguments.aspect_ratio,
+        loop=arguments.loop,
+        enhancement=arguments.enhancement,
+        timeout_seconds=arguments.timeout,
+        callback_url=_url(services, arguments.callback_url, "callback_url"),
+    )
+    return await _start(services, principal, command)
+
+
+async def generate_video_from_image(
+    services: Services, principal: Principal, arguments: GenerateFromImageArguments
+) -> ToolAnswer:
+    """Start a video that begins or ends with an image."""
+    start_image_url = _url(services, arguments.start_image_url, "start_image_url")
+    end_image_url = _url(services, arguments.end_image_url, "end_image_url")
+    if start_image_url is None and end_image_url is None:
+        raise InvalidRequest("Give `start_image_url`, `end_image_url` or both; without images use luma_generate_video.")
+    command = GenerateVideo(
+        prompt=arguments.prompt,
+        aspect_ratio=arguments.aspect_ratio,
+        loop=arguments.loop,
+        enhancement=arguments.enhancement,
+        start_image_url=start_image_url,
+        end_image_url=end_image_url,
+        timeout_seconds=arguments.timeout,
+        callback_url=_url(services, arguments.callback_url, "callback_url"),
+    )
+    return await _start(services, principal, command)
+
+
+async def extend_video(services: Services, principal: Principal, arguments: ExtendArguments) -> ToolAnswer:
+    """Continue a finished video by its id."""
+    end_image_url = _url(services, arguments.end_image_url, "end_image_url")
+    command = ExtendVideo(arguments.prompt, video_id=arguments.video_id, end_image_url=end_image_url)
+    return await _start(services, principal, command)
+
+
+async def extend_video_from_url(
+    services: Services, principal: Principal, arguments: ExtendFromUrlArguments
+) -> ToolAnswer:
+    """Continue a finished video by its URL."""
+    video_url = check_public_url(arguments.video_url, "video_url", own_prefix=services.media_url)
+    end_image_url = _url(services, arguments.end_image_url, "end_image_url")
+    command = ExtendVideo(arguments.prompt, video_url=video_url, end_image_url=end_image_url)
+    return await _start(services, principal, command)
+
+
+async def _start(services: Services, principal: Principal, command: Command) -> ToolAnswer:
+    task = await services.videos.start(principal, command)
+    wait, usual = services.pace.first_question_seconds, services.pace.expected_seconds
+    message = (
+        f"Started; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, about all your tasks in "
+        "one call. Do not submit it again."
+    )
+    view: SubmittedView = {
+        "task_id": task.id,
+        "state": "pending",
+        "ask_again_in_seconds": wait,
+        "expected_seconds": usual,
+        "message": message,
+    }
+    return ToolAnswer(f"task_id {task.id} pending. {message}", view)
+
+
+def _url(services: Services, value: str | None, argument: str) -> str | None:
+    """Return a URL that may be sent on; empty and null both mean none."""
+    return check_public_url(value, argument, own_prefix=services.media_url) if value else None

@@ -1,0 +1,219 @@
+"""What tools return: the typed half of every answer, with the fields that are not known left out."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from app.domain.errors import ErrorCode, LumaError
+from app.domain.freshness import expires_at
+from app.domain.task import Lookup, Task, TaskState
+
+State = Literal["pending", "processing", "completed", "failed"]
+
+
+class FailureView(TypedDict):
+    """Why a generation failed."""
+
+    code: ErrorCode
+    message: str
+
+
+class TaskView(TypedDict):
+    """One generation. Times are ISO 8601 in UTC; what is not known is left out."""
+
+    task_id: str
+    state: State
+    video_id: NotRequired[str]
+    video_url: NotRequired[str]
+    video_width: NotRequired[int]
+    video_height: NotRequired[int]
+    thumbnail_url: NotRequired[str]
+    prompt: NotRequired[str]
+    error: NotRequired[FailureView]
+    created_at: NotRequired[str]
+    finished_at: NotRequired[str]
+    elapsed_seconds: NotRequired[float]
+    expires_at: NotRequired[str]
+
+
+class SingleTaskView(TaskView):
+    """One generation and when to ask again; null once nothing changes any more."""
+
+    ask_again_in_seconds: float | None
+
+
+class UnavailableView(TypedDict):
+    """An id that could not be read now, and why."""
+
+    task_id: str
+    code: ErrorCode
+    message: str
+    retry_after_seconds: NotRequired[float]
+
+
+class CountsView(TypedDict):
+    """How many of the ids asked came out as what."""
+
+    completed: int
+    failed: int
+    processing: int
+    pending: int
+    missing: int
+    unavailable: int
+
+
+class BatchView(TypedDict):
+    """The answer to one question about many tasks, in the asker's order, each id once."""
+
+    tasks: list[TaskView]
+    missing: list[str]
+    unavailable: list[UnavailableView]
+    counts: CountsView
+    ask_again_in_seconds: float | None
+
+
+class SubmittedView(TypedDict):
+    """A generation that was just started."""
+
+    task_id: str
+    state: Literal["pending"]
+    ask_again_in_seconds: float
+    expected_seconds: float
+    message: str
+
+
+class RatioView(TypedDict):
+    """An aspect ratio and its use."""
+
+    aspect_ratio: str
+    shape: str
+    good_for: str
+
+
+class RatiosView(TypedDict):
+    """The aspect ratios; the default comes first."""
+
+    default: str
+    aspect_ratios: list[RatioView]
+
+
+class ActionView(TypedDict):
+    """Something that can be done, and the tool that does it."""
+
+    tool: str
+    does: str
+    needs: str
+    costs_credit: bool
+
+
+class ActionsView(TypedDict):
+    """What can be done, and in which order."""
+
+    actions: list[ActionView]
+    workflow: str
+
+
+class ErrorView(TypedDict):
+    """What went wrong, whose side it is on, and what to do."""
+
+    code: ErrorCode
+    message: str
+    retry_after_seconds: NotRequired[float]
+
+
+class ErrorResult(TypedDict):
+    """A call that failed."""
+
+    error: ErrorView
+
+
+def task_view(task: Task, now: float) -> TaskView:
+    """Return `task` as tools show it at `now` (unix seconds)."""
+    if task.is_final:
+        return _final_view(task)
+    view = _view(task)
+    if task.created_at is not None:
+        view["elapsed_seconds"] = round(max(0.0, now - task.created_at), 1)
+    return view
+
+
+def batch_view(lookup: Lookup, now: float, ask_again_in_seconds: float | None) -> BatchView:
+    """Return the whole answer to one question, sorted by what became of each id."""
+    tasks = [answer for answer in lookup.answers.values() if isinstance(answer, Task)]
+    missing = [task_id for task_id, answer in lookup.answers.items() if answer is None]
+    unavailable = [
+        unavailable_view(task_id, answer) for task_id, answer in lookup.answers.items() if isinstance(answer, LumaError)
+    ]
+    return {
+        "tasks": [task_view(task, now) for task in tasks],
+        "missing": missing,
+        "unavailable": unavailable,
+        "counts": _counts(tasks, len(missing), len(unavailable)),
+        "ask_again_in_seconds": ask_again_in_seconds,
+    }
+
+
+def unavailable_view(task_id: str, fault: LumaError) -> UnavailableView:
+    """Return why `task_id` could not be read."""
+    view: UnavailableView = {"task_id": task_id, "code": fault.code, "message": str(fault)}
+    if fault.retry_after_seconds is not None:
+        view["retry_after_seconds"] = fault.retry_after_seconds
+    return view
+
+
+def error_view(fault: LumaError) -> ErrorView:
+    """Return the typed half of a failed call."""
+    view: ErrorView = {"code": fault.code, "message": str(fault)}
+    if fault.retry_after_seconds is not None:
+        view["retry_after_seconds"] = fault.retry_after_seconds
+    return view
+
+
+def _counts(tasks: list[Task], missing: int, unavailable: int) -> CountsView:
+    states = [task.state for task in tasks]
+    return {
+        "completed": states.count(TaskState.COMPLETED),
+        "failed": states.count(TaskState.FAILED),
+        "processing": states.count(TaskState.PROCESSING),
+        "pending": states.count(TaskState.PENDING),
+        "missing": missing,
+        "unavailable": unavailable,
+    }
+
+
+@lru_cache(maxsize=4096)
+def _final_view(task: Task) -> TaskView:
+    """Return the view of a task that cannot change: worked out once, however often it is asked for."""
+    return _view(task)
+
+
+def _view(task: Task) -> TaskView:
+    view: TaskView = {"task_id": task.id, "state": task.state.value}
+    if (video := task.video) is not None:
+        known = {
+            "video_id": video.video_id,
+            "video_url": video.url,
+            "video_width": video.width,
+            "video_height": video.height,
+            "thumbnail_url": video.thumbnail_url,
+        }
+        view |= {key: value for key, value in known.items() if value is not None}  # type: ignore[typeddict-item]
+    if task.prompt is not None:
+        view["prompt"] = task.prompt
+    if task.failure is not None:
+        view["error"] = {"code": task.failure.code, "message": task.failure.message}
+    for key, moment in (("created_at", task.created_at), ("finished_at", task.finished_at)):
+        if moment is not None:
+            view[key] = iso(moment)  # type: ignore[literal-required]
+    if task.elapsed_seconds is not None:
+        view["elapsed_seconds"] = task.elapsed_seconds
+    if (expiry := expires_at(task)) is not None:
+        view["expires_at"] = iso(expiry)
+    return view
+
+
+def iso(moment: float) -> str:
+    """Return unix seconds as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

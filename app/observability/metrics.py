@@ -1,0 +1,82 @@
+"""Prometheus metrics, with labels from closed sets only: a caller cannot make the number of series grow."""
+
+import os
+import re
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
+
+KNOWN_CLIENTS = (
+    "chatgpt", "claude", "cline", "codex", "copilot", "cursor", "curl", "gemini", "goose", "inspector", "librechat",
+    "lm-studio", "mcp", "n8n", "node", "openai", "opencode", "postman", "python", "visual-studio-code", "vscode",
+    "windsurf", "zed",
+)  # fmt: skip
+_WORDS = re.compile(r"[^a-z0-9]+")
+
+
+def bounded_client(name: str) -> str:
+    """Return the label for a client program's own name: one of a closed set, "other", or "unknown" for none."""
+    if not name:
+        return "unknown"
+    words = _WORDS.sub("-", name[:64].lower())
+    return next((known for known in KNOWN_CLIENTS if words.startswith(known)), "other")
+
+
+class Metrics:
+    """The service's counters; one set per process, added up over workers where there are several."""
+
+    def __init__(self) -> None:
+        """Start from zero, in a registry of their own."""
+        self.registry = CollectorRegistry()
+        self.calls = self._counter("calls", "Tool calls.", "tool", "outcome", "era", "client")
+        self.call_seconds = self._histogram("call_seconds", "Time to answer a tool call.", "tool")
+        self.lookups = self._counter("task_lookups", "Task ids asked, by who knew the answer.", "level")
+        self.flights_joined = self._counter("flights_joined", "Task ids that joined a fetch already in the air.")
+        self.tasks_seen = self._counter("tasks_seen", "Tasks answered, by state.", "state")
+        self.backend_calls = self._counter("backend_calls", "HTTP calls to the backend.", "endpoint", "outcome")
+        self.backend_seconds = self._histogram("backend_seconds", "Time of a backend call.", "endpoint")
+        self.store_failures = self._counter("store_failures", "Operations that Redis did not answer.", "operation")
+        self.values_refused = self._counter("cache_values_refused", "Cached values that could not be trusted.")
+        self.refusals = self._counter("http_refusals", "Requests turned away before MCP, by status.", "status")
+        self.lines_lost = self._counter("log_lines_lost", "Log lines that could not be written.")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"luma_mcp_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(f"luma_mcp_{name}", text, labels, registry=self.registry, buckets=_CALL_BUCKETS)
+
+    def backend_called(self, endpoint: str, outcome: str, seconds: float) -> None:
+        """Count one HTTP call to the backend."""
+        self.backend_calls.labels(endpoint, outcome).inc()
+        self.backend_seconds.labels(endpoint).observe(seconds)
+
+    def store_failed(self, operation: str) -> None:
+        """Count one operation that the store did not answer."""
+        self.store_failures.labels(operation).inc()
+
+    def value_refused(self) -> None:
+        """Count one cached value that was ignored."""
+        self.values_refused.inc()
+
+    def refused(self, status: int) -> None:
+        """Count one request that was turned away before it reached MCP."""
+        self.refusals.labels(str(status)).inc()
+
+    def exposition(self) -> bytes:
+        """Return the metrics of this process, or of all workers together."""
+        return generate_latest(registry_of_all_workers() or self.registry)
+
+
+def registry_of_all_workers() -> CollectorRegistry | None:
+    """Return a registry that adds up every worker of this service; None where there is one process only."""
+    if MULTIPROCESS_VARIABLE not in os.environ:
+        return None
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry

@@ -1,0 +1,71 @@
+"""What the services need from outside, and what failure means at each seam."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.domain.generation import Command
+from app.domain.principal import Principal
+from app.domain.task import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one question to the backend gave: an answer for every id asked, and how many calls it took."""
+
+    answers: Mapping[str, Answer]
+    calls: int
+
+
+class LumaGateway(Protocol):
+    """The backend that makes videos."""
+
+    async def find_tasks(self, principal: Principal, task_ids: Sequence[str]) -> Reading:
+        """Read the tasks named; free of charge. A fault belongs to the ids it touched and is among the answers."""
+        ...
+
+    async def submit(self, principal: Principal, command: Command) -> str:
+        """Start a generation and return its task id; costs money, so it is never sent twice.
+
+        Raises LumaError where it was not started, or where nobody can tell.
+        """
+        ...
+
+
+class StoreUnavailable(Exception):
+    """The store cannot answer now; what it holds may still be there later."""
+
+
+class Store(Protocol):
+    """Bytes by key with a time to live. Absence means never put, expired or evicted; nobody may tell which.
+
+    Every method raises StoreUnavailable where the store cannot answer in time.
+    """
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return one value per key, in order, in one round trip. The keys share one tenant."""
+        ...
+
+    async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
+        """Keep each value for its time, in one round trip. The keys share one tenant."""
+        ...
+
+    async def ping(self) -> None:
+        """Return if the store answers."""
+        ...
+
+
+class Telemetry(Protocol):
+    """Who is told what happened; telling never fails and never waits."""
+
+    def backend_called(self, endpoint: str, outcome: str, seconds: float) -> None:
+        """Count one HTTP call to the backend; `outcome` is "ok" or an error code."""
+        ...
+
+    def store_failed(self, operation: str) -> None:
+        """Count one operation that the store did not answer."""
+        ...
+
+    def value_refused(self) -> None:
+        """Count one cached value that could not be trusted and was ignored."""
+        ...

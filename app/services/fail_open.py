@@ -1,0 +1,70 @@
+"""A cache store whose outages cost speed only: while it is down it is an empty store."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from app.ports import Store, StoreUnavailable, Telemetry
+
+REST_SECONDS = 1.0
+"""How long a store that failed is left alone; one caller then tries it again on behalf of all."""
+
+log = logging.getLogger(__name__)
+
+
+class FailOpenStore:
+    """Answers for a store that may be out: says once that it is gone, and once that it is back."""
+
+    def __init__(self, store: Store, telemetry: Telemetry, clock: Callable[[], float]) -> None:
+        """Stand before `store`; `clock` counts seconds and never goes back."""
+        self._store = store
+        self._telemetry = telemetry
+        self._clock = clock
+        self._down = False
+        self._rest_until = 0.0
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return what the store holds, or nothing for every key while it is out."""
+        if self._resting():
+            return [None] * len(keys)
+        try:
+            values = await self._store.get_many(keys)
+        except StoreUnavailable as fault:
+            self._went_down("get", fault)
+            return [None] * len(keys)
+        self._came_back()
+        return values
+
+    async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
+        """Keep the values, or nothing while the store is out."""
+        if self._resting():
+            return
+        try:
+            await self._store.put_many(values, ttl_seconds)
+        except StoreUnavailable as fault:
+            self._went_down("put", fault)
+            return
+        self._came_back()
+
+    async def ping(self) -> None:
+        """Ask the store itself. Raises StoreUnavailable."""
+        await self._store.ping()
+
+    def _resting(self) -> bool:
+        if not self._down:
+            return False
+        if self._clock() < self._rest_until:
+            return True
+        self._rest_until = self._clock() + REST_SECONDS  # this caller tries; the others rest on
+        return False
+
+    def _went_down(self, operation: str, fault: StoreUnavailable) -> None:
+        self._telemetry.store_failed(operation)
+        self._rest_until = self._clock() + REST_SECONDS
+        if not self._down:
+            self._down = True
+            log.warning("Redis does not answer (%s): answering from the backend until it is back", fault)
+
+    def _came_back(self) -> None:
+        if self._down:
+            self._down = False
+            log.warning("Redis answers again")

@@ -1,0 +1,114 @@
+"""Answers that were seen before: the tenant's own, in this process and in the store behind it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+from pydantic import TypeAdapter, ValidationError
+
+from app.domain.freshness import Lifetimes, time_to_live
+from app.domain.task import Task
+from app.ports import Store, Telemetry
+
+_TASK = TypeAdapter(Task)
+_FORMAT = 1
+"""Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What was found: the tasks by id, and how many came from this process and from the store."""
+
+    tasks: dict[str, Task]
+    local_hits: int
+    shared_hits: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    task: Task
+    until: float
+
+
+class TaskCache:
+    """Two levels: final tasks in this process, bounded, before the store, which holds running ones too, for moments.
+
+    No value is trusted for being in the store: it must parse, carry the tenant and answer to the id it is filed under.
+    """
+
+    def __init__(  # noqa: PLR0913 - a cache is its two levels, its rules and its two clocks
+        self,
+        store: Store,
+        lifetimes: Lifetimes,
+        telemetry: Telemetry,
+        *,
+        local_tasks: int,
+        wall_clock: Callable[[], float],
+        monotonic_clock: Callable[[], float],
+    ) -> None:
+        """Keep at most `local_tasks` final tasks here; `wall_clock` gives unix seconds."""
+        self._store = store
+        self._lifetimes = lifetimes
+        self._telemetry = telemetry
+        self._copies: LRUCache[str, _Copy] = LRUCache(maxsize=local_tasks)
+        self._wall_clock = wall_clock
+        self._monotonic_clock = monotonic_clock
+
+    async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
+        """Return the tasks that need no question to the backend."""
+        local = self._local(tenant, task_ids)
+        elsewhere = [task_id for task_id in task_ids if task_id not in local]
+        if not elsewhere:
+            return Cached(local, len(local), 0)
+        shared = await self._shared(tenant, elsewhere)
+        return Cached(local | shared, len(local), len(shared))
+
+    async def put_many(self, tenant: str, tasks: Sequence[Task]) -> None:
+        """Remember what the backend just said."""
+        now = self._wall_clock()
+        ttl_seconds = {_key(tenant, task.id): time_to_live(task, now, self._lifetimes) for task in tasks}
+        values = {_key(tenant, task.id): _pack(tenant, task) for task in tasks}
+        self._copy(tenant, tasks, now)
+        await self._store.put_many(values, ttl_seconds)
+
+    def _local(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
+        now, copies = self._monotonic_clock(), self._copies
+        found = ((task_id, copies.get(_key(tenant, task_id))) for task_id in task_ids)
+        return {task_id: copy.task for task_id, copy in found if copy is not None and copy.until > now}
+
+    async def _shared(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
+        values = await self._store.get_many([_key(tenant, task_id) for task_id in task_ids])
+        found = {
+            task_id: task
+            for task_id, value in zip(task_ids, values, strict=True)
+            if value is not None and (task := self._unpack(tenant, task_id, value)) is not None
+        }
+        self._copy(tenant, list(found.values()), self._wall_clock())
+        return found
+
+    def _copy(self, tenant: str, tasks: Sequence[Task], now: float) -> None:
+        until = self._monotonic_clock()
+        for task in tasks:
+            if task.is_final:
+                copy = _Copy(task, until + time_to_live(task, now, self._lifetimes))
+                self._copies[_key(tenant, task.id)] = copy
+
+    def _unpack(self, tenant: str, task_id: str, value: bytes) -> Task | None:
+        owner, _, body = value.partition(b" ")
+        try:
+            task = _TASK.validate_json(body) if owner == tenant.encode() else None
+        except ValidationError:
+            task = None
+        if task is None or task.id != task_id:
+            self._telemetry.value_refused()
+            return None
+        return task
+
+
+def _key(tenant: str, task_id: str) -> str:
+    """File a task under its tenant, as a Redis Cluster hash tag: one tenant, one node, one MGET."""
+    return f"{{{tenant}}}:task:{_FORMAT}:{task_id}"
+
+
+def _pack(tenant: str, task: Task) -> bytes:
+    return tenant.encode() + b" " + _TASK.dump_json(task, exclude_none=True)

@@ -1,0 +1,105 @@
+"""Running the application under uvicorn: one process or several, drained before they stop."""
+
+import logging
+import os
+import signal
+import tempfile
+from contextlib import ExitStack
+from socket import socket
+
+import uvicorn
+from prometheus_client import start_http_server
+from starlette.applications import Starlette
+from uvicorn.supervisors import Multiprocess
+
+from app.bootstrap import assemble
+from app.observability.logs import configure_logging
+from app.observability.metrics import MULTIPROCESS_VARIABLE, registry_of_all_workers
+from app.observability.tracing import export_spans
+from app.settings import Settings, SettingsError, load_settings, require_key
+from app.web.app import create_app
+
+DRAIN_SECONDS = 25
+"""How long calls in flight may take after SIGTERM; Kubernetes and compose are told to wait longer."""
+
+log = logging.getLogger(__name__)
+
+
+def serve_processes(settings: Settings, *, host: str, port: int, workers: int) -> None:
+    """Serve until told to stop. Raises SettingsError where several workers cannot share what they need."""
+    require_key(settings, workers)
+    if workers > 1 and settings.backend == "sandbox":
+        raise SettingsError("The sandbox keeps its tasks in one process: run it with one worker.")
+    configure_logging(settings.log_level, settings.log_format)
+    if workers > 1:
+        _serve_many(settings, host=host, port=port, workers=workers)
+    else:
+        _serve_one(settings, host=host, port=port)
+
+
+def _serve_one(settings: Settings, *, host: str, port: int) -> None:
+    config = _config(settings, host=host, port=port)
+    listening = config.bind_socket()
+    base_url = _base_url(host, listening)
+    app = build(settings, base_url)
+    config.app = app
+    if isinstance(settings.metrics, int):
+        start_http_server(settings.metrics, addr=host, registry=app.state.assembly.metrics.registry)
+    log.info("Serving MCP at %s/mcp (backend %s)", base_url, settings.backend)
+    # uvicorn raises the signal again once it has drained; by then there is nothing left to do but to exit with 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _serve_many(settings: Settings, *, host: str, port: int, workers: int) -> None:
+    with ExitStack() as stack:
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            os.environ[MULTIPROCESS_VARIABLE] = stack.enter_context(tempfile.TemporaryDirectory(prefix="luma-mcp-"))
+        config = _config(settings, host=host, port=port, workers=workers)
+        config.app = "app.serving:build_worker"
+        listening = config.bind_socket()
+        if isinstance(settings.metrics, int) and (registry := registry_of_all_workers()) is not None:
+            start_http_server(settings.metrics, addr=host, registry=registry)
+        log.info("Serving MCP at %s/mcp with %d workers", _base_url(host, listening), workers)
+        Multiprocess(config, sockets=[listening]).run()
+
+
+def build(settings: Settings, base_url: str) -> Starlette:
+    """Return the application of this process."""
+    export_spans()
+    assembly = assemble(settings, base_url=base_url)
+    app = create_app(settings, assembly)
+    app.state.assembly = assembly
+    return app
+
+
+def build_worker() -> Starlette:
+    """Return the application of one worker among several, which reads the settings for itself."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    return build(settings, base_url="")
+
+
+def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        app="",
+        factory=workers > 1,
+        host=host,
+        port=port,
+        workers=workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        loop="auto",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+    )
+
+
+def _base_url(host: str, listening: socket) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listening.getsockname()[1]}"

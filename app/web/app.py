@@ -1,0 +1,101 @@
+"""The HTTP application: routes and guards around the MCP endpoint, and one lifespan for everything."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mcp.server.lowlevel import Server
+from sse_starlette.sse import AppStatus
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from app.adapters.sandbox.media import media_routes
+from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly
+from app.mcp_server.door import CallJournal
+from app.mcp_server.server import build_server
+from app.observability.journal import Journal, line_writer
+from app.observability.tracing import drop_unwanted_spans
+from app.settings import Settings
+from app.web.caller import HttpCaller
+from app.web.guards import BearerGate, HostGuard
+from app.web.mcp_endpoint import McpEndpoint, wants_progress
+from app.web.page import page
+from app.web.readiness import Readiness
+from app.web.request_ids import RequestIds
+from app.web.routes import metrics_route, not_here, page_route, probe_routes
+
+
+def create_app(
+    settings: Settings,
+    assembly: Assembly,
+    *,
+    extend: Callable[[Server[Any]], None] = lambda _server: None,
+    streams: Callable[[bytes], bool] = wants_progress,
+) -> Starlette:
+    """Return the application over `assembly`, which it opens and closes.
+
+    `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
+    """
+    server = build_mcp_server(settings, assembly)
+    drop_unwanted_spans(server)
+    extend(server)
+    endpoint = McpEndpoint(server, assembly.metrics.refused, streams)
+    readiness = Readiness()
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        # Streams in flight finish like any call; uvicorn's own time-out ends what takes too long.
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+        async with assembly.running(), endpoint.running():
+            with readiness.serving():
+                yield
+
+    return Starlette(
+        routes=_routes(settings, assembly, _guarded(endpoint, settings, assembly), readiness),
+        exception_handlers={404: not_here, 405: not_here},
+        lifespan=lifespan,
+    )
+
+
+def build_mcp_server(settings: Settings, assembly: Assembly) -> Server[Any]:
+    """Return the MCP server with the journal that `settings` ask for."""
+    wants_lines = settings.log_level in ("DEBUG", "INFO")
+    journal: CallJournal = Journal(assembly.metrics, line_writer(settings.log_format) if wants_lines else None)
+    return build_server(assembly.tools, assembly.services, HttpCaller(), journal, version=VERSION)
+
+
+def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
+    """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
+    gate = BearerGate(endpoint, assembly.tenants, assembly.metrics.refused)
+    cors = CORSMiddleware(
+        gate,
+        allow_origin_regex=_any_of(settings.origins()),
+        allow_methods=["POST", "GET", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID", "WWW-Authenticate"],
+        max_age=600,
+    )
+    return RequestIds(HostGuard(cors, settings.hosts(), settings.origins(), assembly.metrics.refused))
+
+
+def _any_of(origins: Sequence[str]) -> str:
+    if "*" in origins:
+        return ".*"
+    return "|".join(re.escape(origin).replace(r":\*", r":\d+") for origin in origins)
+
+
+def _routes(settings: Settings, assembly: Assembly, mcp: ASGIApp, readiness: Readiness) -> list[BaseRoute]:
+    store_name = "redis" if settings.redis_url is not None else "memory"
+    routes: list[BaseRoute] = [
+        Route("/mcp", mcp),
+        *probe_routes(readiness, assembly.store, store_name),
+        page_route(lambda url: page(url, assembly.tools, sandbox=settings.backend == "sandbox"), settings.public_url),
+    ]
+    if settings.metrics == "on":
+        routes.append(metrics_route(assembly.metrics))
+    if settings.backend == "sandbox":
+        routes += media_routes(SANDBOX_MEDIA_PATH)
+    return routes

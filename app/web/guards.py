@@ -1,0 +1,101 @@
+"""Who may knock: pure ASGI layers in front of the MCP endpoint, each turning away with a sentence of its own."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.adapters.identity import Tenants, bearer_token
+
+PRINCIPAL = "luma_mcp.principal"
+"""Where a request's scope carries its caller."""
+
+log = logging.getLogger(__name__)
+
+
+class HostGuard:
+    """Answers the hosts and origins that it was told of, against DNS rebinding: 421 and 403 for others."""
+
+    def __init__(
+        self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str], refused: Callable[[int], None]
+    ) -> None:
+        """Stand before `app`; `refused` is told the status of each refusal."""
+        self._app = app
+        self._hosts = Allowed(hosts)
+        self._origins = Allowed(origins)
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or say which setting would let it in."""
+        host, origin = header(scope, b"host") or "", header(scope, b"origin")
+        if not self._hosts.has(host):
+            log.warning("Refused the host %r: name it in LUMA_MCP_ALLOWED_HOSTS or LUMA_MCP_PUBLIC_URL", host[:200])
+            self._refused(421)
+            await answer(send, 421, "misdirected_request", "This service does not answer for this Host.")
+        elif origin is not None and not self._origins.has(origin):
+            log.warning("Refused the origin %r: name it in LUMA_MCP_ALLOWED_ORIGINS", origin[:200])
+            self._refused(403)
+            await answer(send, 403, "forbidden_origin", "This service does not answer web pages of this Origin.")
+        else:
+            await self._app(scope, receive, send)
+
+
+class Allowed:
+    """A list of hosts or origins, where `:*` stands for any port and `*` for everything."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        """Read the patterns once."""
+        self._everything = "*" in patterns
+        self._exact = frozenset(pattern.lower() for pattern in patterns)
+        self._any_port = frozenset(pattern.lower().removesuffix(":*") for pattern in patterns if pattern.endswith(":*"))
+
+    def has(self, value: str) -> bool:
+        """Return whether `value` is among them."""
+        lowered = value.lower()
+        if self._everything or lowered in self._exact:
+            return True
+        name, _, port = lowered.rpartition(":")
+        return port.isdecimal() and name in self._any_port
+
+
+class BearerGate:
+    """Lets callers in who bring a token, and puts the Principal into the request's scope; 401 for others."""
+
+    def __init__(self, app: ASGIApp, tenants: Tenants, refused: Callable[[int], None]) -> None:
+        """Stand before `app`; `refused` is told the status of each refusal."""
+        self._app = app
+        self._tenants = tenants
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its caller, or say what to send."""
+        authorization = header(scope, b"authorization")
+        token = bearer_token(authorization)
+        if token is not None:
+            scope[PRINCIPAL] = self._tenants.principal(token)
+            await self._app(scope, receive, send)
+            return
+        self._refused(401)
+        challenge = 'Bearer realm="luma-mcp"' + (', error="invalid_token"' if authorization else "")
+        await answer(
+            send,
+            401,
+            "unauthorized",
+            "Send your own AceDataCloud API token with each request: `Authorization: Bearer <token>`. Tokens are made "
+            "at https://platform.acedata.cloud; there is no sign-in here.",
+            (b"www-authenticate", challenge.encode()),
+        )
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return the first header of this (lower-case) name, or None."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+
+
+async def answer(send: Send, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
+    """Send a small JSON answer, `{"error": {"code", "message"}}`."""
+    body = json.dumps({"error": {"code": code, "message": message}}).encode()
+    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+    await send({"type": "http.response.body", "body": body})

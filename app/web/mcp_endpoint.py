@@ -1,0 +1,128 @@
+"""POST /mcp: one address for every protocol revision, answering plainly where nothing needs to be streamed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.types import Message, Receive, Scope, Send
+
+from app.web.guards import answer, header
+
+LARGEST_BODY_BYTES = 256 * 1024
+SLOWEST_BODY_SECONDS = 30.0
+
+_ANYTHING = (b"accept", b"*/*")
+
+
+def wants_progress(body: bytes) -> bool:
+    """Return whether a request may be answered with more than its answer: it carries a progress token."""
+    return b'"progressToken"' in body
+
+
+class McpEndpoint:
+    """Hands each request to one of two session managers over one server: plain JSON, or a stream of events.
+
+    The SDK's streaming manager refuses clients that accept JSON only, and its JSON manager drops progress; a stream
+    also costs more than a plain answer. So a request is streamed if its client accepts that and `streams` says so.
+    """
+
+    def __init__(
+        self, server: Server[Any], refused: Callable[[int], None], streams: Callable[[bytes], bool] = wants_progress
+    ) -> None:
+        """Serve `server`; `refused` is told the status of each request turned away before MCP."""
+        self._plain = StreamableHTTPSessionManager(
+            server, json_response=True, stateless=True, max_request_body_size=LARGEST_BODY_BYTES
+        )
+        self._streaming = StreamableHTTPSessionManager(
+            server, json_response=False, stateless=True, max_request_body_size=LARGEST_BODY_BYTES
+        )
+        self._refused = refused
+        self._streams = streams
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve requests while entered."""
+        async with self._plain.run(), self._streaming.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["method"] != "POST":
+            await self._refuse(
+                send, 405, "This endpoint takes POST: there are no sessions and no standing streams here."
+            )
+            return
+        if not (header(scope, b"content-type") or "").lower().startswith("application/json"):
+            await self._refuse(send, 415, "Send JSON, with the header `Content-Type: application/json`.")
+            return
+        body = await self._body(scope, receive, send)
+        if body is None:
+            return
+        accept = header(scope, b"accept")
+        manager = self._streaming if accept and "text/event-stream" in accept and self._streams(body) else self._plain
+        await manager.handle_request(_tidy(scope, accept), _replay(body, receive), send)
+
+    async def _body(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
+        """Return the whole body, or None where it was refused or its sender has left."""
+        declared = header(scope, b"content-length") or ""
+        if declared.isdecimal() and int(declared) > LARGEST_BODY_BYTES:
+            await self._refuse_body(send)
+            return None
+        try:
+            async with asyncio.timeout(SLOWEST_BODY_SECONDS):
+                return await self._collect(receive, send)
+        except TimeoutError:
+            await self._refuse(send, 408, "The request's body did not arrive in time.")
+            return None
+
+    async def _collect(self, receive: Receive, send: Send) -> bytes | None:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > LARGEST_BODY_BYTES:
+                await self._refuse_body(send)
+                return None
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    async def _refuse_body(self, send: Send) -> None:
+        await self._refuse(send, 413, f"The request's body is larger than {LARGEST_BODY_BYTES} bytes. Ask in parts.")
+
+    async def _refuse(self, send: Send, status: int, message: str) -> None:
+        self._refused(status)
+        codes = {
+            405: "method_not_allowed",
+            408: "request_timeout",
+            413: "body_too_large",
+            415: "unsupported_media_type",
+        }
+        allow = ((b"allow", b"POST"),) if status == 405 else ()  # noqa: PLR2004 - the status itself
+        await answer(send, status, codes[status], message, *allow)
+
+
+def _tidy(scope: Scope, accept: str | None) -> Scope:
+    """Return the scope with the blanks around header values removed, which httptools leaves on and HTTP ignores.
+
+    A request without an Accept header accepts anything.
+    """
+    headers = scope["headers"]
+    if accept is not None and all(value == value.strip() for _, value in headers):
+        return scope
+    tidied = [(key, value.strip()) for key, value in headers]
+    return {**scope, "headers": tidied if accept is not None else [*tidied, _ANYTHING]}
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a receive that gives the body once more, then what really comes."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return first.pop() if first else await receive()
+
+    return replayed

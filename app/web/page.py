@@ -1,0 +1,41 @@
+"""The page at /: what this is, its address, and how to add it, for a person who opened the URL in a browser."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from app.adapters.sandbox.tasks import PROMPT_WORDS
+from app.mcp_server.tool import SPENDS, LumaTool
+from app.web.setup import clients
+
+SANDBOX_NOTE = (
+    "This is a sandbox: it makes no real videos, asks for no account and takes any token. Words in a prompt choose "
+    "what happens: "
+)
+
+
+def page(base_url: str, tools: Sequence[LumaTool], *, sandbox: bool) -> str:
+    """Return the page for the service reached at `base_url`."""
+    url = f"{base_url}/mcp"
+    template = Template(files("app.web").joinpath("page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        url=escape(url),
+        notice=_notice() if sandbox else "",
+        clients="".join(_client(client.name, client.where, client.paste) for client in clients(url)),
+        tools="".join(_tool(tool) for tool in tools),
+    )
+
+
+def _notice() -> str:
+    words = "; ".join(f"<code>{escape(word)}</code> {escape(does)}" for word, does in PROMPT_WORDS.items())
+    return f'<p class="notice">{escape(SANDBOX_NOTE)}{words}</p>'
+
+
+def _client(name: str, where: str, paste: str) -> str:
+    return f"<h3>{escape(name)} <small>{escape(where)}</small></h3><pre><code>{escape(paste)}</code></pre>"
+
+
+def _tool(tool: LumaTool) -> str:
+    cost = "costs credits" if tool.annotations == SPENDS else "free"
+    return f"<tr><td><code>{escape(tool.name)}</code></td><td>{escape(tool.title)}</td><td>{cost}</td></tr>"

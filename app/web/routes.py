@@ -1,0 +1,67 @@
+"""The routes beside /mcp: probes, metrics, the page for people, and definite answers to what is not here."""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from app.observability.metrics import CONTENT_TYPE, Metrics
+from app.ports import Store, StoreUnavailable
+from app.web.readiness import Phase, Readiness
+
+NO_SIGN_IN = (
+    "There is no OAuth sign-in here. Send your own AceDataCloud API token as `Authorization: Bearer <token>` with each "
+    "request to /mcp."
+)
+
+
+def probe_routes(readiness: Readiness, store: Store, store_name: str) -> list[Route]:
+    """Return /livez, which touches nothing, and /readyz, which also tells how the store is."""
+
+    async def livez(_request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(_request: Request) -> Response:
+        if readiness.phase is not Phase.READY:
+            return JSONResponse({"status": readiness.phase.value}, status_code=503)
+        try:
+            await store.ping()
+        except StoreUnavailable:
+            return JSONResponse({"status": "degraded", "store": store_name, "store_status": "down"})
+        return JSONResponse({"status": "ready", "store": store_name, "store_status": "up"})
+
+    return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+def metrics_route(metrics: Metrics) -> Route:
+    """Return /metrics, in Prometheus text."""
+
+    async def exposition(_request: Request) -> Response:
+        return Response(await asyncio.to_thread(metrics.exposition), headers={"content-type": CONTENT_TYPE})
+
+    return Route("/metrics", exposition)
+
+
+def page_route(page: Callable[[str], str], public_url: str | None) -> Route:
+    """Return /, the page for people; it names `public_url`, or else the address it was opened under."""
+
+    async def home(request: Request) -> Response:
+        url = public_url or f"{request.url.scheme}://{request.url.netloc}"
+        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+        headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "cache-control": "no-cache"}
+        return HTMLResponse(page(url), headers=headers)
+
+    return Route("/", home)
+
+
+async def not_here(request: Request, fault: Exception) -> Response:
+    """Answer what is not here, or not by this method, in JSON: clients that look for a sign-in must be told no."""
+    status = fault.status_code if isinstance(fault, HTTPException) else 404
+    sign_in = request.url.path.startswith("/.well-known/") or request.url.path in ("/register", "/authorize", "/token")
+    message = NO_SIGN_IN if sign_in else "There is nothing here. The MCP endpoint is POST /mcp."
+    headers = fault.headers if isinstance(fault, HTTPException) else None
+    code = "not_found" if status == 404 else "method_not_allowed"  # noqa: PLR2004 - the status itself
+    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=headers)

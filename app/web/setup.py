@@ -1,0 +1,67 @@
+"""How to add this server to each client, said once: the web page and the README show the same."""
+
+import json
+from dataclasses import dataclass
+
+TOKEN = "YOUR_ACEDATACLOUD_TOKEN"  # noqa: S105 - a placeholder that a person replaces
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client and what to paste where."""
+
+    name: str
+    where: str
+    paste: str
+
+
+def clients(url: str) -> tuple[Client, ...]:
+    """Return the set-ups for the server whose MCP endpoint is `url`."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    by_name = {"luma": {"url": url, "headers": headers}}
+    return (
+        Client(
+            "Claude Code",
+            "in a terminal",
+            f'claude mcp add --transport http luma {url} --header "Authorization: Bearer {TOKEN}"',
+        ),
+        Client(
+            "Claude Desktop",
+            "in claude_desktop_config.json; needs Node for the mcp-remote bridge",
+            _pretty(
+                {
+                    "mcpServers": {
+                        "luma": {
+                            "command": "npx",
+                            "args": ["-y", "mcp-remote", url, "--header", "Authorization:${LUMA_AUTHORIZATION}"],
+                            "env": {"LUMA_AUTHORIZATION": f"Bearer {TOKEN}"},
+                        }
+                    }
+                }
+            ),
+        ),
+        Client("Cursor", "in ~/.cursor/mcp.json", _pretty({"mcpServers": by_name})),
+        Client("VS Code", "in .vscode/mcp.json", _pretty({"servers": {"luma": {"type": "http", **by_name["luma"]}}})),
+        Client("curl", "in a terminal", curl(url, TOKEN)),
+    )
+
+
+def curl(url: str, token: str) -> str:
+    """Return a command that generates a video."""
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {
+            "name": "luma_generate_video",
+            "arguments": {"prompt": "A red fox trots through fresh snow at dawn"},
+        },
+    }
+    return (
+        f"curl -s {url} \\\n  -H 'Authorization: Bearer {token}' \\\n  -H 'Content-Type: application/json' \\\n"
+        f"  -d '{json.dumps(call)}'"
+    )
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2)
