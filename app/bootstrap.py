@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import httpx
-from starlette.applications import Starlette
 
 from app.adapters.acedata import AceDataGateway
 from app.adapters.acedata_http import AceDataClient, Patience
 from app.adapters.identity import Tenants
 from app.adapters.memory import MemoryStore
 from app.adapters.redis_store import RedisStore, connect
-from app.adapters.sandbox.backend import create_sandbox
+from app.adapters.sandbox.backend import sandbox_app
+from app.adapters.sandbox.engine import Sandbox
 from app.domain.freshness import Lifetimes, Pace
 from app.domain.task import Answer
 from app.mcp_server.catalogue import catalogue
@@ -61,6 +61,7 @@ class Assembly:
     store: MemoryStore | RedisStore
     backend: httpx.AsyncClient
     flights: SingleFlight[FlightKey, Answer]
+    sandbox: Sandbox | None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -86,9 +87,11 @@ def assemble(
     replaces the network to the backend. Raises SettingsError for a Redis URL of no known form.
     """
     clocks, metrics = clocks or Clocks(), Metrics()
-    media_url = f"{settings.public_url or base_url}{SANDBOX_MEDIA_PATH}" if settings.backend == "sandbox" else None
+    sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
+    if sandbox is not None:
+        transport = httpx.ASGITransport(app=sandbox_app(sandbox))
     store = _store(settings, clocks)
-    backend = _backend(settings, media_url, transport)
+    backend = _backend(settings, transport)
     gateway = AceDataGateway(AceDataClient(backend, metrics, patience or Patience()), clocks.wall)
     cache_store = FailOpenStore(store, metrics, clocks.monotonic)
     cache = TaskCache(
@@ -106,10 +109,19 @@ def assemble(
         videos=VideoService(gateway, submissions, clocks.wall),
         pace=Pace(settings.sandbox_seconds if settings.backend == "sandbox" else EXPECTED_SECONDS),
         wall_clock=clocks.wall,
-        media_url=media_url,
+        media_url=sandbox.media_url if sandbox is not None else None,
     )
     secret_key = settings.secret_key.get_secret_value() if settings.secret_key is not None else None
-    return Assembly(catalogue(settings.batch_limit), services, Tenants(secret_key), metrics, store, backend, flights)
+    return Assembly(
+        tools=catalogue(settings.batch_limit),
+        services=services,
+        tenants=Tenants(secret_key),
+        metrics=metrics,
+        store=store,
+        backend=backend,
+        flights=flights,
+        sandbox=sandbox,
+    )
 
 
 def _store(settings: Settings, clocks: Clocks) -> MemoryStore | RedisStore:
@@ -121,12 +133,12 @@ def _store(settings: Settings, clocks: Clocks) -> MemoryStore | RedisStore:
         raise SettingsError(f"LUMA_MCP_REDIS_URL {fault}.") from None
 
 
-def _backend(
-    settings: Settings, media_url: str | None, transport: httpx.AsyncBaseTransport | None
-) -> httpx.AsyncClient:
-    if transport is None and media_url is not None:
-        sandbox: Starlette = create_sandbox(seconds=settings.sandbox_seconds, media_url=media_url)
-        transport = httpx.ASGITransport(app=sandbox)
+def _sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
+    media_url = f"{settings.public_url or base_url}{SANDBOX_MEDIA_PATH}"
+    return Sandbox(seconds=settings.sandbox_seconds, media_url=media_url, clock=clocks.wall)
+
+
+def _backend(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=settings.acedata_url,
         transport=transport,

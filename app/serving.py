@@ -5,7 +5,7 @@ import os
 import signal
 import tempfile
 from contextlib import ExitStack
-from socket import socket
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
 import uvicorn
 from prometheus_client import start_http_server
@@ -39,7 +39,7 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int) -
 
 def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     config = _config(settings, host=host, port=port)
-    listening = config.bind_socket()
+    listening = listening_socket(host, port)
     base_url = _base_url(host, listening)
     app = build(settings, base_url)
     config.app = app
@@ -57,7 +57,7 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int) -> No
             os.environ[MULTIPROCESS_VARIABLE] = stack.enter_context(tempfile.TemporaryDirectory(prefix="luma-mcp-"))
         config = _config(settings, host=host, port=port, workers=workers)
         config.app = "app.serving:build_worker"
-        listening = config.bind_socket()
+        listening = listening_socket(host, port)
         if isinstance(settings.metrics, int) and (registry := registry_of_all_workers()) is not None:
             start_http_server(settings.metrics, addr=host, registry=registry)
         log.info("Serving MCP at %s/mcp with %d workers", _base_url(host, listening), workers)
@@ -98,6 +98,23 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
         ws="none",
         lifespan="on",
     )
+
+
+def listening_socket(host: str, port: int) -> socket:
+    """Return a socket bound to the address, which the workers share. Raises SystemExit where it is taken.
+
+    It names TCP outright: asyncio switches Nagle's algorithm off only then, and an answer in two writes would wait
+    40 ms for the client's delayed acknowledgement.
+    """
+    bound = socket(AF_INET6 if ":" in host else AF_INET, SOCK_STREAM, IPPROTO_TCP)
+    bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as fault:
+        bound.close()
+        raise SystemExit(f"luma-mcp: cannot listen on {host}:{port}: {fault.strerror}.") from None
+    bound.set_inheritable(True)
+    return bound
 
 
 def _base_url(host: str, listening: socket) -> str:

@@ -122,4 +122,5 @@ def _result(text: str, result: Mapping[str, Any], *, is_error: bool) -> dict[str
         "content": [{"type": "text", "text": text}],
         "structuredContent": {"result": result},
         "isError": is_error,
+        "resultType": "complete",
     }

@@ -30,12 +30,13 @@ class Submissions:
         """Return those of `task_ids` that were submitted under a minute ago, as pending tasks."""
         keys = [_key(tenant, task_id) for task_id in task_ids]
         shared = await self._store.get_many(keys)
-        found: dict[str, Task] = {}
-        for task_id, key, value in zip(task_ids, keys, shared, strict=True):
-            submitted_at = self._here.get(key) or _time(value)
-            if submitted_at is not None:
-                found[task_id] = Task(task_id, TaskState.PENDING, created_at=submitted_at)
-        return found
+        oldest = self._wall_clock() - GRACE_SECONDS
+        times = (self._here.get(key) or _time(value) for key, value in zip(keys, shared, strict=True))
+        return {
+            task_id: Task(task_id, TaskState.PENDING, created_at=submitted_at)
+            for task_id, submitted_at in zip(task_ids, times, strict=True)
+            if submitted_at is not None and submitted_at > oldest
+        }
 
 
 def _key(tenant: str, task_id: str) -> str:

@@ -92,10 +92,10 @@ def _routes(settings: Settings, assembly: Assembly, mcp: ASGIApp, readiness: Rea
     routes: list[BaseRoute] = [
         Route("/mcp", mcp),
         *probe_routes(readiness, assembly.store, store_name),
-        page_route(lambda url: page(url, assembly.tools, sandbox=settings.backend == "sandbox"), settings.public_url),
+        page_route(lambda url: page(url, assembly.tools, sandbox=assembly.sandbox is not None), settings.public_url),
     ]
     if settings.metrics == "on":
         routes.append(metrics_route(assembly.metrics))
-    if settings.backend == "sandbox":
-        routes += media_routes(SANDBOX_MEDIA_PATH)
+    if assembly.sandbox is not None:
+        routes += media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone)
     return routes

@@ -145,6 +145,7 @@ async def test_nulls_and_unknown_fields_are_tolerated(build: Build) -> None:
     ("body", "size"),
     [
         ({"start_image_url": "https://example.com/a.png"}, (1552, 656)),
+        ({"end_image_url": "https://example.com/a.png"}, (1552, 656)),
         ({"start_image_url": "https://example.com/a.png", "aspect_ratio": "1:1"}, (1008, 1008)),
         ({"aspect_ratio": "9:16"}, (752, 1360)),
         ({"aspect_ratio": "7:5"}, (1360, 752)),
@@ -180,9 +181,11 @@ async def test_an_extension_of_no_known_video_is_turned_down(build: Build, sourc
     assert refusal(await build().video(action="extend", **source)) == (400, "bad_request")
 
 
-async def test_a_video_that_is_not_done_cannot_be_extended(build: Build) -> None:
+@pytest.mark.parametrize(("prompt", "age_seconds"), [("a lighthouse", SECONDS - 1), ("[fail]", SECONDS)])
+async def test_a_video_that_is_not_there_cannot_be_extended(build: Build, prompt: str, age_seconds: float) -> None:
     bench = build()
-    task_id = (await bench.video(**{"async": True})).json()["task_id"]
+    task_id = (await bench.video(prompt=prompt, **{"async": True})).json()["task_id"]
+    bench.clock.now += age_seconds
     url = f"http://media/{task_id}.mp4"
     assert refusal(await bench.video(action="extend", video_url=url)) == (400, "bad_request")
 
@@ -197,6 +200,11 @@ async def test_one_task_and_several_are_read_over_http(build: Build) -> None:
     several = await bench.tasks(action="retrieve_batch", ids=[task_id, "unknown"])
     assert one["id"] == task_id
     assert several == {"items": [one], "count": 1}
+
+
+async def test_half_a_surrogate_pair_in_a_prompt_comes_back_as_it_was_sent(build: Build) -> None:
+    answer = await build().client.post("/luma/videos", content=b'{"prompt": "\\ud800"}')
+    assert b'"prompt":"\\ud800"' in answer.content
 
 
 async def test_a_failed_generation_is_answered_as_http_200(build: Build) -> None:

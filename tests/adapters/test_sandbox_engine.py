@@ -62,6 +62,13 @@ def test_a_finished_record_has_the_documented_keys_and_times() -> None:
     assert record["response"]["state"] == "completed"
 
 
+def test_a_generation_that_takes_no_time_is_done_at_once() -> None:
+    sandbox = Sandbox(seconds=0, media_url="", clock=lambda: 1_700_000_000.0016)
+    record = sandbox.read(TOKEN, {"id": sandbox.submit(TOKEN, {"prompt": "x", "async": True})[1].task_id})
+    times = [record[key] for key in ("created_at", "started_at", "finished_at", "elapsed")]
+    assert times == [1_700_000_000.001, 1_700_000_000.001, 1_700_000_000.001, 0.0]
+
+
 def test_a_record_hides_what_has_not_happened_yet() -> None:
     bench = build()
     task_id = bench.submit()

@@ -22,7 +22,6 @@ from app.adapters.sandbox.faults import (
     NO_TOKEN,
     PROXY_PAGE,
     PROXY_STATUS,
-    Fault,
     Refused,
     error_body,
 )
@@ -61,7 +60,7 @@ def sandbox_app(sandbox: Sandbox) -> Starlette:
 
     app = Starlette(
         routes=[Route("/luma/videos", _videos, methods=["POST"]), Route("/luma/tasks", _tasks, methods=["POST"])],
-        exception_handlers={Refused: _refused, HTTPException: _no_api},
+        exception_handlers={Refused: _turn_down, HTTPException: _turn_down},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -78,7 +77,7 @@ async def _videos(request: Request) -> Response:
         return _json(_receipt(record, sandbox.behaviour))
     await sandbox.until_ended(record)
     if record.fault is not None:
-        raise Refused(record.fault, record.trace_id)
+        raise Refused(record.fault)
     return _json(success_body(record))
 
 
@@ -96,14 +95,12 @@ async def _call_back(sandbox: Sandbox, deliver: Deliver, url: str, record: Recor
     await delivered(deliver, url, body)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    if not isinstance(error, Refused):
-        raise error
-    return _error(request, error.fault, error.trace_id)
-
-
-async def _no_api(request: Request, _: Exception) -> Response:
-    return _error(request, NO_API, None)
+async def _turn_down(request: Request, error: Exception) -> Response:
+    fault = error.fault if isinstance(error, Refused) else NO_API
+    form = _sandbox(request).behaviour.error
+    if form is ErrorForm.HTML:
+        return HTMLResponse(PROXY_PAGE, PROXY_STATUS)
+    return _json(error_body(fault, str(uuid4()), form), fault.status)
 
 
 def _sandbox(request: Request) -> Sandbox:
@@ -134,13 +131,6 @@ def _not_json(constant: str) -> Any:
 
 def _receipt(record: Record, behaviour: Behaviour) -> Wire:
     return {"success": True, "task_id": record.task_id} if behaviour.async_says_success else {"task_id": record.task_id}
-
-
-def _error(request: Request, fault: Fault, trace_id: str | None) -> Response:
-    form = _sandbox(request).behaviour.error
-    if form is ErrorForm.HTML:
-        return HTMLResponse(PROXY_PAGE, PROXY_STATUS)
-    return _json(error_body(fault, trace_id or str(uuid4()), form), fault.status)
 
 
 def _json(body: Wire, status: int = 200) -> Response:

@@ -37,12 +37,11 @@ PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad
 
 
 class Refused(Exception):
-    """A request that ends with `fault`; `trace_id` is the failed task's, or None where no task came to be."""
+    """A request that ends with `fault`."""
 
-    def __init__(self, fault: Fault, trace_id: str | None = None) -> None:
+    def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
         self.fault = fault
-        self.trace_id = trace_id
 
 
 def error_body(fault: Fault, trace_id: str, form: ErrorForm) -> dict[str, Any]:

@@ -219,5 +219,4 @@ def _no_ending(record: Record, form: PendingForm) -> Wire:
             return {"response": {}}
         case PendingForm.STATE_PENDING | PendingForm.STATE_PROCESSING:
             return {"response": {"state": form.value}}
-        case PendingForm.SUCCESS_WITHOUT_URL:
-            return {"response": {"success": True, "task_id": record.task_id}}
+    return {"response": {"success": True, "task_id": record.task_id}}

@@ -1,0 +1,150 @@
+"""The real application on a real port, in the test's own loop, with network and clock in the test's hands."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+
+from app.adapters.acedata_http import Patience
+from app.adapters.sandbox.backend import sandbox_app
+from app.adapters.sandbox.behaviour import Behaviour
+from app.adapters.sandbox.engine import Sandbox
+from app.bootstrap import Assembly, assemble
+from app.serving import listening_socket
+from app.settings import Settings
+from app.web.app import create_app
+from tests.support.clock import HandClock
+
+MODERN = "2026-07-28"
+LEGACY = ("2025-03-26", "2025-06-18", "2025-11-25")
+ERAS = (*LEGACY, MODERN)
+KEY = "a key for tests that is long enough, 48 bytes or so"
+SECONDS = 8.0
+
+IMPATIENT = Patience(
+    connect=1.0, pool=1.0, read=1.0, read_deadline=3.0, submit=1.0, first_pause=0.001, longest_pause=0.01
+)
+FREE = Behaviour(max_in_flight=None, reads_per_second=None)
+"""A backend without limits, for tests about something else."""
+
+
+def settings(**values: Any) -> Settings:
+    """Return settings for a test: the defaults but for `values`, whatever the environment says."""
+    return Settings(_env_file=None, secret_key=KEY, log_format="json", **values)
+
+
+def sandbox(clock: HandClock, behaviour: Behaviour = FREE, *, seconds: float = SECONDS) -> Sandbox:
+    """Return a backend whose generations take `seconds` of the test's clock."""
+    return Sandbox(seconds=seconds, media_url="https://cdn.example.com/luma", clock=clock, behaviour=behaviour)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that is answering, and how to talk to it."""
+
+    url: str
+    assembly: Assembly
+    http: httpx.AsyncClient
+
+    async def post(
+        self, message: Mapping[str, Any], *, token: str = "token-a", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """POST one JSON-RPC message."""
+        sent = {"authorization": f"Bearer {token}", "accept": "application/json", **(headers or {})}
+        return await self.http.post(f"{self.url}/mcp", json=message, headers=sent)
+
+    async def request(
+        self, method: str, params: Mapping[str, Any] | None = None, *, token: str = "token-a", era: str = MODERN
+    ) -> dict[str, Any]:
+        """Send one request in the form of `era` and return the JSON-RPC answer."""
+        message, headers = envelope(method, params or {}, era)
+        response = await self.post(message, token=token, headers=headers)
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], *, token: str = "token-a", era: str = MODERN
+    ) -> dict[str, Any]:
+        """Call a tool and return the tool result."""
+        answer = await self.request("tools/call", {"name": tool, "arguments": arguments}, token=token, era=era)
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any], *, token: str = "token-a", era: str = MODERN) -> Any:
+        """Call a tool that must succeed and return its typed result."""
+        result = await self.call(tool, arguments, token=token, era=era)
+        assert result["isError"] is False, result["content"][0]["text"]
+        return result["structuredContent"]["result"]
+
+    async def fail(self, tool: str, arguments: Mapping[str, Any], *, token: str = "token-a", era: str = MODERN) -> Any:
+        """Call a tool that must fail and return its typed error."""
+        result = await self.call(tool, arguments, token=token, era=era)
+        assert result["isError"] is True, result
+        return result["structuredContent"]["result"]["error"]
+
+
+def envelope(method: str, params: Mapping[str, Any], era: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a request and its headers as a client of `era` sends them."""
+    headers = {"mcp-protocol-version": era}
+    if era == MODERN:
+        headers["mcp-method"] = method
+        if name := params.get("name") or params.get("uri"):
+            headers["mcp-name"] = name
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": era,
+            "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        params = {**params, "_meta": {**meta, **params.get("_meta", {})}}
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, headers
+
+
+@asynccontextmanager
+async def serving(
+    values: Settings, backend: Sandbox | httpx.AsyncBaseTransport, clock: HandClock | None = None
+) -> AsyncIterator[Service]:
+    """Serve with `values` over `backend` until the block ends."""
+    transport = httpx.ASGITransport(sandbox_app(backend)) if isinstance(backend, Sandbox) else backend
+    assembly = assemble(
+        values,
+        base_url="http://127.0.0.1",
+        transport=transport,
+        patience=IMPATIENT,
+        clocks=clock.clocks if clock is not None else None,
+    )
+    async with listening(create_app(values, assembly)) as url, httpx.AsyncClient(timeout=30) as client:
+        yield Service(url, assembly, client)
+
+
+@asynccontextmanager
+async def listening(app: Starlette) -> AsyncIterator[str]:
+    """Run `app` under uvicorn on a free loopback port and yield its address."""
+    socket = listening_socket("127.0.0.1", 0)
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none")
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve(sockets=[socket]))
+    try:
+        while not server.started and not running.done():
+            await asyncio.sleep(0)
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+        socket.close()
+
+
+def text_of(result: Mapping[str, Any]) -> str:
+    """Return what the model reads of a tool result."""
+    text: str = result["content"][0]["text"]
+    return text
+
+
+def compact(value: Any) -> str:
+    """Return `value` as the least JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,98 @@
+"""Redis may die, hang and come back under load: it costs speed, and no call fails."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from app.adapters.redis_store import TIMEOUT_SECONDS
+from tests.support.clock import HandClock
+from tests.support.redis_server import RedisServer
+from tests.support.service import SECONDS, Service, sandbox, serving, settings
+
+CALLERS = 10
+ROUNDS = 5
+
+
+async def start(service: Service, token: str) -> list[str]:
+    started = [await service.ask("luma_generate_video", {"prompt": f"Fox {n}"}, token=token) for n in range(4)]
+    return [result["task_id"] for result in started]
+
+
+async def under_load(service: Service, owned: dict[str, list[str]]) -> None:
+    """Ask for everything, many times at once; every question must be answered in full and with its own tasks."""
+
+    async def ask(token: str, task_ids: list[str]) -> None:
+        for _ in range(ROUNDS):
+            batch = await service.ask("luma_get_tasks_batch", {"task_ids": task_ids}, token=token)
+            assert [task["task_id"] for task in batch["tasks"]] == task_ids
+            assert batch["unavailable"] == []
+
+    await asyncio.gather(*(ask(token, task_ids) for token, task_ids in owned.items()))
+
+
+async def test_redis_is_killed_hung_and_brought_back_and_no_call_fails(
+    clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = sandbox(clock, seconds=1000)  # running tasks are in Redis alone, so every round needs it
+    async with serving(settings(redis_url=fragile_redis.url), backend, clock) as service:
+        owned = {f"token-{n}": await start(service, f"token-{n}") for n in range(CALLERS)}
+        happenings: list[Callable[[], None]] = [
+            fragile_redis.stop,
+            fragile_redis.start,
+            fragile_redis.hang,
+            fragile_redis.resume,
+        ]
+        with caplog.at_level(logging.WARNING, logger="app"):
+            for happening in happenings:
+                load = asyncio.create_task(under_load(service, owned))
+                await asyncio.to_thread(happening)
+                await load
+                clock.advance(4)  # past the pending time to live, so that the next round asks Redis and the backend
+                await under_load(service, owned)
+        warnings = [record.getMessage() for record in caplog.records if "Redis" in record.getMessage()]
+    assert [message.startswith("Redis does not answer") for message in warnings] == [True, False, True, False]
+
+
+async def test_what_redis_holds_serves_again_once_it_is_back(clock: HandClock, fragile_redis: RedisServer) -> None:
+    backend = sandbox(clock)
+    values = settings(redis_url=fragile_redis.url)
+    async with serving(values, backend, clock) as service:
+        task_ids = await start(service, "token-a")
+        clock.advance(SECONDS)
+        await service.ask("luma_get_tasks_batch", {"task_ids": task_ids})
+    async with serving(values, backend, clock) as fresh:
+        fragile_redis.hang()
+        reads = backend.reads
+        await fresh.ask("luma_get_tasks_batch", {"task_ids": task_ids[:1]})
+        assert backend.reads == reads + 1
+        fragile_redis.resume()
+        clock.advance(2)
+        await fresh.ask("luma_get_tasks_batch", {"task_ids": task_ids[1:]})
+        assert backend.reads == reads + 1, "the other tasks come from Redis again"
+
+
+async def test_a_hung_redis_is_asked_once_and_then_left_alone(clock: HandClock, fragile_redis: RedisServer) -> None:
+    async with serving(settings(redis_url=fragile_redis.url), sandbox(clock), clock) as service:
+        task_ids = await start(service, "token-a")
+        fragile_redis.hang()
+        before = _failures(service)
+        for _ in range(20):
+            clock.advance(0.01)
+            await service.ask("luma_get_tasks_batch", {"task_ids": task_ids})
+        assert _failures(service) == before + 1
+        ready = await service.http.get(f"{service.url}/readyz")
+        fragile_redis.resume()
+    assert ready.status_code == 200
+    assert ready.json()["status"] == "degraded"
+
+
+async def test_two_waits_for_redis_stay_under_a_second() -> None:
+    assert 2 * TIMEOUT_SECONDS < 1
+
+
+def _failures(service: Service) -> float:
+    text = service.assembly.metrics.exposition().decode()
+    lines = [line for line in text.splitlines() if line.startswith("luma_mcp_store_failures_total")]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)

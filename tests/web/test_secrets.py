@@ -1,0 +1,101 @@
+"""Nothing secret leaves but where it must: tokens, prompts and URLs are in no log line, metric, key or repr."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from tests.support.clock import HandClock
+from tests.support.redis_server import RedisServer
+from tests.support.service import ERAS, SECONDS, sandbox, serving, settings, text_of
+
+TOKEN = "very-secret-token-7f3a9c"  # fmt: skip
+PROMPT = "A very private purple platypus"
+IMAGE = "https://images.example.com/start.png?signature=secret-query"
+
+
+async def test_a_debug_run_logs_no_token_prompt_or_url_query(tmp_path: Path) -> None:
+    """Run the end-to-end part as another process at DEBUG, with every library's log let through, and read it all."""
+    driver = tmp_path / "driver.py"
+    driver.write_text(DRIVER, encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(driver),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    output, _ = await process.communicate()
+    text = output.decode()
+    assert process.returncode == 0, text
+    assert '"tool":"luma_generate_video_from_image"' in text, "the log was read"
+    assert "AceDataCloud complained" in text, "complaints were logged"
+    for secret in (TOKEN, PROMPT, "secret-query", "cdn.example.com"):
+        assert secret not in text
+
+
+async def test_redis_holds_no_token_in_any_key_or_value(clock: HandClock, redis_server: RedisServer) -> None:
+    async with serving(settings(redis_url=redis_server.url), sandbox(clock), clock) as service:
+        started = await service.ask("luma_generate_video", {"prompt": PROMPT}, token=TOKEN)
+        clock.advance(SECONDS)
+        await service.ask("luma_get_task", {"task_id": started["task_id"]}, token=TOKEN)
+        with redis_server.client() as client:
+            keys = client.keys()
+            assert len(keys) == 2, "a submission and a finished task"
+            held = b"".join(key + (client.get(key) or b"") for key in keys)
+        metrics = service.assembly.metrics.exposition()
+        shown = repr(service.assembly.tenants.principal(TOKEN))
+    assert TOKEN.encode() not in held
+    for secret in (TOKEN, PROMPT, started["task_id"]):
+        assert secret.encode() not in metrics
+    assert TOKEN not in shown
+
+
+async def test_no_error_repeats_the_value_that_was_wrong(clock: HandClock) -> None:
+    secret = "https://user:hunter2@10.0.0.1/?key=hunter2"
+    async with serving(settings(), sandbox(clock), clock) as service:
+        for era in ERAS:
+            for tool, arguments in (
+                ("luma_generate_video", {"prompt": ["hunter2"]}),
+                ("luma_generate_video", {"prompt": "x", "aspect_ratio": "hunter2"}),
+                ("luma_generate_video", {"prompt": "x", "callback_url": secret}),
+                ("luma_generate_video", {"prompt": "x", "hunter2 is my password": 1}),
+                ("luma_extend_video_from_url", {"prompt": "x", "video_url": secret}),
+                ("luma_get_tasks_batch", {"task_ids": ["hunter2 hunter2"]}),
+            ):
+                result = await service.call(tool, arguments, era=era)
+                assert result["isError"] is True
+                assert "hunter2" not in text_of(result)
+                assert "pydantic" not in text_of(result)
+
+
+DRIVER = f"""
+import asyncio, logging
+from app.observability.logs import configure_logging
+from tests.support.clock import HandClock
+from tests.support.service import ERAS, SECONDS, sandbox, serving, settings
+
+async def main():
+    clock = HandClock()
+    configure_logging("DEBUG", "json")
+    async with serving(settings(log_level="DEBUG"), sandbox(clock), clock) as service:
+        for era in ERAS:
+            ids = []
+            for words in ("", " [fail]", " [moderated]"):
+                started = await service.ask(
+                    "luma_generate_video_from_image",
+                    {{"prompt": {PROMPT!r} + words, "start_image_url": {IMAGE!r}}}, token={TOKEN!r}, era=era)
+                ids.append(started["task_id"])
+            for words in ("[refuse]", "[broke]"):
+                await service.fail("luma_generate_video", {{"prompt": {PROMPT!r} + words}}, token={TOKEN!r}, era=era)
+            await service.fail("luma_extend_video_from_url", {{"prompt": {PROMPT!r}, "video_url": {IMAGE!r}}},
+                               token={TOKEN!r}, era=era)
+            await service.ask("luma_get_tasks_batch", {{"task_ids": ids}}, token={TOKEN!r}, era=era)
+            clock.advance(SECONDS)
+            await service.ask("luma_get_tasks_batch", {{"task_ids": ids}}, token={TOKEN!r}, era=era)
+            await service.call("luma_generate_video", {{"prompt": 7, {PROMPT!r}: 1}}, token={TOKEN!r}, era=era)
+            await service.request("tools/call", {{"name": {PROMPT!r}}}, token={TOKEN!r}, era=era)
+            await service.request("no/such/method", {{"prompt": {PROMPT!r}}}, token={TOKEN!r}, era=era)
+
+asyncio.run(main())
+"""
