@@ -22,6 +22,9 @@ from app.web.app import create_app
 DRAIN_SECONDS = 25
 """How long calls in flight may take after SIGTERM; Kubernetes and compose are told to wait longer."""
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
 log = logging.getLogger(__name__)
 
 
@@ -93,6 +96,7 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        backlog=BACKLOG,
         loop="auto",
         http="httptools",
         ws="none",
@@ -101,7 +105,7 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
 
 
 def listening_socket(host: str, port: int) -> socket:
-    """Return a socket bound to the address, which the workers share. Raises SystemExit where it is taken.
+    """Return a socket that listens at the address, for all workers. Raises SystemExit where it is taken.
 
     It names TCP outright: asyncio switches Nagle's algorithm off only then, and an answer in two writes would wait
     40 ms for the client's delayed acknowledgement.
@@ -110,6 +114,7 @@ def listening_socket(host: str, port: int) -> socket:
     bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(BACKLOG)  # from here on nobody is refused: early callers wait until the application is up
     except OSError as fault:
         bound.close()
         raise SystemExit(f"luma-mcp: cannot listen on {host}:{port}: {fault.strerror}.") from None

@@ -14,7 +14,7 @@ import httpx
 import stamina
 
 from app.adapters.acedata_errors import complaint_in, error_for, quotable
-from app.domain.errors import BackendError, BackendTimeout, LumaError
+from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError
 from app.domain.principal import Principal
 from app.ports import Telemetry
 
@@ -97,7 +97,7 @@ class AceDataClient:
                 answer = await self._exchange(path, principal, body, self._submit_timeout, private)
         except _NOT_SENT as fault:
             raise BackendError(UNREACHABLE) from fault
-        except (httpx.TimeoutException, TimeoutError) as fault:
+        except (httpx.TimeoutException, TimeoutError, BackendTimeout) as fault:
             raise BackendTimeout(OUTCOME_UNKNOWN) from fault
         except (httpx.HTTPError, _NotItsWord) as fault:
             raise BackendError(OUTCOME_UNKNOWN) from fault
@@ -124,11 +124,8 @@ class AceDataClient:
             async with self._http.stream("POST", path, json=body, headers=headers, timeout=limits) as response:
                 content = await _content(response)
             return _judged(path, response, content, (*private, principal.credential))
-        except LumaError as fault:
-            outcome = fault.code
-            raise
         except BaseException as fault:
-            outcome = type(fault).__name__
+            outcome = _outcome(fault)
             raise
         finally:
             self._telemetry.backend_called(path, outcome, time.perf_counter() - started)
@@ -150,6 +147,22 @@ class _NotItsWord(Exception):
     def __init__(self, reading: LumaError) -> None:
         super().__init__(reading.code)
         self.reading = reading
+
+
+def _outcome(fault: BaseException) -> str:
+    """Return what a failed exchange is counted as; "cancelled" where a deadline or the caller ended it."""
+    match fault:
+        case LumaError():
+            return fault.code
+        case _NotItsWord():
+            return fault.reading.code
+        case httpx.TimeoutException():
+            return BackendTimeout.code
+        case httpx.HTTPError():
+            return BackendError.code
+        case asyncio.CancelledError():
+            return "cancelled"
+    return InternalError.code
 
 
 @asynccontextmanager

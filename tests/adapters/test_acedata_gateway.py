@@ -1,0 +1,245 @@
+"""Asking AceDataCloud about tasks: chunks, incomplete answers, and faults that stay with their ids."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from app.adapters.acedata import CHUNK, DEFAULT_LIMIT, READS_AT_ONCE
+from app.domain.errors import BackendError, InvalidRequest, LumaError, Unauthorized
+from app.domain.principal import Principal
+from app.domain.task import Task
+from app.ports import Reading
+from tests.support.acedata import (
+    CALLER,
+    Backend,
+    breaking,
+    complaining,
+    completed,
+    gateway_over,
+    knowing_every_task,
+    listing,
+    replying,
+)
+
+
+def names(count: int) -> list[str]:
+    return [f"task-{number}" for number in range(count)]
+
+
+async def find(backend: Backend, task_ids: Sequence[str]) -> Reading:
+    async with gateway_over(backend) as gateway:
+        return await gateway.find_tasks(CALLER, task_ids)
+
+
+def kinds(reading: Reading) -> dict[str, type]:
+    return {task_id: type(answer) for task_id, answer in reading.answers.items()}
+
+
+def of_type(reading: Reading, kind: type) -> list[str]:
+    return [task_id for task_id, answer in reading.answers.items() if isinstance(answer, kind)]
+
+
+def worker(known: Sequence[str], change: Callable[[list[Any]], list[Any]], count: int | None = None) -> Backend:
+    """Return a backend that knows `known` and whose lists pass through `change`."""
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)
+        if asked["action"] == "retrieve":
+            return httpx.Response(200, json=completed(asked["id"]) if asked["id"] in known else {})
+        items = [completed(task_id) for task_id in asked["ids"] if task_id in known]
+        return httpx.Response(200, json=listing(*change(items), count=count))
+
+    return Backend(answer)
+
+
+async def test_one_id_is_asked_for_alone_and_goes_out_with_the_callers_token() -> None:
+    backend = Backend(knowing_every_task)
+    reading = await find(backend, ["task-0"])
+    assert kinds(reading) == {"task-0": Task}
+    assert backend.bodies == [{"action": "retrieve", "id": "task-0"}]
+    (request,) = backend.requests
+    assert (request.url.path, request.headers["authorization"]) == ("/luma/tasks", "Bearer token-a")
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(2, [2]), (50, [50]), (51, [50, 1]), (120, [50, 50, 20]), (200, [50] * 4)]
+)
+async def test_many_ids_are_asked_for_in_chunks_of_fifty(count: int, sizes: list[int]) -> None:
+    backend = Backend(knowing_every_task)
+    reading = await find(backend, names(count))
+    assert of_type(reading, Task) == names(count)
+    assert [len(body.get("ids", [body.get("id")])) for body in backend.bodies] == sizes
+    assert reading.calls == len(sizes)
+
+
+async def test_the_chunks_are_in_flight_together() -> None:
+    together = asyncio.Barrier(3)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await together.wait()  # passes only once all three have arrived
+        return await knowing_every_task(request)
+
+    reading = await find(Backend(answer), names(3 * CHUNK))
+    assert len(of_type(reading, Task)) == 3 * CHUNK
+
+
+async def test_an_answer_cut_off_at_twelve_is_asked_for_again_in_twelves() -> None:
+    backend = worker(names(50), lambda items: items[:DEFAULT_LIMIT])
+    reading = await find(backend, names(50))
+    assert of_type(reading, Task) == names(50)
+    assert [len(body["ids"]) for body in backend.bodies] == [50, 12, 12, 12, 2]
+    assert reading.calls == 5
+
+
+async def test_what_is_left_out_twice_is_missing() -> None:
+    backend = worker(names(49), lambda items: items[:DEFAULT_LIMIT])
+    reading = await find(backend, names(50))
+    assert of_type(reading, type(None)) == ["task-49"]
+    assert len(of_type(reading, Task)) == 49
+    assert len(backend.requests) == 5, "and is not asked for a third time"
+
+
+async def test_a_short_answer_below_twelve_is_complete_and_not_asked_for_again() -> None:
+    backend = worker(names(5), list)
+    reading = await find(backend, names(7))
+    assert of_type(reading, type(None)) == ["task-5", "task-6"]
+    assert reading.calls == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda items: items[::-1],
+        lambda items: items + items,
+        lambda items: [None, "text", 7, [], *items],
+        lambda items: [{}, *items, {"id": 5}, {"id": None, "response": None}],
+        lambda items: [*items, completed("somebody-elses")],
+    ],
+    ids=["reordered", "repeated", "with entries that are no objects", "with records of nothing", "with a foreign one"],
+)
+async def test_records_are_matched_by_id_whatever_surrounds_them(change: Callable[[list[Any]], list[Any]]) -> None:
+    reading = await find(worker(names(4), change), names(4))
+    assert list(reading.answers) == names(4)
+    assert [answer.id for answer in reading.answers.values() if isinstance(answer, Task)] == names(4)
+
+
+async def test_an_unknown_id_is_missing_and_costs_one_call() -> None:
+    reading = await find(worker([], list), ["nobody"])
+    assert reading == Reading({"nobody": None}, calls=1)
+
+
+async def test_an_answer_about_something_else_says_nothing_about_the_ids_asked() -> None:
+    reading = await find(Backend(replying(200, listing(completed("task-0"), completed("other")))), names(3))
+    assert kinds(reading) == {"task-0": Task, "task-1": BackendError, "task-2": BackendError}
+    alone = await find(Backend(replying(200, completed("other"))), ["task-0"])
+    assert kinds(alone) == {"task-0": BackendError}
+
+
+@pytest.mark.parametrize("count", [0, 1, -3, 10**9, None, True, "4", [], {}, 2.5])
+async def test_the_count_is_never_believed_against_the_records(count: Any) -> None:
+    reading = await find(Backend(replying(200, listing(*map(completed, names(3))) | {"count": count})), names(4))
+    assert of_type(reading, Task) == names(3)
+
+
+async def test_a_count_above_the_records_makes_the_absent_be_asked_for_again() -> None:
+    backend = worker(names(3), lambda items: items[:2], count=3)
+    reading = await find(backend, names(3))
+    assert reading.calls == 2
+    assert of_type(reading, Task) == names(3)
+    assert backend.bodies[1] == {"action": "retrieve", "id": "task-2"}
+
+
+@pytest.mark.parametrize("items", [None, {}, "", "none", 0, True])
+async def test_items_that_are_no_list_make_the_ids_unavailable(items: Any) -> None:
+    reading = await find(Backend(replying(200, {"items": items, "count": 2})), names(2))
+    assert kinds(reading) == {"task-0": BackendError, "task-1": BackendError}
+
+
+@pytest.mark.parametrize("body", [[], [completed("task-0")], 5, True, None, {"message": "hello"}, {"success": True}])
+async def test_an_answer_that_is_no_record_makes_the_id_unavailable(body: Any) -> None:
+    reading = await find(Backend(replying(200, body)), ["task-0"])
+    assert kinds(reading) == {"task-0": BackendError}
+
+
+def failing_for(task_id: str, fault: Callable[[httpx.Request], Any]) -> Backend:
+    """Return a backend that knows every task, but for calls that ask about `task_id`."""
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)
+        hit = task_id in asked.get("ids", [asked.get("id")])
+        response: httpx.Response = await (fault if hit else knowing_every_task)(request)
+        return response
+
+    return Backend(answer)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "calls"),
+    [
+        (complaining(401, "invalid_token"), Unauthorized, 3),
+        (complaining(400, "bad_request"), InvalidRequest, 3),
+        (replying(502, "<html>Bad gateway</html>"), BackendError, 5),
+        (breaking(httpx.ReadError), BackendError, 5),
+        (replying(200, "<html>Hello</html>"), BackendError, 5),
+    ],
+    ids=["401", "400", "502", "reset", "HTML"],
+)
+async def test_a_bad_chunk_fails_its_own_ids_only(fault: Any, kind: type[LumaError], calls: int) -> None:
+    task_ids = names(120)
+    reading = await find(failing_for("task-60", fault), task_ids)
+    assert of_type(reading, Task) == [*task_ids[:50], *task_ids[100:]]
+    assert of_type(reading, kind) == task_ids[50:100]
+    assert reading.calls == calls
+
+
+async def test_a_fault_while_asking_again_fails_those_ids_only() -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)["ids"]
+        if len(asked) == 30:
+            return httpx.Response(200, json=listing(*map(completed, asked[:DEFAULT_LIMIT])))
+        return await (complaining(401, "token_expired") if "task-29" in asked else knowing_every_task)(request)
+
+    reading = await find(Backend(answer), names(30))
+    assert of_type(reading, Task) == names(24)
+    assert of_type(reading, Unauthorized) == names(30)[24:]
+
+
+async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_afterwards() -> None:
+    in_flight: dict[str, int] = {}
+    peak: dict[str, int] = {}
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        token = request.headers["authorization"]
+        in_flight[token] = in_flight.get(token, 0) + 1
+        peak[token] = max(peak.get(token, 0), in_flight[token])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        in_flight[token] -= 1
+        return await knowing_every_task(request)
+
+    callers = [Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")]
+    async with gateway_over(Backend(answer)) as gateway:
+        readings = await asyncio.gather(*(gateway.find_tasks(caller, names(20 * CHUNK)) for caller in callers))
+        assert gateway._lanes == {}  # noqa: SLF001 - the claim is about memory, which no method shows
+    assert [len(of_type(reading, Task)) for reading in readings] == [20 * CHUNK] * 2
+    assert set(peak.values()) == {READS_AT_ONCE}
+
+
+async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
+    arrived = asyncio.Event()
+
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with gateway_over(Backend(answer)) as gateway:
+        question = asyncio.create_task(gateway.find_tasks(CALLER, names(20 * CHUNK)))
+        await arrived.wait()
+        question.cancel()
+        await asyncio.wait([question])
+        assert gateway._lanes == {}  # noqa: SLF001 - the claim is about memory, which no method shows

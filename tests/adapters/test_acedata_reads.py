@@ -1,0 +1,219 @@
+"""One question to AceDataCloud when the network or the backend misbehaves: what is tried again, and what comes out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from app.adapters.acedata_http import LARGEST_ANSWER_BYTES, retry_after_seconds
+from app.domain.errors import (
+    BackendError,
+    BackendTimeout,
+    InvalidRequest,
+    LumaError,
+    NoCredit,
+    RateLimited,
+    Unauthorized,
+)
+from app.domain.task import Answer, Task
+from tests.support.acedata import (
+    CALLER,
+    NOW,
+    QUICK,
+    Backend,
+    breaking,
+    complaining,
+    completed,
+    gateway_over,
+    hanging,
+    knowing_every_task,
+    replying,
+)
+from tests.support.telemetry import Notes
+
+NEVER = replace(QUICK, first_pause=3600.0, longest_pause=3600.0)
+"""Waits an hour where the backend names no time, so that only a Retry-After can be what was waited for."""
+
+
+async def ask(backend: httpx.AsyncBaseTransport, **patience: Any) -> Answer:
+    async with gateway_over(backend, replace(QUICK, **patience)) as gateway:
+        return (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
+
+
+async def fault(backend: httpx.AsyncBaseTransport, **patience: Any) -> LumaError:
+    answer = await ask(backend, **patience)
+    assert isinstance(answer, LumaError)
+    return answer
+
+
+PASSING = [
+    (replying(429, "{}"), RateLimited),
+    (complaining(429, "rate_limited"), RateLimited),
+    (complaining(500, "api_error"), BackendError),
+    (complaining(504, "timeout"), BackendTimeout),
+    (replying(502, "<html><h1>502 Bad Gateway</h1></html>"), BackendError),
+    (replying(503, ""), BackendError),
+    (replying(200, "<html>Be right back</html>"), BackendError),
+    (replying(200, b"\xff\xfe\x00garbage"), BackendError),
+    (replying(200, '{"items": ['), BackendError),
+    (replying(200, "[" * 200_000), BackendError),
+    (breaking(httpx.ConnectError), BackendError),
+    (breaking(httpx.ReadError), BackendError),
+    (breaking(httpx.RemoteProtocolError), BackendError),
+    (breaking(httpx.ReadTimeout), BackendTimeout),
+    (breaking(httpx.PoolTimeout), BackendTimeout),
+]
+FINAL = [
+    (complaining(400, "bad_request"), InvalidRequest),
+    (complaining(401, "invalid_token"), Unauthorized),
+    (complaining(403, "used_up"), NoCredit),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind"), PASSING)
+async def test_a_fault_that_may_pass_is_met_twice_more_and_then_reported(answer: Any, kind: type[LumaError]) -> None:
+    backend = Backend(answer)
+    assert type(await ask(backend)) is kind
+    assert len(backend.requests) == 3
+
+
+@pytest.mark.parametrize(("answer", "kind"), PASSING)
+async def test_a_fault_that_passes_is_not_seen(answer: Any, kind: type[LumaError]) -> None:
+    backend = Backend(answer, answer, knowing_every_task)
+    async with gateway_over(backend) as gateway:
+        reading = await gateway.find_tasks(CALLER, ["task-0"])
+    assert isinstance(reading.answers["task-0"], Task)
+    assert reading.calls == 3
+
+
+@pytest.mark.parametrize(("answer", "kind"), FINAL)
+async def test_a_fault_that_will_not_pass_is_reported_at_once(answer: Any, kind: type[LumaError]) -> None:
+    backend = Backend(answer)
+    assert type(await ask(backend)) is kind
+    assert len(backend.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"success": False, "error": {"code": "api_error", "message": "fetch failed"}}, BackendError),
+        ({"error": {"code": "token_expired", "message": "token expired."}, "trace_id": "t"}, Unauthorized),
+        ({"error": "boom"}, BackendError),
+        ({"success": False}, BackendError),
+    ],
+)
+async def test_an_error_with_status_200_is_an_error(body: dict[str, Any], kind: type[LumaError]) -> None:
+    assert type(await ask(Backend(replying(200, body)))) is kind
+
+
+async def test_a_failed_task_with_status_200_is_no_error() -> None:
+    record = completed("task-0", response={"success": False, "error": {"code": "api_error", "message": "No."}})
+    assert isinstance(await ask(Backend(replying(200, record))), Task)
+
+
+@pytest.mark.parametrize("header", ["0", format_datetime(datetime.now(UTC) - timedelta(minutes=5), usegmt=True)])
+async def test_a_retry_after_is_what_is_waited_for(header: str) -> None:
+    backend = Backend(complaining(429, "rate_limited", headers={"retry-after": header}), knowing_every_task)
+    async with gateway_over(backend, NEVER) as gateway:
+        reading = await gateway.find_tasks(CALLER, ["task-0"])
+    assert isinstance(reading.answers["task-0"], Task)
+
+
+@pytest.mark.parametrize(
+    ("header", "at_least", "at_most"),
+    [
+        ("30", 30, 30),
+        ("999999", 3600, 3600),
+        (format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True), 300, 600),
+    ],
+)
+async def test_a_retry_after_that_is_too_long_is_reported_instead_of_waited_for(
+    header: str, at_least: float, at_most: float
+) -> None:
+    backend = Backend(complaining(429, "rate_limited", headers={"retry-after": header}))
+    error = await fault(backend)
+    assert len(backend.requests) == 1
+    assert error.retry_after_seconds is not None
+    assert at_least <= error.retry_after_seconds <= at_most
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("1e9", None),
+        ("Mon, 99 Foo 2026 00:00:00 GMT", None),
+        (" 7 ", 7.0),
+        ("0", 0.0),
+        ("9" * 500, 3600.0),
+        (format_datetime(datetime.fromtimestamp(NOW + 90, UTC), usegmt=True), 90.0),
+        (format_datetime(datetime.fromtimestamp(NOW - 90, UTC), usegmt=True), 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
+    ],
+)
+def test_a_retry_after_is_seconds_or_a_date_and_otherwise_nothing(header: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(header, NOW) == seconds
+
+
+async def test_an_error_that_will_not_pass_names_no_time() -> None:
+    error = await fault(Backend(complaining(401, "invalid_token", headers={"retry-after": "5"})))
+    assert error.retry_after_seconds is None
+
+
+async def test_a_backend_that_never_answers_is_left_at_the_deadline() -> None:
+    assert type(await ask(Backend(hanging), read_deadline=0.01)) is BackendTimeout
+
+
+async def test_the_deadline_covers_the_attempts_together() -> None:
+    backend = Backend(complaining(500, "api_error"), hanging)
+    assert type(await ask(backend, read_deadline=0.05)) is BackendTimeout
+    assert len(backend.requests) == 2
+
+
+async def test_an_answer_of_ten_megabytes_is_a_fault() -> None:
+    body = b'{"items": [], "filler": "' + b"x" * 10_000_000 + b'"}'
+    assert type(await ask(Backend(replying(200, body)), retries=0)) is BackendError
+
+
+@pytest.mark.parametrize("status", [200, 400, 502])
+async def test_a_body_without_end_is_left_at_the_size_limit(status: int) -> None:
+    part, sent = b" " * 65_536, 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += len(part)
+            yield part
+            await asyncio.sleep(0)
+
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, content=endless())
+
+    assert type(await ask(Backend(answer), retries=0)) is BackendError
+    assert sent <= LARGEST_ANSWER_BYTES + len(part)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (knowing_every_task, "ok"),
+        (complaining(401, "invalid_token"), "unauthorized"),
+        (replying(502, "<html>"), "backend_error"),
+        (breaking(httpx.ReadError), "backend_error"),
+        (breaking(httpx.ReadTimeout), "backend_timeout"),
+    ],
+)
+async def test_every_call_is_counted_under_ok_or_an_error_code(answer: Any, outcome: str) -> None:
+    notes = Notes()
+    async with gateway_over(Backend(answer), replace(QUICK, retries=0), notes) as gateway:
+        await gateway.find_tasks(CALLER, ["task-0"])
+    assert notes.backend_calls == [("/luma/tasks", outcome)]

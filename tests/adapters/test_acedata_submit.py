@@ -1,0 +1,163 @@
+"""Submitting costs money: it goes out once, and an error says whether something can have been started."""
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from app.adapters.acedata_http import OUTCOME_UNKNOWN, UNREACHABLE
+from app.domain.errors import (
+    BackendError,
+    BackendTimeout,
+    InvalidRequest,
+    LumaError,
+    NoCredit,
+    RateLimited,
+    Refused,
+    Unauthorized,
+)
+from app.domain.generation import Command, ExtendVideo, GenerateVideo
+from tests.support.acedata import (
+    CALLER,
+    QUICK,
+    Answer,
+    Backend,
+    breaking,
+    complaining,
+    completed,
+    gateway_over,
+    hanging,
+    replying,
+)
+
+COMMAND = GenerateVideo("A fox")
+
+
+async def submit(backend: httpx.AsyncBaseTransport, command: Command = COMMAND, **patience: Any) -> str:
+    async with gateway_over(backend, replace(QUICK, **patience)) as gateway:
+        return await gateway.submit(CALLER, command)
+
+
+async def refusal(answer: Answer, command: Command = COMMAND, **patience: Any) -> LumaError:
+    """Submit once and return the error that came of it."""
+    backend = Backend(answer)
+    with pytest.raises(LumaError) as caught:
+        await submit(backend, command, **patience)
+    assert len(backend.requests) == 1, "a submission is never sent again"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"task_id": "task-0"},
+        {"success": True, "task_id": "task-0"},
+        {"success": True, "task_id": "task-0", "trace_id": "t", "later": {"more": 1}},
+        completed("task-0")["response"],
+        {"task_id": "task-0", "error": None},
+    ],
+    ids=["documented", "platform-wide", "extras", "the synchronous form", "null error"],
+)
+async def test_every_form_of_success_is_its_task_id(body: dict[str, Any]) -> None:
+    backend = Backend(replying(200, body))
+    assert await submit(backend) == "task-0"
+    (request,) = backend.requests
+    assert (request.url.path, request.headers["authorization"]) == ("/luma/videos", "Bearer token-a")
+    assert backend.bodies[0]["prompt"] == "A fox"
+
+
+@pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
+async def test_without_a_connection_nothing_was_sent_and_the_error_says_so(kind: type[Exception]) -> None:
+    error = await refusal(breaking(kind))
+    assert (type(error), str(error)) == (BackendError, UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (breaking(httpx.ReadTimeout), BackendTimeout),
+        (breaking(httpx.WriteTimeout), BackendTimeout),
+        (breaking(httpx.ReadError), BackendError),
+        (breaking(httpx.WriteError), BackendError),
+        (breaking(httpx.RemoteProtocolError), BackendError),
+        (replying(500, "{}"), BackendError),
+        (replying(500, {"error": "boom"}), BackendError),
+        (replying(502, "<html>Bad gateway</html>"), BackendError),
+        (replying(503, ""), BackendError),
+        (replying(504, "<html>Gateway timeout</html>"), BackendError),
+        (complaining(504, "timeout"), BackendTimeout),
+        (replying(200, "<html>Hello</html>"), BackendError),
+        (replying(200, ""), BackendError),
+        (replying(204, ""), BackendError),
+        (replying(200, "{"), BackendError),
+        (replying(200, {}), BackendError),
+        (replying(200, []), BackendError),
+        (replying(200, 5), BackendError),
+        (replying(200, {"success": True}), BackendError),
+        (replying(200, {"success": True, "task_id": None}), BackendError),
+        (replying(200, {"success": True, "task_id": ""}), BackendError),
+        (replying(200, {"success": True, "task_id": 5}), BackendError),
+        (replying(200, {"success": False}), BackendError),
+        (replying(200, {"success": False, "task_id": "task-0", "error": "later"}), BackendError),
+        (replying(200, b" " * 5_000_000), BackendError),
+    ],
+)
+async def test_where_nobody_can_tell_the_error_says_so(answer: Answer, kind: type[LumaError]) -> None:
+    error = await refusal(answer)
+    assert isinstance(error, kind | BackendTimeout)
+    assert str(error) == OUTCOME_UNKNOWN
+
+
+async def test_no_answer_in_time_leaves_the_outcome_unknown() -> None:
+    error = await refusal(hanging, submit=0.01, connect=0.01)
+    assert (type(error), str(error)) == (BackendTimeout, OUTCOME_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (complaining(400, "bad_request"), InvalidRequest),
+        (complaining(401, "invalid_token"), Unauthorized),
+        (complaining(403, "used_up"), NoCredit),
+        (complaining(403, "forbidden"), Refused),
+        (complaining(429, "too_many_requests"), RateLimited),
+        (replying(429, "slow down"), RateLimited),
+        (replying(429, {"success": False, "error": {"code": "rate_limited", "message": "5"}}), RateLimited),
+        (replying(200, {"success": False, "error": {"code": "used_up", "message": "No."}}), NoCredit),
+        (complaining(500, "api_error"), BackendError),
+    ],
+)
+async def test_what_acedatacloud_itself_turned_down_is_no_unknown_outcome(answer: Answer, kind: type[LumaError]) -> None:
+    error = await refusal(answer)
+    assert type(error) is kind
+    assert str(error) != OUTCOME_UNKNOWN
+
+
+async def test_a_rate_limit_passes_its_retry_after_on() -> None:
+    error = await refusal(complaining(429, "rate_limited", headers={"retry-after": "12"}))
+    assert error.retry_after_seconds == 12
+
+
+@pytest.mark.parametrize(
+    ("command", "private"),
+    [
+        (GenerateVideo("the <secret> plan"), "the <secret> plan"),
+        (GenerateVideo("x", start_image_url="https://a.example.com/secret.jpg"), "secret"),
+        (GenerateVideo("x", end_image_url="https://a.example.com/secret.jpg"), "secret"),
+        (GenerateVideo("x", callback_url="https://a.example.com/?key=secret"), "secret"),
+        (ExtendVideo("x", video_url="https://a.example.com/secret.mp4"), "secret"),
+    ],
+    ids=["prompt", "first frame", "last frame", "callback", "video"],
+)
+async def test_no_error_repeats_what_the_caller_sent(command: Command, private: str) -> None:
+    sent = [command.prompt, *(value for name in URLS if (value := getattr(command, name, None)))]
+    message = f"Bad: {' '.join(sent)} for token-a"
+    error = await refusal(complaining(400, "bad_request", message), command)
+    assert "AceDataCloud says: “Bad" in str(error)
+    assert private not in str(error)
+    assert "secret" not in str(error)
+    assert "token-a" not in str(error)
+
+
+URLS = ("start_image_url", "end_image_url", "callback_url", "video_url")

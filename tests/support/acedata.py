@@ -1,0 +1,114 @@
+"""AceDataCloud as the gateway meets it: requests are remembered, answers are made up by the test."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from app.adapters.acedata import AceDataGateway
+from app.adapters.acedata_http import AceDataClient, Patience
+from app.domain.principal import Principal
+from tests.support.telemetry import Notes
+
+NOW = 1_790_000_000.0
+CALLER = Principal("tenant-a", "token-a")
+QUICK = Patience(connect=1.0, pool=1.0, read=1.0, read_deadline=5.0, submit=1.0, first_pause=0.0005, longest_pause=0.01)
+
+Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+class Backend(httpx.AsyncBaseTransport):
+    """Gives its answers in turn, the last one for ever, and remembers the requests."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self._answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        return [json.loads(request.content) for request in self.requests]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return await answer(request)
+
+
+@asynccontextmanager
+async def gateway_over(
+    backend: httpx.AsyncBaseTransport, patience: Patience = QUICK, notes: Notes | None = None
+) -> AsyncIterator[AceDataGateway]:
+    async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
+        yield AceDataGateway(AceDataClient(http, notes or Notes(), patience), lambda: NOW)
+
+
+def replying(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+    """Answer with `body`: text and bytes as they are, anything else as JSON."""
+    content = body if isinstance(body, str | bytes) else json.dumps(body)
+
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, content=content, headers=headers)
+
+    return answer
+
+
+def complaining(status: int, code: str, message: str = "No.", headers: Mapping[str, str] | None = None) -> Answer:
+    return replying(status, {"error": {"code": code, "message": message}, "trace_id": "t"}, headers)
+
+
+def breaking(kind: type[Exception]) -> Answer:
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        raise kind("broken")
+
+    return answer
+
+
+async def hanging(_request: httpx.Request) -> httpx.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def completed(task_id: str, **parts: Any) -> dict[str, Any]:
+    """Return the record of a finished task in the newest documented form."""
+    return {
+        "_id": "66d297a3550a4144a5a5db42",
+        "id": task_id,
+        "api_id": "94fc9028",
+        "application_id": "06484a45",
+        "created_at": NOW - 200.5,
+        "started_at": NOW - 200.0,
+        "finished_at": NOW - 45.8,
+        "elapsed": 154.2,
+        "credential_id": "e6a879e5",
+        "request": {"action": "generate", "prompt": "A fox"},
+        "trace_id": "0b7c1c1a",
+        "user_id": "ad7afe47",
+        "response": {
+            "success": True,
+            "task_id": task_id,
+            "video_id": f"video-of-{task_id}",
+            "prompt": "A fox",
+            "video_url": f"https://cdn.example.com/luma/{task_id}.mp4",
+            "video_height": 752,
+            "video_width": 1360,
+            "state": "completed",
+            "thumbnail_url": f"https://cdn.example.com/luma/{task_id}.jpg",
+            "thumbnail_width": 1360,
+            "thumbnail_height": 752,
+        },
+    } | parts
+
+
+def listing(*records: Any, count: Any = None) -> dict[str, Any]:
+    return {"items": list(records), "count": len(records) if count is None else count}
+
+
+async def knowing_every_task(request: httpx.Request) -> httpx.Response:
+    """Answer either kind of question: every id asked is a finished task."""
+    asked = json.loads(request.content)
+    if asked["action"] == "retrieve":
+        return httpx.Response(200, json=completed(asked["id"]))
+    return httpx.Response(200, json=listing(*map(completed, asked["ids"])))

@@ -1,0 +1,75 @@
+"""The installed command, run as its users run it."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+COMMAND = str(Path(sys.executable).parent / "luma-mcp")
+_ADDRESS = re.compile(r"Serving MCP at (http://[^/]+)/mcp")
+_KEPT = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START")
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Return an environment with these LUMA_MCP_ settings and no others."""
+    base = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return base | {f"LUMA_MCP_{name.upper()}": value for name, value in settings.items()}
+
+
+def run(*arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end in `cwd`."""
+    return subprocess.run(  # noqa: PLW1510 - the exit status is what tests look at
+        [COMMAND, *arguments], cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=60
+    )
+
+
+class Server:
+    """A serving process: where it answers, and what it has logged."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._address = ""
+        self._told = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if (match := _ADDRESS.search(line)) is not None:
+                self._address = match[1]
+                self._told.set()
+        self._told.set()
+
+    @property
+    def url(self) -> str:
+        assert self._told.wait(30), "the server said where it serves"
+        assert self._address, "".join(self.lines)
+        return self._address
+
+    def log(self) -> str:
+        """Return everything that was logged, once the process has ended."""
+        self._reader.join(30)
+        return "".join(self.lines)
+
+
+@contextmanager
+def serving_process(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Iterator[Server]:
+    """Run `luma-mcp serve` on a free port; ended by its id when the block ends."""
+    process = subprocess.Popen(
+        [COMMAND, "serve", "--port", "0", *arguments], cwd=cwd, env=dict(env), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield Server(process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(60)
+        assert process.stderr is not None
+        process.stderr.close()

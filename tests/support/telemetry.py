@@ -1,0 +1,21 @@
+"""What happened, kept in lists."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Notes:
+    """A Telemetry that writes everything down."""
+
+    backend_calls: list[tuple[str, str]] = field(default_factory=list)
+    store_failures: list[str] = field(default_factory=list)
+    values_refused: int = 0
+
+    def backend_called(self, endpoint: str, outcome: str, seconds: float) -> None:
+        self.backend_calls.append((endpoint, outcome))
+
+    def store_failed(self, operation: str) -> None:
+        self.store_failures.append(operation)
+
+    def value_refused(self) -> None:
+        self.values_refused += 1

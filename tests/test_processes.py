@@ -1,0 +1,248 @@
+"""The command as its users run it: started, asked, told to stop."""
+
+import asyncio
+import json
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from app.adapters.sandbox.backend import create_sandbox
+from tests.support.process import environment, run, serving_process
+from tests.support.redis_server import RedisServer
+from tests.support.service import KEY, listening
+
+HEADERS = {"authorization": "Bearer token-a"}
+
+
+def message(tool: str, **arguments: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+
+
+def ask(url: str, tool: str, **arguments: Any) -> Any:
+    response = httpx.post(f"{url}/mcp", json=message(tool, **arguments), headers=HEADERS, timeout=30)
+    return response.json()["result"]["structuredContent"]["result"]
+
+
+def ask_until(url: str, task_ids: list[str], state: str) -> Any:
+    """Ask again and again, as told, until the first task has reached `state`."""
+    pause = threading.Event()
+    for _ in range(100):
+        batch = ask(url, "luma_get_tasks_batch", task_ids=task_ids)
+        if batch["tasks"][0]["state"] == state:
+            return batch
+        pause.wait(0.1)
+    raise AssertionError(batch)
+
+
+def until_ready(url: str) -> None:
+    with httpx.Client(transport=httpx.HTTPTransport(retries=20)) as client:
+        assert client.get(f"{url}/readyz", timeout=30).json()["status"] == "ready"
+
+
+def test_the_sandbox_makes_a_video_that_plays(tmp_path: Path) -> None:
+    env = environment(sandbox_seconds="0.5", pending_ttl_seconds="0.1")
+    with serving_process("--sandbox", cwd=tmp_path, env=env) as server:
+        started = ask(server.url, "luma_generate_video", prompt="A red fox trots through fresh snow at dawn")
+        batch = ask_until(server.url, [started["task_id"]], "completed")
+        video = httpx.get(batch["tasks"][0]["video_url"])
+        thumbnail = httpx.get(batch["tasks"][0]["thumbnail_url"])
+    assert video.headers["content-type"] == "video/mp4"
+    assert video.content[4:8] == b"ftyp"
+    assert thumbnail.content[:2] == b"\xff\xd8"
+
+
+def test_the_sandboxs_own_video_can_be_extended_by_its_url(tmp_path: Path) -> None:
+    env = environment(sandbox_seconds="0.2", pending_ttl_seconds="0.1")
+    with serving_process("--sandbox", cwd=tmp_path, env=env) as server:
+        started = ask(server.url, "luma_generate_video", prompt="A fox")
+        task = ask_until(server.url, [started["task_id"]], "completed")["tasks"][0]
+        extended = ask(server.url, "luma_extend_video_from_url", prompt="It jumps", video_url=task["video_url"])
+    assert extended["state"] == "pending"
+
+
+def test_sigterm_ends_an_idle_service_with_0(tmp_path: Path) -> None:
+    with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
+        until_ready(server.url)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+
+
+def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
+        port = server.url.rsplit(":", 1)[1]
+        second = run("serve", "--sandbox", "--port", port, cwd=tmp_path, env=environment())
+    assert second.returncode == 1
+    assert "cannot listen on 127.0.0.1" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def slow_backend(arrived: asyncio.Event, go_on: asyncio.Event) -> Starlette:
+    async def tasks(_request: Request) -> JSONResponse:
+        arrived.set()
+        await go_on.wait()
+        return JSONResponse({})
+
+    return Starlette(routes=[Route("/luma/tasks", tasks, methods=["POST"])])
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/json, text/event-stream"])
+async def test_sigterm_lets_calls_in_flight_finish(tmp_path: Path, accept: str) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+    async with listening(slow_backend(arrived, go_on)) as backend, httpx.AsyncClient(timeout=30) as client:
+        with serving_process(cwd=tmp_path, env=environment(acedata_url=backend)) as server:
+            url = await asyncio.to_thread(lambda: server.url)
+            call = message("luma_get_task", task_id="some-id")
+            call["params"]["_meta"] = {"progressToken": "p"}
+            asking = asyncio.create_task(client.post(f"{url}/mcp", json=call, headers={**HEADERS, "accept": accept}))
+            async with asyncio.timeout(20):
+                await arrived.wait()
+            server.process.send_signal(signal.SIGTERM)
+            await until(lambda: refused(client, url))
+            go_on.set()
+            answer = await asking
+            code = await asyncio.to_thread(server.process.wait, 30)
+    assert answer.status_code == 200
+    assert "not_found" in answer.text
+    assert code == 0
+
+
+async def refused(client: httpx.AsyncClient, url: str) -> bool:
+    try:
+        await client.get(f"{url}/livez", headers={"connection": "close"})
+    except httpx.TransportError:
+        return True
+    return False
+
+
+async def until(happened: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await happened():
+            await asyncio.sleep(0.02)
+
+
+async def test_workers_share_a_port_a_cache_and_their_metrics(tmp_path: Path, redis_server: RedisServer) -> None:
+    backend = create_sandbox(seconds=0.1, media_url="https://cdn.example.com")
+    async with listening(backend) as backend_url:
+        env = environment(
+            acedata_url=backend_url, redis_url=redis_server.url, secret_key=KEY, pending_ttl_seconds="0.1"
+        )
+        with serving_process("--workers", "2", cwd=tmp_path, env=env) as server:
+            metrics = await asyncio.to_thread(use_workers, server.url)
+            server.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.process.wait, 60) == 0
+    assert total(metrics, "luma_mcp_calls_total") == 1 + CALLS
+    assert backend.state.sandbox.submissions("token-a") == 1
+
+
+CALLS = 40
+
+
+def use_workers(url: str) -> str:
+    until_ready(url)
+    started = ask(url, "luma_generate_video", prompt="A fox")
+    for _ in range(CALLS):
+        ask(url, "luma_get_task", task_id=started["task_id"])
+    return httpx.get(f"{url}/metrics").text
+
+
+def total(metrics: str, name: str) -> float:
+    return sum(float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line.startswith(name))
+
+
+def test_metrics_move_to_a_port_of_their_own(tmp_path: Path) -> None:
+    from tests.support.redis_server import free_port  # noqa: PLC0415
+
+    port = free_port()
+    with serving_process("--sandbox", cwd=tmp_path, env=environment(metrics=str(port))) as server:
+        ask(server.url, "luma_list_actions")
+        assert httpx.get(f"{server.url}/metrics").status_code == 404
+        assert total(httpx.get(f"http://127.0.0.1:{port}/metrics").text, "luma_mcp_calls_total") == 1
+
+
+def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
+    with serving_process("--sandbox", cwd=tmp_path, env=environment(metrics="off")) as server:
+        assert httpx.get(f"{server.url}/metrics").status_code == 404
+
+
+REFUSED = [
+    ({"redis_url": "redis://127.0.0.1:1/0"}, [], "LUMA_MCP_SECRET_KEY must be set because Redis is used"),
+    ({}, ["--workers", "2"], "LUMA_MCP_SECRET_KEY must be set because there is more than one worker"),
+    ({"secret_key": "hunter2"}, [], "LUMA_MCP_SECRET_KEY must be at least 32 bytes"),
+    ({"batch_limit": "hunter2"}, [], "LUMA_MCP_BATCH_LIMIT should be a valid integer"),
+    ({"acedata_url": "hunter2"}, [], "LUMA_MCP_ACEDATA_URL must be an http or https URL"),
+    ({"backend": "hunter2"}, [], "LUMA_MCP_BACKEND should be 'acedata' or 'sandbox'"),
+    ({"redis_url": "http://hunter2", "secret_key": KEY}, [], "LUMA_MCP_REDIS_URL is none of redis://"),
+    ({"secret_key": KEY}, ["--sandbox", "--workers", "2"], "run it with one worker"),
+]
+
+
+@pytest.mark.parametrize(("values", "arguments", "sentence"), REFUSED)
+def test_a_setting_that_cannot_be_used_stops_the_start_with_a_sentence(
+    tmp_path: Path, values: dict[str, str], arguments: list[str], sentence: str
+) -> None:
+    ended = run("serve", "--port", "0", *arguments, cwd=tmp_path, env=environment(**values))
+    assert ended.returncode == 2
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
+def test_a_refusal_says_how_to_make_a_key(tmp_path: Path) -> None:
+    ended = run("serve", "--workers", "2", cwd=tmp_path, env=environment())
+    assert "openssl rand" in ended.stderr
+
+
+async def test_check_shows_settings_with_their_origin_and_masks_secrets(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    (tmp_path / ".env").write_text("LUMA_MCP_BATCH_LIMIT=20\nLUMA_MCP_BACTH_LIMIT=3\n", encoding="utf-8")
+    async with listening(create_sandbox(seconds=1, media_url="https://cdn.example.com")) as backend:
+        env = environment(redis_url=redis_server.url, secret_key=KEY, acedata_url=backend)
+        ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+    assert ended.returncode == 0, ended.stdout
+    assert "LUMA_MCP_BATCH_LIMIT = 20  (.env)" in ended.stdout
+    assert "LUMA_MCP_SECRET_KEY = ********  (environment)" in ended.stdout
+    assert "LUMA_MCP_PENDING_TTL_SECONDS = 3.0  (default)" in ended.stdout
+    assert "LUMA_MCP_BACTH_LIMIT is not a setting" in ended.stdout
+    assert "Redis answers" in ended.stdout
+    assert KEY not in ended.stdout
+    assert redis_server.url not in ended.stdout
+
+
+def test_check_fails_where_nothing_answers(tmp_path: Path) -> None:
+    env = environment(redis_url="redis://127.0.0.1:1/0", secret_key=KEY, acedata_url="http://127.0.0.1:1")
+    ended = run("check", cwd=tmp_path, env=env)
+    assert ended.returncode == 1
+    assert "Redis does not answer" in ended.stdout
+    assert "127.0.0.1:1 does not answer" in ended.stdout
+
+
+def test_every_log_line_is_json_and_a_call_is_one_line(tmp_path: Path) -> None:
+    with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
+        ask(server.url, "luma_list_actions")
+        httpx.post(f"{server.url}/mcp", json={}, headers={"host": "evil.example.com"})
+        server.process.terminate()
+        lines = [json.loads(line) for line in server.log().splitlines()]
+    calls = [line for line in lines if line["event"] == "call"]
+    assert [call["tool"] for call in calls] == ["luma_list_actions"]
+    fields = {"request_id", "tenant", "tool", "outcome", "ms", "hits", "backend_calls", "era", "client"}
+    assert fields <= calls[0].keys()
+    assert any("evil.example.com" in line["event"] for line in lines)
+
+
+def test_text_logs_are_for_people(tmp_path: Path) -> None:
+    with serving_process("--sandbox", cwd=tmp_path, env=environment(log_format="text")) as server:
+        ask(server.url, "luma_list_actions")
+        server.process.terminate()
+        log = server.log()
+    assert "tool=luma_list_actions" in log
+    assert not log.startswith("{")
