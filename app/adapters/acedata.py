@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from app.adapters.acedata_http import OUTCOME_UNKNOWN, AceDataClient, Tally
+from app.adapters.acedata_http import AceDataClient, Tally
 from app.adapters.acedata_wire import read_request, records_in, submit_request, tasks_in
-from app.domain.errors import BackendError, LumaError
+from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.task import Answer
@@ -50,7 +50,7 @@ class AceDataGateway:
         answer = await self._client.send_once(VIDEOS_PATH, principal, submit_request(command), private)
         task_id = answer.get("task_id")
         if not isinstance(task_id, str) or not task_id:
-            raise BackendError(OUTCOME_UNKNOWN)
+            raise OutcomeUnknown
         return task_id
 
     async def _find_chunk(self, principal: Principal, task_ids: Sequence[str], tally: Tally) -> dict[str, Answer]:

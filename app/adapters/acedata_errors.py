@@ -55,9 +55,12 @@ _BY_STATUS: dict[int, type[LumaError]] = {
 _SAYS_WHY = (InvalidRequest, Refused)
 """The errors whose reader cannot act without the backend's own words."""
 
-_URL = re.compile(r"\S*://\S*")
+_TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
+_LINK = re.compile(r"\S*(?:://|www\.|\b(?:data|javascript|mailto):)\S*", re.IGNORECASE)
 _NOT_TEXT = re.compile(r"[^\w\s.,;:!?'()/%+-]|[\x00-\x1f]")
 LONGEST_QUOTE = 200
+_MOST_READ = 1000
+"""Characters of a message that are looked at: what follows is never shown, and a link is searched for in squared time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ def quotable(message: str | None, private: tuple[str, ...] = ()) -> str:
     text = message or ""
     for secret in filter(None, private):
         text = text.replace(secret, "…")
-    text = " ".join(_NOT_TEXT.sub(" ", _URL.sub("", text)).split())
+    text = _LINK.sub("", _TAG.sub(" ", text[:_MOST_READ]))
+    text = " ".join(_NOT_TEXT.sub(" ", text).split())
     return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
 
 

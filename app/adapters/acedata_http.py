@@ -14,7 +14,7 @@ import httpx
 import stamina
 
 from app.adapters.acedata_errors import complaint_in, error_for, quotable
-from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError
+from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError, OutcomeUnknown
 from app.domain.principal import Principal
 from app.ports import Telemetry
 
@@ -28,10 +28,6 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 """What httpx raises before the first byte of a request has left."""
 
 UNREACHABLE = "AceDataCloud cannot be reached from this service right now. Nothing was sent; try again shortly."
-OUTCOME_UNKNOWN = (
-    "The connection to AceDataCloud broke after the request was sent, so nobody can tell whether a video was started "
-    "and will be charged. Do not simply submit again: ask the user to look at the account's history first."
-)
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +93,10 @@ class AceDataClient:
                 answer = await self._exchange(path, principal, body, self._submit_timeout, private)
         except _NOT_SENT as fault:
             raise BackendError(UNREACHABLE) from fault
-        except (httpx.TimeoutException, TimeoutError, BackendTimeout) as fault:
-            raise BackendTimeout(OUTCOME_UNKNOWN) from fault
-        except (httpx.HTTPError, _NotItsWord) as fault:
-            raise BackendError(OUTCOME_UNKNOWN) from fault
+        except (httpx.HTTPError, TimeoutError, BackendTimeout, _NotItsWord) as fault:
+            raise OutcomeUnknown from fault
         if not isinstance(answer, dict):
-            raise BackendError(OUTCOME_UNKNOWN)
+            raise OutcomeUnknown
         return answer
 
     async def _read_once(self, path: str, principal: Principal, body: dict[str, Any]) -> Any:

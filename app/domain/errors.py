@@ -9,6 +9,7 @@ LumaError
 ├── Refused           moderation turned the prompt or an image down
 ├── RateLimited       too many requests or generations at once
 ├── BackendTimeout    AceDataCloud did not answer in time
+├── OutcomeUnknown    a submission was sent and no answer came: it may have been started and charged
 ├── BackendError      AceDataCloud failed, or answered something unusable
 └── InternalError     this service failed; a bug, told apart so that nobody blames the backend
 
@@ -39,13 +40,23 @@ class LumaError(Exception):
 
     code: ClassVar[ErrorCode]
     sentence: ClassVar[str]
-    passes: ClassVar[bool] = False
-    """Whether the same call may succeed later without anybody changing anything."""
+    usual_wait_seconds: ClassVar[float | None] = None
+    """When to try again where nobody named a time; None where waiting does not help."""
 
     def __init__(self, sentence: str | None = None, *, retry_after_seconds: float | None = None) -> None:
-        """Carry `sentence`, or the class's own; `retry_after_seconds` is None where waiting does not help."""
+        """Carry `sentence`, or the class's own, and the wait that the backend asked for, if it did."""
         super().__init__(sentence or self.sentence)
         self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same call may succeed later without anybody changing anything."""
+        return self.usual_wait_seconds is not None
+
+    @property
+    def advised_wait_seconds(self) -> float | None:
+        """When to try again: as the backend said, else as usual; None where waiting does not help."""
+        return self.retry_after_seconds if self.retry_after_seconds is not None else self.usual_wait_seconds
 
 
 class InvalidRequest(LumaError):
@@ -103,7 +114,7 @@ class RateLimited(LumaError):
     """Too much at once."""
 
     code = ErrorCode.RATE_LIMITED
-    passes = True
+    usual_wait_seconds = 10.0
     sentence = (
         "AceDataCloud's limit for this token is reached (5 generations at once). Wait for running tasks to finish, "
         "then try again."
@@ -114,15 +125,25 @@ class BackendTimeout(LumaError):
     """No answer in time."""
 
     code = ErrorCode.BACKEND_TIMEOUT
-    passes = True
+    usual_wait_seconds = 5.0
     sentence = "AceDataCloud did not answer in time. Nothing is lost: ask again shortly."
+
+
+class OutcomeUnknown(LumaError):
+    """Money may have been spent; to the one who reads it, a time-out that must not be answered by a retry."""
+
+    code = ErrorCode.BACKEND_TIMEOUT
+    sentence = (
+        "The connection to AceDataCloud broke after the request was sent, so nobody can tell whether a video was "
+        "started and will be charged. Do not simply submit again: ask the user to look at the account's history first."
+    )
 
 
 class BackendError(LumaError):
     """A fault on the backend's side."""
 
     code = ErrorCode.BACKEND_ERROR
-    passes = True
+    usual_wait_seconds = 5.0
     sentence = "AceDataCloud had a fault and could not answer. Nothing is lost: ask again shortly."
 
 

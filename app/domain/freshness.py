@@ -10,9 +10,6 @@ from app.domain.task import Answer, Task
 VIDEO_LIFE_SECONDS = 30 * 24 * 3600.0
 """How long a result URL works, by AceDataCloud's storage FAQ."""
 
-RETRY_SECONDS = 5.0
-"""When to ask again about an id that could not be read, where the backend named no time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
@@ -68,7 +65,7 @@ def _wait_for(answer: Answer, now: float, pace: Pace) -> int | None:
     if answer is None:
         return None
     if isinstance(answer, LumaError):
-        return ceil(answer.retry_after_seconds or RETRY_SECONDS) if answer.passes else None
+        return ceil(answer.advised_wait_seconds) if answer.advised_wait_seconds is not None else None
     if answer.is_final:
         return None
     age = max(0.0, now - answer.created_at) if answer.created_at is not None else 0.0

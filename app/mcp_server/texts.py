@@ -38,7 +38,7 @@ def task_line(task: Task, now: float) -> str:
 
 def error_text(fault: LumaError) -> str:
     """Return a failed call as a sentence that begins with its code."""
-    wait = f" Try again in {fault.retry_after_seconds:g} s." if fault.retry_after_seconds is not None else ""
+    wait = f" Try again in {fault.advised_wait_seconds:g} s." if fault.advised_wait_seconds is not None else ""
     return f"{fault.code.value}: {fault}{wait}"
 
 

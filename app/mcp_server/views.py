@@ -158,16 +158,16 @@ def batch_view(lookup: Lookup, now: float, ask_again_in_seconds: float | None) -
 def unavailable_view(task_id: str, fault: LumaError) -> UnavailableView:
     """Return why `task_id` could not be read."""
     view: UnavailableView = {"task_id": task_id, "code": fault.code, "message": str(fault)}
-    if fault.retry_after_seconds is not None:
-        view["retry_after_seconds"] = fault.retry_after_seconds
+    if fault.advised_wait_seconds is not None:
+        view["retry_after_seconds"] = fault.advised_wait_seconds
     return view
 
 
 def error_view(fault: LumaError) -> ErrorView:
     """Return the typed half of a failed call."""
     view: ErrorView = {"code": fault.code, "message": str(fault)}
-    if fault.retry_after_seconds is not None:
-        view["retry_after_seconds"] = fault.retry_after_seconds
+    if fault.advised_wait_seconds is not None:
+        view["retry_after_seconds"] = fault.advised_wait_seconds
     return view
 
 

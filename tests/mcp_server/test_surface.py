@@ -1,0 +1,179 @@
+"""The published surface: to the byte, within its budget, and true to its own schemas."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import pytest_asyncio
+
+from app.mcp_server.catalogue import catalogue
+from app.mcp_server.guide import ACTIONS
+from tests.support.clock import HandClock
+from tests.support.service import ERAS, MODERN, SECONDS, Service, compact, sandbox, serving, settings, text_of
+from tests.support.tokens import tokens
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SNAPSHOT = Path(__file__).with_name("tools_list.json")
+LARGEST_DEFINITIONS = 2300
+LARGEST_BATCH_TEXT = 5000
+REFRESH = "python -m tests.mcp_server.refresh"
+
+
+@pytest.fixture(scope="module")
+def time() -> HandClock:
+    return HandClock()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(time: HandClock) -> AsyncIterator[Service]:
+    async with serving(settings(), sandbox(time), time) as running:
+        yield running
+
+
+async def listed(service: Service, era: str = MODERN) -> list[dict[str, Any]]:
+    tools: list[dict[str, Any]] = (await service.request("tools/list", era=era))["result"]["tools"]
+    return tools
+
+
+async def test_the_tools_are_those_of_the_snapshot_to_the_byte(service: Service) -> None:
+    shown = json.dumps(await listed(service), indent=1, ensure_ascii=False) + "\n"
+    assert shown == SNAPSHOT.read_text(encoding="utf-8"), f"if it was meant, write it anew: {REFRESH}"
+
+
+async def test_the_list_is_the_same_from_call_to_call_and_caller_to_caller(service: Service) -> None:
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    answers = {(await service.post(message, token=f"token-{n}")).content for n in range(5)}
+    assert len(answers) == 1
+
+
+async def test_a_free_tool_with_a_required_argument_stands_first(service: Service) -> None:
+    first = (await listed(service))[0]
+    assert first["annotations"]["readOnlyHint"] is True
+    assert first["inputSchema"]["required"]
+
+
+async def test_names_descriptions_and_input_schemas_stay_within_their_budget(service: Service) -> None:
+    spent = sum(
+        tokens(tool["name"]) + tokens(tool["description"]) + tokens(compact(tool["inputSchema"]))
+        for tool in await listed(service)
+    )
+    assert spent < LARGEST_DEFINITIONS
+
+
+async def test_every_tool_says_all_that_a_client_asks_for(service: Service) -> None:
+    hints = {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
+    for tool in await listed(service):
+        assert tool["title"]
+        assert hints <= tool["annotations"].keys()
+        assert tool["annotations"]["destructiveHint"] is False
+        assert tool["inputSchema"]["additionalProperties"] is False
+        assert tool["outputSchema"]["required"] == ["result"]
+
+
+async def test_tools_that_spend_are_not_called_read_only(service: Service) -> None:
+    costs = {action.tool: action.costs_credit for action in ACTIONS}
+    for tool in await listed(service):
+        assert tool["annotations"]["readOnlyHint"] is not costs[tool["name"]]
+
+
+async def test_the_guide_names_every_tool_and_no_other() -> None:
+    assert {action.tool for action in ACTIONS} == {tool.name for tool in catalogue(200)}
+
+
+async def test_the_batch_limit_of_the_settings_is_in_the_schema_and_the_description() -> None:
+    tool = catalogue(17)[0].published()
+    assert tool.input_schema["properties"]["task_ids"]["maxItems"] == 17
+    assert "more than 17 ids" in (tool.description or "")
+
+
+async def test_every_result_fits_the_schema_that_was_published(service: Service, time: HandClock) -> None:
+    schemas = {tool["name"]: tool["outputSchema"] for tool in await listed(service)}
+    image = "https://images.example.com/a.png"
+    generated = await service.call("luma_generate_video", {"prompt": "A fox"})
+    task_id = generated["structuredContent"]["result"]["task_id"]
+    failed = await service.ask("luma_generate_video", {"prompt": "A fox [moderated]"})
+    time.advance(SECONDS)
+    done = await service.ask("luma_get_task", {"task_id": task_id})
+    calls = [
+        ("luma_generate_video", {"prompt": "A fox"}),
+        ("luma_generate_video_from_image", {"prompt": "A fox", "start_image_url": image}),
+        ("luma_extend_video", {"prompt": "It jumps", "video_id": done["video_id"]}),
+        ("luma_extend_video_from_url", {"prompt": "It jumps", "video_url": done["video_url"]}),
+        ("luma_get_task", {"task_id": task_id}),
+        ("luma_get_tasks_batch", {"task_ids": [task_id, failed["task_id"], "unknown"]}),
+        ("luma_list_aspect_ratios", {}),
+        ("luma_list_actions", {}),
+        ("luma_generate_video", {"prompt": "[broke]"}),
+        ("luma_get_task", {"task_id": "unknown"}),
+        ("luma_get_tasks_batch", {"task_ids": []}),
+        ("luma_list_actions", {"surprise": 1}),
+    ]
+    for era in ERAS:
+        for tool, arguments in calls:
+            result = await service.call(tool, arguments, era=era)
+            jsonschema.validate(result["structuredContent"], schemas[tool])
+            assert text_of(result)
+
+
+async def test_fifty_finished_tasks_are_few_tokens_and_enough_alone(service: Service, time: HandClock) -> None:
+    started = [await service.ask("luma_generate_video", {"prompt": f"Fox {n}"}) for n in range(50)]
+    task_ids = [result["task_id"] for result in started]
+    time.advance(SECONDS)
+    result = await service.call("luma_get_tasks_batch", {"task_ids": task_ids})
+    text = text_of(result)
+    assert tokens(text) <= LARGEST_BATCH_TEXT
+    for task in result["structuredContent"]["result"]["tasks"]:
+        line = next(line for line in text.splitlines() if line.startswith(task["task_id"]))
+        assert line == f"{task['task_id']} completed video_id={task['video_id']} {task['video_url']}"
+
+
+async def test_what_is_not_known_is_left_out(service: Service) -> None:
+    started = await service.ask("luma_generate_video", {"prompt": "A fox"})
+    batch = await service.ask("luma_get_tasks_batch", {"task_ids": [started["task_id"]]})
+    assert batch["tasks"][0].keys() == {"task_id", "state", "prompt", "created_at", "elapsed_seconds"}
+    assert None not in batch["tasks"][0].values()
+
+
+async def test_prompts_and_completion(service: Service) -> None:
+    prompts = (await service.request("prompts/list"))["result"]["prompts"]
+    assert [prompt["name"] for prompt in prompts] == [
+        "luma_video_generation_guide",
+        "luma_workflow_examples",
+        "luma_prompt_suggestions",
+    ]
+    given = {"name": "luma_prompt_suggestions", "arguments": {"aspect_ratio": "9:16", "subject": "foxes"}}
+    text = (await service.request("prompts/get", given))["result"]["messages"][0]["content"]["text"]
+    assert "9:16" in text
+    assert "foxes" in text
+    for name in ("luma_video_generation_guide", "luma_workflow_examples"):
+        assert "luma_get_task" in str(await service.request("prompts/get", {"name": name}))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "argument", "value", "expected"),
+    [
+        ("luma_prompt_suggestions", "aspect_ratio", "", ["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21"]),
+        ("luma_prompt_suggestions", "aspect_ratio", "9", ["9:16", "9:21"]),
+        ("luma_prompt_suggestions", "aspect_ratio", "x", []),
+        ("luma_prompt_suggestions", "subject", "", []),
+        ("luma_workflow_examples", "aspect_ratio", "", []),
+    ],
+)
+async def test_the_aspect_ratio_completes_where_a_prompt_takes_it(
+    service: Service, prompt: str, argument: str, value: str, expected: list[str]
+) -> None:
+    params = {"ref": {"type": "ref/prompt", "name": prompt}, "argument": {"name": argument, "value": value}}
+    answer = await service.request("completion/complete", params)
+    assert answer["result"]["completion"]["values"] == expected
+
+
+@pytest.mark.parametrize("arguments", [{"aspect_ratio": "5:4"}, {"mood": "sad"}])
+async def test_a_prompt_argument_that_does_not_exist_is_invalid_params(
+    service: Service, arguments: dict[str, str]
+) -> None:
+    answer = await service.request("prompts/get", {"name": "luma_prompt_suggestions", "arguments": arguments})
+    assert answer["error"]["code"] == -32602

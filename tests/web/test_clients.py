@@ -1,0 +1,65 @@
+"""The real client library, in both eras, over HTTP and over stdio."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.support.clock import HandClock
+from tests.support.process import COMMAND, environment
+from tests.support.service import SECONDS, sandbox, serving, settings
+
+
+@asynccontextmanager
+async def client_of(url: str, mode: Any) -> AsyncIterator[Client]:
+    headers = {"Authorization": "Bearer token-a"}
+    async with (
+        httpx2.AsyncClient(headers=headers) as http,
+        Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
+async def test_the_python_client_makes_a_video_and_finds_it_completed(mode: str, clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service, client_of(service.url, mode) as client:
+        tools = (await client.list_tools()).tools
+        assert tools[0].name == "luma_get_tasks_batch"
+        started = await client.call_tool("luma_generate_video", {"prompt": "A red fox"})
+        task_id = started.structured_content["result"]["task_id"]
+        clock.advance(SECONDS)
+        batch = await client.call_tool("luma_get_tasks_batch", {"task_ids": [task_id]})
+        assert batch.structured_content["result"]["tasks"][0]["state"] == "completed"
+        failed = await client.call_tool("luma_get_task", {"task_id": "unknown"})
+        assert failed.is_error
+        prompt = await client.get_prompt("luma_video_generation_guide")
+        assert "luma_generate_video" in str(prompt.messages[0].content)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_stdio_speaks_both_eras_and_ends_with_its_input(mode: Any, tmp_path: Path) -> None:
+    env = environment(sandbox_seconds="0.01", pending_ttl_seconds="0.01")
+    command = StdioServerParameters(command=COMMAND, args=["stdio", "--sandbox"], env=env, cwd=tmp_path)
+    async with asyncio.timeout(60), Client(command, mode=mode) as client:
+        started = await client.call_tool("luma_generate_video", {"prompt": "A red fox"})
+        task_id = started.structured_content["result"]["task_id"]
+        state = ""
+        while state != "completed":
+            task = await client.call_tool("luma_get_task", {"task_id": task_id})
+            state = task.structured_content["result"]["state"]
+
+
+async def test_stdio_without_a_token_says_where_it_goes(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "stdio", cwd=tmp_path, env=environment(), stderr=asyncio.subprocess.PIPE
+    )
+    _, error = await process.communicate()
+    assert process.returncode == 2
+    assert b"LUMA_MCP_TOKEN" in error
