@@ -90,7 +90,7 @@ def _default(value: object) -> str:
         return "unset"
     if isinstance(value, tuple):
         return ", ".join(f"`{item}`" for item in value) or "none"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    return f"`{value:.0f}`" if isinstance(value, float) and value.is_integer() else f"`{value}`"
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ _LINK = re.compile(r"\S*(?:://|www\.|\b(?:data|javascript|mailto):)\S*", re.IGNO
 _NOT_TEXT = re.compile(r"[^\w\s.,;:!?'()/%+-]|[\x00-\x1f]")
 LONGEST_QUOTE = 200
 _MOST_READ = 1000
-"""Characters of a message that are looked at: what follows is never shown, and a link is searched for in squared time."""
+"""Characters of a message that are looked at; to search for a link takes the square of their number."""
 
 
 @dataclass(frozen=True, slots=True)

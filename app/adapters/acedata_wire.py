@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app.adapters.acedata_errors import Complaint, complaint_in, error_for
+from app.domain.errors import ErrorCode
 from app.domain.generation import Command, GenerateVideo
 from app.domain.judgement import Evidence, judge
 from app.domain.public_url import LONGEST_URL
@@ -14,6 +15,8 @@ FAILED_GENERATION_STATUS = 500
 
 YEAR_3000 = 32_503_680_000
 """Unix seconds; a later time, or one in milliseconds, is no time."""
+
+LARGEST_SIDE_PIXELS = 65_535
 
 
 def read_request(task_ids: Sequence[str]) -> dict[str, Any]:
@@ -90,14 +93,15 @@ def task_from(record: dict[str, Any], now: float) -> Task | None:
         return None
     complaint = complaint_in(response)
     video, finished_at = _video(response), _time(record.get("finished_at"))
-    state = judge(_evidence(response, complaint, finished_at, has_video=video is not None), now)
+    evidence = _evidence(response, complaint, finished_at, has_video=video is not None)
+    state = judge(evidence, now)
     created_at = _time(record.get("created_at"))
     return Task(
         id=task_id,
         state=state,
         prompt=_text(response.get("prompt")) or _text(_object(record.get("request")).get("prompt")),
         video=video if state is TaskState.COMPLETED else None,
-        failure=_failure(complaint) if state is TaskState.FAILED else None,
+        failure=_failure(complaint, evidence) if state is TaskState.FAILED else None,
         created_at=created_at,
         finished_at=finished_at,
         elapsed_seconds=_elapsed(record, created_at, finished_at),
@@ -118,7 +122,13 @@ def _evidence(
     )
 
 
-def _failure(complaint: Complaint) -> Failure:
+def _failure(complaint: Complaint, evidence: Evidence) -> Failure:
+    if evidence.success is not False and evidence.state_word != "failed":
+        return Failure(
+            ErrorCode.BACKEND_ERROR,
+            "AceDataCloud ended this task without naming a video. Ask the user to look at the account's history "
+            "before submitting it again.",
+        )
     error = error_for(complaint, FAILED_GENERATION_STATUS)
     if error.passes:
         return Failure(error.code, "The generation failed at AceDataCloud and was not charged. Submit it again.")
@@ -141,7 +151,7 @@ def _video(response: dict[str, Any]) -> Video | None:
 def _elapsed(record: dict[str, Any], created_at: float | None, finished_at: float | None) -> float | None:
     if finished_at is None:
         return None
-    elapsed = _time(record.get("elapsed"))
+    elapsed = _seconds(record.get("elapsed"))
     started_at = _time(record.get("started_at")) or created_at
     return elapsed if elapsed is not None or started_at is None else round(max(0.0, finished_at - started_at), 3)
 
@@ -151,7 +161,10 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """Return a text that can be written; JSON may carry half a character, which no encoder takes."""
+    if not isinstance(value, str) or not value:
+        return None
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def _url(value: Any) -> str | None:
@@ -163,10 +176,16 @@ def _url(value: Any) -> str | None:
 
 
 def _time(value: Any) -> float | None:
+    return _seconds(value) or None  # 0 is how some say that it has not happened
+
+
+def _seconds(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value < YEAR_3000 else None
 
 
 def _size(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 < value <= LARGEST_SIDE_PIXELS else None

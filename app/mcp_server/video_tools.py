@@ -4,6 +4,7 @@ from app.domain.errors import InvalidRequest
 from app.domain.generation import Command, ExtendVideo, GenerateVideo
 from app.domain.principal import Principal
 from app.domain.public_url import check_public_url
+from app.domain.task import Effort
 from app.mcp_server.arguments import (
     ExtendArguments,
     ExtendFromUrlArguments,
@@ -79,7 +80,7 @@ async def _start(services: Services, principal: Principal, command: Command) -> 
         "expected_seconds": usual,
         "message": message,
     }
-    return ToolAnswer(f"task_id {task.id} pending. {message}", view)
+    return ToolAnswer(f"task_id {task.id} pending. {message}", view, Effort(backend_calls=1))
 
 
 def _url(services: Services, value: str | None, argument: str) -> str | None:

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from mcp.server.lowlevel import Server
+from opentelemetry import trace
 
 _SWITCHES = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -26,13 +27,18 @@ def export_spans() -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - optional
     except ImportError:
         raise SystemExit("Traces are asked for by OTEL_… variables: install luma-mcp[otel], or unset them.") from None
-    from opentelemetry import trace  # noqa: PLC0415 - optional
-
     provider = TracerProvider(
         resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "luma-mcp")})
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
+
+
+def flush_spans() -> None:
+    """Send what is still waiting to be sent; without an exporter there is nothing."""
+    flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+    if flush is not None:
+        flush()
 
 
 def drop_unwanted_spans(server: Server[Any]) -> None:

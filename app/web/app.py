@@ -1,5 +1,6 @@
 """The HTTP application: routes and guards around the MCP endpoint, and one lifespan for everything."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,9 +18,10 @@ from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly
 from app.mcp_server.door import CallJournal
 from app.mcp_server.server import build_server
 from app.observability.journal import Journal, line_writer
-from app.observability.tracing import drop_unwanted_spans
+from app.observability.tracing import drop_unwanted_spans, flush_spans
 from app.settings import Settings
 from app.web.caller import HttpCaller
+from app.web.discovery import card_routes
 from app.web.guards import BearerGate, HostGuard
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.page import page
@@ -52,6 +54,7 @@ def create_app(
         async with assembly.running(), endpoint.running():
             with readiness.serving():
                 yield
+        await asyncio.to_thread(flush_spans)
 
     return Starlette(
         routes=_routes(settings, assembly, _guarded(endpoint, settings, assembly), readiness),
@@ -96,6 +99,8 @@ def _routes(settings: Settings, assembly: Assembly, mcp: ASGIApp, readiness: Rea
     ]
     if settings.metrics == "on":
         routes.append(metrics_route(assembly.metrics))
+    if settings.public_url is not None:
+        routes += card_routes(settings.public_url, VERSION)
     if assembly.sandbox is not None:
         routes += media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone)
     return routes

@@ -11,7 +11,7 @@ from app.web.setup import clients
 
 SANDBOX_NOTE = (
     "This is a sandbox: it makes no real videos, asks for no account and takes any token. Words in a prompt choose "
-    "what happens: "
+    "what happens:"
 )
 
 
@@ -28,8 +28,8 @@ def page(base_url: str, tools: Sequence[LumaTool], *, sandbox: bool) -> str:
 
 
 def _notice() -> str:
-    words = "; ".join(f"<code>{escape(word)}</code> {escape(does)}" for word, does in PROMPT_WORDS.items())
-    return f'<p class="notice">{escape(SANDBOX_NOTE)}{words}</p>'
+    words = "".join(f"<li><code>{escape(word)}</code> {escape(does)}</li>" for word, does in PROMPT_WORDS.items())
+    return f'<div class="notice">{escape(SANDBOX_NOTE)}<ul>{words}</ul></div>'
 
 
 def _client(name: str, where: str, paste: str) -> str:

@@ -11,7 +11,7 @@ class Notes:
     store_failures: list[str] = field(default_factory=list)
     values_refused: int = 0
 
-    def backend_called(self, endpoint: str, outcome: str, seconds: float) -> None:  # noqa: ARG002 - the port gives it
+    def backend_called(self, endpoint: str, outcome: str, seconds: float) -> None:
         self.backend_calls.append((endpoint, outcome))
 
     def store_failed(self, operation: str) -> None:

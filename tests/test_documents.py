@@ -1,0 +1,63 @@
+"""The documents tell the truth: their tables are generated, their commands work, their links lead somewhere."""
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from app.describing import generated_parts, refreshed
+from tests.support.process import environment, serving_process
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = ("README.md", "SECURITY.md", "CHANGELOG.md")
+
+
+def test_the_generated_parts_of_the_readme_are_what_the_code_says() -> None:
+    assert refreshed(README) == README, "run `make readme`"
+
+
+def test_a_readme_without_a_part_is_told_which() -> None:
+    with pytest.raises(ValueError, match="curl"):
+        refreshed("# nothing")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_to_files_lead_to_files(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_links_within_the_readme_lead_to_headings() -> None:
+    headings = {re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in README.splitlines()}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
+
+
+def test_the_first_curl_of_the_readme_works_as_it_stands(tmp_path: Path) -> None:
+    command = re.search(r"```bash\n(curl .*?)\n```", README, re.DOTALL)
+    assert command is not None
+    with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
+        words = shlex.split(command[1].replace("\\\n", "").replace("http://127.0.0.1:8000", server.url))
+        answered = subprocess.run(words, capture_output=True, check=True, text=True, timeout=30)
+    assert json.loads(answered.stdout)["result"]["structuredContent"]["result"]["state"] == "pending"
+
+
+def test_the_python_of_the_readme_compiles() -> None:
+    code = re.search(r"```python\n(.*?)\n```", README, re.DOTALL)
+    assert code is not None
+    ast.parse(code[1])
+
+
+def test_the_versions_agree() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_generated_part_says_something() -> None:
+    assert all(len(text) > 100 for text in generated_parts().values())

@@ -1,0 +1,111 @@
+"""The routes beside /mcp, and the life of a process as /readyz tells it."""
+
+import signal
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+from starlette.applications import Starlette
+
+from app.adapters.memory import MemoryStore
+from app.web.readiness import Phase, Readiness
+from app.web.routes import probe_routes
+from tests.support.clock import HandClock
+from tests.support.service import MODERN, Service, sandbox, serving, settings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+PUBLIC = "https://luma.example.com"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service() -> AsyncIterator[Service]:
+    clock = HandClock()
+    async with serving(settings(public_url=PUBLIC), sandbox(clock), clock) as running:
+        yield running
+
+
+async def test_livez_and_readyz_answer_without_a_token_and_under_any_host(service: Service) -> None:
+    for path in ("/livez", "/readyz"):
+        response = await service.http.get(service.url + path, headers={"host": "10.1.2.3:8000"})
+        assert response.status_code == 200
+    assert response.json() == {"status": "ready", "store": "memory", "store_status": "up"}
+
+
+async def test_a_process_is_starting_then_ready_and_draining_from_the_moment_of_sigterm() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))
+    readiness = Readiness()
+    try:
+        phases = [readiness.phase]
+        with readiness.serving():
+            phases.append(readiness.phase)
+            signal.raise_signal(signal.SIGTERM)
+            phases.append(readiness.phase)
+        assert phases == [Phase.STARTING, Phase.READY, Phase.DRAINING]
+        assert heard == [signal.SIGTERM], "the server was told too"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.DRAINING])
+async def test_readyz_is_503_while_calls_are_not_wanted(phase: Phase) -> None:
+    readiness = Readiness()
+    readiness.phase = phase
+    app = Starlette(routes=probe_routes(readiness, MemoryStore(capacity_bytes=1000, clock=HandClock()), "memory"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        response = await client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json() == {"status": phase.value}
+
+
+async def test_the_page_names_the_public_address_and_how_to_set_up_each_client(service: Service) -> None:
+    response = await service.http.get(service.url + "/")
+    assert response.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    for said in (f"{PUBLIC}/mcp", "Claude", "Cursor", "VS Code", "curl", "luma_get_tasks_batch"):
+        assert said in response.text
+
+
+async def test_the_page_repeats_no_markup_from_the_host_it_was_opened_under(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        response = await service.http.get(service.url + "/", headers={"host": 'x"><script>alert(1)</script>'})
+    assert "<script>" not in response.text
+
+
+async def test_the_server_card_is_served_where_the_public_address_is_known(service: Service) -> None:
+    for path in ("/mcp/server-card", "/.well-known/mcp/server-card.json"):
+        response = await service.http.get(service.url + path)
+        assert response.headers["content-type"] == "application/mcp-server-card+json"
+        assert response.headers["access-control-allow-origin"] == "*"
+        card = response.json()
+        assert card["remotes"][0]["url"] == f"{PUBLIC}/mcp"
+        assert MODERN in card["remotes"][0]["supportedProtocolVersions"]
+        assert len(card["description"]) <= 100
+    again = await service.http.get(service.url + path, headers={"if-none-match": response.headers["etag"]})
+    assert again.status_code == 304
+
+
+async def test_metrics_count_what_happened_with_closed_sets_of_labels(service: Service) -> None:
+    for name in ("claude-code", "Cursor", "my own\nclient", "x" * 9000):
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+        call = {**message, "params": {"name": "luma_get_tasks_batch", "arguments": {"task_ids": ["a", "b"]}}}
+        await service.post(call, headers={"user-agent": name.replace("\n", " ")})
+    response = await service.http.get(f"{service.url}/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    clients = {line.split('client="')[1].split('"')[0] for line in response.text.splitlines() if 'client="' in line}
+    assert clients <= {"claude", "cursor", "other", "unknown"}
+    for name in (
+        "luma_mcp_calls_total",
+        "luma_mcp_call_seconds_bucket",
+        "luma_mcp_task_lookups_total",
+        "luma_mcp_backend_calls_total",
+        "luma_mcp_flights_joined_total",
+    ):
+        assert name in response.text
+
+
+async def test_what_is_not_here_is_a_json_404(service: Service) -> None:
+    response = await service.http.get(f"{service.url}/sse")
+    assert response.status_code == 404
+    assert "POST /mcp" in response.json()["error"]["message"]
