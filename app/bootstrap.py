@@ -1,7 +1,8 @@
 """The composition root: every part is made here, from settings, and nowhere else."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +13,8 @@ from app.adapters.acedata import AceDataGateway
 from app.adapters.acedata_http import AceDataClient, Patience
 from app.adapters.identity import Tenants
 from app.adapters.memory import MemoryStore
+from app.adapters.memory_coordination import MemoryCoordination
+from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_store import RedisStore, connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
@@ -21,11 +24,13 @@ from app.mcp_server.catalogue import catalogue
 from app.mcp_server.tool import LumaTool, Services
 from app.observability.metrics import Metrics
 from app.services.fail_open import FailOpenStore
+from app.services.records import TaskRecords
 from app.services.single_flight import SingleFlight
-from app.services.submissions import Submissions
 from app.services.task_cache import TaskCache
 from app.services.tasks import FlightKey, TaskService
 from app.services.videos import VideoService
+from app.services.waiting import WaitingRoom
+from app.services.watching import Watches, WatchParts
 from app.settings import Settings, SettingsError
 
 VERSION = version("luma-mcp")
@@ -44,10 +49,11 @@ SANDBOX_MEDIA_PATH = "/sandbox/media"
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Time, as the parts are given it: unix seconds, and seconds that never go back."""
+    """Time, as the parts are given it: unix seconds, seconds that never go back, and waiting for some to pass."""
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +65,10 @@ class Assembly:
     tenants: Tenants
     metrics: Metrics
     store: MemoryStore | RedisStore
+    coordination: MemoryCoordination | RedisCoordination
     backend: httpx.AsyncClient
     flights: SingleFlight[FlightKey, Answer]
+    watches: Watches
     sandbox: Sandbox | None
 
     @asynccontextmanager
@@ -68,8 +76,11 @@ class Assembly:
         """Lend the parts; on the way out, stop what is in the air and close every connection."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.store.aclose)
+            stack.push_async_callback(self.coordination.aclose)
             stack.push_async_callback(self.backend.aclose)
             stack.push_async_callback(self.flights.aclose)
+            stack.push_async_callback(self.watches.aclose)
+            self.coordination.start()
             yield
 
 
@@ -88,40 +99,48 @@ def assemble(
     """
     clocks, metrics = clocks or Clocks(), Metrics()
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
-    if sandbox is not None:
-        transport = httpx.ASGITransport(app=sandbox_app(sandbox))
-    store = _store(settings, clocks)
-    backend = _backend(settings, transport)
+    backend = _backend(settings, transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox)))
     gateway = AceDataGateway(AceDataClient(backend, metrics, patience or Patience()), clocks.wall)
-    cache_store = FailOpenStore(store, metrics, clocks.monotonic)
-    cache = TaskCache(
-        cache_store,
+    store = _store(settings, clocks)
+    coordination = _coordination(store, clocks)
+    shared = FailOpenStore(store, metrics, clocks.monotonic)
+    cache = _cache(settings, shared, metrics, clocks)
+    records = TaskRecords(shared, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic)
+    flights: SingleFlight[FlightKey, Answer] = SingleFlight()
+    tasks = TaskService(gateway, cache, records, flights)
+    pace = Pace(settings.sandbox_seconds if sandbox is not None else EXPECTED_SECONDS)
+    watches = Watches(WatchParts(tasks.read, cache, records, coordination, pace, clocks.wall, clocks.sleep))
+    services = Services(
+        tasks=tasks,
+        waiting=WaitingRoom(tasks, cache, watches, clocks.monotonic, clocks.sleep),
+        videos=VideoService(gateway, records, clocks.wall),
+        pace=pace,
+        wall_clock=clocks.wall,
+        media_url=sandbox.media_url if sandbox is not None else None,
+    )
+    tools, tenants = catalogue(settings.batch_limit), Tenants(_secret(settings))
+    return Assembly(tools, services, tenants, metrics, store, coordination, backend, flights, watches, sandbox)
+
+
+def _secret(settings: Settings) -> str | None:
+    return settings.secret_key.get_secret_value() if settings.secret_key is not None else None
+
+
+def _cache(settings: Settings, store: FailOpenStore, metrics: Metrics, clocks: Clocks) -> TaskCache:
+    return TaskCache(
+        store,
         Lifetimes(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
         local_tasks=LOCAL_TASKS,
         wall_clock=clocks.wall,
         monotonic_clock=clocks.monotonic,
     )
-    submissions = Submissions(cache_store, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic)
-    flights: SingleFlight[FlightKey, Answer] = SingleFlight()
-    services = Services(
-        tasks=TaskService(gateway, cache, submissions, flights),
-        videos=VideoService(gateway, submissions, clocks.wall),
-        pace=Pace(settings.sandbox_seconds if settings.backend == "sandbox" else EXPECTED_SECONDS),
-        wall_clock=clocks.wall,
-        media_url=sandbox.media_url if sandbox is not None else None,
-    )
-    secret_key = settings.secret_key.get_secret_value() if settings.secret_key is not None else None
-    return Assembly(
-        tools=catalogue(settings.batch_limit),
-        services=services,
-        tenants=Tenants(secret_key),
-        metrics=metrics,
-        store=store,
-        backend=backend,
-        flights=flights,
-        sandbox=sandbox,
-    )
+
+
+def _coordination(store: MemoryStore | RedisStore, clocks: Clocks) -> MemoryCoordination | RedisCoordination:
+    if isinstance(store, RedisStore):
+        return RedisCoordination(store.client, clocks.wall)
+    return MemoryCoordination(clocks.monotonic)
 
 
 def _store(settings: Settings, clocks: Clocks) -> MemoryStore | RedisStore:

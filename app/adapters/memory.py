@@ -13,6 +13,7 @@ OVERHEAD_BYTES = 300
 class _Entry:
     value: bytes
     ttl_seconds: float
+    size_bytes: int
 
 
 class MemoryStore:
@@ -24,7 +25,7 @@ class MemoryStore:
             capacity_bytes,
             ttu=lambda _key, entry, now: now + entry.ttl_seconds,
             timer=clock,
-            getsizeof=lambda entry: len(entry.value) + OVERHEAD_BYTES,
+            getsizeof=lambda entry: entry.size_bytes,
         )
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -33,10 +34,13 @@ class MemoryStore:
         return [entry.value if entry is not None else None for entry in found]
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
-        """Keep each value for its time; one that is larger than the whole store is not kept."""
+        """Keep each value for its time; in place of one that is larger than the whole store, nothing is kept."""
         for key, value in values.items():
-            if len(value) + OVERHEAD_BYTES <= self._entries.maxsize:
-                self._entries[key] = _Entry(value, ttl_seconds[key])
+            entry = _Entry(value, ttl_seconds[key], len(key.encode()) + len(value) + OVERHEAD_BYTES)
+            if entry.size_bytes <= self._entries.maxsize:
+                self._entries[key] = entry
+            else:
+                self._entries.pop(key, None)
 
     async def ping(self) -> None:
         """Return: a process always reaches itself."""

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from app.ports import StoreUnavailable
 
@@ -18,6 +19,7 @@ TIMEOUT_SECONDS = 0.4
 """The longest that any operation may take: two of them, a read and a write, must cost a call under one second."""
 
 CONNECTIONS = 32
+"""Commands at once; more wait their turn, for a pool that has run out would look like an outage."""
 
 URL_FORMS = (
     "redis://host:6379/0, rediss://host:6379/0, unix:///run/redis.sock, "
@@ -29,39 +31,45 @@ URL_FORMS = (
 class RedisStore:
     """A Store over a Redis client; faults and slowness alike are StoreUnavailable."""
 
-    def __init__(self, client: "Redis | RedisCluster") -> None:
-        """Own `client` from now on: `aclose` closes it."""
-        self._client = client
+    def __init__(self, client: "Redis | RedisCluster", *, watchers: Sequence[Redis] = ()) -> None:
+        """Own `client` and the Sentinels behind it from now on: `aclose` closes them."""
+        self.client = client
+        self._watchers = watchers
+        self._places = asyncio.Semaphore(CONNECTIONS)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return one value per key, with one MGET."""
-        async with _in_time():
-            return cast("list[bytes | None]", await self._client.mget(keys))
+        if not keys:  # Redis takes no MGET of nothing
+            return []
+        async with in_time(), self._places:
+            return cast("list[bytes | None]", await self.client.mget(keys))
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Keep each value for its time, with one pipeline of SET PX."""
-        async with _in_time():
-            pipeline: Any = self._client.pipeline(transaction=False)
+        async with in_time(), self._places:
+            pipeline: Any = self.client.pipeline(transaction=False)
             for key, value in values.items():
                 pipeline.set(key, value, px=max(1, int(ttl_seconds[key] * 1000)))
             await pipeline.execute()
 
     async def ping(self) -> None:
         """Return if Redis answers."""
-        async with _in_time():
-            await self._client.ping()
+        async with in_time(), self._places:
+            await self.client.ping()
 
     async def aclose(self) -> None:
-        """Close the client's connections."""
-        await self._client.aclose()
+        """Close every connection."""
+        for client in (self.client, *self._watchers):
+            await client.aclose()
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
+async def in_time() -> AsyncIterator[None]:
+    """Bound what is done inside. Raises StoreUnavailable where Redis fails or is too slow."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             yield
-    except (RedisError, OSError, TimeoutError) as fault:
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as fault:
         raise StoreUnavailable(type(fault).__name__) from fault
 
 
@@ -70,15 +78,21 @@ def connect(url: str) -> RedisStore:
 
     Raises ValueError, without the URL in it, where it is of none of these forms.
     """
+    try:
+        return _store(url)
+    except (ValueError, TypeError, RedisError):  # their words may quote the URL, and so its password
+        raise ValueError(f"is none of {URL_FORMS}") from None
+
+
+def _store(url: str) -> RedisStore:
     scheme = urlsplit(url).scheme
     tls = scheme.startswith("rediss")
-    if scheme.endswith("+sentinel"):
-        return RedisStore(_behind_sentinel(url, tls=tls))
-    if scheme.endswith("+cluster"):
+    if scheme in ("redis+sentinel", "rediss+sentinel"):
+        return _behind_sentinel(url, tls=tls)
+    if scheme in ("redis+cluster", "rediss+cluster"):
         return RedisStore(_cluster(url, tls=tls))
-    if scheme in ("redis", "rediss", "unix"):
-        return RedisStore(Redis.from_pool(BlockingConnectionPool.from_url(url, **_pool_options(), **_patience())))
-    raise ValueError(f"is none of {URL_FORMS}")
+    pool = BlockingConnectionPool.from_url(url, max_connections=CONNECTIONS, timeout=TIMEOUT_SECONDS, **_patience())
+    return RedisStore(_checked(Redis.from_pool(pool)))
 
 
 def _patience() -> dict[str, Any]:
@@ -89,19 +103,22 @@ def _patience() -> dict[str, Any]:
     }
 
 
-def _pool_options() -> dict[str, Any]:
-    return {"max_connections": CONNECTIONS, "timeout": TIMEOUT_SECONDS}
+def _checked(client: Redis) -> Redis:
+    """Return `client`; raise TypeError now, and not at the first use, where no connection takes its options."""
+    client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    return client
 
 
-def _behind_sentinel(url: str, *, tls: bool) -> Redis:
+def _behind_sentinel(url: str, *, tls: bool) -> RedisStore:
     hosts, path, options = _parts(url)
     service, _, database = path.partition("/")
     if not service:
-        raise ValueError("names no Sentinel service: redis+sentinel://host:26379/SERVICE")
-    sentinel_options = {key.removeprefix("sentinel_"): options.pop(key) for key in list(options) if "sentinel_" in key}
-    sentinel: Any = Sentinel(hosts, sentinel_kwargs={**_patience(), **sentinel_options})  # type: ignore[no-untyped-call]
-    client: Redis = sentinel.master_for(service, db=int(database or 0), ssl=tls, **_patience(), **options)
-    return client
+        raise ValueError
+    asked = {key: options.pop(key) for key in list(options) if key.startswith("sentinel_")}
+    sentinel_options = _patience() | {key.removeprefix("sentinel_"): value for key, value in asked.items()}
+    sentinel: Any = Sentinel(hosts, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
+    client: Redis = sentinel.master_for(service, **_patience() | {"db": int(database or 0), "ssl": tls} | options)
+    return RedisStore(_checked(client), watchers=[_checked(watcher) for watcher in sentinel.sentinels])
 
 
 def _cluster(url: str, *, tls: bool) -> RedisCluster:
@@ -109,18 +126,16 @@ def _cluster(url: str, *, tls: bool) -> RedisCluster:
 
     hosts, _, options = _parts(url)
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    return RedisCluster(startup_nodes=nodes, ssl=tls, max_connections=CONNECTIONS, **_patience(), **options)
+    return RedisCluster(startup_nodes=nodes, **_patience() | {"ssl": tls} | options)
 
 
 def _parts(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
-    """Take apart a URL with several hosts: the hosts, the path, and user name and password where given."""
+    """Take apart a URL with several hosts: the hosts, the path, and the options with user name and password."""
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
-    username, _, password = credentials.partition(":")
-    options: dict[str, Any] = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    options |= {key: value for key, value in (("username", username), ("password", password)) if value}
-    named = [urlsplit(urlunsplit(("redis", host, "", "", ""))) for host in hosts.split(",") if host]
-    if not named:
-        raise ValueError("names no host")
+    named = [urlsplit(f"redis://{host}") for host in hosts.split(",") if host]
+    if not named or parts.fragment:  # a fragment is the rest of a password with a bare # in it
+        raise ValueError
+    options: dict[str, Any] = {**parse_url(urlunsplit(("redis", f"{credentials}@", "", parts.query, "")))}
     default_port = 26379 if "sentinel" in parts.scheme else 6379
     return [(host.hostname or "localhost", host.port or default_port) for host in named], parts.path.strip("/"), options

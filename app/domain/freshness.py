@@ -65,7 +65,7 @@ def _wait_for(answer: Answer, now: float, pace: Pace) -> int | None:
     if answer is None:
         return None
     if isinstance(answer, LumaError):
-        return ceil(answer.advised_wait_seconds) if answer.advised_wait_seconds is not None else None
+        return max(1, ceil(answer.advised_wait_seconds)) if answer.advised_wait_seconds is not None else None
     if answer.is_final:
         return None
     age = max(0.0, now - answer.created_at) if answer.created_at is not None else 0.0

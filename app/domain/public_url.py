@@ -5,7 +5,7 @@ that only means something inside somebody's network.
 """
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 from urllib.parse import SplitResult, urlsplit
 
 from app.domain.errors import InvalidRequest
@@ -14,9 +14,18 @@ LONGEST_URL = 2048
 """Characters; the usual ceiling of browsers and content networks."""
 
 _UNPRINTABLE_OR_AMBIGUOUS = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"^`{|}]")
+_OWN_FILE = re.compile(r"/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(:[0-9]*)?")
+"""Host and port with nothing around them: urlsplit takes the host from between brackets and forgets the rest."""
+
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMERIC = re.compile(r"0x[0-9a-f]*|[0-9]+")
-_PRIVATE_SUFFIXES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "private", "arpa", "onion")
+_PRIVATE_SUFFIXES = (
+    "localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "arpa", "onion",
+)  # fmt: skip
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""The only block that the public internet routes; beside it lie old ways to write an IPv4 address."""
+
 _NAT64 = IPv6Address("64:ff9b::").packed[:12]
 
 
@@ -26,7 +35,7 @@ def check_public_url(value: str, argument: str, *, own_prefix: str | None = None
     `own_prefix` is where this service itself serves media, in the sandbox alone: such URLs pass.
     Raises InvalidRequest, whose sentence names `argument` and never repeats the value.
     """
-    if own_prefix is not None and value.startswith(own_prefix) and not _UNPRINTABLE_OR_AMBIGUOUS.search(value):
+    if own_prefix is not None and value.startswith(own_prefix) and _OWN_FILE.fullmatch(value, len(own_prefix)):
         return value
     fault = _fault(value)
     if fault is not None:
@@ -55,6 +64,8 @@ def _fault_of(parts: SplitResult) -> str | None:
     host = (parts.hostname or "").removesuffix(".")
     if not host:
         return "names no host"
+    if not (parts.netloc.isascii() and _AUTHORITY.fullmatch(parts.netloc)):  # some letters fold into ASCII ones
+        return "names a host in a form that a URL must not have"
     if not _is_public(host, bracketed="[" in parts.netloc):
         return "names a host that is not public"
     return None
@@ -85,7 +96,7 @@ def _is_public_ipv6(host: str) -> bool:
     inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
     if inner is not None:
         return inner.is_global and not inner.is_multicast
-    return address.is_global and not address.is_multicast and address.teredo is None and address.scope_id is None
+    return address in _GLOBAL_UNICAST and address.is_global and address.teredo is None
 
 
 def _nat64(address: IPv6Address) -> IPv4Address | None:

@@ -90,16 +90,21 @@ class ExtendFromUrlArguments(Arguments):
     end_image_url: AfterFrame = ""
 
 
+Wait = Annotated[float, Field(ge=0, le=50, description="Answer when all are finished, or after this long.")]
+
+
 class TaskArguments(Arguments):
     """One task."""
 
     task_id: Annotated[Id, Field(description="As returned by a generate or extend tool.")]
+    wait_seconds: Wait = 0
 
 
 class TasksArguments(Arguments):
     """Many tasks; see `tasks_arguments` for the form with a limit."""
 
     task_ids: list[Id]
+    wait_seconds: Wait = 0
 
 
 def tasks_arguments(limit: int) -> type[TasksArguments]:
@@ -150,8 +155,18 @@ def _sentence(model: type[Arguments], fault: ErrorDetails) -> str:
             return f"{name} holds more than {fault['ctx']['max_length']} ids: split it into several calls."
         case "too_short":
             return f"{name} is empty: give at least one id."
+        case "greater_than" | "greater_than_equal" | "less_than_equal":
+            return f"{name} must be a number {_bounds(model, fault['loc'][0])}."
         case kind:
             return f"{name} {_EXPECTED.get(kind) or _pydantic_words(fault)}."
+
+
+def _bounds(model: type[Arguments], name: int | str) -> str:
+    """Return the limits of a number, in words."""
+    schema = model.model_json_schema()["properties"][name]
+    limits = next((part for part in schema.get("anyOf", ()) if part.get("type") == "number"), schema)
+    lowest = f"of at least {limits['minimum']:g}" if "minimum" in limits else f"above {limits['exclusiveMinimum']:g}"
+    return f"{lowest} and at most {limits['maximum']:g}"
 
 
 _EXPECTED: dict[str, str] = {
@@ -159,8 +174,6 @@ _EXPECTED: dict[str, str] = {
     "list_type": 'must be a list of strings, such as ["id1", "id2"]',
     "bool_type": "must be true or false",
     "float_type": "must be a number",
-    "greater_than": "must be more than 0 and at most 3600 seconds",
-    "less_than_equal": "must be more than 0 and at most 3600 seconds",
     "finite_number": "must be a number",
 }
 

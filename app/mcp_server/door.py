@@ -16,7 +16,7 @@ from app.domain.principal import Principal
 from app.domain.task import NO_EFFORT, Effort
 from app.mcp_server.arguments import read_arguments
 from app.mcp_server.texts import error_text
-from app.mcp_server.tool import LumaTool, Services
+from app.mcp_server.tool import Call, LumaTool, Services
 from app.mcp_server.views import error_view
 
 Context = ServerRequestContext[Any, Any]
@@ -84,16 +84,14 @@ class Door:
         principal, started = self._caller.principal(ctx), time.perf_counter()
         record = self._record(ctx, tool, principal)
         try:
-            return await self._answer(tool, principal, params.arguments or {}, record)
+            return await self._answer(tool, _call(ctx, principal), params.arguments or {}, record)
         finally:
             record.seconds = time.perf_counter() - started
             self._journal.called(record)
 
-    async def _answer(
-        self, tool: LumaTool, principal: Principal, given: Mapping[str, Any], record: CallRecord
-    ) -> dict[str, Any]:
+    async def _answer(self, tool: LumaTool, call: Call, given: Mapping[str, Any], record: CallRecord) -> dict[str, Any]:
         try:
-            answer = await tool.answer(self._services, principal, read_arguments(tool.arguments, given))
+            answer = await tool.answer(self._services, call, read_arguments(tool.arguments, given))
         except LumaError as fault:
             return _failed(fault, record)
         except Exception:
@@ -110,6 +108,18 @@ class Door:
             client=self._caller.client(ctx),
             request_id=self._caller.request_id(ctx),
         )
+
+
+def _call(ctx: Context, principal: Principal) -> Call:
+    token = (ctx.meta or {}).get("progress_token")
+
+    async def progress(done: float, total: float, words: str) -> None:
+        if token is not None:
+            await ctx.session.send_progress_notification(
+                token, done, total, words, related_request_id=str(ctx.request_id)
+            )
+
+    return Call(principal, progress)
 
 
 def _failed(fault: LumaError, record: CallRecord) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """The two tools that answer from what this service knows, without asking anybody."""
 
-from app.domain.principal import Principal
 from app.mcp_server.arguments import NoArguments
 from app.mcp_server.guide import ACTIONS, ASPECT_RATIOS, WORKFLOW
-from app.mcp_server.tool import Services, ToolAnswer
+from app.mcp_server.tool import Call, Services, ToolAnswer
 from app.mcp_server.views import ActionsView, RatiosView
 
 
-async def list_aspect_ratios(_services: Services, _principal: Principal, _arguments: NoArguments) -> ToolAnswer:
+async def list_aspect_ratios(_services: Services, _call: Call, _arguments: NoArguments) -> ToolAnswer:
     """Answer with the ratios and their uses."""
     view: RatiosView = {
         "default": ASPECT_RATIOS[0].aspect_ratio,
@@ -21,7 +20,7 @@ async def list_aspect_ratios(_services: Services, _principal: Principal, _argume
     )
 
 
-async def list_actions(_services: Services, _principal: Principal, _arguments: NoArguments) -> ToolAnswer:
+async def list_actions(_services: Services, _call: Call, _arguments: NoArguments) -> ToolAnswer:
     """Answer with what can be done and which tool does it."""
     view: ActionsView = {
         "actions": [

@@ -1,21 +1,22 @@
 """The two tools that ask how generations are doing."""
 
+from collections.abc import Sequence
+
 from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, Unauthorized
 from app.domain.freshness import ask_again_after
-from app.domain.principal import Principal
 from app.domain.task import Lookup, Task, TaskState
 from app.mcp_server.arguments import TaskArguments, TasksArguments
 from app.mcp_server.texts import batch_text, task_text
-from app.mcp_server.tool import Services, ToolAnswer
+from app.mcp_server.tool import Call, Services, ToolAnswer
 from app.mcp_server.views import CountsView, batch_view, task_view
 
 _ABOUT_THE_CALLER = (Unauthorized, NoCredit, AccountDisabled)
 """Faults that no id is to blame for: where nothing else came back, the call itself has failed."""
 
 
-async def get_tasks_batch(services: Services, principal: Principal, arguments: TasksArguments) -> ToolAnswer:
+async def get_tasks_batch(services: Services, call: Call, arguments: TasksArguments) -> ToolAnswer:
     """Answer about many tasks at once."""
-    lookup = await services.tasks.find(principal, arguments.task_ids)
+    lookup = await _find(services, call, arguments.task_ids, arguments.wait_seconds)
     _raise_if_all_about_the_caller(lookup)
     now = services.wall_clock()
     wait = ask_again_after(lookup.answers.values(), now, services.pace)
@@ -23,9 +24,9 @@ async def get_tasks_batch(services: Services, principal: Principal, arguments: T
     return ToolAnswer(batch_text(lookup, view, now), view, lookup.effort, _seen(view["counts"]))
 
 
-async def get_task(services: Services, principal: Principal, arguments: TaskArguments) -> ToolAnswer:
+async def get_task(services: Services, call: Call, arguments: TaskArguments) -> ToolAnswer:
     """Answer about one task. Raises NotFound where the backend knows no such id."""
-    lookup = await services.tasks.find(principal, [arguments.task_id])
+    lookup = await _find(services, call, [arguments.task_id], arguments.wait_seconds)
     answer = lookup.answers[arguments.task_id]
     if answer is None:
         raise NotFound
@@ -35,6 +36,16 @@ async def get_task(services: Services, principal: Principal, arguments: TaskArgu
     wait = ask_again_after([answer], now, services.pace)
     view = {**task_view(answer, now), "ask_again_in_seconds": wait}
     return ToolAnswer(task_text(answer, now, wait), view, lookup.effort, {answer.state.value: 1})
+
+
+async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:
+    if wait_seconds == 0:
+        return await services.tasks.find(call.principal, task_ids)
+
+    async def report(finished: int, asked: int) -> None:
+        await call.progress(finished, asked, f"{finished} of {asked} finished")
+
+    return await services.waiting.find(call.principal, task_ids, wait_seconds, report)
 
 
 def _seen(counts: CountsView) -> dict[str, int]:

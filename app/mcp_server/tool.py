@@ -14,6 +14,7 @@ from app.mcp_server.arguments import Arguments, input_schema
 from app.mcp_server.views import ErrorResult
 from app.services.tasks import TaskService
 from app.services.videos import VideoService
+from app.services.waiting import WaitingRoom
 
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 KNOWS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -25,10 +26,23 @@ class Services:
     """What tools answer with. `media_url` is where this service itself serves videos: in the sandbox, else None."""
 
     tasks: TaskService
+    waiting: WaitingRoom
     videos: VideoService
     pace: Pace
     wall_clock: Callable[[], float]
     media_url: str | None = None
+
+
+Progress = Callable[[float, float, str], Awaitable[None]]
+"""Told how far a call has come: done, of how many, in words. Does nothing where the client did not ask for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, and how to tell them how far it is."""
+
+    principal: Principal
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +65,7 @@ class LumaTool:
     annotations: ToolAnnotations
     arguments: type[Arguments]
     result: Any
-    answer: Callable[[Services, Principal, Any], Awaitable[ToolAnswer]]
+    answer: Callable[[Services, Call, Any], Awaitable[ToolAnswer]]
 
     def published(self) -> Tool:
         """Return the tool as tools/list shows it."""

@@ -11,11 +11,11 @@ from app.mcp_server.arguments import (
     GenerateArguments,
     GenerateFromImageArguments,
 )
-from app.mcp_server.tool import Services, ToolAnswer
+from app.mcp_server.tool import Call, Services, ToolAnswer
 from app.mcp_server.views import SubmittedView
 
 
-async def generate_video(services: Services, principal: Principal, arguments: GenerateArguments) -> ToolAnswer:
+async def generate_video(services: Services, call: Call, arguments: GenerateArguments) -> ToolAnswer:
     """Start a video from words."""
     command = GenerateVideo(
         prompt=arguments.prompt,
@@ -25,11 +25,11 @@ async def generate_video(services: Services, principal: Principal, arguments: Ge
         timeout_seconds=arguments.timeout,
         callback_url=_url(services, arguments.callback_url, "callback_url"),
     )
-    return await _start(services, principal, command)
+    return await _start(services, call.principal, command)
 
 
 async def generate_video_from_image(
-    services: Services, principal: Principal, arguments: GenerateFromImageArguments
+    services: Services, call: Call, arguments: GenerateFromImageArguments
 ) -> ToolAnswer:
     """Start a video that begins or ends with an image."""
     start_image_url = _url(services, arguments.start_image_url, "start_image_url")
@@ -46,24 +46,22 @@ async def generate_video_from_image(
         timeout_seconds=arguments.timeout,
         callback_url=_url(services, arguments.callback_url, "callback_url"),
     )
-    return await _start(services, principal, command)
+    return await _start(services, call.principal, command)
 
 
-async def extend_video(services: Services, principal: Principal, arguments: ExtendArguments) -> ToolAnswer:
+async def extend_video(services: Services, call: Call, arguments: ExtendArguments) -> ToolAnswer:
     """Continue a finished video by its id."""
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
     command = ExtendVideo(arguments.prompt, video_id=arguments.video_id, end_image_url=end_image_url)
-    return await _start(services, principal, command)
+    return await _start(services, call.principal, command)
 
 
-async def extend_video_from_url(
-    services: Services, principal: Principal, arguments: ExtendFromUrlArguments
-) -> ToolAnswer:
+async def extend_video_from_url(services: Services, call: Call, arguments: ExtendFromUrlArguments) -> ToolAnswer:
     """Continue a finished video by its URL."""
     video_url = check_public_url(arguments.video_url, "video_url", own_prefix=services.media_url)
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
     command = ExtendVideo(arguments.prompt, video_url=video_url, end_image_url=end_image_url)
-    return await _start(services, principal, command)
+    return await _start(services, call.principal, command)
 
 
 async def _start(services: Services, principal: Principal, command: Command) -> ToolAnswer:

@@ -16,7 +16,7 @@ class SingleFlight(Generic[K, V]):
 
     def __init__(self) -> None:
         self._landing: dict[K, asyncio.Future[V]] = {}
-        self._flights: set[asyncio.Task[None]] = set()
+        self._flights: set[asyncio.Task[Mapping[K, V]]] = set()
 
     async def get_many(
         self, keys: Sequence[K], fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]
@@ -35,28 +35,24 @@ class SingleFlight(Generic[K, V]):
 
     def _take_off(self, keys: list[K], fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
         loop = asyncio.get_running_loop()
-        for key in keys:
-            self._landing[key] = loop.create_future()
-        flight = loop.create_task(self._fly(keys, fetch))
+        landing: dict[K, asyncio.Future[V]] = {key: loop.create_future() for key in keys}
+        self._landing |= landing
+        flight = loop.create_task(_fly(keys, fetch))
         self._flights.add(flight)
-        flight.add_done_callback(self._flights.discard)
+        # A callback, because a flight that is stopped before its first step runs no code of its own.
+        flight.add_done_callback(lambda landed: self._land(landed, landing))
 
-    async def _fly(self, keys: list[K], fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
-        landing = {key: self._landing[key] for key in keys}
-        try:
-            values = await fetch(keys)
-            for key, future in landing.items():
+    def _land(self, flight: "asyncio.Task[Mapping[K, V]]", landing: dict[K, "asyncio.Future[V]"]) -> None:
+        self._flights.discard(flight)
+        fault = _fault(flight)
+        values = flight.result() if fault is None else {}
+        for key, future in landing.items():
+            del self._landing[key]
+            if key in values:
                 future.set_result(values[key])
-        except BaseException as fault:  # whatever it was, those who wait must not wait for ever
-            for future in landing.values():
-                if not future.done():
-                    future.set_exception(_shareable(fault))
-                    future.exception()  # marks it as seen: every waiter may have left
-            if not isinstance(fault, Exception):
-                raise
-        finally:
-            for key in keys:
-                del self._landing[key]
+            else:
+                future.set_exception(fault or KeyError(key))
+                future.exception()  # marks it as seen: every waiter may have left
 
     async def aclose(self) -> None:
         """Stop every flight that is still in the air; those who wait for one are told."""
@@ -66,5 +62,11 @@ class SingleFlight(Generic[K, V]):
             await asyncio.wait(self._flights)
 
 
-def _shareable(fault: BaseException) -> Exception:
-    return fault if isinstance(fault, Exception) else ConnectionAbortedError("the service is stopping")
+async def _fly(keys: list[K], fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> Mapping[K, V]:
+    return await fetch(keys)
+
+
+def _fault(flight: "asyncio.Task[Mapping[K, V]]") -> Exception | None:
+    """Return what those who wait are told, if the flight came to grief."""
+    fault = asyncio.CancelledError() if flight.cancelled() else flight.exception()
+    return fault if fault is None or isinstance(fault, Exception) else ConnectionAbortedError("the service is stopping")

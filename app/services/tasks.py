@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from app.domain.principal import Principal
 from app.domain.task import Answer, Effort, Lookup, Task
 from app.ports import LumaGateway
+from app.services.records import TaskRecords
 from app.services.single_flight import SingleFlight
-from app.services.submissions import Submissions
 from app.services.task_cache import TaskCache
 
 FlightKey = tuple[str, str]
@@ -28,13 +28,13 @@ class TaskService:
         self,
         gateway: LumaGateway,
         cache: TaskCache,
-        submissions: Submissions,
+        records: TaskRecords,
         flights: SingleFlight[FlightKey, Answer],
     ) -> None:
         """Put the steps in order over finished parts."""
         self._gateway = gateway
         self._cache = cache
-        self._submissions = submissions
+        self._records = records
         self._flights = flights
 
     async def find(self, principal: Principal, task_ids: Sequence[str]) -> Lookup:
@@ -54,6 +54,11 @@ class TaskService:
         found = cached.tasks | fetched
         return Lookup({task_id: found[task_id] for task_id in wanted}, effort)
 
+    async def read(self, principal: Principal, task_ids: Sequence[str]) -> dict[str, Answer]:
+        """Ask the backend now, whatever is cached, and keep what it says. Joins fetches already in the air."""
+        answers, _ = await self._fetch_once(principal, task_ids, _Calls())
+        return answers
+
     async def _fetch_once(
         self, principal: Principal, task_ids: Sequence[str], calls: _Calls
     ) -> tuple[dict[str, Answer], int]:
@@ -71,7 +76,7 @@ class TaskService:
         answers = dict(reading.answers)
         unknown = [task_id for task_id in task_ids if answers[task_id] is None]
         if unknown:
-            answers |= await self._submissions.among(principal.tenant, unknown)
+            answers |= await self._records.still_in_grace(principal.tenant, unknown)
         if tasks := [answer for answer in reading.answers.values() if isinstance(answer, Task)]:
             await self._cache.put_many(principal.tenant, tasks)
         return answers

@@ -6,11 +6,14 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import redis
 
 READY_SECONDS = 10.0
+HIGHEST_CLUSTER_PORT = 55_535
+"""A node of a cluster listens on a second port, which is 10000 higher."""
 
 
 def free_port() -> int:
@@ -34,23 +37,38 @@ def redis_executable() -> str:
 class RedisServer:
     """One server process that a test may kill, hang and start again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str, password: str | None = None) -> None:
         self.port = free_port()
+        self.password = password
+        self._options = options
         self._folder = tempfile.TemporaryDirectory(prefix="luma-mcp-redis-")
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def folder(self) -> Path:
+        return Path(self._folder.name)
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def unix_url(self) -> str:
+        return f"unix://{self.folder}/redis.sock"
+
     def start(self) -> None:
-        command = [redis_executable(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-        self._process = subprocess.Popen([*command, self._folder.name], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL)
         self._await_answer()
+
+    def _command(self) -> list[str]:
+        network = ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.folder / "redis.sock")]
+        password = ["--requirepass", self.password] if self.password is not None else []
+        return [redis_executable(), *network, "--save", "", "--dir", str(self.folder), *password, *self._options]
 
     def _await_answer(self) -> None:
         retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), int(READY_SECONDS / 0.02))
-        with redis.Redis(port=self.port, retry=retry, retry_on_error=[redis.exceptions.ConnectionError]) as client:
+        errors: list[type[Exception]] = [redis.exceptions.ConnectionError]
+        with redis.Redis(port=self.port, password=self.password, retry=retry, retry_on_error=errors) as client:
             client.ping()
 
     def stop(self) -> None:
@@ -71,7 +89,7 @@ class RedisServer:
         os.kill(self._process.pid, number)
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port)
+        return redis.Redis(port=self.port, password=self.password)
 
     def empty(self) -> None:
         with self.client() as client:
@@ -80,3 +98,35 @@ class RedisServer:
     def close(self) -> None:
         self.stop()
         self._folder.cleanup()
+
+
+class RedisSentinel(RedisServer):
+    """A Sentinel that watches one server under the name "luma"."""
+
+    def __init__(self, watched: RedisServer) -> None:
+        super().__init__()
+        self._watched = watched
+
+    def _command(self) -> list[str]:
+        lines = [f"port {self.port}", "bind 127.0.0.1", f"sentinel monitor luma 127.0.0.1 {self._watched.port} 1"]
+        if self._watched.password is not None:
+            lines.append(f'sentinel auth-pass luma "{self._watched.password}"')
+        configuration = self.folder / "sentinel.conf"
+        configuration.write_text("\n".join(lines), encoding="utf-8")
+        return [redis_executable(), str(configuration), "--sentinel"]
+
+
+class RedisClusterNode(RedisServer):
+    """A cluster of one node that serves every slot."""
+
+    def __init__(self, *, password: str | None = None) -> None:
+        super().__init__("--cluster-enabled", "yes", password=password)
+        while self.port > HIGHEST_CLUSTER_PORT:
+            self.port = free_port()
+
+    def start(self) -> None:
+        super().start()
+        with self.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
+            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+                time.sleep(0.02)

@@ -1,0 +1,79 @@
+"""Agreement within one process, where nobody else has to agree."""
+
+from collections.abc import Callable, Sequence
+
+from cachetools import LRUCache, TLRUCache
+
+MOST_KEYS = 10_000
+MOST_MEMBERS = 1_000
+
+
+class MemoryCoordination:
+    """The Coordination of a process that runs alone; bounded, and gone when the process is."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Reckon with `clock`, which counts seconds and never goes back."""
+        self._clock = clock
+        self._held: TLRUCache[str, tuple[bytes, float]] = TLRUCache(
+            MOST_KEYS, ttu=lambda _key, held, now: now + held[1], timer=clock
+        )
+        self._sets: LRUCache[str, dict[str, float]] = LRUCache(MOST_KEYS)
+        self._listeners: dict[object, Callable[[bytes], None]] = {}
+
+    def start(self) -> None:
+        """Begin: nothing has to be listened to from outside."""
+
+    async def aclose(self) -> None:
+        """Forget everything."""
+        self._held.clear()
+        self._sets.clear()
+        self._listeners.clear()
+
+    async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
+        """Put `value` where there is none and return None; else return what is there."""
+        held = self._held.get(key)
+        if held is not None:
+            return held[0]
+        self._held[key] = (value, ttl_seconds)
+        return None
+
+    async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
+        """Put `value` in the place of `expected`, and return whether that was still there."""
+        held = self._held.get(key)
+        if held is None or held[0] != expected:
+            return False
+        self._held[key] = (value, ttl_seconds)
+        return True
+
+    async def remove(self, key: str, expected: bytes) -> None:
+        """Remove the key if it still holds `expected`."""
+        held = self._held.get(key)
+        if held is not None and held[0] == expected:
+            del self._held[key]
+
+    async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
+        """Add members to a set; the ones that leave soonest give way when it is full."""
+        until = self._clock() + ttl_seconds
+        kept = self._current(key) | dict.fromkeys(members, until)
+        longest = sorted(kept, key=kept.__getitem__, reverse=True)[:MOST_MEMBERS]
+        self._sets[key] = {member: kept[member] for member in longest}
+
+    async def members(self, key: str, most: int) -> list[str]:
+        """Return the members that are still in their time, the one that stays longest first."""
+        current = self._current(key)
+        return sorted(current, key=current.__getitem__, reverse=True)[:most]
+
+    async def publish(self, message: bytes) -> None:
+        """Tell every listener in this process."""
+        for listener in list(self._listeners.values()):
+            listener(message)
+
+    def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
+        """Call `listener` with every message until the returned function is called."""
+        token = object()
+        self._listeners[token] = listener
+        return lambda: self._listeners.pop(token, None) and None
+
+    def _current(self, key: str) -> dict[str, float]:
+        now = self._clock()
+        return {member: until for member, until in self._sets.get(key, {}).items() if until > now}

@@ -1,0 +1,122 @@
+"""Agreement between replicas, over the Redis that they share."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import RedisError
+
+from app.adapters.redis_store import in_time
+from app.ports import StoreUnavailable
+
+CHANNEL = "luma-mcp:events"
+MOST_MEMBERS = 1_000
+RECONNECT_SECONDS = 0.5
+
+_REPLACE = """
+if redis.call('get', KEYS[1]) == ARGV[1] then
+  redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
+  return 1
+end
+return 0
+"""
+
+_REMOVE = """
+if redis.call('get', KEYS[1]) == ARGV[1] then
+  return redis.call('del', KEYS[1])
+end
+return 0
+"""
+
+log = logging.getLogger(__name__)
+
+
+class RedisCoordination:
+    """The Coordination of replicas: keys with SET NX, sets as sorted sets by expiry, messages by pub/sub."""
+
+    def __init__(self, client: "Redis | RedisCluster", wall_clock: Callable[[], float] = time.time) -> None:
+        """Speak through `client`, which somebody else closes; `wall_clock` gives unix seconds."""
+        self._client: Any = client
+        self._wall_clock = wall_clock
+        self._listeners: dict[object, Callable[[bytes], None]] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
+        """Put `value` where there is none and return None; else return what is there."""
+        async with in_time():
+            if await self._client.set(key, value, nx=True, px=_milliseconds(ttl_seconds)):
+                return None
+            there = cast("bytes | None", await self._client.get(key))
+        if there is None:  # it ended in between
+            return await self.put_if_absent(key, value, ttl_seconds)
+        return there
+
+    async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
+        """Put `value` in the place of `expected`, and return whether that was still there."""
+        async with in_time():
+            return bool(await self._client.eval(_REPLACE, 1, key, expected, value, _milliseconds(ttl_seconds)))
+
+    async def remove(self, key: str, expected: bytes) -> None:
+        """Remove the key if it still holds `expected`."""
+        async with in_time():
+            await self._client.eval(_REMOVE, 1, key, expected)
+
+    async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
+        """Add members to a set; the ones that leave soonest give way when it is full."""
+        now = self._wall_clock()
+        async with in_time():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.zremrangebyscore(key, "-inf", now)
+            pipeline.zadd(key, dict.fromkeys(members, now + ttl_seconds))
+            pipeline.zremrangebyrank(key, 0, -MOST_MEMBERS - 1)
+            pipeline.pexpire(key, _milliseconds(ttl_seconds))
+            await pipeline.execute()
+
+    async def members(self, key: str, most: int) -> list[str]:
+        """Return the members that are still in their time, the one that stays longest first."""
+        async with in_time():
+            found = await self._client.zrevrangebyscore(key, "+inf", f"({self._wall_clock()}", start=0, num=most)
+        return [member.decode() for member in found]
+
+    async def publish(self, message: bytes) -> None:
+        """Tell every process that listens."""
+        async with in_time():
+            await self._client.publish(CHANNEL, message)
+
+    def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
+        """Call `listener` with every message until the returned function is called."""
+        token = object()
+        self._listeners[token] = listener
+        return lambda: self._listeners.pop(token, None) and None
+
+    def start(self) -> None:
+        """Begin to listen, on a connection of its own that is made anew whenever it breaks."""
+        self._reading = asyncio.get_running_loop().create_task(self._read_for_ever())
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
+    async def _read_for_ever(self) -> None:
+        while True:
+            try:
+                async with self._client.pubsub(ignore_subscribe_messages=True) as channel:
+                    await channel.subscribe(CHANNEL)
+                    async for message in channel.listen():
+                        self._tell(message["data"])
+            except (RedisError, OSError, TimeoutError, StoreUnavailable) as fault:
+                log.debug("The channel between replicas broke (%s): opening it again", type(fault).__name__)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _tell(self, message: bytes) -> None:
+        for listener in list(self._listeners.values()):
+            listener(message)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))

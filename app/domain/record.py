@@ -1,0 +1,89 @@
+"""What the service knows of a running task, and how that moves: the state machine behind every way to wait."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from app.domain.errors import LumaError
+from app.domain.freshness import Pace
+from app.domain.task import Answer, Task, TaskState
+
+GRACE_SECONDS = 60.0
+"""How long a submitted task that the backend does not show yet counts as pending."""
+
+RECORD_LIFE_SECONDS = 24 * 3600.0
+"""How long a record of a running task is kept: far longer than any generation takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A task as last seen. Times are unix seconds; None means never.
+
+    `expects_callback` is true while the backend is trusted to say when the task ends, so that reads may be rare.
+    """
+
+    task: Task
+    submitted_at: float | None = None
+    read_at: float | None = None
+    expects_callback: bool = False
+
+    @property
+    def began_at(self) -> float | None:
+        """When the task began, by the backend's word or else by ours."""
+        return self.task.created_at if self.task.created_at is not None else self.submitted_at
+
+
+def submitted(task_id: str, now: float, *, expects_callback: bool = False) -> Record:
+    """Return the record of a task that was accepted at `now`."""
+    task = Task(task_id, TaskState.PENDING, created_at=now)
+    return Record(task, submitted_at=now, expects_callback=expects_callback)
+
+
+def seen(record: Record | None, task: Task, now: float) -> Record:
+    """Return the record after the backend showed `task` at `now`. A final state never changes again.
+
+    A task that was expected to call back, and was looked at without having ended, is from then on read on schedule.
+    """
+    if record is None:
+        return Record(task, read_at=now)
+    if record.task.is_final:
+        return record
+    return replace(record, task=task, read_at=now, expects_callback=False)
+
+
+def in_grace(record: Record | None, now: float) -> bool:
+    """Whether the backend may simply not show the task yet, because it was submitted under a minute ago."""
+    return record is not None and record.submitted_at is not None and now - record.submitted_at < GRACE_SECONDS
+
+
+def is_settled(answer: Answer) -> bool:
+    """Whether waiting cannot change an answer: a final task, an unknown id, or a fault that does not pass."""
+    if isinstance(answer, Task):
+        return answer.is_final
+    return not isinstance(answer, LumaError) or not answer.passes
+
+
+FIRST_SHARE: Final = 1 / 15
+SHORTEST_SHARE: Final = 1 / 30
+LONGEST_SHARE: Final = 1 / 10
+CALLBACK_SHARE: Final = 1.2
+"""Shares of the time that a generation takes as a rule: with 150 s, the first read comes after 10 s and the others 5 to
+15 s apart, as AceDataCloud advises; a task that will call back is looked at after 180 s, in case it did not."""
+
+
+def next_read_at(record: Record, pace: Pace) -> float:
+    """Return when a running task is worth reading (unix seconds), by its age when it was last read."""
+    expected = pace.expected_seconds
+    began_at = record.began_at if record.began_at is not None else record.read_at or 0.0
+    if record.expects_callback:
+        return began_at + CALLBACK_SHARE * expected
+    first = began_at + FIRST_SHARE * expected
+    if record.read_at is None:
+        return first
+    age = record.read_at - began_at
+    return max(first, record.read_at + min(LONGEST_SHARE * expected, max(SHORTEST_SHARE * expected, age / 10)))
+
+
+def finished_of(answers: Mapping[str, Answer]) -> int:
+    """Return how many answers waiting cannot change."""
+    return sum(map(is_settled, answers.values()))

@@ -1,0 +1,67 @@
+"""The records of running tasks, shared by the replicas: what was submitted, and what the backend last showed."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from cachetools import TTLCache
+from pydantic import TypeAdapter, ValidationError
+
+from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, in_grace
+from app.domain.task import Task
+from app.ports import Store
+
+_RECORD = TypeAdapter(Record)
+_FORMAT = 1
+
+
+class TaskRecords:
+    """Remembers running tasks in the store, and here for the grace time, in case the store is out."""
+
+    def __init__(self, store: Store, *, wall_clock: Callable[[], float], monotonic_clock: Callable[[], float]) -> None:
+        """Share through `store`; `wall_clock` gives unix seconds."""
+        self._store = store
+        self._wall_clock = wall_clock
+        self._here: TTLCache[str, Record] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
+
+    async def put_many(self, tenant: str, records: Sequence[Record]) -> None:
+        """Keep what is known now."""
+        kept = {_key(tenant, record.task.id): record for record in records}
+        for key, record in kept.items():
+            if in_grace(record, self._wall_clock()):
+                self._here[key] = record
+        values = {key: _pack(tenant, record) for key, record in kept.items()}
+        await self._store.put_many(values, dict.fromkeys(values, RECORD_LIFE_SECONDS))
+
+    async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Record]:
+        """Return the records there are, by task id."""
+        keys = [_key(tenant, task_id) for task_id in task_ids]
+        values = await self._store.get_many(keys)
+        found = {
+            task_id: _unpack(tenant, task_id, value) or self._here.get(key)
+            for task_id, key, value in zip(task_ids, keys, values, strict=True)
+        }
+        return {task_id: record for task_id, record in found.items() if record is not None}
+
+    async def still_in_grace(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, Task]:
+        """Return those of `task_ids` that were submitted under a minute ago, as pending tasks."""
+        records, now = await self.get_many(tenant, task_ids), self._wall_clock()
+        return {task_id: record.task for task_id, record in records.items() if in_grace(record, now)}
+
+
+def _key(tenant: str, task_id: str) -> str:
+    return f"{{{tenant}}}:record:{_FORMAT}:{task_id}"
+
+
+def _pack(tenant: str, record: Record) -> bytes:
+    return tenant.encode() + b" " + _RECORD.dump_json(record, exclude_none=True)
+
+
+def _unpack(tenant: str, task_id: str, value: bytes | None) -> Record | None:
+    """Return the record, or None for what does not parse or belongs to another tenant or task."""
+    owner, _, body = (value or b"").partition(b" ")
+    if owner != tenant.encode():
+        return None
+    try:
+        record = _RECORD.validate_json(body)
+    except ValidationError:
+        return None
+    return record if record.task.id == task_id else None

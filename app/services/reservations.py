@@ -1,0 +1,157 @@
+"""One video per idempotency key: who may send, who waits, and who gets the first answer again."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
+from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, Verdict, verdict
+from app.ports import Coordination, StoreUnavailable
+
+LOOK_AGAIN_SECONDS = 0.25
+LONGEST_WAIT_SECONDS = 45.0
+"""How long a call waits for another one with the same key; clients give up at about a minute."""
+
+REFUSED_WITHOUT_STORE = (
+    "Idempotency keys cannot be checked right now, because this service's store does not answer. Nothing was sent: try "
+    "again shortly with the same key."
+)
+OTHER_ARGUMENTS = (
+    "This `idempotency_key` was used in the last 24 hours for another tool or other arguments. Use a new key for a new "
+    "video, or repeat the first call exactly."
+)
+UNKNOWN_BEFORE = (
+    "An earlier call with this `idempotency_key` was sent, but its answer never came, so a video may have been started "
+    "and charged. This key will not buy again unless the call carries `retry_unknown: true`; ask the user first."
+)
+STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
+
+_RESERVATION = TypeAdapter(Reservation)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a caller wants under which key; `fingerprint` stands for the tool and its arguments."""
+
+    tenant: str
+    idempotency_key: str
+    fingerprint: str
+    retry_unknown: bool = False
+
+    @property
+    def store_key(self) -> str:
+        """Return where the reservation is kept: under the tenant, and without the key itself."""
+        digest = hashlib.sha256(self.idempotency_key.encode()).hexdigest()
+        return f"{{{self.tenant}}}:reservation:1:{digest[:40]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """The task that a claim stands for, and whether an earlier call bought it."""
+
+    task_id: str
+    replayed: bool
+
+
+def fingerprint(tool: str, arguments: Mapping[str, Any]) -> str:
+    """Return what tells one submission from another."""
+    canonical = json.dumps([tool, dict(arguments)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class Reservations:
+    """Lets exactly one call per key send."""
+
+    def __init__(
+        self,
+        coordination: Coordination,
+        wall_clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Agree through `coordination`; `wall_clock` gives unix seconds."""
+        self._coordination = coordination
+        self._wall_clock = wall_clock
+        self._sleep = sleep
+
+    async def buy(self, claim: Claim, send: Callable[[], Awaitable[str]]) -> Bought:
+        """Return the task of `claim`: sent now, or bought by an earlier call with the same key.
+
+        `send` is called at most once. Raises what it raises, and LumaError where nothing may be sent.
+        """
+        try:
+            mine = await self._reserve(claim)
+            if not isinstance(mine, Reservation):
+                return mine
+            sent = mine.sent(self._wall_clock())
+            if not await self._coordination.replace(claim.store_key, _pack(mine), _pack(sent), KEPT_SECONDS):
+                raise RateLimited(STILL_UNDER_WAY)
+        except StoreUnavailable as fault:
+            raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
+        return await self._send(claim, sent, send)
+
+    async def _reserve(self, claim: Claim) -> Reservation | Bought:
+        """Return a reservation of this call's own, or what an earlier call bought. Raises LumaError for neither."""
+        give_up_at = self._wall_clock() + LONGEST_WAIT_SECONDS
+        while True:
+            now = self._wall_clock()
+            mine = Reservation(claim.fingerprint, secrets.token_hex(8), ReservationState.HELD, now)
+            there = await self._coordination.put_if_absent(claim.store_key, _pack(mine), KEPT_SECONDS)
+            if there is None:
+                return mine
+            found = _unpack(there)
+            match verdict(found, claim.fingerprint, now, retry_unknown=claim.retry_unknown):
+                case Verdict.REPLAY if found.task_id is not None:
+                    return Bought(found.task_id, replayed=True)
+                case Verdict.TAKE_OVER:
+                    if await self._coordination.replace(claim.store_key, there, _pack(mine), KEPT_SECONDS):
+                        return mine
+                case Verdict.OTHER_ARGUMENTS:
+                    raise InvalidRequest(OTHER_ARGUMENTS)
+                case Verdict.OUTCOME_UNKNOWN:
+                    raise OutcomeUnknown(UNKNOWN_BEFORE)
+                case _ if now >= give_up_at:
+                    raise RateLimited(STILL_UNDER_WAY)
+            await self._sleep(LOOK_AGAIN_SECONDS)
+
+    async def _send(self, claim: Claim, sent: Reservation, send: Callable[[], Awaitable[str]]) -> Bought:
+        try:
+            task_id = await send()
+        except OutcomeUnknown:
+            await self._note(claim, sent, sent.unknown(self._wall_clock()))
+            raise OutcomeUnknown(f"{OutcomeUnknown.sentence} {UNKNOWN_BEFORE}") from None
+        except LumaError:
+            await self._note(claim, sent, None)  # a definite no: the key is free for the next try
+            raise
+        await self._note(claim, sent, sent.done(task_id, self._wall_clock()))
+        return Bought(task_id, replayed=False)
+
+    async def _note(self, claim: Claim, before: Reservation, after: Reservation | None) -> None:
+        """Write down how it ended; where that fails the key stays "sent", and so is refused rather than risked."""
+        try:
+            if after is None:
+                await self._coordination.remove(claim.store_key, _pack(before))
+            else:
+                await self._coordination.replace(claim.store_key, _pack(before), _pack(after), KEPT_SECONDS)
+        except StoreUnavailable as fault:
+            log.warning("The outcome of a submission with a key could not be written down (%s)", fault)
+
+
+def _pack(reservation: Reservation) -> bytes:
+    return _RESERVATION.dump_json(reservation, exclude_none=True)
+
+
+def _unpack(value: bytes) -> Reservation:
+    """Return the reservation; one that cannot be read is taken for sent, since nobody can rule that out."""
+    try:
+        return _RESERVATION.validate_json(value)
+    except ValidationError:
+        return Reservation("", "", ReservationState.UNKNOWN, 0.0)

@@ -1,0 +1,52 @@
+"""What those who wait see of the tasks they wait for."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.domain.record import Record, is_settled
+from app.domain.task import Answer
+
+
+@dataclass(slots=True)
+class Subject:
+    """A task that somebody waits for: in how many waits, what is known of it, and whether it was said to have ended."""
+
+    waiting: int = 0
+    record: Record | None = None
+    answer: Answer = None
+    answered: bool = False
+    hinted: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether waiting cannot change the answer any more."""
+        return self.answered and is_settled(self.answer)
+
+
+class Sight:
+    """What one caller sees of the tasks that it waits for."""
+
+    def __init__(self, subjects: Mapping[str, Subject]) -> None:
+        """Look at `subjects`, which the Watch moves."""
+        self._subjects = subjects
+        self.changed = asyncio.Event()
+
+    @property
+    def settled(self) -> bool:
+        """Whether waiting longer cannot change anything."""
+        return all(subject.settled for subject in self._subjects.values())
+
+    @property
+    def count(self) -> int:
+        """How many tasks are waited for."""
+        return len(self._subjects)
+
+    @property
+    def settled_count(self) -> int:
+        """How many of the tasks cannot change any more."""
+        return sum(subject.settled for subject in self._subjects.values())
+
+    def answers(self) -> dict[str, Answer]:
+        """Return what is known now; tasks that nothing is known of are left out."""
+        return {task_id: subject.answer for task_id, subject in self._subjects.items() if subject.answered}

@@ -1,0 +1,63 @@
+"""One question that is answered when there is something to say: a bounded wait over the watch that everyone shares."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from app.domain.principal import Principal
+from app.domain.task import Answer, Effort, Lookup
+from app.services.pauses import happens_within
+from app.services.sight import Sight
+from app.services.task_cache import TaskCache
+from app.services.tasks import TaskService
+from app.services.watching import Watches
+
+PROGRESS_SECONDS = 5.0
+"""How often a waiting caller hears how far things are; clients that extend their time-out on progress need it."""
+
+Report = Callable[[int, int], Awaitable[None]]
+"""Told how many of how many tasks cannot change any more."""
+
+
+class WaitingRoom:
+    """Finds tasks like TaskService, but gives those that run some time to finish."""
+
+    def __init__(
+        self,
+        tasks: TaskService,
+        cache: TaskCache,
+        watches: Watches,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """Wait by `clock`, which counts seconds and never goes back, and by `sleep`, which keeps the same time."""
+        self._tasks = tasks
+        self._cache = cache
+        self._watches = watches
+        self._clock = clock
+        self._sleep = sleep
+
+    async def find(self, principal: Principal, task_ids: Sequence[str], wait_seconds: float, report: Report) -> Lookup:
+        """Return what is known of each task, once each, in the order asked, as soon as none can change any more.
+
+        After `wait_seconds` it is what is known then. Only the watch asks the backend, but for tasks that nothing at
+        all is known of by the end.
+        """
+        wanted = list(dict.fromkeys(task_ids))
+        cached = await self._cache.get_many(principal.tenant, wanted)
+        answers: dict[str, Answer] = {key: task for key, task in cached.tasks.items() if task.is_final}
+        running = [task_id for task_id in wanted if task_id not in answers]
+        if running:
+            async with self._watches.watching(principal, running) as sight:
+                await self._wait(sight, wait_seconds, len(answers), report)
+                answers |= sight.answers()
+        effort = Effort(cached.local_hits, cached.shared_hits, joined=len(running))
+        if unseen := [task_id for task_id in wanted if task_id not in answers]:
+            answers |= (await self._tasks.find(principal, unseen)).answers
+        return Lookup({task_id: answers[task_id] for task_id in wanted}, effort)
+
+    async def _wait(self, sight: Sight, wait_seconds: float, finished: int, report: Report) -> None:
+        until = self._clock() + wait_seconds
+        asked = finished + sight.count
+        while not sight.settled and (left := until - self._clock()) > 0:
+            await report(finished + sight.settled_count, asked)
+            sight.changed.clear()
+            await happens_within(sight.changed, min(left, PROGRESS_SECONDS), self._sleep)

@@ -1,0 +1,182 @@
+"""What AceDataCloud says went wrong: every shape of body and every documented code, and what of it may be quoted."""
+
+from typing import Any
+
+import pytest
+
+from app.adapters.acedata_errors import LONGEST_QUOTE, Complaint, complaint_in, error_for, quotable
+from app.domain.errors import (
+    AccountDisabled,
+    BackendError,
+    BackendTimeout,
+    InvalidRequest,
+    LumaError,
+    NoCredit,
+    RateLimited,
+    Refused,
+    Unauthorized,
+)
+
+DOCUMENTED = [
+    (400, "bad_request", "The json payload is not valid to request the API", InvalidRequest),
+    (400, "bad_request", "prompt is required", InvalidRequest),
+    (400, "no_token", "No token specified for the request.", Unauthorized),
+    (400, "token_mismatched", "The specified token is not matched with API.", Unauthorized),
+    (401, "token_mismatched", "token and api does not match.", Unauthorized),
+    (400, "api_not_implemented", "The API is not implemented.", BackendError),
+    (401, "invalid_token", "The specified token is invalid or wrong.", Unauthorized),
+    (401, "token_expired", "token expired.", Unauthorized),
+    (403, "used_up", "Your balance is not sufficient, buy more https://platform.acedata.cloud", NoCredit),
+    (400, "disabled", "Your application has been disabled by Ace Data Cloud.", AccountDisabled),
+    (403, "disabled", "Your application has been disabled by Ace Data Cloud.", AccountDisabled),
+    (403, "forbidden", "Our Al moderators feel your prompt might be against our standards.", Refused),
+    (404, "no_api", "API does not exist, please make sure url is correct.", BackendError),
+    (429, "too_many_requests", "You have exceeded the rate limit.", RateLimited),
+    (429, "rate_limited", "Concurrency limit exceeded for this token.", RateLimited),
+    (500, "api_error", "Internal server error.", BackendError),
+    (500, "api_error", "fetch failed", BackendError),
+    (504, "timeout", "Timeout to generate the image.", BackendTimeout),
+    (503, "busy", "Busy.", RateLimited),
+    (413, "content_too_large", "Too large.", InvalidRequest),
+    (403, "not_applied", "Apply for the API first.", Unauthorized),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "message", "kind"), DOCUMENTED)
+def test_a_documented_complaint_becomes_our_error(status: int, code: str, message: str, kind: type[LumaError]) -> None:
+    body = {"error": {"code": code, "message": message}, "trace_id": "t"}
+    assert type(error_for(complaint_in(body), status)) is kind
+
+
+@pytest.mark.parametrize(("status", "code", "message", "kind"), DOCUMENTED)
+@pytest.mark.parametrize("other", [200, 400, 401, 403, 404, 429, 500, 504])
+def test_the_code_decides_and_not_the_status(
+    status: int, code: str, message: str, kind: type[LumaError], other: int
+) -> None:
+    assert type(error_for(Complaint(code, message), other)) is kind
+
+
+@pytest.mark.parametrize("code", [None, "", "unknown", "canceled", "duplication", "something_new", "BAD_REQUEST"])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidRequest),
+        (401, Unauthorized),
+        (402, NoCredit),
+        (403, Refused),
+        (404, BackendError),
+        (405, BackendError),
+        (408, BackendTimeout),
+        (409, BackendError),
+        (413, InvalidRequest),
+        (422, InvalidRequest),
+        (429, RateLimited),
+        (302, BackendError),
+        (500, BackendError),
+        (502, BackendError),
+        (503, BackendError),
+        (504, BackendTimeout),
+        (599, BackendError),
+    ],
+)
+def test_without_a_known_code_the_status_decides(code: str | None, status: int, kind: type[LumaError]) -> None:
+    assert type(error_for(Complaint(code), status)) is kind
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"error": {"code": "bad_request", "message": "No."}, "trace_id": "t"}, Complaint("bad_request", "No.")),
+        ({"success": False, "error": {"code": "api_error", "message": "No."}}, Complaint("api_error", "No.")),
+        ({"error": {"code": "api_error"}}, Complaint("api_error")),
+        ({"error": {"message": "No."}}, Complaint(None, "No.")),
+        ({"error": {"code": 400, "message": ["No."]}}, Complaint()),
+        ({"error": {"code": None, "message": None}}, Complaint()),
+        ({"error": {}}, Complaint()),
+        ({"error": "No."}, Complaint(None, "No.")),
+        ({"error": ""}, Complaint()),
+        ({"error": None}, Complaint()),
+        ({"error": None, "detail": "No."}, Complaint(None, "No.")),
+        ({"error": ["No."]}, Complaint()),
+        ({"error": 5}, Complaint()),
+        ({"error": True, "message": "No."}, Complaint(None, "No.")),
+        ({"detail": "No.", "code": "used_up", "trace_id": "t"}, Complaint("used_up", "No.")),
+        ({"detail": [{"msg": "No."}]}, Complaint()),
+        ({"code": "used_up", "error": "No."}, Complaint("used_up", "No.")),
+        ({"message": "No."}, Complaint(None, "No.")),
+        ({}, Complaint()),
+        ([], Complaint()),
+        ([{"error": "No."}], Complaint()),
+        (None, Complaint()),
+        (5, Complaint()),
+        ("<html>No.</html>", Complaint(None, "<html>No.</html>")),
+        ("", Complaint(None, "")),
+    ],
+)
+def test_every_shape_of_body_is_read(body: Any, expected: Complaint) -> None:
+    assert complaint_in(body) == expected
+
+
+@pytest.mark.parametrize(("status", "code", "message", "kind"), DOCUMENTED)
+def test_only_what_the_reader_can_change_is_quoted(status: int, code: str, message: str, kind: type[LumaError]) -> None:
+    sentence = str(error_for(Complaint(code, message), status))
+    if kind in (InvalidRequest, Refused):
+        assert sentence == f"{kind.sentence} AceDataCloud says: “{message}”"
+    else:
+        assert sentence == kind.sentence
+
+
+@pytest.mark.parametrize(
+    ("message", "quote"),
+    [
+        (None, ""),
+        ("", ""),
+        ("prompt is required", "prompt is required"),
+        ("one\ntwo\r\n\tthree\x0bfour\x1ffive\x00six", "one two three four five six"),
+        ("see https://evil.example.com/x?y=z now", "see now"),
+        ("see [here](https://evil.example.com) or javascript://x", "see or"),
+        ("see www.evil.example.com, WWW.evil.example.com or mailto:a@b.c", "see or"),
+        ("update: rated javascript", "update: rated javascript"),
+        ("see <a href='https://evil.example.com'>here</a>", "see here"),
+        ("<html><head><title>400 Bad Request</title></head></html>", "400 Bad Request"),
+        ("[x](data:image/png;base64,AAAA) **bold** `code` # head", "bold code head"),
+        ('he said “stop” and "go" {now} [now] | $now', "he said stop and go now now now"),
+        ("a < b and c > d", "a b and c d"),
+        ("a\u202eb\u200bc\u2066d\U000e0041e\ufefff", "a b c d e f"),
+        ("prêt à 100 % — 準備", "prêt à 100 % 準備"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 199 + "…"),
+        ("word " * 100, ("word " * 40)[:199] + "…"),
+    ],
+)
+def test_a_quote_is_one_harmless_line(message: str | None, quote: str) -> None:
+    assert quotable(message) == quote
+    assert len(quotable(message)) <= LONGEST_QUOTE
+
+
+@pytest.mark.parametrize(
+    ("message", "private"),
+    [
+        ("Bad prompt: my <b>secret</b> plan!", ("my <b>secret</b> plan",)),
+        ("Token secret-token is wrong, secret-token!", ("secret-token",)),
+        ("Neither https://a.example.com/secret nor that", ()),
+        ("both secret-one and secret-two", ("secret-one", "", "secret-two")),
+    ],
+)
+def test_a_quote_repeats_nothing_private(message: str, private: tuple[str, ...]) -> None:
+    quote = quotable(message, private)
+    assert "secret" not in quote
+
+
+def test_a_message_of_megabytes_is_not_read_to_its_end() -> None:
+    assert quotable("x" * 4_000_000) == "x" * 199 + "…"
+    assert quotable("secret" * 10_000, ("secret" * 10_000,)) == ""
+
+
+def test_a_quote_that_would_be_empty_is_left_out() -> None:
+    assert str(error_for(Complaint("bad_request", "https://evil.example.com <>"), 400)) == InvalidRequest.sentence
+
+
+def test_a_prompt_quoted_back_is_not_repeated_in_the_error() -> None:
+    error = error_for(Complaint("bad_request", "Cannot draw: a fox"), 400, private=("a fox",))
+    assert str(error).endswith("AceDataCloud says: “Cannot draw:”")

@@ -1,0 +1,158 @@
+"""The gateway over a real socket: connections break where they like, and are used again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from app.adapters.acedata import AceDataGateway
+from app.adapters.acedata_http import AceDataClient
+from app.domain.errors import BackendError, OutcomeUnknown
+from app.domain.generation import GenerateVideo
+from app.domain.principal import Principal
+from app.domain.task import Task
+from tests.support.acedata import CALLER, NOW, QUICK, completed
+from tests.support.raw_http import Misbehaviour, raw_server, reset, write_json
+from tests.support.redis_server import free_port
+from tests.support.telemetry import Notes
+
+READS = 500
+AT_ONCE = 16
+
+
+@asynccontextmanager
+async def gateway_to(url: str) -> AsyncIterator[AceDataGateway]:
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        yield AceDataGateway(AceDataClient(http, Notes(), QUICK), lambda: NOW)
+
+
+async def reset_before_headers(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+    reset(writer)
+
+
+async def close_before_headers(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+    writer.close()
+
+
+async def reset_in_headers(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-")
+    await writer.drain()
+    reset(writer)
+
+
+async def reset_after_headers(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n")
+    await writer.drain()
+    reset(writer)
+
+
+async def truncate_body(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+    writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"task_id": "task-0"}')
+    writer.close()
+
+
+async def truncate_chunks(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+    writer.write(b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n15\r\n{"task_id": "task-0"}\r\n')
+    writer.close()
+
+
+async def speak_no_http(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+    writer.write(b"SSH-2.0-OpenSSH_9.0\r\n")
+    writer.close()
+
+
+async def answer_well(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+    write_json(writer, completed(body["id"]) if "id" in body else {"task_id": "task-0"})
+
+
+BREAKS = pytest.mark.parametrize(
+    "misbehave",
+    [
+        reset_before_headers,
+        close_before_headers,
+        reset_in_headers,
+        reset_after_headers,
+        truncate_body,
+        truncate_chunks,
+        speak_no_http,
+    ],
+)
+
+
+@BREAKS
+async def test_a_question_survives_one_broken_connection(misbehave: Misbehaviour) -> None:
+    broken = False
+
+    async def answer(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        nonlocal broken
+        first, broken = not broken, True
+        await (misbehave if first else answer_well)(writer, body)
+
+    async with raw_server(answer) as server, gateway_to(server.url) as gateway:
+        reading = await gateway.find_tasks(CALLER, ["task-0"])
+    assert isinstance(reading.answers["task-0"], Task)
+    assert (reading.calls, server.requests) == (2, 2)
+
+
+@BREAKS
+async def test_a_question_to_a_backend_that_always_breaks_is_given_up(misbehave: Misbehaviour) -> None:
+    async with raw_server(misbehave) as server, gateway_to(server.url) as gateway:
+        reading = await gateway.find_tasks(CALLER, ["task-0"])
+    assert type(reading.answers["task-0"]) is BackendError
+    assert server.requests == 3
+
+
+@BREAKS
+async def test_a_submission_over_a_broken_connection_arrives_once_and_stays_unknown(misbehave: Misbehaviour) -> None:
+    async with raw_server(misbehave) as server, gateway_to(server.url) as gateway:
+        with pytest.raises(OutcomeUnknown):
+            await gateway.submit(CALLER, GenerateVideo("A fox"))
+    assert server.requests == 1
+
+
+async def test_a_submission_that_reached_nobody_says_that_nothing_was_sent() -> None:
+    async with gateway_to(f"http://127.0.0.1:{free_port()}") as gateway:
+        with pytest.raises(BackendError, match="Nothing was sent"):
+            await gateway.submit(CALLER, GenerateVideo("A fox"))
+
+
+async def test_a_submission_over_a_connection_that_the_backend_closed_meanwhile_still_arrives() -> None:
+    async def answer_and_close(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        await answer_well(writer, body)
+        writer.close()
+
+    async with raw_server(answer_and_close) as server, gateway_to(server.url) as gateway:
+        await gateway.find_tasks(CALLER, ["task-0"])
+        assert await gateway.submit(CALLER, GenerateVideo("A fox")) == "task-0"
+    assert (server.requests, server.connections) == (2, 2)
+
+
+async def test_connections_are_used_again() -> None:
+    async with raw_server(answer_well) as server, gateway_to(server.url) as gateway:
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(number: int) -> None:
+            caller = Principal(f"tenant-{number % 4}", f"token-{number % 4}")
+            async with turns:
+                reading = await gateway.find_tasks(caller, [f"task-{number}"])
+            assert isinstance(reading.answers[f"task-{number}"], Task)
+
+        await asyncio.gather(*map(ask, range(READS)))
+    assert server.requests == READS
+    assert server.connections <= AT_ONCE
+
+
+async def test_a_broken_connection_is_not_used_again() -> None:
+    answers = [reset_after_headers, truncate_body, answer_well]
+
+    async def answer(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        await (answers.pop(0) if len(answers) > 1 else answers[0])(writer, body)
+
+    async with raw_server(answer) as server, gateway_to(server.url) as gateway:
+        for number in range(5):
+            reading = await gateway.find_tasks(CALLER, [f"task-{number}"])
+            assert isinstance(reading.answers[f"task-{number}"], Task)
+    assert server.connections == 3

@@ -1,0 +1,146 @@
+"""How long answers stay true, and when it is worth asking again."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from app.domain.errors import (
+    AccountDisabled,
+    BackendError,
+    BackendTimeout,
+    ErrorCode,
+    InvalidRequest,
+    NoCredit,
+    RateLimited,
+    Refused,
+    Unauthorized,
+)
+from app.domain.freshness import VIDEO_LIFE_SECONDS, Lifetimes, Pace, ask_again_after, expires_at, time_to_live
+from app.domain.task import Answer, Failure, Task, TaskState, Video
+
+NOW = 1_790_000_000.0
+DAY = 24 * 3600.0
+LIFETIMES = Lifetimes(result_seconds=30 * DAY, pending_seconds=3.0)
+VIDEO = Video("https://cdn.example.com/a.mp4")
+FAILURE = Failure(ErrorCode.BACKEND_ERROR, "No.")
+PACE = Pace(150.0)
+
+
+def running(age: float | None = None, state: TaskState = TaskState.PENDING) -> Task:
+    return Task("task-0", state, created_at=None if age is None else NOW - age)
+
+
+def done(finished: float | None, created: float | None = None) -> Task:
+    return Task(
+        "task-0",
+        TaskState.COMPLETED,
+        video=VIDEO,
+        created_at=None if created is None else NOW - created,
+        finished_at=None if finished is None else NOW - finished,
+    )
+
+
+def failed(finished: float | None) -> Task:
+    finished_at = None if finished is None else NOW - finished
+    return Task("task-0", TaskState.FAILED, failure=FAILURE, finished_at=finished_at)
+
+
+@pytest.mark.parametrize(
+    ("task", "seconds"),
+    [
+        (running(), 3.0),
+        (running(10 * DAY), 3.0),
+        (running(5, TaskState.PROCESSING), 3.0),
+        (done(0), 30 * DAY),
+        (done(10 * DAY), 20 * DAY),
+        (done(30 * DAY - 10), 10.0),
+        (done(30 * DAY - 1), 3.0),
+        (done(30 * DAY), 3.0),
+        (done(400 * DAY), 3.0),
+        (done(-5 * DAY), 30 * DAY),
+        (done(None, created=10 * DAY), 20 * DAY),
+        (done(None), 30 * DAY),
+        (failed(0), 30 * DAY),
+        (failed(29 * DAY), DAY),
+        (failed(31 * DAY), 3.0),
+        (failed(None), 30 * DAY),
+    ],
+    ids=[
+        "pending",
+        "pending for days",
+        "processing",
+        "finished now",
+        "finished days ago",
+        "about to die",
+        "dying sooner than a running task's answer",
+        "dead",
+        "long dead",
+        "finished in the future, by the backend's clock",
+        "no end known, created days ago",
+        "no time known",
+        "failed now",
+        "failed weeks ago",
+        "failed over a month ago",
+        "failed at no known time",
+    ],
+)
+def test_a_task_stays_fresh_until_it_can_change(task: Task, seconds: float) -> None:
+    assert time_to_live(task, NOW, LIFETIMES) == seconds
+
+
+@pytest.mark.parametrize(
+    ("task", "expiry"),
+    [
+        (done(DAY), NOW - DAY + VIDEO_LIFE_SECONDS),
+        (done(None, created=DAY), None),
+        (failed(DAY), None),
+        (running(), None),
+    ],
+)
+def test_a_video_expires_thirty_days_after_its_known_finish(task: Task, expiry: float | None) -> None:
+    assert expires_at(task) == expiry
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds"),
+    [
+        ([], None),
+        ([None], None),
+        ([done(DAY), failed(DAY), None], None),
+        ([running()], 60),
+        ([running(0)], 60),
+        ([running(-500)], 60),
+        ([running(10.2)], 50),
+        ([running(44)], 16),
+        ([running(50)], 15),
+        ([running(5000)], 15),
+        ([running(5000, TaskState.PROCESSING)], 15),
+        ([running(0), running(30), done(DAY), None], 30),
+        ([BackendError()], 5),
+        ([BackendTimeout()], 5),
+        ([RateLimited(retry_after_seconds=12.1)], 13),
+        ([RateLimited(retry_after_seconds=0.0)], 1),
+        ([BackendError(retry_after_seconds=900)], 900),
+        ([Unauthorized(), NoCredit(), AccountDisabled(), Refused(), InvalidRequest()], None),
+        ([Unauthorized(), running(0)], 60),
+        ([BackendError(), running(0), done(DAY)], 5),
+        ([RateLimited(retry_after_seconds=90), running(0)], 60),
+    ],
+    ids=lambda value: None if isinstance(value, list) else str(value),
+)
+def test_the_next_question_is_due_when_the_first_answer_may_have_changed(
+    answers: Sequence[Answer], seconds: int | None
+) -> None:
+    assert ask_again_after(answers, NOW, PACE) == seconds
+
+
+@pytest.mark.parametrize(
+    ("expected_seconds", "first", "after"), [(150.0, 60, 15), (8.0, 4, 2), (1.0, 1, 2), (60.0, 24, 6), (600.0, 240, 15)]
+)
+def test_the_pace_follows_what_a_generation_takes(expected_seconds: float, first: int, after: int) -> None:
+    pace = Pace(expected_seconds)
+    assert (pace.first_question_seconds, pace.next_question_seconds) == (first, after)
+
+
+def test_a_fast_backend_is_asked_sooner() -> None:
+    assert [ask_again_after([running(age)], NOW, Pace(8.0)) for age in (0, 1, 2, 7, 100)] == [4, 3, 2, 2, 2]

@@ -1,0 +1,108 @@
+"""What state a record is in: every form of running, failed and completed that was documented or seen."""
+
+import pytest
+
+from app.domain.judgement import SETTLING_SECONDS, Evidence, judge
+from app.domain.task import TaskState
+
+NOW = 1_790_000_000.0
+LONG_AGO = NOW - 600
+JUST_NOW = NOW - 1
+
+
+@pytest.mark.parametrize(
+    ("evidence", "state"),
+    [
+        (Evidence(), TaskState.PENDING),
+        (Evidence(state_word="pending"), TaskState.PENDING),
+        (Evidence(state_word="queued"), TaskState.PENDING),
+        (Evidence(success=False), TaskState.PENDING),
+        (Evidence(state_word="pending", success=False), TaskState.PENDING),
+        (Evidence(error_code="api_error"), TaskState.PENDING),
+        (Evidence(state_word="processing"), TaskState.PROCESSING),
+        (Evidence(state_word="processing", success=False), TaskState.PROCESSING),
+        (Evidence(success=True), TaskState.PROCESSING),
+        (Evidence(state_word="completed"), TaskState.PROCESSING),
+        (Evidence(state_word="completed", success=True), TaskState.PROCESSING),
+    ],
+    ids=[
+        "no response, null or {}",
+        "state pending",
+        "a state word that nobody documented",
+        "a bare-string error",
+        "state pending and a bare-string error",
+        "an error without success:false",
+        "state processing",
+        "state processing and a bare-string error",
+        "success:true without URL",
+        "state completed without URL",
+        "completed in every way but the URL",
+    ],
+)
+def test_a_record_without_end_and_without_result_is_running(evidence: Evidence, state: TaskState) -> None:
+    assert judge(evidence, NOW) is state
+
+
+@pytest.mark.parametrize("state_word", ["pending", "processing"])
+def test_a_preview_beside_a_running_state_completes_nothing(state_word: str) -> None:
+    evidence = Evidence(state_word=state_word, success=True, has_video=True)
+    assert judge(evidence, NOW) in (TaskState.PENDING, TaskState.PROCESSING)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        Evidence(success=False, error_code="bad_request", finished_at=JUST_NOW),
+        Evidence(success=False, error_code="bad_request"),
+        Evidence(success=False, finished_at=JUST_NOW),
+        Evidence(state_word="failed"),
+        Evidence(state_word="failed", finished_at=JUST_NOW),
+        Evidence(state_word="failed", success=True),
+        Evidence(state_word="processing", success=False, error_code="api_error"),
+        Evidence(success=False, has_video=True, finished_at=LONG_AGO),
+        Evidence(success=False, error_code="api_error", has_video=True),
+        Evidence(state_word="failed", has_video=True, finished_at=LONG_AGO),
+    ],
+    ids=[
+        "structured error, finished",
+        "structured error, no end",
+        "bare-string error, finished",
+        "state failed",
+        "state failed, finished",
+        "state failed against success:true",
+        "structured error against state processing",
+        "finished without success, with a URL",
+        "structured error, with a URL",
+        "state failed, with a URL",
+    ],
+)
+def test_a_record_that_says_so_has_failed(evidence: Evidence) -> None:
+    assert judge(evidence, NOW) is TaskState.FAILED
+
+
+@pytest.mark.parametrize("finished_at", [None, JUST_NOW, LONG_AGO, NOW + 600])
+@pytest.mark.parametrize("success", [None, True])
+@pytest.mark.parametrize("state_word", [None, "completed", "done"])
+def test_a_video_url_completes_a_record_with_and_without_an_end(
+    finished_at: float | None, success: bool | None, state_word: str | None
+) -> None:
+    evidence = Evidence(state_word=state_word, success=success, has_video=True, finished_at=finished_at)
+    assert judge(evidence, NOW) is TaskState.COMPLETED
+
+
+@pytest.mark.parametrize("success", [None, True])
+@pytest.mark.parametrize("state_word", [None, "completed", "pending", "processing"])
+@pytest.mark.parametrize(
+    ("age", "state"),
+    [
+        (-600.0, TaskState.PROCESSING),
+        (0.0, TaskState.PROCESSING),
+        (SETTLING_SECONDS - 0.1, TaskState.PROCESSING),
+        (SETTLING_SECONDS, TaskState.FAILED),
+        (600.0, TaskState.FAILED),
+    ],
+)
+def test_an_end_without_result_has_a_minute_to_get_one(
+    age: float, state: TaskState, success: bool | None, state_word: str | None
+) -> None:
+    assert judge(Evidence(state_word=state_word, success=success, finished_at=NOW - age), NOW) is state

@@ -1,0 +1,274 @@
+"""Which URLs of a caller's are sent on: every spelling of an inner address is refused, public ones pass."""
+
+import pytest
+
+from app.domain.errors import InvalidRequest
+from app.domain.public_url import LONGEST_URL, check_public_url
+
+OWN = "http://127.0.0.1:8000/sandbox/media"
+
+REFUSED_HOSTS = {
+    "loopback": [
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "127.255.255.254",
+        "localhost",
+        "LOCALHOST:8000",
+        "a.localhost",
+        "0.0.0.0",
+    ],
+    "private": ["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "198.18.0.1", "192.0.2.1"],
+    "link-local and metadata": ["169.254.169.254", "169.254.0.1", "metadata.google.internal", "100.100.100.200"],
+    "multicast, reserved and broadcast": ["224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255"],
+    "one number": ["2130706433", "0x7f000001", "017700000001", "0", "3232235521", "134744072", "0x"],
+    "octal and hexadecimal parts": ["0177.0.0.1", "0x7f.0.0.1", "127.0.0.0x1", "010.8.8.8", "8.8.8.08", "08.8.8.8"],
+    "few parts and many": ["127.1", "127.0.1", "10.1", "8.8", "1.2.3.4.5", "256.256.256.256", "8.8.8.999", "a.b.7"],
+    "IPv6 loopback and unspecified": ["[::1]", "[::1]:80", "[::]", "[0:0:0:0:0:0:0:1]", "[0000:0000::0001]"],
+    "IPv6 private": ["[fc00::1]", "[fd12:3456::1]", "[fe80::1]", "[fec0::1]", "[ff02::1]", "[2001:db8::1]", "[100::1]"],
+    "IPv6 around IPv4": [
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::FFFF:10.0.0.1]",
+        "[::ffff:0:127.0.0.1]",
+        "[::127.0.0.1]",
+        "[::7f00:1]",
+        "[::10.0.0.1]",
+        "[64:ff9b::127.0.0.1]",
+        "[64:ff9b::a00:1]",
+        "[64:ff9b:1::10.0.0.1]",
+        "[2002:7f00:1::]",
+        "[2002:c0a8:0101::1]",
+        "[2001:0:7f00:1::1]",
+        "[2001:0000:4136:e378:8000:63bf:3fff:fdd2]",
+    ],
+    "IPv6 with a zone": ["[fe80::1%25eth0]", "[fe80::1%eth0]", "[2606:4700:4700::1111%25eth0]", "[::ffff:8.8.8.8%251]"],
+    "malformed brackets": [
+        "[127.0.0.1]",
+        "[::1",
+        "::1",
+        "[]",
+        "[::g]",
+        "[v1.fe80]",
+        "example.com[2606:4700:4700::1111]",
+        "127.0.0.1[2606:4700:4700::1111]",
+        "[2606:4700:4700::1111]127.0.0.1",
+        "[2606:4700:4700::1111].localhost",
+        "[2606:4700:4700::1111]:80:90",
+    ],
+    "a single label": ["intranet", "redis", "a", "redis:6379", "kubernetes"],
+    "an inner suffix": [
+        "printer.local",
+        "db.internal",
+        "svc.cluster.local",
+        "a.intranet",
+        "nas.lan",
+        "nas.home",
+        "a.corp",
+        "a.private",
+        "1.0.0.127.in-addr.arpa",
+        "router.home.arpa",
+        "x.onion",
+        "localhost.localdomain",
+        "PRINTER.Local",
+    ],
+    "trailing dots": ["localhost.", "127.0.0.1.", "printer.local.", "redis.", ".", "..", "example.com..", "[::1]."],
+    "empty and malformed labels": [
+        ".example.com",
+        "a..example.com",
+        "-a.example.com",
+        "a-.example.com",
+        "a" * 64 + ".com",
+    ],
+    "user names": [
+        "user@example.com",
+        "user:pass@example.com",
+        "@example.com",
+        "example.com@127.0.0.1",
+        "a@b@example.com",
+    ],
+    "percent-encoding": [
+        "127%2e0%2e0%2e1",
+        "%6cocalhost",
+        "example%2ecom",
+        "example.com%00.evil.com",
+        "%31%32%37.0.0.1",
+    ],
+    "other scripts": [
+        "\uff11\uff12\uff17.0.0.1",
+        "127.0.0.\uff11",
+        "127\u30020\u30020\u30021",
+        "127\uff0e0\uff0e0\uff0e1",
+        "\u2460\u2461\u2466.0.0.1",
+        "\uff4cocalhost.com",
+        "loca\u212aexample.com",
+        "\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444",
+        "ex\u0430mple.com",
+        "stra\u00dfe.de",
+        "example.com\u200b",
+    ],
+    "bad ports": [
+        "example.com:99999",
+        "example.com:-1",
+        "example.com:a",
+        "example.com:80:80",
+        "example.com:\uff18\uff10",
+        "example.com:8_0",
+    ],
+    "nothing": ["", ":80", "?a=b", "#a"],
+}
+
+
+@pytest.mark.parametrize(("why", "host"), [(why, host) for why, hosts in REFUSED_HOSTS.items() for host in hosts])
+@pytest.mark.parametrize("form", ["http://{}/a.jpg", "https://{}"])
+def test_a_host_that_is_not_public_is_refused(why: str, host: str, form: str) -> None:
+    with pytest.raises(InvalidRequest):
+        check_public_url(form.format(host), "start_image_url")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        " ",
+        "example.com/a.jpg",
+        "//example.com/a.jpg",
+        "/a.jpg",
+        "https:/example.com/a.jpg",
+        "https:example.com",
+        "https:///example.com",
+        "ftp://example.com/a.jpg",
+        "file:///etc/passwd",
+        "gopher://example.com:6379/_FLUSHALL",
+        "data:image/png;base64,AAAA",
+        "javascript:alert(1)",
+        "javascript://example.com/%0aalert(1)",
+        "ws://example.com",
+        "http+unix://%2frun%2fdocker.sock/x",
+        "httpx://example.com",
+        "view-source:https://example.com",
+        "https://example.com\\@127.0.0.1/",
+        "https://example.com/a\\b",
+        "https:\\\\example.com",
+        "https://example.com/a b.jpg",
+        " https://example.com/a.jpg",
+        "https://example.com/a.jpg ",
+        "https://example.com/a.jpg\n",
+        "https://exam\tple.com/",
+        "https://example.com/\r\nHost: localhost",
+        "https://example.com/\x00",
+        "https://example.com/\x1b[31m",
+        "https://example.com/\x7f",
+        "https://example.com/\x85",
+        "https://example.com/\xa0",
+        "https://example.com/<script>",
+        'https://example.com/"quoted"',
+        "https://example.com/`{|}^",
+        "https://example.com/" + "a" * LONGEST_URL,
+        "\ufeffhttps://example.com/",
+    ],
+)
+def test_what_is_no_plain_web_address_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest):
+        check_public_url(url, "start_image_url")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "http://example.com/",
+        "HTTPS://EXAMPLE.COM/A.JPG",
+        "https://cdn.acedata.cloud/r9vsv9.png",
+        "https://platform.cdn.acedata.cloud/luma/50fc6182-fa86-4c7d-ac12-2fa27ec2f151.mp4",
+        "https://example.com:8443/a.jpg",
+        "https://example.com:/a.jpg",
+        "https://example.com./a.jpg",
+        "https://a-b.c--d.example.co.uk/a.jpg",
+        "https://xn--e1afmkfd.xn--p1ai/a.jpg",
+        "https://127.0.0.1.example.com/a.jpg",
+        "https://localhost.example.com/a.jpg",
+        "https://1.2.3.4.example.com/a.jpg",
+        "https://3com.com/a.jpg",
+        "https://8.8.8.8/a.jpg",
+        "https://8.8.8.8:8080/a.jpg",
+        "https://[2606:4700:4700::1111]/a.jpg",
+        "https://[2606:4700:4700::1111]:8443/a.jpg",
+        "https://[2001:4860:4860::8888]",
+        "https://[::ffff:8.8.8.8]/a.jpg",
+        "https://[64:ff9b::808:808]/a.jpg",
+        "https://bucket.s3.eu-west-1.amazonaws.com/a.jpg?X-Amz-Signature=abc&X-Amz-Date=2026%2F01#top",
+        "https://example.com/a.jpg?next=http://127.0.0.1/&user=a@b.c",
+        "https://example.com/@user/a(1)!$&'*+,;=~_.jpg",
+        "https://example.com/%E7%8B%90.jpg",
+        "https://example.com/狐.jpg",
+        "https://example.com/" + "a" * (LONGEST_URL - 20),
+    ],
+)
+def test_a_public_address_is_passed_on_as_it_is(url: str) -> None:
+    assert check_public_url(url, "start_image_url") == url
+    assert check_public_url(url, "start_image_url", own_prefix=OWN) == url
+
+
+@pytest.mark.parametrize("name", ["50fc6182-fa86-4c7d-ac12-2fa27ec2f151.mp4", "a.jpg", "a_b-C.9.mp4"])
+def test_the_services_own_media_pass_in_the_sandbox_alone(name: str) -> None:
+    assert check_public_url(f"{OWN}/{name}", "video_url", own_prefix=OWN) == f"{OWN}/{name}"
+    with pytest.raises(InvalidRequest):
+        check_public_url(f"{OWN}/{name}", "video_url")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "",
+        "/",
+        "X",
+        "X/a.mp4",
+        "/../../metrics",
+        "/../a.mp4",
+        "/..",
+        "/.",
+        "/./a.mp4",
+        "/a/../../x",
+        "/a/b.mp4",
+        "//a.mp4",
+        "/%2e%2e/%2e%2e/metrics",
+        "/a.mp4?x=y",
+        "/a.mp4#x",
+        "/a.mp4;x",
+        "/a@evil.example.com",
+        "@evil.example.com/a.mp4",
+        ".evil.example.com/a.mp4",
+        "/a b.mp4",
+        "/a.mp4\n",
+        "\\a.mp4",
+        "/狐.mp4",
+        "/" + "a" * LONGEST_URL + ".mp4",
+    ],
+)
+def test_nothing_else_passes_for_beginning_like_them(rest: str) -> None:
+    with pytest.raises(InvalidRequest):
+        check_public_url(OWN + rest, "video_url", own_prefix=OWN)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000/metrics",
+        "http://127.0.0.1:80001/sandbox/media/a.mp4",
+        "http://127.0.0.1/sandbox/media/a.mp4",
+        "/a.mp4",
+        "a.mp4",
+    ],
+)
+def test_the_services_own_address_passes_nowhere_else(url: str) -> None:
+    with pytest.raises(InvalidRequest):
+        check_public_url(url, "video_url", own_prefix=OWN)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://secret.example.com", "https://secret", "https://x:secret@example.com", "se cret"]
+)
+def test_the_refusal_names_the_argument_and_never_the_value(url: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"`callback_url` .*public http or https URL") as caught:
+        check_public_url(url, "callback_url")
+    assert "secret" not in str(caught.value)

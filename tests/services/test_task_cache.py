@@ -1,0 +1,159 @@
+"""What is answered without asking the backend, and what is not trusted although it is there."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.errors import ErrorCode
+from app.domain.freshness import Lifetimes
+from app.domain.task import Failure, Task, TaskState, Video
+from app.services.task_cache import TaskCache
+from tests.support.clock import HandClock
+from tests.support.stores import CountingStore
+from tests.support.telemetry import Notes
+
+LIFETIMES = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
+A, B = "tenant-a", "tenant-b"
+
+
+def cache(store: CountingStore, clock: HandClock, notes: Notes | None = None, *, local_tasks: int = 100) -> TaskCache:
+    return TaskCache(
+        store,
+        LIFETIMES,
+        notes or Notes(),
+        local_tasks=local_tasks,
+        wall_clock=clock,
+        monotonic_clock=clock,
+    )
+
+
+def completed(task_id: str, clock: HandClock, age: float = 0.0) -> Task:
+    video = Video(f"https://cdn.example.com/{task_id}.mp4", "v", 1360, 752, "https://cdn.example.com/a.jpg")
+    finished_at = clock() - age
+    return Task(task_id, TaskState.COMPLETED, "Füchse 🦊", video, None, finished_at - 150, finished_at, 149.5)
+
+
+def failed(task_id: str, clock: HandClock) -> Task:
+    return Task(task_id, TaskState.FAILED, failure=Failure(ErrorCode.REFUSED, "No."), finished_at=clock())
+
+
+def running(task_id: str) -> Task:
+    return Task(task_id, TaskState.PROCESSING, "A fox", created_at=1_789_999_990.25)
+
+
+async def test_what_was_put_comes_back_from_another_process(clock: HandClock) -> None:
+    store = CountingStore()
+    tasks = [completed("a", clock), failed("b", clock), running("c"), Task("d", TaskState.PENDING)]
+    await cache(store, clock).put_many(A, tasks)
+    found = await cache(store, clock).get_many(A, ["c", "a", "nothing", "b", "d"])
+    assert found.tasks == {task.id: task for task in tasks}
+    assert (found.local_hits, found.shared_hits) == (0, 4)
+
+
+async def test_each_question_and_each_answer_is_one_round_trip(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock)
+    await one.put_many(A, [running(str(number)) for number in range(120)])
+    await one.get_many(A, [str(number) for number in range(120)])
+    assert (len(store.asked), store.puts) == (1, 1)
+
+
+async def test_final_tasks_are_kept_here_and_cost_no_round_trip(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock)
+    await one.put_many(A, [completed("a", clock), failed("b", clock)])
+    found = await one.get_many(A, ["a", "b"])
+    assert (found.local_hits, found.shared_hits, store.asked) == (2, 0, [])
+
+
+async def test_final_tasks_that_the_store_gave_are_kept_here_too(clock: HandClock) -> None:
+    store = CountingStore()
+    await cache(store, clock).put_many(A, [completed("a", clock)])
+    other = cache(store, clock)
+    assert [(await other.get_many(A, ["a"])).local_hits for _ in range(2)] == [0, 1]
+
+
+async def test_running_tasks_are_in_the_store_alone(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock)
+    await one.put_many(A, [running("a"), completed("b", clock)])
+    found = await one.get_many(A, ["a", "b"])
+    assert (found.local_hits, found.shared_hits) == (1, 1)
+    assert store.asked == [["{tenant-a}:task:1:a"]], "and only for what this process does not hold"
+
+
+async def test_the_store_is_told_how_long_each_answer_stays_true(clock: HandClock) -> None:
+    store = CountingStore()
+    await cache(store, clock).put_many(A, [running("a"), completed("b", clock, age=400), completed("c", clock, 2000)])
+    assert list(store.ttl_seconds.values()) == [3.0, 600.0, 3.0]
+
+
+async def test_a_local_copy_is_no_answer_after_its_time(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock)
+    await one.put_many(A, [completed("a", clock, age=400)])
+    store.held.clear()
+    hits = []
+    for pause in (0.0, 599.0, 1.0):
+        clock.advance(pause)
+        hits.append(list((await one.get_many(A, ["a"])).tasks))
+    assert hits == [["a"], ["a"], []]
+
+
+async def test_no_more_copies_are_kept_than_allowed_and_the_latest_used_stay(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock, local_tasks=2)
+    for task_id in ("a", "b"):
+        await one.put_many(A, [completed(task_id, clock)])
+    await one.get_many(A, ["a"])
+    await one.put_many(A, [completed("c", clock)])
+    found = await one.get_many(A, ["a", "b", "c"])
+    assert store.asked == [["{tenant-a}:task:1:b"]]
+    assert (found.local_hits, found.shared_hits) == (2, 1)
+
+
+async def test_one_tenants_tasks_are_no_answer_for_another(clock: HandClock) -> None:
+    store, notes = CountingStore(), Notes()
+    one = cache(store, clock, notes)
+    await one.put_many(A, [completed("a", clock), running("b")])
+    assert (await one.get_many(B, ["a", "b"])).tasks == {}
+    assert notes.values_refused == 0, "its keys are other keys"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda value: value[:0],
+        lambda value: value[:-1],
+        lambda value: value[: len(value) // 2],
+        lambda value: value + b"}",
+        lambda value: value.replace(b"tenant-a ", b"tenant-b "),
+        lambda value: value.replace(b"tenant-a ", b" "),
+        lambda value: value.removeprefix(b"tenant-a "),
+        lambda value: value.replace(b'"id":"a"', b'"id":"b"'),
+        lambda value: value.replace(b'"id":"a",', b""),
+        lambda value: value.replace(b'"completed"', b'"finished"'),
+        lambda value: value.replace(b'"completed"', b"null"),
+        lambda value: value[:0] + b"tenant-a null",
+        lambda value: value[:0] + b"tenant-a []",
+        lambda value: value[:0] + b"tenant-a \xff\xfe",
+        lambda value: value[:0] + b"\x80\x04\x95pickle",
+        lambda value: value[:0] + b"tenant-a " + b"[" * 100_000,
+    ],
+)
+async def test_a_value_that_cannot_be_trusted_is_a_miss_and_counted(spoil: Any, clock: HandClock) -> None:
+    store, notes = CountingStore(), Notes()
+    await cache(store, clock).put_many(A, [completed("a", clock), completed("c", clock)])
+    (key,) = (key for key in store.held if key.endswith(":a"))
+    store.held[key] = spoil(store.held[key])
+    found = await cache(store, clock, notes).get_many(A, ["a", "c"])
+    assert list(found.tasks) == ["c"]
+    assert (found.shared_hits, notes.values_refused) == (1, 1)
+
+
+async def test_the_key_and_the_value_carry_no_more_than_tenant_and_task(clock: HandClock) -> None:
+    store = CountingStore()
+    await cache(store, clock).put_many(A, [running("a")])
+    assert store.held == {
+        "{tenant-a}:task:1:a": b'tenant-a {"id":"a","state":"processing","prompt":"A fox","created_at":1789999990.25}'
+    }

@@ -1,0 +1,65 @@
+"""An HTTP server of a few lines on a loopback socket, so that a test can break a connection where it likes."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+Misbehaviour = Callable[[asyncio.StreamWriter, dict[str, Any]], Awaitable[None]]
+
+
+class RawServer:
+    """Reads requests as they should be and answers them by `answer`; counts connections and requests."""
+
+    def __init__(self, answer: Misbehaviour) -> None:
+        self._answer = answer
+        self.url = ""
+        self.connections = 0
+        self.requests = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while not writer.is_closing():
+                body = await _request(reader)
+                self.requests += 1
+                await self._answer(writer, body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the client left
+        finally:
+            writer.close()
+
+
+async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:] if line)
+    body: dict[str, Any] = json.loads(await reader.readexactly(int(fields[b"content-length"])))
+    return body
+
+
+@asynccontextmanager
+async def raw_server(answer: Misbehaviour) -> AsyncIterator[RawServer]:
+    raw = RawServer(answer)
+    server = await asyncio.start_server(raw.serve, "127.0.0.1", 0)
+    raw.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield raw
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def write_json(writer: asyncio.StreamWriter, body: Any) -> None:
+    content = json.dumps(body).encode()
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
+    writer.write(b"content-length: %d\r\n\r\n%s" % (len(content), content))
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close the connection with RST instead of FIN."""
+    raw: socket.socket = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
