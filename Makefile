@@ -44,6 +44,8 @@ readme: install ## write the generated parts of README.md anew
 lock: install ## resolve the exact versions with hashes anew (needs uv)
 	uv pip compile pyproject.toml --extra otel --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --output-file constraints.txt
+	uv pip compile --group build --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-build.txt
 	uv pip compile pyproject.toml --extra otel --group dev --universal --generate-hashes --no-emit-index-url \
 		--no-header --python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-dev.txt
 

@@ -1,0 +1,185 @@
+"""Everything that deploys the service, held against the service itself and against the Kubernetes schemas."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from app.serving import DRAIN_SECONDS
+from app.settings import PREFIX, Settings
+from app.web.mcp_endpoint import LARGEST_BODY_BYTES
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+KUBERNETES_VERSION = "1.33"
+MANIFESTS = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
+DEPLOYING = [*KUBERNETES.glob("*.yaml"), ROOT / "deploy" / "Dockerfile", ROOT / "deploy" / "nginx.conf"]
+LOCKS = [ROOT / name for name in ("constraints.txt", "constraints-dev.txt", "constraints-build.txt")]
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def manifest(name: str) -> Any:
+    return yaml.safe_load(text(KUBERNETES / f"{name}.yaml"))
+
+
+def container() -> Any:
+    return manifest("deployment")["spec"]["template"]["spec"]["containers"][0]
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_a_manifest_fits_the_kubernetes_schema(path: Path) -> None:
+    for document in yaml.safe_load_all(text(path)):
+        kubernetes_validate.validate(document, KUBERNETES_VERSION, strict=True)
+
+
+def test_the_schema_does_refuse_what_is_wrong() -> None:
+    wrong = manifest("service") | {"spec": {"ports": [{"port": "eighty"}], "surprise": 1}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, KUBERNETES_VERSION, strict=True)
+
+
+def test_the_kustomization_names_every_manifest_but_the_example_secret() -> None:
+    assert sorted(manifest("kustomization")["resources"]) == [
+        path.name for path in MANIFESTS if path.name != "secret.example.yaml"
+    ]
+
+
+def test_every_variable_that_is_set_anywhere_is_a_setting() -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for path in [*DEPLOYING, ROOT / "docker-compose.yml", ROOT / ".env.example", ROOT / "README.md"]:
+        named = set(re.findall(rf"{PREFIX}[A-Z_]+[A-Z]", text(path)))
+        assert named <= known, path.name
+
+
+def test_the_values_in_the_configmap_and_compose_file_parse() -> None:
+    compose = yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"]["luma-mcp"]["environment"]
+    for values in (manifest("configmap")["data"], compose):
+        given: dict[str, Any] = {
+            name.removeprefix(PREFIX).lower(): value for name, value in values.items() if "${" not in value
+        }
+        Settings(_env_file=None, **given)
+
+
+def test_env_example_has_every_setting_with_its_default() -> None:
+    lines = [line for line in text(ROOT / ".env.example").splitlines() if line.startswith(f"#{PREFIX}")]
+    assert [line[1:].partition("=")[0] for line in lines] == [
+        f"{PREFIX}{name.upper()}" for name in Settings.model_fields
+    ]
+    given = {line[1 + len(PREFIX) :].partition("=")[0].lower(): line.partition("=")[2] for line in lines}
+    defaults = Settings(_env_file=None)
+    written = Settings(_env_file=None, **{name: value for name, value in given.items() if value})
+    assert written == defaults
+
+
+def test_stopping_takes_longer_than_draining() -> None:
+    spec = manifest("deployment")["spec"]["template"]["spec"]
+    pause = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["terminationGracePeriodSeconds"] > pause + DRAIN_SECONDS
+    grace = yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"]["luma-mcp"]["stop_grace_period"]
+    assert int(grace.removesuffix("s")) > DRAIN_SECONDS
+
+
+def test_probes_ask_what_the_service_answers() -> None:
+    ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
+    assert str(ports["http"]) in container()["args"]
+    assert str(ports["metrics"]) == manifest("configmap")["data"]["LUMA_MCP_METRICS"]
+    for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz"), ("startupProbe", "/readyz")):
+        assert container()[probe]["httpGet"] == {"path": path, "port": "http"}
+    assert "/livez" in text(ROOT / "deploy" / "Dockerfile")
+
+
+def test_labels_join_what_belongs_together() -> None:
+    label = {"app.kubernetes.io/name": "luma-mcp"}
+    assert manifest("deployment")["spec"]["selector"]["matchLabels"] == label
+    assert manifest("deployment")["spec"]["template"]["metadata"]["labels"] == label
+    assert manifest("service")["spec"]["selector"] == label
+    assert manifest("poddisruptionbudget")["spec"]["selector"]["matchLabels"] == label
+    assert manifest("networkpolicy")["spec"]["podSelector"]["matchLabels"] == label
+    assert manifest("horizontalpodautoscaler")["spec"]["scaleTargetRef"]["name"] == "luma-mcp"
+
+
+def test_the_pod_may_do_nothing_that_it_need_not() -> None:
+    spec = manifest("deployment")["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["automountServiceAccountToken"] is False
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_image_runs_without_root_and_says_how_it_is() -> None:
+    dockerfile = text(ROOT / "deploy" / "Dockerfile")
+    assert dockerfile.count("\nFROM ") + dockerfile.startswith("FROM ") == 2
+    last_stage = dockerfile.rpartition("\nFROM ")[2]
+    assert "USER 10001" in last_stage
+    assert "HEALTHCHECK" in last_stage
+    assert "STOPSIGNAL SIGTERM" in last_stage
+    assert dockerfile.count("--require-hashes") == dockerfile.count("-r constraints") == 2
+
+
+def test_everything_the_image_copies_is_there_and_not_ignored() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text(ROOT / "deploy" / "Dockerfile"), re.MULTILINE)
+    names = [name for line in copied for name in line.split()]
+    allowed = [line[1:] for line in text(ROOT / ".dockerignore").splitlines() if line.startswith("!")]
+    assert sorted(names) == sorted(allowed)
+    assert all((ROOT / name).exists() for name in names)
+
+
+def test_proxies_take_bodies_as_large_as_the_service_and_never_resend_a_post() -> None:
+    nginx, annotations = text(ROOT / "deploy" / "nginx.conf"), manifest("ingress")["metadata"]["annotations"]
+    limit = f"{LARGEST_BODY_BYTES // 1024}k"
+    assert f"client_max_body_size {limit};" in nginx
+    assert annotations["nginx.ingress.kubernetes.io/proxy-body-size"] == limit
+    resending = re.findall(r"proxy_next_upstream ([^;]+);", nginx)
+    assert resending == [annotations["nginx.ingress.kubernetes.io/proxy-next-upstream"]] == ["error timeout"]
+    assert "proxy_buffering off;" in nginx
+    assert annotations["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
+
+
+@pytest.mark.parametrize("path", [*LOCKS, ROOT / "tests/conformance/package-lock.json"], ids=lambda path: path.name)
+def test_no_lock_file_names_an_index(path: Path) -> None:
+    assert not re.search(r"https?://|index-url|find-links|\"resolved\"", text(path))
+
+
+def pins(path: Path) -> dict[str, str]:
+    blocks = re.split(r"\n(?=[a-z0-9])", text(path))
+    assert all("--hash=sha256:" in block for block in blocks), "every pin has its hashes"
+    return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", text(path), re.MULTILINE))
+
+
+def test_the_locks_agree() -> None:
+    runtime, development, build = map(pins, LOCKS)
+    assert runtime.items() <= development.items()
+    assert build.items() <= development.items()
+
+
+def test_what_the_project_asks_for_is_what_is_locked() -> None:
+    project = tomllib.loads(text(ROOT / "pyproject.toml"))
+    asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["otel"]]
+    for requirement in asked:
+        name, _, version = requirement.partition(";")[0].strip().partition("==")
+        assert pins(LOCKS[0])[re.sub(r"\[.*\]", "", name)] == version
+
+
+def test_the_registry_entry_names_this_version_and_keeps_the_token_secret() -> None:
+    entry = json.loads(text(ROOT / "server.json"))
+    project = tomllib.loads(text(ROOT / "pyproject.toml"))["project"]
+    header = entry["remotes"][0]["headers"][0]
+    assert entry["version"] == project["version"]
+    assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", entry["name"])
+    assert len(entry["description"]) <= 100
+    assert entry["remotes"][0]["type"] == "streamable-http"
+    assert entry["remotes"][0]["url"].endswith("/mcp")
+    assert header["name"] == "Authorization"
+    assert header["isSecret"] is True
+    assert header["isRequired"] is True
