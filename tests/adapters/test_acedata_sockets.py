@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_http import AceDataClient
+from app.adapters.acedata_http import AceDataClient, Patience
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
@@ -21,12 +21,14 @@ from tests.support.telemetry import Notes
 
 READS = 500
 AT_ONCE = 16
+UNHURRIED = Patience(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
+"""For a test about connections, on a machine that may be busy: a time-out would open another one."""
 
 
 @asynccontextmanager
-async def gateway_to(url: str) -> AsyncIterator[AceDataGateway]:
+async def gateway_to(url: str, patience: Patience = QUICK) -> AsyncIterator[AceDataGateway]:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        yield AceDataGateway(AceDataClient(http, Notes(), QUICK), lambda: NOW)
+        yield AceDataGateway(AceDataClient(http, Notes(), patience), lambda: NOW)
 
 
 async def reset_before_headers(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
@@ -131,7 +133,7 @@ async def test_a_submission_over_a_connection_that_the_backend_closed_meanwhile_
 
 
 async def test_connections_are_used_again() -> None:
-    async with raw_server(answer_well) as server, gateway_to(server.url) as gateway:
+    async with raw_server(answer_well) as server, gateway_to(server.url, UNHURRIED) as gateway:
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def ask(number: int) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +63,19 @@ def test_every_variable_that_is_set_anywhere_is_a_setting() -> None:
 def test_the_values_in_the_configmap_and_compose_file_parse() -> None:
     compose = yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"]["luma-mcp"]["environment"]
     for values in (manifest("configmap")["data"], compose):
-        given: dict[str, Any] = {
-            name.removeprefix(PREFIX).lower(): value for name, value in values.items() if "${" not in value
-        }
-        Settings(_env_file=None, **given)
+        assert parsed({name: value for name, value in values.items() if "${" not in value})
 
 
 def test_env_example_has_every_setting_with_its_default() -> None:
     lines = [line for line in text(ROOT / ".env.example").splitlines() if line.startswith(f"#{PREFIX}")]
-    assert [line[1:].partition("=")[0] for line in lines] == [
-        f"{PREFIX}{name.upper()}" for name in Settings.model_fields
-    ]
-    given = {line[1 + len(PREFIX) :].partition("=")[0].lower(): line.partition("=")[2] for line in lines}
-    defaults = Settings(_env_file=None)
-    written = Settings(_env_file=None, **{name: value for name, value in given.items() if value})
-    assert written == defaults
+    given = dict(line[1:].split("=", 1) for line in lines)
+    assert list(given) == [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    assert parsed({name: value for name, value in given.items() if value}) == parsed({})
+
+
+def parsed(variables: Mapping[str, str]) -> Settings:
+    given: dict[str, Any] = {name.removeprefix(PREFIX).lower(): value for name, value in variables.items()}
+    return Settings(_env_file=None, **given)
 
 
 def test_stopping_takes_longer_than_draining() -> None:
