@@ -23,9 +23,12 @@ from app.domain.task import Answer
 from app.mcp_server.catalogue import catalogue
 from app.mcp_server.tool import LumaTool, Services
 from app.observability.metrics import Metrics
+from app.ports import Coordination
 from app.services.fail_open import FailOpenStore
 from app.services.records import TaskRecords
+from app.services.reservations import Reservations
 from app.services.single_flight import SingleFlight
+from app.services.submission_slots import SubmissionSlots
 from app.services.task_cache import TaskCache
 from app.services.tasks import FlightKey, TaskService
 from app.services.videos import VideoService
@@ -80,6 +83,7 @@ class Assembly:
             stack.push_async_callback(self.backend.aclose)
             stack.push_async_callback(self.flights.aclose)
             stack.push_async_callback(self.watches.aclose)
+            stack.push_async_callback(self.services.videos.aclose)
             self.coordination.start()
             yield
 
@@ -113,13 +117,19 @@ def assemble(
     services = Services(
         tasks=tasks,
         waiting=WaitingRoom(tasks, cache, watches, clocks.monotonic, clocks.sleep),
-        videos=VideoService(gateway, records, clocks.wall),
+        videos=_videos(gateway, records, coordination, clocks),
         pace=pace,
         wall_clock=clocks.wall,
         media_url=sandbox.media_url if sandbox is not None else None,
     )
     tools, tenants = catalogue(settings.batch_limit), Tenants(_secret(settings))
     return Assembly(tools, services, tenants, metrics, store, coordination, backend, flights, watches, sandbox)
+
+
+def _videos(gateway: AceDataGateway, records: TaskRecords, coordination: Coordination, clocks: Clocks) -> VideoService:
+    reservations = Reservations(coordination, clocks.wall, clocks.sleep)
+    slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
+    return VideoService(gateway, records, reservations, slots, clocks.wall)
 
 
 def _secret(settings: Settings) -> str | None:

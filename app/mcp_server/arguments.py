@@ -30,14 +30,20 @@ def _prompt(value: str) -> str:
 
 Id = Annotated[str, AfterValidator(_id)]
 Prompt = Annotated[str, AfterValidator(_prompt), Field(description="What happens on screen: subject, motion, style.")]
-AfterFrame = Annotated[str, Field(description="Public image URL for the last frame; empty for none.")]
-Ratio = Annotated[AspectRatio, Field(description="See luma_list_aspect_ratios.")]
+AfterFrame = Annotated[str, Field(description="Public image URL for the last frame.")]
 Loop = Annotated[bool, Field(description="Make the end meet the beginning.")]
 Enhancement = Annotated[bool, Field(description="Let the backend enrich the prompt; false keeps its wording.")]
 Timeout = Annotated[
     float | None, Field(gt=0, le=3600, description="Seconds the backend may take; null = its own limit.")
 ]
 Callback = Annotated[str | None, Field(description="Public URL that the backend POSTs the result to.")]
+
+
+Key = Annotated[
+    str | None,
+    Field(min_length=1, max_length=128, description="Your name for this purchase; see above."),
+]
+RetryUnknown = Annotated[bool, Field(description="Buy again under a key of unknown outcome.")]
 
 
 class Arguments(BaseModel):
@@ -50,31 +56,42 @@ class NoArguments(Arguments):
     """The tool takes none."""
 
 
-class GenerateArguments(Arguments):
+class SpendingArguments(Arguments):
+    """What every tool that spends takes."""
+
+    idempotency_key: Key = None
+    retry_unknown: RetryUnknown = False
+
+    def bought(self) -> dict[str, Any]:
+        """Return what a key stands for: everything but the key and how to use it."""
+        return self.model_dump(exclude={"idempotency_key", "retry_unknown"})
+
+
+class GenerateArguments(SpendingArguments):
     """A video from words."""
 
     prompt: Prompt
-    aspect_ratio: Ratio = "16:9"
+    aspect_ratio: AspectRatio = "16:9"
     loop: Loop = False
     enhancement: Enhancement = True
     timeout: Timeout = None
     callback_url: Callback = None
 
 
-class GenerateFromImageArguments(Arguments):
+class GenerateFromImageArguments(SpendingArguments):
     """A video between images."""
 
     prompt: Prompt
-    start_image_url: Annotated[str, Field(description="Public image URL for the first frame; empty for none.")] = ""
+    start_image_url: Annotated[str, Field(description="Public image URL for the first frame.")] = ""
     end_image_url: AfterFrame = ""
-    aspect_ratio: Ratio = "16:9"
+    aspect_ratio: AspectRatio = "16:9"
     loop: Loop = False
     enhancement: Enhancement = True
     timeout: Timeout = None
     callback_url: Callback = None
 
 
-class ExtendArguments(Arguments):
+class ExtendArguments(SpendingArguments):
     """A continuation by id."""
 
     video_id: Annotated[Id, Field(description="The video_id of a completed task; not its task_id.")]
@@ -82,7 +99,7 @@ class ExtendArguments(Arguments):
     end_image_url: AfterFrame = ""
 
 
-class ExtendFromUrlArguments(Arguments):
+class ExtendFromUrlArguments(SpendingArguments):
     """A continuation by URL."""
 
     video_url: Annotated[str, Field(description="The video_url of a completed task.")]
@@ -90,7 +107,7 @@ class ExtendFromUrlArguments(Arguments):
     end_image_url: AfterFrame = ""
 
 
-Wait = Annotated[float, Field(ge=0, le=50, description="Answer when all are finished, or after this long.")]
+Wait = Annotated[float, Field(ge=0, le=50, description="0 answers at once.")]
 
 
 class TaskArguments(Arguments):
@@ -149,8 +166,8 @@ def _sentence(model: type[Arguments], fault: ErrorDetails) -> str:
         case "extra_forbidden":
             known = ", ".join(model.model_fields) or "none"
             return f"{name} is not an argument of this tool; it takes: {known}."
-        case "missing":
-            return f"{name} is required."
+        case "string_too_short" | "string_too_long":
+            return f"{name} must be 1 to {LONGEST_ID} characters."
         case "too_long":
             return f"{name} holds more than {fault['ctx']['max_length']} ids: split it into several calls."
         case "too_short":
@@ -170,6 +187,7 @@ def _bounds(model: type[Arguments], name: int | str) -> str:
 
 
 _EXPECTED: dict[str, str] = {
+    "missing": "is required",
     "string_type": "must be a string",
     "list_type": 'must be a list of strings, such as ["id1", "id2"]',
     "bool_type": "must be true or false",

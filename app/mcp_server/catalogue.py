@@ -18,15 +18,17 @@ _DAYS = round(VIDEO_LIFE_SECONDS / 86400)
 
 _SPENDING = (
     "Every call buys one video with the credits of your AceDataCloud bearer token (about 1.2 credits, charged on "
-    "success), so never repeat it because a video is slow. Returns at once with a task_id; the video takes 1 to 3 "
-    "minutes: follow it with luma_get_tasks_batch. Fails with rate_limited (5 running per token), refused "
-    "(moderation), no_credit, unauthorized or invalid_request, and then nothing was bought; if the connection broke, "
-    "the error says that the outcome is unknown."
+    "success), so never repeat it because a video is slow; with an idempotency_key a repeated call returns the first "
+    "task instead, for 24 hours. Returns at once with a task_id; the video takes 1 to 3 minutes: follow it with "
+    "luma_get_tasks_batch. Fails with rate_limited (5 running per token), refused (moderation), no_credit, "
+    "unauthorized or invalid_request, and then nothing was bought; an error that calls the outcome unknown may have "
+    "bought."
 )
 
 _READING = (
-    "Free, and never blocks. Needs the AceDataCloud bearer token that started the tasks. Finished tasks are answered "
-    "from a cache for good, running ones are seconds old."
+    "Free. Needs the AceDataCloud bearer token that started the tasks. With wait_seconds it answers as soon as all "
+    "have finished, or after that time with what is known then. Finished tasks come from a cache, running ones are "
+    "seconds old."
 )
 
 _EXTENDING = (

@@ -52,8 +52,8 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 WORKFLOW = (
-    "Submit every video first, keep the task ids, then ask luma_get_tasks_batch about all of them at once, "
-    "waiting ask_again_in_seconds between questions."
+    "Submit every video first, keep the task ids, then ask luma_get_tasks_batch about all of them at once with "
+    "wait_seconds 50, and again until ask_again_in_seconds is null."
 )
 
 INSTRUCTIONS = (
@@ -84,11 +84,11 @@ WORKFLOW_EXAMPLES = """Workflows
 
 One video
   luma_generate_video(prompt="…") -> task_id
-  luma_get_task(task_id) after ask_again_in_seconds, until it is completed or failed
+  luma_get_task(task_id, wait_seconds=50), again until it is completed or failed
 
 Many videos
   luma_generate_video(…) once for each, at most 5 running at a time -> task ids
-  luma_get_tasks_batch(task_ids=[…]) until ask_again_in_seconds is null
+  luma_get_tasks_batch(task_ids=[…], wait_seconds=50), again until ask_again_in_seconds is null
 
 A longer story
   luma_generate_video(…) -> task_id; when completed it has a video_id

@@ -10,9 +10,12 @@ from app.mcp_server.arguments import (
     ExtendFromUrlArguments,
     GenerateArguments,
     GenerateFromImageArguments,
+    SpendingArguments,
 )
 from app.mcp_server.tool import Call, Services, ToolAnswer
 from app.mcp_server.views import SubmittedView
+from app.services.reservations import Claim, fingerprint
+from app.services.videos import Order
 
 
 async def generate_video(services: Services, call: Call, arguments: GenerateArguments) -> ToolAnswer:
@@ -25,7 +28,7 @@ async def generate_video(services: Services, call: Call, arguments: GenerateArgu
         timeout_seconds=arguments.timeout,
         callback_url=_url(services, arguments.callback_url, "callback_url"),
     )
-    return await _start(services, call.principal, command)
+    return await _start(services, call.principal, command, "luma_generate_video", arguments)
 
 
 async def generate_video_from_image(
@@ -46,14 +49,14 @@ async def generate_video_from_image(
         timeout_seconds=arguments.timeout,
         callback_url=_url(services, arguments.callback_url, "callback_url"),
     )
-    return await _start(services, call.principal, command)
+    return await _start(services, call.principal, command, "luma_generate_video_from_image", arguments)
 
 
 async def extend_video(services: Services, call: Call, arguments: ExtendArguments) -> ToolAnswer:
     """Continue a finished video by its id."""
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
     command = ExtendVideo(arguments.prompt, video_id=arguments.video_id, end_image_url=end_image_url)
-    return await _start(services, call.principal, command)
+    return await _start(services, call.principal, command, "luma_extend_video", arguments)
 
 
 async def extend_video_from_url(services: Services, call: Call, arguments: ExtendFromUrlArguments) -> ToolAnswer:
@@ -61,24 +64,42 @@ async def extend_video_from_url(services: Services, call: Call, arguments: Exten
     video_url = check_public_url(arguments.video_url, "video_url", own_prefix=services.media_url)
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
     command = ExtendVideo(arguments.prompt, video_url=video_url, end_image_url=end_image_url)
-    return await _start(services, call.principal, command)
+    return await _start(services, call.principal, command, "luma_extend_video_from_url", arguments)
 
 
-async def _start(services: Services, principal: Principal, command: Command) -> ToolAnswer:
-    task = await services.videos.start(principal, command)
+async def _start(
+    services: Services, principal: Principal, command: Command, tool: str, arguments: SpendingArguments
+) -> ToolAnswer:
+    bought = await services.videos.start(principal, Order(command, _claim(principal, tool, arguments)))
     wait, usual = services.pace.first_question_seconds, services.pace.expected_seconds
+    began = "Already started by an earlier call with this key" if bought.replayed else "Started"
     message = (
-        f"Started; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, about all your tasks in "
-        "one call. Do not submit it again."
+        f"{began}; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, or at once with "
+        "wait_seconds, about all your tasks in one call. Do not submit it again."
     )
     view: SubmittedView = {
-        "task_id": task.id,
+        "task_id": bought.task_id,
         "state": "pending",
         "ask_again_in_seconds": wait,
         "expected_seconds": usual,
         "message": message,
     }
-    return ToolAnswer(f"task_id {task.id} pending. {message}", view, Effort(backend_calls=1))
+    if bought.replayed:
+        view["replayed"] = True
+    return ToolAnswer(
+        f"task_id {bought.task_id} pending. {message}", view, Effort(backend_calls=0 if bought.replayed else 1)
+    )
+
+
+def _claim(principal: Principal, tool: str, arguments: SpendingArguments) -> Claim | None:
+    if arguments.idempotency_key is None:
+        return None
+    return Claim(
+        principal.tenant,
+        arguments.idempotency_key,
+        fingerprint(tool, arguments.bought()),
+        retry_unknown=arguments.retry_unknown,
+    )
 
 
 def _url(services: Services, value: str | None, argument: str) -> str | None:

@@ -82,6 +82,7 @@ class SubmittedView(TypedDict):
     ask_again_in_seconds: float
     expected_seconds: float
     message: str
+    replayed: NotRequired[bool]
 
 
 class RatioView(TypedDict):

@@ -1,6 +1,5 @@
 """One video per idempotency key: who may send, who waits, and who gets the first answer again."""
 
-import asyncio
 import hashlib
 import json
 import logging
@@ -75,7 +74,7 @@ class Reservations:
         self,
         coordination: Coordination,
         wall_clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         """Agree through `coordination`; `wall_clock` gives unix seconds."""
         self._coordination = coordination

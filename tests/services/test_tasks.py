@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from app.domain.errors import BackendError, LumaError
 from app.domain.freshness import Lifetimes
-from app.domain.generation import Command, GenerateVideo
+from app.domain.generation import Command
 from app.domain.principal import Principal
-from app.domain.record import GRACE_SECONDS
+from app.domain.record import GRACE_SECONDS, submitted
 from app.domain.task import Answer, Effort, Task, TaskState, Video
 from app.ports import Reading
 from app.services.fail_open import FailOpenStore
@@ -15,7 +15,6 @@ from app.services.records import TaskRecords
 from app.services.single_flight import SingleFlight
 from app.services.task_cache import TaskCache
 from app.services.tasks import TaskService
-from app.services.videos import VideoService
 from tests.support.clock import HandClock
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
@@ -29,7 +28,6 @@ class Backend:
     def __init__(self) -> None:
         self.known: dict[str, Task | LumaError] = {}
         self.asked: list[tuple[Principal, list[str]]] = []
-        self.submitted: list[Command] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
@@ -40,8 +38,7 @@ class Backend:
         return Reading(answers, calls=1)
 
     async def submit(self, principal: Principal, command: Command) -> str:
-        self.submitted.append(command)
-        return f"task-{len(self.submitted)}"
+        raise AssertionError("a question starts nothing")
 
 
 class Room:
@@ -52,9 +49,8 @@ class Room:
         before = FailOpenStore(store, notes, clock)
         lifetimes = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
         cache = TaskCache(before, lifetimes, notes, local_tasks=100, wall_clock=clock, monotonic_clock=clock)
-        records = TaskRecords(before, wall_clock=clock, monotonic_clock=clock)
-        self.tasks = TaskService(backend, cache, records, SingleFlight())
-        self.videos = VideoService(backend, records, clock)
+        self.records = TaskRecords(before, wall_clock=clock, monotonic_clock=clock)
+        self.tasks = TaskService(backend, cache, self.records, SingleFlight())
 
 
 def done(task_id: str, clock: HandClock) -> Task:
@@ -158,9 +154,9 @@ async def test_while_the_store_is_out_every_question_is_answered(clock: HandCloc
 async def test_a_task_that_the_backend_does_not_show_yet_is_pending_for_a_minute(clock: HandClock) -> None:
     backend, store = Backend(), CountingStore()
     room, other = Room(backend, store, clock), Room(backend, store, clock)
-    started = await room.videos.start(A, GenerateVideo("A fox"))
-    assert started == Task("task-1", TaskState.PENDING, created_at=clock())
-    assert (await other.tasks.find(A, ["task-1"])).answers == {"task-1": started}
+    started = submitted("task-1", clock())
+    await room.records.put_many(A.tenant, [started])
+    assert (await other.tasks.find(A, ["task-1"])).answers == {"task-1": started.task}
     assert (await room.tasks.find(B, ["task-1"])).answers == {"task-1": None}
     clock.advance(GRACE_SECONDS)
     assert (await other.tasks.find(A, ["task-1"])).answers == {"task-1": None}
@@ -169,14 +165,6 @@ async def test_a_task_that_the_backend_does_not_show_yet_is_pending_for_a_minute
 async def test_what_the_backend_shows_counts_more_than_what_was_submitted(clock: HandClock) -> None:
     backend = Backend()
     room = Room(backend, CountingStore(), clock)
-    await room.videos.start(A, GenerateVideo("A fox"))
+    await room.records.put_many(A.tenant, [submitted("task-1", clock())])
     backend.known["task-1"] = running("task-1")
     assert (await room.tasks.find(A, ["task-1"])).answers == backend.known
-
-
-async def test_a_command_is_sent_once_and_a_store_that_is_out_costs_nothing_of_it(clock: HandClock) -> None:
-    backend, store = Backend(), CountingStore()
-    store.is_out = True
-    started = await Room(backend, store, clock).videos.start(A, GenerateVideo("A fox"))
-    assert started.id == "task-1"
-    assert backend.submitted == [GenerateVideo("A fox")]

@@ -1,8 +1,12 @@
 """A clock that tests set, so that no test waits."""
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from app.bootstrap import Clocks
+
+T = TypeVar("T")
 
 
 class HandClock:
@@ -38,3 +42,14 @@ class HandClock:
     @property
     def clocks(self) -> Clocks:
         return Clocks(wall=self, monotonic=self, sleep=self.sleep)
+
+
+async def while_time_passes(clock: HandClock, waiting: Awaitable[T], *, step: float = 1.0) -> T:
+    """Move the clock on in small steps, letting everything that is awake run in between, until `waiting` is done."""
+    task = asyncio.ensure_future(waiting)
+    while not task.done():
+        for _ in range(40):
+            await asyncio.sleep(0)
+        await asyncio.wait([task], timeout=0.01)
+        clock.advance(step)
+    return await task

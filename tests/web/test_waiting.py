@@ -3,32 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from app.adapters.sandbox.engine import Sandbox
-from tests.support.clock import HandClock
+from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
 from tests.support.service import Service, sandbox, serving, settings
-
-T = TypeVar("T")
-GENERATION = 150.0
-STEP = 1.0
 
 
 async def started(service: Service, count: int) -> list[str]:
     results = [await service.ask("luma_generate_video", {"prompt": f"Fox {n}"}) for n in range(count)]
     return [result["task_id"] for result in results]
-
-
-async def while_time_passes(clock: HandClock, waiting: Awaitable[T]) -> T:
-    """Move the clock on in small steps, letting everything that is awake run in between, until `waiting` is done."""
-    task = asyncio.ensure_future(waiting)
-    while not task.done():
-        for _ in range(40):
-            await asyncio.sleep(0)
-        await asyncio.wait([task], timeout=0.01)
-        clock.advance(STEP)
-    return await task
 
 
 def batch(service: Service, task_ids: list[str], wait_seconds: float) -> Awaitable[Any]:

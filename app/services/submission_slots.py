@@ -1,0 +1,76 @@
+"""Places for submissions: the backend takes five per token at once, and turns more away."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from app.domain.errors import RateLimited
+
+SLOTS = 5
+"""Generations per token at once, by AceDataCloud's concurrency FAQ."""
+
+LONGEST_WAIT_SECONDS = 20.0
+"""How long a submission may wait for a place before its caller is told to come back."""
+
+LOOK_AGAIN_SECONDS = 2.0
+"""How often a backend that was full is tried again: it refused, so nothing was started and nothing is bought twice."""
+
+
+class SubmissionSlots:
+    """Lets five submissions per token through at once; the others wait a little, in order."""
+
+    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Wait by `clock`, which counts seconds and never goes back, and `sleep`, which keeps the same time."""
+        self._clock = clock
+        self._sleep = sleep
+        self._lanes: dict[str, _Lane] = {}
+
+    async def through(self, tenant: str, send: Callable[[], Awaitable[str]]) -> str:
+        """Return what `send` returns, once there is a place for it.
+
+        `send` is called again only where the backend refused for want of a place. Raises RateLimited when waiting took
+        too long, and whatever else `send` raises.
+        """
+        give_up_at = self._clock() + LONGEST_WAIT_SECONDS
+        lane = self._lanes.setdefault(tenant, _Lane())
+        lane.users += 1
+        try:
+            await self._enter(lane)
+            try:
+                return await self._send(send, give_up_at)
+            finally:
+                lane.places.release()
+        finally:
+            lane.users -= 1
+            if lane.users == 0:
+                del self._lanes[tenant]
+
+    async def _enter(self, lane: "_Lane") -> None:
+        if not lane.places.locked():
+            await lane.places.acquire()
+            return
+        timer = asyncio.ensure_future(self._sleep(LONGEST_WAIT_SECONDS))
+        place = asyncio.ensure_future(lane.places.acquire())
+        try:
+            await asyncio.wait([timer, place], return_when=asyncio.FIRST_COMPLETED)
+            if not place.done():
+                raise RateLimited
+        finally:
+            timer.cancel()
+            if not place.done():
+                place.cancel()
+
+    async def _send(self, send: Callable[[], Awaitable[str]], give_up_at: float) -> str:
+        while True:
+            try:
+                return await send()
+            except RateLimited as fault:
+                pause = fault.retry_after_seconds or LOOK_AGAIN_SECONDS
+                if self._clock() + pause >= give_up_at:
+                    raise
+            await self._sleep(pause)
+
+
+class _Lane:
+    def __init__(self) -> None:
+        self.places = asyncio.Semaphore(SLOTS)
+        self.users = 0
