@@ -18,12 +18,14 @@ from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_store import RedisStore, connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
+from app.adapters.seal import Seal
 from app.domain.freshness import Lifetimes, Pace
 from app.domain.task import Answer
 from app.mcp_server.catalogue import catalogue
 from app.mcp_server.tool import LumaTool, Services
 from app.observability.metrics import Metrics
 from app.ports import Coordination
+from app.services.callbacks import Callbacks
 from app.services.fail_open import FailOpenStore
 from app.services.records import TaskRecords
 from app.services.reservations import Reservations
@@ -48,6 +50,7 @@ EXPECTED_SECONDS = 150.0
 """What a generation takes as a rule: the documented ones took 154 and 156 s, the guide says 1 to 2 minutes."""
 
 SANDBOX_MEDIA_PATH = "/sandbox/media"
+CALLBACKS_PATH = "/callbacks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Assembly:
     flights: SingleFlight[FlightKey, Answer]
     watches: Watches
     sandbox: Sandbox | None
+    callbacks: Callbacks | None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -114,22 +118,51 @@ def assemble(
     tasks = TaskService(gateway, cache, records, flights)
     pace = Pace(settings.sandbox_seconds if sandbox is not None else EXPECTED_SECONDS)
     watches = Watches(WatchParts(tasks.read, cache, records, coordination, pace, clocks.wall, clocks.sleep))
+    callbacks = _callbacks(settings, coordination, cache, records)
     services = Services(
         tasks=tasks,
         waiting=WaitingRoom(tasks, cache, watches, clocks.monotonic, clocks.sleep),
-        videos=_videos(gateway, records, coordination, clocks),
+        videos=_videos(gateway, records, coordination, callbacks, clocks),
         pace=pace,
         wall_clock=clocks.wall,
         media_url=sandbox.media_url if sandbox is not None else None,
     )
     tools, tenants = catalogue(settings.batch_limit), Tenants(_secret(settings))
-    return Assembly(tools, services, tenants, metrics, store, coordination, backend, flights, watches, sandbox)
+    return Assembly(
+        tools=tools,
+        services=services,
+        tenants=tenants,
+        metrics=metrics,
+        store=store,
+        coordination=coordination,
+        backend=backend,
+        flights=flights,
+        watches=watches,
+        sandbox=sandbox,
+        callbacks=callbacks,
+    )
 
 
-def _videos(gateway: AceDataGateway, records: TaskRecords, coordination: Coordination, clocks: Clocks) -> VideoService:
+def _callbacks(
+    settings: Settings, coordination: Coordination, cache: TaskCache, records: TaskRecords
+) -> Callbacks | None:
+    """Return what the backend may call, where it can: the service has an address and the backend is a real one."""
+    if settings.public_url is None or settings.backend == "sandbox":
+        return None
+    base_url = f"{settings.public_url}{CALLBACKS_PATH}"
+    return Callbacks(base_url, Seal(_secret(settings)), coordination, cache, records)
+
+
+def _videos(
+    gateway: AceDataGateway,
+    records: TaskRecords,
+    coordination: Coordination,
+    callbacks: Callbacks | None,
+    clocks: Clocks,
+) -> VideoService:
     reservations = Reservations(coordination, clocks.wall, clocks.sleep)
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
-    return VideoService(gateway, records, reservations, slots, clocks.wall)
+    return VideoService(gateway, records, reservations, slots, callbacks=callbacks, wall_clock=clocks.wall)
 
 
 def _secret(settings: Settings) -> str | None:

@@ -31,6 +31,10 @@ class LumaGateway(Protocol):
         """
         ...
 
+    async def was_submitted_with(self, principal: Principal, task_id: str, callback_url: str) -> bool:
+        """Whether the backend knows the task and was told to call `callback_url` for it. Raises LumaError."""
+        ...
+
 
 class StoreUnavailable(Exception):
     """The store cannot answer now; what it holds may still be there later."""
@@ -50,6 +54,10 @@ class Store(Protocol):
         """Keep each value for its time, in one round trip. The keys share one tenant."""
         ...
 
+    async def remove_many(self, keys: Sequence[str]) -> None:
+        """Forget the keys; those that are not there are no matter. The keys share one tenant."""
+        ...
+
     async def ping(self) -> None:
         """Return if the store answers."""
         ...
@@ -60,6 +68,10 @@ class Coordination(Protocol):
 
     Every method raises StoreUnavailable where the agreement cannot be had in time. Times to live are in seconds.
     """
+
+    async def get(self, key: str) -> bytes | None:
+        """Return what is there, or None."""
+        ...
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Put `value` where there is none and return None; else leave and return what is there."""

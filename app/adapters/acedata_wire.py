@@ -56,7 +56,13 @@ def _extend_fields(command: Any) -> dict[str, Any]:
         "video_id": command.video_id,
         "video_url": command.video_url,
         "end_image_url": command.end_image_url,
+        "callback_url": command.callback_url,
     }
+
+
+def callback_url_in(record: dict[str, Any]) -> str | None:
+    """Return the callback URL that the record's task was submitted with, which the backend echoes; None for none."""
+    return _text(_object(record.get("request")).get("callback_url"))
 
 
 def records_in(body: Any) -> list[dict[str, Any]] | None:

@@ -42,6 +42,11 @@ class MemoryStore:
             else:
                 self._entries.pop(key, None)
 
+    async def remove_many(self, keys: Sequence[str]) -> None:
+        """Forget the keys."""
+        for key in keys:
+            self._entries.pop(key, None)
+
     async def ping(self) -> None:
         """Return: a process always reaches itself."""
 

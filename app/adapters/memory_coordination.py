@@ -29,6 +29,11 @@ class MemoryCoordination:
         self._sets.clear()
         self._listeners.clear()
 
+    async def get(self, key: str) -> bytes | None:
+        """Return what is there, or None."""
+        held = self._held.get(key)
+        return held[0] if held is not None else None
+
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Put `value` where there is none and return None; else return what is there."""
         held = self._held.get(key)

@@ -44,6 +44,11 @@ class RedisCoordination:
         self._listeners: dict[object, Callable[[bytes], None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
+    async def get(self, key: str) -> bytes | None:
+        """Return what is there, or None."""
+        async with in_time():
+            return cast("bytes | None", await self._client.get(key))
+
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Put `value` where there is none and return None; else return what is there."""
         async with in_time():

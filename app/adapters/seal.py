@@ -38,7 +38,7 @@ class Seal:
         if len(text) > LONGEST_SEALED or not text.isascii():
             return None
         try:
-            sealed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             plain = self._cipher(purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], audience.encode())
         except (binascii.Error, InvalidTag, ValueError):
             return None

@@ -40,6 +40,7 @@ class ExtendVideo:
     video_id: str | None = None
     video_url: str | None = field(default=None, repr=False)
     end_image_url: str | None = field(default=None, repr=False)
+    callback_url: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what the backend would refuse, before it costs a call."""

@@ -26,7 +26,8 @@ class ReservationState(StrEnum):
 class Reservation:
     """One submission under a key. `fingerprint` stands for tool and arguments, `holder` for the call that owns it.
 
-    `since` is when it came into this state (unix seconds); `task_id` is there once it is done.
+    `since` is when it came into this state (unix seconds); `task_id` is there once it is done, `ticket` from sending on
+    where the backend was asked to call back.
     """
 
     fingerprint: str
@@ -34,10 +35,11 @@ class Reservation:
     state: ReservationState
     since: float
     task_id: str | None = None
+    ticket: str | None = None
 
-    def sent(self, now: float) -> "Reservation":
-        """Return it as of the moment before the first byte leaves."""
-        return replace(self, state=ReservationState.SENT, since=now)
+    def sent(self, now: float, ticket: str | None) -> "Reservation":
+        """Return it as of the moment before the first byte leaves, with the ticket that the backend is given."""
+        return replace(self, state=ReservationState.SENT, since=now, ticket=ticket)
 
     def done(self, task_id: str, now: float) -> "Reservation":
         """Return it with the task that it became."""

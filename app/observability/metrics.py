@@ -43,6 +43,7 @@ class Metrics:
         self.store_failures = self._counter("store_failures", "Operations that Redis did not answer.", "operation")
         self.values_refused = self._counter("cache_values_refused", "Cached values that could not be trusted.")
         self.refusals = self._counter("http_refusals", "Requests turned away before MCP, by status.", "status")
+        self.callbacks = self._counter("callbacks", "Callbacks of the backend, by what became of them.", "outcome")
         self.lines_lost = self._counter("log_lines_lost", "Log lines that could not be written.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -67,6 +68,10 @@ class Metrics:
     def refused(self, status: int) -> None:
         """Count one request that was turned away before it reached MCP."""
         self.refusals.labels(str(status)).inc()
+
+    def callback_heard(self, outcome: str) -> None:
+        """Count one callback by what became of it."""
+        self.callbacks.labels(outcome).inc()
 
     def exposition(self) -> bytes:
         """Return the metrics of this process, or of all workers together."""

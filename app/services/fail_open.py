@@ -45,6 +45,17 @@ class FailOpenStore:
             return
         self._came_back()
 
+    async def remove_many(self, keys: Sequence[str]) -> None:
+        """Forget the keys, or leave them to their time to live while the store is out."""
+        if self._resting():
+            return
+        try:
+            await self._store.remove_many(keys)
+        except StoreUnavailable as fault:
+            self._went_down("remove", fault)
+            return
+        self._came_back()
+
     async def ping(self) -> None:
         """Ask the store itself. Raises StoreUnavailable."""
         await self._store.ping()

@@ -33,6 +33,10 @@ UNKNOWN_BEFORE = (
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 
 _RESERVATION = TypeAdapter(Reservation)
+_UNKNOWN = Verdict.OUTCOME_UNKNOWN
+
+Became = Callable[[str], Awaitable[str | None]]
+"""Tells which task a submission with a ticket became, or None where nobody can tell. Raises LumaError."""
 
 log = logging.getLogger(__name__)
 
@@ -81,23 +85,24 @@ class Reservations:
         self._wall_clock = wall_clock
         self._sleep = sleep
 
-    async def buy(self, claim: Claim, send: Callable[[], Awaitable[str]]) -> Bought:
+    async def buy(self, claim: Claim, ticket: str | None, send: Callable[[], Awaitable[str]], became: Became) -> Bought:
         """Return the task of `claim`: sent now, or bought by an earlier call with the same key.
 
-        `send` is called at most once. Raises what it raises, and LumaError where nothing may be sent.
+        `send` is called at most once; `ticket` is what it asks the backend to call back with, and `became` tells what
+        an earlier submission with a ticket became. Raises what they raise, and LumaError where nothing may be sent.
         """
         try:
-            mine = await self._reserve(claim)
+            mine = await self._reserve(claim, became)
             if not isinstance(mine, Reservation):
                 return mine
-            sent = mine.sent(self._wall_clock())
+            sent = mine.sent(self._wall_clock(), ticket)
             if not await self._coordination.replace(claim.store_key, _pack(mine), _pack(sent), KEPT_SECONDS):
                 raise RateLimited(STILL_UNDER_WAY)
         except StoreUnavailable as fault:
             raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
         return await self._send(claim, sent, send)
 
-    async def _reserve(self, claim: Claim) -> Reservation | Bought:
+    async def _reserve(self, claim: Claim, became: Became) -> Reservation | Bought:
         """Return a reservation of this call's own, or what an earlier call bought. Raises LumaError for neither."""
         give_up_at = self._wall_clock() + LONGEST_WAIT_SECONDS
         while True:
@@ -107,6 +112,8 @@ class Reservations:
             if there is None:
                 return mine
             found = _unpack(there)
+            if (task_id := await self._found_out(claim, there, found, became)) is not None:
+                return Bought(task_id, replayed=True)
             match verdict(found, claim.fingerprint, now, retry_unknown=claim.retry_unknown):
                 case Verdict.REPLAY if found.task_id is not None:
                     return Bought(found.task_id, replayed=True)
@@ -120,6 +127,16 @@ class Reservations:
                 case _ if now >= give_up_at:
                     raise RateLimited(STILL_UNDER_WAY)
             await self._sleep(LOOK_AGAIN_SECONDS)
+
+    async def _found_out(self, claim: Claim, there: bytes, found: Reservation, became: Became) -> str | None:
+        """Return what a submission of unknown outcome turned out to be, and complete its reservation with it."""
+        now = self._wall_clock()
+        if found.ticket is None or verdict(found, claim.fingerprint, now, retry_unknown=False) is not _UNKNOWN:
+            return None
+        task_id = await became(found.ticket)
+        if task_id is not None:
+            await self._coordination.replace(claim.store_key, there, _pack(found.done(task_id, now)), KEPT_SECONDS)
+        return task_id
 
     async def _send(self, claim: Claim, sent: Reservation, send: Callable[[], Awaitable[str]]) -> Bought:
         try:

@@ -71,6 +71,12 @@ class TaskCache:
         self._copy(tenant, tasks, now)
         await self._store.put_many(values, ttl_seconds)
 
+    async def forget_running(self, tenant: str, task_id: str) -> None:
+        """Let the next question about the task reach the backend, unless it has ended already."""
+        cached = await self.get_many(tenant, [task_id])
+        if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
+            await self._store.remove_many([_key(tenant, task_id)])
+
     def _local(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
         now, copies = self._monotonic_clock(), self._copies
         found = ((task_id, copies.get(_key(tenant, task_id))) for task_id in task_ids)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import submitted
 from app.ports import LumaGateway
+from app.services.callbacks import Callbacks
 from app.services.records import TaskRecords
 from app.services.reservations import Bought, Claim, Reservations
 from app.services.submission_slots import SubmissionSlots
@@ -28,19 +29,22 @@ class VideoService:
     A submission belongs to nobody: it goes on when its caller leaves, so that its outcome is always written down.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - buying touches everything that must know of it
         self,
         gateway: LumaGateway,
         records: TaskRecords,
         reservations: Reservations,
         slots: SubmissionSlots,
+        *,
+        callbacks: Callbacks | None,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Submit through `gateway`; `wall_clock` gives unix seconds."""
+        """Submit through `gateway`; without `callbacks` the backend is not asked to call."""
         self._gateway = gateway
         self._records = records
         self._reservations = reservations
         self._slots = slots
+        self._callbacks = callbacks
         self._wall_clock = wall_clock
         self._under_way: set[asyncio.Task[Bought]] = set()
 
@@ -57,16 +61,31 @@ class VideoService:
             await asyncio.wait(self._under_way)
 
     async def _start(self, principal: Principal, order: Order) -> Bought:
+        url = self._callback_url(principal, order.command)
+
         async def send() -> str:
-            return await self._submit(principal, order.command)
+            return await self._submit(principal, order.command, url)
+
+        async def became(ticket: str) -> str | None:
+            return await self._callbacks.claimed(self._gateway, principal, ticket) if self._callbacks else None
 
         if order.claim is None:
             return Bought(await send(), replayed=False)
-        return await self._reservations.buy(order.claim, send)
+        return await self._reservations.buy(order.claim, url, send, became)
 
-    async def _submit(self, principal: Principal, command: Command) -> str:
-        task_id = await self._slots.through(principal.tenant, lambda: self._gateway.submit(principal, command))
-        await self._records.put_many(principal.tenant, [submitted(task_id, self._wall_clock())])
+    def _callback_url(self, principal: Principal, command: Command) -> str | None:
+        """Return where the backend is to call, unless it is to call the caller, or this service has no address."""
+        if self._callbacks is None or command.callback_url is not None:
+            return None
+        return self._callbacks.url(principal.tenant)
+
+    async def _submit(self, principal: Principal, command: Command, url: str | None) -> str:
+        sent = command if url is None else replace(command, callback_url=url)
+        task_id = await self._slots.through(principal.tenant, lambda: self._gateway.submit(principal, sent))
+        record = submitted(task_id, self._wall_clock(), expects_callback=url is not None)
+        await self._records.put_many(principal.tenant, [record])
+        if self._callbacks is not None and url is not None:
+            await self._callbacks.submitted(url, task_id)
         return task_id
 
     async def _outliving_the_caller(self, submission: Coroutine[Any, Any, Bought]) -> Bought:

@@ -60,6 +60,7 @@ class Watches:
         """Watch with `parts`."""
         self._parts = parts
         self._watches: dict[str, _Watch] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._unsubscribe = parts.coordination.subscribe(self._hear)
 
     @asynccontextmanager
@@ -72,16 +73,23 @@ class Watches:
         try:
             yield sight
         finally:
-            if watch.leave(sight, task_ids) and self._watches.get(principal.tenant) is watch:
-                del self._watches[principal.tenant]
+            if watch.leave(sight, task_ids):
+                self._end(principal.tenant, watch)
 
     async def aclose(self) -> None:
-        """Stop every watch."""
+        """Stop every watch, and wait until each has given its lease back."""
         self._unsubscribe()
-        running = [watch.stop() for watch in self._watches.values()]
-        self._watches.clear()
-        if running:
-            await asyncio.wait(running)
+        for tenant, watch in list(self._watches.items()):
+            self._end(tenant, watch)
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _end(self, tenant: str, watch: "_Watch") -> None:
+        if self._watches.get(tenant) is watch:
+            del self._watches[tenant]
+        ending = watch.stop()
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     def _hear(self, message: bytes) -> None:
         news = unpack(message)
@@ -102,6 +110,7 @@ class _Watch:
         self._interest_key = f"{{{principal.tenant}}}:awaited"
         self._holder = secrets.token_hex(8).encode()
         self._not_before: dict[str, float] = {}
+        self._stopping = False
         self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def join(self, task_ids: Iterable[str]) -> Sight:
@@ -122,12 +131,12 @@ class _Watch:
             subject.waiting -= 1
             if subject.waiting == 0:
                 del self._subjects[task_id]
-        if not self._sights:
-            self.stop()
         return not self._sights
 
     def stop(self) -> asyncio.Task[None]:
         """End the watch and return what ends with it."""
+        self._stopping = True
+        self._stirred.set()
         self._running.cancel()
         return self._running
 
@@ -142,7 +151,7 @@ class _Watch:
 
     async def _run(self) -> None:
         try:
-            while True:
+            while not self._stopping:  # a cancellation can be lost in a client library; this cannot
                 try:
                     await self._step()
                 except Exception:

@@ -20,6 +20,7 @@ from app.mcp_server.server import build_server
 from app.observability.journal import Journal, line_writer
 from app.observability.tracing import drop_unwanted_spans, flush_spans
 from app.settings import Settings
+from app.web.callbacks import callback_route
 from app.web.caller import HttpCaller
 from app.web.discovery import card_routes
 from app.web.guards import BearerGate, HostGuard
@@ -99,6 +100,8 @@ def _routes(settings: Settings, assembly: Assembly, mcp: ASGIApp, readiness: Rea
     ]
     if settings.metrics == "on":
         routes.append(metrics_route(assembly.metrics))
+    if assembly.callbacks is not None:
+        routes.append(callback_route(assembly.callbacks, assembly.metrics.callback_heard))
     if settings.public_url is not None:
         routes += card_routes(settings.public_url, VERSION)
     if assembly.sandbox is not None:

@@ -114,6 +114,7 @@ async def test_an_error_with_status_200_is_an_error(body: dict[str, Any], kind: 
 async def test_a_failed_task_with_status_200_is_no_error() -> None:
     record = completed("task-0", response={"success": False, "error": {"code": "api_error", "message": "No."}})
     assert isinstance(await ask(Backend(replying(200, record))), Task)
+    assert isinstance(await ask(Backend(replying(200, record | {"error": {"code": "api_error"}}))), Task)
 
 
 @pytest.mark.parametrize("header", ["0", format_datetime(datetime.now(UTC) - timedelta(minutes=5), usegmt=True)])

@@ -100,6 +100,7 @@ async def test_without_a_connection_nothing_was_sent_and_the_error_says_so(kind:
         replying(200, {"success": True, "task_id": ""}),
         replying(200, {"success": True, "task_id": 5}),
         replying(200, {"success": False}),
+        replying(200, {"success": False, "task_id": "task-0"}),
         replying(200, {"success": False, "task_id": "task-0", "error": "later"}),
         replying(200, b" " * 5_000_000),
     ],

@@ -67,8 +67,15 @@ async def test_any_bytes_are_kept_as_they_are(store: Store, value: bytes) -> Non
     assert await store.get_many(KEYS[:1]) == [value]
 
 
+async def test_what_was_removed_is_none_and_the_rest_stays(store: Store) -> None:
+    await store.put_many(dict.fromkeys(KEYS[:3], b"x"), dict.fromkeys(KEYS[:3], 60.0))
+    await store.remove_many([KEYS[0], KEYS[2], KEYS[4]])
+    assert await store.get_many(KEYS[:3]) == [None, b"x", None]
+
+
 async def test_no_keys_are_no_question(store: Store) -> None:
     await store.put_many({}, {})
+    await store.remove_many([])
     assert await store.get_many([]) == []
 
 

@@ -256,6 +256,7 @@ def test_nothing_else_passes_for_beginning_like_them(rest: str) -> None:
         "http://127.0.0.1:8000/metrics",
         "http://127.0.0.1:80001/sandbox/media/a.mp4",
         "http://127.0.0.1/sandbox/media/a.mp4",
+        "http://127.0.0.1:9000/sandbox/media/a.mp4",
         "/a.mp4",
         "a.mp4",
     ],

@@ -35,7 +35,9 @@ async def test_a_store_that_is_out_holds_nothing_and_takes_everything(clock: Han
     assert await store.get_many([KEY, "other"]) == [None, None]
     clock.advance(REST_SECONDS)
     await store.put_many({KEY: b"x"}, {KEY: 5.0})
-    assert notes.store_failures == ["get", "put"]
+    clock.advance(REST_SECONDS)
+    await store.remove_many([KEY])
+    assert notes.store_failures == ["get", "put", "remove"]
     assert behind.held == {}
 
 

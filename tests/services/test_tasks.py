@@ -40,6 +40,9 @@ class Backend:
     async def submit(self, principal: Principal, command: Command) -> str:
         raise AssertionError("a question starts nothing")
 
+    async def was_submitted_with(self, principal: Principal, task_id: str, callback_url: str) -> bool:
+        raise AssertionError("a question is not about callbacks")
+
 
 class Room:
     """The services of one process over a backend and a store."""

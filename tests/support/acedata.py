@@ -10,7 +10,9 @@ import httpx
 
 from app.adapters.acedata import AceDataGateway
 from app.adapters.acedata_http import AceDataClient, Patience
+from app.adapters.acedata_wire import task_from
 from app.domain.principal import Principal
+from app.domain.task import Task
 from tests.support.telemetry import Notes
 
 NOW = 1_790_000_000.0
@@ -100,6 +102,19 @@ def completed(task_id: str, **parts: Any) -> dict[str, Any]:
             "thumbnail_height": 752,
         },
     } | parts
+
+
+def with_response(**parts: Any) -> dict[str, Any]:
+    """Return the record of a finished task whose response is changed by `parts`."""
+    record = completed("task-0")
+    return record | {"response": record["response"] | parts}
+
+
+def read(record: dict[str, Any]) -> Task:
+    """Return the task in a record that has one."""
+    task = task_from(record, NOW)
+    assert task is not None
+    return task
 
 
 def listing(*records: Any, count: Any = None) -> dict[str, Any]:

@@ -26,6 +26,11 @@ class CountingStore:
         self.held.update(values)
         self.ttl_seconds.update(ttl_seconds)
 
+    async def remove_many(self, keys: Sequence[str]) -> None:
+        self._answer_or_fail()
+        for key in keys:
+            self.held.pop(key, None)
+
     async def ping(self) -> None:
         self._answer_or_fail()
 

@@ -1,0 +1,146 @@
+"""Being told by the backend that a task has ended: a hint that is worth one read, and never a result.
+
+Callbacks are not signed, and their URL can be read in the task's record. So a callback's body proves nothing: its
+ticket says which tenant and submission it is about, the first one about a task makes the service look, and only what
+that read says is shown and cached.
+"""
+
+import logging
+import secrets
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+from app.domain.principal import Principal
+from app.ports import Coordination, LumaGateway, StoreUnavailable
+from app.services.news import News, pack
+from app.services.records import TaskRecords
+from app.services.task_cache import TaskCache
+
+PURPOSE = "callback"
+KEPT_SECONDS = 24 * 3600.0
+"""How long a ticket is good for: as long as a reservation that may wait for it."""
+
+LONGEST_TASK_ID = 128
+
+log = logging.getLogger(__name__)
+
+
+class Sealing(Protocol):
+    """What hands out texts that only this service can read and make."""
+
+    def close(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
+        """Return `content` sealed, in characters that any URL takes."""
+        ...
+
+    def open(self, purpose: str, text: str, audience: str = "") -> dict[str, Any] | None:
+        """Return what was sealed for this purpose, or None."""
+        ...
+
+
+class Heard(StrEnum):
+    """What became of a callback."""
+
+    TAKEN = "taken"
+    """It is the first about its task: the task is looked at."""
+    REPEATED = "repeated"
+    """The task was called about before: nothing more is done."""
+    EARLY = "early"
+    """The submission is not answered yet: the id is kept, to be checked against the answer."""
+    UNKNOWN_TICKET = "unknown_ticket"
+    """Nobody was given this ticket."""
+    OTHER_TASK = "other_task"
+    """The ticket belongs to another task."""
+
+
+class Callbacks:
+    """Issues tickets and hears callbacks."""
+
+    def __init__(
+        self, base_url: str, seal: Sealing, coordination: Coordination, cache: TaskCache, records: TaskRecords
+    ) -> None:
+        """Be called under `base_url`, as the outside sees this service."""
+        self._base_url = base_url
+        self._seal = seal
+        self._coordination = coordination
+        self._cache = cache
+        self._records = records
+
+    def url(self, tenant: str) -> str:
+        """Return what the backend is to call about one submission of the tenant's."""
+        sealed = self._seal.close(PURPOSE, {"tenant": tenant, "number": secrets.token_hex(12)})
+        return f"{self._base_url}/{sealed}"
+
+    async def submitted(self, url: str, task_id: str) -> None:
+        """Note which task the submission with `url` became; a callback that came early counts from now."""
+        tenant, key = self._opened(url)
+        try:
+            there = await self._coordination.put_if_absent(key, _task(task_id), KEPT_SECONDS)
+            if there is not None:
+                await self._coordination.replace(key, there, _task(task_id), KEPT_SECONDS)
+        except StoreUnavailable:
+            return
+        if there == _claim(task_id):
+            await self._look_at(tenant, task_id)
+
+    async def hear(self, sealed: str, task_id: str) -> Heard:
+        """Take in a callback that claims to be about `task_id`. Raises StoreUnavailable where it cannot be judged."""
+        ticket = self._seal.open(PURPOSE, sealed)
+        if ticket is None:
+            return Heard.UNKNOWN_TICKET
+        tenant, key = ticket["tenant"], _ticket_key(ticket)
+        there = await self._coordination.put_if_absent(key, _claim(task_id), KEPT_SECONDS)
+        if there is None or there.startswith(b"claim:"):
+            return Heard.EARLY
+        if there != _task(task_id):
+            return Heard.OTHER_TASK
+        if await self._coordination.put_if_absent(_called_key(tenant, task_id), b"1", KEPT_SECONDS) is not None:
+            return Heard.REPEATED
+        await self._look_at(tenant, task_id)
+        return Heard.TAKEN
+
+    async def claimed(self, gateway: LumaGateway, principal: Principal, url: str) -> str | None:
+        """Return the task that the submission with `url` became, if the backend called about it since.
+
+        The call is a hint; it counts only if the backend itself echoes this very URL for that task. Raises LumaError,
+        and StoreUnavailable where nobody can tell.
+        """
+        _, key = self._opened(url)
+        kind, _, task_id = (await self._coordination.get(key) or b"").decode().partition(":")
+        if kind not in ("claim", "task") or not await gateway.was_submitted_with(principal, task_id, url):
+            return None
+        return task_id
+
+    def _opened(self, url: str) -> tuple[str, str]:
+        """Return the tenant and the store's key of one of our own tickets."""
+        ticket = self._seal.open(PURPOSE, url.rpartition("/")[2])
+        if ticket is None:
+            raise ValueError("this is no callback URL of this service")
+        return ticket["tenant"], _ticket_key(ticket)
+
+    async def _look_at(self, tenant: str, task_id: str) -> None:
+        """Make the next question about the task reach the backend, and wake those who wait for it."""
+        await self._cache.forget_running(tenant, task_id)
+        records = await self._records.get_many(tenant, [task_id])
+        if (record := records.get(task_id)) is not None:
+            await self._records.put_many(tenant, [replace(record, expects_callback=False)])
+        try:
+            await self._coordination.publish(pack(News(tenant, hinted=[task_id])))
+        except StoreUnavailable:
+            log.info("A callback could not be passed on: whoever waits reads on schedule")
+
+
+def _ticket_key(ticket: dict[str, Any]) -> str:
+    return f"{{{ticket['tenant']}}}:ticket:{ticket['number']}"
+
+
+def _called_key(tenant: str, task_id: str) -> str:
+    return f"{{{tenant}}}:called:{task_id}"
+
+
+def _task(task_id: str) -> bytes:
+    return b"task:" + task_id.encode()
+
+
+def _claim(task_id: str) -> bytes:
+    return b"claim:" + task_id.encode()

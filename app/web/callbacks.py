@@ -1,0 +1,76 @@
+"""POST /callbacks/{ticket}: where the backend says that a task has ended."""
+
+import json
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.bootstrap import CALLBACKS_PATH
+from app.ports import StoreUnavailable
+from app.services.callbacks import LONGEST_TASK_ID, Callbacks, Heard
+
+LARGEST_CALLBACK_BYTES = 64 * 1024
+
+_STATUS = {
+    Heard.TAKEN: 204,
+    Heard.REPEATED: 204,
+    Heard.EARLY: 202,
+    Heard.UNKNOWN_TICKET: 404,
+    Heard.OTHER_TASK: 409,
+}
+_WORDS = {
+    404: "This is no callback address of this service.",
+    409: "This address is for another task.",
+    400: "A callback is a JSON object with a task_id.",
+    413: f"A callback is at most {LARGEST_CALLBACK_BYTES} bytes.",
+    503: "This service cannot take callbacks right now. Call again shortly.",
+}
+
+
+def callback_route(callbacks: Callbacks, count: Callable[[str], None]) -> Route:
+    """Return the route; `count` is told what became of each callback."""
+
+    async def called(request: Request) -> Response:
+        body = await _body(request)
+        if body is None:
+            count("oversized")
+            return _answer(413)
+        task_id = _task_id(body)
+        if task_id is None:
+            count("malformed")
+            return _answer(400)
+        try:
+            heard = await callbacks.hear(request.path_params["ticket"], task_id)
+        except StoreUnavailable:
+            count("store_down")
+            return _answer(503)
+        count(heard.value)
+        return _answer(_STATUS[heard])
+
+    return Route(f"{CALLBACKS_PATH}/{{ticket}}", called, methods=["POST"])
+
+
+async def _body(request: Request) -> bytes | None:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_CALLBACK_BYTES:
+            return None
+    return bytes(body)
+
+
+def _task_id(body: bytes) -> str | None:
+    """Return the task that a callback claims to be about; all else that it says is not even looked at."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    task_id = content.get("task_id") if isinstance(content, dict) else None
+    return task_id if isinstance(task_id, str) and 0 < len(task_id) <= LONGEST_TASK_ID else None
+
+
+def _answer(status: int) -> Response:
+    words = _WORDS.get(status)
+    return JSONResponse({"error": words}, status_code=status) if words else Response(status_code=status)

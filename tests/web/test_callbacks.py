@@ -1,0 +1,242 @@
+"""Callbacks of the backend: hints that are worth one read, and never results."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from app.adapters.sandbox.backend import sandbox_app
+from app.adapters.sandbox.engine import Sandbox
+from app.web.callbacks import LARGEST_CALLBACK_BYTES
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.redis_server import RedisServer
+from tests.support.service import FREE, SECONDS, Service, sandbox, serving, settings
+
+PUBLIC = "https://luma.example.com"
+
+
+def called_on(backend: Sandbox, task_id: str) -> str:
+    """Return the path that the backend was told to call for a task."""
+    url: str = backend.read("anyone", {"id": task_id})["request"]["callback_url"]
+    assert url.startswith(f"{PUBLIC}/callbacks/")
+    return url.removeprefix(PUBLIC)
+
+
+async def call(service: Service, path: str, body: Any) -> int:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return (await service.http.post(service.url + path, content=content)).status_code
+
+
+async def start(service: Service, prompt: str = "A fox", **more: Any) -> str:
+    result = await service.ask("luma_generate_video", {"prompt": prompt, **more})
+    task_id: str = result["task_id"]
+    return task_id
+
+
+@pytest.fixture
+def backend(clock: HandClock) -> Sandbox:
+    return sandbox(clock)
+
+
+@pytest.fixture
+async def service(backend: Sandbox, clock: HandClock) -> AsyncIterator[Service]:
+    async with serving(settings(public_url=PUBLIC), backend, clock) as running:
+        yield running
+
+
+async def test_a_callback_makes_the_owners_next_question_read_at_once(
+    service: Service, backend: Sandbox, clock: HandClock
+) -> None:
+    task_id = await start(service)
+    await service.ask("luma_get_task", {"task_id": task_id})
+    path = called_on(backend, task_id)
+    clock.advance(1)
+    reads = backend.reads
+    await service.ask("luma_get_task", {"task_id": task_id})
+    assert backend.reads == reads, "its state is still fresh"
+    assert await call(service, path, {"success": True, "task_id": task_id}) == 204
+    await service.ask("luma_get_task", {"task_id": task_id})
+    assert backend.reads == reads + 1
+
+
+async def test_what_a_callback_says_is_never_shown(service: Service, backend: Sandbox) -> None:
+    task_id = await start(service)
+    lie = {"success": True, "task_id": task_id, "state": "completed", "video_url": "https://evil.example.com/v.mp4"}
+    assert await call(service, called_on(backend, task_id), lie) == 204
+    task = await service.ask("luma_get_task", {"task_id": task_id})
+    assert task["state"] == "pending"
+    assert "video_url" not in task
+
+
+BODIES: list[tuple[Any, int]] = [
+    (b"", 400),
+    (b"not json", 400),
+    (b"[" * 9000, 400),
+    (b"\xff\xfe", 400),
+    ([], 400),
+    ("task", 400),
+    ({}, 400),
+    ({"task_id": None}, 400),
+    ({"task_id": ["a"]}, 400),
+    ({"task_id": ""}, 400),
+    ({"task_id": "x" * 129}, 400),
+    ({"task_id": "another-task"}, 409),
+    (b" " * LARGEST_CALLBACK_BYTES + b"{}", 413),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), BODIES)
+async def test_a_callback_that_is_none_gets_a_clear_status_and_costs_no_read(
+    service: Service, backend: Sandbox, body: Any, status: int
+) -> None:
+    task_id = await start(service)
+    await service.ask("luma_get_task", {"task_id": task_id})
+    path, reads = called_on(backend, task_id), backend.reads
+    assert await call(service, path, body) == status
+    await service.ask("luma_get_task", {"task_id": task_id})
+    assert backend.reads == reads
+
+
+@pytest.mark.parametrize("ticket", ["", "x", "v1.abc", "A" * 90, "%00", "é", "A" * 3000])
+async def test_a_ticket_that_nobody_was_given_is_404(service: Service, ticket: str) -> None:
+    assert await call(service, f"/callbacks/{ticket}", {"task_id": "a"}) == 404
+
+
+async def test_a_ticket_that_was_tampered_with_is_404(service: Service, backend: Sandbox) -> None:
+    task_id = await start(service)
+    path = called_on(backend, task_id)
+    for place in range(len("/callbacks/"), len(path), 7):
+        changed = "B" if path[place] == "A" else "A"
+        assert await call(service, path[:place] + changed + path[place + 1 :], {"task_id": task_id}) == 404
+
+
+async def test_other_methods_are_405(service: Service, backend: Sandbox) -> None:
+    path = called_on(backend, await start(service))
+    assert (await service.http.get(service.url + path)).status_code == 405
+
+
+async def test_duplicates_cost_one_read_all_together(service: Service, backend: Sandbox) -> None:
+    task_id = await start(service)
+    path = called_on(backend, task_id)
+    reads = backend.reads
+    for _ in range(5):
+        assert await call(service, path, {"task_id": task_id}) == 204
+        await service.ask("luma_get_task", {"task_id": task_id})
+    assert backend.reads == reads + 1
+
+
+async def test_a_late_callback_about_a_finished_task_costs_nothing(
+    service: Service, backend: Sandbox, clock: HandClock
+) -> None:
+    task_id = await start(service)
+    path = called_on(backend, task_id)
+    clock.advance(SECONDS)
+    await service.ask("luma_get_task", {"task_id": task_id})
+    reads = backend.reads
+    assert await call(service, path, {"task_id": task_id}) == 204
+    assert (await service.ask("luma_get_task", {"task_id": task_id}))["state"] == "completed"
+    assert backend.reads == reads
+
+
+async def test_a_ticket_of_one_tenant_says_nothing_about_anothers_task(service: Service, backend: Sandbox) -> None:
+    mine = await start(service)
+    other = (await service.ask("luma_generate_video", {"prompt": "A cat"}, token="token-b"))["task_id"]
+    assert await call(service, called_on(backend, other), {"task_id": mine}) == 409
+    assert await call(service, called_on(backend, mine), {"task_id": other}) == 409
+
+
+async def test_a_callers_own_callback_url_goes_upstream_as_it_is(service: Service, backend: Sandbox) -> None:
+    url = "https://hooks.example.com/luma?x=1"
+    task_id = await start(service, callback_url=url)
+    assert backend.read("anyone", {"id": task_id})["request"]["callback_url"] == url
+
+
+async def test_without_a_public_address_the_backend_is_not_asked_to_call(clock: HandClock, backend: Sandbox) -> None:
+    async with serving(settings(), backend, clock) as private:
+        task_id = await start(private)
+        assert "callback_url" not in backend.read("anyone", {"id": task_id})["request"]
+        assert await call(private, "/callbacks/x", {"task_id": task_id}) == 404
+
+
+@asynccontextmanager
+async def calling_back(clock: HandClock, redis: RedisServer) -> AsyncIterator[tuple[Service, Service, Sandbox]]:
+    """Two replicas on one Redis, and a backend that calls the second one."""
+    client = httpx.AsyncClient()
+    addresses: list[str] = []
+
+    async def deliver(url: str, body: dict[str, Any]) -> None:
+        await client.post(addresses[0] + url.removeprefix(PUBLIC), json=body)
+
+    backend = Sandbox(
+        seconds=40,
+        media_url="https://cdn.example.com",
+        clock=clock,
+        sleep=clock.sleep,
+        behaviour=FREE,
+        deliver=deliver,
+    )
+    values = settings(public_url=PUBLIC, redis_url=redis.url)
+    async with serving(values, backend, clock) as one, serving(values, backend, clock) as other, client:
+        addresses.append(other.url)
+        yield one, other, backend
+        await backend.callbacks.close()
+
+
+async def test_ten_tasks_that_end_at_different_times_cost_at_most_a_read_each_and_end_the_wait(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    async with calling_back(clock, redis_server) as (one, _, backend):
+        task_ids = []
+        for number in range(10):
+            task_ids.append(await start(one, f"Fox {number}"))
+            clock.advance(2)
+        ends = clock.now - 2 + 40
+        questions = [one.ask("luma_get_tasks_batch", {"task_ids": task_ids, "wait_seconds": 50}) for _ in range(3)]
+        batches = await while_time_passes(clock, asyncio.gather(*questions), step=0.5)
+    assert [batch["counts"]["completed"] for batch in batches] == [10, 10, 10]
+    assert backend.reads <= 10
+    assert clock.now - ends <= 1.5, "the wait ended with the last callback, not with a schedule"
+
+
+class Breaking(httpx.AsyncBaseTransport):
+    """A network that loses the first answer to a submission."""
+
+    def __init__(self, backend: Sandbox) -> None:
+        self._inner = httpx.ASGITransport(sandbox_app(backend))
+        self.lost: list[dict[str, Any]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._inner.handle_async_request(request)
+        if request.url.path == "/luma/videos" and not self.lost:
+            self.lost.append(json.loads(await response.aread()) | {"url": json.loads(request.content)["callback_url"]})
+            raise httpx.ReadError("reset", request=request)
+        return response
+
+
+KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
+
+
+async def test_a_callback_completes_a_reservation_whose_outcome_was_unknown(clock: HandClock, backend: Sandbox) -> None:
+    network = Breaking(backend)
+    async with serving(settings(public_url=PUBLIC), network, clock) as service:
+        assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
+        path = network.lost[0]["url"].removeprefix(PUBLIC)
+        assert await call(service, path, {"task_id": network.lost[0]["task_id"]}) == 202
+        again = await service.ask("luma_generate_video", KEYED)
+    assert again["task_id"] == network.lost[0]["task_id"]
+    assert again["replayed"] is True
+    assert backend.submissions("token-a") == 1
+
+
+async def test_a_forged_claim_completes_no_reservation(clock: HandClock, backend: Sandbox) -> None:
+    network = Breaking(backend)
+    async with serving(settings(public_url=PUBLIC), network, clock) as service:
+        await service.fail("luma_generate_video", KEYED)
+        foreign = await start(service, "Somebody else's", callback_url="https://hooks.example.com/")
+        path = network.lost[0]["url"].removeprefix(PUBLIC)
+        assert await call(service, path, {"task_id": foreign}) == 202
+        assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
