@@ -27,6 +27,7 @@ from app.observability.metrics import Metrics
 from app.ports import Coordination
 from app.services.callbacks import Callbacks
 from app.services.fail_open import FailOpenStore
+from app.services.known_tasks import KnownTasks
 from app.services.records import TaskRecords
 from app.services.reservations import Reservations
 from app.services.single_flight import SingleFlight
@@ -118,11 +119,17 @@ def assemble(
     tasks = TaskService(gateway, cache, records, flights)
     pace = Pace(settings.sandbox_seconds if sandbox is not None else EXPECTED_SECONDS)
     watches = Watches(WatchParts(tasks.read, cache, records, coordination, pace, clocks.wall, clocks.sleep))
-    callbacks = _callbacks(settings, coordination, cache, records)
+    seal = Seal(_secret(settings))
+    callbacks = _callbacks(settings, seal, coordination, cache, records)
     services = Services(
         tasks=tasks,
         waiting=WaitingRoom(tasks, cache, watches, clocks.monotonic, clocks.sleep),
         videos=_videos(gateway, records, coordination, callbacks, clocks),
+        known=KnownTasks(coordination),
+        records=records,
+        watches=watches,
+        coordination=coordination,
+        seal=seal,
         pace=pace,
         wall_clock=clocks.wall,
         media_url=sandbox.media_url if sandbox is not None else None,
@@ -144,13 +151,13 @@ def assemble(
 
 
 def _callbacks(
-    settings: Settings, coordination: Coordination, cache: TaskCache, records: TaskRecords
+    settings: Settings, seal: Seal, coordination: Coordination, cache: TaskCache, records: TaskRecords
 ) -> Callbacks | None:
     """Return what the backend may call, where it can: the service has an address and the backend is a real one."""
     if settings.public_url is None or settings.backend == "sandbox":
         return None
     base_url = f"{settings.public_url}{CALLBACKS_PATH}"
-    return Callbacks(base_url, Seal(_secret(settings)), coordination, cache, records)
+    return Callbacks(base_url, seal, coordination, cache, records)
 
 
 def _videos(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.domain.generation import Command
 from app.domain.principal import Principal
@@ -99,6 +99,18 @@ class Coordination(Protocol):
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with every message from now on, and return what ends that. It must not raise or wait."""
+        ...
+
+
+class Sealing(Protocol):
+    """What hands out texts that only this service can read and make."""
+
+    def close(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
+        """Return `content` sealed, in characters that any URL takes."""
+        ...
+
+    def open(self, purpose: str, text: str, audience: str = "") -> dict[str, Any] | None:
+        """Return what was sealed for this purpose, or None."""
         ...
 
 

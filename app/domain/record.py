@@ -19,12 +19,15 @@ RECORD_LIFE_SECONDS = 24 * 3600.0
 class Record:
     """A task as last seen. Times are unix seconds; None means never.
 
+    `changed_at` is when its state was first seen to be what it is.
+
     `expects_callback` is true while the backend is trusted to say when the task ends, so that reads may be rare.
     """
 
     task: Task
     submitted_at: float | None = None
     read_at: float | None = None
+    changed_at: float | None = None
     expects_callback: bool = False
 
     @property
@@ -36,7 +39,7 @@ class Record:
 def submitted(task_id: str, now: float, *, expects_callback: bool = False) -> Record:
     """Return the record of a task that was accepted at `now`."""
     task = Task(task_id, TaskState.PENDING, created_at=now)
-    return Record(task, submitted_at=now, expects_callback=expects_callback)
+    return Record(task, submitted_at=now, changed_at=now, expects_callback=expects_callback)
 
 
 def seen(record: Record | None, task: Task, now: float) -> Record:
@@ -45,10 +48,11 @@ def seen(record: Record | None, task: Task, now: float) -> Record:
     A task that was expected to call back, and was looked at without having ended, is from then on read on schedule.
     """
     if record is None:
-        return Record(task, read_at=now)
+        return Record(task, read_at=now, changed_at=now)
     if record.task.is_final:
         return record
-    return replace(record, task=task, read_at=now, expects_callback=False)
+    changed_at = record.changed_at if record.task.state is task.state else now
+    return replace(record, task=task, read_at=now, changed_at=changed_at, expects_callback=False)
 
 
 def in_grace(record: Record | None, now: float) -> bool:

@@ -16,7 +16,7 @@ from app.domain.principal import Principal
 from app.domain.task import NO_EFFORT, Effort
 from app.mcp_server.arguments import read_arguments
 from app.mcp_server.texts import error_text
-from app.mcp_server.tool import Call, LumaTool, Services
+from app.mcp_server.tool import SPENDS, Call, LumaTool, Services
 from app.mcp_server.views import error_view
 
 Context = ServerRequestContext[Any, Any]
@@ -66,11 +66,31 @@ class Caller(Protocol):
         ...
 
 
+class Handles(Protocol):
+    """What may stand in for the answer of a tool that starts something."""
+
+    def wanted(self, ctx: Context) -> bool:
+        """Whether this request's client takes a handle in place of a result."""
+        ...
+
+    async def created(self, principal: Principal, task_id: str) -> dict[str, Any]:
+        """Return the handle of a task that was just started."""
+        ...
+
+
 class Door:
     """Answers tools/call."""
 
-    def __init__(self, tools: Mapping[str, LumaTool], services: Services, caller: Caller, journal: CallJournal) -> None:
+    def __init__(
+        self,
+        tools: Mapping[str, LumaTool],
+        services: Services,
+        caller: Caller,
+        journal: CallJournal,
+        handles: Handles,
+    ) -> None:
         """Serve `tools`, by name, with `services`."""
+        self._handles = handles
         self._tools = tools
         self._services = services
         self._caller = caller
@@ -84,7 +104,10 @@ class Door:
         principal, started = self._caller.principal(ctx), time.perf_counter()
         record = self._record(ctx, tool, principal)
         try:
-            return await self._answer(tool, _call(ctx, principal), params.arguments or {}, record)
+            result = await self._answer(tool, _call(ctx, principal), params.arguments or {}, record)
+            if tool.annotations is SPENDS and record.outcome == "ok" and self._handles.wanted(ctx):
+                return await self._handles.created(principal, result["structuredContent"]["result"]["task_id"])
+            return result
         finally:
             record.seconds = time.perf_counter() - started
             self._journal.called(record)
@@ -98,7 +121,7 @@ class Door:
             log.exception("A tool call met a fault of this service")
             return _failed(InternalError(), record)
         record.outcome, record.effort, record.seen = "ok", answer.effort, answer.seen
-        return _result(answer.text, answer.result, is_error=False)
+        return wire_result(answer.text, answer.result, is_error=False)
 
     def _record(self, ctx: Context, tool: LumaTool, principal: Principal) -> CallRecord:
         return CallRecord(
@@ -124,10 +147,11 @@ def _call(ctx: Context, principal: Principal) -> Call:
 
 def _failed(fault: LumaError, record: CallRecord) -> dict[str, Any]:
     record.outcome = fault.code.value
-    return _result(error_text(fault), {"error": error_view(fault)}, is_error=True)
+    return wire_result(error_text(fault), {"error": error_view(fault)}, is_error=True)
 
 
-def _result(text: str, result: Mapping[str, Any], *, is_error: bool) -> dict[str, Any]:
+def wire_result(text: str, result: Mapping[str, Any], *, is_error: bool) -> dict[str, Any]:
+    """Return a tool result in wire form: words for the model, and the typed half."""
     return {
         "content": [{"type": "text", "text": text}],
         "structuredContent": {"result": result},

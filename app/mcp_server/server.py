@@ -6,11 +6,12 @@ from typing import Any
 import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel import Server
-from mcp.shared.exceptions import MCPError
 
 from app.mcp_server.door import Caller, CallJournal, Context, Door
 from app.mcp_server.guide import INSTRUCTIONS
 from app.mcp_server.prompts import PROMPTS, complete, get_prompt
+from app.mcp_server.resources import TEMPLATES, complete_task_id, read_task
+from app.mcp_server.task_handles import TaskHandles
 from app.mcp_server.tool import LumaTool, Services
 
 LISTS_TTL_MS = 3_600_000
@@ -36,6 +37,14 @@ def build_server(
     async def list_tools(_ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=published)
 
+    async def read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+        return await read_task(services, caller.principal(ctx), params)
+
+    async def complete_argument(ctx: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
+        if isinstance(params.ref, types.PromptReference):
+            return types.CompleteResult(completion=complete(params))
+        return types.CompleteResult(completion=await complete_task_id(services, caller.principal(ctx), params))
+
     server: Server[Any] = Server(
         "luma-mcp",
         version=version,
@@ -47,12 +56,14 @@ def build_server(
         on_list_tools=list_tools,
         on_list_prompts=_list_prompts,
         on_get_prompt=_get_prompt,
-        on_completion=_complete,
+        on_completion=complete_argument,
         on_list_resources=_list_resources,
         on_list_resource_templates=_list_templates,
-        on_read_resource=_read_resource,
+        on_read_resource=read_resource,
     )
-    door = Door({tool.name: tool for tool in tools}, services, caller, journal)
+    handles = TaskHandles(services, caller)
+    handles.register(server)
+    door = Door({tool.name: tool for tool in tools}, services, caller, journal, handles)
     server.add_request_handler("tools/call", types.CallToolRequestParams, door)
     return server
 
@@ -65,10 +76,6 @@ async def _get_prompt(_ctx: Context, params: types.GetPromptRequestParams) -> ty
     return get_prompt(params)
 
 
-async def _complete(_ctx: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
-    return types.CompleteResult(completion=complete(params))
-
-
 async def _list_resources(_ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
     return types.ListResourcesResult(resources=[])
 
@@ -76,8 +83,4 @@ async def _list_resources(_ctx: Context, _params: types.PaginatedRequestParams |
 async def _list_templates(
     _ctx: Context, _params: types.PaginatedRequestParams | None
 ) -> types.ListResourceTemplatesResult:
-    return types.ListResourceTemplatesResult(resource_templates=[])
-
-
-async def _read_resource(_ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-    raise MCPError(types.INVALID_PARAMS, "There is no such resource: this server has none.", {"uri": str(params.uri)})
+    return TEMPLATES

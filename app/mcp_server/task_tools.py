@@ -40,7 +40,11 @@ async def get_task(services: Services, call: Call, arguments: TaskArguments) -> 
 
 async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:
     if wait_seconds == 0:
-        return await services.tasks.find(call.principal, task_ids)
+        lookup = await services.tasks.find(call.principal, task_ids)
+        if lookup.effort.fetched:
+            met = [task_id for task_id, answer in lookup.answers.items() if isinstance(answer, Task)]
+            await services.known.remember(call.principal.tenant, met)
+        return lookup
 
     async def report(finished: int, asked: int) -> None:
         await call.progress(finished, asked, f"{finished} of {asked} finished")

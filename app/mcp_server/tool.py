@@ -12,9 +12,13 @@ from app.domain.principal import Principal
 from app.domain.task import NO_EFFORT, Effort
 from app.mcp_server.arguments import Arguments, input_schema
 from app.mcp_server.views import ErrorResult
+from app.ports import Coordination, Sealing
+from app.services.known_tasks import KnownTasks
+from app.services.records import TaskRecords
 from app.services.tasks import TaskService
 from app.services.videos import VideoService
 from app.services.waiting import WaitingRoom
+from app.services.watching import Watches
 
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 KNOWS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -28,6 +32,11 @@ class Services:
     tasks: TaskService
     waiting: WaitingRoom
     videos: VideoService
+    known: KnownTasks
+    records: TaskRecords
+    watches: Watches
+    coordination: Coordination
+    seal: Sealing
     pace: Pace
     wall_clock: Callable[[], float]
     media_url: str | None = None

@@ -9,10 +9,10 @@ import logging
 import secrets
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from app.domain.principal import Principal
-from app.ports import Coordination, LumaGateway, StoreUnavailable
+from app.ports import Coordination, LumaGateway, Sealing, StoreUnavailable
 from app.services.news import News, pack
 from app.services.records import TaskRecords
 from app.services.task_cache import TaskCache
@@ -24,18 +24,6 @@ KEPT_SECONDS = 24 * 3600.0
 LONGEST_TASK_ID = 128
 
 log = logging.getLogger(__name__)
-
-
-class Sealing(Protocol):
-    """What hands out texts that only this service can read and make."""
-
-    def close(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
-        """Return `content` sealed, in characters that any URL takes."""
-        ...
-
-    def open(self, purpose: str, text: str, audience: str = "") -> dict[str, Any] | None:
-        """Return what was sealed for this purpose, or None."""
-        ...
 
 
 class Heard(StrEnum):

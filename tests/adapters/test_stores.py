@@ -1,4 +1,4 @@
-"""The stores: one contract on every implementation, and what each adds to it."""
+"""The stores: one contract on every implementation, and Redis in every form with every kind of trouble."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from app.adapters.memory import OVERHEAD_BYTES, MemoryStore
-from app.adapters.redis_store import RedisStore, connect
+from app.adapters.memory import MemoryStore
+from app.adapters.redis_store import CONNECTIONS, RedisStore, connect
 from app.ports import Store, StoreUnavailable
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisClusterNode, RedisSentinel, RedisServer, free_port
@@ -167,6 +167,18 @@ async def test_a_redis_that_hung_gives_no_ones_answer_to_another(fragile_redis: 
     await store.aclose()
 
 
+async def test_whoever_waits_for_a_turn_at_a_hung_redis_gives_up_too(fragile_redis: RedisServer) -> None:
+    store = connect(fragile_redis.url)
+    await store.ping()
+    fragile_redis.hang()
+    answers = await asyncio.gather(*(store.get_many(KEYS) for _ in range(2 * CONNECTIONS)), return_exceptions=True)
+    fragile_redis.resume()
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    causes = [type(answer.__cause__) for answer in answers if isinstance(answer, StoreUnavailable)]
+    assert causes.count(TimeoutError) >= CONNECTIONS, "time ran out before their turn, and not at the socket"
+    await store.aclose()
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -220,39 +232,3 @@ def test_a_url_of_no_known_form_is_refused_without_being_repeated(url: str) -> N
 )
 async def test_a_url_of_a_known_form_is_taken_without_connecting(url: str) -> None:
     await connect(url).aclose()
-
-
-async def test_the_memory_store_forgets_each_value_after_its_own_time(clock: HandClock) -> None:
-    store = MemoryStore(capacity_bytes=1_000_000, clock=clock)
-    await store.put_many(dict.fromkeys(KEYS[:2], b"x"), {KEYS[0]: 3.0, KEYS[1]: 60.0})
-    found = []
-    for pause in (2.9, 0.2, 56.8, 0.2):
-        clock.advance(pause)
-        found.append([value is not None for value in await store.get_many(KEYS[:2])])
-    assert found == [[True, True], [False, True], [False, True], [False, False]]
-
-
-async def test_the_memory_store_is_bounded_in_bytes(clock: HandClock) -> None:
-    key_bytes, value = 100, b"x" * 600
-    store = MemoryStore(capacity_bytes=10 * (key_bytes + len(value) + OVERHEAD_BYTES), clock=clock)
-    keys = [f"{number:0{key_bytes}}" for number in range(100)]
-    for key in keys:
-        await store.put_many({key: value}, {key: 60.0})
-    assert await store.get_many(keys) == [None] * 90 + [value] * 10
-
-
-async def test_the_least_recently_used_values_give_way_first(clock: HandClock) -> None:
-    store = MemoryStore(capacity_bytes=3 * (1 + 1 + OVERHEAD_BYTES), clock=clock)
-    for key in "abc":
-        await store.put_many({key: b"x"}, {key: 60.0})
-    await store.get_many(["a"])
-    await store.put_many({"d": b"x"}, {"d": 60.0})
-    assert await store.get_many(["a", "b", "c", "d"]) == [b"x", None, b"x", b"x"]
-
-
-async def test_a_value_larger_than_the_memory_store_is_dropped_and_costs_the_others_nothing(clock: HandClock) -> None:
-    store = MemoryStore(capacity_bytes=1_000, clock=clock)
-    await store.put_many({"a": b"x", "b": b"x" * 1_000, "c": b"x"}, dict.fromkeys("abc", 60.0))
-    assert await store.get_many(["a", "b", "c"]) == [b"x", None, b"x"]
-    await store.put_many({"a": b"y" * 1_000}, {"a": 60.0})
-    assert await store.get_many(["a"]) == [None], "an outdated value is worse than none"

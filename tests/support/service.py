@@ -94,7 +94,7 @@ def envelope(method: str, params: Mapping[str, Any], era: str) -> tuple[dict[str
     headers = {"mcp-protocol-version": era}
     if era == MODERN:
         headers["mcp-method"] = method
-        if name := params.get("name") or params.get("uri"):
+        if name := params.get("name") or params.get("uri") or params.get("taskId"):
             headers["mcp-name"] = name
         meta = {
             "io.modelcontextprotocol/protocolVersion": era,
