@@ -45,9 +45,8 @@ async def serve_stdio(settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
     assembly = assemble(settings, base_url="http://127.0.0.1:8000")
-    server = build_server(
-        assembly.tools, assembly.services, _caller(assembly, token), _journal(settings, assembly), version=VERSION
-    )
+    caller, journal = _caller(assembly, token), _journal(settings, assembly)
+    server = build_server(assembly.tools, assembly.services, caller, journal, version=VERSION).server
     drop_unwanted_spans(server)
     async with assembly.running(), stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())

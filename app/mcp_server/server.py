@@ -1,14 +1,18 @@
 """The MCP server: the surface, built from the catalogue; whoever hosts it attaches the transports."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel import Server
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from app.mcp_server.door import Caller, CallJournal, Context, Door
 from app.mcp_server.guide import INSTRUCTIONS
+from app.mcp_server.listening import Listening
 from app.mcp_server.prompts import PROMPTS, complete, get_prompt
 from app.mcp_server.resources import TEMPLATES, complete_task_id, read_task
 from app.mcp_server.task_handles import TaskHandles
@@ -27,10 +31,18 @@ _CACHEABLE: tuple[CacheableMethod, ...] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """The MCP server, and the streams that its host ends before it stops."""
+
+    server: Server[Any]
+    listening: Listening
+
+
 def build_server(
     tools: Sequence[LumaTool], services: Services, caller: Caller, journal: CallJournal, *, version: str
-) -> Server[Any]:
-    """Return the server over finished parts; transports are attached by whoever hosts it."""
+) -> Surface:
+    """Return the surface over finished parts; transports are attached by whoever hosts it."""
     published = [tool.published() for tool in tools]
     schemas = {tool.name: tool.input_schema for tool in published}
 
@@ -65,7 +77,21 @@ def build_server(
     handles.register(server)
     door = Door({tool.name: tool for tool in tools}, services, caller, journal, handles)
     server.add_request_handler("tools/call", types.CallToolRequestParams, door)
-    return server
+    listening = Listening(services, caller, handles)
+    server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
+    server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, listening)
+    return Surface(server, listening)
+
+
+async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:
+    """Answer with what the SDK finds, but for the lists: they change with a release only, so no change is ever told."""
+    capabilities = server.get_capabilities(protocol_version=ctx.protocol_version)
+    for listed in (capabilities.tools, capabilities.prompts, capabilities.resources):
+        if listed is not None:
+            listed.list_changed = False
+    return types.DiscoverResult(
+        supported_versions=list(MODERN_PROTOCOL_VERSIONS), capabilities=capabilities, instructions=server.instructions
+    )
 
 
 async def _list_prompts(_ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:

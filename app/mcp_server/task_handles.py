@@ -104,6 +104,10 @@ class TaskHandles:
                 raise MCPError(INTERNAL_ERROR, "This service cannot mark the task right now. Try again.") from fault
         return {"resultType": "complete"}
 
+    def require_declared(self, ctx: Context) -> None:
+        """Raise MCPError -32021 unless this request's client declares the extension."""
+        require_client_extension(ctx, EXTENSION)
+
     def open(self, principal: Principal, handle: str) -> tuple[str, float] | None:
         """Return the backend's id and the creation time (unix seconds) behind a handle of the principal's, or None."""
         if not handle.startswith(PREFIX):
@@ -138,7 +142,7 @@ class TaskHandles:
         """Return whose task is asked for. Raises MCPError where the request is not one that may ask."""
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
-        require_client_extension(ctx, EXTENSION)
+        self.require_declared(ctx)
         if ctx.request is not None and decode_header_value(ctx.request.headers.get("mcp-name")) != params.task_id:
             raise MCPError(HEADER_MISMATCH, "The Mcp-Name header must be the taskId of the request.")
         principal = self._caller.principal(ctx)

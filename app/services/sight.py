@@ -31,6 +31,7 @@ class Sight:
         """Look at `subjects`, which the Watch moves."""
         self._subjects = subjects
         self.changed = asyncio.Event()
+        """Set when something was learnt; whoever waits for it clears it."""
 
     @property
     def settled(self) -> bool:

@@ -188,7 +188,8 @@ class _Watch:
         """Say who is waited for here, and return whether this watch leads; alone, it does."""
         coordination = self._parts.coordination
         try:
-            await coordination.add_members(self._interest_key, self._unsettled(), LEASE_SECONDS)
+            if unsettled := self._unsettled():
+                await coordination.add_members(self._interest_key, unsettled, LEASE_SECONDS)
             there = await coordination.put_if_absent(self._lease_key, self._holder, LEASE_SECONDS)
             if there is None or there != self._holder:
                 return there is None
@@ -260,7 +261,7 @@ class _Watch:
             return
         subject.record = record
         if not subject.answered or not is_settled(subject.answer):
-            subject.answer, subject.answered = record.task, True
+            self._answered(subject, record.task)
 
     def _answer(self, task_id: str, answer: Answer) -> None:
         subject = self._subjects.get(task_id)
@@ -268,8 +269,11 @@ class _Watch:
             return
         if isinstance(answer, LumaError) and isinstance(subject.answer, Task):
             return  # a passing fault takes nothing away from what is known
-        subject.answer, subject.answered = answer, True
-        if subject.settled:
+        self._answered(subject, answer)
+
+    def _answered(self, subject: Subject, answer: Answer) -> None:
+        before, subject.answer, subject.answered = subject.answer, answer, True
+        if subject.settled or not isinstance(before, Task) or not isinstance(answer, Task) or _moved(before, answer):
             for sight in self._sights:
                 sight.changed.set()
 
@@ -281,5 +285,9 @@ def _is_final(task: Task | None) -> bool:
     return task is not None and task.is_final
 
 
+def _moved(before: Task, after: Task) -> bool:
+    return before.state is not after.state
+
+
 def _differs(before: Record | None, after: Record) -> bool:
-    return before is None or before.task.state is not after.task.state
+    return before is None or _moved(before.task, after.task)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from app.adapters.sandbox.media import media_routes
 from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly
 from app.mcp_server.door import CallJournal
-from app.mcp_server.server import build_server
+from app.mcp_server.server import Surface, build_server
 from app.observability.journal import Journal, line_writer
 from app.observability.tracing import drop_unwanted_spans, flush_spans
 from app.settings import Settings
@@ -42,10 +42,10 @@ def create_app(
 
     `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
     """
-    server = build_mcp_server(settings, assembly)
-    drop_unwanted_spans(server)
-    extend(server)
-    endpoint = McpEndpoint(server, assembly.metrics.refused, streams)
+    surface = build_surface(settings, assembly)
+    drop_unwanted_spans(surface.server)
+    extend(surface.server)
+    endpoint = McpEndpoint(surface.server, assembly.metrics.refused, streams)
     readiness = Readiness()
 
     @asynccontextmanager
@@ -53,7 +53,7 @@ def create_app(
         # Streams in flight finish like any call; uvicorn's own time-out ends what takes too long.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         async with assembly.running(), endpoint.running():
-            with readiness.serving():
+            with readiness.serving(surface.listening.close):
                 yield
         await asyncio.to_thread(flush_spans)
 
@@ -64,8 +64,8 @@ def create_app(
     )
 
 
-def build_mcp_server(settings: Settings, assembly: Assembly) -> Server[Any]:
-    """Return the MCP server with the journal that `settings` ask for."""
+def build_surface(settings: Settings, assembly: Assembly) -> Surface:
+    """Return the MCP surface with the journal that `settings` ask for."""
     wants_lines = settings.log_level in ("DEBUG", "INFO")
     journal: CallJournal = Journal(assembly.metrics, line_writer(settings.log_format) if wants_lines else None)
     return build_server(assembly.tools, assembly.services, HttpCaller(), journal, version=VERSION)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from types import FrameType
@@ -24,13 +24,17 @@ class Readiness:
         self.phase = Phase.STARTING
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
-        """Be ready while entered, and draining from the moment a SIGTERM arrives, before the server acts on it."""
+    def serving(self, on_drain: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Be ready while entered, and draining from the moment a SIGTERM arrives, before the server acts on it.
+
+        `on_drain` is called then, to end what would otherwise go on for ever.
+        """
         before = signal.getsignal(signal.SIGTERM)
         in_main_thread = threading.current_thread() is threading.main_thread()
 
         def drain(number: int, frame: FrameType | None) -> None:
             self.phase = Phase.DRAINING
+            on_drain()
             if callable(before):
                 before(number, frame)
 

@@ -13,7 +13,7 @@ TASKS = "io.modelcontextprotocol/tasks"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 
 
-async def send(
+async def send(  # noqa: PLR0913 - what may differ between two requests
     service: Service,
     method: str,
     params: Mapping[str, Any],
@@ -23,7 +23,7 @@ async def send(
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Send a request of a client that declares the extension, or does not."""
-    extensions = {"extensions": {TASKS: {}}} if declared else {}
+    extensions: dict[str, Any] = {"extensions": {TASKS: {}}} if declared else {}
     message, fitting = envelope(method, {**params, "_meta": {CAPABILITIES: extensions}}, MODERN)
     response = await service.post(message, token=token, headers={**fitting, **(headers or {})})
     answer: dict[str, Any] = response.json()
