@@ -93,7 +93,7 @@ class AceDataClient:
                 answer = await self._exchange(path, principal, body, self._submit_timeout, private)
         except _NOT_SENT as fault:
             raise BackendError(UNREACHABLE) from fault
-        except (httpx.HTTPError, TimeoutError, BackendTimeout, _NotItsWord) as fault:
+        except (httpx.HTTPError, TimeoutError, BackendTimeout, _OpenEnded) as fault:
             raise OutcomeUnknown from fault
         if not isinstance(answer, dict):
             raise OutcomeUnknown
@@ -106,7 +106,7 @@ class AceDataClient:
             raise BackendTimeout from fault
         except httpx.HTTPError as fault:
             raise BackendError from fault
-        except _NotItsWord as fault:
+        except _OpenEnded as fault:
             raise fault.reading from fault
 
     async def _exchange(
@@ -132,8 +132,10 @@ class AceDataClient:
         return fault.retry_after_seconds if fault.retry_after_seconds <= self._patience.longest_pause else False
 
 
-class _NotItsWord(Exception):
-    """An answer that AceDataCloud itself did not write: a proxy's page, or a body too large or garbled to judge.
+class _OpenEnded(Exception):
+    """An answer that does not say whether anything was started: a 5xx, or a body too large or garbled to judge.
+
+    AceDataCloud's billing FAQ says that a 5xx is not charged; whether nothing is started then, nobody says.
 
     `reading` is what it means for a question; for a submission it leaves the outcome unknown.
     """
@@ -148,7 +150,7 @@ def _outcome(fault: BaseException) -> str:
     match fault:
         case LumaError():
             return fault.code
-        case _NotItsWord():
+        case _OpenEnded():
             return fault.reading.code
         case httpx.TimeoutException():
             return BackendTimeout.code
@@ -173,7 +175,7 @@ async def _content(response: httpx.Response) -> bytes:
     async for part in response.aiter_bytes():
         content += part
         if len(content) > LARGEST_ANSWER_BYTES:
-            raise _NotItsWord(BackendError())
+            raise _OpenEnded(BackendError())
     return bytes(content)
 
 
@@ -196,7 +198,8 @@ def _judged(path: str, response: httpx.Response, content: bytes, private: tuple[
             "complaint": quotable(complaint.message, private),
         },
     )
-    raise _NotItsWord(error) if status >= 500 and complaint.code is None else error  # noqa: PLR2004
+    open_ended = response.status_code >= 500 or (response.is_success and complaint.code is None)  # noqa: PLR2004
+    raise _OpenEnded(error) if open_ended else error
 
 
 def _decoded(content: bytes) -> Any:

@@ -8,13 +8,10 @@ from app.domain.errors import ErrorCode
 from app.domain.generation import Command, GenerateVideo
 from app.domain.judgement import Evidence, judge
 from app.domain.public_url import LONGEST_URL
-from app.domain.task import Failure, Task, TaskState, Video
+from app.domain.task import YEAR_3000, Failure, Task, TaskState, Video
 
 FAILED_GENERATION_STATUS = 500
 """The status that a failed generation's error is read with: its code decides, and without one it is a backend fault."""
-
-YEAR_3000 = 32_503_680_000
-"""Unix seconds; a later time, or one in milliseconds, is no time."""
 
 LARGEST_SIDE_PIXELS = 65_535
 

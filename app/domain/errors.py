@@ -134,8 +134,8 @@ class OutcomeUnknown(LumaError):
 
     code = ErrorCode.BACKEND_TIMEOUT
     sentence = (
-        "The connection to AceDataCloud broke after the request was sent, so nobody can tell whether a video was "
-        "started and will be charged. Do not simply submit again: ask the user to look at the account's history first."
+        "The request was sent, but AceDataCloud did not confirm it, so nobody can tell whether a video was started and "
+        "will be charged. Do not simply submit again: ask the user to look at the account's history first."
     )
 
 

@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from app.domain.errors import ErrorCode, LumaError
 
+YEAR_3000 = 32_503_680_000
+"""Unix seconds; a later time, or one in milliseconds, is no time."""
+
 
 class TaskState(StrEnum):
     """Where a generation stands; the last two never change again."""
@@ -50,6 +53,11 @@ class Task:
     def __hash__(self) -> int:
         """Hash by id alone: cheap where tasks are looked up by the hundred, and equal tasks have equal ids."""
         return hash(self.id)
+
+    @property
+    def has_plausible_times(self) -> bool:
+        """Whether every time is one that a calendar has; what comes out of a store may have been forged."""
+        return all(moment is None or 0 <= moment < YEAR_3000 for moment in (self.created_at, self.finished_at))
 
     @property
     def is_final(self) -> bool:

@@ -64,4 +64,4 @@ def _unpack(tenant: str, task_id: str, value: bytes | None) -> Record | None:
         record = _RECORD.validate_json(body)
     except ValidationError:
         return None
-    return record if record.task.id == task_id else None
+    return record if record.task.id == task_id and record.task.has_plausible_times else None

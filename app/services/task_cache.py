@@ -105,7 +105,7 @@ class TaskCache:
             task = _TASK.validate_json(body) if owner == tenant.encode() else None
         except ValidationError:
             task = None
-        if task is None or task.id != task_id:
+        if task is None or task.id != task_id or not task.has_plausible_times:
             self._telemetry.value_refused()
             return None
         return task

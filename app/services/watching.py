@@ -63,6 +63,11 @@ class Watches:
         self._ending: set[asyncio.Task[None]] = set()
         self._unsubscribe = parts.coordination.subscribe(self._hear)
 
+    @property
+    def callers(self) -> int:
+        """How many callers wait here now."""
+        return sum(watch.callers for watch in self._watches.values())
+
     @asynccontextmanager
     async def watching(self, principal: Principal, task_ids: Sequence[str]) -> AsyncIterator[Sight]:
         """Watch the tasks while entered. Leaving ends this caller's wait, not the watch that others share."""
@@ -112,6 +117,11 @@ class _Watch:
         self._not_before: dict[str, float] = {}
         self._stopping = False
         self._running = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def callers(self) -> int:
+        """How many callers share this watch."""
+        return len(self._sights)
 
     async def join(self, task_ids: Iterable[str]) -> Sight:
         """Count a caller in who waits for `task_ids`."""

@@ -1,7 +1,7 @@
 """POST /mcp: one address for every protocol revision, answering plainly where nothing needs to be streamed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +20,11 @@ _ANYTHING = (b"accept", b"*/*")
 def wants_progress(body: bytes) -> bool:
     """Return whether a request may be answered with more than its answer: it carries a progress token."""
     return b'"progressToken"' in body
+
+
+def may_wait(body: bytes) -> bool:
+    """Return whether a request may be answered so late that its client may have left by then."""
+    return b'"wait_seconds"' in body
 
 
 class McpEndpoint:
@@ -62,8 +67,12 @@ class McpEndpoint:
         if body is None:
             return
         accept = header(scope, b"accept")
-        manager = self._streaming if accept and "text/event-stream" in accept and self._streams(body) else self._plain
-        await manager.handle_request(_tidy(scope, accept), _replay(body, receive), send)
+        if accept and "text/event-stream" in accept and self._streams(body):
+            await self._streaming.handle_request(_tidy(scope, accept), _replay(body, receive), send)
+        elif may_wait(body):
+            await _while_connected(self._plain.handle_request, _tidy(scope, accept), body, receive, send)
+        else:
+            await self._plain.handle_request(_tidy(scope, accept), _replay(body, receive), send)
 
     async def _body(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
         """Return the whole body, or None where it was refused or its sender has left."""
@@ -116,6 +125,33 @@ def _tidy(scope: Scope, accept: str | None) -> Scope:
         return scope
     tidied = [(key, value.strip()) for key, value in headers]
     return {**scope, "headers": tidied if accept is not None else [*tidied, _ANYTHING]}
+
+
+async def _while_connected(
+    app: Callable[[Scope, Receive, Send], Awaitable[None]], scope: Scope, body: bytes, receive: Receive, send: Send
+) -> None:
+    """Answer a request as long as its client is there; one that leaves ends its wait."""
+    answering = asyncio.ensure_future(app(scope, _replay(body, _never), send))
+    leaving = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leaving.cancel()
+        if not answering.done():
+            answering.cancel()
+            await asyncio.wait([answering])
+    if not answering.cancelled():
+        answering.result()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _never() -> Message:
+    await asyncio.Event().wait()
+    raise AssertionError  # pragma: no cover - the event is never set
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -1,0 +1,142 @@
+"""Waits that outlive what goes wrong: dead replicas, a failing backend, a Redis that restarts, callers that leave."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from app.adapters.sandbox.backend import sandbox_app
+from app.adapters.sandbox.engine import Sandbox
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.redis_server import RedisServer
+from tests.support.service import ERAS, MODERN, Service, envelope, sandbox, serving, settings
+
+
+async def start(service: Service, count: int = 2) -> list[str]:
+    started = [await service.ask("luma_generate_video", {"prompt": f"Fox {n}"}) for n in range(count)]
+    return [result["task_id"] for result in started]
+
+
+async def ask(service: Service, task_ids: list[str], wait_seconds: float = 50) -> Any:
+    return await service.ask("luma_get_tasks_batch", {"task_ids": task_ids, "wait_seconds": wait_seconds})
+
+
+async def test_the_lease_of_a_replica_that_died_is_taken_over(clock: HandClock, redis_server: RedisServer) -> None:
+    backend = sandbox(clock, seconds=30)
+    async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
+        task_ids = await start(service)
+        tenant = service.assembly.tenants.principal("token-a").tenant
+        with redis_server.client() as client:
+            client.set(f"{{{tenant}}}:watcher", b"a replica that is no more", px=300)
+        answer = await while_time_passes(clock, ask(service, task_ids), step=0.5)
+    assert answer["counts"]["completed"] == 2
+
+
+async def test_while_another_replica_leads_none_of_its_reads_are_repeated(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    backend = sandbox(clock, seconds=1000)
+    async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
+        task_ids = await start(service)
+        tenant = service.assembly.tenants.principal("token-a").tenant
+        with redis_server.client() as client:
+            client.set(f"{{{tenant}}}:watcher", b"another replica, alive", px=60_000)
+        answer = await while_time_passes(clock, ask(service, task_ids, 20))
+    assert answer["counts"]["pending"] == 2
+    assert backend.reads == 0
+
+
+class Faulty(httpx.AsyncBaseTransport):
+    """A network to the backend that fails while `broken` is set."""
+
+    def __init__(self, backend: Sandbox) -> None:
+        self._inner = httpx.ASGITransport(sandbox_app(backend))
+        self.broken = False
+        self.failures = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.broken:
+            self.failures += 1
+            raise httpx.ReadError("reset", request=request)
+        return await self._inner.handle_async_request(request)
+
+
+async def test_a_backend_that_fails_for_a_while_delays_the_answer_and_is_not_stormed(clock: HandClock) -> None:
+    network = Faulty(sandbox(clock, seconds=30))
+    async with serving(settings(), network, clock) as service:
+        task_ids = await start(service)
+        network.broken = True
+        waiting = asyncio.create_task(ask(service, task_ids))
+        await while_time_passes(clock, clock.sleep(35))
+        network.broken = False
+        answer = await while_time_passes(clock, waiting)
+    assert answer["counts"]["completed"] == 2
+    assert 0 < network.failures <= 3 * 10, "three tries for each step of the schedule"
+
+
+async def test_redis_restarts_while_somebody_waits(clock: HandClock, fragile_redis: RedisServer) -> None:
+    backend = sandbox(clock, seconds=40)
+    async with serving(settings(redis_url=fragile_redis.url), backend, clock) as service:
+        task_ids = await start(service)
+        waiting = asyncio.create_task(ask(service, task_ids))
+        await while_time_passes(clock, clock.sleep(12))
+        await asyncio.to_thread(fragile_redis.stop)
+        await while_time_passes(clock, clock.sleep(6))
+        await asyncio.to_thread(fragile_redis.start)
+        answer = await while_time_passes(clock, waiting)
+    assert answer["counts"]["completed"] == 2
+
+
+@pytest.mark.parametrize("era", ["2025-11-25", MODERN])
+@pytest.mark.parametrize("accept", ["application/json", "application/json, text/event-stream"])
+async def test_a_client_that_leaves_ends_its_wait_and_nobody_elses(era: str, accept: str, clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
+        task_ids = await start(service)
+        staying = asyncio.create_task(ask(service, task_ids))
+        arguments = {"task_ids": task_ids, "wait_seconds": 50}
+        message, headers = envelope("tools/call", {"name": "luma_get_tasks_batch", "arguments": arguments}, era)
+        leaving = asyncio.create_task(service.post(message, headers={**headers, "accept": accept}))
+        await while_time_passes(clock, clock.sleep(3))
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        await until_waiting(service, 1)
+        answer = await while_time_passes(clock, staying)
+        await until_waiting(service, 0)
+    assert answer["counts"]["completed"] == 2
+
+
+async def until_waiting(service: Service, callers: int) -> None:
+    async with asyncio.timeout(10):
+        while service.assembly.watches.callers != callers:
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_progress_is_told_while_waiting_to_those_who_asked(era: str, clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
+        task_ids = await start(service)
+        params = {
+            "name": "luma_get_tasks_batch",
+            "arguments": {"task_ids": task_ids, "wait_seconds": 50},
+            "_meta": {"progressToken": "p-1"},
+        }
+        message, headers = envelope("tools/call", params, era)
+        headers["accept"] = "application/json, text/event-stream"
+        response = await while_time_passes(clock, service.post(message, headers=headers))
+    lines = [line for line in response.text.splitlines() if line.startswith("data: ")]
+    assert response.headers["content-type"].startswith("text/event-stream")
+    told = [line for line in lines if "notifications/progress" in line]
+    assert len(told) >= 30 / 10, "at least every ten seconds"
+    assert '"progressToken":"p-1"' in told[0]
+    assert "0 of 2 finished" in told[0]
+    assert '"completed":2' in lines[-1]
+
+
+async def test_without_a_progress_token_the_answer_is_plain_json(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
+        params = {"name": "luma_get_tasks_batch", "arguments": {"task_ids": await start(service), "wait_seconds": 50}}
+        message, headers = envelope("tools/call", params, MODERN)
+        headers["accept"] = "application/json, text/event-stream"
+        response = await while_time_passes(clock, service.post(message, headers=headers))
+    assert response.headers["content-type"] == "application/json"
