@@ -10,6 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 STAMP := .venv/.installed
+CLIENT_STAMP := .venv/client-2025/.installed
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,7 +27,12 @@ $(STAMP): pyproject.toml constraints-dev.txt
 run: install ## serve the sandbox on http://127.0.0.1:8000 (HOST and PORT override)
 	$(BIN)/luma-mcp serve --sandbox --host $(HOST) --port $(PORT)
 
-test: install ## run the whole test suite
+$(CLIENT_STAMP): constraints-client-2025.txt | $(STAMP)
+	$(PYTHON) -m venv .venv/client-2025
+	.venv/client-2025/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+test: install $(CLIENT_STAMP) ## run the whole test suite
 	$(BIN)/python -m pytest
 
 check: install ## lint, format, types and the direction of imports
@@ -44,6 +50,8 @@ readme: install ## write the generated parts of README.md anew
 lock: install ## resolve the exact versions with hashes anew (needs uv)
 	uv pip compile pyproject.toml --extra otel --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --output-file constraints.txt
+	uv pip compile --group client-2025 --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --quiet --output-file constraints-client-2025.txt
 	uv pip compile --group build --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-build.txt
 	uv pip compile pyproject.toml --extra otel --group dev --universal --generate-hashes --no-emit-index-url \

@@ -246,3 +246,48 @@ def test_text_logs_are_for_people(tmp_path: Path) -> None:
         log = server.log()
     assert "tool=luma_list_actions" in log
     assert not log.startswith("{")
+
+
+def holding_backend(buying: asyncio.Event, go_on: asyncio.Event, sold: list[str]) -> Starlette:
+    """Return a backend that takes its time over a submission, and counts what it sold."""
+
+    async def videos(_request: Request) -> JSONResponse:
+        sold.append(f"task-{len(sold)}")
+        task_id = sold[-1]
+        buying.set()
+        await go_on.wait()
+        return JSONResponse({"task_id": task_id})
+
+    return Starlette(routes=[Route("/luma/videos", videos, methods=["POST"])])
+
+
+async def test_a_replica_killed_while_sending_leaves_a_key_that_buys_nothing_more(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    buying, go_on, sold = asyncio.Event(), asyncio.Event(), list[str]()
+    call = message("luma_generate_video", prompt="A fox", idempotency_key="fox-1")
+    async with listening(holding_backend(buying, go_on, sold)) as backend, httpx.AsyncClient(timeout=90) as client:
+        env = environment(acedata_url=backend, redis_url=redis_server.url, secret_key=KEY)
+        with serving_process(cwd=tmp_path, env=env) as one, serving_process(cwd=tmp_path, env=env) as other:
+            urls = await asyncio.to_thread(lambda: (one.url, other.url))
+            first = asyncio.create_task(client.post(f"{urls[0]}/mcp", json=call, headers=HEADERS))
+            async with asyncio.timeout(20):
+                await buying.wait()
+            one.process.kill()
+            await asyncio.wait([first])
+            go_on.set()
+            age_reservations(redis_server, seconds=61)
+            again = await client.post(f"{urls[1]}/mcp", json=call, headers=HEADERS)
+            retried = message("luma_generate_video", prompt="A fox", idempotency_key="fox-1", retry_unknown=True)
+            bought = await client.post(f"{urls[1]}/mcp", json=retried, headers=HEADERS)
+    assert "retry_unknown" in again.json()["result"]["structuredContent"]["result"]["error"]["message"]
+    assert sold == ["task-0", "task-1"], "the second one only when it was asked for"
+    assert bought.json()["result"]["structuredContent"]["result"]["task_id"] == "task-1"
+
+
+def age_reservations(redis: RedisServer, *, seconds: float) -> None:
+    """Make every reservation look as if it had been made earlier."""
+    with redis.client() as client:
+        for key in client.scan_iter("*:reservation:*"):
+            held = json.loads(client.get(key) or b"")
+            client.set(key, json.dumps(held | {"since": held["since"] - seconds}), keepttl=True)

@@ -21,6 +21,7 @@ KUBERNETES_VERSION = "1.33"
 MANIFESTS = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
 DEPLOYING = [*KUBERNETES.glob("*.yaml"), ROOT / "deploy" / "Dockerfile", ROOT / "deploy" / "nginx.conf"]
 LOCKS = [ROOT / name for name in ("constraints.txt", "constraints-dev.txt", "constraints-build.txt")]
+ALL_LOCKS = [*LOCKS, ROOT / "constraints-client-2025.txt", ROOT / "tests" / "conformance" / "package-lock.json"]
 
 
 def text(path: Path) -> str:
@@ -145,7 +146,7 @@ def test_proxies_take_bodies_as_large_as_the_service_and_never_resend_a_post() -
     assert annotations["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
 
 
-@pytest.mark.parametrize("path", [*LOCKS, ROOT / "tests/conformance/package-lock.json"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", ALL_LOCKS, ids=lambda path: path.name)
 def test_no_lock_file_names_an_index(path: Path) -> None:
     assert not re.search(r"https?://|index-url|find-links|\"resolved\"", text(path))
 

@@ -1,6 +1,8 @@
 """The real client library, in both eras, over HTTP and over stdio."""
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,8 +14,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.support.clock import HandClock
-from tests.support.process import COMMAND, environment
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.process import COMMAND, environment, serving_process
 from tests.support.service import SECONDS, sandbox, serving, settings
 
 
@@ -63,3 +65,38 @@ async def test_stdio_without_a_token_says_where_it_goes(tmp_path: Path) -> None:
     _, error = await process.communicate()
     assert process.returncode == 2
     assert b"LUMA_MCP_TOKEN" in error
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
+async def test_the_python_client_waits_with_progress(mode: str, clock: HandClock) -> None:
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    backend = sandbox(clock, seconds=30)
+    async with serving(settings(), backend, clock) as service, client_of(service.url, mode) as client:
+        started = await client.call_tool("luma_generate_video", {"prompt": "A red fox"})
+        question = {"task_ids": [started.structured_content["result"]["task_id"]], "wait_seconds": 50}
+        waiting = client.call_tool("luma_get_tasks_batch", question, progress_callback=progress)
+        batch = await while_time_passes(clock, waiting)
+    assert batch.structured_content["result"]["counts"]["completed"] == 1
+    assert (0, 1, "0 of 1 finished") in told
+
+
+async def test_a_client_of_2025_waits_with_progress(tmp_path: Path) -> None:
+    python = Path(sys.prefix) / "client-2025" / "bin" / "python"
+    assert python.exists(), "make test prepares the environment of the older client"
+    env = environment(sandbox_seconds="1", pending_ttl_seconds="0.1")
+    with serving_process("--sandbox", cwd=tmp_path, env=env) as server:
+        url = await asyncio.to_thread(lambda: server.url)
+        program = str(Path(__file__).with_name("client_2025.py"))
+        process = await asyncio.create_subprocess_exec(
+            str(python), program, url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=env
+        )
+        output, error = await process.communicate()
+    assert process.returncode == 0, error.decode()
+    seen = json.loads(output)
+    assert seen["revision"] == "2025-11-25"
+    assert seen["counts"]["completed"] == 2
+    assert [0.0, 2.0, "0 of 2 finished"] in seen["told"]
