@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import RedisError
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
 
 from app.adapters.redis_store import in_time
-from app.ports import StoreUnavailable
 
 CHANNEL = "luma-mcp:events"
 MOST_MEMBERS = 1_000
 RECONNECT_SECONDS = 0.5
+READ_SECONDS = 1.0
 
 _REPLACE = """
 if redis.call('get', KEYS[1]) == ARGV[1] then
@@ -43,6 +43,7 @@ class RedisCoordination:
         self._wall_clock = wall_clock
         self._listeners: dict[object, Callable[[bytes], None]] = {}
         self._reading: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def get(self, key: str) -> bytes | None:
         """Return what is there, or None."""
@@ -99,28 +100,50 @@ class RedisCoordination:
 
     def start(self) -> None:
         """Begin to listen, on a connection of its own that is made anew whenever it breaks."""
-        self._reading = asyncio.get_running_loop().create_task(self._read_for_ever())
+        self._reading = asyncio.get_running_loop().create_task(self._read_until_closed())
 
     async def aclose(self) -> None:
         """Stop listening."""
+        self._closing = True
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
 
-    async def _read_for_ever(self) -> None:
-        while True:
+    async def _read_until_closed(self) -> None:
+        while not self._closing:
             try:
-                async with self._client.pubsub(ignore_subscribe_messages=True) as channel:
-                    await channel.subscribe(CHANNEL)
-                    async for message in channel.listen():
-                        self._tell(message["data"])
-            except (RedisError, OSError, TimeoutError, StoreUnavailable) as fault:
+                await self._read_channel()
+            except (RedisError, RedisClusterException, OSError, TimeoutError) as fault:
                 log.debug("The channel between replicas broke (%s): opening it again", type(fault).__name__)
-            await asyncio.sleep(RECONNECT_SECONDS)
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _read_channel(self) -> None:
+        """Read until closed. The client may lose a cancellation, so it is never left to wait for long."""
+        client = await _one_node_of(self._client) if isinstance(self._client, RedisCluster) else self._client
+        try:
+            async with client.pubsub(ignore_subscribe_messages=True) as channel:
+                await channel.subscribe(CHANNEL)
+                while not self._closing:
+                    message = await channel.get_message(timeout=READ_SECONDS)
+                    if message is not None:
+                        self._tell(message["data"])
+        finally:
+            if client is not self._client:
+                await client.aclose()
 
     def _tell(self, message: bytes) -> None:
         for listener in list(self._listeners.values()):
             listener(message)
+
+
+async def _one_node_of(cluster: RedisCluster) -> Redis:
+    """Return a client of one node: what is published anywhere in a Cluster is heard on every node of it."""
+    await cluster.initialize()
+    node = cluster.get_default_node()
+    if node is None:
+        raise ConnectionError("the Cluster shows no node")
+    pool = ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs)
+    return Redis.from_pool(pool)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,9 +1,7 @@
 """The stores: one contract on every implementation, and Redis in every form with every kind of trouble."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, closing
-from urllib.parse import quote
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -11,28 +9,10 @@ from app.adapters.memory import MemoryStore
 from app.adapters.redis_store import CONNECTIONS, RedisStore, connect
 from app.ports import Store, StoreUnavailable
 from tests.support.clock import HandClock
-from tests.support.redis_server import RedisClusterNode, RedisSentinel, RedisServer, free_port
+from tests.support.redis_server import RedisServer, free_port
 
-PASSWORD = "p@ss/w:rd#1%"
 KEYS = [f"{{tenant-a}}:task:1:{number}" for number in range(5)]
 FORMS = ["memory", "redis", "unix", "sentinel", "cluster"]
-
-
-@pytest.fixture(scope="module")
-def redis_urls() -> Iterator[dict[str, str]]:
-    """Lend a URL of each form, to real servers that want a password."""
-    master, cluster = RedisServer(password=PASSWORD), RedisClusterNode(password=PASSWORD)
-    sentinel = RedisSentinel(master)
-    with ExitStack() as stack:
-        for server in (master, sentinel, cluster):
-            stack.enter_context(closing(server)).start()
-        secret = quote(PASSWORD, safe="")
-        yield {
-            "redis": f"redis://:{secret}@127.0.0.1:{master.port}/0",
-            "unix": f"unix://:{secret}@{master.folder}/redis.sock?db=1",
-            "sentinel": f"redis+sentinel://:{secret}@127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/luma/2",
-            "cluster": f"redis+cluster://:{secret}@127.0.0.1:{free_port()},127.0.0.1:{cluster.port}",
-        }
 
 
 @pytest.fixture(params=FORMS)

@@ -1,0 +1,149 @@
+"""What replicas agree on: one contract for the process that is alone and for every form of Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.adapters.memory_coordination import MOST_MEMBERS, MemoryCoordination
+from app.adapters.redis_coordination import RedisCoordination
+from app.adapters.redis_store import connect
+from app.ports import Coordination, StoreUnavailable
+from tests.support.clock import HandClock
+from tests.support.redis_server import RedisServer
+
+FORMS = ["memory", "redis", "sentinel", "cluster"]
+KEY = "{tenant-a}:key"
+
+
+@pytest.fixture(params=FORMS)
+async def coordination(
+    request: pytest.FixtureRequest, redis_urls: dict[str, str], clock: HandClock
+) -> AsyncIterator[Coordination]:
+    if request.param == "memory":
+        yield MemoryCoordination(clock)
+        return
+    store = connect(redis_urls[request.param])
+    agreed = RedisCoordination(store.client, clock)
+    agreed.start()
+    yield agreed
+    await store.remove_many([KEY])
+    await agreed.aclose()
+    await store.aclose()
+
+
+async def test_the_first_to_put_wins_and_the_others_learn_what_is_there(coordination: Coordination) -> None:
+    assert await coordination.get(KEY) is None
+    assert await coordination.put_if_absent(KEY, b"first", 60) is None
+    assert await coordination.put_if_absent(KEY, b"second", 60) == b"first"
+    assert await coordination.get(KEY) == b"first"
+
+
+async def test_only_one_of_many_at_once_puts(coordination: Coordination) -> None:
+    found = await asyncio.gather(*(coordination.put_if_absent(KEY, str(n).encode(), 60) for n in range(10)))
+    assert found.count(None) == 1
+    assert len({value for value in found if value is not None}) == 1
+
+
+async def test_a_value_is_replaced_only_by_who_knows_it(coordination: Coordination) -> None:
+    await coordination.put_if_absent(KEY, b"old", 60)
+    assert await coordination.replace(KEY, b"guessed", b"new", 60) is False
+    assert await coordination.replace(KEY, b"old", b"new", 60) is True
+    assert await coordination.get(KEY) == b"new"
+    assert await coordination.replace("{tenant-a}:nothing", b"", b"new", 60) is False
+
+
+async def test_a_value_is_removed_only_by_who_knows_it(coordination: Coordination) -> None:
+    await coordination.put_if_absent(KEY, b"mine", 60)
+    await coordination.remove(KEY, b"another's")
+    assert await coordination.get(KEY) == b"mine"
+    await coordination.remove(KEY, b"mine")
+    assert await coordination.get(KEY) is None
+
+
+async def test_members_stay_for_their_time_and_the_longest_stands_first(
+    coordination: Coordination, clock: HandClock
+) -> None:
+    await coordination.add_members(KEY, ["a", "b"], 60)
+    clock.advance(10)
+    await coordination.add_members(KEY, ["b", "c"], 60)
+    assert set(await coordination.members(KEY, 10)) == {"a", "b", "c"}
+    assert (await coordination.members(KEY, 10))[-1] == "a"
+    assert "a" not in await coordination.members(KEY, 2)
+    clock.advance(51)
+    assert set(await coordination.members(KEY, 10)) == {"b", "c"}
+    assert await coordination.members("{tenant-a}:nobody", 10) == []
+
+
+async def test_a_set_is_bounded(coordination: Coordination) -> None:
+    await coordination.add_members(KEY, [f"m{number}" for number in range(MOST_MEMBERS + 50)], 60)
+    assert len(await coordination.members(KEY, 10_000)) == MOST_MEMBERS
+
+
+async def test_what_is_published_is_heard_until_one_stops_listening(coordination: Coordination) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    stop = coordination.subscribe(heard.put_nowait)
+    message = b""
+    async with asyncio.timeout(10):
+        while message != b"hello":  # until the channel is open
+            await coordination.publish(b"hello")
+            await asyncio.sleep(0)
+            message = heard.get_nowait() if not heard.empty() else b""
+    stop()
+    stop()
+    while not heard.empty():
+        heard.get_nowait()
+    await coordination.publish(b"too late")
+    await coordination.publish(b"too late")
+    assert heard.empty()
+
+
+async def test_keys_end_with_their_time(clock: HandClock) -> None:
+    alone = MemoryCoordination(clock)
+    await alone.put_if_absent(KEY, b"mine", 10)
+    clock.advance(10)
+    assert await alone.get(KEY) is None
+
+
+async def test_redis_keys_end_with_their_time(redis_server: RedisServer) -> None:
+    store = connect(redis_server.url)
+    await RedisCoordination(store.client).put_if_absent(KEY, b"mine", 15)
+    left = await store.client.pttl(KEY)
+    await store.aclose()
+    assert 10_000 < left <= 15_000
+
+
+async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer) -> None:
+    store = connect(fragile_redis.url)
+    agreed = RedisCoordination(store.client)
+    fragile_redis.stop()
+    for attempt in (
+        agreed.get(KEY),
+        agreed.put_if_absent(KEY, b"", 1),
+        agreed.replace(KEY, b"", b"", 1),
+        agreed.remove(KEY, b""),
+        agreed.add_members(KEY, ["a"], 1),
+        agreed.members(KEY, 1),
+        agreed.publish(b""),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await attempt
+    await store.aclose()
+
+
+async def test_the_channel_opens_again_after_redis_was_away(fragile_redis: RedisServer) -> None:
+    store = connect(fragile_redis.url)
+    agreed = RedisCoordination(store.client)
+    heard = asyncio.Event()
+    agreed.subscribe(lambda _message: heard.set())
+    agreed.start()
+    for _ in range(2):
+        heard.clear()
+        async with asyncio.timeout(20):
+            while not heard.is_set():
+                await agreed.publish(b"hello")
+                await asyncio.sleep(0.01)
+        await asyncio.to_thread(fragile_redis.stop)
+        await asyncio.to_thread(fragile_redis.start)
+    await agreed.aclose()
+    await store.aclose()

@@ -1,0 +1,39 @@
+"""Sealed texts open only for what and whom they were sealed for."""
+
+import pytest
+
+from app.adapters.seal import Seal
+
+KEY = "a key for tests that is long enough, 48 bytes or so"
+CONTENT = {"id": "task", "created": 1.5}
+
+
+def test_what_was_sealed_opens_on_every_replica_with_the_key() -> None:
+    assert Seal(KEY).open("task", Seal(KEY).close("task", CONTENT, "tenant-a"), "tenant-a") == CONTENT
+
+
+def test_it_tells_nothing_and_is_never_the_same_twice() -> None:
+    first, second = Seal(KEY).close("task", CONTENT), Seal(KEY).close("task", CONTENT)
+    assert first != second
+    assert "task" not in first
+    assert first.replace("-", "").replace("_", "").isalnum()
+
+
+def test_it_opens_for_no_other_purpose_audience_or_key() -> None:
+    sealed = Seal(KEY).close("task", CONTENT, "tenant-a")
+    assert Seal(KEY).open("callback", sealed, "tenant-a") is None
+    assert Seal(KEY).open("task", sealed, "tenant-b") is None
+    assert Seal(KEY + "!").open("task", sealed, "tenant-a") is None
+    assert Seal(None).open("task", Seal(None).close("task", CONTENT)) is None
+
+
+@pytest.mark.parametrize("text", ["", "A", "AAAA", "A" * 5000, "é", "a b", "====", "$$$$", "\n"])
+def test_what_was_never_sealed_does_not_open(text: str) -> None:
+    assert Seal(KEY).open("task", text) is None
+
+
+def test_a_changed_character_is_noticed() -> None:
+    sealed = Seal(KEY).close("task", CONTENT)
+    for place in range(len(sealed) - 1):
+        changed = "B" if sealed[place] == "A" else "A"
+        assert Seal(KEY).open("task", sealed[:place] + changed + sealed[place + 1 :]) is None

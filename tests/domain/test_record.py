@@ -1,0 +1,71 @@
+"""The record of a running task: how it moves, and when it is worth reading."""
+
+import pytest
+
+from app.domain.errors import BackendError, NotFound, Unauthorized
+from app.domain.freshness import Pace
+from app.domain.record import GRACE_SECONDS, Record, in_grace, is_settled, next_read_at, seen, submitted
+from app.domain.task import Answer, Task, TaskState, Video
+
+PACE = Pace(150.0)
+DONE = Task("a", TaskState.COMPLETED, video=Video("https://cdn.example.com/a.mp4"))
+RUNNING = Task("a", TaskState.PROCESSING, created_at=100.0)
+
+
+def test_a_task_is_pending_from_the_moment_it_was_accepted() -> None:
+    record = submitted("a", 100.0, expects_callback=True)
+    assert record.task == Task("a", TaskState.PENDING, created_at=100.0)
+    assert (record.submitted_at, record.changed_at, record.read_at, record.expects_callback) == (100, 100, None, True)
+
+
+def test_what_the_backend_shows_is_taken_over_and_a_change_is_dated() -> None:
+    record = seen(submitted("a", 100.0, expects_callback=True), RUNNING, 120.0)
+    assert (record.task, record.read_at, record.changed_at) == (RUNNING, 120.0, 120.0)
+    assert record.expects_callback is False, "it was looked at without having ended"
+    assert seen(record, RUNNING, 130.0).changed_at == 120.0
+    assert seen(record, DONE, 140.0).changed_at == 140.0
+
+
+def test_a_final_state_never_changes_again() -> None:
+    final = seen(None, DONE, 100.0)
+    assert seen(final, RUNNING, 200.0) is final
+
+
+@pytest.mark.parametrize(
+    ("record", "now", "expected"),
+    [
+        (None, 0.0, False),
+        (submitted("a", 100.0), 100.0, True),
+        (submitted("a", 100.0), 100.0 + GRACE_SECONDS - 1, True),
+        (submitted("a", 100.0), 100.0 + GRACE_SECONDS, False),
+        (Record(RUNNING, read_at=100.0), 101.0, False),
+    ],
+)
+def test_the_grace_of_a_new_task(record: Record | None, now: float, *, expected: bool) -> None:
+    assert in_grace(record, now) is expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(DONE, True), (RUNNING, False), (None, True), (BackendError(), False), (Unauthorized(), True), (NotFound(), True)],
+)
+def test_waiting_ends_where_nothing_can_change(answer: Answer, *, expected: bool) -> None:
+    assert is_settled(answer) is expected
+
+
+@pytest.mark.parametrize(
+    ("read_at", "expects_callback", "expected"),
+    [
+        (None, False, 110.0),
+        (None, True, 280.0),
+        (101.0, False, 110.0),
+        (110.0, False, 115.0),
+        (150.0, False, 155.0),
+        (180.0, False, 188.0),
+        (250.0, False, 265.0),
+        (900.0, False, 915.0),
+    ],
+)
+def test_reads_follow_the_age_of_the_task(read_at: float | None, *, expects_callback: bool, expected: float) -> None:
+    record = Record(RUNNING, submitted_at=100.0, read_at=read_at, expects_callback=expects_callback)
+    assert next_read_at(record, PACE) == pytest.approx(expected)
