@@ -24,7 +24,6 @@ from app.domain.task import Answer
 from app.mcp_server.catalogue import catalogue
 from app.mcp_server.tool import LumaTool, Services
 from app.observability.metrics import Metrics
-from app.ports import Coordination
 from app.services.callbacks import Callbacks
 from app.services.fail_open import FailOpenStore
 from app.services.known_tasks import KnownTasks
@@ -36,7 +35,8 @@ from app.services.task_cache import TaskCache
 from app.services.tasks import FlightKey, TaskService
 from app.services.videos import VideoService
 from app.services.waiting import WaitingRoom
-from app.services.watching import Watches, WatchParts
+from app.services.watch import WatchParts
+from app.services.watching import Watches
 from app.settings import Settings, SettingsError
 
 VERSION = version("luma-mcp")
@@ -75,7 +75,6 @@ class Assembly:
     coordination: MemoryCoordination | RedisCoordination
     backend: httpx.AsyncClient
     flights: SingleFlight[FlightKey, Answer]
-    watches: Watches
     sandbox: Sandbox | None
     callbacks: Callbacks | None
 
@@ -87,7 +86,7 @@ class Assembly:
             stack.push_async_callback(self.coordination.aclose)
             stack.push_async_callback(self.backend.aclose)
             stack.push_async_callback(self.flights.aclose)
-            stack.push_async_callback(self.watches.aclose)
+            stack.push_async_callback(self.services.watches.aclose)
             stack.push_async_callback(self.services.videos.aclose)
             self.coordination.start()
             yield
@@ -110,66 +109,87 @@ def assemble(
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
     backend = _backend(settings, transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox)))
     gateway = AceDataGateway(AceDataClient(backend, metrics, patience or Patience()), clocks.wall)
-    store = _store(settings, clocks)
-    coordination = _coordination(store, clocks)
-    shared = FailOpenStore(store, metrics, clocks.monotonic)
-    cache = _cache(settings, shared, metrics, clocks)
-    records = TaskRecords(shared, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic)
+    shared = _shared(settings, metrics, clocks)
+    callbacks = _callbacks(settings, shared)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
-    tasks = TaskService(gateway, cache, records, flights)
-    pace = Pace(settings.sandbox_seconds if sandbox is not None else EXPECTED_SECONDS)
-    watches = Watches(WatchParts(tasks.read, cache, records, coordination, pace, clocks.wall, clocks.sleep))
-    seal = Seal(_secret(settings))
-    callbacks = _callbacks(settings, seal, coordination, cache, records)
-    services = Services(
-        tasks=tasks,
-        waiting=WaitingRoom(tasks, cache, watches, clocks.monotonic, clocks.sleep),
-        videos=_videos(gateway, records, coordination, callbacks, clocks),
-        known=KnownTasks(coordination),
-        records=records,
-        watches=watches,
-        coordination=coordination,
-        seal=seal,
-        pace=pace,
-        wall_clock=clocks.wall,
-        media_url=sandbox.media_url if sandbox is not None else None,
-    )
-    tools, tenants = catalogue(settings.batch_limit), Tenants(_secret(settings))
+    tasks = TaskService(gateway, shared.cache, shared.records, flights)
+    videos = _videos(gateway, shared, callbacks, clocks)
     return Assembly(
-        tools=tools,
-        services=services,
-        tenants=tenants,
+        tools=catalogue(settings.batch_limit),
+        services=_services(settings, tasks, videos, shared, clocks, sandbox),
+        tenants=Tenants(_secret(settings)),
         metrics=metrics,
-        store=store,
-        coordination=coordination,
+        store=shared.store,
+        coordination=shared.coordination,
         backend=backend,
         flights=flights,
-        watches=watches,
         sandbox=sandbox,
         callbacks=callbacks,
     )
 
 
-def _callbacks(
-    settings: Settings, seal: Seal, coordination: Coordination, cache: TaskCache, records: TaskRecords
-) -> Callbacks | None:
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the replicas of a service have in common, and a process alone has for itself."""
+
+    store: MemoryStore | RedisStore
+    coordination: MemoryCoordination | RedisCoordination
+    cache: TaskCache
+    records: TaskRecords
+    seal: Seal
+
+
+def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
+    store = _store(settings, clocks)
+    open_store = FailOpenStore(store, metrics, clocks.monotonic)
+    return _Shared(
+        store=store,
+        coordination=_coordination(store, clocks),
+        cache=_cache(settings, open_store, metrics, clocks),
+        records=TaskRecords(open_store, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic),
+        seal=Seal(_secret(settings)),
+    )
+
+
+def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that tools answer with
+    settings: Settings,
+    tasks: TaskService,
+    videos: VideoService,
+    shared: _Shared,
+    clocks: Clocks,
+    sandbox: Sandbox | None,
+) -> Services:
+    pace = Pace(settings.sandbox_seconds if sandbox is not None else EXPECTED_SECONDS)
+    watches = Watches(
+        WatchParts(tasks.read, shared.cache, shared.records, shared.coordination, pace, clocks.wall, clocks.sleep)
+    )
+    return Services(
+        tasks=tasks,
+        waiting=WaitingRoom(tasks, shared.cache, watches, clocks.monotonic, clocks.sleep),
+        videos=videos,
+        known=KnownTasks(shared.coordination),
+        records=shared.records,
+        watches=watches,
+        coordination=shared.coordination,
+        seal=shared.seal,
+        pace=pace,
+        wall_clock=clocks.wall,
+        media_url=sandbox.media_url if sandbox is not None else None,
+    )
+
+
+def _callbacks(settings: Settings, shared: _Shared) -> Callbacks | None:
     """Return what the backend may call, where it can: the service has an address and the backend is a real one."""
     if settings.public_url is None or settings.backend == "sandbox":
         return None
     base_url = f"{settings.public_url}{CALLBACKS_PATH}"
-    return Callbacks(base_url, seal, coordination, cache, records)
+    return Callbacks(base_url, shared.seal, shared.coordination, shared.cache, shared.records)
 
 
-def _videos(
-    gateway: AceDataGateway,
-    records: TaskRecords,
-    coordination: Coordination,
-    callbacks: Callbacks | None,
-    clocks: Clocks,
-) -> VideoService:
-    reservations = Reservations(coordination, clocks.wall, clocks.sleep)
+def _videos(gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks) -> VideoService:
+    reservations = Reservations(shared.coordination, clocks.wall, clocks.sleep)
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
-    return VideoService(gateway, records, reservations, slots, callbacks=callbacks, wall_clock=clocks.wall)
+    return VideoService(gateway, shared.records, reservations, slots, callbacks=callbacks, wall_clock=clocks.wall)
 
 
 def _secret(settings: Settings) -> str | None:

@@ -38,6 +38,11 @@ _EXTENDING = (
 
 def catalogue(batch_limit: int) -> tuple[LumaTool, ...]:
     """Return the tools for a service that takes at most `batch_limit` ids at once."""
+    return (*_asking(batch_limit), *_generating(), *_extending(), *_knowing())
+
+
+def _asking(batch_limit: int) -> tuple[LumaTool, ...]:
+    """Return the two that ask how generations are doing."""
     return (
         LumaTool(
             name="luma_get_tasks_batch",
@@ -70,6 +75,12 @@ def catalogue(batch_limit: int) -> tuple[LumaTool, ...]:
             result=SingleTaskView,
             answer=task_tools.get_task,
         ),
+    )
+
+
+def _generating() -> tuple[LumaTool, ...]:
+    """Return the two that start something new."""
+    return (
         LumaTool(
             name="luma_generate_video",
             title="Generate a video from text",
@@ -95,6 +106,12 @@ def catalogue(batch_limit: int) -> tuple[LumaTool, ...]:
             result=SubmittedView,
             answer=video_tools.generate_video_from_image,
         ),
+    )
+
+
+def _extending() -> tuple[LumaTool, ...]:
+    """Return the two that continue an earlier video."""
+    return (
         LumaTool(
             name="luma_extend_video",
             title="Extend a video",
@@ -120,6 +137,12 @@ def catalogue(batch_limit: int) -> tuple[LumaTool, ...]:
             result=SubmittedView,
             answer=video_tools.extend_video_from_url,
         ),
+    )
+
+
+def _knowing() -> tuple[LumaTool, ...]:
+    """Return the two that answer from what is known here."""
+    return (
         LumaTool(
             name="luma_list_aspect_ratios",
             title="List aspect ratios",

@@ -73,13 +73,20 @@ def build_server(
         on_list_resource_templates=_list_templates,
         on_read_resource=read_resource,
     )
+    return _with_calls(server, tools, services, caller, journal)
+
+
+def _with_calls(
+    server: Server[Any], tools: Sequence[LumaTool], services: Services, caller: Caller, journal: CallJournal
+) -> Surface:
+    """Add what the SDK's constructor has no place for: our own answers to calls, to listeners and to discovery."""
     handles = TaskHandles(services, caller)
     handles.register(server)
     door = Door({tool.name: tool for tool in tools}, services, caller, journal, handles)
-    server.add_request_handler("tools/call", types.CallToolRequestParams, door)
     listening = Listening(services, caller, handles)
-    server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
+    server.add_request_handler("tools/call", types.CallToolRequestParams, door)
     server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, listening)
+    server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
     return Surface(server, listening)
 
 

@@ -1,56 +1,13 @@
-"""Watching running tasks for everyone who waits: per token, one watcher in the whole fleet asks the backend.
-
-Each process that has somebody waiting runs a Watch for that token. Through a lease, one of them leads and reads all the
-tasks that anyone waits for, in one batch; the others look at what it wrote down. Whoever holds the lease and dies loses
-it with the lease's time; while the store is out, each process leads for its own callers.
-"""
+"""Who waits for what in this process: one watch per token, shared by all who wait with it."""
 
 import asyncio
-import logging
-import random
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
-from app.domain.errors import LumaError
-from app.domain.freshness import Pace
 from app.domain.principal import Principal
-from app.domain.record import SHORTEST_SHARE, Record, is_settled, next_read_at, seen
-from app.domain.task import Answer, Task
-from app.ports import Coordination, StoreUnavailable
-from app.services.news import News, pack, unpack
-from app.services.pauses import happens_within
-from app.services.records import TaskRecords
-from app.services.sight import Sight, Subject
-from app.services.task_cache import TaskCache
-
-LEASE_SECONDS = 10.0
-"""How long a leader that died is waited for."""
-
-LOOK_SECONDS = 2.0
-"""How often a Watch that does not lead looks at what the leader wrote down, in case the news was lost."""
-
-JITTER = 0.1
-"""The share by which the time of a read is moved, so that fleets do not beat in step."""
-
-MOST_WATCHED = 1000
-"""Tasks that one watcher reads for other replicas beside its own."""
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WatchParts:
-    """What watching needs. `read` asks the backend now, and keeps what it says in the cache."""
-
-    read: Callable[[Principal, Sequence[str]], Awaitable[Mapping[str, Answer]]]
-    cache: TaskCache
-    records: TaskRecords
-    coordination: Coordination
-    pace: Pace
-    wall_clock: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
+from app.services.news import unpack
+from app.services.sight import Sight
+from app.services.watch import Watch, WatchParts
 
 
 class Watches:
@@ -59,7 +16,7 @@ class Watches:
     def __init__(self, parts: WatchParts) -> None:
         """Watch with `parts`."""
         self._parts = parts
-        self._watches: dict[str, _Watch] = {}
+        self._watches: dict[str, Watch] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._unsubscribe = parts.coordination.subscribe(self._hear)
 
@@ -73,7 +30,7 @@ class Watches:
         """Watch the tasks while entered. Leaving ends this caller's wait, not the watch that others share."""
         watch = self._watches.get(principal.tenant)
         if watch is None:
-            watch = self._watches[principal.tenant] = _Watch(principal, self._parts)
+            watch = self._watches[principal.tenant] = Watch(principal, self._parts)
         sight = await watch.join(task_ids)
         try:
             yield sight
@@ -89,7 +46,7 @@ class Watches:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _end(self, tenant: str, watch: "_Watch") -> None:
+    def _end(self, tenant: str, watch: Watch) -> None:
         if self._watches.get(tenant) is watch:
             del self._watches[tenant]
         ending = watch.stop()
@@ -100,204 +57,3 @@ class Watches:
         news = unpack(message)
         if news is not None and (watch := self._watches.get(news.tenant)) is not None:
             watch.hear(news)
-
-
-class _Watch:
-    """The watching for one token in this process, from the first caller who waits to the last."""
-
-    def __init__(self, principal: Principal, parts: WatchParts) -> None:
-        self._principal = principal
-        self._parts = parts
-        self._subjects: dict[str, Subject] = {}
-        self._sights: set[Sight] = set()
-        self._stirred = asyncio.Event()
-        self._lease_key = f"{{{principal.tenant}}}:watcher"
-        self._interest_key = f"{{{principal.tenant}}}:awaited"
-        self._holder = secrets.token_hex(8).encode()
-        self._not_before: dict[str, float] = {}
-        self._stopping = False
-        self._running = asyncio.get_running_loop().create_task(self._run())
-
-    @property
-    def callers(self) -> int:
-        """How many callers share this watch."""
-        return len(self._sights)
-
-    async def join(self, task_ids: Iterable[str]) -> Sight:
-        """Count a caller in who waits for `task_ids`."""
-        mine = {task_id: self._subjects.setdefault(task_id, Subject()) for task_id in task_ids}
-        for subject in mine.values():
-            subject.waiting += 1
-        sight = Sight(mine)
-        self._sights.add(sight)
-        self._stirred.set()
-        return sight
-
-    def leave(self, sight: Sight, task_ids: Iterable[str]) -> bool:
-        """Count a caller out, and return whether it was the last one."""
-        self._sights.discard(sight)
-        for task_id in task_ids:
-            subject = self._subjects[task_id]
-            subject.waiting -= 1
-            if subject.waiting == 0:
-                del self._subjects[task_id]
-        return not self._sights
-
-    def stop(self) -> asyncio.Task[None]:
-        """End the watch and return what ends with it."""
-        self._stopping = True
-        self._stirred.set()
-        self._running.cancel()
-        return self._running
-
-    def hear(self, news: News) -> None:
-        """Take in what another replica, or a callback, has to say."""
-        for task_id in news.missing:
-            self._answer(task_id, None)
-        for task_id in news.hinted:
-            if task_id in self._subjects:
-                self._subjects[task_id].hinted = True
-        self._stirred.set()
-
-    async def _run(self) -> None:
-        try:
-            while not self._stopping:  # a cancellation can be lost in a client library; this cannot
-                try:
-                    await self._step()
-                except Exception:
-                    log.exception("A watcher met a fault of this service and goes on")
-                    await self._parts.sleep(LOOK_SECONDS)
-        finally:
-            with suppress(StoreUnavailable):
-                await asyncio.shield(self._parts.coordination.remove(self._lease_key, self._holder))
-
-    async def _step(self) -> None:
-        self._stirred.clear()
-        await self._look()
-        if await self._leads():
-            pause = await self._lead()
-        else:
-            pause = LOOK_SECONDS
-        if pause > 0:
-            await happens_within(self._stirred, pause, self._parts.sleep)
-
-    async def _look(self) -> None:
-        """Take over what the store holds: final tasks, and the records of running ones."""
-        wanted = [task_id for task_id, subject in self._subjects.items() if not subject.settled]
-        if not wanted:
-            return
-        tenant = self._principal.tenant
-        cached = await self._parts.cache.get_many(tenant, wanted)
-        records = await self._parts.records.get_many(tenant, [key for key in wanted if key not in cached.tasks])
-        for task_id, record in records.items():
-            self._note(task_id, record)
-        for task_id, task in cached.tasks.items():
-            self._answer(task_id, task)
-
-    async def _leads(self) -> bool:
-        """Say who is waited for here, and return whether this watch leads; alone, it does."""
-        coordination = self._parts.coordination
-        try:
-            if unsettled := self._unsettled():
-                await coordination.add_members(self._interest_key, unsettled, LEASE_SECONDS)
-            there = await coordination.put_if_absent(self._lease_key, self._holder, LEASE_SECONDS)
-            if there is None or there != self._holder:
-                return there is None
-            return await coordination.replace(self._lease_key, self._holder, self._holder, LEASE_SECONDS)
-        except StoreUnavailable:
-            return True
-
-    async def _lead(self) -> float:
-        """Read what is due, for everyone, and return how long nothing will be due (seconds)."""
-        others = await self._awaited_elsewhere()
-        known = {task_id: subject.record for task_id, subject in self._subjects.items() if not subject.settled}
-        known |= others
-        due_at = min((self._due_at(task_id, record) for task_id, record in known.items()), default=None)
-        now = self._parts.wall_clock()
-        if due_at is None:
-            return LOOK_SECONDS
-        if due_at > now:
-            jitter = 1 + JITTER * random.random()  # noqa: S311 - spreads load, guards nothing
-            return min((due_at - now) * jitter, LEASE_SECONDS / 3)
-        await self._read(known)
-        return 0.0
-
-    def _due_at(self, task_id: str, record: Record | None) -> float:
-        subject = self._subjects.get(task_id)
-        if subject is not None and subject.hinted:
-            return 0.0
-        due_at = next_read_at(record, self._parts.pace) if record is not None else 0.0
-        return max(due_at, self._not_before.get(task_id, 0.0))
-
-    async def _awaited_elsewhere(self) -> dict[str, Record | None]:
-        """Return the tasks that callers of other replicas wait for, with what the store knows of them."""
-        try:
-            awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
-        except StoreUnavailable:
-            return {}
-        elsewhere = [task_id for task_id in awaited if task_id not in self._subjects]
-        if not elsewhere:
-            return {}
-        cached = await self._parts.cache.get_many(self._principal.tenant, elsewhere)
-        open_ids = [task_id for task_id in elsewhere if not _is_final(cached.tasks.get(task_id))]
-        records = await self._parts.records.get_many(self._principal.tenant, open_ids)
-        return {task_id: records.get(task_id) for task_id in open_ids}
-
-    async def _read(self, known: Mapping[str, Record | None]) -> None:
-        for subject in self._subjects.values():
-            subject.hinted = False
-        answers = await self._parts.read(self._principal, list(known))
-        now = self._parts.wall_clock()
-        self._not_before = dict.fromkeys(known, now + SHORTEST_SHARE * self._parts.pace.expected_seconds)
-        tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, Task)}
-        records = {task_id: seen(known[task_id], task, now) for task_id, task in tasks.items()}
-        await self._parts.records.put_many(self._principal.tenant, list(records.values()))
-        for task_id, answer in answers.items():
-            self._answer(task_id, answer)
-        for task_id, record in records.items():
-            self._note(task_id, record)
-        changed = [task_id for task_id, record in records.items() if _differs(known[task_id], record)]
-        missing = [task_id for task_id, answer in answers.items() if answer is None]
-        await self._tell(News(self._principal.tenant, changed=changed, missing=missing))
-
-    async def _tell(self, news: News) -> None:
-        if news.changed or news.missing:
-            with suppress(StoreUnavailable):
-                await self._parts.coordination.publish(pack(news))
-
-    def _note(self, task_id: str, record: Record) -> None:
-        subject = self._subjects.get(task_id)
-        if subject is None:
-            return
-        subject.record = record
-        if not subject.answered or not is_settled(subject.answer):
-            self._answered(subject, record.task)
-
-    def _answer(self, task_id: str, answer: Answer) -> None:
-        subject = self._subjects.get(task_id)
-        if subject is None or subject.settled:
-            return
-        if isinstance(answer, LumaError) and isinstance(subject.answer, Task):
-            return  # a passing fault takes nothing away from what is known
-        self._answered(subject, answer)
-
-    def _answered(self, subject: Subject, answer: Answer) -> None:
-        before, subject.answer, subject.answered = subject.answer, answer, True
-        if subject.settled or not isinstance(before, Task) or not isinstance(answer, Task) or _moved(before, answer):
-            for sight in self._sights:
-                sight.changed.set()
-
-    def _unsettled(self) -> list[str]:
-        return [task_id for task_id, subject in self._subjects.items() if not subject.settled]
-
-
-def _is_final(task: Task | None) -> bool:
-    return task is not None and task.is_final
-
-
-def _moved(before: Task, after: Task) -> bool:
-    return before.state is not after.state
-
-
-def _differs(before: Record | None, after: Record) -> bool:
-    return before is None or _moved(before.task, after.task)

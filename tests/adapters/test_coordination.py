@@ -137,13 +137,16 @@ async def test_the_channel_opens_again_after_redis_was_away(fragile_redis: Redis
     heard = asyncio.Event()
     agreed.subscribe(lambda _message: heard.set())
     agreed.start()
+    openings = 0
     for _ in range(2):
         heard.clear()
         async with asyncio.timeout(20):
             while not heard.is_set():
                 await agreed.publish(b"hello")
                 await asyncio.sleep(0.01)
+        openings += 1
         await asyncio.to_thread(fragile_redis.stop)
         await asyncio.to_thread(fragile_redis.start)
     await agreed.aclose()
     await store.aclose()
+    assert openings == 2

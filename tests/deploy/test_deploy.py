@@ -38,7 +38,9 @@ def container() -> Any:
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
 def test_a_manifest_fits_the_kubernetes_schema(path: Path) -> None:
-    for document in yaml.safe_load_all(text(path)):
+    documents = list(yaml.safe_load_all(text(path)))
+    assert documents
+    for document in documents:
         kubernetes_validate.validate(document, KUBERNETES_VERSION, strict=True)
 
 

@@ -56,6 +56,7 @@ async def test_stdio_speaks_both_eras_and_ends_with_its_input(mode: Any, tmp_pat
         while state != "completed":
             task = await client.call_tool("luma_get_task", {"task_id": task_id})
             state = task.structured_content["result"]["state"]
+    assert state == "completed"
 
 
 async def test_stdio_without_a_token_says_where_it_goes(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ async def test_a_client_that_leaves_ends_its_wait_and_nobody_elses(era: str, acc
 
 async def until_waiting(service: Service, callers: int) -> None:
     async with asyncio.timeout(10):
-        while service.assembly.watches.callers != callers:
+        while service.assembly.services.watches.callers != callers:
             await asyncio.sleep(0)
 
 
