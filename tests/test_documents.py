@@ -1,10 +1,10 @@
 """The documents tell the truth: their tables are generated, their commands work, their links lead somewhere."""
 
-import ast
 import json
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -48,10 +48,15 @@ def test_the_first_curl_of_the_readme_works_as_it_stands(tmp_path: Path) -> None
     assert json.loads(answered.stdout)["result"]["structuredContent"]["result"]["state"] == "pending"
 
 
-def test_the_python_of_the_readme_compiles() -> None:
+def test_the_python_of_the_readme_makes_two_videos_as_it_stands(tmp_path: Path) -> None:
     code = re.search(r"```python\n(.*?)\n```", README, re.DOTALL)
     assert code is not None
-    ast.parse(code[1])
+    with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
+        program = code[1].replace("http://127.0.0.1:8000", server.url)
+        command = [sys.executable, "-c", program]
+        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["completed", "completed"]
 
 
 def test_the_versions_agree() -> None:
