@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from mcp import MCPDeprecationWarning
 
 from tests.conformance.builds import BUILDS
-from tests.conformance.suite import Result, install, judge
+from tests.conformance.suite import Result, install, judge, judge_tasks
 
 PASSES = {
     ("real", "2025-06-18"): 32,
@@ -20,6 +20,10 @@ PASSES = {
     ("fixture", "2026-07-28"): 152,
 }
 """How many checks pass. It is pinned because a check that the suite skips fails nothing."""
+
+
+TASKS_PASSES = 44
+"""The same for the scenarios of the Tasks extension, on the fixture build."""
 
 
 async def main() -> int:
@@ -33,6 +37,7 @@ async def main() -> int:
         urls = {name: await stack.enter_async_context(build()) for name, build in BUILDS.items()}
         for (build, revision), passes in PASSES.items():
             results.append(await judge(build, revision, urls[build], passes))
+        results.append(await judge_tasks("2026-07-28", urls["fixture"], TASKS_PASSES))
     passed, failed = (sum(counts) for counts in zip(*((run.passed, len(run.faults)) for run in results), strict=True))
     print(f"{table(results)}\n{passed} passed, {failed} failed")  # noqa: T201 - the answer that was asked for
     return 1 if any(result.faults for result in results) else 0
