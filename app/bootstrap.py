@@ -87,6 +87,7 @@ class Assembly:
             stack.push_async_callback(self.backend.aclose)
             stack.push_async_callback(self.flights.aclose)
             stack.push_async_callback(self.services.watches.aclose)
+            stack.push_async_callback(self.services.known.aclose)
             stack.push_async_callback(self.services.videos.aclose)
             self.coordination.start()
             yield

@@ -43,7 +43,7 @@ async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_se
         lookup = await services.tasks.find(call.principal, task_ids)
         if lookup.effort.fetched:
             met = [task_id for task_id, answer in lookup.answers.items() if isinstance(answer, Task)]
-            await services.known.remember(call.principal.tenant, met)
+            services.known.remember(call.principal.tenant, met)
         return lookup
 
     async def report(finished: int, asked: int) -> None:
