@@ -1,8 +1,8 @@
 """The watch over one token's running tasks: of all the processes where somebody waits, one asks the backend.
 
-Through a lease, one of them leads and reads all the
-tasks that anyone waits for, in one batch; the others look at what it wrote down. Whoever holds the lease and dies loses
-it with the lease's time; while the store is out, each process leads for its own callers.
+Through a lease, one of them leads and reads all the tasks that anyone waits for, in one batch; the others look at what
+it wrote down. Whoever holds the lease and dies loses it with the lease's time; while the store is out, each process
+leads for its own callers.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Watch:
         """How many callers share this watch."""
         return len(self._sights)
 
-    async def join(self, task_ids: Iterable[str]) -> Sight:
+    def join(self, task_ids: Iterable[str]) -> Sight:
         """Count a caller in who waits for `task_ids`."""
         mine = {task_id: self._subjects.setdefault(task_id, Subject()) for task_id in task_ids}
         for subject in mine.values():
@@ -134,16 +134,22 @@ class Watch:
 
     async def _look(self) -> None:
         """Take over what the store holds: final tasks, and the records of running ones."""
-        wanted = [task_id for task_id, subject in self._subjects.items() if not subject.settled]
-        if not wanted:
-            return
-        tenant = self._principal.tenant
-        cached = await self._parts.cache.get_many(tenant, wanted)
-        records = await self._parts.records.get_many(tenant, [key for key in wanted if key not in cached.tasks])
+        tasks, records = await self._kept(self._unsettled())
         for task_id, record in records.items():
-            self._note(task_id, record)
-        for task_id, task in cached.tasks.items():
+            if record is not None:
+                self._note(task_id, record)
+        for task_id, task in tasks.items():
             self._answer(task_id, task)
+
+    async def _kept(self, task_ids: Sequence[str]) -> tuple[dict[str, Task], dict[str, Record | None]]:
+        """Return the tasks that the cache holds, and for each that has not ended by it the record, if there is one."""
+        if not task_ids:
+            return {}, {}
+        tenant = self._principal.tenant
+        tasks = (await self._parts.cache.get_many(tenant, task_ids)).tasks
+        running = [task_id for task_id in task_ids if task_id not in tasks or not tasks[task_id].is_final]
+        records = await self._parts.records.get_many(tenant, running)
+        return tasks, {task_id: records.get(task_id) for task_id in running}
 
     async def _leads(self) -> bool:
         """Say who is waited for here, and return whether this watch leads; alone, it does."""
@@ -161,8 +167,7 @@ class Watch:
     async def _lead(self) -> float:
         """Read what is due, for everyone, and return how long nothing will be due (seconds)."""
         others = await self._awaited_elsewhere()
-        known = {task_id: subject.record for task_id, subject in self._subjects.items() if not subject.settled}
-        known |= others
+        known = {task_id: self._subjects[task_id].record for task_id in self._unsettled()} | others
         due_at = min((self._due_at(task_id, record) for task_id, record in known.items()), default=None)
         now = self._parts.wall_clock()
         if due_at is None:
@@ -186,13 +191,8 @@ class Watch:
             awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
         except StoreUnavailable:
             return {}
-        elsewhere = [task_id for task_id in awaited if task_id not in self._subjects]
-        if not elsewhere:
-            return {}
-        cached = await self._parts.cache.get_many(self._principal.tenant, elsewhere)
-        open_ids = [task_id for task_id in elsewhere if not _is_final(cached.tasks.get(task_id))]
-        records = await self._parts.records.get_many(self._principal.tenant, open_ids)
-        return {task_id: records.get(task_id) for task_id in open_ids}
+        _, records = await self._kept([task_id for task_id in awaited if task_id not in self._subjects])
+        return records
 
     async def _read(self, known: Mapping[str, Record | None]) -> None:
         for subject in self._subjects.values():
@@ -240,10 +240,6 @@ class Watch:
 
     def _unsettled(self) -> list[str]:
         return [task_id for task_id, subject in self._subjects.items() if not subject.settled]
-
-
-def _is_final(task: Task | None) -> bool:
-    return task is not None and task.is_final
 
 
 def _moved(before: Task, after: Task) -> bool:

@@ -31,7 +31,7 @@ class Watches:
         watch = self._watches.get(principal.tenant)
         if watch is None:
             watch = self._watches[principal.tenant] = Watch(principal, self._parts)
-        sight = await watch.join(task_ids)
+        sight = watch.join(task_ids)
         try:
             yield sight
         finally:

@@ -202,6 +202,18 @@ async def test_ten_tasks_that_end_at_different_times_cost_at_most_a_read_each_an
     assert clock.now - ends <= 1.5, "the wait ended with the last callback, not with a schedule"
 
 
+async def test_a_plain_question_before_the_wait_costs_no_read_more_than_itself(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    async with calling_back(clock, redis_server) as (one, _, backend):
+        task_id = await start(one)
+        await one.ask("luma_get_task", {"task_id": task_id})
+        answer = one.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
+        task = await while_time_passes(clock, answer, step=0.5)
+    assert task["state"] == "completed"
+    assert backend.reads == 2, "the plain question's, and the callback's"
+
+
 class Breaking(httpx.AsyncBaseTransport):
     """A network that loses the first answer to a submission."""
 
