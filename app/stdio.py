@@ -5,13 +5,11 @@ import itertools
 from mcp.server.stdio import stdio_server
 
 from app.adapters.identity import bearer_token
-from app.bootstrap import VERSION, Assembly, assemble
+from app.bootstrap import assemble, surface_of
 from app.domain.principal import Principal
 from app.mcp_server.door import Context
-from app.mcp_server.server import build_server
-from app.observability.journal import Journal, line_writer
 from app.observability.logs import configure_logging
-from app.observability.tracing import drop_unwanted_spans, export_spans
+from app.observability.tracing import export_spans
 from app.settings import Settings, SettingsError
 
 SANDBOX_TOKEN = "sandbox"  # noqa: S105 - the sandbox takes any
@@ -45,20 +43,9 @@ async def serve_stdio(settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
     assembly = assemble(settings, base_url="http://127.0.0.1:8000")
-    caller, journal = _caller(assembly, token), _journal(settings, assembly)
-    server = build_server(assembly.tools, assembly.services, caller, journal, version=VERSION).server
-    drop_unwanted_spans(server)
+    server = surface_of(settings, assembly, SoleCaller(assembly.tenants.principal(token))).server
     async with assembly.running(), stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
-
-
-def _caller(assembly: Assembly, token: str) -> SoleCaller:
-    return SoleCaller(assembly.tenants.principal(token))
-
-
-def _journal(settings: Settings, assembly: Assembly) -> Journal:
-    wants_lines = settings.log_level in ("DEBUG", "INFO")
-    return Journal(assembly.metrics, line_writer(settings.log_format) if wants_lines else None)
 
 
 def _token(settings: Settings) -> str:

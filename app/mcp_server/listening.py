@@ -32,6 +32,7 @@ from app.mcp_server.door import Caller, Context
 from app.mcp_server.resources import task_id_in
 from app.mcp_server.task_handles import TaskHandles
 from app.mcp_server.tool import Services
+from app.services.pauses import first_of
 
 MOST_LISTENERS = 1_000
 MOST_TASKS = 100
@@ -128,7 +129,7 @@ class Listening:
                     if _is_news(told.get(task_id), answer):
                         await self._notify(ctx, principal, subscription, task_id)
                     told[task_id] = answer
-                await _either(sight.changed, closing)
+                await first_of(sight.changed.wait(), closing.wait())
 
     async def _notify(self, ctx: Context, principal: Principal, subscription: Subscription, task_id: str) -> None:
         number, send = cast("RequestId", ctx.request_id), ctx.session.send_notification
@@ -152,12 +153,3 @@ def _is_news(before: Answer, now: Answer) -> bool:
     if not isinstance(now, Task):
         return False
     return now.state is not before.state if isinstance(before, Task) else now.is_final
-
-
-async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
-    waiting = [asyncio.ensure_future(event.wait()) for event in (one, other)]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for waiter in waiting:
-            waiter.cancel()

@@ -18,11 +18,10 @@ from mcp_types import (
 )
 
 from app.domain.errors import LumaError
-from app.domain.freshness import ask_again_after
 from app.domain.principal import Principal
 from app.domain.task import Task
 from app.mcp_server.tool import Services
-from app.mcp_server.views import task_view
+from app.mcp_server.views import single_task_view
 
 TEMPLATE = "luma://tasks/{task_id}"
 FINAL_TTL_MS = 3_600_000
@@ -78,8 +77,7 @@ async def complete_task_id(services: Services, principal: Principal, params: Com
 
 
 def _contents(services: Services, uri: str, task: Task) -> ReadResourceResult:
-    now = services.wall_clock()
-    view = {**task_view(task, now), "ask_again_in_seconds": ask_again_after([task], now, services.pace)}
+    view = single_task_view(task, services.wall_clock(), services.pace)
     return ReadResourceResult(
         contents=[TextResourceContents(uri=uri, mime_type="application/json", text=json.dumps(view))],
         ttl_ms=FINAL_TTL_MS if task.is_final else RUNNING_TTL_MS,

@@ -22,7 +22,7 @@ from app.domain.task import Answer, Task, TaskState
 from app.mcp_server.door import Caller, Context, wire_result
 from app.mcp_server.texts import task_text
 from app.mcp_server.tool import Services
-from app.mcp_server.views import iso, task_view
+from app.mcp_server.views import iso, single_task_view
 from app.ports import StoreUnavailable
 
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -179,8 +179,10 @@ class TaskHandles:
     def _result(self, task: Task) -> Wire:
         """Return what luma_get_task answers for a final task; a failed generation is an error of the tool."""
         now = self._now()
-        view = {**task_view(task, now), "ask_again_in_seconds": None}
-        return wire_result(task_text(task, now, None), view, is_error=task.state is TaskState.FAILED)
+        view = single_task_view(task, now, self._services.pace)
+        return wire_result(
+            task_text(task, now, view["ask_again_in_seconds"]), view, is_error=task.state is TaskState.FAILED
+        )
 
     def _frame(self, handle: str, created_at: float, changed_at: float, status: Status, words: str) -> Wire:
         return {

@@ -8,7 +8,7 @@ from app.domain.task import Lookup, Task, TaskState
 from app.mcp_server.arguments import TaskArguments, TasksArguments
 from app.mcp_server.texts import batch_text, task_text
 from app.mcp_server.tool import Call, Services, ToolAnswer
-from app.mcp_server.views import CountsView, batch_view, task_view
+from app.mcp_server.views import CountsView, batch_view, single_task_view
 
 _ABOUT_THE_CALLER = (Unauthorized, NoCredit, AccountDisabled)
 """Faults that no id is to blame for: where nothing else came back, the call itself has failed."""
@@ -33,9 +33,10 @@ async def get_task(services: Services, call: Call, arguments: TaskArguments) -> 
     if not isinstance(answer, Task):
         raise answer
     now = services.wall_clock()
-    wait = ask_again_after([answer], now, services.pace)
-    view = {**task_view(answer, now), "ask_again_in_seconds": wait}
-    return ToolAnswer(task_text(answer, now, wait), view, lookup.effort, {answer.state.value: 1})
+    view = single_task_view(answer, now, services.pace)
+    return ToolAnswer(
+        task_text(answer, now, view["ask_again_in_seconds"]), view, lookup.effort, {answer.state.value: 1}
+    )
 
 
 async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:

@@ -7,7 +7,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from app.domain.errors import ErrorCode, LumaError
-from app.domain.freshness import expires_at
+from app.domain.freshness import Pace, ask_again_after, expires_at
 from app.domain.task import Lookup, Task, TaskState
 
 State = Literal["pending", "processing", "completed", "failed"]
@@ -138,6 +138,11 @@ def task_view(task: Task, now: float) -> TaskView:
     if task.created_at is not None:
         view["elapsed_seconds"] = round(max(0.0, now - task.created_at), 1)
     return view
+
+
+def single_task_view(task: Task, now: float, pace: Pace) -> SingleTaskView:
+    """Return one task with the time to ask again, wherever a single task is shown."""
+    return {**task_view(task, now), "ask_again_in_seconds": ask_again_after([task], now, pace)}
 
 
 def batch_view(lookup: Lookup, now: float, ask_again_in_seconds: float | None) -> BatchView:

@@ -1,9 +1,12 @@
 """A cache store whose outages cost speed only: while it is down it is an empty store."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 from app.ports import Store, StoreUnavailable, Telemetry
+
+T = TypeVar("T")
 
 REST_SECONDS = 1.0
 """How long a store that failed is left alone; one caller then tries it again on behalf of all."""
@@ -24,41 +27,31 @@ class FailOpenStore:
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return what the store holds, or nothing for every key while it is out."""
-        if self._resting():
-            return [None] * len(keys)
-        try:
-            values = await self._store.get_many(keys)
-        except StoreUnavailable as fault:
-            self._went_down("get", fault)
-            return [None] * len(keys)
-        self._came_back()
-        return values
+        nothing: list[bytes | None] = [None] * len(keys)
+        return await self._unless_out("get", lambda: self._store.get_many(keys), nothing)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Keep the values, or nothing while the store is out."""
-        if self._resting():
-            return
-        try:
-            await self._store.put_many(values, ttl_seconds)
-        except StoreUnavailable as fault:
-            self._went_down("put", fault)
-            return
-        self._came_back()
+        await self._unless_out("put", lambda: self._store.put_many(values, ttl_seconds), None)
 
     async def remove_many(self, keys: Sequence[str]) -> None:
         """Forget the keys, or leave them to their time to live while the store is out."""
-        if self._resting():
-            return
-        try:
-            await self._store.remove_many(keys)
-        except StoreUnavailable as fault:
-            self._went_down("remove", fault)
-            return
-        self._came_back()
+        await self._unless_out("remove", lambda: self._store.remove_many(keys), None)
 
     async def ping(self) -> None:
         """Ask the store itself. Raises StoreUnavailable."""
         await self._store.ping()
+
+    async def _unless_out(self, operation: str, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        if self._resting():
+            return otherwise
+        try:
+            answer = await ask()
+        except StoreUnavailable as fault:
+            self._went_down(operation, fault)
+            return otherwise
+        self._came_back()
+        return answer
 
     def _resting(self) -> bool:
         if not self._down:

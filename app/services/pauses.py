@@ -1,15 +1,24 @@
 """Waiting for something to happen, but not for ever."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 
-async def happens_within(happened: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]]) -> bool:
-    """Return whether `happened` was set within `seconds` of the time that `sleep` keeps."""
-    timer, waiting = asyncio.ensure_future(sleep(seconds)), asyncio.ensure_future(happened.wait())
+async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Return when the first of `waits` is over; the others are given up."""
+    waiting = [asyncio.ensure_future(wait) for wait in waits]
     try:
-        await asyncio.wait([timer, waiting], return_when=asyncio.FIRST_COMPLETED)
-        return happened.is_set()
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        timer.cancel()
-        waiting.cancel()
+        for wait in waiting:
+            wait.cancel()
+
+
+async def happens_within(happened: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Return when `happened` is set, or after `seconds` of the time that `sleep` keeps."""
+
+    async def time_is_over() -> None:
+        await sleep(seconds)
+
+    await first_of(happened.wait(), time_is_over())

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cachetools import TTLCache
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, in_grace
 from app.domain.task import Task
 from app.ports import Store
+from app.services.owned import Owned
 
-_RECORD = TypeAdapter(Record)
+_RECORD = Owned(TypeAdapter(Record))
 _FORMAT = 1
 
 
@@ -28,7 +29,7 @@ class TaskRecords:
         for key, record in kept.items():
             if in_grace(record, self._wall_clock()):
                 self._here[key] = record
-        values = {key: _pack(tenant, record) for key, record in kept.items()}
+        values = {key: _RECORD.pack(tenant, record) for key, record in kept.items()}
         await self._store.put_many(values, dict.fromkeys(values, RECORD_LIFE_SECONDS))
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Record]:
@@ -51,17 +52,6 @@ def _key(tenant: str, task_id: str) -> str:
     return f"{{{tenant}}}:record:{_FORMAT}:{task_id}"
 
 
-def _pack(tenant: str, record: Record) -> bytes:
-    return tenant.encode() + b" " + _RECORD.dump_json(record, exclude_none=True)
-
-
 def _unpack(tenant: str, task_id: str, value: bytes | None) -> Record | None:
-    """Return the record, or None for what does not parse or belongs to another tenant or task."""
-    owner, _, body = (value or b"").partition(b" ")
-    if owner != tenant.encode():
-        return None
-    try:
-        record = _RECORD.validate_json(body)
-    except ValidationError:
-        return None
-    return record if record.task.id == task_id and record.task.has_plausible_times else None
+    record = _RECORD.unpack(tenant, value) if value is not None else None
+    return record if record is not None and record.task.id == task_id and record.task.has_plausible_times else None

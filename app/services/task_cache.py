@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cachetools import LRUCache
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from app.domain.freshness import Lifetimes, time_to_live
 from app.domain.task import Task
 from app.ports import Store, Telemetry
+from app.services.owned import Owned
 
-_TASK = TypeAdapter(Task)
+_TASK = Owned(TypeAdapter(Task))
 _FORMAT = 1
 """Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
 
@@ -67,7 +68,7 @@ class TaskCache:
         """Remember what the backend just said."""
         now = self._wall_clock()
         ttl_seconds = {_key(tenant, task.id): time_to_live(task, now, self._lifetimes) for task in tasks}
-        values = {_key(tenant, task.id): _pack(tenant, task) for task in tasks}
+        values = {_key(tenant, task.id): _TASK.pack(tenant, task) for task in tasks}
         self._copy(tenant, tasks, now)
         await self._store.put_many(values, ttl_seconds)
 
@@ -100,11 +101,7 @@ class TaskCache:
                 self._copies[_key(tenant, task.id)] = copy
 
     def _unpack(self, tenant: str, task_id: str, value: bytes) -> Task | None:
-        owner, _, body = value.partition(b" ")
-        try:
-            task = _TASK.validate_json(body) if owner == tenant.encode() else None
-        except ValidationError:
-            task = None
+        task = _TASK.unpack(tenant, value)
         if task is None or task.id != task_id or not task.has_plausible_times:
             self._telemetry.value_refused()
             return None
@@ -114,7 +111,3 @@ class TaskCache:
 def _key(tenant: str, task_id: str) -> str:
     """File a task under its tenant, as a Redis Cluster hash tag: one tenant, one node, one MGET."""
     return f"{{{tenant}}}:task:{_FORMAT}:{task_id}"
-
-
-def _pack(tenant: str, task: Task) -> bytes:
-    return tenant.encode() + b" " + _TASK.dump_json(task, exclude_none=True)

@@ -14,11 +14,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from app.adapters.sandbox.media import media_routes
-from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly
-from app.mcp_server.door import CallJournal
-from app.mcp_server.server import Surface, build_server
-from app.observability.journal import Journal, line_writer
-from app.observability.tracing import drop_unwanted_spans, flush_spans
+from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
+from app.observability.tracing import flush_spans
 from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.caller import HttpCaller
@@ -42,8 +39,7 @@ def create_app(
 
     `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
     """
-    surface = build_surface(settings, assembly)
-    drop_unwanted_spans(surface.server)
+    surface = surface_of(settings, assembly, HttpCaller())
     extend(surface.server)
     endpoint = McpEndpoint(surface.server, assembly.metrics.refused, streams)
     readiness = Readiness()
@@ -62,13 +58,6 @@ def create_app(
         exception_handlers={404: not_here, 405: not_here},
         lifespan=lifespan,
     )
-
-
-def build_surface(settings: Settings, assembly: Assembly) -> Surface:
-    """Return the MCP surface with the journal that `settings` ask for."""
-    wants_lines = settings.log_level in ("DEBUG", "INFO")
-    journal: CallJournal = Journal(assembly.metrics, line_writer(settings.log_format) if wants_lines else None)
-    return build_server(assembly.tools, assembly.services, HttpCaller(), journal, version=VERSION)
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
