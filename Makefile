@@ -52,6 +52,8 @@ lock: install ## resolve the exact versions with hashes anew (needs uv)
 		--python-version 3.11 --quiet --output-file constraints.txt
 	uv pip compile --group client-2025 --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --output-file constraints-client-2025.txt
+	uv pip compile --group fastmcp --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --quiet --output-file constraints-fastmcp.txt
 	uv pip compile --group build --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-build.txt
 	uv pip compile pyproject.toml --extra otel --group dev --universal --generate-hashes --no-emit-index-url \
