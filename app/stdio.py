@@ -1,6 +1,8 @@
 """The same tools over standard input and output, for one person's local client."""
 
 import itertools
+import json
+from typing import Any
 
 from mcp.server.stdio import stdio_server
 
@@ -8,6 +10,7 @@ from app.adapters.identity import bearer_token
 from app.bootstrap import assemble, surface_of
 from app.domain.principal import Principal
 from app.mcp_server.door import Context
+from app.mcp_server.json_text import JsonText
 from app.observability.logs import configure_logging
 from app.observability.tracing import export_spans
 from app.settings import Settings, SettingsError
@@ -35,6 +38,10 @@ class SoleCaller:
     def request_id(self, _ctx: Context) -> str:
         """Return the number of this call in the life of the process."""
         return f"stdio-{next(self._numbers)}"
+
+    def embed(self, _ctx: Context, value: JsonText) -> Any:
+        """Return the value itself."""
+        return json.loads(value)
 
 
 async def serve_stdio(settings: Settings) -> None:

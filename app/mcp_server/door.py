@@ -15,8 +15,9 @@ from app.domain.errors import InternalError, LumaError
 from app.domain.principal import Principal
 from app.domain.task import NO_EFFORT, Effort
 from app.mcp_server.arguments import read_arguments
+from app.mcp_server.json_text import JsonText
 from app.mcp_server.texts import error_text
-from app.mcp_server.tool import SPENDS, Call, LumaTool, Services
+from app.mcp_server.tool import Call, LumaTool, Services, ToolAnswer
 from app.mcp_server.views import error_view
 
 Context = ServerRequestContext[Any, Any]
@@ -65,6 +66,10 @@ class Caller(Protocol):
         """Return what this request is called in the log."""
         ...
 
+    def embed(self, ctx: Context, value: JsonText) -> Any:
+        """Return what stands for `value` in the result: the value, or what the transport will put it in place of."""
+        ...
+
 
 class Handles(Protocol):
     """What may stand in for the answer of a tool that starts something."""
@@ -104,24 +109,31 @@ class Door:
         principal, started = self._caller.principal(ctx), time.perf_counter()
         record = self._record(ctx, tool, principal)
         try:
-            result = await self._answer(tool, _call(ctx, principal), params.arguments or {}, record)
-            if tool.annotations is SPENDS and record.outcome == "ok" and self._handles.wanted(ctx):
-                return await self._handles.created(principal, result["structuredContent"]["result"]["task_id"])
-            return result
+            answer = await self._answer(tool, _call(ctx, principal), params.arguments or {}, record)
+            if isinstance(answer, LumaError):
+                return wire_result(error_text(answer), {"error": error_view(answer)}, is_error=True)
+            if answer.started is not None and self._handles.wanted(ctx):
+                return await self._handles.created(principal, answer.started)
+            embed = self._caller.embed
+            return wire_result(embed(ctx, answer.text), embed(ctx, answer.result), is_error=False)
         finally:
             record.seconds = time.perf_counter() - started
             self._journal.called(record)
 
-    async def _answer(self, tool: LumaTool, call: Call, given: Mapping[str, Any], record: CallRecord) -> dict[str, Any]:
+    async def _answer(
+        self, tool: LumaTool, call: Call, given: Mapping[str, Any], record: CallRecord
+    ) -> ToolAnswer | LumaError:
         try:
             answer = await tool.answer(self._services, call, read_arguments(tool.arguments, given))
         except LumaError as fault:
-            return _failed(fault, record)
+            record.outcome = fault.code.value
+            return fault
         except Exception:
             log.exception("A tool call met a fault of this service")
-            return _failed(InternalError(), record)
+            record.outcome = InternalError.code.value
+            return InternalError()
         record.outcome, record.effort, record.seen = "ok", answer.effort, answer.seen
-        return wire_result(answer.text, answer.result, is_error=False)
+        return answer
 
     def _record(self, ctx: Context, tool: LumaTool, principal: Principal) -> CallRecord:
         return CallRecord(
@@ -145,12 +157,7 @@ def _call(ctx: Context, principal: Principal) -> Call:
     return Call(principal, progress)
 
 
-def _failed(fault: LumaError, record: CallRecord) -> dict[str, Any]:
-    record.outcome = fault.code.value
-    return wire_result(error_text(fault), {"error": error_view(fault)}, is_error=True)
-
-
-def wire_result(text: str, result: Mapping[str, Any], *, is_error: bool) -> dict[str, Any]:
+def wire_result(text: str, result: Any, *, is_error: bool) -> dict[str, Any]:
     """Return a tool result in wire form: words for the model, and the typed half."""
     return {
         "content": [{"type": "text", "text": text}],

@@ -2,7 +2,7 @@
 
 from app.mcp_server.arguments import NoArguments
 from app.mcp_server.guide import ACTIONS, ASPECT_RATIOS, WORKFLOW
-from app.mcp_server.tool import Call, Services, ToolAnswer
+from app.mcp_server.tool import Call, Services, ToolAnswer, tool_answer
 from app.mcp_server.views import ActionsView, RatiosView
 
 
@@ -15,7 +15,7 @@ async def list_aspect_ratios(_services: Services, _call: Call, _arguments: NoArg
             for ratio in ASPECT_RATIOS
         ],
     }
-    return ToolAnswer(
+    return tool_answer(
         "\n".join(f"{ratio.aspect_ratio} {ratio.shape}: {ratio.good_for}" for ratio in ASPECT_RATIOS), view
     )
 
@@ -33,4 +33,4 @@ async def list_actions(_services: Services, _call: Call, _arguments: NoArguments
         f"{action.tool}: {action.does}; needs {action.needs}; {'costs credits' if action.costs_credit else 'free'}"
         for action in ACTIONS
     ]
-    return ToolAnswer("\n".join([*lines, WORKFLOW]), view)
+    return tool_answer("\n".join([*lines, WORKFLOW]), view)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, Unauthorized
-from app.domain.freshness import ask_again_after
-from app.domain.task import Lookup, Task, TaskState
+from app.domain.task import Lookup, Task
 from app.mcp_server.arguments import TaskArguments, TasksArguments
-from app.mcp_server.texts import batch_text, task_text
-from app.mcp_server.tool import Call, Services, ToolAnswer
-from app.mcp_server.views import CountsView, batch_view, single_task_view
+from app.mcp_server.batch import batch_answer
+from app.mcp_server.texts import task_text
+from app.mcp_server.tool import Call, Services, ToolAnswer, tool_answer
+from app.mcp_server.views import single_task_view
 
 _ABOUT_THE_CALLER = (Unauthorized, NoCredit, AccountDisabled)
 """Faults that no id is to blame for: where nothing else came back, the call itself has failed."""
@@ -18,10 +18,7 @@ async def get_tasks_batch(services: Services, call: Call, arguments: TasksArgume
     """Answer about many tasks at once."""
     lookup = await _find(services, call, arguments.task_ids, arguments.wait_seconds)
     _raise_if_all_about_the_caller(lookup)
-    now = services.wall_clock()
-    wait = ask_again_after(lookup.answers.values(), now, services.pace)
-    view = batch_view(lookup, now, wait)
-    return ToolAnswer(batch_text(lookup, view, now), view, lookup.effort, _seen(view["counts"]))
+    return batch_answer(lookup, services.wall_clock(), services.pace)
 
 
 async def get_task(services: Services, call: Call, arguments: TaskArguments) -> ToolAnswer:
@@ -34,9 +31,8 @@ async def get_task(services: Services, call: Call, arguments: TaskArguments) -> 
         raise answer
     now = services.wall_clock()
     view = single_task_view(answer, now, services.pace)
-    return ToolAnswer(
-        task_text(answer, now, view["ask_again_in_seconds"]), view, lookup.effort, {answer.state.value: 1}
-    )
+    text = task_text(answer, now, view["ask_again_in_seconds"])
+    return tool_answer(text, view, effort=lookup.effort, seen={answer.state.value: 1})
 
 
 async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:
@@ -51,10 +47,6 @@ async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_se
         await call.progress(finished, asked, f"{finished} of {asked} finished")
 
     return await services.waiting.find(call.principal, task_ids, wait_seconds, report)
-
-
-def _seen(counts: CountsView) -> dict[str, int]:
-    return {state.value: counts[state.value] for state in TaskState}
 
 
 def _raise_if_all_about_the_caller(lookup: Lookup) -> None:

@@ -1,23 +1,29 @@
 """What the model reads: each answer in as few words as are enough alone."""
 
-from functools import lru_cache
+from collections.abc import Mapping
 
 from app.domain.errors import LumaError
-from app.domain.task import Lookup, Task, TaskState
-from app.mcp_server.views import BatchView
+from app.domain.task import Task, TaskState
+from app.mcp_server.views import OutcomeView
 
 STUCK_SECONDS = 600.0
 """The age at which AceDataCloud's concurrency FAQ says to give a task up."""
 
 
-def batch_text(lookup: Lookup, view: BatchView, now: float) -> str:
-    """Return the summary line, then a line for each id: tasks first, then what could not be answered."""
-    lines = [_summary(view)]
-    lines += [task_line(answer, now) for answer in lookup.answers.values() if isinstance(answer, Task)]
-    if view["missing"]:
-        lines.append("unknown to AceDataCloud, check these ids: " + " ".join(view["missing"]))
-    lines += _unavailable_lines(lookup)
-    return "\n".join(lines)
+def summary_line(outcome: OutcomeView) -> str:
+    """Return the line that a batch answer begins with: how many of what, and when to ask again."""
+    counted = ", ".join([f"{count} {what}" for what, count in outcome["counts"].items() if count])
+    wait = outcome["ask_again_in_seconds"]
+    return f"{counted}." if wait is None else f"{counted}. Ask again in {wait:g} s."
+
+
+def unanswered_lines(missing: list[str], faults: Mapping[str, LumaError]) -> list[str]:
+    """Return the lines that a batch answer ends with: unknown ids, then each fault once, with the ids it holds for."""
+    lines = ["unknown to AceDataCloud, check these ids: " + " ".join(missing)] if missing else []
+    reasons: dict[str, list[str]] = {}
+    for task_id, fault in faults.items():
+        reasons.setdefault(error_text(fault), []).append(task_id)
+    return lines + [f"unavailable now ({reason}): {' '.join(task_ids)}" for reason, task_ids in reasons.items()]
 
 
 def task_text(task: Task, now: float, ask_again_in_seconds: float | None) -> str:
@@ -42,25 +48,9 @@ def error_text(fault: LumaError) -> str:
     return f"{fault.code.value}: {fault}{wait}"
 
 
-@lru_cache(maxsize=4096)
 def _final_line(task: Task) -> str:
     if task.state is TaskState.FAILED or task.video is None:
         reason = f" {task.failure.code.value}: {task.failure.message}" if task.failure else ""
         return f"{task.id} failed{reason}"
     video_id = f" video_id={task.video.video_id}" if task.video.video_id else ""
     return f"{task.id} completed{video_id} {task.video.url}"
-
-
-def _summary(view: BatchView) -> str:
-    counted = ", ".join(f"{count} {what}" for what, count in view["counts"].items() if count)
-    wait = view["ask_again_in_seconds"]
-    return f"{counted}." if wait is None else f"{counted}. Ask again in {wait:g} s."
-
-
-def _unavailable_lines(lookup: Lookup) -> list[str]:
-    """Name each reason once, with the ids that it holds for."""
-    reasons: dict[str, list[str]] = {}
-    for task_id, answer in lookup.answers.items():
-        if isinstance(answer, LumaError):
-            reasons.setdefault(error_text(answer), []).append(task_id)
-    return [f"unavailable now ({reason}): {' '.join(task_ids)}" for reason, task_ids in reasons.items()]

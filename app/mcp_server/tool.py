@@ -11,6 +11,7 @@ from app.domain.freshness import Pace
 from app.domain.principal import Principal
 from app.domain.task import NO_EFFORT, Effort
 from app.mcp_server.arguments import Arguments, input_schema
+from app.mcp_server.json_text import JsonText, json_text
 from app.mcp_server.views import ErrorResult
 from app.ports import Coordination, Sealing
 from app.services.known_tasks import KnownTasks
@@ -56,12 +57,21 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ToolAnswer:
-    """What a call gives: words for the model, the typed result, what it cost, and the tasks seen by state."""
+    """What a call gives: words for the model and the typed result, both as JSON, and what the log tells of it.
 
-    text: str
-    result: Mapping[str, Any]
+    `seen` counts the tasks answered, by state; `started` is the task that the call has begun, where it did.
+    """
+
+    text: JsonText
+    result: JsonText
     effort: Effort = NO_EFFORT
     seen: Mapping[str, int] = field(default_factory=dict)
+    started: str | None = None
+
+
+def tool_answer(text: str, result: Mapping[str, Any], **about: Any) -> ToolAnswer:
+    """Return the answer that says `text` and `result`; `about` are the other fields of a ToolAnswer."""
+    return ToolAnswer(json_text(text), json_text(result), **about)
 
 
 @dataclass(frozen=True, slots=True)

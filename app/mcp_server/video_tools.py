@@ -12,7 +12,7 @@ from app.mcp_server.arguments import (
     GenerateFromImageArguments,
     SpendingArguments,
 )
-from app.mcp_server.tool import Call, Services, ToolAnswer
+from app.mcp_server.tool import Call, Services, ToolAnswer, tool_answer
 from app.mcp_server.views import SubmittedView
 from app.services.reservations import Claim, fingerprint
 from app.services.videos import Order
@@ -87,8 +87,11 @@ async def _start(
     }
     if bought.replayed:
         view["replayed"] = True
-    return ToolAnswer(
-        f"task_id {bought.task_id} pending. {message}", view, Effort(backend_calls=0 if bought.replayed else 1)
+    return tool_answer(
+        f"task_id {bought.task_id} pending. {message}",
+        view,
+        effort=Effort(backend_calls=0 if bought.replayed else 1),
+        started=bought.task_id,
     )
 
 

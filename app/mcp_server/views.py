@@ -1,14 +1,13 @@
 """What tools return: the typed half of every answer, with the fields that are not known left out."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from app.domain.errors import ErrorCode, LumaError
 from app.domain.freshness import Pace, ask_again_after, expires_at
-from app.domain.task import Lookup, Task, TaskState
+from app.domain.task import Task
 
 State = Literal["pending", "processing", "completed", "failed"]
 
@@ -64,14 +63,23 @@ class CountsView(TypedDict):
     unavailable: int
 
 
-class BatchView(TypedDict):
-    """The answer to one question about many tasks, in the asker's order, each id once."""
+class TasksView(TypedDict):
+    """The tasks that were found."""
 
     tasks: list[TaskView]
+
+
+class OutcomeView(TypedDict):
+    """What a question about many tasks gave beside the tasks."""
+
     missing: list[str]
     unavailable: list[UnavailableView]
     counts: CountsView
     ask_again_in_seconds: float | None
+
+
+class BatchView(TasksView, OutcomeView):
+    """The answer to one question about many tasks, in the asker's order, each id once."""
 
 
 class SubmittedView(TypedDict):
@@ -132,10 +140,8 @@ class ErrorResult(TypedDict):
 
 def task_view(task: Task, now: float) -> TaskView:
     """Return `task` as tools show it at `now` (unix seconds)."""
-    if task.is_final:
-        return _final_view(task)
     view = _view(task)
-    if task.created_at is not None:
+    if not task.is_final and task.created_at is not None:
         view["elapsed_seconds"] = round(max(0.0, now - task.created_at), 1)
     return view
 
@@ -143,22 +149,6 @@ def task_view(task: Task, now: float) -> TaskView:
 def single_task_view(task: Task, now: float, pace: Pace) -> SingleTaskView:
     """Return one task with the time to ask again, wherever a single task is shown."""
     return {**task_view(task, now), "ask_again_in_seconds": ask_again_after([task], now, pace)}
-
-
-def batch_view(lookup: Lookup, now: float, ask_again_in_seconds: float | None) -> BatchView:
-    """Return the whole answer to one question, sorted by what became of each id."""
-    tasks = [answer for answer in lookup.answers.values() if isinstance(answer, Task)]
-    missing = [task_id for task_id, answer in lookup.answers.items() if answer is None]
-    unavailable = [
-        unavailable_view(task_id, answer) for task_id, answer in lookup.answers.items() if isinstance(answer, LumaError)
-    ]
-    return {
-        "tasks": [task_view(task, now) for task in tasks],
-        "missing": missing,
-        "unavailable": unavailable,
-        "counts": _counts(tasks, len(missing), len(unavailable)),
-        "ask_again_in_seconds": ask_again_in_seconds,
-    }
 
 
 def unavailable_view(task_id: str, fault: LumaError) -> UnavailableView:
@@ -175,24 +165,6 @@ def error_view(fault: LumaError) -> ErrorView:
     if fault.advised_wait_seconds is not None:
         view["retry_after_seconds"] = fault.advised_wait_seconds
     return view
-
-
-def _counts(tasks: list[Task], missing: int, unavailable: int) -> CountsView:
-    states = [task.state for task in tasks]
-    return {
-        "completed": states.count(TaskState.COMPLETED),
-        "failed": states.count(TaskState.FAILED),
-        "processing": states.count(TaskState.PROCESSING),
-        "pending": states.count(TaskState.PENDING),
-        "missing": missing,
-        "unavailable": unavailable,
-    }
-
-
-@lru_cache(maxsize=4096)
-def _final_view(task: Task) -> TaskView:
-    """Return the view of a task that cannot change: worked out once, however often it is asked for."""
-    return _view(task)
 
 
 def _view(task: Task) -> TaskView:

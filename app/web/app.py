@@ -20,6 +20,7 @@ from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.caller import HttpCaller
 from app.web.discovery import card_routes
+from app.web.embedding import Embedding
 from app.web.guards import BearerGate, HostGuard
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.page import page
@@ -62,7 +63,7 @@ def create_app(
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
     """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
-    gate = BearerGate(endpoint, assembly.tenants, assembly.metrics.refused)
+    gate = BearerGate(Embedding(endpoint), assembly.tenants, assembly.metrics.refused)
     cors = CORSMiddleware(
         gate,
         allow_origin_regex=_any_of(settings.origins()),

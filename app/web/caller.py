@@ -8,6 +8,8 @@ from starlette.types import Scope
 
 from app.domain.principal import Principal
 from app.mcp_server.door import Context
+from app.mcp_server.json_text import JsonText
+from app.web.embedding import EMBEDDED, Embedded
 from app.web.guards import PRINCIPAL, header
 from app.web.request_ids import REQUEST_ID
 
@@ -32,6 +34,11 @@ class HttpCaller:
     def request_id(self, ctx: Context) -> str:
         """Return the id that the response's X-Request-ID header shows."""
         return cast("str", _scope(ctx)[REQUEST_ID])
+
+    def embed(self, ctx: Context, value: JsonText) -> str:
+        """Return the mark in whose place the answer will carry `value`."""
+        embedded: Embedded = _scope(ctx)[EMBEDDED]
+        return embedded.add(value)
 
 
 def _scope(ctx: Context) -> Scope:

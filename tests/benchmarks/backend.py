@@ -1,0 +1,74 @@
+"""AceDataCloud for the benchmark: every id is a finished task, answered after a delay, and connections are counted."""
+
+import asyncio
+import json
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.serving import listening_socket
+from tests.support.acedata import completed, listing
+
+
+class Everything:
+    """Answers either kind of read; GET tells how many connections and calls there were so far."""
+
+    def __init__(self, delay_seconds: float) -> None:
+        self._delay_seconds = delay_seconds
+        self._clients: set[tuple[str, int]] = set()
+        self._calls = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "GET":
+            await _send(send, {"connections": len(self._clients), "calls": self._calls})
+            return
+        self._clients.add(tuple(scope["client"]))
+        self._calls += 1
+        asked = json.loads(await _body(receive))
+        if self._delay_seconds:
+            await asyncio.sleep(self._delay_seconds)
+        if asked["action"] == "retrieve":
+            await _send(send, _finished(asked["id"]))
+        else:
+            await _send(send, listing(*map(_finished, asked["ids"])))
+
+
+def _finished(task_id: str) -> Any:
+    """Return the record of a task that ended a minute ago, so that its result is young enough to be kept."""
+    now = time.time()
+    return completed(task_id, created_at=now - 220.5, started_at=now - 220.0, finished_at=now - 65.8)
+
+
+async def _body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
+
+
+async def _send(send: Send, answer: Any) -> None:
+    body = json.dumps(answer, separators=(",", ":")).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def serve(app: ASGIApp) -> None:
+    """Serve `app` on a free loopback port, as the service itself is served, and say where."""
+    socket = listening_socket("127.0.0.1", 0)
+    print(f"Serving MCP at http://127.0.0.1:{socket.getsockname()[1]}/mcp", flush=True)  # noqa: T201 - for the harness
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, http="httptools", ws="none", lifespan="auto"
+    )
+    uvicorn.Server(config).run(sockets=[socket])
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser()
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    serve(Everything(parser.parse_args().delay))

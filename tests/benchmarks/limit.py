@@ -1,0 +1,38 @@
+"""The limit here: a bare route that reads the finished tasks with one MGET and joins the bytes.
+
+Keys are `bare:<size>:<number>`; the answer to `{"keys": [...]}` is their values with commas between.
+"""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tests.benchmarks.backend import serve
+
+
+def bare(redis_url: str) -> Starlette:
+    """Return the application over the Redis at `redis_url`."""
+    redis = Redis.from_url(redis_url)
+
+    async def tasks(request: Request) -> Response:
+        asked = json.loads(await request.body())
+        values = await redis.mget(asked["keys"])
+        return Response(b'{"tasks":[' + b",".join(values) + b"]}", media_type="application/json")
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await redis.aclose()
+
+    return Starlette(routes=[Route("/mcp", tasks, methods=["POST"])], lifespan=lifespan)
+
+
+if __name__ == "__main__":
+    serve(bare(sys.argv[1]))
