@@ -1,5 +1,6 @@
 """A generation as the service sees it, whatever the backend calls its parts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -87,5 +88,5 @@ NO_EFFORT = Effort()
 class Lookup:
     """The answers to one question, by id, in the order asked, each id once."""
 
-    answers: dict[str, Answer]
+    answers: Mapping[str, Answer]
     effort: Effort

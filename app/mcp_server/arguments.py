@@ -2,9 +2,19 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from app.domain.errors import InvalidRequest
@@ -15,20 +25,19 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
 _MOST_FAULTS = 3
 
 
-def _id(value: str) -> str:
-    bare = value.strip()
-    if not bare or len(bare) > LONGEST_ID or not bare.isprintable() or any(map(str.isspace, bare)):
-        raise PydanticCustomError("id", "is not an id: 1 to 128 characters without spaces")
-    return bare
-
-
 def _prompt(value: str) -> str:
     if not value.strip() or len(value) > LONGEST_PROMPT:
         raise PydanticCustomError("prompt", "must be 1 to 5000 characters of text")
     return value
 
 
-Id = Annotated[str, AfterValidator(_id)]
+Id = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=LONGEST_ID, pattern=r"^[^\s\p{Z}\p{C}]+$"),
+    WithJsonSchema({"type": "string"}),
+]
+"""One word of visible characters; blanks around it are not part of it. The pattern is for Rust, not for clients."""
+
 Prompt = Annotated[str, AfterValidator(_prompt), Field(description="What happens on screen: subject, motion, style.")]
 AfterFrame = Annotated[str, Field(description="Public image URL for the last frame.")]
 Loop = Annotated[bool, Field(description="Make the end meet the beginning.")]
@@ -136,14 +145,18 @@ def read_arguments(model: type[Arguments], given: Mapping[str, Any]) -> Argument
 
     Raises InvalidRequest, whose sentence names the arguments at fault and repeats no value.
     """
-    optional = {name for name, field in model.model_fields.items() if not field.is_required()}
-    meant = {name: value for name, value in given.items() if value is not None or name not in optional}
+    meant = {name: value for name, value in given.items() if value is not None or name not in _optional(model)}
     try:
         return model.model_validate(meant)
     except ValidationError as fault:
         faults = fault.errors(include_url=False, include_input=False)
         sentences = [_sentence(model, detail) for detail in faults[:_MOST_FAULTS]]
         raise InvalidRequest(" ".join(sentences)) from None
+
+
+@cache
+def _optional(model: type[Arguments]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if not field.is_required())
 
 
 def input_schema(model: type[Arguments]) -> dict[str, Any]:
@@ -166,7 +179,7 @@ def _sentence(model: type[Arguments], fault: ErrorDetails) -> str:
         case "extra_forbidden":
             known = ", ".join(model.model_fields) or "none"
             return f"{name} is not an argument of this tool; it takes: {known}."
-        case "string_too_short" | "string_too_long":
+        case "string_too_short" | "string_too_long" if fault["loc"] == ("idempotency_key",):
             return f"{name} must be 1 to {LONGEST_ID} characters."
         case "too_long":
             return f"{name} holds more than {fault['ctx']['max_length']} ids: split it into several calls."
@@ -186,9 +199,13 @@ def _bounds(model: type[Arguments], name: int | str) -> str:
     return f"{lowest} and at most {limits['maximum']:g}"
 
 
+_NO_ID = f"is not an id: 1 to {LONGEST_ID} characters without spaces"
 _EXPECTED: dict[str, str] = {
     "missing": "is required",
     "string_type": "must be a string",
+    "string_pattern_mismatch": _NO_ID,
+    "string_too_long": _NO_ID,
+    "string_unicode": _NO_ID,
     "list_type": 'must be a list of strings, such as ["id1", "id2"]',
     "bool_type": "must be true or false",
     "float_type": "must be a number",

@@ -40,7 +40,7 @@ class CallRecord:
     outcome: str = "cancelled"
     seconds: float = 0.0
     effort: Effort = NO_EFFORT
-    seen: Mapping[str, int] = field(default_factory=dict)
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
 
 class CallJournal(Protocol):
@@ -86,15 +86,20 @@ class Handles(Protocol):
 class Door:
     """Answers tools/call."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts list of a call
         self,
         tools: Mapping[str, LumaTool],
         services: Services,
         caller: Caller,
         journal: CallJournal,
         handles: Handles,
+        stamp: Mapping[str, Any],
     ) -> None:
-        """Serve `tools`, by name, with `services`."""
+        """Serve `tools`, by name, with `services`.
+
+        `stamp` is the `_meta` of results from 2026 on; the SDK would make it anew for every one.
+        """
+        self._stamp = stamp
         self._handles = handles
         self._tools = tools
         self._services = services
@@ -115,7 +120,10 @@ class Door:
             if answer.started is not None and self._handles.wanted(ctx):
                 return await self._handles.created(principal, answer.started)
             embed = self._caller.embed
-            return wire_result(embed(ctx, answer.text), embed(ctx, answer.result), is_error=False)
+            result = wire_result(embed(ctx, answer.text), embed(ctx, answer.result), is_error=False)
+            if record.era == "2026":
+                result["_meta"] = self._stamp
+            return result
         finally:
             record.seconds = time.perf_counter() - started
             self._journal.called(record)

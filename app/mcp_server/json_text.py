@@ -14,6 +14,11 @@ def json_text(value: object) -> JsonText:
     return JsonText(_ENCODER.encode(value))
 
 
-def json_lines(lines: list[JsonText]) -> JsonText:
-    """Return strings, each a JSON text, as one string of lines."""
-    return JsonText('"' + "\\n".join([line[1:-1] for line in lines]) + '"')
+def json_line(line: str) -> str:
+    """Return `line` as it stands inside a JSON string."""
+    return _ENCODER.encode(line)[1:-1]
+
+
+def json_lines(lines: list[str]) -> JsonText:
+    """Return lines that are as `json_line` makes them as one string."""
+    return JsonText('"' + "\\n".join(lines) + '"')

@@ -8,6 +8,8 @@ from typing import Any
 import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel import Server
+from mcp.shared.inbound import x_mcp_header_map
+from mcp_types import SERVER_INFO_META_KEY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from app.mcp_server.door import Caller, CallJournal, Context, Door
@@ -44,7 +46,7 @@ def build_server(
 ) -> Surface:
     """Return the surface over finished parts; transports are attached by whoever hosts it."""
     published = [tool.published() for tool in tools]
-    schemas = {tool.name: tool.input_schema for tool in published}
+    mirrored = {tool.name: tool.input_schema for tool in published if x_mcp_header_map(tool.input_schema)}
 
     async def list_tools(_ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=published)
@@ -64,7 +66,7 @@ def build_server(
         description="Make videos with Luma Dream Machine through AceDataCloud.",
         instructions=INSTRUCTIONS,
         cache_hints=dict.fromkeys(_CACHEABLE, CacheHint(ttl_ms=LISTS_TTL_MS, scope="public")),
-        get_tool_input_schema=schemas.get,
+        get_tool_input_schema=mirrored.get,  # asked only for arguments that headers repeat: so far there are none
         on_list_tools=list_tools,
         on_list_prompts=_list_prompts,
         on_get_prompt=_get_prompt,
@@ -82,7 +84,8 @@ def _with_calls(
     """Add what the SDK's constructor has no place for: our own answers to calls, to listeners and to discovery."""
     handles = TaskHandles(services, caller)
     handles.register(server)
-    door = Door({tool.name: tool for tool in tools}, services, caller, journal, handles)
+    stamp = {SERVER_INFO_META_KEY: server.server_info_stamp}
+    door = Door({tool.name: tool for tool in tools}, services, caller, journal, handles, stamp)
     listening = Listening(services, caller, handles)
     server.add_request_handler("tools/call", types.CallToolRequestParams, door)
     server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, listening)

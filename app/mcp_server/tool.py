@@ -65,7 +65,7 @@ class ToolAnswer:
     text: JsonText
     result: JsonText
     effort: Effort = NO_EFFORT
-    seen: Mapping[str, int] = field(default_factory=dict)
+    seen: Mapping[str, Any] = field(default_factory=dict)
     started: str | None = None
 
 

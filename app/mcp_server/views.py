@@ -52,13 +52,18 @@ class UnavailableView(TypedDict):
     retry_after_seconds: NotRequired[float]
 
 
-class CountsView(TypedDict):
-    """How many of the ids asked came out as what."""
+class StateCounts(TypedDict):
+    """How many tasks are in which state."""
 
     completed: int
     failed: int
     processing: int
     pending: int
+
+
+class CountsView(StateCounts):
+    """How many of the ids asked came out as what."""
+
     missing: int
     unavailable: int
 

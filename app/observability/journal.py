@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
-import structlog
+from structlog.processors import TimeStamper
+from structlog.typing import EventDict
 
 from app.mcp_server.door import CallRecord
 from app.observability.logs import renderer
@@ -14,7 +15,7 @@ from app.observability.metrics import Metrics, bounded_client
 class Journal:
     """Tells the log and the metrics of each call; a log that cannot be written costs its line only."""
 
-    def __init__(self, metrics: Metrics, write: Callable[..., Any] | None) -> None:
+    def __init__(self, metrics: Metrics, write: Callable[[EventDict], None] | None) -> None:
         """Count in `metrics` and log through `write`; None logs nothing."""
         self._metrics = metrics
         self._write = write
@@ -28,44 +29,48 @@ class Journal:
         effort = record.effort
         try:
             self._write(
-                "call",
-                request_id=record.request_id,
-                tenant=record.tenant[:16],
-                tool=record.tool,
-                outcome=record.outcome,
-                ms=round(record.seconds * 1000, 2),
-                era=record.era,
-                client=client,
-                hits=effort.local_hits + effort.shared_hits,
-                joined=effort.joined,
-                fetched=effort.fetched,
-                backend_calls=effort.backend_calls,
+                {
+                    "event": "call",
+                    "level": "info",
+                    "logger": "app.call",
+                    "request_id": record.request_id,
+                    "tenant": record.tenant[:16],
+                    "tool": record.tool,
+                    "outcome": record.outcome,
+                    "ms": round(record.seconds * 1000, 2),
+                    "era": record.era,
+                    "client": client,
+                    "hits": effort.local_hits + effort.shared_hits,
+                    "joined": effort.joined,
+                    "fetched": effort.fetched,
+                    "backend_calls": effort.backend_calls,
+                }
             )
         except OSError:
             self._metrics.lines_lost.inc()
 
     def _count(self, record: CallRecord, client: str) -> None:
         metrics, effort = self._metrics, record.effort
-        metrics.calls.labels(record.tool, record.outcome, record.era, client).inc()
-        metrics.call_seconds.labels(record.tool).observe(record.seconds)
+        metrics.calls(record.tool, record.outcome, record.era, client).inc()
+        metrics.call_seconds(record.tool).observe(record.seconds)
         levels = (("local", effort.local_hits), ("shared", effort.shared_hits), ("backend", effort.fetched))
         for level, count in levels:
             if count:
-                metrics.lookups.labels(level).inc(count)
+                metrics.lookups(level).inc(count)
         if effort.joined:
             metrics.flights_joined.inc(effort.joined)
         for state, count in record.seen.items():
             if count:
-                metrics.tasks_seen.labels(state).inc(count)
+                metrics.tasks_seen(state).inc(count)
 
 
-def line_writer(form: Literal["json", "text"] | None) -> Callable[..., Any]:
+def line_writer(form: Literal["json", "text"] | None) -> Callable[[EventDict], None]:
     """Return what writes a call's line to standard error, past the machinery that library records need."""
-    chosen = form or ("text" if sys.stderr.isatty() else "json")
-    logger = structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
-        processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), renderer(chosen)],
-        wrapper_class=structlog.BoundLogger,
-    )
-    write: Callable[..., Any] = logger.bind(level="info", logger="app.call").info
+    render = renderer(form or ("text" if sys.stderr.isatty() else "json"))
+    stamp = TimeStamper(fmt="iso", utc=True)
+
+    def write(event: EventDict) -> None:
+        line = render(None, "info", stamp(None, "info", event))
+        sys.stderr.write(f"{line!s}\n")
+
     return write

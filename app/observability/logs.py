@@ -65,5 +65,8 @@ def describe(fault: BaseException) -> list[str]:
     return lines
 
 
+_ENCODER = json.JSONEncoder(default=str, separators=(",", ":"))
+
+
 def _dumps(event: Any, **_options: Any) -> str:
-    return json.dumps(event, default=str, separators=(",", ":"))
+    return _ENCODER.encode(event)

@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Callable
+from functools import cache, lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -19,6 +21,7 @@ KNOWN_CLIENTS = (
 _WORDS = re.compile(r"[^a-z0-9]+")
 
 
+@lru_cache(maxsize=1024)
 def bounded_client(name: str) -> str:
     """Return the label for a client program's own name: one of a closed set, "other", or "unknown" for none."""
     if not name:
@@ -33,33 +36,39 @@ class Metrics:
     def __init__(self) -> None:
         """Start from zero, in a registry of their own."""
         self.registry = CollectorRegistry()
-        self.calls = self._counter("calls", "Tool calls.", "tool", "outcome", "era", "client")
-        self.call_seconds = self._histogram("call_seconds", "Time to answer a tool call.", "tool")
-        self.lookups = self._counter("task_lookups", "Task ids asked, by who knew the answer.", "level")
+        self.calls = self._counters("calls", "Tool calls.", "tool", "outcome", "era", "client")
+        self.call_seconds = self._histograms("call_seconds", "Time to answer a tool call.", "tool")
+        self.lookups = self._counters("task_lookups", "Task ids asked, by who knew the answer.", "level")
         self.flights_joined = self._counter("flights_joined", "Task ids that joined a fetch already in the air.")
-        self.tasks_seen = self._counter("tasks_seen", "Tasks answered, by state.", "state")
-        self.backend_calls = self._counter("backend_calls", "HTTP calls to the backend.", "endpoint", "outcome")
-        self.backend_seconds = self._histogram("backend_seconds", "Time of a backend call.", "endpoint")
-        self.store_failures = self._counter("store_failures", "Operations that Redis did not answer.", "operation")
+        self.tasks_seen = self._counters("tasks_seen", "Tasks answered, by state.", "state")
+        self.backend_calls = self._counters("backend_calls", "HTTP calls to the backend.", "endpoint", "outcome")
+        self.backend_seconds = self._histograms("backend_seconds", "Time of a backend call.", "endpoint")
+        self.store_failures = self._counters("store_failures", "Operations that Redis did not answer.", "operation")
         self.values_refused = self._counter("cache_values_refused", "Cached values that could not be trusted.")
-        self.refusals = self._counter("http_refusals", "Requests turned away before MCP, by status.", "status")
-        self.callbacks = self._counter("callbacks", "Callbacks of the backend, by what became of them.", "outcome")
+        self.refusals = self._counters("http_refusals", "Requests turned away before MCP, by status.", "status")
+        self.callbacks = self._counters("callbacks", "Callbacks of the backend, by what became of them.", "outcome")
         self.lines_lost = self._counter("log_lines_lost", "Log lines that could not be written.")
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"luma_mcp_{name}", text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(f"luma_mcp_{name}", text, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(f"luma_mcp_{name}", text, labels, registry=self.registry, buckets=_CALL_BUCKETS)
+    def _counters(self, name: str, text: str, *labels: str) -> Callable[..., Counter]:
+        """Return what finds the counter with these values of `labels`; the library itself looks for it under a lock."""
+        return cache(Counter(f"luma_mcp_{name}", text, labels, registry=self.registry).labels)
+
+    def _histograms(self, name: str, text: str, label: str) -> Callable[..., Histogram]:
+        """Return what finds the histogram with this value of `label`."""
+        family = Histogram(f"luma_mcp_{name}", text, (label,), registry=self.registry, buckets=_CALL_BUCKETS)
+        return cache(family.labels)
 
     def backend_called(self, endpoint: str, outcome: str, seconds: float) -> None:
         """Count one HTTP call to the backend."""
-        self.backend_calls.labels(endpoint, outcome).inc()
-        self.backend_seconds.labels(endpoint).observe(seconds)
+        self.backend_calls(endpoint, outcome).inc()
+        self.backend_seconds(endpoint).observe(seconds)
 
     def store_failed(self, operation: str) -> None:
         """Count one operation that the store did not answer."""
-        self.store_failures.labels(operation).inc()
+        self.store_failures(operation).inc()
 
     def value_refused(self) -> None:
         """Count one cached value that was ignored."""
@@ -67,11 +76,11 @@ class Metrics:
 
     def refused(self, status: int) -> None:
         """Count one request that was turned away before it reached MCP."""
-        self.refusals.labels(str(status)).inc()
+        self.refusals(str(status)).inc()
 
     def callback_heard(self, outcome: str) -> None:
         """Count one callback by what became of it."""
-        self.callbacks.labels(outcome).inc()
+        self.callbacks(outcome).inc()
 
     def exposition(self) -> bytes:
         """Return the metrics of this process, or of all workers together."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cachetools import LRUCache
 from pydantic import TypeAdapter
 
 from app.domain.freshness import Lifetimes, time_to_live
 from app.domain.task import Task
 from app.ports import Store, Telemetry
+from app.services.bounded import Bounded
 from app.services.owned import Owned
 
 _TASK = Owned(TypeAdapter(Task))
@@ -18,7 +18,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """What was found: the tasks by id, and how many came from this process and from the store."""
+    """What was found: the tasks by id, in the order asked, and how many came from this process and from the store."""
 
     tasks: dict[str, Task]
     local_hits: int
@@ -51,18 +51,20 @@ class TaskCache:
         self._store = store
         self._lifetimes = lifetimes
         self._telemetry = telemetry
-        self._copies: LRUCache[str, _Copy] = LRUCache(maxsize=local_tasks)
+        self._copies: Bounded[tuple[str, str], _Copy] = Bounded(local_tasks)
         self._wall_clock = wall_clock
         self._monotonic_clock = monotonic_clock
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
-        """Return the tasks that need no question to the backend."""
+        """Return those of the tasks, each named once, that need no question to the backend."""
         local = self._local(tenant, task_ids)
-        elsewhere = [task_id for task_id in task_ids if task_id not in local]
-        if not elsewhere:
+        if len(local) == len(task_ids):
             return Cached(local, len(local), 0)
+        elsewhere = [task_id for task_id in task_ids if task_id not in local]
         shared = await self._shared(tenant, elsewhere)
-        return Cached(local | shared, len(local), len(shared))
+        found = local | shared
+        in_order = {task_id: found[task_id] for task_id in task_ids if task_id in found}
+        return Cached(in_order, len(local), len(shared))
 
     async def put_many(self, tenant: str, tasks: Sequence[Task]) -> None:
         """Remember what the backend just said."""
@@ -80,8 +82,13 @@ class TaskCache:
 
     def _local(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
         now, copies = self._monotonic_clock(), self._copies
-        found = ((task_id, copies.get(_key(tenant, task_id))) for task_id in task_ids)
-        return {task_id: copy.task for task_id, copy in found if copy is not None and copy.until > now}
+        found = {
+            task_id: copy.task
+            for task_id in task_ids
+            if (copy := copies.get((tenant, task_id))) is not None and copy.until > now
+        }
+        copies.used((tenant, task_id) for task_id in found)
+        return found
 
     async def _shared(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
         values = await self._store.get_many([_key(tenant, task_id) for task_id in task_ids])
@@ -98,7 +105,7 @@ class TaskCache:
         for task in tasks:
             if task.is_final:
                 copy = _Copy(task, until + time_to_live(task, now, self._lifetimes))
-                self._copies[_key(tenant, task.id)] = copy
+                self._copies[tenant, task.id] = copy
 
     def _unpack(self, tenant: str, task_id: str, value: bytes) -> Task | None:
         task = _TASK.unpack(tenant, value)

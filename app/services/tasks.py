@@ -44,10 +44,9 @@ class TaskService:
         """
         wanted = dict.fromkeys(task_ids)
         cached = await self._cache.get_many(principal.tenant, list(wanted))
+        if len(cached.tasks) == len(wanted):
+            return Lookup(cached.tasks, Effort(cached.local_hits, cached.shared_hits))
         absent = [task_id for task_id in wanted if task_id not in cached.tasks]
-        if not absent:
-            effort = Effort(cached.local_hits, cached.shared_hits)
-            return Lookup({task_id: cached.tasks[task_id] for task_id in wanted}, effort)
         calls = _Calls()
         fetched, joined = await self._fetch_once(principal, absent, calls)
         effort = Effort(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)

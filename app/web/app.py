@@ -10,8 +10,8 @@ from mcp.server.lowlevel import Server
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.adapters.sandbox.media import media_routes
 from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
@@ -28,6 +28,24 @@ from app.web.readiness import Readiness
 from app.web.request_ids import RequestIds
 from app.web.routes import metrics_route, not_here, page_route, probe_routes
 
+MCP_PATHS = ("/mcp", "/mcp/")
+
+
+class Front:
+    """Takes the requests of MCP straight to their endpoint, and everything else to the pages."""
+
+    def __init__(self, mcp: ASGIApp, pages: ASGIApp) -> None:
+        """Stand before both."""
+        self._mcp = mcp
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or keep one lifespan."""
+        if scope["type"] == "http" and scope["path"] in MCP_PATHS:
+            await self._mcp(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
 
 def create_app(
     settings: Settings,
@@ -35,7 +53,7 @@ def create_app(
     *,
     extend: Callable[[Server[Any]], None] = lambda _server: None,
     streams: Callable[[bytes], bool] = wants_progress,
-) -> Starlette:
+) -> ASGIApp:
     """Return the application over `assembly`, which it opens and closes.
 
     `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
@@ -54,11 +72,12 @@ def create_app(
                 yield
         await asyncio.to_thread(flush_spans)
 
-    return Starlette(
-        routes=_routes(settings, assembly, _guarded(endpoint, settings, assembly), readiness),
+    pages = Starlette(
+        routes=_routes(settings, assembly, readiness),
         exception_handlers={404: not_here, 405: not_here},
         lifespan=lifespan,
     )
+    return Front(_guarded(endpoint, settings, assembly), pages)
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
@@ -72,7 +91,9 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
         expose_headers=["X-Request-ID", "WWW-Authenticate"],
         max_age=600,
     )
-    return RequestIds(HostGuard(cors, settings.hosts(), settings.origins(), assembly.metrics.refused))
+    return RequestIds(
+        HostGuard(gate, cors, hosts=settings.hosts(), origins=settings.origins(), refused=assembly.metrics.refused)
+    )
 
 
 def _any_of(origins: Sequence[str]) -> str:
@@ -81,10 +102,9 @@ def _any_of(origins: Sequence[str]) -> str:
     return "|".join(re.escape(origin).replace(r":\*", r":\d+") for origin in origins)
 
 
-def _routes(settings: Settings, assembly: Assembly, mcp: ASGIApp, readiness: Readiness) -> list[BaseRoute]:
+def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> list[BaseRoute]:
     store_name = "redis" if settings.redis_url is not None else "memory"
     routes: list[BaseRoute] = [
-        Route("/mcp", mcp),
         *probe_routes(readiness, assembly.store, store_name),
         page_route(lambda url: page(url, assembly.tools, sandbox=assembly.sandbox is not None), settings.public_url),
     ]

@@ -18,10 +18,20 @@ class HostGuard:
     """Answers the hosts and origins that it was told of, against DNS rebinding: 421 and 403 for others."""
 
     def __init__(
-        self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str], refused: Callable[[int], None]
+        self,
+        app: ASGIApp,
+        app_for_pages: ASGIApp,
+        *,
+        hosts: Sequence[str],
+        origins: Sequence[str],
+        refused: Callable[[int], None],
     ) -> None:
-        """Stand before `app`; `refused` is told the status of each refusal."""
+        """Stand before `app`, and before `app_for_pages` for requests of web pages, which carry an Origin.
+
+        `refused` is told the status of each refusal.
+        """
         self._app = app
+        self._app_for_pages = app_for_pages
         self._hosts = Allowed(hosts)
         self._origins = Allowed(origins)
         self._refused = refused
@@ -33,12 +43,14 @@ class HostGuard:
             log.warning("Refused the host %r: name it in LUMA_MCP_ALLOWED_HOSTS or LUMA_MCP_PUBLIC_URL", host[:200])
             self._refused(421)
             await answer(send, 421, "misdirected_request", "This service does not answer for this Host.")
-        elif origin is not None and not self._origins.has(origin):
+        elif origin is None:
+            await self._app(scope, receive, send)
+        elif not self._origins.has(origin):
             log.warning("Refused the origin %r: name it in LUMA_MCP_ALLOWED_ORIGINS", origin[:200])
             self._refused(403)
             await answer(send, 403, "forbidden_origin", "This service does not answer web pages of this Origin.")
         else:
-            await self._app(scope, receive, send)
+            await self._app_for_pages(scope, receive, send)
 
 
 class Allowed:
@@ -90,7 +102,10 @@ class BearerGate:
 
 def header(scope: Scope, name: bytes) -> str | None:
     """Return the first header of this (lower-case) name, or None."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
 
 
 async def answer(send: Send, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:

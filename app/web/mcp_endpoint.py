@@ -7,6 +7,7 @@ from typing import Any
 
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import Message, Receive, Scope, Send
 
 from app.web.guards import answer, header
@@ -38,12 +39,8 @@ class McpEndpoint:
         self, server: Server[Any], refused: Callable[[int], None], streams: Callable[[bytes], bool] = wants_progress
     ) -> None:
         """Serve `server`; `refused` is told the status of each request turned away before MCP."""
-        self._plain = StreamableHTTPSessionManager(
-            server, json_response=True, stateless=True, max_request_body_size=LARGEST_BODY_BYTES
-        )
-        self._streaming = StreamableHTTPSessionManager(
-            server, json_response=False, stateless=True, max_request_body_size=LARGEST_BODY_BYTES
-        )
+        self._plain = _manager(server, json_response=True)
+        self._streaming = _manager(server, json_response=False)
         self._refused = refused
         self._streams = streams
 
@@ -115,13 +112,24 @@ class McpEndpoint:
         await answer(send, status, codes[status], message, *allow)
 
 
+def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessionManager:
+    return StreamableHTTPSessionManager(
+        server,
+        json_response=json_response,
+        stateless=True,
+        max_request_body_size=LARGEST_BODY_BYTES,
+        # The HostGuard stands in front; said outright, because the SDK makes its default anew for every request.
+        security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+    )
+
+
 def _tidy(scope: Scope, accept: str | None) -> Scope:
     """Return the scope with the blanks around header values removed, which httptools leaves on and HTTP ignores.
 
     A request without an Accept header accepts anything.
     """
     headers = scope["headers"]
-    if accept is not None and all(value == value.strip() for _, value in headers):
+    if accept is not None and not [value for _, value in headers if value != value.strip()]:
         return scope
     tidied = [(key, value.strip()) for key, value in headers]
     return {**scope, "headers": tidied if accept is not None else [*tidied, _ANYTHING]}

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from app.adapters.acedata_http import Patience
 from app.adapters.sandbox.backend import sandbox_app
@@ -123,7 +123,7 @@ async def serving(
 
 
 @asynccontextmanager
-async def listening(app: Starlette) -> AsyncIterator[str]:
+async def listening(app: ASGIApp) -> AsyncIterator[str]:
     """Run `app` under uvicorn on a free loopback port and yield its address."""
     socket = listening_socket("127.0.0.1", 0)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none")
