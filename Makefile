@@ -1,7 +1,7 @@
 # Everything happens in .venv; nothing needs root, Docker or Node on the machine.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install run test check conformance readme lock clean
+.PHONY: help install run test bench check conformance readme lock clean
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -11,6 +11,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 CLIENT_STAMP := .venv/client-2025/.installed
+FASTMCP_STAMP := .venv/fastmcp/.installed
+SHIPPED_STAMP := .venv/shipped/.installed
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,6 +33,22 @@ $(CLIENT_STAMP): constraints-client-2025.txt | $(STAMP)
 	$(PYTHON) -m venv .venv/client-2025
 	.venv/client-2025/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+$(FASTMCP_STAMP): constraints-fastmcp.txt | $(STAMP)
+	$(PYTHON) -m venv .venv/fastmcp
+	.venv/fastmcp/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(SHIPPED_STAMP): constraints.txt pyproject.toml $(shell find app -name '*.py') | $(STAMP)
+	$(PYTHON) -m venv --clear .venv/shipped
+	.venv/shipped/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--wheel-dir .venv/shipped/wheel .
+	.venv/shipped/bin/python -m pip install --quiet --disable-pip-version-check --no-deps .venv/shipped/wheel/*.whl
+	@touch $@
+
+bench: install $(FASTMCP_STAMP) $(SHIPPED_STAMP) ## measure the speed against a bare route, the SDK's own way, fastmcp and no cache
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 test: install $(CLIENT_STAMP) ## run the whole test suite
 	$(BIN)/python -m pytest

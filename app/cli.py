@@ -2,61 +2,87 @@
 
 import asyncio
 import sys
-from typing import Annotated, NoReturn
-
-import typer
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
+from typing import Any
 
 from app.settings import Settings, SettingsError, load_settings, require_key
 
-cli = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="An MCP server for Luma Dream Machine videos through AceDataCloud."
-)
-
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
-PortNumber = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that share the port.")]
-Sandbox = Annotated[bool, typer.Option("--sandbox", help="Use the built-in backend: no account, no network, no Redis.")]
+DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud."
 
 
 def main() -> None:
     """Run the command line; a setting that cannot be used ends it with a sentence and status 2."""
+    chosen = _parser().parse_args()
     try:
-        cli()
+        chosen.run(chosen)
     except SettingsError as fault:
-        typer.echo(f"luma-mcp: {fault}", err=True)
+        print(f"luma-mcp: {fault}", file=sys.stderr)  # noqa: T201 - before there is a log
         sys.exit(2)
 
 
-@cli.command()
-def serve(host: Host = "127.0.0.1", port: PortNumber = 8000, workers: Workers = 1, sandbox: Sandbox = False) -> None:
-    """Serve MCP over HTTP."""
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="luma-mcp", description=DESCRIPTION)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    serve = _command(commands, "serve", _serve, "Serve MCP over HTTP.")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument(
+        "--port", type=_between(0, 65535), default=8000, help="port to listen on; 0 takes a free one (%(default)s)"
+    )
+    serve.add_argument(
+        "--workers", type=_between(1, 1024), default=1, help="processes that share the port (%(default)s)"
+    )
+    stdio = _command(
+        commands, "stdio", _stdio, "Serve MCP over standard input and output, with the token in LUMA_MCP_TOKEN."
+    )
+    for command in (serve, stdio):
+        command.add_argument(
+            "--sandbox", action="store_true", help="use the built-in backend: no account, no network, no Redis"
+        )
+    _command(
+        commands, "check", _check, "Show each setting and where it came from, and ask what it names if it answers."
+    )
+    _command(commands, "describe", _describe, "Print the tools and the settings as the README shows them.")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[Namespace], None], words: str) -> ArgumentParser:
+    command: ArgumentParser = commands.add_parser(name, help=words, description=words)
+    command.set_defaults(run=run)
+    return command
+
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def number(given: str) -> int:
+        if not given.isdecimal() or not least <= int(given) <= most:
+            raise ArgumentTypeError(f"must be a whole number from {least} to {most}")
+        return int(given)
+
+    return number
+
+
+def _serve(chosen: Namespace) -> None:
     from app.serving import serve_processes  # noqa: PLC0415 - the other commands need no web server
 
-    serve_processes(_settings(sandbox=sandbox), host=host, port=port, workers=workers)
+    serve_processes(_settings(sandbox=chosen.sandbox), host=chosen.host, port=chosen.port, workers=chosen.workers)
 
 
-@cli.command()
-def stdio(sandbox: Sandbox = False) -> None:
-    """Serve MCP over standard input and output, with the token in LUMA_MCP_TOKEN."""
+def _stdio(chosen: Namespace) -> None:
     from app.stdio import serve_stdio  # noqa: PLC0415 - the other commands need no stdio
 
-    asyncio.run(serve_stdio(_settings(sandbox=sandbox)))
+    asyncio.run(serve_stdio(_settings(sandbox=chosen.sandbox)))
 
 
-@cli.command()
-def check() -> NoReturn:
-    """Show each setting and where it came from, and ask what it names whether it answers."""
+def _check(_chosen: Namespace) -> None:
     from app.checking import check_everything  # noqa: PLC0415 - the other commands check nothing
 
-    sys.exit(0 if asyncio.run(check_everything(load_settings(), typer.echo)) else 1)
+    sys.exit(0 if asyncio.run(check_everything(load_settings(), print)) else 1)
 
 
-@cli.command()
-def describe() -> None:
-    """Print the tools and the settings as the README shows them."""
+def _describe(_chosen: Namespace) -> None:
     from app.describing import settings_table, tools_table  # noqa: PLC0415 - the other commands print no tables
 
-    typer.echo(f"{tools_table()}\n\n{settings_table()}")
+    print(f"{tools_table()}\n\n{settings_table()}")  # noqa: T201 - what the command is for
 
 
 def _settings(*, sandbox: bool) -> Settings:

@@ -11,7 +11,7 @@ from app.mcp_server.tool import ToolAnswer
 from app.mcp_server.views import OutcomeView, StateCounts, task_view, unavailable_view
 from app.services.bounded import Bounded
 
-MOST_SHOWN = 8192
+MOST_SHOWN = 2048
 """Finished tasks whose JSON is kept, about 1.5 KB each."""
 
 

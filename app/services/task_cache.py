@@ -12,7 +12,7 @@ from app.services.bounded import Bounded
 from app.services.owned import Owned
 
 _TASK = Owned(TypeAdapter(Task))
-_FORMAT = 1
+FORMAT = 1
 """Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
 
 
@@ -117,4 +117,4 @@ class TaskCache:
 
 def _key(tenant: str, task_id: str) -> str:
     """File a task under its tenant, as a Redis Cluster hash tag: one tenant, one node, one MGET."""
-    return f"{{{tenant}}}:task:{_FORMAT}:{task_id}"
+    return f"{{{tenant}}}:task:{FORMAT}:{task_id}"

@@ -1,9 +1,10 @@
-"""AceDataCloud for the benchmark: every id is a finished task, answered after a delay, and connections are counted."""
+"""AceDataCloud for the benchmark: every id is a task, answered after a delay, and connections are counted."""
 
 import asyncio
 import json
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -16,8 +17,9 @@ from tests.support.acedata import completed, listing
 class Everything:
     """Answers either kind of read; GET tells how many connections and calls there were so far."""
 
-    def __init__(self, delay_seconds: float) -> None:
+    def __init__(self, delay_seconds: float, record: Callable[[str], Any]) -> None:
         self._delay_seconds = delay_seconds
+        self._record = record
         self._clients: set[tuple[str, int]] = set()
         self._calls = 0
 
@@ -31,15 +33,21 @@ class Everything:
         if self._delay_seconds:
             await asyncio.sleep(self._delay_seconds)
         if asked["action"] == "retrieve":
-            await _send(send, _finished(asked["id"]))
+            await _send(send, self._record(asked["id"]))
         else:
-            await _send(send, listing(*map(_finished, asked["ids"])))
+            await _send(send, listing(*map(self._record, asked["ids"])))
 
 
-def _finished(task_id: str) -> Any:
+def finished(task_id: str) -> Any:
     """Return the record of a task that ended a minute ago, so that its result is young enough to be kept."""
     now = time.time()
     return completed(task_id, created_at=now - 220.5, started_at=now - 220.0, finished_at=now - 65.8)
+
+
+def running(task_id: str) -> Any:
+    """Return the record of a task that began just now."""
+    now = time.time()
+    return {"id": task_id, "created_at": now - 1.0, "started_at": now - 1.0, "request": {"prompt": "A fox"}}
 
 
 async def _body(receive: Receive) -> bytes:
@@ -71,4 +79,6 @@ def serve(app: ASGIApp) -> None:
 if __name__ == "__main__":
     parser = ArgumentParser()
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
-    serve(Everything(parser.parse_args().delay))
+    parser.add_argument("--running", action="store_true", help="tasks that never end, in place of finished ones")
+    chosen = parser.parse_args()
+    serve(Everything(chosen.delay, running if chosen.running else finished))

@@ -1,0 +1,80 @@
+# ruff: noqa: T201 - a report
+"""`python -m tests.benchmarks`: measure, print the table, and end with 1 where a promise is not kept."""
+
+import os
+import time
+from argparse import ArgumentParser
+from contextlib import ExitStack
+
+from tests.benchmarks import report
+from tests.benchmarks.growth import curves
+from tests.benchmarks.loads import install
+from tests.benchmarks.processes import cores
+from tests.benchmarks.rows import LEGACY, Bench, Rate, Row
+from tests.benchmarks.sizing import sizing_table
+from tests.support.service import MODERN
+
+FEWEST_CORES = 2
+
+
+def main() -> int:
+    """Return the exit status."""
+    parser = ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison; the median counts")
+    parser.add_argument("--update", action="store_true", help="write the figures into docs/performance.md")
+    chosen = parser.parse_args()
+    install()
+    started, free = time.monotonic(), cores()
+    pinned = len(free) >= FEWEST_CORES
+    core, others = ([free[-1]], free[:-1]) if pinned else ([], [])
+    if pinned:
+        os.sched_setaffinity(0, others)  # this process, and with it Redis and the load
+    with ExitStack() as stack:
+        bench = Bench(stack, core=core, others=others, rounds=chosen.rounds)
+        rates = bench.rates()
+        rows = [*_of_rates(rates), *_of_others(bench)]
+        grown = curves(bench)
+    print(report.where())
+    print(f"\n{report.rates_table(rates)}\n\n{report.table(rows)}\n")
+    for what, points in grown.items():
+        print(f"{report.curve_table(what, points)}\n")
+    report.write_results(rows, rates, grown)
+    if chosen.update:
+        parts = {"where": report.where(), "table": report.table(rows), "rates": report.rates_table(rates)}
+        tables = {what: report.curve_table(what, points) for what, points in grown.items()}
+        report.update({**parts, **tables, "sizing": sizing_table(rates, grown)})
+        (report.DOCUMENT.parent / "performance.png").write_bytes((report.OUT / "bench.png").read_bytes())
+    print(f"{time.monotonic() - started:.0f} s; everything measured is in out/bench.json, the curves in out/bench.png")
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def _of_rates(rates: list[Rate]) -> list[Row]:
+    found = {(rate.name, rate.case): rate.median for rate in rates}
+    bounds = ((50, MODERN, 0.50), (50, LEGACY, 0.33), (1, MODERN, 0.55))
+    rows = []
+    for count, era, bound in bounds:
+        case = f"batch of {count}, {era}"
+        rows.append(Row(f"cached {case}, to the bare route", found["service", case] / found["bare", case], "", bound))
+    case = f"batch of 50, {MODERN}"
+    for name, bound in (("fastmcp", 3.0), ("SDK's way", 1.0)):
+        rows.append(Row(f"cached {case}, to {name}", found["service", case] / found[name, case], "times", bound))
+    return rows
+
+
+def _of_others(bench: Bench) -> list[Row]:
+    warm, cold = bench.against_no_cache()
+    one, two = bench.workers()
+    idle, samples = bench.memory()
+    return [
+        Row("p50 of a cached batch of 50, to no cache with a 100 ms backend", warm / cold, "", 0.05, at_least=False),
+        Row("p50 that an uncached read adds to the backend's own", bench.added_latency(), "ms", 2.0, at_least=False),
+        Row("two workers on two cores, to one on one", 2 * two / one, "times", 1.7),
+        Row("connections for 500 uncached reads, 16 at once", bench.connections(), "", 16, at_least=False),
+        Row("resident memory, idle", idle, "MB", 90.0, at_least=False),
+        Row("more after 200,000 mixed calls", max(samples) - idle, "MB", 25.0, at_least=False),
+        Row("growth over the last half of them", samples[-1] - samples[4], "MB", 1.0, at_least=False),
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

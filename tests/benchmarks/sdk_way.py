@@ -1,0 +1,26 @@
+"""The SDK's own way: an MCPServer tool that returns the structured answer, which is a constant read from a file."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mcp.server.mcpserver import MCPServer
+from starlette.applications import Starlette
+
+from tests.benchmarks.backend import serve
+
+
+def sdk_way(answer: dict[str, Any]) -> Starlette:
+    """Return the application whose only tool answers with `answer`."""
+    server = MCPServer("sdk-way")
+
+    @server.tool()
+    async def luma_get_tasks_batch(task_ids: list[str]) -> dict[str, Any]:
+        return answer
+
+    return server.streamable_http_app(json_response=True, stateless_http=True)
+
+
+if __name__ == "__main__":
+    serve(sdk_way(json.loads(Path(sys.argv[1]).read_text())))
