@@ -180,7 +180,7 @@ class Bench:
 
     def memory(self) -> tuple[float, list[float]]:
         """Return the resident memory in MB: idle, and after each tenth of the mixed calls."""
-        random = Random(4)  # noqa: S311 - a plan that repeats
+        random = Random(4)
         with self.service(self.backend, on=self.core) as service:
             httpx.get(service.url.replace("/mcp", "/health"))
             idle = service.megabytes()

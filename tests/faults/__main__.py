@@ -6,7 +6,8 @@ import time
 from argparse import ArgumentParser
 from dataclasses import dataclass
 
-from tests.benchmarks.report import ROOT, update
+from tests.benchmarks.processes import ROOT
+from tests.benchmarks.report import update
 from tests.faults.crowd import Crowd, Tally
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.world import World
@@ -96,9 +97,7 @@ def _tell(outcome: Outcome) -> None:
 
 def table(outcomes: list[Outcome]) -> str:
     """Return the outcomes as a table of Markdown."""
-    head = (
-        "| what breaks | calls | lost | wrong or foreign | bought twice | ids put off | slowest call | back to normal |"
-    )
+    head = "| what breaks | calls | lost | wrong | bought twice | ids put off | slowest call | back to normal |"
     lines = [head, "|---" * 8 + "|"]
     for outcome in outcomes:
         tally = outcome.tally

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import httpx
 import psutil
@@ -48,7 +48,7 @@ class Replica:
         """Start the process and wait until it is ready."""
         # A log that is a device and not a file is one that a scenario chose for its fault.
         with self.log.open("ab" if self.log.is_file() or not self.log.exists() else "wb") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
                 self._command, cwd=ROOT, env=environment(**self._settings), stdout=log, stderr=log
             )
         async with httpx.AsyncClient() as client:
@@ -92,7 +92,8 @@ class Wire:
 
         async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             there, back = await asyncio.open_connection("127.0.0.1", port)
-            await asyncio.gather(self._carry(reader, back, slowly=False), self._carry(there, writer, slowly=True))
+            with suppress(asyncio.CancelledError):  # asyncio makes a traceback of a connection that ends with the loop
+                await asyncio.gather(self._carry(reader, back, slowly=False), self._carry(there, writer, slowly=True))
 
         server = await asyncio.start_server(connect, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
@@ -138,9 +139,9 @@ class World:
         self.oracle_url = ""
         self.replicas: list[Replica] = []
 
-    async def __aenter__(self) -> "World":
+    async def __aenter__(self) -> Self:
         redis_url = await self._start_redis()
-        self._oracle = subprocess.Popen(
+        self._oracle = subprocess.Popen(  # noqa: ASYNC220 - returns at once
             [sys.executable, "-m", "tests.faults.oracle"], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
         assert self._oracle.stdout is not None
