@@ -176,8 +176,9 @@ class Crowd:
         sent = {**headers, "authorization": f"Bearer {token}", "accept": "application/json"}
         started = time.monotonic()
         why = ""
+        first = next(self._turn)
         for attempt in range(TRIES):
-            url = self._urls[next(self._turn) % len(self._urls)]
+            url = self._urls[(first + attempt) % len(self._urls)]
             try:
                 answer = await client.post(f"{url}/mcp", json=message, headers=sent)
             except httpx.TransportError as fault:

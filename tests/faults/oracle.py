@@ -27,6 +27,7 @@ FAULTS: Final = (
     "10 MB",
     "duplicated and reordered",
 )
+REFUSALS: Final = ("429", "429 with Retry-After", "401")
 HANG_SECONDS = 60.0
 TEN_MEGABYTES = 10 * 1024 * 1024
 
@@ -88,11 +89,14 @@ class Oracle:
             await _send(writer, {"submissions": self.submissions, "calls": self.calls})
         else:
             self.calls += 1
-            answer = self._true_answer(path, token, body)
-            if self.fault is not None and random.random() < self.share:
-                await self._break(writer, answer, token)
+            broken = self.fault is not None and random.random() < self.share
+            # Who is turned away has bought nothing; with every other fault the video is made all the same.
+            if broken and self.fault in REFUSALS:
+                await self._break(writer, {}, token)
+            elif broken:
+                await self._break(writer, self._true_answer(path, token, body), token)
             else:
-                await _send(writer, answer)
+                await _send(writer, self._true_answer(path, token, body))
 
     def _true_answer(self, path: str, token: str, body: Any) -> Any:
         if path.endswith("/videos"):
