@@ -1,7 +1,7 @@
 # Everything happens in .venv; nothing needs root, Docker or Node on the machine.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install run test bench check conformance readme lock clean
+.PHONY: help install run test bench faults check conformance readme lock clean
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -52,6 +52,9 @@ bench: install $(FASTMCP_STAMP) $(SHIPPED_STAMP) ## measure the speed against a 
 
 test: install $(CLIENT_STAMP) ## run the whole test suite
 	$(BIN)/python -m pytest
+
+faults: install ## break Redis, the backend and the service in turn under load, and hold every answer against the truth
+	$(BIN)/python -m tests.faults $(ARGS)
 
 check: install ## lint, format, types and the direction of imports
 	$(BIN)/ruff check .
