@@ -54,6 +54,7 @@ test: install $(CLIENT_STAMP) ## run the whole test suite
 	$(BIN)/python -m pytest
 
 faults: install ## break Redis, the backend and the service in turn under load, and hold every answer against the truth
+	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.faults $(ARGS)
 
 check: install ## lint, format, types and the direction of imports

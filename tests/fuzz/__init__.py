@@ -1,0 +1,1 @@
+"""Requests made up by a grammar of HTTP, JSON-RPC and MCP, over all eras."""
