@@ -12,7 +12,7 @@ from app.services.bounded import Bounded
 from app.services.owned import Owned
 
 _TASK = Owned(TypeAdapter(Task))
-FORMAT = 1
+_FORMAT = 1
 """Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
 
 
@@ -69,8 +69,8 @@ class TaskCache:
     async def put_many(self, tenant: str, tasks: Sequence[Task]) -> None:
         """Remember what the backend just said."""
         now = self._wall_clock()
-        ttl_seconds = {_key(tenant, task.id): time_to_live(task, now, self._lifetimes) for task in tasks}
-        values = {_key(tenant, task.id): _TASK.pack(tenant, task) for task in tasks}
+        ttl_seconds = {task_key(tenant, task.id): time_to_live(task, now, self._lifetimes) for task in tasks}
+        values = {task_key(tenant, task.id): _TASK.pack(tenant, task) for task in tasks}
         self._copy(tenant, tasks, now)
         await self._store.put_many(values, ttl_seconds)
 
@@ -78,7 +78,7 @@ class TaskCache:
         """Let the next question about the task reach the backend, unless it has ended already."""
         cached = await self.get_many(tenant, [task_id])
         if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
-            await self._store.remove_many([_key(tenant, task_id)])
+            await self._store.remove_many([task_key(tenant, task_id)])
 
     def _local(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
         now, copies = self._monotonic_clock(), self._copies
@@ -91,7 +91,7 @@ class TaskCache:
         return found
 
     async def _shared(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
-        values = await self._store.get_many([_key(tenant, task_id) for task_id in task_ids])
+        values = await self._store.get_many([task_key(tenant, task_id) for task_id in task_ids])
         found = {
             task_id: task
             for task_id, value in zip(task_ids, values, strict=True)
@@ -115,6 +115,6 @@ class TaskCache:
         return task
 
 
-def _key(tenant: str, task_id: str) -> str:
+def task_key(tenant: str, task_id: str) -> str:
     """File a task under its tenant, as a Redis Cluster hash tag: one tenant, one node, one MGET."""
-    return f"{{{tenant}}}:task:{FORMAT}:{task_id}"
+    return f"{{{tenant}}}:task:{_FORMAT}:{task_id}"

@@ -8,12 +8,15 @@ from contextlib import ExitStack
 
 from tests.benchmarks import report
 from tests.benchmarks.growth import curves
-from tests.benchmarks.loads import install
+from tests.benchmarks.loads import HERE
 from tests.benchmarks.processes import cores
 from tests.benchmarks.rows import LEGACY, Bench, Rate, Row
 from tests.benchmarks.sizing import sizing_table
+from tests.support.documents import FOLDER, update
+from tests.support.npm import install
 from tests.support.service import MODERN
 
+DOCUMENT = FOLDER / "performance.md"
 FEWEST_CORES = 2
 
 
@@ -23,7 +26,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison; the median counts")
     parser.add_argument("--update", action="store_true", help="write the figures into docs/performance.md")
     chosen = parser.parse_args()
-    install()
+    install(HERE, "autocannon")
     started, free = time.monotonic(), cores()
     pinned = len(free) >= FEWEST_CORES
     core, others = ([free[-1]], free[:-1]) if pinned else ([], [])
@@ -42,8 +45,8 @@ def main() -> int:
     if chosen.update:
         parts = {"where": report.where(), "table": report.table(rows), "rates": report.rates_table(rates)}
         tables = {what: report.curve_table(what, points) for what, points in grown.items()}
-        report.update({**parts, **tables, "sizing": sizing_table(rates, grown)})
-        (report.DOCUMENT.parent / "performance.png").write_bytes((report.OUT / "bench.png").read_bytes())
+        update(DOCUMENT, {**parts, **tables, "sizing": sizing_table(rates, grown)})
+        (FOLDER / "performance.png").write_bytes((report.OUT / "bench.png").read_bytes())
     print(f"{time.monotonic() - started:.0f} s; everything measured is in out/bench.json, the curves in out/bench.png")
     return 0 if all(row.holds for row in rows) else 1
 

@@ -7,11 +7,10 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from app.serving import listening_socket
 from tests.support.acedata import completed, listing
+from tests.support.serve import serve
 
 
 class Everything:
@@ -64,16 +63,6 @@ async def _send(send: Send, answer: Any) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def serve(app: ASGIApp) -> None:
-    """Serve `app` on a free loopback port, as the service itself is served, and say where."""
-    socket = listening_socket("127.0.0.1", 0)
-    print(f"Serving MCP at http://127.0.0.1:{socket.getsockname()[1]}/mcp", flush=True)  # noqa: T201 - for the harness
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, http="httptools", ws="none", lifespan="auto"
-    )
-    uvicorn.Server(config).run(sockets=[socket])
 
 
 if __name__ == "__main__":

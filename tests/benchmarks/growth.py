@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from app.adapters.identity import Tenants
 from app.domain.task import Task, TaskState, Video
 from app.services.owned import Owned
-from app.services.task_cache import FORMAT
+from app.services.task_cache import task_key
 from tests.benchmarks.loads import batch, call, ids, load
 from tests.benchmarks.processes import PYTHON, serving
 from tests.benchmarks.rows import KEY, Bench
@@ -77,8 +77,7 @@ def _fill(bench: Bench, tenant: str, first: int, last: int) -> None:
         for start in range(first, last, 10_000):
             pipeline = client.pipeline(transaction=False)
             for task_id in ids(min(10_000, last - start), start):
-                key = f"{{{tenant}}}:task:{FORMAT}:{task_id}"
-                pipeline.set(key, value.replace(name.encode(), task_id.encode()), px=86_400_000)
+                pipeline.set(task_key(tenant, task_id), value.replace(name.encode(), task_id.encode()), px=86_400_000)
             pipeline.execute()
 
 

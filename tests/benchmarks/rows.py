@@ -1,6 +1,5 @@
 """The table: what is promised, each as one number with the least (or most) that it may be."""
 
-import asyncio
 import json
 import statistics
 import tempfile
@@ -92,11 +91,11 @@ class Bench:
             for era in (MODERN, LEGACY):
                 for count in (50, 1):
                     case, asked = f"batch of {count}, {era}", batch(ids(count), era)
-                    size = len(_answer(service, asked))
+                    size = len(_post(service.url, asked))
                     self._fill(size, count)
                     contests += [("service", case, service.url, asked), ("bare", case, limit.url, bare(size, count))]
             asked = batch(ids(50), MODERN)
-            sdk = stack.enter_context(self._sdk_way(_answer(service, asked)))
+            sdk = stack.enter_context(self._sdk_way(_post(service.url, asked)))
             fastmcp = stack.enter_context(self._fastmcp_way())
             contests += [
                 (name, f"batch of 50, {MODERN}", run.url, asked)
@@ -174,15 +173,14 @@ class Bench:
         backend = self._backend(0.01)
         with self.service(backend, on=self.core) as service:
             asked = [batch(ids(1, 20_000 + number), MODERN) for number in range(UNCACHED_READS)]
-            # Each connection begins at the start of the list, so each gets a list of its own part of the ids.
-            load_in_parts(service.url, asked)
+            load(service.url, asked, amount=UNCACHED_READS)
         return int(httpx.get(backend.url).json()["connections"])
 
     def memory(self) -> tuple[float, list[float]]:
         """Return the resident memory in MB: idle, and after each tenth of the mixed calls."""
         random = Random(4)
         with self.service(self.backend, on=self.core) as service:
-            httpx.get(service.url.replace("/mcp", "/health"))
+            httpx.get(service.url.replace("/mcp", "/livez"))
             idle = service.megabytes()
             samples = []
             for _ in range(10):
@@ -206,19 +204,6 @@ def _mixed(random: Random) -> dict[str, Any]:
     return call("luma_list_aspect_ratios", {}, era, f"token-{token}")
 
 
-def load_in_parts(url: str, asked: Sequence[dict[str, Any]]) -> None:
-    """Send every request once, 16 at once."""
-
-    async def send() -> None:
-        limits = httpx.Limits(max_connections=CONNECTIONS)
-        async with httpx.AsyncClient(limits=limits, timeout=30) as client:
-            waiting = [client.post(url, content=one["body"], headers=one["headers"]) for one in asked]
-            for answer in await asyncio.gather(*waiting):
-                answer.raise_for_status()
-
-    asyncio.run(send())
-
-
 def _p50(url: str, asked: Callable[[int], dict[str, Any]], count: int) -> float:
     """Return the median time of one request after another, in ms."""
     times = []
@@ -230,10 +215,6 @@ def _p50(url: str, asked: Callable[[int], dict[str, Any]], count: int) -> float:
             if number >= 0:
                 times.append((time.perf_counter() - started) * 1000)
     return statistics.median(times)
-
-
-def _answer(running: Running, asked: dict[str, Any]) -> bytes:
-    return _post(running.url, asked)
 
 
 def _post(url: str, asked: dict[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 from starlette.applications import Starlette
 
-from tests.benchmarks.backend import serve
+from tests.support.serve import serve
 
 
 def sdk_way(answer: dict[str, Any]) -> Starlette:

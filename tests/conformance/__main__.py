@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 from mcp import MCPDeprecationWarning
 
 from tests.conformance.builds import BUILDS
-from tests.conformance.suite import Result, install, judge, judge_tasks
+from tests.conformance.suite import HERE, Result, judge, judge_tasks
+from tests.support.npm import install
 
 PASSES = {
     ("real", "2025-06-18"): 32,
@@ -31,7 +32,7 @@ async def main() -> int:
     # The suite provokes refusals, which are logged as warnings, and tests the logging that the SDK calls deprecated.
     logging.basicConfig(level=logging.ERROR)
     warnings.filterwarnings("ignore", category=MCPDeprecationWarning)
-    install()
+    install(HERE, "the conformance suite")
     results = []
     async with AsyncExitStack() as stack:
         urls = {name: await stack.enter_async_context(build()) for name, build in BUILDS.items()}

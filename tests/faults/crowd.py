@@ -64,7 +64,6 @@ class Crowd:
     def __init__(self, urls: Sequence[str], *, backend_is_faulty: bool, seed: int) -> None:
         """Call the replicas at `urls`; with a faulty backend, ids that nobody has read yet may be unavailable."""
         self.tally = Tally()
-        self.keyed: set[str] = set()
         self._urls = urls
         self._backend_is_faulty = backend_is_faulty
         self._random = random.Random(seed)

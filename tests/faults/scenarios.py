@@ -6,13 +6,13 @@ import json
 import random
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tests.faults import oracle
-from tests.faults.world import SERVE, STEPPED, RedisForm, Replica, World, kill
+from tests.faults.world import SERVE, STEPPED, RedisForm, Replica, World
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.service import MODERN, envelope
 
@@ -37,7 +37,6 @@ class Scenario:
     backend_is_faulty: bool = False
     command: Sequence[str] = SERVE
     arguments: Sequence[str] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
     log: str | None = None
     redis_form: RedisForm = "alone"
 
@@ -244,7 +243,7 @@ async def workers_killed(world: World) -> AsyncIterator[None]:
     """Kill a worker of each replica; its supervisor starts another."""
     for replica in world.replicas:
         workers = [child for child in replica.process.children() if "spawn_main" in " ".join(child.cmdline())]
-        kill(workers[-1])
+        workers[-1].kill()
     yield
 
 

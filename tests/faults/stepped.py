@@ -9,13 +9,11 @@ import time
 from argparse import ArgumentParser
 from pathlib import Path
 
-import uvicorn
-
 from app.bootstrap import Clocks, assemble
 from app.observability.logs import configure_logging
-from app.serving import listening_socket
 from app.settings import load_settings
 from app.web.app import create_app
+from tests.support.serve import serve
 
 CLOCK_FILE = Path(os.environ.get("LUMA_MCP_FAULTS_CLOCK", "/nonexistent"))
 
@@ -34,9 +32,7 @@ def main() -> None:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     clocks = Clocks(wall=_wall, monotonic=time.monotonic, sleep=asyncio.sleep)
-    app = create_app(settings, assemble(settings, base_url="", clocks=clocks))
-    config = uvicorn.Config(app, log_config=None, access_log=False, http="httptools", ws="none", lifespan="on")
-    uvicorn.Server(config).run(sockets=[listening_socket("127.0.0.1", parser.parse_args().port)])
+    serve(create_app(settings, assemble(settings, base_url="", clocks=clocks)), parser.parse_args().port)
 
 
 if __name__ == "__main__":

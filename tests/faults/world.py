@@ -1,8 +1,6 @@
 """The processes of one scenario: a Redis, the oracle, and two replicas of the service, on loopback."""
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -120,7 +118,6 @@ class World:
         *,
         command: Sequence[str] = SERVE,
         arguments: Sequence[str] = (),
-        settings: Mapping[str, str] | None = None,
         log: str | None = None,
         redis_form: RedisForm = "alone",
     ) -> None:
@@ -133,7 +130,6 @@ class World:
         self._redis_form = redis_form
         self._stack = AsyncExitStack()
         self._command = [*command, *arguments]
-        self._settings = dict(settings or {})
         self._log = log
         self._oracle: subprocess.Popen[str] | None = None
         self.oracle_url = ""
@@ -152,7 +148,6 @@ class World:
             "acedata_url": self.oracle_url,
             "secret_key": KEY,
             "faults_clock": str(self.clock),
-            **self._settings,
         }
         for number in range(2):
             log = Path(self._log) if self._log else self.folder / f"replica-{number}.log"
@@ -217,8 +212,3 @@ class World:
         """Return what the replicas have logged."""
         logs = {replica.log for replica in self.replicas if replica.log.is_file()}
         return "".join(log.read_text(errors="replace") for log in logs)
-
-
-def kill(process: psutil.Process) -> None:
-    """End a process at once, by its id."""
-    os.kill(process.pid, signal.SIGKILL)
