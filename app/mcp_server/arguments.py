@@ -175,7 +175,7 @@ def _untitled(schema: Any) -> Any:
 
 def _sentence(model: type[Arguments], fault: ErrorDetails) -> str:
     name = _name(fault["loc"])
-    match fault["type"]:
+    match fault["type"] if fault["loc"] else "name":  # only a name that is no text has no place
         case "extra_forbidden":
             known = ", ".join(model.model_fields) or "none"
             return f"{name} is not an argument of this tool; it takes: {known}."
@@ -202,6 +202,7 @@ def _bounds(model: type[Arguments], name: int | str) -> str:
 _NO_ID = f"is not an id: 1 to {LONGEST_ID} characters without spaces"
 _EXPECTED: dict[str, str] = {
     "missing": "is required",
+    "name": "is not text that can be written",
     "string_type": "must be a string",
     "string_pattern_mismatch": _NO_ID,
     "string_too_long": _NO_ID,
@@ -220,6 +221,8 @@ def _pydantic_words(fault: ErrorDetails) -> str:
 
 def _name(location: tuple[int | str, ...]) -> str:
     """Return the argument's path, as far as it is one that a person would write."""
+    if not location:
+        return "The name of an argument"
     name, *rest = location
     if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
         return "An argument"

@@ -7,6 +7,8 @@ import pytest
 import pytest_asyncio
 
 from app.adapters.sandbox.behaviour import Behaviour
+from app.domain.errors import InvalidRequest
+from app.mcp_server.arguments import read_arguments, tasks_arguments
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.service import SECONDS, Service, sandbox, serving, settings, text_of
 
@@ -164,3 +166,8 @@ async def test_images_and_extensions_reach_the_backend_as_they_were_given() -> N
         "end_image_url": IMAGE,
         "async": True,
     }
+
+
+async def test_an_argument_name_that_is_no_text_is_the_callers_fault() -> None:
+    with pytest.raises(InvalidRequest, match="The name of an argument is not text"):
+        read_arguments(tasks_arguments(10), {"\ud800": 1})
