@@ -1,7 +1,7 @@
 # Everything happens in .venv; nothing needs root, Docker or Node on the machine.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install run test bench faults check conformance readme lock clean
+.PHONY: help install run test bench faults soak check conformance readme lock clean
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -56,6 +56,9 @@ test: install $(CLIENT_STAMP) ## run the whole test suite
 faults: install ## break Redis, the backend and the service in turn under load, and hold every answer against the truth
 	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.faults $(ARGS)
+
+soak: install ## half an hour of faults at random under load; ends in error where memory, descriptors or tasks grow
+	$(BIN)/python -m tests.soak $(ARGS)
 
 check: install ## lint, format, types and the direction of imports
 	$(BIN)/ruff check .

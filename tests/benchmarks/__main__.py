@@ -12,7 +12,7 @@ from tests.benchmarks.loads import HERE
 from tests.benchmarks.processes import cores
 from tests.benchmarks.rows import LEGACY, Bench, Rate, Row
 from tests.benchmarks.sizing import sizing_table
-from tests.support.documents import FOLDER, update
+from tests.support.documents import FOLDER, OUT, update
 from tests.support.npm import install
 from tests.support.service import MODERN
 
@@ -46,7 +46,7 @@ def main() -> int:
         parts = {"where": report.where(), "table": report.table(rows), "rates": report.rates_table(rates)}
         tables = {what: report.curve_table(what, points) for what, points in grown.items()}
         update(DOCUMENT, {**parts, **tables, "sizing": sizing_table(rates, grown)})
-        (FOLDER / "performance.png").write_bytes((report.OUT / "bench.png").read_bytes())
+        (FOLDER / "performance.png").write_bytes((OUT / "bench.png").read_bytes())
     print(f"{time.monotonic() - started:.0f} s; everything measured is in out/bench.json, the curves in out/bench.png")
     return 0 if all(row.holds for row in rows) else 1
 

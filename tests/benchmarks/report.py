@@ -12,10 +12,9 @@ import matplotlib as mpl
 import psutil
 
 from tests.benchmarks.growth import Point
-from tests.benchmarks.processes import ROOT
 from tests.benchmarks.rows import Rate, Row
+from tests.support.documents import OUT
 
-OUT = ROOT / "out"
 PACKAGES = ("mcp", "starlette", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "pydantic")
 
 

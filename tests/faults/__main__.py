@@ -6,59 +6,36 @@ import time
 from argparse import ArgumentParser
 from dataclasses import dataclass
 
-from tests.faults.crowd import Crowd, Tally
+from tests.faults.play import Aftermath, Episode, aftermath, play
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.world import World
 from tests.support.documents import FOLDER, update
 
 DOCUMENT = FOLDER / "reliability.md"
-WARM_SECONDS = 1.0
-AFTER_SECONDS = 1.5
-SECRETS = ("secret-token", "secret prompt", "cdn.example.com")
-"""What no log may hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one scenario came to. `recovered` is in seconds from the end of the fault; 0 where nothing was amiss."""
+    """What one scenario came to."""
 
-    scenario: Scenario
-    tally: Tally
-    bought_twice: int
-    recovered: float
-    leaks: int
+    episode: Episode
+    aftermath: Aftermath
 
     @property
     def is_well(self) -> bool:
         """Whether nothing was lost, untrue, paid for twice or told to the log."""
-        return not (self.tally.lost or self.tally.wrong or self.bought_twice or self.leaks)
+        return self.episode.tally.is_well and self.aftermath.is_well
 
 
-async def play(scenario: Scenario, seed: int) -> Outcome:
-    """Run one scenario from beginning to end."""
+async def _in_a_world_of_its_own(scenario: Scenario, seed: int) -> Outcome:
     async with World(
         command=scenario.command,
         arguments=scenario.arguments,
         log=scenario.log,
         redis_form=scenario.redis_form,
     ) as world:
-        urls = [replica.url for replica in world.replicas]
-        crowd = Crowd(urls, backend_is_faulty=scenario.backend_is_faulty, seed=seed)
-        calling = asyncio.create_task(crowd.run())
-        await asyncio.sleep(WARM_SECONDS)
-        before = crowd.tally.last_trouble_at
-        async with scenario.broken(world):
-            await asyncio.sleep(scenario.seconds)
-        lifted = time.monotonic()
-        await asyncio.sleep(AFTER_SECONDS)
-        crowd.stop()
-        await calling
-        troubled = crowd.tally.last_trouble_at
-        recovered = max(0.0, troubled - lifted) if troubled > before else 0.0
-        bought = await world.bought()
-        logged = world.logged()
-        leaks = sum(logged.count(secret) for secret in SECRETS) + logged.count("Traceback")
-        return Outcome(scenario, crowd.tally, sum(times > 1 for times in bought.values()), recovered, leaks)
+        episode = await play(world, scenario, seed)
+        return Outcome(episode, await aftermath(world))
 
 
 def main() -> int:
@@ -71,7 +48,7 @@ def main() -> int:
     outcomes, started = [], time.monotonic()
     for scenario in SCENARIOS:
         if chosen.only.lower() in f"{scenario.group}: {scenario.name}".lower():
-            outcomes.append(asyncio.run(play(scenario, chosen.seed)))
+            outcomes.append(asyncio.run(_in_a_world_of_its_own(scenario, chosen.seed)))
             _tell(outcomes[-1])
     well = sum(outcome.is_well for outcome in outcomes)
     print(f"{well} of {len(outcomes)} scenarios are well; {time.monotonic() - started:.0f} s")
@@ -81,15 +58,8 @@ def main() -> int:
 
 
 def _tell(outcome: Outcome) -> None:
-    tally = outcome.tally
-    print(
-        f"{'well' if outcome.is_well else 'NOT WELL':9} {outcome.scenario.group}: {outcome.scenario.name}: "
-        f"{tally.calls} calls, {tally.lost} lost, {tally.wrong} wrong, {outcome.bought_twice} bought twice, "
-        f"{outcome.leaks} leaks, {tally.unavailable} unavailable, recovered in {outcome.recovered:.2f} s, "
-        f"slowest {tally.slowest:.2f} s {dict(tally.codes)}",
-        flush=True,
-    )
-    for why in tally.bad:
+    print(f"{'well' if outcome.is_well else 'NOT WELL':9} {outcome.episode}, {outcome.aftermath}", flush=True)
+    for why in outcome.episode.tally.bad:
         print(f"          {why}")
 
 
@@ -98,10 +68,11 @@ def table(outcomes: list[Outcome]) -> str:
     head = "| what breaks | calls | lost | wrong | bought twice | ids put off | slowest call | back to normal |"
     lines = [head, "|---" * 8 + "|"]
     for outcome in outcomes:
-        tally = outcome.tally
+        scenario, tally = outcome.episode.scenario, outcome.episode.tally
         lines.append(
-            f"| {outcome.scenario.group}: {outcome.scenario.name} | {tally.calls:,} | {tally.lost} | {tally.wrong} "
-            f"| {outcome.bought_twice} | {tally.unavailable:,} | {tally.slowest:.2f} s | {outcome.recovered:.1f} s |"
+            f"| {scenario.group}: {scenario.name} | {tally.calls:,} | {tally.lost} | {tally.wrong} "
+            f"| {outcome.aftermath.bought_twice} | {tally.unavailable:,} | {tally.slowest:.2f} s "
+            f"| {outcome.episode.recovered:.1f} s |"
         )
     return "\n".join(lines)
 

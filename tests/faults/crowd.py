@@ -38,6 +38,11 @@ class Tally:
     codes: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
 
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing was lost or untrue."""
+        return not (self.lost or self.wrong)
+
     def lose(self, why: str) -> None:
         """Count a call that could have been answered and was not."""
         self.lost += 1
@@ -66,10 +71,11 @@ class Crowd:
         self.tally = Tally()
         self._urls = urls
         self._backend_is_faulty = backend_is_faulty
+        self._seed = seed
         self._random = random.Random(seed)
         self._turn = itertools.count()
         self._numbers = itertools.count()
-        self._known: set[tuple[str, str]] = set()
+        self._known: dict[tuple[str, str], float] = {}  # when an id was first read, by token and id
         self._stopping = False
 
     async def run(self) -> None:
@@ -91,19 +97,20 @@ class Crowd:
             elif kind < 0.3:
                 await self._ask_one(client, token)
             else:
-                await self._ask_many(client, token)
+                await self._ask_many(client, token, wait_seconds=1 if kind > 0.98 else 0)
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _ids(self, count: int) -> list[str]:
         return [f"{self._random.choice('fffxru')}-{self._random.randrange(IDS)}" for _ in range(count)]
 
-    async def _ask_many(self, client: httpx.AsyncClient, token: str) -> None:
+    async def _ask_many(self, client: httpx.AsyncClient, token: str, *, wait_seconds: int) -> None:
         wanted = list(dict.fromkeys(self._ids(self._random.choice((1, 3, 20, 60)))))
-        result = await self._call(client, token, "luma_get_tasks_batch", {"task_ids": wanted})
+        arguments, asked_at = {"task_ids": wanted, "wait_seconds": wait_seconds}, time.monotonic()
+        result = await self._call(client, token, "luma_get_tasks_batch", arguments)
         if result is None:
             return
         if "error" in result:
-            self._failed(token, wanted, result["error"])
+            self._failed(token, wanted, result["error"]["code"], asked_at)
             return
         seen = {task["task_id"] for task in result["tasks"]}
         for task in result["tasks"]:
@@ -112,13 +119,13 @@ class Crowd:
             if true_state(task_id) is not None:
                 self.tally.find_wrong(f"{task_id} was said to be missing")
         for entry in result["unavailable"]:
-            self._unavailable(token, entry["task_id"], entry["code"])
+            self._failed(token, [entry["task_id"]], entry["code"], asked_at)
         told = seen | set(result["missing"]) | {entry["task_id"] for entry in result["unavailable"]}
         if told != set(wanted):
             self.tally.find_wrong(f"asked about {len(wanted)} ids, told about {len(told & set(wanted))}")
 
     async def _ask_one(self, client: httpx.AsyncClient, token: str) -> None:
-        (wanted,) = self._ids(1)
+        (wanted,), asked_at = self._ids(1), time.monotonic()
         result = await self._call(client, token, "luma_get_task", {"task_id": wanted})
         if result is None:
             return
@@ -128,15 +135,15 @@ class Crowd:
             if true_state(wanted) is not None:
                 self.tally.find_wrong(f"{wanted} was said not to be there")
         else:
-            self._failed(token, [wanted], result["error"])
+            self._failed(token, [wanted], result["error"]["code"], asked_at)
 
     async def _buy(self, client: httpx.AsyncClient, token: str) -> None:
         """Buy a video; half of the callers name the purchase, and may then send it again."""
         number = next(self._numbers)
-        arguments = {"prompt": f"secret prompt {number}"}
+        arguments = {"prompt": f"secret prompt {self._seed}-{number}"}
         keyed = number % 2 == 0
         if keyed:
-            arguments["idempotency_key"] = f"purchase-{number}"
+            arguments["idempotency_key"] = f"purchase-{self._seed}-{number}"
         result = await self._call(client, token, "luma_generate_video", arguments, again=keyed)
         if result is not None and "error" in result:
             self.tally.codes[f"buying: {result['error']['code']}"] += 1
@@ -151,20 +158,18 @@ class Crowd:
         elif state == "completed" and task.get("video_url") != video_url(token, task_id):
             self.tally.find_wrong(f"{task_id} came with somebody else's video")
         elif state in ("completed", "failed"):
-            self._known.add((token, task_id))
+            self._known.setdefault((token, task_id), time.monotonic())
 
-    def _unavailable(self, token: str, task_id: str, code: str) -> None:
-        self.tally.unavailable += 1
-        self.tally.codes[code] += 1
+    def _failed(self, token: str, wanted: Sequence[str], code: str, asked_at: float) -> None:
+        """Count ids that were not answered; one that had been read before it was asked for is lost."""
+        self.tally.unavailable += len(wanted)
+        self.tally.codes[code] += len(wanted)
         self.tally.trouble()
-        if not self._backend_is_faulty:
-            self.tally.lose(f"an id could not be read ({code}) although the backend was well")
-        elif (token, task_id) in self._known:
-            self.tally.lose(f"an id that was read before could not be answered ({code})")
-
-    def _failed(self, token: str, wanted: Sequence[str], error: dict[str, Any]) -> None:
         for task_id in wanted:
-            self._unavailable(token, task_id, error["code"])
+            if not self._backend_is_faulty:
+                self.tally.lose(f"an id could not be read ({code}) although the backend was well")
+            elif self._known.get((token, task_id), asked_at) < asked_at:
+                self.tally.lose(f"an id that was read before could not be answered ({code})")
 
     async def _call(
         self, client: httpx.AsyncClient, token: str, tool: str, arguments: dict[str, Any], *, again: bool = True

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -89,7 +89,11 @@ class Wire:
         """Carry what comes while entered."""
 
         async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            there, back = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                there, back = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:  # nobody is there, which the caller sees by its own connection
+                writer.close()
+                return
             with suppress(asyncio.CancelledError):  # asyncio makes a traceback of a connection that ends with the loop
                 await asyncio.gather(self._carry(reader, back, slowly=False), self._carry(there, writer, slowly=True))
 
@@ -208,7 +212,8 @@ class World:
         found: dict[str, int] = state["submissions"]
         return found
 
-    def logged(self) -> str:
-        """Return what the replicas have logged."""
-        logs = {replica.log for replica in self.replicas if replica.log.is_file()}
-        return "".join(log.read_text(errors="replace") for log in logs)
+    def logged(self) -> Iterator[str]:
+        """Yield the lines that the replicas have logged."""
+        for log in {replica.log for replica in self.replicas if replica.log.is_file()}:
+            with log.open(errors="replace") as lines:
+                yield from lines

@@ -1,9 +1,10 @@
-"""Documents that hold the figures of a run."""
+"""Where the figures of a run go: documents, and a folder that is no part of the project."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "docs"
+OUT = Path(__file__).parents[2] / "out"
 
 
 def update(document: Path, parts: Mapping[str, str]) -> None:
