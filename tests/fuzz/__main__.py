@@ -33,17 +33,24 @@ class Target:
         self.seen: Counter[int] = Counter()
 
     def send(self, request: Request) -> None:
-        """Send one request. Raises AssertionError where the answer is a fault of ours, TimeoutError for silence."""
+        """Send one request.
+
+        Raises AssertionError where the answer is a fault of ours, TimeoutError for silence, and ConnectionError or
+        HTTPException where even a connection of its own brings no whole answer.
+        """
         try:
-            self._connection.request(request.method, request.path, request.body, request.headers)
-            answer = self._connection.getresponse()
-            body = answer.read()
-        except (http.client.HTTPException, ConnectionError):
+            answer, body = self._exchanged(request)
+        except (http.client.HTTPException, ConnectionError):  # closed by the service after the answer before
             self._connection.close()
-            return
+            answer, body = self._exchanged(request)
         self.seen[answer.status] += 1
         assert answer.status < 500, f"{answer.status}: {body[:300]!r}"
         assert not [mark for mark in OURS if mark in body], body[:500]
+
+    def _exchanged(self, request: Request) -> tuple[http.client.HTTPResponse, bytes]:
+        self._connection.request(request.method, request.path, request.body, request.headers)
+        answer = self._connection.getresponse()
+        return answer, answer.read()
 
 
 def main() -> int:

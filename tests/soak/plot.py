@@ -29,7 +29,7 @@ def plot(samples: Samples, path: Path) -> None:
                 ".",
                 color=line.get_color(),
             )
-        place.set(ylabel=name, ylim=(0, None))
+        place.set(ylabel=name, ylim=(0, 1.1 * max(sample.figures[name] for sample in samples.taken)))
         place.grid(visible=True, alpha=0.3)
     places[0].legend(loc="lower right")
     places[-1].set_xlabel("minutes")
