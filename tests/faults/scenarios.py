@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import random
 import signal
 import socket
@@ -14,7 +13,7 @@ from typing import Any
 from tests.faults import oracle
 from tests.faults.world import SERVE, STEPPED, RedisForm, Replica, World
 from tests.support.redis_server import RedisServer, free_port
-from tests.support.service import MODERN, envelope
+from tests.support.service import call_bytes
 
 Break = Callable[[World], AbstractAsyncContextManager[None]]
 IDLE_CONNECTIONS = 2_000
@@ -188,7 +187,7 @@ async def slow_readers(world: World) -> AsyncIterator[None]:
         raw = socket.create_connection(("127.0.0.1", replica.port))
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader, writer = await asyncio.open_connection(sock=raw, limit=4096)
-        writer.write(_request([f"f-{number}" for number in range(100)]) * 20)
+        writer.write(_batch([f"f-{number}" for number in range(100)]) * 20)
         with contextlib.suppress(ConnectionError):
             while await reader.read(100):
                 await asyncio.sleep(0.05)
@@ -205,7 +204,7 @@ async def slow_writers(world: World) -> AsyncIterator[None]:
     async def write_slowly(replica: Replica) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", replica.port)
         with contextlib.suppress(ConnectionError):
-            for byte in _request(["f-1"]):
+            for byte in _batch(["f-1"]):
                 writer.write(bytes([byte]))
                 await writer.drain()
                 await asyncio.sleep(0.02)
@@ -222,7 +221,7 @@ async def leaving_clients(world: World) -> AsyncIterator[None]:
     async def ask_and_leave(replica: Replica) -> None:
         for number in range(1_000):
             _, writer = await asyncio.open_connection("127.0.0.1", replica.port)
-            writer.write(_request([f"r-{number}"], wait_seconds=30 * (number % 2)))
+            writer.write(_batch([f"r-{number}"], wait_seconds=30 * (number % 2)))
             await writer.drain()
             await asyncio.sleep(0.02)
             writer.transport.abort()
@@ -266,20 +265,8 @@ async def _meanwhile(
         await asyncio.wait(clients)
 
 
-def _request(task_ids: list[str], **arguments: Any) -> bytes:
-    """Return a whole HTTP request."""
-    params = {"name": "luma_get_tasks_batch", "arguments": {"task_ids": task_ids, **arguments}}
-    message, headers = envelope("tools/call", params, MODERN)
-    body = json.dumps(message)
-    fields = {
-        **headers,
-        "host": "127.0.0.1",
-        "authorization": "Bearer secret-token-0",
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-    }
-    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    return f"POST /mcp HTTP/1.1\r\n{head}\r\n{body}".encode()
+def _batch(task_ids: list[str], **arguments: Any) -> bytes:
+    return call_bytes("luma_get_tasks_batch", {"task_ids": task_ids, **arguments}, "secret-token-0")
 
 
 SCENARIOS = (

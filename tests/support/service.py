@@ -105,6 +105,22 @@ def envelope(method: str, params: Mapping[str, Any], era: str) -> tuple[dict[str
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, headers
 
 
+def call_bytes(tool: str, arguments: Mapping[str, Any], token: str) -> bytes:
+    """Return a whole HTTP request that calls a tool, for a test that writes to the connection itself."""
+    message, headers = envelope("tools/call", {"name": tool, "arguments": arguments}, MODERN)
+    body = json.dumps(message)
+    fields = {
+        **headers,
+        "host": "127.0.0.1",
+        "authorization": f"Bearer {token}",
+        "accept": "application/json",
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"POST /mcp HTTP/1.1\r\n{head}\r\n{body}".encode()
+
+
 @asynccontextmanager
 async def serving(
     values: Settings, backend: Sandbox | httpx.AsyncBaseTransport, clock: HandClock | None = None
