@@ -20,7 +20,6 @@ IDS = 3_000
 """Ids of each kind: the same for every token, so that an answer of somebody else's shows by its address only."""
 
 CALLERS = 12
-PATIENCE_SECONDS = 30.0
 TRIES = 6
 PAUSE_SECONDS = 0.02
 
@@ -66,11 +65,15 @@ class Tally:
 class Crowd:
     """Callers who ask until they are told to stop."""
 
-    def __init__(self, urls: Sequence[str], *, backend_is_faulty: bool, seed: int) -> None:
-        """Call the replicas at `urls`; with a faulty backend, ids that nobody has read yet may be unavailable."""
+    def __init__(self, urls: Sequence[str], *, backend_is_faulty: bool, patience_seconds: float, seed: int) -> None:
+        """Call the replicas at `urls`, and take a call for lost that is not answered in time.
+
+        With a faulty backend, ids that nobody has read yet may be unavailable.
+        """
         self.tally = Tally()
         self._urls = urls
         self._backend_is_faulty = backend_is_faulty
+        self._patience_seconds = patience_seconds
         self._seed = seed
         self._random = random.Random(seed)
         self._turn = itertools.count()
@@ -81,7 +84,7 @@ class Crowd:
     async def run(self) -> None:
         """Call until stopped."""
         limits = httpx.Limits(max_connections=100)
-        async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, limits=limits) as client:
+        async with httpx.AsyncClient(timeout=self._patience_seconds, limits=limits) as client:
             await asyncio.gather(*(self._caller(client) for _ in range(CALLERS)))
 
     def stop(self) -> None:
@@ -185,6 +188,9 @@ class Crowd:
             url = self._urls[(first + attempt) % len(self._urls)]
             try:
                 answer = await client.post(f"{url}/mcp", json=message, headers=sent)
+            except httpx.ReadTimeout:
+                self.tally.lose(f"{tool} was not answered within {self._patience_seconds:g} s")
+                return None
             except httpx.TransportError as fault:
                 why = type(fault).__name__
                 self.tally.trouble()

@@ -55,7 +55,12 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
     Raises AssertionError or TimeoutError where the service does not end, or come to rest, as the scenario expects.
     """
     urls = [replica.url for replica in world.replicas]
-    crowd = Crowd(urls, backend_is_faulty=scenario.backend_is_faulty, seed=seed)
+    crowd = Crowd(
+        urls,
+        backend_is_faulty=scenario.backend_is_faulty,
+        patience_seconds=scenario.patience_seconds,
+        seed=seed,
+    )
     calling = asyncio.create_task(crowd.run())
     try:
         await asyncio.sleep(WARM_SECONDS)

@@ -27,13 +27,17 @@ REDIS_DELAY_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One way in which things break. `seconds` is how long the load goes on while they are broken."""
+    """One way in which things break. `seconds` is how long the load goes on while they are broken.
+
+    `patience_seconds` is how long a call may take meanwhile.
+    """
 
     group: str
     name: str
     broken: Break
     seconds: float = 2.5
     backend_is_faulty: bool = False
+    patience_seconds: float = 5.0
     command: Sequence[str] = SERVE
     arguments: Sequence[str] = ()
     log: str | None = None
@@ -272,14 +276,14 @@ def _batch(task_ids: list[str], **arguments: Any) -> bytes:
 SCENARIOS = (
     Scenario("Redis", "killed, and back after a while", redis_killed),
     Scenario("Redis", "restarted empty", redis_restarted_empty),
-    Scenario("Redis", "hung", redis_hung),
+    Scenario("Redis", "hung", redis_hung, seconds=8.0),
     Scenario("Redis", "slow, 50 ms an answer", redis_slow, redis_form="slow"),
     Scenario("Redis", "out of memory", redis_out_of_memory),
     Scenario("Redis", "a read-only replica", redis_read_only),
     Scenario("Redis", "failed over by Sentinel", redis_failed_over, redis_form="sentinel", seconds=5.0),
     Scenario("Redis", "values poisoned and cut short", redis_poisoned),
     *(
-        Scenario("Backend", fault, backend(fault), backend_is_faulty=True)
+        Scenario("Backend", fault, backend(fault), backend_is_faulty=True, patience_seconds=40.0)
         for fault in oracle.FAULTS
         if fault != "duplicated and reordered"
     ),
