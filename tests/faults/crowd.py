@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from app.services.reservations import REFUSED_WITHOUT_STORE
+from app.services.reservations import LONGEST_WAIT_SECONDS, REFUSED_WITHOUT_STORE
 from tests.faults.oracle import true_state, video_url
 from tests.support.service import ERAS, envelope
 
@@ -84,7 +84,7 @@ class Crowd:
     async def run(self) -> None:
         """Call until stopped."""
         limits = httpx.Limits(max_connections=100)
-        async with httpx.AsyncClient(timeout=self._patience_seconds, limits=limits) as client:
+        async with httpx.AsyncClient(limits=limits) as client:
             await asyncio.gather(*(self._caller(client) for _ in range(CALLERS)))
 
     def stop(self) -> None:
@@ -177,7 +177,10 @@ class Crowd:
     async def _call(
         self, client: httpx.AsyncClient, token: str, tool: str, arguments: dict[str, Any], *, again: bool = True
     ) -> dict[str, Any] | None:
-        """Return the typed result, asking the other replica where one is gone, as a load balancer does."""
+        """Return the typed result, asking the other replica where one is gone, as a load balancer does.
+
+        A purchase that is sent again, under its key, may have to wait for what became of the first: longer than others.
+        """
         self.tally.calls += 1
         message, headers = envelope("tools/call", {"name": tool, "arguments": arguments}, self._random.choice(ERAS))
         sent = {**headers, "authorization": f"Bearer {token}", "accept": "application/json"}
@@ -186,10 +189,12 @@ class Crowd:
         first = next(self._turn)
         for attempt in range(TRIES):
             url = self._urls[(first + attempt) % len(self._urls)]
+            waits_for_another = attempt > 0 and "idempotency_key" in arguments
+            patience = self._patience_seconds + (LONGEST_WAIT_SECONDS if waits_for_another else 0)
             try:
-                answer = await client.post(f"{url}/mcp", json=message, headers=sent)
+                answer = await client.post(f"{url}/mcp", json=message, headers=sent, timeout=patience)
             except httpx.ReadTimeout:
-                self.tally.lose(f"{tool} was not answered within {self._patience_seconds:g} s")
+                self.tally.lose(f"{tool} was not answered within {patience:g} s")
                 return None
             except httpx.TransportError as fault:
                 why = type(fault).__name__
