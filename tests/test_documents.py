@@ -39,6 +39,30 @@ def test_links_within_the_readme_lead_to_headings() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
 
 
+def test_the_readme_says_of_the_fault_runs_what_their_table_says() -> None:
+    rows = _rows_of("reliability.md", "faults")
+    lost, wrong, bought_twice = (sum(int(row[column]) for row in rows) for column in (2, 3, 4))
+    assert (
+        f"{len(rows)} ways of breaking Redis, the backend and the service under load; {lost} calls lost, "
+        f"{wrong} untrue or foreign answers, {bought_twice} videos bought twice"
+    ) in README
+
+
+def test_the_readme_says_of_the_speed_what_its_table_says() -> None:
+    measured = {row[0]: float(row[1].split()[0]) for row in _rows_of("performance.md", "table")}
+    assert "is answered at half the rate of a bare route" in README
+    assert measured["cached batch of 50, 2026-07-28, to the bare route"] >= 0.5
+    assert "more than three times that of fastmcp" in README
+    assert measured["cached batch of 50, 2026-07-28, to fastmcp"] > 3
+
+
+def _rows_of(document: str, part: str) -> list[list[str]]:
+    """Return the cells of a table that a run wrote."""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    table = text.partition(f"<!-- {part} -->\n")[2].partition("\n<!-- end -->")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
 def test_the_first_curl_of_the_readme_works_as_it_stands(tmp_path: Path) -> None:
     command = re.search(r"```bash\n(curl .*?)\n```", README, re.DOTALL)
     assert command is not None

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pydantic_core import to_json
+
 from app.domain.errors import LumaError
 from app.domain.freshness import Pace, ask_again_after
 from app.domain.task import Lookup, Task, TaskState
@@ -60,7 +62,9 @@ def batch_answer(lookup: Lookup, now: float, pace: Pace) -> ToolAnswer:
         *[one.line for one in shown],
         *map(json_line, unanswered_lines(missing, faults)),
     ])  # fmt: skip
-    result = JsonText('{"tasks":[' + ",".join([one.view for one in shown]) + "]," + json_text(outcome)[1:])
+    # Ids that were let in, and sentences of ours, are text that any encoder can write: here the fastest.
+    rest = to_json(outcome).decode()
+    result = JsonText('{"tasks":[' + ",".join([one.view for one in shown]) + "]," + rest[1:])
     return ToolAnswer(text, result, lookup.effort, counts)
 
 

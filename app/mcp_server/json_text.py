@@ -4,7 +4,7 @@ from json import JSONEncoder
 from typing import NewType
 
 JsonText = NewType("JsonText", str)
-"""One JSON value in ASCII."""
+"""One JSON value."""
 
 _ENCODER = JSONEncoder(separators=(",", ":"), allow_nan=False)
 

@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Literal
 
+from pydantic_core import to_json
 from structlog.processors import TimeStamper
 from structlog.typing import EventDict
 
@@ -66,7 +68,9 @@ class Journal:
 
 def line_writer(form: Literal["json", "text"] | None) -> Callable[[EventDict], None]:
     """Return what writes a call's line to standard error, past the machinery that library records need."""
-    render = renderer(form or ("text" if sys.stderr.isatty() else "json"))
+    if (form or ("text" if sys.stderr.isatty() else "json")) == "json":
+        return _write_json
+    render = renderer("text")
     stamp = TimeStamper(fmt="iso", utc=True)
 
     def write(event: EventDict) -> None:
@@ -74,3 +78,8 @@ def line_writer(form: Literal["json", "text"] | None) -> Callable[[EventDict], N
         sys.stderr.write(f"{line!s}\n")
 
     return write
+
+
+def _write_json(event: EventDict) -> None:
+    stamped = {**event, "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")}
+    sys.stderr.write(to_json(stamped).decode() + "\n")

@@ -17,6 +17,9 @@ SLOWEST_BODY_SECONDS = 30.0
 
 _ANYTHING = (b"accept", b"*/*")
 
+_READ_BY_MCP = frozenset((b"accept", b"content-type", b"last-event-id", b"user-agent"))
+"""Headers that the protocol's own code, or a tool, looks at, beside those of MCP itself."""
+
 
 def wants_progress(body: bytes) -> bool:
     """Return whether a request may be answered with more than its answer: it carries a progress token."""
@@ -124,15 +127,17 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
 
 
 def _tidy(scope: Scope, accept: str | None) -> Scope:
-    """Return the scope with the blanks around header values removed, which httptools leaves on and HTTP ignores.
+    """Return the scope with the headers that MCP reads, without blanks around them; the token is not among them.
 
-    A request without an Accept header accepts anything.
+    The protocol's code copies all headers several times. httptools leaves the blanks on, which HTTP ignores. A request
+    without an Accept header accepts anything.
     """
-    headers = scope["headers"]
-    if accept is not None and not [value for _, value in headers if value != value.strip()]:
-        return scope
-    tidied = [(key, value.strip()) for key, value in headers]
-    return {**scope, "headers": tidied if accept is not None else [*tidied, _ANYTHING]}
+    headers = [
+        (name, value.strip()) for name, value in scope["headers"] if name in _READ_BY_MCP or name.startswith(b"mcp-")
+    ]
+    if accept is None:
+        headers.append(_ANYTHING)
+    return {**scope, "headers": headers}
 
 
 async def _while_connected(
