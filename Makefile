@@ -1,4 +1,5 @@
-# Everything happens in .venv; nothing needs root, Docker or Node on the machine.
+# Everything happens in .venv; nothing needs root, Docker or Node on the machine. The locks are whole: --no-deps keeps pip
+# from resolving again, which fails for extras (`pydantic[email]`) as soon as a newer release is out.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help install run test bench faults soak check conformance readme lock clean
@@ -22,7 +23,7 @@ install: $(STAMP) ## make .venv with the package and its tools, at the exact ver
 $(STAMP): pyproject.toml constraints-dev.txt
 	@test -n "$(PYTHON)" || { echo "luma-mcp needs Python 3.11 or newer on PATH"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -31,17 +32,17 @@ run: install ## serve the sandbox on http://127.0.0.1:8000 (HOST and PORT overri
 
 $(CLIENT_STAMP): constraints-client-2025.txt | $(STAMP)
 	$(PYTHON) -m venv .venv/client-2025
-	.venv/client-2025/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	.venv/client-2025/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 $(FASTMCP_STAMP): constraints-fastmcp.txt | $(STAMP)
 	$(PYTHON) -m venv .venv/fastmcp
-	.venv/fastmcp/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	.venv/fastmcp/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 $(SHIPPED_STAMP): constraints.txt pyproject.toml $(shell find app -name '*.py') | $(STAMP)
 	$(PYTHON) -m venv --clear .venv/shipped
-	.venv/shipped/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	.venv/shipped/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir .venv/shipped/wheel .
 	.venv/shipped/bin/python -m pip install --quiet --disable-pip-version-check --no-deps .venv/shipped/wheel/*.whl
