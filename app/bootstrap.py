@@ -25,7 +25,7 @@ from app.mcp_server.catalogue import catalogue
 from app.mcp_server.door import Caller
 from app.mcp_server.server import Surface, build_server
 from app.mcp_server.tool import LumaTool, Services
-from app.observability.journal import Journal, line_writer
+from app.observability.journal import Journal, line_of_a_call
 from app.observability.metrics import Metrics
 from app.observability.tracing import drop_unwanted_spans
 from app.services.callbacks import Callbacks
@@ -136,7 +136,7 @@ def assemble(
 def surface_of(settings: Settings, assembly: Assembly, caller: Caller) -> Surface:
     """Return the MCP surface over the parts, for a transport whose callers `caller` knows."""
     wants_lines = settings.log_level in ("DEBUG", "INFO")
-    journal = Journal(assembly.metrics, line_writer(settings.log_format) if wants_lines else None)
+    journal = Journal(assembly.metrics, line_of_a_call(settings.log_format) if wants_lines else None)
     surface = build_server(assembly.tools, assembly.services, caller, journal, version=VERSION)
     drop_unwanted_spans(surface.server)
     return surface

@@ -10,7 +10,7 @@ from app.adapters.identity import bearer_token
 from app.bootstrap import assemble, surface_of
 from app.domain.principal import Principal
 from app.mcp_server.door import Context
-from app.mcp_server.json_text import JsonText
+from app.mcp_server.encoding import Json
 from app.observability.logs import configure_logging
 from app.observability.tracing import export_spans
 from app.settings import Settings, SettingsError
@@ -39,7 +39,7 @@ class SoleCaller:
         """Return the number of this call in the life of the process."""
         return f"stdio-{next(self._numbers)}"
 
-    def embed(self, _ctx: Context, value: JsonText) -> Any:
+    def embed(self, _ctx: Context, value: Json) -> Any:
         """Return the value itself."""
         return json.loads(value)
 

@@ -1,13 +1,14 @@
 """The answer to one question about many tasks, put together from what was worked out once for each."""
 
 from dataclasses import dataclass
+from operator import is_
 
-from pydantic_core import to_json
+import pydantic_core
 
 from app.domain.errors import LumaError
 from app.domain.freshness import Pace, ask_again_after
-from app.domain.task import Lookup, Task, TaskState
-from app.mcp_server.json_text import JsonText, json_line, json_lines, json_text
+from app.domain.task import Answer, Lookup, Task, TaskState
+from app.mcp_server.encoding import Json, json_line, json_lines, to_json
 from app.mcp_server.texts import summary_line, task_line, unanswered_lines
 from app.mcp_server.tool import ToolAnswer
 from app.mcp_server.views import OutcomeView, StateCounts, task_view, unavailable_view
@@ -16,22 +17,48 @@ from app.services.bounded import Bounded
 MOST_SHOWN = 2048
 """Finished tasks whose JSON is kept, about 1.5 KB each."""
 
+MOST_REPEATED = 64
+"""Whole answers that are kept for a question asked again, about 35 KB for 50 tasks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A task as an answer shows it: the typed view, and the line for the model as it stands inside a JSON string."""
 
     task: Task
-    view: JsonText
-    line: str
+    view: Json
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A whole answer, and the tasks that it tells of, in the order asked."""
+
+    tasks: list[Answer]
+    answer: ToolAnswer
 
 
 _finished: Bounded[str, Shown] = Bounded(MOST_SHOWN)
 """What is shown of tasks that cannot change, by id: worked out once for each Task, however often it is asked for."""
 
+_told: Bounded[tuple[str, ...], _Told] = Bounded(MOST_REPEATED)
+"""Answers in which nothing can change, by their ids; good for as long as the very same tasks are found."""
+
 
 def batch_answer(lookup: Lookup, now: float, pace: Pace) -> ToolAnswer:
     """Return the summary line and a line for each id; and all tasks, with what became of the other ids."""
+    question, found = tuple(lookup.answers), list(lookup.answers.values())
+    told = _told.get(question)
+    if told is not None and all(map(is_, told.tasks, found)):
+        return ToolAnswer(told.answer.text, told.answer.result, lookup.effort, told.answer.seen)
+    answer, is_final = _put_together(lookup, now, pace)
+    if is_final:
+        _told[question] = _Told(found, answer)
+    return answer
+
+
+def _put_together(lookup: Lookup, now: float, pace: Pace) -> tuple[ToolAnswer, bool]:
+    """Return the answer, and whether nothing in it can change."""
     shown: list[Shown] = []
     missing: list[str] = []
     faults: dict[str, LumaError] = {}
@@ -63,13 +90,13 @@ def batch_answer(lookup: Lookup, now: float, pace: Pace) -> ToolAnswer:
         *map(json_line, unanswered_lines(missing, faults)),
     ])  # fmt: skip
     # Ids that were let in, and sentences of ours, are text that any encoder can write: here the fastest.
-    rest = to_json(outcome).decode()
-    result = JsonText('{"tasks":[' + ",".join([one.view for one in shown]) + "]," + rest[1:])
-    return ToolAnswer(text, result, lookup.effort, counts)
+    rest = pydantic_core.to_json(outcome)
+    result = Json(b'{"tasks":[' + b",".join([one.view for one in shown]) + b"]," + rest[1:])
+    return ToolAnswer(text, result, lookup.effort, counts), not (missing or faults or running)
 
 
 def _show(task: Task, now: float) -> Shown:
-    return Shown(task, json_text(task_view(task, now)), json_line(task_line(task, now)))
+    return Shown(task, to_json(task_view(task, now)), json_line(task_line(task, now)))
 
 
 def _counts(states: list[TaskState]) -> StateCounts:

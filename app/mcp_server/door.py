@@ -15,7 +15,7 @@ from app.domain.errors import InternalError, LumaError
 from app.domain.principal import Principal
 from app.domain.task import NO_EFFORT, Effort
 from app.mcp_server.arguments import read_arguments
-from app.mcp_server.json_text import JsonText
+from app.mcp_server.encoding import Json
 from app.mcp_server.texts import error_text
 from app.mcp_server.tool import Call, LumaTool, Services, ToolAnswer
 from app.mcp_server.views import error_view
@@ -66,7 +66,7 @@ class Caller(Protocol):
         """Return what this request is called in the log."""
         ...
 
-    def embed(self, ctx: Context, value: JsonText) -> Any:
+    def embed(self, ctx: Context, value: Json) -> Any:
         """Return what stands for `value` in the result: the value, or what the transport will put it in place of."""
         ...
 

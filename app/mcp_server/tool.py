@@ -11,7 +11,7 @@ from app.domain.freshness import Pace
 from app.domain.principal import Principal
 from app.domain.task import NO_EFFORT, Effort
 from app.mcp_server.arguments import Arguments, input_schema
-from app.mcp_server.json_text import JsonText, json_text
+from app.mcp_server.encoding import Json, to_json
 from app.mcp_server.views import ErrorResult
 from app.ports import Coordination, Sealing
 from app.services.known_tasks import KnownTasks
@@ -62,8 +62,8 @@ class ToolAnswer:
     `seen` counts the tasks answered, by state; `started` is the task that the call has begun, where it did.
     """
 
-    text: JsonText
-    result: JsonText
+    text: Json
+    result: Json
     effort: Effort = NO_EFFORT
     seen: Mapping[str, Any] = field(default_factory=dict)
     started: str | None = None
@@ -71,7 +71,7 @@ class ToolAnswer:
 
 def tool_answer(text: str, result: Mapping[str, Any], **about: Any) -> ToolAnswer:
     """Return the answer that says `text` and `result`; `about` are the other fields of a ToolAnswer."""
-    return ToolAnswer(json_text(text), json_text(result), **about)
+    return ToolAnswer(to_json(text), to_json(result), **about)
 
 
 @dataclass(frozen=True, slots=True)

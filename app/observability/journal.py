@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic_core import to_json
-from structlog.processors import TimeStamper
 from structlog.typing import EventDict
 
 from app.mcp_server.door import CallRecord
+from app.observability.lines import Lines
 from app.observability.logs import renderer
 from app.observability.metrics import Metrics, bounded_client
 
@@ -17,39 +17,18 @@ from app.observability.metrics import Metrics, bounded_client
 class Journal:
     """Tells the log and the metrics of each call; a log that cannot be written costs its line only."""
 
-    def __init__(self, metrics: Metrics, write: Callable[[EventDict], None] | None) -> None:
-        """Count in `metrics` and log through `write`; None logs nothing."""
+    def __init__(self, metrics: Metrics, render: Callable[[EventDict], str] | None) -> None:
+        """Count in `metrics` and log what `render` makes of a call; None logs nothing."""
         self._metrics = metrics
-        self._write = write
+        self._render = render
+        self._lines = Lines(metrics.lines_lost.inc)
 
     def called(self, record: CallRecord) -> None:
         """Note one finished call."""
         client = bounded_client(record.client)
         self._count(record, client)
-        if self._write is None:
-            return
-        effort = record.effort
-        try:
-            self._write(
-                {
-                    "event": "call",
-                    "level": "info",
-                    "logger": "app.call",
-                    "request_id": record.request_id,
-                    "tenant": record.tenant[:16],
-                    "tool": record.tool,
-                    "outcome": record.outcome,
-                    "ms": round(record.seconds * 1000, 2),
-                    "era": record.era,
-                    "client": client,
-                    "hits": effort.local_hits + effort.shared_hits,
-                    "joined": effort.joined,
-                    "fetched": effort.fetched,
-                    "backend_calls": effort.backend_calls,
-                }
-            )
-        except OSError:
-            self._metrics.lines_lost.inc()
+        if self._render is not None:
+            self._lines.add(self._render(_event(record, client)))
 
     def _count(self, record: CallRecord, client: str) -> None:
         metrics, effort = self._metrics, record.effort
@@ -66,20 +45,30 @@ class Journal:
                 metrics.tasks_seen(state).inc(count)
 
 
-def line_writer(form: Literal["json", "text"] | None) -> Callable[[EventDict], None]:
-    """Return what writes a call's line to standard error, past the machinery that library records need."""
+def _event(record: CallRecord, client: str) -> EventDict:
+    effort = record.effort
+    return {
+        "event": "call",
+        "level": "info",
+        "logger": "app.call",
+        "request_id": record.request_id,
+        "tenant": record.tenant[:16],
+        "tool": record.tool,
+        "outcome": record.outcome,
+        "ms": round(record.seconds * 1000, 2),
+        "era": record.era,
+        "client": client,
+        "hits": effort.local_hits + effort.shared_hits,
+        "joined": effort.joined,
+        "fetched": effort.fetched,
+        "backend_calls": effort.backend_calls,
+        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+    }
+
+
+def line_of_a_call(form: Literal["json", "text"] | None) -> Callable[[EventDict], str]:
+    """Return what makes a line of a call's event, past the machinery that library records need."""
     if (form or ("text" if sys.stderr.isatty() else "json")) == "json":
-        return _write_json
+        return lambda event: to_json(event).decode()
     render = renderer("text")
-    stamp = TimeStamper(fmt="iso", utc=True)
-
-    def write(event: EventDict) -> None:
-        line = render(None, "info", stamp(None, "info", event))
-        sys.stderr.write(f"{line!s}\n")
-
-    return write
-
-
-def _write_json(event: EventDict) -> None:
-    stamped = {**event, "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")}
-    sys.stderr.write(to_json(stamped).decode() + "\n")
+    return lambda event: str(render(None, "info", event))

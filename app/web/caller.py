@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from app.domain.principal import Principal
 from app.mcp_server.door import Context
-from app.mcp_server.json_text import JsonText
+from app.mcp_server.encoding import Json
 from app.web.embedding import EMBEDDED, Embedded
 from app.web.guards import PRINCIPAL, header
 from app.web.request_ids import REQUEST_ID
@@ -35,7 +35,7 @@ class HttpCaller:
         """Return the id that the response's X-Request-ID header shows."""
         return cast("str", _scope(ctx)[REQUEST_ID])
 
-    def embed(self, ctx: Context, value: JsonText) -> str:
+    def embed(self, ctx: Context, value: Json) -> str:
         """Return the mark in whose place the answer will carry `value`."""
         embedded: Embedded = _scope(ctx)[EMBEDDED]
         return embedded.add(value)

@@ -9,7 +9,7 @@ import secrets
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.mcp_server.json_text import JsonText
+from app.mcp_server.encoding import Json
 
 EMBEDDED = "luma_mcp.embedded"
 """Where a request's scope carries its Embedded."""
@@ -19,48 +19,59 @@ _MARK = secrets.token_hex(16)
 
 
 class Embedded:
-    """The values of one answer, and the way out that puts them in."""
+    """The values of one answer.
 
-    def __init__(self, send: Send) -> None:
-        """Send through `send`."""
-        self._send = send
-        self._values: list[tuple[bytes, bytes]] = []
-        self._start: Message | None = None
+    It does not know the way out: a scope that led back to the connection would outlive every request until the garbage
+    collector found the circle.
+    """
 
-    def add(self, value: JsonText) -> str:
+    def __init__(self) -> None:
+        """Start without any."""
+        self.values: list[tuple[bytes, Json]] = []
+
+    def add(self, value: Json) -> str:
         """Keep `value` for the answer; return the mark that stands for it until then."""
-        mark = f"{_MARK}{len(self._values)}"
-        self._values.append((f'"{mark}"'.encode(), value.encode()))
+        mark = f"{_MARK}{len(self.values)}"
+        self.values.append((f'"{mark}"'.encode(), value))
         return mark
 
-    async def send(self, message: Message) -> None:
-        """Send a part of the answer, with the values in place of their marks."""
-        if not self._values:
-            await self._send(message)
-        elif message["type"] == "http.response.start":
-            self._start = message  # its length is known when the body is
-        else:
-            body = message.get("body", b"")
-            for mark, value in self._values:
-                body = body.replace(mark, value, 1)
-            whole = not message.get("more_body", False)
-            if self._start is not None:
-                start, self._start = self._start, None
-                await self._send(_of_length(start, len(body) if whole else None))
-            await self._send({**message, "body": body})
+    def filled(self, body: bytes) -> bytes:
+        """Return a part of the answer with those of the values in it whose marks it holds."""
+        parts: list[bytes] = []
+        end = 0
+        for at, mark, value in sorted((body.find(mark), mark, value) for mark, value in self.values):
+            if at >= 0:
+                parts += (body[end:at], value)
+                end = at + len(mark)
+        return b"".join((*parts, body[end:]))
 
 
 class Embedding:
-    """Gives each request an Embedded."""
+    """Gives each request an Embedded, and puts its values into the answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Stand before `app`."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request through its Embedded."""
-        embedded = scope[EMBEDDED] = Embedded(send)
-        await self._app(scope, receive, embedded.send)
+        """Answer the request with the values in place of their marks."""
+        embedded = scope[EMBEDDED] = Embedded()
+        head: Message | None = None
+
+        async def filling(message: Message) -> None:
+            nonlocal head
+            if not embedded.values:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                head = message  # its length is known when the body is
+            else:
+                body = embedded.filled(message.get("body", b""))
+                if head is not None:
+                    await send(_of_length(head, None if message.get("more_body", False) else len(body)))
+                    head = None
+                await send({**message, "body": body})
+
+        await self._app(scope, receive, filling)
 
 
 def _of_length(start: Message, length: int | None) -> Message:

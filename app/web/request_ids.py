@@ -1,5 +1,6 @@
 """A name for every request, in its log line and in its answer, so that a person can say which one they mean."""
 
+import itertools
 import re
 import secrets
 
@@ -19,12 +20,15 @@ class RequestIds:
     def __init__(self, app: ASGIApp) -> None:
         """Stand before `app`."""
         self._app = app
+        self._prefix = secrets.token_hex(4)  # another in each process
+        self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Name the request, and its answer with it."""
         given = header(scope, b"x-request-id")
-        request_id = given if given is not None and _PLAIN.fullmatch(given) else secrets.token_hex(8)
-        scope[REQUEST_ID] = request_id
+        if given is None or not _PLAIN.fullmatch(given):
+            given = f"{self._prefix}{next(self._numbers):08x}"
+        request_id = scope[REQUEST_ID] = given
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
