@@ -18,12 +18,14 @@ class Tenants:
 
     def __init__(self, secret_key: str | None) -> None:
         """Key the hash; without `secret_key`, with one that this process alone knows."""
-        self._key = secret_key.encode() if secret_key is not None else secrets.token_bytes(32)
+        key = secret_key.encode() if secret_key is not None else secrets.token_bytes(32)
+        self._keyed = hmac.new(key, _PURPOSE, "sha256")
 
     def principal(self, token: str) -> Principal:
         """Return the caller who holds `token`. The backend, not this service, knows whether it is good."""
-        digest = hmac.digest(self._key, _PURPOSE + token.encode(), "sha256")
-        return Principal(tenant=digest[:16].hex(), credential=token)
+        hashed = self._keyed.copy()
+        hashed.update(token.encode())
+        return Principal(tenant=hashed.digest()[:16].hex(), credential=token)
 
 
 def bearer_token(authorization: str | None) -> str | None:
