@@ -74,9 +74,9 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int) -> No
 
 
 def _collect_seldom() -> None:
-    """Tell the garbage collector that the program stays, and that a request leaves thousands of objects behind.
+    """Tell the garbage collector that the program stays, and to look less often at what comes and goes.
 
-    As it comes, it looks through the newest objects after 700 of them, several times in one request.
+    The SDK leaves circles behind in every request; as it comes, the collector looks for them several times in one.
     """
     gc.collect()
     gc.freeze()
