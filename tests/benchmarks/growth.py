@@ -90,11 +90,11 @@ def _fill(bench: Bench, tenant: str, first: int, last: int) -> None:
 
 
 def tokens(bench: Bench) -> list[Point]:
-    """Return the rate of batches of 20 that every token has asked before, by how many tokens ask."""
+    """Return the rate of batches of 10 that every token has asked before, by how many tokens ask."""
     points = []
     with bench.service(bench.backend, on=bench.core) as service:
         for count in TOKENS:
-            asked = [batch(ids(20), MODERN, f"token-{number}") for number in range(count)]
+            asked = [batch(ids(10), MODERN, f"token-{number}") for number in range(count)]
             load(service.url, asked, amount=max(count, 500))
             rate = load(service.url, asked, seconds=1.5).rate
             points.append(Point(count, {"calls/s": rate, "MB": service.megabytes()}))

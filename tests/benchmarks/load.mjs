@@ -1,28 +1,32 @@
-// Sends what it is told to send, as fast as it is answered, and prints what came of it as one line of JSON.
-// Standard input: {"url", "connections", "seconds" or "amount", "requests": [{"headers", "body"}]}.
-// Each connection goes round the requests from a place of its own.
+// Sends what it is told to send, as fast as it is answered, and says what came of it; until there is no more to do.
+// A line of standard input: {"url", "connections", "seconds" or "amount", "requests": [{"headers", "body"}]}.
+// Each connection goes round the requests from a place of its own. For each line in, one line of JSON out.
 import autocannon from 'autocannon'
+import { createInterface } from 'node:readline'
 
-let told = ''
-for await (const part of process.stdin) told += part
-const { url, connections, seconds, amount, requests } = JSON.parse(told)
-const posts = requests.map(request => ({ method: 'POST', ...request }))
-let clients = 0
-const result = await autocannon({
-  url,
-  connections,
-  ...(amount ? { amount } : { duration: seconds }),
-  requests: [posts[0]],
-  setupClient: client => {
-    const first = Math.floor((clients++ % connections) * posts.length / connections)
-    client.setRequests([...posts.slice(first), ...posts.slice(0, first)])
-  },
-  timeout: 60,
-})
-const { errors, timeouts, non2xx, mismatches } = result
-console.log(JSON.stringify({
-  answered: result['2xx'],
-  seconds: (result.finish - result.start) / 1000,
-  failed: errors + timeouts + non2xx + mismatches,
-  bytes: result.throughput.total,
-}))
+async function load ({ url, connections, seconds, amount, requests }) {
+  const posts = requests.map(request => ({ method: 'POST', ...request }))
+  let clients = 0
+  const result = await autocannon({
+    url,
+    connections,
+    ...(amount ? { amount } : { duration: seconds }),
+    requests: [posts[0]],
+    setupClient: client => {
+      const first = Math.floor((clients++ % connections) * posts.length / connections)
+      client.setRequests([...posts.slice(first), ...posts.slice(0, first)])
+    },
+    timeout: 60,
+  })
+  const { errors, timeouts, non2xx, mismatches } = result
+  return {
+    answered: result['2xx'],
+    seconds: (result.finish - result.start) / 1000,
+    failed: errors + timeouts + non2xx + mismatches,
+    bytes: result.throughput.total,
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await load(JSON.parse(line))))
+}

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,23 @@ def load(
 ) -> Load:
     """Send `requests` in turn on each connection, for `seconds` or until `amount` are sent."""
     told = {"url": url, "connections": connections, "seconds": seconds, "amount": amount, "requests": requests}
-    done = subprocess.run(
-        [str(NODE), str(HERE / "load.mjs")], input=json.dumps(told), capture_output=True, text=True, check=False
+    client = _client()
+    assert client.stdin is not None
+    assert client.stdout is not None
+    client.stdin.write(json.dumps(told) + "\n")
+    client.stdin.flush()
+    said = client.stdout.readline()
+    if not said:
+        raise SystemExit("autocannon ended; what it said is above.")
+    return Load(**json.loads(said))
+
+
+@cache
+def _client() -> subprocess.Popen[str]:
+    """Return the one process of the load, which ends with its standard input."""
+    return subprocess.Popen(
+        [str(NODE), str(HERE / "load.mjs")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    if done.returncode:
-        raise SystemExit(f"autocannon failed: {done.stderr[-2000:]}")
-    return Load(**json.loads(done.stdout))
 
 
 def call(tool: str, arguments: Mapping[str, Any], era: str, token: str = "bench") -> dict[str, Any]:
