@@ -28,6 +28,9 @@ FOREVER: Mapping[str, str] = {}
 
 DELAY_SECONDS = 0.1
 MIXED_CALLS, MIXED_TOKENS, MIXED_TASKS = 200_000, 1_000, 100_000
+HOT_CALLS, HOT_TOKENS, HOT_TASKS = 0.8, 100, 30
+"""Most calls come from few tokens and are about few of their tasks; the others go over everything."""
+
 UNCACHED_READS = 500
 
 
@@ -193,10 +196,10 @@ class Bench:
 
 
 def _mixed(random: Random) -> dict[str, Any]:
-    token = random.randrange(MIXED_TOKENS)
-    own = MIXED_TASKS // MIXED_TOKENS
-    first = token * own
-    wanted = ids(random.choice((1, 2, 5, 10)), first + random.randrange(own // 2))
+    hot, most, own = random.random() < HOT_CALLS, 10, MIXED_TASKS // MIXED_TOKENS
+    token = random.randrange(HOT_TOKENS if hot else MIXED_TOKENS)
+    first = token * own + random.randrange(HOT_TASKS if hot else own - most + 1)
+    wanted = ids(random.choice((1, 2, 5, most)), first)
     era = random.choice((MODERN, MODERN, LEGACY))
     kind = random.random()
     if kind < 0.7:
