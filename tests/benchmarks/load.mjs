@@ -1,6 +1,7 @@
 // Sends what it is told to send, as fast as it is answered, and says what came of it; until there is no more to do.
 // A line of standard input: {"url", "connections", "seconds" or "amount", "requests": [{"headers", "body"}]}.
-// Each connection goes round the requests from a place of its own. For each line in, one line of JSON out.
+// Each connection goes round a part of the requests that is its own, or round all where there are fewer than
+// connections. For each line in, one line of JSON out.
 import autocannon from 'autocannon'
 import { createInterface } from 'node:readline'
 
@@ -13,8 +14,9 @@ async function load ({ url, connections, seconds, amount, requests }) {
     ...(amount ? { amount } : { duration: seconds }),
     requests: [posts[0]],
     setupClient: client => {
-      const first = Math.floor((clients++ % connections) * posts.length / connections)
-      client.setRequests([...posts.slice(first), ...posts.slice(0, first)])
+      const [first, last] = [0, 1].map(next => Math.floor((clients % connections + next) * posts.length / connections))
+      clients++
+      client.setRequests(posts.length >= connections ? posts.slice(first, last) : posts)
     },
     timeout: 60,
   })
