@@ -104,7 +104,8 @@ class Crowd:
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _ids(self, count: int) -> list[str]:
-        return [f"{self._random.choice('fffxru')}-{self._random.randrange(IDS)}" for _ in range(count)]
+        """Return ids of this crowd's own: what a replica remembers of an earlier one says nothing of the store."""
+        return [f"{self._random.choice('fffxru')}-{self._seed}-{self._random.randrange(IDS)}" for _ in range(count)]
 
     async def _ask_many(self, client: httpx.AsyncClient, token: str, *, wait_seconds: int) -> None:
         wanted = list(dict.fromkeys(self._ids(self._random.choice((1, 3, 20, 60)))))
