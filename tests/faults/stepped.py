@@ -5,6 +5,7 @@ The clock reads its offset, in seconds, from the file that CLOCK_FILE names.
 
 import asyncio
 import os
+import signal
 import time
 from argparse import ArgumentParser
 from collections import Counter
@@ -50,6 +51,7 @@ def main() -> None:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     clocks = Clocks(wall=_wall, monotonic=time.monotonic, sleep=asyncio.sleep)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises it again: as app.serving has it
     app = create_app(settings, assemble(settings, base_url="", clocks=clocks))
     serve(_counting(app), parser.parse_args().port)
 
