@@ -2,82 +2,115 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from random import Random
 
-from tests.faults.crowd import Crowd, Tally
-from tests.faults.scenarios import Scenario
+from tests.faults.canary import until_well
+from tests.faults.crowd import Crowd
+from tests.faults.purchases import Judge
+from tests.faults.scenario import Scenario, Stage
+from tests.faults.tally import Tally
+from tests.faults.terms import Window
 from tests.faults.world import World
 
 WARM_SECONDS = 1.0
-AFTER_SECONDS = 1.5
-SECRETS = ("secret-token", "secret prompt", "cdn.example.com")
-"""What no log may hold."""
+HEALTHY_SECONDS = 10.0
+STRICT_SECONDS = 1.0
+"""For how long the load goes on, at the least, when nothing is excused any more."""
+
+LONGEST_GRACE_SECONDS = 2.0
+"""A longer grace than this is not waited for: it is for calls that began under the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """What became of the calls. `recovered` is in seconds from the end of the fault; 0 where nothing was amiss."""
+    """What became of the calls. `recovered_seconds` counts from the end of the fault, or of one at once, from it."""
 
     scenario: Scenario
     tally: Tally
-    recovered: float
+    signs: tuple[str, ...]
+    recovered_seconds: float
+    peak_megabytes: float
+    trouble: tuple[str, ...]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the service did as well as the scenario asks."""
+        return not self.trouble
 
     def __str__(self) -> str:
         """Return the figures in a line."""
         tally = self.tally
         return (
-            f"{self.scenario.group}: {self.scenario.name}: {tally.calls} calls, {tally.lost} lost, "
-            f"{tally.wrong} wrong, {tally.unavailable} unavailable, recovered in {self.recovered:.2f} s, "
-            f"slowest {tally.slowest:.2f} s {dict(tally.codes)}"
+            f"{self.scenario.title}: {tally.calls} calls, {tally.lost} lost, {tally.wrong} wrong, "
+            f"{tally.bought_twice} bought twice, {tally.ids_put_off} ids put off, {tally.purchases_refused} purchases "
+            f"refused, {tally.races} races, recovered in {self.recovered_seconds:.2f} s, slowest "
+            f"{tally.slowest_seconds:.2f} s, {self.peak_megabytes:.0f} MB; {'; '.join(self.signs)} {dict(tally.codes)}"
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Aftermath:
-    """What shows only when all is over: videos bought more than once, and secrets or tracebacks in the logs."""
-
-    bought_twice: int
-    leaks: int
-
-    @property
-    def is_well(self) -> bool:
-        """Whether there is nothing of the kind."""
-        return not (self.bought_twice or self.leaks)
-
-    def __str__(self) -> str:
-        """Return the figures in words."""
-        return f"{self.bought_twice} bought twice, {self.leaks} leaks"
-
-
 async def play(world: World, scenario: Scenario, seed: int) -> Episode:
-    """Let a crowd call, break what the scenario breaks, and lift it again.
+    """Let a crowd call, break what the scenario breaks, lift it again, and hold everything against the truth.
 
-    Raises AssertionError or TimeoutError where the service does not end, or come to rest, as the scenario expects.
+    Raises whatever shows that the fault did not hit, that it was not mended, or that the service did not recover.
     """
-    urls = [replica.url for replica in world.replicas]
-    crowd = Crowd(
-        urls,
-        backend_is_faulty=scenario.backend_is_faulty,
-        patience_seconds=scenario.patience_seconds,
-        seed=seed,
-    )
+    crowd = Crowd(world.urls, scenario.terms, seed, callers=scenario.callers)
+    stage = Stage(world, crowd, Random(f"{seed}-fault"), scenario.seconds)
+    await world.tell_oracle(fault=None, seed=seed)
+    logged, hasty = sum(1 for _ in world.faults_logged()), await _cut_short(world)
+    async with _calling(crowd):
+        await asyncio.sleep(WARM_SECONDS)
+        await until_well(world, HEALTHY_SECONDS)
+        window, passed_at = await _break(stage, scenario)
+        strict_from = max(passed_at, window.mended_at + min(window.grace_seconds, LONGEST_GRACE_SECONDS))
+        await asyncio.sleep(strict_from + STRICT_SECONDS - time.monotonic())
+    await crowd.repeat_purchases()
+    await _judge(world, crowd, scenario, window)
+    if waits := await _cut_short(world) - hasty:
+        crowd.tally.lose(f"{waits} times the backend was asked again sooner than its Retry-After said")
+    counted_from = window.broken_at if scenario.at_once else window.mended_at
+    well_again = passed_at - counted_from
+    recovered = max(well_again, crowd.tally.last_trouble_after(window.mended_at) - counted_from)
+    peak = world.peak_megabytes()
+    trouble = [*crowd.tally.notes, *list(world.faults_logged())[logged:]]
+    if peak > scenario.terms.most_megabytes:
+        trouble.append(f"a replica came to hold {peak:.0f} MB")
+    if well_again > scenario.terms.recovery_seconds:
+        trouble.append(f"it took {well_again:.1f} s to recover")
+    return Episode(scenario, crowd.tally, tuple(stage.signs), recovered, peak, tuple(trouble))
+
+
+async def _break(stage: Stage, scenario: Scenario) -> tuple[Window, float]:
+    """Break and mend; return when that was, and when the service was well again."""
+    broken_at = time.monotonic()
+    async with scenario.broken(stage):
+        await asyncio.sleep(stage.seconds)
+    mended_at = time.monotonic()
+    passed_at = await until_well(stage.world, scenario.terms.recovery_seconds)
+    return Window(broken_at, mended_at, scenario.terms.grace_seconds), passed_at
+
+
+async def _judge(world: World, crowd: Crowd, scenario: Scenario, window: Window) -> None:
+    """Hold what could not be judged when it happened against the fault and the backend's book."""
+    book = (await world.oracle())["bought"]
+    crowd.tally.judge_reads(scenario.terms, window)
+    crowd.tally.judge_cuts(scenario.terms, window)
+    Judge(scenario.terms, window, crowd.tally).all(crowd.purchases, book)
+
+
+async def _cut_short(world: World) -> int:
+    """Return how many waits that the backend asked for were not kept so far."""
+    return int((await world.oracle())["waits"].get("cut short", 0))
+
+
+@asynccontextmanager
+async def _calling(crowd: Crowd) -> AsyncIterator[None]:
+    """Let the crowd call while entered. Raises what ended it before."""
     calling = asyncio.create_task(crowd.run())
     try:
-        await asyncio.sleep(WARM_SECONDS)
-        before = crowd.tally.last_trouble_at
-        async with scenario.broken(world):
-            await asyncio.sleep(scenario.seconds)
-        lifted = time.monotonic()
-        await asyncio.sleep(AFTER_SECONDS)
+        yield
     finally:
         crowd.stop()
         await calling
-    troubled = crowd.tally.last_trouble_at
-    return Episode(scenario, crowd.tally, max(0.0, troubled - lifted) if troubled > before else 0.0)
-
-
-async def aftermath(world: World) -> Aftermath:
-    """Return what the backend was asked to make, and what the logs hold."""
-    bought = await world.bought()
-    leaks = sum(line.count(mark) for line in world.logged() for mark in (*SECRETS, "Traceback"))
-    return Aftermath(sum(times > 1 for times in bought.values()), leaks)

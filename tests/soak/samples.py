@@ -10,8 +10,8 @@ from statistics import median
 import httpx
 import psutil
 
-from tests.faults.stepped import TASKS_PATH
-from tests.faults.world import Replica
+from tests.faults.replica import Replica
+from tests.soak.counted import TASKS_PATH
 
 SECONDS_BETWEEN = 1.0
 MOST_GROWTH = {"MB": 6.0, "descriptors": 8.0, "asyncio tasks": 4.0}
@@ -35,9 +35,13 @@ class Sample:
 class Samples:
     """Everything sampled in one run."""
 
-    replicas: Sequence[Replica]
+    replicas: Sequence[Replica] = ()
     taken: list[Sample] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+
+    def begin(self, replicas: Sequence[Replica]) -> None:
+        """Sample these from now on."""
+        self.replicas, self.started = replicas, time.monotonic()
 
     @property
     def elapsed_seconds(self) -> float:
@@ -51,13 +55,13 @@ class Samples:
             await asyncio.sleep(SECONDS_BETWEEN)
 
     async def take(self, *, at_rest: bool) -> None:
-        """Sample each replica; one that is being started anew is left out."""
+        """Sample each replica; one that is being started anew, or cannot answer just now, is left out."""
         async with httpx.AsyncClient(timeout=5) as client:
             for number, replica in enumerate(self.replicas):
                 try:
                     running = Counter((await client.get(f"{replica.url}{TASKS_PATH}")).json())
                     megabytes, descriptors = replica.process.memory_info().rss / 1e6, replica.process.num_fds()
-                except (httpx.TransportError, psutil.Error):
+                except (httpx.TransportError, psutil.Error, ValueError):
                     continue
                 figures = {"MB": megabytes, "descriptors": descriptors, "asyncio tasks": running.total()}
                 self.taken.append(Sample(self.elapsed_seconds, number, at_rest, figures, dict(running)))

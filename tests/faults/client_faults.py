@@ -1,0 +1,203 @@
+"""What clients do to the service: they stand idle, read or write slowly, or leave."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.faults.calls import Fate, Reply, read
+from tests.faults.crowd import CALLERS
+from tests.faults.purchases import LEFT, Attempt, Purchase
+from tests.faults.replica import Replica
+from tests.faults.scenario import Scenario, Stage
+from tests.faults.truth import token_of, untruth_in
+from tests.support.service import call_bytes
+
+IDLE_CONNECTIONS = 2_000
+SLOW_CLIENTS = 20
+HEEDLESS_CLIENTS = 4
+READING_SECONDS = 0.02
+SLOWLY_READ_BYTES = 2_048
+WRITING_SECONDS = 0.002
+LEAVING_SECONDS = 0.02
+LEAVING_CLIENTS = 4
+GONE_SECONDS = 10.0
+BUFFER_BYTES = 4_096
+
+
+@asynccontextmanager
+async def idle_connections(stage: Stage) -> AsyncIterator[None]:
+    """Connect two thousand times and say nothing."""
+    async with _left_alone(stage):
+        idle = await asyncio.to_thread(_connect, stage.world.replicas)
+        try:
+            async with asyncio.timeout(GONE_SECONDS):
+                while (standing := sum(one.callers() for one in stage.world.replicas)) < IDLE_CONNECTIONS:
+                    await asyncio.sleep(0.1)
+            stage.saw("connections accepted", of=standing)
+            yield
+        finally:
+            for connection in idle:
+                connection.close()
+
+
+def _connect(replicas: list[Replica]) -> list[socket.socket]:
+    return [socket.create_connection(("127.0.0.1", replicas[number % 2].port)) for number in range(IDLE_CONNECTIONS)]
+
+
+@asynccontextmanager
+async def slow_readers(stage: Stage) -> AsyncIterator[None]:
+    """Ask for much and read it a little at a time; some ask for ever more and hardly read at all."""
+    answered: list[float] = []
+    readers = [_read_slowly(stage, number, answered) for number in range(SLOW_CLIENTS)]
+    heedless = [_hardly_read(stage.world.replicas[number % 2]) for number in range(HEEDLESS_CLIENTS)]
+    async with _left_alone(stage), stage.meanwhile([*readers, *heedless]):
+        yield
+    stage.saw("answers read slowly", of=len(answered))
+    stage.saw("s for the slowest", of=max(answered) if max(answered) > 0.5 else 0)
+
+
+async def _read_slowly(stage: Stage, number: int, answered: list[float]) -> None:
+    token, task_ids = token_of(number), [f"f-slow-{one}" for one in range(100)]
+    while True:
+        reader, writer = await _open_narrowly(stage.world.replicas[number % 2])
+        started = time.monotonic()
+        writer.write(_batch(token, task_ids))
+        reply = await _answer(reader, started, SLOWLY_READ_BYTES, READING_SECONDS)
+        writer.close()
+        _judge(stage, token, task_ids, reply)
+        answered.append(reply.ended - started)
+
+
+async def _hardly_read(replica: Replica) -> None:
+    reader, writer = await _open_narrowly(replica)
+    writer.write(_batch(token_of(0), [f"f-slow-{one}" for one in range(100)]) * 20)
+    with contextlib.suppress(ConnectionError):
+        while await reader.read(100):
+            await asyncio.sleep(0.05)
+    writer.close()
+
+
+async def _open_narrowly(replica: Replica) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect with a small buffer, so that answers pile up at the service and not on the way."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    raw.setblocking(False)  # noqa: FBT003 - the socket's own form
+    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", replica.port))
+    return await asyncio.open_connection(sock=raw, limit=BUFFER_BYTES)
+
+
+@asynccontextmanager
+async def slow_writers(stage: Stage) -> AsyncIterator[None]:
+    """Send requests a byte at a time."""
+    answered: list[float] = []
+    writers = [_write_slowly(stage, number, answered) for number in range(SLOW_CLIENTS)]
+    async with _left_alone(stage), stage.meanwhile(writers):
+        yield
+    stage.saw("requests written slowly were answered", of=len(answered))
+    stage.saw("s for the slowest", of=max(answered) if max(answered) > 1 else 0)
+
+
+async def _write_slowly(stage: Stage, number: int, answered: list[float]) -> None:
+    token, task_ids = token_of(number), [f"f-slow-{number}", f"x-slow-{number}"]
+    while True:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.world.replicas[number % 2].port)
+        started = time.monotonic()
+        for byte in _batch(token, task_ids):
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(WRITING_SECONDS)
+        reply = await _answer(reader, started, 65_536, 0)
+        writer.close()
+        _judge(stage, token, task_ids, reply)
+        answered.append(reply.ended - started)
+
+
+@asynccontextmanager
+async def leaving_clients(stage: Stage) -> AsyncIterator[None]:
+    """Ask, and leave before the answer: while a task is waited for, while one is read, and while a video is bought."""
+    before = await stage.world.metric("calls", 'outcome="cancelled"')
+    clients = [_ask_and_leave(stage, number) for number in range(LEAVING_CLIENTS)]
+    async with _left_alone(stage), stage.meanwhile(clients):
+        yield
+    stage.saw("waits given up", of=await stage.world.metric("calls", 'outcome="cancelled"') - before)
+    left = [one for one in stage.crowd.purchases if any(attempt.outcome == LEFT for attempt in one.attempts)]
+    stage.saw("purchases left", of=len(left))
+
+
+async def _ask_and_leave(stage: Stage, number: int) -> None:
+    token, replica, turn = token_of(number), stage.world.replicas[number % 2], 0
+    while True:
+        turn += 1
+        if turn % 3 == 0:
+            await _send_and_leave(replica, _bought_and_left(stage, token, f"left {stage.random.random()}"))
+        else:
+            wait_seconds = 30 * (turn % 3 - 1)
+            await _send_and_leave(replica, _batch(token, [f"r-left-{number}-{turn}"], wait_seconds=wait_seconds))
+
+
+def _bought_and_left(stage: Stage, token: str, name: str) -> bytes:
+    """Return the request of a purchase that the crowd will send again, and judge, when all is over."""
+    purchase = Purchase(token, f"secret prompt {name}", f"secret-key-{name}")
+    purchase.attempts.append(Attempt(time.monotonic(), time.monotonic(), LEFT))
+    stage.crowd.adopt(purchase)
+    return call_bytes("luma_generate_video", purchase.arguments, token)
+
+
+async def _send_and_leave(replica: Replica, request: bytes) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", replica.port)
+    writer.write(request)
+    await writer.drain()
+    await asyncio.sleep(LEAVING_SECONDS)
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def _left_alone(stage: Stage) -> AsyncIterator[None]:
+    """Require that the service lets go of every connection whose client is gone, but for the crowd's own."""
+    yield
+    async with asyncio.timeout(GONE_SECONDS):
+        while any(replica.callers() > 3 * CALLERS for replica in stage.world.replicas):
+            await asyncio.sleep(0.1)
+
+
+async def _answer(reader: asyncio.StreamReader, started: float, size: int, pause_seconds: float) -> Reply:
+    """Read one HTTP answer, so many bytes at a time."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length, content = int(head.partition("content-length:")[2].partition("\r\n")[0]), bytearray()
+    while len(content) < length:
+        part = await reader.read(min(size, length - len(content)))
+        if not part:
+            return Reply(Fate.CUT, started, time.monotonic(), words="cut off in the midst of its body")
+        content += part
+        await asyncio.sleep(pause_seconds)
+    return read(int(head.split()[1]), bytes(content), started)
+
+
+def _judge(stage: Stage, token: str, wanted: list[str], reply: Reply) -> None:
+    """Hold the answer to a batch against the truth; every id of it is there."""
+    tally = stage.crowd.tally
+    if reply.fate is not Fate.ANSWERED or reply.error is not None:
+        tally.lose(f"a slow call was {reply.words or reply.error}")
+        return
+    shown = {task["task_id"]: task for task in reply.result["tasks"]}
+    if list(shown) != wanted:
+        tally.lose(f"a slow call for {len(wanted)} ids was told about {len(shown)}")
+    for task_id, task in shown.items():
+        if (untruth := untruth_in(token, task_id, task)) is not None:
+            tally.find_wrong(untruth)
+
+
+def _batch(token: str, task_ids: list[str], **arguments: Any) -> bytes:
+    return call_bytes("luma_get_tasks_batch", {"task_ids": task_ids, **arguments}, token)
+
+
+CLIENT_SCENARIOS = (
+    Scenario("Service", "2,000 idle connections", idle_connections),
+    Scenario("Service", "slow readers", slow_readers, seconds=4.0),
+    Scenario("Service", "slow writers", slow_writers, seconds=4.0),
+    Scenario("Service", "clients that leave", leaving_clients),
+)

@@ -1,0 +1,73 @@
+"""What a store may come to hold that nobody put there so: values cut short, exchanged, forged, or noise."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from random import Random
+
+import redis
+
+from tests.support.redis_server import RedisServer
+
+Kept = dict[bytes, tuple[bytes, bytes]]
+"""By key: what was there, and what it was spoilt with."""
+
+FINISHED = b'"done"'
+"""In a reservation whose purchase is over; one that is under way would be changed by its holder meanwhile."""
+
+
+def poison(server: RedisServer, random: Random, kept: Kept) -> None:
+    """Spoil every cached task anew, and each record and reservation once, to be restored."""
+    with server.client() as client:
+        tasks = _values(client, b":task:")
+        others = _values(client, b":record:") | _values(client, b":reservation:")
+        fresh = {key: value for key, value in others.items() if key not in kept}
+        spoilt = _spoilt({key: value for key, value in fresh.items() if _may_be_spoilt(key, value)}, random)
+        kept |= {key: (fresh[key], value) for key, value in spoilt.items()}
+        _put(client, _spoilt(tasks, random) | spoilt)
+
+
+def restore(server: RedisServer, kept: Kept) -> None:
+    """Put back what was there, wherever nobody has put anything else since."""
+    with server.client() as client:
+        there = _values(client, b":record:") | _values(client, b":reservation:")
+        _put(client, {key: whole for key, (whole, spoilt) in kept.items() if there.get(key) == spoilt})
+
+
+def _may_be_spoilt(key: bytes, value: bytes) -> bool:
+    return b":record:" in key or FINISHED in value
+
+
+def _values(client: redis.Redis, kind: bytes) -> dict[bytes, bytes]:
+    keys: list[bytes] = [key for key in client.scan_iter(count=1000) if kind in key]
+    values = client.mget(keys) if keys else []
+    return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
+
+
+def _put(client: redis.Redis, values: Mapping[bytes, bytes]) -> None:
+    pipeline = client.pipeline(transaction=False)
+    for key, value in values.items():
+        pipeline.set(key, value, xx=True, keepttl=True)
+    pipeline.execute()
+
+
+def _spoilt(values: Mapping[bytes, bytes], random: Random) -> dict[bytes, bytes]:
+    """Return something bad for each value: most often what another tenant has under the same name."""
+    same_name: dict[bytes, list[bytes]] = defaultdict(list)
+    for key, value in values.items():
+        same_name[_name(key)].append(value)
+    anything = list(values.values())
+    return {key: _bad(value, same_name[_name(key)], anything, random) for key, value in values.items()}
+
+
+def _bad(value: bytes, same_name: Sequence[bytes], anything: Sequence[bytes], random: Random) -> bytes:
+    exchanged = [other for other in same_name if other != value]
+    if exchanged and random.random() < 0.5:
+        return random.choice(exchanged)
+    owner, _, rest = value.partition(b" ")
+    forged = owner + b" " + random.choice(anything).partition(b" ")[2]
+    return random.choice((value[: len(value) // 2], random.choice(anything), forged, b"\x00\xff", rest))
+
+
+def _name(key: bytes) -> bytes:
+    """Return what is the same in the keys of different tenants: all that follows the tenant."""
+    return key.partition(b"}")[2]

@@ -1,0 +1,199 @@
+"""What breaks at Redis."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import redis
+
+from tests.faults.poison import poison, restore
+from tests.faults.ports import low_port
+from tests.faults.purchases import UNKNOWN, WITHOUT_STORE
+from tests.faults.scenario import Scenario, Stage
+from tests.faults.sentinel import promoted
+from tests.faults.terms import Terms
+from tests.faults.world import Form
+
+DELAY_SECONDS = 0.05
+PING_SECONDS = 0.3
+MARK = "a mark of the fault runs"
+
+
+@asynccontextmanager
+async def killed(stage: Stage) -> AsyncIterator[None]:
+    """End Redis, and start it again, empty, when the fault is over."""
+    async with _failures_seen(stage):
+        await asyncio.to_thread(stage.world.redis.stop)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(stage.world.redis.start)
+
+
+@asynccontextmanager
+async def restarted_empty(stage: Stage) -> AsyncIterator[None]:
+    """End Redis and start it again at once."""
+    server = stage.world.redis
+    with server.client() as client:
+        client.set(MARK, 1)
+        held = client.dbsize()
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+    with server.client() as client:
+        stage.saw("values are gone", of=held if not client.exists(MARK) else 0)
+    yield
+
+
+@asynccontextmanager
+async def hung(stage: Stage) -> AsyncIterator[None]:
+    """Stop the process, which leaves its connections open."""
+    async with _failures_seen(stage):
+        stage.world.redis.hang()
+        try:
+            stage.saw("PING went unanswered", of=await asyncio.to_thread(_is_silent, stage.world.redis.port))
+            yield
+        finally:
+            stage.world.redis.resume()
+
+
+def _is_silent(port: int) -> bool:
+    try:
+        with redis.Redis(port=port, socket_timeout=PING_SECONDS) as client:
+            return not client.ping()
+    except redis.TimeoutError:
+        return True
+
+
+@asynccontextmanager
+async def slow(stage: Stage) -> AsyncIterator[None]:
+    """Let every answer of Redis take its time."""
+    stage.world.wire.delay_seconds = DELAY_SECONDS
+    try:
+        took = await asyncio.to_thread(_ping_seconds, stage.world.wire.port)
+        stage.saw("ms for a PING", of=took * 1000 if took >= DELAY_SECONDS else 0)
+        yield
+    finally:
+        stage.world.wire.delay_seconds = 0.0
+
+
+def _ping_seconds(port: int) -> float:
+    with redis.Redis(port=port) as client:
+        client.ping()  # makes the connection
+        began = time.monotonic()
+        client.ping()
+        return time.monotonic() - began
+
+
+@asynccontextmanager
+async def out_of_memory(stage: Stage) -> AsyncIterator[None]:
+    """Let Redis hold less than it holds already."""
+    async with _refusals_seen(stage, "OOM"):
+        with stage.world.redis.client() as client:
+            client.config_set("maxmemory", "1mb")
+            try:
+                yield
+            finally:
+                client.config_set("maxmemory", "0")
+
+
+@asynccontextmanager
+async def read_only(stage: Stage) -> AsyncIterator[None]:
+    """Make Redis the replica of a master that is not there."""
+    async with _refusals_seen(stage, "READONLY"):
+        with stage.world.redis.client() as client:
+            client.replicaof("127.0.0.1", str(low_port()))
+            try:
+                yield
+            finally:
+                client.replicaof("NO", "ONE")
+
+
+@asynccontextmanager
+async def failed_over(stage: Stage) -> AsyncIterator[None]:
+    """Kill the master that the Sentinel watches; its replica takes its place while the load goes on."""
+    sentinel, lost = stage.world.sentinel, stage.world.redis
+    assert sentinel is not None
+    async with _failures_seen(stage):
+        await asyncio.to_thread(lost.stop)
+        port = await promoted(sentinel, lost.port)
+        with redis.Redis(port=port) as client:
+            stage.saw("another master", of=client.info("replication")["role"] == "master")
+        yield
+
+
+@asynccontextmanager
+async def poisoned(stage: Stage) -> AsyncIterator[None]:
+    """Spoil what is cached, again and again: cut short, of another tenant or another task, or noise."""
+    kept: dict[bytes, tuple[bytes, bytes]] = {}
+
+    over = asyncio.Event()
+
+    async def spoil() -> None:
+        while not over.is_set():
+            await asyncio.to_thread(poison, stage.world.redis, stage.random, kept)
+            await asyncio.sleep(0.05)
+
+    before = await stage.world.metric("cache_values_refused")
+    spoiling = asyncio.create_task(spoil())
+    try:
+        yield
+    finally:
+        over.set()
+        await spoiling
+    spoilt = len(kept)
+    await asyncio.to_thread(restore, stage.world.redis, kept)
+    stage.saw("reservations and records spoilt", of=spoilt)
+    stage.saw("values refused", of=await stage.world.metric("cache_values_refused") - before)
+
+
+@asynccontextmanager
+async def _failures_seen(stage: Stage) -> AsyncIterator[None]:
+    """Require that the service met a store that did not answer."""
+    before = await stage.world.metric("store_failures")
+    yield
+    stage.saw("operations unanswered", of=await stage.world.metric("store_failures") - before)
+
+
+@asynccontextmanager
+async def _refusals_seen(stage: Stage, name: str) -> AsyncIterator[None]:
+    """Require that Redis itself counted refusals of a kind."""
+    before = _refusals(stage, name)
+    yield
+    stage.saw(f"times {name}", of=_refusals(stage, name) - before)
+
+
+def _refusals(stage: Stage, name: str) -> int:
+    with contextlib.closing(stage.world.redis.client()) as client:
+        found: int = client.info("errorstats").get(f"errorstat_{name}", {}).get("count", 0)
+        return found
+
+
+_OUT = Terms(purchases=frozenset({WITHOUT_STORE}), read_seconds=2.0)
+"""Reads go on as if nothing were; a purchase under a key is refused while nobody can tell what the key stands for."""
+
+REDIS_SCENARIOS = (
+    Scenario("Redis", "killed, and back after a while", killed, _OUT),
+    Scenario("Redis", "restarted empty", restarted_empty, _OUT, seconds=0, at_once=True),
+    Scenario("Redis", "hung", hung, _OUT, seconds=4.0),
+    Scenario("Redis", "slow, 50 ms an answer", slow, form=Form(redis="slow")),
+    Scenario("Redis", "out of memory", out_of_memory, _OUT),
+    Scenario("Redis", "a read-only replica", read_only, _OUT),
+    Scenario(
+        "Redis",
+        "failed over by Sentinel",
+        failed_over,
+        Terms(purchases=frozenset({WITHOUT_STORE}), read_seconds=2.0, recovery_seconds=10.0),
+        seconds=0,
+        at_once=True,
+        form=Form(redis="sentinel"),
+    ),
+    Scenario(
+        "Redis",
+        "values poisoned and cut short",
+        poisoned,
+        Terms(purchases=frozenset({UNKNOWN, "invalid_request"})),
+        seconds=4.0,
+    ),
+)

@@ -1,0 +1,77 @@
+"""What every task truly is: it follows from the token and the id, so that nobody has to remember it."""
+
+import time
+from typing import Any
+
+from tests.support.acedata import completed
+
+TOKENS = 20
+CANARY = f"secret-token-{TOKENS}"
+"""The token under which nobody but the canary asks, so that its calls to the backend can be counted."""
+
+_STATES = {"f": "completed", "x": "failed", "r": "pending"}
+
+
+def token_of(number: int) -> str:
+    """Return the token of a caller."""
+    return f"secret-token-{number}"
+
+
+def purchased_id(token: str, number: int) -> str:
+    """Return the id of a task that was bought under `token`."""
+    return f"p-{_number_of(token)}-{number}"
+
+
+def true_state(token: str, task_id: str) -> str | None:
+    """Return the state of a task, or None where the token has no such task.
+
+    What was bought is known to its buyer only; any other id is known under every token, as a task of its own.
+    """
+    if task_id.startswith("p-"):
+        return "pending" if task_id.split("-")[1] == _number_of(token) else None
+    return _STATES.get(task_id[0])
+
+
+def video_url(token: str, task_id: str) -> str:
+    """Return the address of a finished task's video: nobody else's task has it."""
+    return f"https://cdn.example.com/{token}/{task_id}.mp4"
+
+
+def prompt_of(token: str, task_id: str) -> str:
+    """Return a task's prompt, by which even a running one shows whose it is."""
+    return f"secret prompt of {token} for {task_id}"
+
+
+def record(token: str, task_id: str) -> dict[str, Any] | None:
+    """Return what the backend says of a task, or None."""
+    now, state = time.time(), true_state(token, task_id)
+    request = {"request": {"action": "generate", "prompt": prompt_of(token, task_id)}}
+    times = {"created_at": now - 200, "started_at": now - 199, "finished_at": now - 60}
+    if state == "completed":
+        whole = completed(task_id, **times, **request)
+        shown = {"video_url": video_url(token, task_id), "prompt": prompt_of(token, task_id)}
+        return whole | {"response": whole["response"] | shown}
+    if state == "failed":
+        failure = {"success": False, "task_id": task_id, "error": {"code": "api_error", "message": "No."}}
+        return {"id": task_id, **times, **request, "response": failure}
+    if state == "pending":
+        return {"id": task_id, "created_at": now - 5, "started_at": now - 4, **request}
+    return None
+
+
+def untruth_in(token: str, wanted: str, shown: dict[str, Any]) -> str | None:
+    """Return what is not true of a task that was shown for the id `wanted`, in words; None where all of it is."""
+    state = true_state(token, wanted)
+    if shown["task_id"] != wanted:
+        return f"{shown['task_id']} was shown in place of {wanted}"
+    if shown["state"] != state:
+        return f"{wanted} was said to be {shown['state']}, not {state}"
+    if shown.get("prompt") != prompt_of(token, wanted):
+        return f"{wanted} came with somebody else's prompt"
+    if shown.get("video_url") != (video_url(token, wanted) if state == "completed" else None):
+        return f"{wanted} came with somebody else's video"
+    return None
+
+
+def _number_of(token: str) -> str:
+    return token.rpartition("-")[2]
