@@ -1,36 +1,31 @@
-"""HTTP itself, right and wrong: the bytes of a request grown from one number, and what comes back for them."""
+"""HTTP itself, right and wrong: a request framed by hand, from one number."""
 
-import asyncio
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
-from tests.fuzz.grammar import Request, grown
-
-AT_ONCE = 100
-FIRST_BYTES_SECONDS = 0.3
-"""Time for an answer to begin; after it the client has no more to send, and says so."""
+from tests.fuzz.request import Request
 
 Lines = list[bytes]
 Change = Callable[[Random, Lines, bytes], tuple[Lines, bytes]]
-_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
-def on_the_wire(seed: int) -> bytes:
-    """Return the bytes of the request that grows from `seed`: framed as HTTP/1.1 says, and more often not."""
-    random, request = Random(str(seed)), grown(seed)
-    lines, body = random.choice(_CHANGES)(random, _head(request), request.body)
-    whole = b"\r\n".join([*lines, b"", b""]) + body
-    return random.choice((_whole, _whole, _cut, _flipped, _twice, _bare_feeds))(random, whole)
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """What is sent on a connection of its own, and how many answers must come: none where it may be no request."""
+
+    sent: bytes
+    owed: int
 
 
-def _head(request: Request) -> Lines:
-    fields = {**request.headers, "host": "127.0.0.1", "content-length": str(len(request.body))}
-    lines = [f"{name}: {value}" for name, value in fields.items()]
-    return [
-        f"{request.method} {request.path} HTTP/1.1".encode(),
-        *(line.encode("latin-1", "replace") for line in lines),
-    ]
+def framed(request: Request) -> Framed:
+    """Return the request framed as HTTP/1.1 says, and more often not."""
+    random = Random(~request.number)
+    change, spoil = random.choice(_CHANGES), random.choice((_whole, _whole, _cut, _flipped, _twice, _bare_feeds))
+    lines, body = change(random, request.head(), request.body)
+    sent = spoil(random, b"\r\n".join([*lines, b"", b""]) + body)
+    requests = 1 if spoil is _whole else 2 if spoil is _twice else 0
+    return Framed(sent, requests if change in (_nothing, _rightly_chunked) else 0)
 
 
 def _nothing(_random: Random, lines: Lines, body: bytes) -> tuple[Lines, bytes]:
@@ -69,11 +64,18 @@ def _chunked(random: Random, lines: Lines, body: bytes) -> tuple[Lines, bytes]:
     return [*kept, b"transfer-encoding: " + coding], size + b"\r\n" + body + b"\r\n" + end
 
 
+def _rightly_chunked(random: Random, lines: Lines, body: bytes) -> tuple[Lines, bytes]:
+    size = random.choice((1, 7, 4_096)) if len(body) < 9_000 else 4_096
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+    return [*_without_length(lines), b"transfer-encoding: chunked"], chunks + b"0\r\n\r\n"
+
+
 def _without_length(lines: Lines) -> Lines:
     return [line for line in lines if not line.startswith(b"content-length")]
 
 
-_CHANGES: tuple[Change, ...] = (_nothing, _first_line, _field, _length, _chunked)
+_CHANGES: tuple[Change, ...] = (_nothing, _rightly_chunked, _first_line, _field, _length, _chunked)
 
 
 def _whole(_random: Random, whole: bytes) -> bytes:
@@ -97,39 +99,3 @@ def _twice(_random: Random, whole: bytes) -> bytes:
 
 def _bare_feeds(_random: Random, whole: bytes) -> bytes:
     return whole.replace(b"\r\n", b"\n")
-
-
-def statuses(answer: bytes) -> list[int]:
-    """Return the status of each answer that came on one connection."""
-    return [int(found) for found in _STATUS.findall(answer)]
-
-
-async def answers(port: int, seeds: Sequence[int], silence_seconds: float) -> list[bytes]:
-    """Send the request of each seed on a connection of its own; return what came back, which may be nothing.
-
-    Raises TimeoutError where the service neither answers nor closes the connection.
-    """
-    come: list[bytes] = []
-    for start in range(0, len(seeds), AT_ONCE):
-        async with asyncio.timeout(FIRST_BYTES_SECONDS + silence_seconds):
-            come += await asyncio.gather(*(_send(port, seed) for seed in seeds[start : start + AT_ONCE]))
-    return come
-
-
-async def _send(port: int, seed: int) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    answer = b""
-    try:
-        writer.write(on_the_wire(seed))
-        try:
-            async with asyncio.timeout(FIRST_BYTES_SECONDS):
-                answer = await reader.read(65_536)
-        except TimeoutError:  # it waits for the rest of the request
-            pass
-        writer.write_eof()
-        answer += await reader.read()
-    except OSError:  # closed before the end of what was sent
-        pass
-    finally:
-        writer.close()
-    return answer

@@ -1,0 +1,60 @@
+"""What earlier answers told, so that later requests can be about things that exist."""
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.adapters.identity import Tenants
+from app.adapters.seal import Seal
+from app.bootstrap import CALLBACKS_PATH
+from app.services.callbacks import PURPOSE
+
+TOKENS = ("fuzz-a", "fuzz-b", "fuzz-c", "fuzz-d", "fuzz-e=")
+KEPT = 60
+"""Of each kind and token: enough to meet tasks in all their states."""
+
+TICKETS_WITHOUT_A_TASK = 20
+
+_TOLD = re.compile(rb'"(task_id|taskId|video_id|video_url)":"([^"\\\s]{1,400})"')
+
+Kind = str
+
+
+class Known:
+    """Ids, handles and links by kind and token; and the callbacks that the backend owes."""
+
+    def __init__(self, secret_key: str) -> None:
+        """Know from the start some tickets that are sealed as the service seals them, but never were its own."""
+        seal, tenants = Seal(secret_key), Tenants(secret_key)
+        self._told: dict[tuple[str, Kind], deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
+        self._callbacks: deque[tuple[str, Any]] = deque(maxlen=KEPT)
+        for number in range(TICKETS_WITHOUT_A_TASK):
+            tenant = tenants.principal(TOKENS[number % len(TOKENS)]).tenant
+            ticket = seal.close(PURPOSE, {"tenant": tenant, "number": f"{number}"})
+            self._callbacks.append((f"{CALLBACKS_PATH}/{ticket}", {"task_id": f"early-{number % 3}"}))
+
+    def learn(self, token: str, body: bytes) -> None:
+        """Take what an answer to the holder of `token` tells."""
+        for kind, told in _TOLD.findall(body):
+            values, value = self._told[token, kind.decode()], told.decode("utf-8", "replace")
+            if value not in values:
+                values.append(value)
+
+    def one(self, random: Random, token: str, kind: Kind) -> str:
+        """Return something of this kind, as a rule of the token's own; nonsense where nothing is known yet."""
+        owner = token if random.random() < 0.8 else random.choice(TOKENS)
+        values = self._told.get((owner, kind))
+        return random.choice(values) if values and random.random() < 0.8 else f"unknown-{random.randrange(99)}"
+
+    async def deliver(self, url: str, body: Mapping[str, Any]) -> None:
+        """Be the backend's way of calling back: the call is kept, and made when a request grows into it."""
+        path = urlsplit(url).path
+        if path.startswith(CALLBACKS_PATH):
+            self._callbacks.append((path, body))
+
+    def callback(self, random: Random) -> tuple[str, Any]:
+        """Return the path and the body of a callback."""
+        return random.choice(self._callbacks)

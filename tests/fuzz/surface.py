@@ -1,0 +1,59 @@
+"""What there is to ask for, read from the parts that the service is built of: no second list that could fall behind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mcp_types.methods import (
+    MONOLITH_NOTIFICATIONS,
+    MONOLITH_REQUESTS,
+    SPEC_CLIENT_METHODS,
+    SPEC_CLIENT_NOTIFICATION_METHODS,
+)
+from starlette.routing import Route
+
+from app.bootstrap import assemble, surface_of
+from app.mcp_server.prompts import PROMPTS
+from app.settings import Settings
+from app.web.app import MCP_PATHS, _routes
+from app.web.caller import HttpCaller
+from app.web.readiness import Readiness
+
+Schema = Mapping[str, Any]
+
+NOT_HERE = ("/nothing", "/mcp/%2e%2e", "/mcp?x=%00", "/.well-known/oauth-protected-resource/mcp", "/register")
+"""Addresses that clients try, or that no client should."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Methods and tools with the schemas of what they take, prompts with the names of their arguments, addresses."""
+
+    methods: Mapping[str, Schema]
+    tools: Mapping[str, Schema]
+    prompts: Mapping[str, tuple[str, ...]]
+    paths: tuple[str, ...]
+
+
+def surface(settings: Settings) -> Surface:
+    """Return what a service with these settings offers."""
+    assembly = assemble(settings, base_url="http://127.0.0.1")
+    served = surface_of(settings, assembly, HttpCaller()).server._request_handlers  # noqa: SLF001 - no public list
+    routes = [route.path for route in _routes(settings, assembly, Readiness()) if isinstance(route, Route)]
+    return Surface(
+        methods=_of_the_protocol() | {name: entry.params_type.model_json_schema() for name, entry in served.items()},
+        tools={tool.name: tool.published().input_schema for tool in assembly.tools},
+        prompts={prompt.name: tuple(one.name for one in prompt.arguments or ()) for prompt in PROMPTS},
+        paths=(*MCP_PATHS, *routes, *NOT_HERE),
+    )
+
+
+def _of_the_protocol() -> dict[str, Schema]:
+    """Return all methods and notifications that a client may send in any era, also those that are not served."""
+    known = {**MONOLITH_REQUESTS, **MONOLITH_NOTIFICATIONS}
+    sent = sorted((SPEC_CLIENT_METHODS | SPEC_CLIENT_NOTIFICATION_METHODS) & known.keys())
+    return {method: _params(known[method].model_json_schema()) for method in sent}
+
+
+def _params(schema: dict[str, Any]) -> Schema:
+    return {"$defs": schema.get("$defs", {}), **schema["properties"].get("params", {"type": "object"})}
