@@ -28,6 +28,7 @@ class Known:
 
     def __init__(self, secret_key: str) -> None:
         """Know from the start some tickets that are sealed as the service seals them, but never were its own."""
+        self.videos = 0
         seal, tenants = Seal(secret_key), Tenants(secret_key)
         self._told: dict[tuple[str, Kind], deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._callbacks: deque[tuple[str, Any]] = deque(maxlen=KEPT)
@@ -51,6 +52,7 @@ class Known:
 
     async def deliver(self, url: str, body: Mapping[str, Any]) -> None:
         """Be the backend's way of calling back: the call is kept, and made when a request grows into it."""
+        self.videos += 1
         path = urlsplit(url).path
         if path.startswith(CALLBACKS_PATH):
             self._callbacks.append((path, body))

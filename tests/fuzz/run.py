@@ -52,6 +52,7 @@ class Figures:
     cases: int
     statuses: Counter[int] = field(default_factory=Counter)
     by_hand: int = 0
+    videos: int = 0
     distinct: set[int] = field(default_factory=set)
     growth_mb: float = 0.0
     exit_status: int | None = None
@@ -66,7 +67,7 @@ class Figures:
         by_status = ", ".join(f"{status}: {count:,}" for status, count in sorted(self.statuses.items()))
         return (
             f"{self.answers:,} answers to {self.cases:,} requests ({len(self.distinct):,} different; {by_status}), "
-            f"{self.by_hand:,} to others framed by hand, {self.growth_mb:+.1f} MB,"
+            f"{self.by_hand:,} to others framed by hand, {self.videos:,} videos, {self.growth_mb:+.1f} MB,"
         )
 
 
@@ -85,6 +86,7 @@ async def fuzz(cases: int, universe: int, folder: Path, findings: Findings) -> F
             await run.send_all(universe * MOST_CASES)
             await asyncio.to_thread(stack.close)  # it may still have to ask the backend, which lives in this loop
         run.look_at_the_rest_of_the_log()
+        figures.videos = known.videos
         figures.exit_status = server.process.returncode
     return figures
 
