@@ -82,11 +82,14 @@ _ENDLESS = replace(_UNUSABLE, most_megabytes=360.0)
 _HANGING = Terms(
     reads=frozenset({"backend_timeout"}),
     purchases=frozenset({UNKNOWN, UNDER_WAY}),
-    read_seconds=30.0,
+    read_seconds=2 * LONGEST_READ_SECONDS + 5.0,
     purchase_seconds=40.0,
     grace_seconds=LONGEST_READ_SECONDS + 2.0,
 )
-"""A question that began just before the mend may be given up 20 s later, with whoever has joined it."""
+"""A question that began just before the mend may be given up 20 s later, with whoever has joined it.
+
+A batch is asked in two rounds at the most: the second is about what the answer to the first may have left out.
+"""
 
 _FULL = Terms(reads=frozenset({"rate_limited"}), read_seconds=15.0, purchase_seconds=25.0)
 """A purchase that is turned away waits for its place, and is taken in the end."""

@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import httpx
 
 from tests.faults.calls import Fate, Question, Reply, ask
-from tests.faults.truth import CANARY, untruth_in
+from tests.faults.truth import CANARY, OTHER_CANARY, untruth_in
 from tests.faults.world import World
 from tests.support.service import MODERN
 
@@ -37,37 +39,41 @@ async def until_well(world: World, seconds: float) -> float:
 async def _amiss(client: httpx.AsyncClient, world: World, number: int) -> str:
     """Return what does not work, in words."""
     first, second = world.urls if number % 2 else world.urls[::-1]
-    return await _reading(client, world, (first, second), f"f-canary-{number}") or await _buying(
-        client, (first, second), f"canary-{number}"
-    )
+    try:
+        await _read(client, world, (first, second), f"f-canary-{number}")
+        await _buy(client, (first, second), f"canary-{number}")
+    except AssertionError as why:
+        return str(why)
+    return ""
 
 
-async def _reading(client: httpx.AsyncClient, world: World, urls: tuple[str, str], task_id: str) -> str:
+async def _read(client: httpx.AsyncClient, world: World, urls: tuple[str, str], task_id: str) -> None:
+    """Read a task through one replica, then through the other, and then as somebody else."""
     calls: list[int] = []
-    for url in urls:
-        reply = await ask(client, url, Question(CANARY, "luma_get_task", {"task_id": task_id}, MODERN), CALL_SECONDS)
-        if not _is_answer(reply):
-            return f"a task was not read: {_words(reply)}"
-        if (untruth := untruth_in(CANARY, task_id, dict(reply.result))) is not None:
-            return untruth
+    for token, url in ((CANARY, urls[0]), (CANARY, urls[1]), (OTHER_CANARY, urls[1])):
+        shown = await _taken(client, url, Question(token, "luma_get_task", {"task_id": task_id}, MODERN))
+        assert (untruth := untruth_in(token, task_id, dict(shown))) is None, untruth
         calls.append((await world.oracle())["calls"][CANARY])
-    return "" if calls[0] == calls[1] else "one replica asked the backend for what the other had read"
+    assert calls[0] == calls[1], "one replica asked the backend for what the other had read"
 
 
-async def _buying(client: httpx.AsyncClient, urls: tuple[str, str], name: str) -> str:
+async def _buy(client: httpx.AsyncClient, urls: tuple[str, str], name: str) -> None:
+    """Buy through one replica, again through the other, and then under the same key as somebody else."""
     task_ids: list[str] = []
     arguments = {"prompt": f"secret prompt {name}", "idempotency_key": f"secret-key-{name}"}
-    for url in urls:
-        reply = await ask(client, url, Question(CANARY, "luma_generate_video", arguments, MODERN), CALL_SECONDS)
-        if not _is_answer(reply):
-            return f"a purchase was not taken: {_words(reply)}"
-        task_ids.append(reply.result["task_id"])
-    return "" if task_ids[0] == task_ids[1] else "one key bought two videos"
+    for token, url in ((CANARY, urls[0]), (CANARY, urls[1]), (OTHER_CANARY, urls[1])):
+        bought = await _taken(client, url, Question(token, "luma_generate_video", arguments, MODERN))
+        task_ids.append(bought["task_id"])
+    assert task_ids[0] == task_ids[1], "one key bought two videos"
+    assert task_ids[0] != task_ids[2], "two callers with the same key got one video"
+
+
+async def _taken(client: httpx.AsyncClient, url: str, question: Question) -> Mapping[str, Any]:
+    """Return the result of a call. Raises AssertionError where it has none."""
+    reply = await ask(client, url, question, CALL_SECONDS)
+    assert _is_answer(reply), f"{question.tool} was not answered: {reply.words or reply.error}"
+    return reply.result
 
 
 def _is_answer(reply: Reply) -> bool:
     return reply.fate is Fate.ANSWERED and reply.error is None
-
-
-def _words(reply: Reply) -> str:
-    return reply.words or str(reply.error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -144,7 +145,19 @@ def _bought_and_left(stage: Stage, token: str, name: str) -> bytes:
     purchase = Purchase(token, f"secret prompt {name}", f"secret-key-{name}")
     purchase.attempts.append(Attempt(time.monotonic(), time.monotonic(), LEFT))
     stage.crowd.adopt(purchase)
-    return call_bytes("luma_generate_video", purchase.arguments, token)
+    return _streamed(call_bytes("luma_generate_video", purchase.arguments, token))
+
+
+def _streamed(request: bytes) -> bytes:
+    """Return a request that is answered with a stream: the end of one ends what the service does for its caller."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    message = json.loads(body)
+    message["params"].setdefault("_meta", {})["progressToken"] = "left"
+    longer = json.dumps(message).encode()
+    head = head.replace(b"content-length: %d" % len(body), b"content-length: %d" % len(longer))
+    return (
+        head.replace(b"accept: application/json", b"accept: application/json, text/event-stream") + b"\r\n\r\n" + longer
+    )
 
 
 async def _send_and_leave(replica: Replica, request: bytes) -> None:

@@ -91,13 +91,13 @@ class _Caller:
 
     async def _call_somehow(self) -> None:
         token, kind = token_of(self._random.randrange(TOKENS)), self._random.random()
-        if kind < 0.12:
+        if kind < 0.22:
             await self.buyer.buy()
-        elif kind < 0.25:
+        elif kind < 0.32:
             await self._ask_one(token, self._ids.hot() if self._random.random() < 0.5 else self._ids.cold())
-        elif kind < 0.35 and (bought := [one for purchase in self.buyer.purchases for one in purchase.task_ids]):
+        elif kind < 0.42 and (bought := [one for purchase in self.buyer.purchases for one in purchase.task_ids]):
             await self._ask_one(token, self._random.choice(bought))
-        elif kind < 0.45:
+        elif kind < 0.52:
             await self._ask_as_two(self._ids.some())
         else:
             await self._ask_many(token, self._ids.some(), wait_seconds=1 if kind > 0.98 else 0)

@@ -60,6 +60,7 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
     stage = Stage(world, crowd, Random(f"{seed}-fault"), scenario.seconds)
     await world.tell_oracle(fault=None, seed=seed)
     logged, hasty = sum(1 for _ in world.faults_logged()), await _cut_short(world)
+    refused = await world.metric("cache_values_refused")
     async with _calling(crowd):
         await asyncio.sleep(WARM_SECONDS)
         await until_well(world, HEALTHY_SECONDS)
@@ -68,6 +69,8 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
         await asyncio.sleep(strict_from + STRICT_SECONDS - time.monotonic())
     await crowd.repeat_purchases()
     await _judge(world, crowd, scenario, window)
+    if not scenario.terms.may_refuse_values and await world.metric("cache_values_refused") > refused:
+        crowd.tally.find_wrong("the store holds values that the service takes for somebody else's")
     if waits := await _cut_short(world) - hasty:
         crowd.tally.lose(f"{waits} times the backend was asked again sooner than its Retry-After said")
     counted_from = window.broken_at if scenario.at_once else window.mended_at

@@ -8,29 +8,50 @@ import redis
 
 from tests.support.redis_server import RedisServer
 
-Kept = dict[bytes, tuple[bytes, bytes]]
-"""By key: what was there, and what it was spoilt with."""
+Kept = dict[bytes, tuple[bytes | None, bytes]]
+"""By key: what was there, if anything, and what it was spoilt with."""
 
 FINISHED = b'"done"'
 """In a reservation whose purchase is over; one that is under way would be changed by its holder meanwhile."""
 
+PLANTED_SECONDS = 60
+
 
 def poison(server: RedisServer, random: Random, kept: Kept) -> None:
-    """Spoil every cached task anew, and each record and reservation once, to be restored."""
+    """Spoil every cached task anew; each record and reservation once; and plant records where none should be."""
     with server.client() as client:
-        tasks = _values(client, b":task:")
-        others = _values(client, b":record:") | _values(client, b":reservation:")
-        fresh = {key: value for key, value in others.items() if key not in kept}
-        spoilt = _spoilt({key: value for key, value in fresh.items() if _may_be_spoilt(key, value)}, random)
+        tasks, records = _values(client, b":task:"), _values(client, b":record:")
+        others = {**records, **_values(client, b":reservation:")}
+        fresh = {key: value for key, value in others.items() if key not in kept and _may_be_spoilt(key, value)}
+        whole = {key: there for key, (there, _) in kept.items() if there is not None and b":record:" in key} | records
+        planted = {key: value for key, value in _strange(whole, random).items() if key not in kept}
+        spoilt = _spoilt(fresh, random)
         kept |= {key: (fresh[key], value) for key, value in spoilt.items()}
-        _put(client, _spoilt(tasks, random) | spoilt)
+        kept |= {key: (None, value) for key, value in planted.items()}
+        _put(client, {**_spoilt(tasks, random), **spoilt})
+        _plant(client, planted)
 
 
 def restore(server: RedisServer, kept: Kept) -> None:
-    """Put back what was there, wherever nobody has put anything else since."""
+    """Put back what was there, wherever nobody has put anything else since; tasks are forgotten, as in any cache."""
     with server.client() as client:
-        there = _values(client, b":record:") | _values(client, b":reservation:")
-        _put(client, {key: whole for key, (whole, spoilt) in kept.items() if there.get(key) == spoilt})
+        there = {**_values(client, b":record:"), **_values(client, b":reservation:")}
+        mine = {key: whole for key, (whole, spoilt) in kept.items() if there.get(key) == spoilt}
+        _put(client, {key: whole for key, whole in mine.items() if whole is not None})
+        _forget(client, [*_values(client, b":task:"), *(key for key, whole in mine.items() if whole is None)])
+
+
+def _strange(records: Mapping[bytes, bytes], random: Random) -> dict[bytes, bytes]:
+    """Return records for tasks that tenants do not have: the owner's own, or the tenant's own of another task."""
+    by_tenant: dict[bytes, list[bytes]] = defaultdict(list)
+    for key, value in records.items():
+        by_tenant[_tenant(key)].append(value)
+    return {
+        strange: random.choice([value, random.choice(own)])
+        for key, value in records.items()
+        for tenant, own in by_tenant.items()
+        if (strange := tenant + _name(key)) not in records
+    }
 
 
 def _may_be_spoilt(key: bytes, value: bytes) -> bool:
@@ -50,6 +71,18 @@ def _put(client: redis.Redis, values: Mapping[bytes, bytes]) -> None:
     pipeline.execute()
 
 
+def _plant(client: redis.Redis, values: Mapping[bytes, bytes]) -> None:
+    pipeline = client.pipeline(transaction=False)
+    for key, value in values.items():
+        pipeline.set(key, value, ex=PLANTED_SECONDS)
+    pipeline.execute()
+
+
+def _forget(client: redis.Redis, keys: Sequence[bytes]) -> None:
+    if keys:
+        client.delete(*keys)
+
+
 def _spoilt(values: Mapping[bytes, bytes], random: Random) -> dict[bytes, bytes]:
     """Return something bad for each value: most often what another tenant has under the same name."""
     same_name: dict[bytes, list[bytes]] = defaultdict(list)
@@ -66,6 +99,10 @@ def _bad(value: bytes, same_name: Sequence[bytes], anything: Sequence[bytes], ra
     owner, _, rest = value.partition(b" ")
     forged = owner + b" " + random.choice(anything).partition(b" ")[2]
     return random.choice((value[: len(value) // 2], random.choice(anything), forged, b"\x00\xff", rest))
+
+
+def _tenant(key: bytes) -> bytes:
+    return key.partition(b"}")[0] + b"}"
 
 
 def _name(key: bytes) -> bytes:

@@ -9,6 +9,8 @@ TOKENS = 20
 CANARY = f"secret-token-{TOKENS}"
 """The token under which nobody but the canary asks, so that its calls to the backend can be counted."""
 
+OTHER_CANARY = f"secret-token-{TOKENS + 1}"
+
 _STATES = {"f": "completed", "x": "failed", "r": "pending"}
 
 
