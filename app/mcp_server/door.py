@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams
+from mcp_types.methods import validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from app.domain.errors import InternalError, LumaError
@@ -95,10 +96,7 @@ class Door:
         handles: Handles,
         stamp: Mapping[str, Any],
     ) -> None:
-        """Serve `tools`, by name, with `services`.
-
-        `stamp` is the `_meta` of results from 2026 on; the SDK would make it anew for every one.
-        """
+        """Serve `tools`, by name, with `services`; `stamp` is the `_meta` of results from 2026 on."""
         self._stamp = stamp
         self._handles = handles
         self._tools = tools
@@ -111,22 +109,40 @@ class Door:
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {', '.join(self._tools)}.")
+        return await self._called(ctx, tool, params.arguments or {})
+
+    async def straight(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Answer calls of the tools as a middleware, and let everything else pass.
+
+        The call is held against the schema of its revision, as the SDK does first too. Passed by are what the SDK does
+        besides: it reads the parameters a second time, and holds against a schema a result that is ours, in which
+        marks may still stand for the values. For hosts whose requests need no handshake: the SDK asks for that later.
+        """
+        name = (ctx.params or {}).get("name")
+        tool = self._tools.get(name) if ctx.method == "tools/call" and isinstance(name, str) else None
+        if tool is None or ctx.params is None:
+            return await call_next(ctx)
+        validate_client_request(ctx.method, ctx.protocol_version, ctx.params)
+        return await self._called(ctx, tool, ctx.params.get("arguments") or {})
+
+    async def _called(self, ctx: Context, tool: LumaTool, given: Mapping[str, Any]) -> dict[str, Any]:
         principal, started = self._caller.principal(ctx), time.perf_counter()
         record = self._record(ctx, tool, principal)
         try:
-            answer = await self._answer(tool, _call(ctx, principal), params.arguments or {}, record)
-            if isinstance(answer, LumaError):
-                return wire_result(error_text(answer), {"error": error_view(answer)}, is_error=True)
-            if answer.started is not None and self._handles.wanted(ctx):
-                return await self._handles.created(principal, answer.started)
-            embed = self._caller.embed
-            result = wire_result(embed(ctx, answer.text), embed(ctx, answer.result), is_error=False)
-            if record.era == "2026":
-                result["_meta"] = self._stamp
-            return result
+            answer = await self._answer(tool, _call(ctx, principal), given, record)
+            result = await self._result(ctx, principal, answer)
+            return result if record.era == "2025" else {"resultType": "complete", "_meta": self._stamp, **result}
         finally:
             record.seconds = time.perf_counter() - started
             self._journal.called(record)
+
+    async def _result(self, ctx: Context, principal: Principal, answer: ToolAnswer | LumaError) -> dict[str, Any]:
+        if isinstance(answer, LumaError):
+            return wire_result(error_text(answer), {"error": error_view(answer)}, is_error=True)
+        if answer.started is not None and self._handles.wanted(ctx):
+            return await self._handles.created(principal, answer.started)
+        embed = self._caller.embed
+        return wire_result(embed(ctx, answer.text), embed(ctx, answer.result), is_error=False)
 
     async def _answer(
         self, tool: LumaTool, call: Call, given: Mapping[str, Any], record: CallRecord
@@ -171,5 +187,4 @@ def wire_result(text: str, result: Any, *, is_error: bool) -> dict[str, Any]:
         "content": [{"type": "text", "text": text}],
         "structuredContent": {"result": result},
         "isError": is_error,
-        "resultType": "complete",
     }

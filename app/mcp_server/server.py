@@ -35,9 +35,10 @@ _CACHEABLE: tuple[CacheableMethod, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """The MCP server, and the streams that its host ends before it stops."""
+    """The MCP server, its door, and the streams that its host ends before it stops."""
 
     server: Server[Any]
+    door: Door
     listening: Listening
 
 
@@ -90,7 +91,7 @@ def _with_calls(
     server.add_request_handler("tools/call", types.CallToolRequestParams, door)
     server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, listening)
     server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
-    return Surface(server, listening)
+    return Surface(server, door, listening)
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:

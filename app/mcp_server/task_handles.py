@@ -180,9 +180,8 @@ class TaskHandles:
         """Return what luma_get_task answers for a final task; a failed generation is an error of the tool."""
         now = self._now()
         view = single_task_view(task, now, self._services.pace)
-        return wire_result(
-            task_text(task, now, view["ask_again_in_seconds"]), view, is_error=task.state is TaskState.FAILED
-        )
+        text = task_text(task, now, view["ask_again_in_seconds"])
+        return {"resultType": "complete", **wire_result(text, view, is_error=task.state is TaskState.FAILED)}
 
     def _frame(self, handle: str, created_at: float, changed_at: float, status: Status, words: str) -> Wire:
         return {

@@ -60,6 +60,7 @@ def create_app(
     `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
     """
     surface = surface_of(settings, assembly, HttpCaller())
+    surface.server.middleware.append(surface.door.straight)
     extend(surface.server)
     endpoint = McpEndpoint(surface.server, assembly.metrics.refused, streams)
     readiness = Readiness()
