@@ -31,6 +31,7 @@ from app.observability.tracing import drop_unwanted_spans
 from app.services.callbacks import Callbacks
 from app.services.fail_open import FailOpenStore
 from app.services.known_tasks import KnownTasks
+from app.services.ledger import Ledger
 from app.services.records import TaskRecords
 from app.services.reservations import Reservations
 from app.services.single_flight import SingleFlight
@@ -201,7 +202,7 @@ def _callbacks(settings: Settings, shared: _Shared) -> Callbacks | None:
 
 
 def _videos(gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks) -> VideoService:
-    reservations = Reservations(shared.coordination, clocks.wall, clocks.sleep)
+    reservations = Reservations(Ledger(shared.coordination, clocks.wall), clocks.wall, clocks.sleep)
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
     return VideoService(gateway, shared.records, reservations, slots, callbacks=callbacks, wall_clock=clocks.wall)
 

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
-from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, Verdict, verdict
-from app.ports import Coordination, StoreUnavailable
+from app.domain.reservation import Reservation, ReservationState, Verdict, verdict
+from app.ports import StoreUnavailable
+from app.services.ledger import Ledger
+from app.services.owned import Owned
 
 LOOK_AGAIN_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 45.0
@@ -32,7 +34,7 @@ UNKNOWN_BEFORE = (
 )
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 
-_RESERVATION = TypeAdapter(Reservation)
+_RESERVATION = Owned(TypeAdapter(Reservation))
 _UNKNOWN = Verdict.OUTCOME_UNKNOWN
 
 Became = Callable[[str], Awaitable[str | None]]
@@ -54,7 +56,7 @@ class Claim:
     def store_key(self) -> str:
         """Return where the reservation is kept: under the tenant, and without the key itself."""
         digest = hashlib.sha256(self.idempotency_key.encode()).hexdigest()
-        return f"{{{self.tenant}}}:reservation:1:{digest[:40]}"
+        return f"{{{self.tenant}}}:reservation:2:{digest[:40]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,12 @@ class Reservations:
 
     def __init__(
         self,
-        coordination: Coordination,
+        ledger: Ledger,
         wall_clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Agree through `coordination`; `wall_clock` gives unix seconds."""
-        self._coordination = coordination
+        """Agree through `ledger`; `wall_clock` gives unix seconds."""
+        self._ledger = ledger
         self._wall_clock = wall_clock
         self._sleep = sleep
 
@@ -96,7 +98,7 @@ class Reservations:
             if not isinstance(mine, Reservation):
                 return mine
             sent = mine.sent(self._wall_clock(), ticket)
-            if not await self._coordination.replace(claim.store_key, _pack(mine), _pack(sent), KEPT_SECONDS):
+            if not await self._ledger.advance(claim.store_key, _pack(claim, mine), _pack(claim, sent)):
                 raise RateLimited(STILL_UNDER_WAY)
         except StoreUnavailable as fault:
             raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
@@ -108,17 +110,17 @@ class Reservations:
         while True:
             now = self._wall_clock()
             mine = Reservation(claim.fingerprint, secrets.token_hex(8), ReservationState.HELD, now)
-            there = await self._coordination.put_if_absent(claim.store_key, _pack(mine), KEPT_SECONDS)
+            there = await self._ledger.reserve(claim.store_key, _pack(claim, mine))
             if there is None:
                 return mine
-            found = _unpack(there)
+            found = _unpack(claim, there)
             if (task_id := await self._found_out(claim, there, found, became)) is not None:
                 return Bought(task_id, replayed=True)
             match verdict(found, claim.fingerprint, now, retry_unknown=claim.retry_unknown):
                 case Verdict.REPLAY if found.task_id is not None:
                     return Bought(found.task_id, replayed=True)
                 case Verdict.TAKE_OVER:
-                    if await self._coordination.replace(claim.store_key, there, _pack(mine), KEPT_SECONDS):
+                    if await self._ledger.take(claim.store_key, there, _pack(claim, mine)):
                         return mine
                 case Verdict.OTHER_ARGUMENTS:
                     raise InvalidRequest(OTHER_ARGUMENTS)
@@ -135,7 +137,7 @@ class Reservations:
             return None
         task_id = await became(found.ticket)
         if task_id is not None:
-            await self._coordination.replace(claim.store_key, there, _pack(found.done(task_id, now)), KEPT_SECONDS)
+            await self._ledger.advance(claim.store_key, there, _pack(claim, found.done(task_id, now)))
         return task_id
 
     async def _send(self, claim: Claim, sent: Reservation, send: Callable[[], Awaitable[str]]) -> Bought:
@@ -154,20 +156,18 @@ class Reservations:
         """Write down how it ended; where that fails the key stays "sent", and so is refused rather than risked."""
         try:
             if after is None:
-                await self._coordination.remove(claim.store_key, _pack(before))
+                await self._ledger.free(claim.store_key, _pack(claim, before))
             else:
-                await self._coordination.replace(claim.store_key, _pack(before), _pack(after), KEPT_SECONDS)
+                await self._ledger.settle(claim.store_key, _pack(claim, before), _pack(claim, after))
         except StoreUnavailable as fault:
             log.warning("The outcome of a submission with a key could not be written down (%s)", fault)
 
 
-def _pack(reservation: Reservation) -> bytes:
-    return _RESERVATION.dump_json(reservation, exclude_none=True)
+def _pack(claim: Claim, reservation: Reservation) -> bytes:
+    return _RESERVATION.pack(claim.store_key, reservation)
 
 
-def _unpack(value: bytes) -> Reservation:
-    """Return the reservation; one that cannot be read is taken for sent, since nobody can rule that out."""
-    try:
-        return _RESERVATION.validate_json(value)
-    except ValidationError:
-        return Reservation("", "", ReservationState.UNKNOWN, 0.0)
+def _unpack(claim: Claim, value: bytes) -> Reservation:
+    """Return the reservation; one that cannot be read, or belongs to another key, is taken for sent."""
+    unknown = Reservation(claim.fingerprint, "", ReservationState.UNKNOWN, 0.0)
+    return _RESERVATION.unpack(claim.store_key, value) or unknown

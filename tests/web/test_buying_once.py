@@ -1,7 +1,8 @@
 """No double charge: one video per idempotency key, whatever breaks and whoever tries again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
-from tests.support.service import FREE, SECONDS, sandbox, serving, settings, text_of
+from tests.support.service import FREE, SECONDS, Service, sandbox, serving, settings, text_of
 
 IMAGE = "https://images.example.com/a.png"
 KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
@@ -229,3 +230,70 @@ async def test_a_caller_that_leaves_does_not_take_the_submission_with_it(clock: 
         again = await while_time_passes(clock, service.ask("luma_generate_video", KEYED), step=0.25)
     assert again["replayed"] is True
     assert backend.submissions("token-a") == 1
+
+
+@asynccontextmanager
+async def told_of(service: Service, purchases: int) -> AsyncIterator[None]:
+    """Wait at the end of the block until the replica has heard of so many purchases: that they began and ended."""
+    heard = asyncio.Semaphore(0)
+    unsubscribe = service.assembly.coordination.subscribe(
+        lambda message: heard.release() if b"reservation_key" in message else None
+    )
+    yield
+    for _ in range(2 * purchases):
+        await heard.acquire()
+    unsubscribe()
+
+
+async def test_a_redis_that_lost_its_memory_does_not_let_a_key_buy_again_on_any_replica(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    backend = sandbox(clock)
+    values = settings(redis_url=redis_server.url)
+    async with serving(values, backend, clock) as one, serving(values, backend, clock) as other:
+        async with told_of(other, 1):
+            first = await one.ask("luma_generate_video", KEYED)
+        for replica in (other, one, other):
+            redis_server.empty()
+            again = await replica.ask("luma_generate_video", KEYED)
+            assert (again["task_id"], again["replayed"]) == (first["task_id"], True)
+        assert await one.ask("luma_generate_video", KEYED) == again
+    assert backend.submissions("token-a") == 1
+
+
+async def test_a_redis_that_loses_its_memory_while_sending_learns_the_outcome(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    backend = sandbox(clock)
+
+    def forget(request: httpx.Request) -> str:
+        if request.url.path == "/luma/videos":
+            redis_server.empty()
+        return ""
+
+    values = settings(redis_url=redis_server.url)
+    async with serving(values, Breaking(backend, forget), clock) as one:
+        first = await one.ask("luma_generate_video", KEYED)
+    async with serving(values, backend, clock) as newcomer:
+        again = await newcomer.ask("luma_generate_video", KEYED)
+    assert (again["task_id"], again["replayed"]) == (first["task_id"], True)
+    assert backend.submissions("token-a") == 1
+
+
+@pytest.mark.parametrize("spoil", [lambda _own, others: others, lambda own, _others: own[:-1], lambda *_: b"\xff"])
+async def test_a_reservation_that_was_exchanged_or_spoilt_neither_shows_a_task_nor_buys(
+    clock: HandClock, redis_server: RedisServer, spoil: Callable[[bytes, bytes], bytes]
+) -> None:
+    backend = sandbox(clock)
+    async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
+        await service.ask("luma_generate_video", KEYED)
+        await service.ask("luma_generate_video", KEYED, token="token-b")
+        with redis_server.client() as client:
+            own, others = client.scan_iter("*:reservation:*")
+            values = client.mget(own, others)
+            client.mset({own: spoil(*values), others: spoil(*reversed(values))})
+        for token in ("token-a", "token-b"):
+            error = await service.fail("luma_generate_video", KEYED, token=token)
+            assert error["code"] == "backend_timeout"
+            assert "retry_unknown" in error["message"]
+            assert backend.submissions(token) == 1
