@@ -19,6 +19,7 @@ from app.observability.metrics import MULTIPROCESS_VARIABLE, registry_of_all_wor
 from app.observability.tracing import export_spans
 from app.settings import Settings, SettingsError, load_settings, require_key
 from app.web.app import create_app
+from app.web.connections import Connections
 
 DRAIN_SECONDS = 25
 """How long calls in flight may take after SIGTERM; Kubernetes and compose are told to wait longer."""
@@ -108,7 +109,7 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
         timeout_graceful_shutdown=DRAIN_SECONDS,
         backlog=BACKLOG,
         loop="auto",
-        http="httptools",
+        http=Connections,
         ws="none",
         lifespan="on",
     )

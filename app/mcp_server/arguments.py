@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     create_model,
+    field_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -59,6 +60,17 @@ class Arguments(BaseModel):
     """The arguments of one tool: exact types, and nothing beside those named."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _writable(cls, value: Any) -> Any:
+        """Refuse half of a surrogate pair, which JSON can carry and no other text can: nothing could be sent on."""
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise PydanticCustomError("unwritable", _NO_TEXT) from None
+        return value
 
 
 class NoArguments(Arguments):
@@ -200,13 +212,15 @@ def _bounds(model: type[Arguments], name: int | str) -> str:
 
 
 _NO_ID = f"is not an id: 1 to {LONGEST_ID} characters without spaces"
+_NO_TEXT = "is not text that can be written"
 _EXPECTED: dict[str, str] = {
     "missing": "is required",
-    "name": "is not text that can be written",
+    "name": _NO_TEXT,
+    "unwritable": _NO_TEXT,
     "string_type": "must be a string",
     "string_pattern_mismatch": _NO_ID,
     "string_too_long": _NO_ID,
-    "string_unicode": _NO_ID,
+    "string_unicode": _NO_TEXT,
     "list_type": 'must be a list of strings, such as ["id1", "id2"]',
     "bool_type": "must be true or false",
     "float_type": "must be a number",

@@ -19,7 +19,6 @@ from app.observability.tracing import flush_spans
 from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.caller import HttpCaller
-from app.web.departures import Departures
 from app.web.discovery import card_routes
 from app.web.embedding import Embedding
 from app.web.guards import BearerGate, HostGuard
@@ -79,7 +78,7 @@ def create_app(
         exception_handlers={404: not_here, 405: not_here},
         lifespan=lifespan,
     )
-    return Departures(Front(_guarded(endpoint, settings, assembly), pages))
+    return Front(_guarded(endpoint, settings, assembly), pages)
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:

@@ -1,9 +1,10 @@
 """POST /callbacks/{ticket}: where the backend says that a task has ended."""
 
+import contextlib
 import json
 from collections.abc import Callable
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -53,11 +54,13 @@ def callback_route(callbacks: Callbacks, count: Callable[[str], None]) -> Route:
 
 
 async def _body(request: Request) -> bytes | None:
+    """Return the body as far as it came, or None where it is too large."""
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_CALLBACK_BYTES:
-            return None
+    with contextlib.suppress(ClientDisconnect):  # what was cut short is no JSON either
+        async for part in request.stream():
+            body += part
+            if len(body) > LARGEST_CALLBACK_BYTES:
+                return None
     return bytes(body)
 
 
@@ -68,7 +71,9 @@ def _task_id(body: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     task_id = content.get("task_id") if isinstance(content, dict) else None
-    return task_id if isinstance(task_id, str) and 0 < len(task_id) <= LONGEST_TASK_ID else None
+    if not isinstance(task_id, str) or not 0 < len(task_id) <= LONGEST_TASK_ID or not task_id.isprintable():
+        return None
+    return task_id
 
 
 def _answer(status: int) -> Response:

@@ -19,6 +19,7 @@ from app.bootstrap import Assembly, assemble
 from app.serving import listening_socket
 from app.settings import Settings
 from app.web.app import create_app
+from app.web.connections import Connections
 from tests.support.clock import HandClock
 
 MODERN = "2026-07-28"
@@ -108,12 +109,16 @@ def envelope(method: str, params: Mapping[str, Any], era: str) -> tuple[dict[str
 def call_bytes(tool: str, arguments: Mapping[str, Any], token: str) -> bytes:
     """Return a whole HTTP request that calls a tool, for a test that writes to the connection itself."""
     message, headers = envelope("tools/call", {"name": tool, "arguments": arguments}, MODERN)
+    return request_bytes(message, {**headers, "accept": "application/json"}, token)
+
+
+def request_bytes(message: Mapping[str, Any], headers: Mapping[str, str], token: str) -> bytes:
+    """Return a whole HTTP request that POSTs one JSON-RPC message."""
     body = json.dumps(message)
     fields = {
         **headers,
         "host": "127.0.0.1",
         "authorization": f"Bearer {token}",
-        "accept": "application/json",
         "content-type": "application/json",
         "content-length": str(len(body)),
     }
@@ -142,7 +147,7 @@ async def serving(
 async def listening(app: ASGIApp) -> AsyncIterator[str]:
     """Run `app` under uvicorn on a free loopback port and yield its address."""
     socket = listening_socket("127.0.0.1", 0)
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none")
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", http=Connections, ws="none")
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve(sockets=[socket]))
     try:

@@ -1,6 +1,7 @@
 """No double charge: one video per idempotency key, whatever breaks and whoever tries again."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
-from tests.support.service import FREE, SECONDS, Service, sandbox, serving, settings, text_of
+from tests.support.service import FREE, MODERN, SECONDS, Service, envelope, sandbox, serving, settings, text_of
 
 IMAGE = "https://images.example.com/a.png"
 KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
@@ -106,6 +107,30 @@ async def test_a_definite_refusal_frees_the_key(clock: HandClock) -> None:
         broke = {"prompt": "A fox [broke]", "idempotency_key": "fox-1"}
         assert (await service.fail("luma_generate_video", broke))["code"] == "no_credit"
         assert (await service.ask("luma_generate_video", KEYED))["state"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("tool", "argument"),
+    [
+        ("luma_generate_video", {"prompt": "\ud800"}),
+        ("luma_generate_video", {"prompt": "A fox", "callback_url": "https://example.com/\ud800"}),
+        ("luma_generate_video_from_image", {"prompt": "A fox", "start_image_url": "https://example.com/\ud800"}),
+        ("luma_extend_video_from_url", {"prompt": "A fox", "video_url": "https://example.com/\ud800"}),
+        ("luma_generate_video", {"prompt": "A fox", "idempotency_key": "\ud800"}),
+    ],
+)
+async def test_text_that_cannot_be_sent_on_is_refused_and_leaves_its_key_free(
+    clock: HandClock, tool: str, argument: dict[str, Any]
+) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        params = {"name": tool, "arguments": {"idempotency_key": "fox-1", **argument}}
+        message, headers = envelope("tools/call", params, MODERN)
+        sent = {**headers, "authorization": "Bearer token-a", "content-type": "application/json"}
+        answer = await service.http.post(f"{service.url}/mcp", content=json.dumps(message), headers=sent)
+        error = answer.json()["result"]["structuredContent"]["result"]["error"]
+        assert error["code"] == "invalid_request"
+        assert "is not text that can be written" in error["message"]
+        assert await service.ask("luma_generate_video", KEYED)
 
 
 class Breaking(httpx.AsyncBaseTransport):

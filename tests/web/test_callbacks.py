@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -13,6 +16,7 @@ from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.web.callbacks import LARGEST_CALLBACK_BYTES
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.process import environment, serving_process
 from tests.support.redis_server import RedisServer
 from tests.support.service import FREE, SECONDS, Service, sandbox, serving, settings
 
@@ -252,3 +256,20 @@ async def test_a_forged_claim_completes_no_reservation(clock: HandClock, backend
         path = network.lost[0]["url"].removeprefix(PUBLIC)
         assert await call(service, path, {"task_id": foreign}) == 202
         assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
+
+
+async def test_a_callback_about_no_text_is_malformed(service: Service, backend: Sandbox) -> None:
+    path = called_on(backend, await start(service))
+    assert await call(service, path, {"task_id": "\ud800"}) == 400
+    assert await call(service, path, {"task_id": "a\nb"}) == 400
+
+
+def test_a_caller_that_leaves_in_mid_sentence_leaves_no_traceback(tmp_path: Path) -> None:
+    values = environment(public_url=PUBLIC, acedata_url="http://127.0.0.1:9")
+    with serving_process(cwd=tmp_path, env=values) as server:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=10) as client:
+            client.sendall(b"POST /callbacks/x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 20\r\n\r\n{")
+            client.shutdown(socket.SHUT_WR)
+            client.recv(1000)
+        assert httpx.get(f"{server.url}/livez").status_code == 200
+    assert "exception" not in server.log()

@@ -5,35 +5,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import pytest
-from starlette.types import Message, Receive, Scope, Send
 
-from app.web.departures import Departures
 from tests.support.process import environment, serving_process
-from tests.support.service import MODERN, call_bytes, envelope
-
-
-async def answering(scope: Scope, receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-
-
-async def receive() -> Message:
-    return {"type": "http.request"}
-
-
-async def test_an_answer_that_can_no_longer_be_sent_is_dropped() -> None:
-    async def send(message: Message) -> None:
-        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
-
-    await Departures(answering)({"type": "http"}, receive, send)
-
-
-async def test_a_fault_of_ours_in_an_answer_is_none_of_its_business() -> None:
-    async def send(message: Message) -> None:
-        raise RuntimeError("Response content longer than Content-Length")
-
-    with pytest.raises(RuntimeError, match="Content-Length"):
-        await Departures(answering)({"type": "http"}, receive, send)
+from tests.support.service import MODERN, call_bytes, envelope, request_bytes
 
 
 def test_a_client_that_leaves_two_requests_behind_leaves_no_traceback(tmp_path: Path) -> None:
@@ -45,6 +19,19 @@ def test_a_client_that_leaves_two_requests_behind_leaves_no_traceback(tmp_path: 
             client.shutdown(socket.SHUT_WR)
             assert client.recv(1) == b"", "it is closed before the first request is answered"
     assert "exception" not in server.log()
+
+
+def test_a_listener_that_leaves_another_request_behind_is_noticed(tmp_path: Path) -> None:
+    message, headers = envelope("subscriptions/listen", {"notifications": {}}, MODERN)
+    listening = request_bytes(message, {**headers, "accept": "application/json, text/event-stream"}, "token")
+    with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=10) as client:
+            client.sendall(listening * 2)
+            come = b""
+            while b"acknowledged" not in come:
+                come += client.recv(10_000)
+        assert httpx.get(f"{server.url}/livez").status_code == 200
+    assert "without completing response" not in server.log(), "a stream went on until the service stopped"
 
 
 def _generate(url: str) -> str:
