@@ -21,6 +21,7 @@ from app.adapters.sandbox.engine import Sandbox
 from app.adapters.seal import Seal
 from app.domain.freshness import Lifetimes, Pace
 from app.domain.task import Answer
+from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.catalogue import catalogue
 from app.mcp_server.door import Caller
 from app.mcp_server.server import Surface, build_server
@@ -188,6 +189,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         coordination=shared.coordination,
         seal=shared.seal,
         pace=pace,
+        batches=BatchAnswers(),
         wall_clock=clocks.wall,
         media_url=sandbox.media_url if sandbox is not None else None,
     )

@@ -8,9 +8,9 @@ import pydantic_core
 from app.domain.errors import LumaError
 from app.domain.freshness import Pace, ask_again_after
 from app.domain.task import Answer, Lookup, Task, TaskState
+from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.encoding import Json, json_line, json_lines, to_json
 from app.mcp_server.texts import summary_line, task_line, unanswered_lines
-from app.mcp_server.tool import ToolAnswer
 from app.mcp_server.views import OutcomeView, StateCounts, task_view, unavailable_view
 from app.services.bounded import Bounded
 
@@ -38,65 +38,63 @@ class _Told:
     answer: ToolAnswer
 
 
-_finished: Bounded[str, Shown] = Bounded(MOST_SHOWN)
-"""What is shown of tasks that cannot change, by id: worked out once for each Task, however often it is asked for."""
+class BatchAnswers:
+    """Puts answers together, and keeps what can be used again: only for the very same tasks, never for the same ids."""
 
-_told: Bounded[tuple[str, ...], _Told] = Bounded(MOST_REPEATED)
-"""Answers in which nothing can change, by their ids; good for as long as the very same tasks are found."""
+    def __init__(self) -> None:
+        """Start with nothing kept."""
+        self._finished: Bounded[str, Shown] = Bounded(MOST_SHOWN)  # by id: worked out once for each Task
+        self._told: Bounded[tuple[str, ...], _Told] = Bounded(MOST_REPEATED)  # by ids: answers that cannot change
 
+    def about(self, lookup: Lookup, now: float, pace: Pace) -> ToolAnswer:
+        """Return the summary line and a line for each id; and all tasks, with what became of the other ids."""
+        question, found = tuple(lookup.answers), list(lookup.answers.values())
+        told = self._told.get(question)
+        if told is not None and all(map(is_, told.tasks, found)):
+            return ToolAnswer(told.answer.text, told.answer.result, lookup.effort, told.answer.seen)
+        answer, is_final = self._put_together(lookup, now, pace)
+        if is_final:
+            self._told[question] = _Told(found, answer)
+        return answer
 
-def batch_answer(lookup: Lookup, now: float, pace: Pace) -> ToolAnswer:
-    """Return the summary line and a line for each id; and all tasks, with what became of the other ids."""
-    question, found = tuple(lookup.answers), list(lookup.answers.values())
-    told = _told.get(question)
-    if told is not None and all(map(is_, told.tasks, found)):
-        return ToolAnswer(told.answer.text, told.answer.result, lookup.effort, told.answer.seen)
-    answer, is_final = _put_together(lookup, now, pace)
-    if is_final:
-        _told[question] = _Told(found, answer)
-    return answer
+    def _put_together(self, lookup: Lookup, now: float, pace: Pace) -> tuple[ToolAnswer, bool]:
+        """Return the answer, and whether nothing in it can change."""
+        shown: list[Shown] = []
+        missing: list[str] = []
+        faults: dict[str, LumaError] = {}
+        for task_id, answer in lookup.answers.items():
+            if answer is None:
+                missing.append(task_id)
+            elif isinstance(answer, LumaError):
+                faults[task_id] = answer
+            else:
+                shown.append(self._shown(answer, now))
+        running = [one.task for one in shown if not one.task.is_final]
+        counts = _counts([one.task.state for one in shown])
+        outcome: OutcomeView = {
+            "missing": missing,
+            "unavailable": [unavailable_view(task_id, fault) for task_id, fault in faults.items()],
+            "counts": {**counts, "missing": len(missing), "unavailable": len(faults)},
+            "ask_again_in_seconds": ask_again_after([*running, *faults.values()], now, pace),
+        }
+        text = json_lines([
+            json_line(summary_line(outcome)),
+            *[one.line for one in shown],
+            *map(json_line, unanswered_lines(missing, faults)),
+        ])  # fmt: skip
+        # Ids that were let in, and sentences of ours, are text that any encoder can write: here the fastest.
+        rest = pydantic_core.to_json(outcome)
+        result = Json(b'{"tasks":[' + b",".join([one.view for one in shown]) + b"]," + rest[1:])
+        return ToolAnswer(text, result, lookup.effort, counts), not (missing or faults or running)
 
-
-def _put_together(lookup: Lookup, now: float, pace: Pace) -> tuple[ToolAnswer, bool]:
-    """Return the answer, and whether nothing in it can change."""
-    shown: list[Shown] = []
-    missing: list[str] = []
-    faults: dict[str, LumaError] = {}
-    running: list[Task] = []
-    for task_id, answer in lookup.answers.items():
-        known = _finished.get(task_id)
-        if known is not None and known.task is answer:
-            shown.append(known)
-        elif answer is None:
-            missing.append(task_id)
-        elif isinstance(answer, LumaError):
-            faults[task_id] = answer
-        elif answer.is_final:
-            shown.append(_show(answer, now))
-            _finished[task_id] = shown[-1]
-        else:
-            shown.append(_show(answer, now))
-            running.append(answer)
-    counts = _counts([one.task.state for one in shown])
-    outcome: OutcomeView = {
-        "missing": missing,
-        "unavailable": [unavailable_view(task_id, fault) for task_id, fault in faults.items()],
-        "counts": {**counts, "missing": len(missing), "unavailable": len(faults)},
-        "ask_again_in_seconds": ask_again_after([*running, *faults.values()], now, pace),
-    }
-    text = json_lines([
-        json_line(summary_line(outcome)),
-        *[one.line for one in shown],
-        *map(json_line, unanswered_lines(missing, faults)),
-    ])  # fmt: skip
-    # Ids that were let in, and sentences of ours, are text that any encoder can write: here the fastest.
-    rest = pydantic_core.to_json(outcome)
-    result = Json(b'{"tasks":[' + b",".join([one.view for one in shown]) + b"]," + rest[1:])
-    return ToolAnswer(text, result, lookup.effort, counts), not (missing or faults or running)
-
-
-def _show(task: Task, now: float) -> Shown:
-    return Shown(task, to_json(task_view(task, now)), json_line(task_line(task, now)))
+    def _shown(self, task: Task, now: float) -> Shown:
+        known = self._finished.get(task.id)
+        if known is not None and known.task is task:
+            return known
+        shown = Shown(task, to_json(task_view(task, now)), json_line(task_line(task, now)))
+        if task.is_final:
+            self._finished[task.id] = shown
+        return shown
 
 
 def _counts(states: list[TaskState]) -> StateCounts:

@@ -15,10 +15,11 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from app.domain.errors import InternalError, LumaError
 from app.domain.principal import Principal
 from app.domain.task import NO_EFFORT, Effort
+from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import read_arguments
 from app.mcp_server.encoding import Json
 from app.mcp_server.texts import error_text
-from app.mcp_server.tool import Call, LumaTool, Services, ToolAnswer
+from app.mcp_server.tool import Call, LumaTool, Services
 from app.mcp_server.views import error_view
 
 Context = ServerRequestContext[Any, Any]

@@ -1,8 +1,9 @@
 """The two tools that answer from what this service knows, without asking anybody."""
 
+from app.mcp_server.answer import ToolAnswer, tool_answer
 from app.mcp_server.arguments import NoArguments
 from app.mcp_server.guide import ACTIONS, ASPECT_RATIOS, WORKFLOW
-from app.mcp_server.tool import Call, Services, ToolAnswer, tool_answer
+from app.mcp_server.tool import Call, Services
 from app.mcp_server.views import ActionsView, RatiosView
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, Unauthorized
 from app.domain.task import Lookup, Task
+from app.mcp_server.answer import ToolAnswer, tool_answer
 from app.mcp_server.arguments import TaskArguments, TasksArguments
-from app.mcp_server.batch import batch_answer
 from app.mcp_server.texts import task_text
-from app.mcp_server.tool import Call, Services, ToolAnswer, tool_answer
+from app.mcp_server.tool import Call, Services
 from app.mcp_server.views import single_task_view
 
 _ABOUT_THE_CALLER = (Unauthorized, NoCredit, AccountDisabled)
@@ -18,7 +18,7 @@ async def get_tasks_batch(services: Services, call: Call, arguments: TasksArgume
     """Answer about many tasks at once."""
     lookup = await _find(services, call, arguments.task_ids, arguments.wait_seconds)
     _raise_if_all_about_the_caller(lookup)
-    return batch_answer(lookup, services.wall_clock(), services.pace)
+    return services.batches.about(lookup, services.wall_clock(), services.pace)
 
 
 async def get_task(services: Services, call: Call, arguments: TaskArguments) -> ToolAnswer:

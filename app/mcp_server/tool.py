@@ -1,7 +1,7 @@
 """What a tool is here: data that the server publishes, and a function that answers."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 
 from app.domain.freshness import Pace
 from app.domain.principal import Principal
-from app.domain.task import NO_EFFORT, Effort
+from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import Arguments, input_schema
-from app.mcp_server.encoding import Json, to_json
+from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.views import ErrorResult
 from app.ports import Coordination, Sealing
 from app.services.known_tasks import KnownTasks
@@ -39,6 +39,7 @@ class Services:
     coordination: Coordination
     seal: Sealing
     pace: Pace
+    batches: BatchAnswers
     wall_clock: Callable[[], float]
     media_url: str | None = None
 
@@ -53,25 +54,6 @@ class Call:
 
     principal: Principal
     progress: Progress
-
-
-@dataclass(frozen=True, slots=True)
-class ToolAnswer:
-    """What a call gives: words for the model and the typed result, both as JSON, and what the log tells of it.
-
-    `seen` counts the tasks answered, by state; `started` is the task that the call has begun, where it did.
-    """
-
-    text: Json
-    result: Json
-    effort: Effort = NO_EFFORT
-    seen: Mapping[str, Any] = field(default_factory=dict)
-    started: str | None = None
-
-
-def tool_answer(text: str, result: Mapping[str, Any], **about: Any) -> ToolAnswer:
-    """Return the answer that says `text` and `result`; `about` are the other fields of a ToolAnswer."""
-    return ToolAnswer(to_json(text), to_json(result), **about)
 
 
 @dataclass(frozen=True, slots=True)

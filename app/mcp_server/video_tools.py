@@ -5,6 +5,7 @@ from app.domain.generation import Command, ExtendVideo, GenerateVideo
 from app.domain.principal import Principal
 from app.domain.public_url import check_public_url
 from app.domain.task import Effort
+from app.mcp_server.answer import ToolAnswer, tool_answer
 from app.mcp_server.arguments import (
     ExtendArguments,
     ExtendFromUrlArguments,
@@ -12,7 +13,7 @@ from app.mcp_server.arguments import (
     GenerateFromImageArguments,
     SpendingArguments,
 )
-from app.mcp_server.tool import Call, Services, ToolAnswer, tool_answer
+from app.mcp_server.tool import Call, Services
 from app.mcp_server.views import SubmittedView
 from app.services.reservations import Claim, fingerprint
 from app.services.videos import Order

@@ -8,10 +8,11 @@ import pytest
 from app.domain.errors import BackendTimeout
 from app.domain.freshness import Pace
 from app.domain.task import Answer, Effort, Lookup, Task, TaskState, Video
-from app.mcp_server.batch import MOST_REPEATED, batch_answer
+from app.mcp_server.batch import MOST_REPEATED, BatchAnswers
 
 NOW = 1_790_000_000.0
 PACE = Pace(expected_seconds=60.0)
+BATCHES = BatchAnswers()
 
 
 def finished(task_id: str, owner: str) -> Task:
@@ -19,7 +20,7 @@ def finished(task_id: str, owner: str) -> Task:
 
 
 def ask(*answers: tuple[str, Answer], effort: Effort = Effort(), now: float = NOW) -> Any:  # noqa: B008 - frozen
-    answer = batch_answer(Lookup(dict(answers), effort), now, PACE)
+    answer = BATCHES.about(Lookup(dict(answers), effort), now, PACE)
     assert answer.effort is effort
     return json.loads(answer.result), json.loads(answer.text)
 
