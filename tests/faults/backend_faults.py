@@ -1,5 +1,8 @@
 """What breaks at the backend."""
 
+import asyncio
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,6 +12,8 @@ from tests.faults.scenario import Break, Scenario, Stage
 from tests.faults.terms import Terms
 
 SHARE = 0.3
+KINDS = ("reads", "purchases")
+LONGEST_HIT_SECONDS = 10.0
 HANGING_SHARE = 0.6
 """Enough for a question to hang again when it is asked again."""
 
@@ -27,17 +32,29 @@ def breaking(fault: str, share: float = SHARE) -> Break:
 
     @asynccontextmanager
     async def broken(stage: Stage) -> AsyncIterator[None]:
-        before = (await stage.world.oracle())["broken"]
+        before = await _broken(stage)
         await stage.world.tell_oracle(fault=fault, share=share)
         try:
             yield
+            await _until_both_have_met_it(stage, before)
         finally:
             await stage.world.tell_oracle(fault=None)
-        after = (await stage.world.oracle())["broken"]
-        for kind in ("reads", "purchases"):
-            stage.saw(f"{kind} broken", of=after.get(kind, 0) - before.get(kind, 0))
+        after = await _broken(stage)
+        for kind in KINDS:
+            stage.saw(f"{kind} broken", of=after[kind] - before[kind])
 
     return broken
+
+
+async def _until_both_have_met_it(stage: Stage, before: Counter[str]) -> None:
+    """Let a fault that was too short for the lots that are drawn go on until it has hit, but not for ever."""
+    give_up_at = time.monotonic() + LONGEST_HIT_SECONDS
+    while len(await _broken(stage) - before) < len(KINDS) and time.monotonic() < give_up_at:
+        await asyncio.sleep(0.1)
+
+
+async def _broken(stage: Stage) -> Counter[str]:
+    return Counter((await stage.world.oracle())["broken"])
 
 
 def hanging(fault: str) -> Break:

@@ -15,16 +15,18 @@ FINISHED = b'"done"'
 """In a reservation whose purchase is over; one that is under way would be changed by its holder meanwhile."""
 
 PLANTED_SECONDS = 60
+MOST_AT_ONCE = 5_000
+"""Keys of a kind that are spoilt in one go: all that one scenario makes, and a part of what a long run gathers."""
 
 
 def poison(server: RedisServer, random: Random, kept: Kept) -> None:
     """Spoil every cached task anew; each record and reservation once; and plant records where none should be."""
     with server.client() as client:
-        tasks, records = _values(client, b":task:"), _values(client, b":record:")
-        others = {**records, **_values(client, b":reservation:")}
+        tasks, records = _values(client, b":task:", random), _values(client, b":record:", random)
+        others = {**records, **_values(client, b":reservation:", random)}
         fresh = {key: value for key, value in others.items() if key not in kept and _may_be_spoilt(key, value)}
-        whole = {key: there for key, (there, _) in kept.items() if there is not None and b":record:" in key} | records
-        planted = {key: value for key, value in _strange(whole, random).items() if key not in kept}
+        strange = _strange({key: value for key, value in fresh.items() if b":record:" in key}, random)
+        planted = {key: value for key, value in strange.items() if key not in kept}
         spoilt = _spoilt(fresh, random)
         kept |= {key: (fresh[key], value) for key, value in spoilt.items()}
         kept |= {key: (None, value) for key, value in planted.items()}
@@ -35,10 +37,10 @@ def poison(server: RedisServer, random: Random, kept: Kept) -> None:
 def restore(server: RedisServer, kept: Kept) -> None:
     """Put back what was there, wherever nobody has put anything else since; tasks are forgotten, as in any cache."""
     with server.client() as client:
-        there = {**_values(client, b":record:"), **_values(client, b":reservation:")}
-        mine = {key: whole for key, (whole, spoilt) in kept.items() if there.get(key) == spoilt}
+        there = dict(zip(kept, client.mget(list(kept)) if kept else [], strict=True))
+        mine = {key: whole for key, (whole, spoilt) in kept.items() if there[key] == spoilt}
         _put(client, {key: whole for key, whole in mine.items() if whole is not None})
-        _forget(client, [*_values(client, b":task:"), *(key for key, whole in mine.items() if whole is None)])
+        _forget(client, [*_names(client, b":task:"), *(key for key, whole in mine.items() if whole is None)])
 
 
 def _strange(records: Mapping[bytes, bytes], random: Random) -> dict[bytes, bytes]:
@@ -58,8 +60,13 @@ def _may_be_spoilt(key: bytes, value: bytes) -> bool:
     return b":record:" in key or FINISHED in value
 
 
-def _values(client: redis.Redis, kind: bytes) -> dict[bytes, bytes]:
-    keys: list[bytes] = [key for key in client.scan_iter(count=1000) if kind in key]
+def _names(client: redis.Redis, kind: bytes) -> list[bytes]:
+    return [key for key in client.scan_iter(count=1000) if isinstance(key, bytes) and kind in key]
+
+
+def _values(client: redis.Redis, kind: bytes, random: Random) -> dict[bytes, bytes]:
+    keys = _names(client, kind)
+    keys = random.sample(keys, min(len(keys), MOST_AT_ONCE))
     values = client.mget(keys) if keys else []
     return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
 
