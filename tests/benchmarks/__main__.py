@@ -42,12 +42,13 @@ def main() -> int:
         rows = [*_of_rates(rates), *_of_others(bench)]
         grown = curves(bench, _timed)
     print(report.where())
-    print(f"\n{report.rates_table(rates)}\n\n{report.table(rows)}\n")
+    print(f"\n{report.rates_table(rates)}\n\n{report.small_batch_table(rates)}\n\n{report.table(rows)}\n")
     for what, points in grown.items():
         print(f"{report.curve_table(what, points)}\n")
     report.write_results(rows, rates, grown)
     if chosen.update:
         parts = {"where": report.where(), "table": report.table(rows), "rates": report.rates_table(rates)}
+        parts["small batch"] = report.small_batch_table(rates)
         tables = {what: report.curve_table(what, points) for what, points in grown.items()}
         update(DOCUMENT, {**parts, **tables, "sizing": sizing_table(rates, grown)})
         (FOLDER / "performance.png").write_bytes((OUT / "bench.png").read_bytes())

@@ -12,8 +12,9 @@ import matplotlib as mpl
 import psutil
 
 from tests.benchmarks.growth import Point
-from tests.benchmarks.rows import Rate, Row
+from tests.benchmarks.rows import PROMISED, SDK_ALONE, Rate, Row
 from tests.support.documents import OUT
+from tests.support.service import MODERN
 
 PACKAGES = ("mcp", "starlette", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "pydantic")
 
@@ -38,6 +39,23 @@ def rates_table(rates: Sequence[Rate]) -> str:
         for rate in rates
     ]
     return "\n".join(lines)
+
+
+def small_batch_table(rates: Sequence[Rate]) -> str:
+    """Return, as a table of Markdown, the time of one answer about one task, and where it goes."""
+    case = f"batch of 1, {MODERN}"
+    taken = {rate.name: 1e6 / rate.median for rate in rates if rate.case == case}
+    allowed = taken["bare"] / PROMISED[1, MODERN]
+    lines = {
+        "the bare route": taken["bare"],
+        "allowed by the promise": allowed,
+        f"{SDK_ALONE}, which answers with a constant": taken[SDK_ALONE],
+        "what that leaves for token, limits, lookup, answer, log line and metrics": allowed - taken[SDK_ALONE],
+        "what the service takes for them": taken["service"] - taken[SDK_ALONE],
+    }
+    return "\n".join(
+        ["| one answer about one task | µs |", "|---|---|", *(f"| {what} | {us:.0f} |" for what, us in lines.items())]
+    )
 
 
 def curve_table(what: str, points: Sequence[Point]) -> str:

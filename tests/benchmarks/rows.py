@@ -23,6 +23,7 @@ LEGACY = "2025-11-25"
 PROMISED = {(50, MODERN): 0.50, (50, LEGACY): 0.33, (1, MODERN): 0.55}
 """The least share of the bare route's rate, by ids in a batch and revision."""
 
+SDK_ALONE = "the SDK's entry alone"
 FOREVER: Mapping[str, str] = {}
 """The settings as they come: results stay cached for as long as they live."""
 
@@ -106,6 +107,8 @@ class Bench:
                 (name, f"batch of 50, {MODERN}", run.url, asked)
                 for name, run in (("SDK's way", sdk), ("fastmcp", fastmcp))
             ]
+            alone = stack.enter_context(serving([PYTHON, "-m", "tests.benchmarks.sdk_alone"], {}, on=self.core))
+            contests.append((SDK_ALONE, f"batch of 1, {MODERN}", alone.url, batch(ids(1), MODERN)))
             return self._in_turn(contests)
 
     def _in_turn(self, contests: list[tuple[str, str, str, dict[str, Any]]]) -> list[Rate]:
