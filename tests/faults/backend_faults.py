@@ -65,7 +65,7 @@ def hanging(fault: str) -> Break:
         async with breaking(fault, HANGING_SHARE)(stage):
             yield
         if stage.seconds >= LONG_ENOUGH_SECONDS:
-            stage.saw("ids given up", of=stage.crowd.tally.codes["backend_timeout"])
+            stage.saw("ids given up", of=stage.crowd.score.codes["backend_timeout"])
 
     return broken
 
@@ -83,7 +83,7 @@ async def turning_away(stage: Stage) -> AsyncIterator[None]:
     """Turn the token down in the midst of a batch, so that one part of it is answered and another is not."""
     async with breaking("401")(stage):
         yield
-    stage.saw("batches answered in part", of=stage.crowd.tally.split_batches)
+    stage.saw("batches answered in part", of=stage.crowd.score.split_batches)
 
 
 _UNUSABLE = Terms(
@@ -93,8 +93,8 @@ _UNUSABLE = Terms(
 )
 """Answers that come at once and say nothing. Retries of a read take a few seconds at the most, and a few fail."""
 
-_ENDLESS = replace(_UNUSABLE, most_megabytes=360.0)
-"""The service reads 32 answers at once at the most, gives each up at 4 MB, and holds it twice meanwhile."""
+_ENDLESS = replace(_UNUSABLE, most_megabytes=400.0)
+"""The service reads 32 answers at once at the most, gives each up at 4 MB, and holds it twice while it grows."""
 
 _HANGING = Terms(
     reads=frozenset({"backend_timeout"}),

@@ -192,16 +192,16 @@ async def _answer(reader: asyncio.StreamReader, started: float, size: int, pause
 
 def _judge(stage: Stage, token: str, wanted: list[str], reply: Reply) -> None:
     """Hold the answer to a batch against the truth; every id of it is there."""
-    tally = stage.crowd.tally
+    score = stage.crowd.score
     if reply.fate is not Fate.ANSWERED or reply.error is not None:
-        tally.lose(f"a slow call was {reply.words or reply.error}")
+        score.lose(f"a slow call was {reply.words or reply.error}")
         return
     shown = {task["task_id"]: task for task in reply.result["tasks"]}
     if list(shown) != wanted:
-        tally.lose(f"a slow call for {len(wanted)} ids was told about {len(shown)}")
+        score.lose(f"a slow call for {len(wanted)} ids was told about {len(shown)}")
     for task_id, task in shown.items():
         if (untruth := untruth_in(token, task_id, task)) is not None:
-            tally.find_wrong(untruth)
+            score.find_wrong(untruth)
 
 
 def _batch(token: str, task_ids: list[str], **arguments: Any) -> bytes:

@@ -11,7 +11,7 @@ from tests.faults.buyer import Buyer
 from tests.faults.calls import Fate, Question, Reply, ask
 from tests.faults.ids import Ids
 from tests.faults.purchases import Purchase
-from tests.faults.tally import Tally
+from tests.faults.score import Score
 from tests.faults.terms import Terms
 from tests.faults.truth import TOKENS, token_of, true_state, untruth_in
 from tests.support.service import ERAS
@@ -34,9 +34,9 @@ class Crowd:
 
     def __init__(self, urls: Sequence[str], terms: Terms, seed: int, *, callers: int = CALLERS) -> None:
         """Call the replicas at `urls`, and take a call for lost that is not answered in the time of `terms`."""
-        self.tally = Tally()
+        self.score = Score()
         known: set[tuple[str, str]] = set()
-        self._callers = [_Caller(self.tally, known, urls, terms, f"{seed}-{number}") for number in range(callers)]
+        self._callers = [_Caller(self.score, known, urls, terms, f"{seed}-{number}") for number in range(callers)]
 
     @property
     def purchases(self) -> list[Purchase]:
@@ -66,10 +66,10 @@ class Crowd:
 class _Caller:
     """One of them: asks for one task, for many, for somebody else's, under two tokens at once, and buys."""
 
-    def __init__(self, tally: Tally, known: set[tuple[str, str]], urls: Sequence[str], terms: Terms, name: str) -> None:
+    def __init__(self, score: Score, known: set[tuple[str, str]], urls: Sequence[str], terms: Terms, name: str) -> None:
         """`known` holds the tokens and ids that any of the callers has been told the end of."""
         self._random = Random(name)
-        self._tally = tally
+        self._tally = score
         self._urls = urls
         self._terms = terms
         seed, _, number = name.rpartition("-")

@@ -11,7 +11,7 @@ from tests.faults.canary import until_well
 from tests.faults.crowd import Crowd
 from tests.faults.purchases import Judge
 from tests.faults.scenario import Scenario, Stage
-from tests.faults.tally import Tally
+from tests.faults.score import Score
 from tests.faults.terms import Window
 from tests.faults.world import World
 
@@ -29,7 +29,7 @@ class Episode:
     """What became of the calls. `recovered_seconds` counts from the end of the fault, or of one at once, from it."""
 
     scenario: Scenario
-    tally: Tally
+    score: Score
     signs: tuple[str, ...]
     recovered_seconds: float
     peak_megabytes: float
@@ -42,12 +42,12 @@ class Episode:
 
     def __str__(self) -> str:
         """Return the figures in a line."""
-        tally = self.tally
+        score = self.score
         return (
-            f"{self.scenario.title}: {tally.calls} calls, {tally.lost} lost, {tally.wrong} wrong, "
-            f"{tally.bought_twice} bought twice, {tally.ids_put_off} ids put off, {tally.purchases_refused} purchases "
-            f"refused, {tally.races} races, recovered in {self.recovered_seconds:.2f} s, slowest "
-            f"{tally.slowest_seconds:.2f} s, {self.peak_megabytes:.0f} MB; {'; '.join(self.signs)} {dict(tally.codes)}"
+            f"{self.scenario.title}: {score.calls} calls, {score.lost} lost, {score.wrong} wrong, "
+            f"{score.bought_twice} bought twice, {score.ids_put_off} ids put off, {score.purchases_refused} purchases "
+            f"refused, {score.races} races, recovered in {self.recovered_seconds:.2f} s, slowest "
+            f"{score.slowest_seconds:.2f} s, {self.peak_megabytes:.0f} MB; {'; '.join(self.signs)} {dict(score.codes)}"
         )
 
 
@@ -59,6 +59,7 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
     crowd = Crowd(world.urls, scenario.terms, seed, callers=scenario.callers)
     stage = Stage(world, crowd, Random(f"{seed}-fault"), scenario.seconds)
     await world.tell_oracle(fault=None, seed=seed)
+    world.forget_peaks()
     logged, hasty = sum(1 for _ in world.faults_logged()), await _cut_short(world)
     refused = await world.metric("cache_values_refused")
     async with _calling(crowd):
@@ -70,19 +71,19 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
     await crowd.repeat_purchases()
     await _judge(world, crowd, scenario, window)
     if not scenario.terms.may_refuse_values and await world.metric("cache_values_refused") > refused:
-        crowd.tally.find_wrong("the store holds values that the service takes for somebody else's")
+        crowd.score.find_wrong("the store holds values that the service takes for somebody else's")
     if waits := await _cut_short(world) - hasty:
-        crowd.tally.lose(f"{waits} times the backend was asked again sooner than its Retry-After said")
+        crowd.score.lose(f"{waits} times the backend was asked again sooner than its Retry-After said")
     counted_from = window.broken_at if scenario.at_once else window.mended_at
     well_again = passed_at - counted_from
-    recovered = max(well_again, crowd.tally.last_trouble_after(window.mended_at) - counted_from)
+    recovered = max(well_again, crowd.score.last_trouble_after(window.mended_at) - counted_from)
     peak = world.peak_megabytes()
-    trouble = [*crowd.tally.notes, *list(world.faults_logged())[logged:]]
+    trouble = [*crowd.score.notes, *list(world.faults_logged())[logged:]]
     if peak > scenario.terms.most_megabytes:
         trouble.append(f"a replica came to hold {peak:.0f} MB")
     if well_again > scenario.terms.recovery_seconds:
         trouble.append(f"it took {well_again:.1f} s to recover")
-    return Episode(scenario, crowd.tally, tuple(stage.signs), recovered, peak, tuple(trouble))
+    return Episode(scenario, crowd.score, tuple(stage.signs), recovered, peak, tuple(trouble))
 
 
 async def _break(stage: Stage, scenario: Scenario) -> tuple[Window, float]:
@@ -98,9 +99,9 @@ async def _break(stage: Stage, scenario: Scenario) -> tuple[Window, float]:
 async def _judge(world: World, crowd: Crowd, scenario: Scenario, window: Window) -> None:
     """Hold what could not be judged when it happened against the fault and the backend's book."""
     book = (await world.oracle())["bought"]
-    crowd.tally.judge_reads(scenario.terms, window)
-    crowd.tally.judge_cuts(scenario.terms, window)
-    Judge(scenario.terms, window, crowd.tally).all(crowd.purchases, book)
+    crowd.score.judge_reads(scenario.terms, window)
+    crowd.score.judge_cuts(scenario.terms, window)
+    Judge(scenario.terms, window, crowd.score).all(crowd.purchases, book)
 
 
 async def _cut_short(world: World) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.services.reservations import REFUSED_WITHOUT_STORE, STILL_UNDER_WAY, UNKNOWN_BEFORE
 from tests.faults.calls import Fate, Reply
-from tests.faults.tally import Tally
+from tests.faults.score import Score
 from tests.faults.terms import Terms, Window
 
 WITHOUT_STORE = "keys cannot be checked"
@@ -80,7 +80,7 @@ class Judge:
 
     terms: Terms
     window: Window
-    tally: Tally
+    score: Score
 
     def all(self, purchases: Sequence[Purchase], book: Mapping[str, Sequence[str]]) -> None:
         """Count what was bought twice, what is not so, and what was turned down without an excuse."""
@@ -96,24 +96,24 @@ class Judge:
     def _hold_against(self, purchase: Purchase, held: Sequence[str]) -> None:
         if len(held) > 1:
             told = "; ".join(f"{one.outcome} {one.task_id}" for one in purchase.attempts)
-            self.tally.find_bought_twice(f"{len(held)} times {purchase.key or 'without a key'}: {told}")
+            self.score.find_bought_twice(f"{len(held)} times {purchase.key or 'without a key'}: {told}")
         for invented in purchase.task_ids.difference(held):
-            self.tally.find_wrong(f"a purchase was said to be {invented}, but the backend made {list(held)}")
+            self.score.find_wrong(f"a purchase was said to be {invented}, but the backend made {list(held)}")
         if held and all(one.outcome in _DEFINITE or one.outcome == Fate.UNREACHED for one in purchase.attempts):
             said = {one.outcome for one in purchase.attempts}
-            self.tally.find_wrong(f"a purchase was said not to have been made ({', '.join(said)}), but it was")
+            self.score.find_wrong(f"a purchase was said not to have been made ({', '.join(said)}), but it was")
 
     def _excuse(self, attempt: Attempt, before: Sequence[Attempt]) -> None:
-        self.tally.purchases_refused += 1
-        self.tally.codes[f"buying: {attempt.outcome}"] += 1
+        self.score.purchases_refused += 1
+        self.score.codes[f"buying: {attempt.outcome}"] += 1
         met = self.window.excuses(attempt.started, attempt.ended)
         if met and attempt.outcome in self.terms.purchases:
-            self.tally.troubled.append((attempt.started, attempt.ended))
+            self.score.troubled.append((attempt.started, attempt.ended))
         elif not self._lingers(attempt, before):
-            self.tally.troubled.append((attempt.started, attempt.ended))
+            self.score.troubled.append((attempt.started, attempt.ended))
             when = attempt.started - self.window.mended_at
             first = "; before that: " + ", ".join(one.outcome for one in before) if before else ""
-            self.tally.lose(f"a purchase was refused {when:+.1f} s from the mend: {attempt.outcome}{first}")
+            self.score.lose(f"a purchase was refused {when:+.1f} s from the mend: {attempt.outcome}{first}")
 
     def _lingers(self, attempt: Attempt, before: Sequence[Attempt]) -> bool:
         """Whether a refusal is about what the fault left unknown, which stays so."""
@@ -132,4 +132,4 @@ class Judge:
         may = self.terms.may_cut and self.window.excuses(attempt.started, attempt.ended)
         made_later = any(one.outcome == TAKEN and not one.is_replay for one in purchase.attempts)
         if held and not may and not made_later:
-            self.tally.lose(f"a purchase that the backend has made was {attempt.words}")
+            self.score.lose(f"a purchase that the backend has made was {attempt.words}")

@@ -142,9 +142,8 @@ async def poisoned(stage: Stage) -> AsyncIterator[None]:
     finally:
         over.set()
         await spoiling
-    spoilt = len(kept)
-    await asyncio.to_thread(restore, stage.world.redis, kept)
-    stage.saw("records and reservations spoilt or planted", of=spoilt)
+        await asyncio.to_thread(restore, stage.world.redis, kept)
+    stage.saw("records and reservations spoilt or planted", of=len(kept))
     stage.saw("values refused", of=await stage.world.metric("cache_values_refused") - before)
 
 

@@ -15,6 +15,9 @@ from tests.support.process import environment
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
+RESET_PEAK = "5"
+"""What Linux takes, in clear_refs of a process, for starting its high-water mark of memory anew."""
+
 STARTS = 2
 """How often a process that ends at once is started: its port may have been taken in the meantime."""
 
@@ -112,6 +115,11 @@ class Replica:
         with contextlib.suppress(psutil.NoSuchProcess, OSError):
             return max(_peak_megabytes(one.pid) for one in [self.process, *self.workers()])
         return 0.0
+
+    def forget_peak(self) -> None:
+        """Count the most memory from what is held now on."""
+        for one in [self.process, *self.workers()]:
+            Path(f"/proc/{one.pid}/clear_refs").write_text(RESET_PEAK)
 
 
 def _peak_megabytes(pid: int) -> float:

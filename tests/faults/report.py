@@ -80,17 +80,17 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def _row(episode: Episode) -> str:
-    tally = episode.tally
+    score = episode.score
     cells = (
         episode.scenario.title,
         "; ".join(episode.signs),
-        f"{tally.calls:,}",
-        tally.lost,
-        tally.wrong,
-        tally.bought_twice,
-        f"{tally.ids_put_off:,}",
-        tally.purchases_refused,
-        f"{tally.slowest_seconds:.2f} s",
+        f"{score.calls:,}",
+        score.lost,
+        score.wrong,
+        score.bought_twice,
+        f"{score.ids_put_off:,}",
+        score.purchases_refused,
+        f"{score.slowest_seconds:.2f} s",
         f"{episode.recovered_seconds:.1f} s",
         f"{episode.peak_megabytes:.0f} MB",
     )

@@ -23,7 +23,7 @@ class Terms:
     purchase_seconds: float = 5.0
     grace_seconds: float = 2.0
     recovery_seconds: float = 5.0
-    most_megabytes: float = 200.0
+    most_megabytes: float = 170.0
 
 
 STRICT = Terms()

@@ -98,8 +98,13 @@ class World:
             with log.open(errors="replace") as lines:
                 yield from (line.strip() for line in lines if _is_a_fault(line))
 
+    def forget_peaks(self) -> None:
+        """Count the most memory from now on."""
+        for replica in self.replicas:
+            replica.forget_peak()
+
     def peak_megabytes(self) -> float:
-        """Return the most memory that a replica has held."""
+        """Return the most memory that a replica has held since then."""
         return max(replica.peak_megabytes() for replica in self.replicas)
 
 

@@ -27,7 +27,7 @@ def main() -> int:
         asyncio.run(soak(run, chosen.minutes))
     finally:
         _write(run)
-    calls = sum(episode.tally.calls for episode in run.episodes)
+    calls = sum(episode.score.calls for episode in run.episodes)
     print(f"{calls:,} calls under {len(run.episodes)} faults; out/soak.json and out/soak.png")
     for why in run.trouble:
         print(f"NOT WELL  {why}")

@@ -23,7 +23,7 @@ class PutOff:
 
 
 @dataclass(slots=True)
-class Tally:
+class Score:
     """Calls, and what was amiss with them; `notes` has the first few things in words. `lost` counts calls, not ids."""
 
     calls: int = 0
