@@ -93,8 +93,9 @@ _UNUSABLE = Terms(
 )
 """Answers that come at once and say nothing. Retries of a read take a few seconds at the most, and a few fail."""
 
-_ENDLESS = replace(_UNUSABLE, most_megabytes=400.0)
-"""The service reads 32 answers at once at the most, gives each up at 4 MB, and holds it twice while it grows."""
+_ENDLESS = replace(_UNUSABLE, most_megabytes=384.0)
+"""What deploy/kubernetes gives a pod. The service reads 32 answers at once at the most, gives each up at 4 MB, and holds
+it twice while it grows: about 370 MB at the very worst."""
 
 _HANGING = Terms(
     reads=frozenset({"backend_timeout"}),
