@@ -94,7 +94,7 @@ _UNUSABLE = Terms(
 """Answers that come at once and say nothing. Retries of a read take a few seconds at the most, and a few fail."""
 
 _ENDLESS = replace(_UNUSABLE, most_megabytes=384.0)
-"""What deploy/kubernetes gives a pod. The service reads 32 answers at once at the most, gives each up at 4 MB, and holds
+"""What deploy/kubernetes gives a pod. The service reads 32 answers at once at the most, gives each up at 4 MB, and has
 it twice while it grows: about 370 MB at the very worst."""
 
 _HANGING = Terms(
