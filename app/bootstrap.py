@@ -204,7 +204,7 @@ def _callbacks(settings: Settings, shared: _Shared) -> Callbacks | None:
 
 
 def _videos(gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks) -> VideoService:
-    reservations = Reservations(Ledger(shared.coordination, clocks.wall), clocks.wall, clocks.sleep)
+    reservations = Reservations(Ledger(shared.coordination, clocks.wall, clocks.sleep), clocks.wall, clocks.sleep)
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
     return VideoService(gateway, shared.records, reservations, slots, callbacks=callbacks, wall_clock=clocks.wall)
 

@@ -195,7 +195,8 @@ def _judged(path: str, response: httpx.Response, content: bytes, private: tuple[
             "path": path,
             "status": response.status_code,
             "code": quotable(complaint.code),
-            "complaint": quotable(complaint.message, private),
+            # What is no JSON may be anything, such as half of a record with somebody's prompt in it.
+            "complaint": "no JSON" if isinstance(body, str) else quotable(complaint.message, private),
         },
     )
     open_ended = response.status_code >= 500 or (response.is_success and complaint.code is None)  # noqa: PLR2004

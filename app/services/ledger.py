@@ -1,11 +1,13 @@
 """What each idempotency key stands for: in the store that replicas share, and in the memory of each of them besides.
 
-A store that has lost its memory, restarted empty or failed over, would let a key buy again. So each change from the
-first byte sent on is told to all replicas, and what they remember is put back where the store has nothing.
+A store that has lost its memory, restarted empty or failed over, would let a key buy again; and one that was out when
+an outcome was to be written down would never learn of it. So each word on a key is remembered and told to all replicas
+from the first byte sent on, prevails over the word that it took the place of, and is written until the store takes it.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,69 +17,117 @@ from app.ports import Coordination, StoreUnavailable
 from app.services.bounded import Bounded
 
 MOST_REMEMBERED = 10_000
-"""Keys that each process remembers, about 0.5 KB each; the store holds all of them."""
+"""Keys that each process remembers, about 1 KB each; the store holds all of them."""
+
+WRITE_AGAIN_SECONDS = 1.0
+MOST_WRITES = 3_600
+"""How often, and how many times, an outcome is written that the store does not take: for an hour."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one replica tells the others: the value that a key has until then (unix seconds); None frees the key."""
+    """A word on a key, as replicas tell it to each other: it took the place of `before`, and counts until then.
+
+    `value` None frees the key; `until` is in unix seconds.
+    """
 
     reservation_key: str
+    before: str
     value: str | None
     until: float
+
+    def prevails_over(self, there: bytes | None) -> bool:
+        """Whether a store that holds `there` has forgotten this word, or has not heard it yet."""
+        return there is None or there == self.before.encode()
 
 
 _ENTRY = TypeAdapter(Entry)
 
 
 class Ledger:
-    """Keeps one value for each key, for a day. Every method raises StoreUnavailable where the store does not answer."""
+    """Keeps one value for each key, for a day."""
 
-    def __init__(self, coordination: Coordination, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        coordination: Coordination,
+        wall_clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
         """Keep values through `coordination`; `wall_clock` gives unix seconds."""
         self._coordination = coordination
         self._wall_clock = wall_clock
+        self._sleep = sleep
         self._remembered: Bounded[str, Entry] = Bounded(MOST_REMEMBERED)
+        self._writing: set[asyncio.Task[None]] = set()
         coordination.subscribe(self._hear)
 
     async def reserve(self, key: str, value: bytes) -> bytes | None:
-        """Put `value` where nothing is known of the key and return None; else return what the key stands for."""
+        """Put `value` where the key is free and return None; else what it stands for. Raises StoreUnavailable."""
         there = await self._coordination.put_if_absent(key, value, KEPT_SECONDS)
-        if there is not None or (known := self._recall(key)) is None:
+        known = self._recall(key)
+        if known is None or not known.prevails_over(there):
             return there
-        log.warning("The store has forgotten a purchase that this replica remembers: it is put back")
-        remembered = str(known.value).encode()
-        await self._coordination.replace(key, value, remembered, known.until - self._wall_clock())
-        return remembered
+        prevailing = value if known.value is None else known.value.encode()
+        held = value if there is None else there
+        if prevailing != held:
+            log.warning("The store does not know what became of a purchase that this replica remembers: it is told")
+            await self._coordination.replace(key, held, prevailing, known.until - self._wall_clock())
+        return None if known.value is None else prevailing
 
     async def take(self, key: str, expected: bytes, value: bytes) -> bool:
-        """Put `value` in the place of `expected`, without a word to the others; return whether that worked."""
+        """Put `value` in the place of `expected`, without a word to the others; return whether that worked.
+
+        Raises StoreUnavailable.
+        """
         return await self._coordination.replace(key, expected, value, KEPT_SECONDS)
 
     async def advance(self, key: str, expected: bytes, value: bytes) -> bool:
-        """Put `value` in the place of `expected`, and tell it if that worked."""
+        """Put `value` in the place of `expected`, and tell it if that worked. Raises StoreUnavailable."""
         if not await self.take(key, expected, value):
             return False
-        await self._tell(key, value)
+        await self._tell(self._remember(self._entry(key, expected, value)))
         return True
 
-    async def settle(self, key: str, expected: bytes, value: bytes) -> None:
-        """Put the last word on a key in the place of `expected`, also where the store has forgotten that."""
-        await self._tell(key, value)
-        if not await self.take(key, expected, value):
-            await self._coordination.put_if_absent(key, value, KEPT_SECONDS)
+    async def settle(self, key: str, expected: bytes, value: bytes | None) -> None:
+        """Put the last word in the place of `expected`, now or as soon as the store takes it; None frees the key."""
+        entry = self._remember(self._entry(key, expected, value))
+        try:
+            await self._write(entry)
+        except StoreUnavailable as fault:
+            log.warning("The outcome of a purchase cannot be written down now (%s): it is tried again", fault)
+            writing = asyncio.get_running_loop().create_task(self._write_until_taken(entry))
+            self._writing.add(writing)
+            writing.add_done_callback(self._writing.discard)
 
-    async def free(self, key: str, expected: bytes) -> None:
-        """Let the key be used anew, if it still stands for `expected`."""
-        await self._tell(key, None)
-        await self._coordination.remove(key, expected)
+    async def aclose(self) -> None:
+        """Give up what the store has not taken yet: its keys stay as they were sent, and so are refused."""
+        for writing in self._writing:
+            writing.cancel()
+        if self._writing:
+            await asyncio.wait(self._writing)
 
-    async def _tell(self, key: str, value: bytes | None) -> None:
-        """Remember the value, here and on every replica that hears of it; one that does not has the store."""
-        entry = Entry(key, None if value is None else value.decode(), self._wall_clock() + KEPT_SECONDS)
-        self._remember(entry)
+    async def _write_until_taken(self, entry: Entry) -> None:
+        for _ in range(MOST_WRITES):
+            await self._sleep(WRITE_AGAIN_SECONDS)
+            try:
+                await self._write(entry)
+            except StoreUnavailable:
+                continue
+            return
+
+    async def _write(self, entry: Entry) -> None:
+        """Write the last word on a key, also where the store has forgotten what it takes the place of."""
+        key, before, ttl_seconds = entry.reservation_key, entry.before.encode(), entry.until - self._wall_clock()
+        if entry.value is None:
+            await self._coordination.remove(key, before)
+        elif not await self._coordination.replace(key, before, entry.value.encode(), ttl_seconds):
+            await self._coordination.put_if_absent(key, entry.value.encode(), ttl_seconds)
+        await self._tell(entry)
+
+    async def _tell(self, entry: Entry) -> None:
+        """Tell the other replicas; one that does not hear of it has the store."""
         try:
             await self._coordination.publish(_ENTRY.dump_json(entry))
         except StoreUnavailable:
@@ -89,11 +139,16 @@ class Ledger:
         except ValidationError:  # a message about something else
             return
 
-    def _remember(self, entry: Entry) -> None:
-        if entry.value is None:
-            self._remembered.pop(entry.reservation_key, None)
-        else:
+    def _entry(self, key: str, before: bytes, value: bytes | None) -> Entry:
+        until = self._wall_clock() + KEPT_SECONDS
+        return Entry(key, before.decode(), None if value is None else value.decode(), until)
+
+    def _remember(self, entry: Entry) -> Entry:
+        """Keep the word, unless it is one that comes late: what it says has been followed by another."""
+        known = self._remembered.get(entry.reservation_key)
+        if known is None or known.before != entry.value:
             self._remembered[entry.reservation_key] = entry
+        return entry
 
     def _recall(self, key: str) -> Entry | None:
         known = self._remembered.get(key)

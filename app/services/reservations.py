@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -40,8 +39,6 @@ _UNKNOWN = Verdict.OUTCOME_UNKNOWN
 Became = Callable[[str], Awaitable[str | None]]
 """Tells which task a submission with a ticket became, or None where nobody can tell. Raises LumaError."""
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -56,7 +53,7 @@ class Claim:
     def store_key(self) -> str:
         """Return where the reservation is kept: under the tenant, and without the key itself."""
         digest = hashlib.sha256(self.idempotency_key.encode()).hexdigest()
-        return f"{{{self.tenant}}}:reservation:2:{digest[:40]}"
+        return f"{{{self.tenant}}}:reservation:1:{digest[:40]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +100,10 @@ class Reservations:
         except StoreUnavailable as fault:
             raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
         return await self._send(claim, sent, send)
+
+    async def aclose(self) -> None:
+        """Stop what still tries to write down outcomes."""
+        await self._ledger.aclose()
 
     async def _reserve(self, claim: Claim, became: Became) -> Reservation | Bought:
         """Return a reservation of this call's own, or what an earlier call bought. Raises LumaError for neither."""
@@ -153,14 +154,8 @@ class Reservations:
         return Bought(task_id, replayed=False)
 
     async def _note(self, claim: Claim, before: Reservation, after: Reservation | None) -> None:
-        """Write down how it ended; where that fails the key stays "sent", and so is refused rather than risked."""
-        try:
-            if after is None:
-                await self._ledger.free(claim.store_key, _pack(claim, before))
-            else:
-                await self._ledger.settle(claim.store_key, _pack(claim, before), _pack(claim, after))
-        except StoreUnavailable as fault:
-            log.warning("The outcome of a submission with a key could not be written down (%s)", fault)
+        """Write down how it ended; None frees the key for the next try."""
+        await self._ledger.settle(claim.store_key, _pack(claim, before), None if after is None else _pack(claim, after))
 
 
 def _pack(claim: Claim, reservation: Reservation) -> bytes:

@@ -59,6 +59,7 @@ class VideoService:
         """Let what is under way come to its end, which the backend client bounds."""
         if self._under_way:
             await asyncio.wait(self._under_way)
+        await self._reservations.aclose()
 
     async def _start(self, principal: Principal, order: Order) -> Bought:
         url = self._callback_url(principal, order.command)

@@ -12,6 +12,7 @@ import pytest
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
+from app.services.ledger import WRITE_AGAIN_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
 from tests.support.service import FREE, MODERN, SECONDS, Service, envelope, sandbox, serving, settings, text_of
@@ -162,6 +163,19 @@ def once(where: str) -> Callable[[httpx.Request], str]:
     return break_at
 
 
+@asynccontextmanager
+async def told_of(service: Service, words: int) -> AsyncIterator[None]:
+    """Wait at the end of the block until the replica has heard so many words on purchases."""
+    heard = asyncio.Semaphore(0)
+    unsubscribe = service.assembly.coordination.subscribe(
+        lambda message: heard.release() if b"reservation_key" in message else None
+    )
+    yield
+    for _ in range(words):
+        await heard.acquire()
+    unsubscribe()
+
+
 @pytest.mark.parametrize("number", range(4))
 async def test_a_connection_that_breaks_before_sending_can_be_tried_again_with_the_key(
     clock: HandClock, number: int
@@ -205,22 +219,47 @@ async def test_a_key_is_refused_rather_than_risked_while_redis_is_down(
         assert (await service.ask("luma_generate_video", {"prompt": "A fox"}))["state"] == "pending"
 
 
-async def test_redis_that_dies_while_sending_leaves_a_key_that_does_not_buy_again(
-    clock: HandClock, fragile_redis: RedisServer
+@pytest.mark.parametrize(("prompt", "outcome"), [("A fox", "pending"), ("A fox [broke]", "no_credit")])
+async def test_redis_that_dies_while_sending_learns_the_outcome_when_it_is_back(
+    clock: HandClock, fragile_redis: RedisServer, prompt: str, outcome: str
 ) -> None:
     backend = sandbox(clock)
+    keyed = {**KEYED, "prompt": prompt}
 
-    def kill(request: httpx.Request) -> str:
+    def hang(request: httpx.Request) -> str:
         if request.url.path == "/luma/videos":
             fragile_redis.hang()
         return ""
 
-    async with serving(settings(redis_url=fragile_redis.url), Breaking(backend, kill), clock) as service:
-        first = await service.ask("luma_generate_video", KEYED)
-        assert first["state"] == "pending"
+    values = settings(redis_url=fragile_redis.url)
+    async with serving(values, Breaking(backend, hang), clock) as one, serving(values, backend, clock) as other:
+        first = (await one.call("luma_generate_video", keyed))["structuredContent"]["result"]
         fragile_redis.resume()
-        error = await while_time_passes(clock, service.fail("luma_generate_video", KEYED), step=5)
-    assert error["code"] in ("backend_timeout", "rate_limited")
+        async with told_of(other, words=1):
+            clock.advance(WRITE_AGAIN_SECONDS)
+        again = (await other.call("luma_generate_video", keyed))["structuredContent"]["result"]
+    if outcome == "no_credit":
+        assert first["error"]["code"] == again["error"]["code"] == outcome, "a definite no frees the key, late or not"
+    else:
+        assert (again["task_id"], again["replayed"]) == (first["task_id"], True)
+        assert backend.submissions("token-a") == 1
+
+
+async def test_the_replica_that_bought_knows_the_outcome_before_the_store_does(
+    clock: HandClock, fragile_redis: RedisServer
+) -> None:
+    backend = sandbox(clock)
+
+    def hang(request: httpx.Request) -> str:
+        if request.url.path == "/luma/videos":
+            fragile_redis.hang()
+        return ""
+
+    async with serving(settings(redis_url=fragile_redis.url), Breaking(backend, hang), clock) as service:
+        first = await service.ask("luma_generate_video", KEYED)
+        fragile_redis.resume()
+        again = await service.ask("luma_generate_video", KEYED)
+    assert (again["task_id"], again["replayed"]) == (first["task_id"], True)
     assert backend.submissions("token-a") == 1
 
 
@@ -257,26 +296,13 @@ async def test_a_caller_that_leaves_does_not_take_the_submission_with_it(clock: 
     assert backend.submissions("token-a") == 1
 
 
-@asynccontextmanager
-async def told_of(service: Service, purchases: int) -> AsyncIterator[None]:
-    """Wait at the end of the block until the replica has heard of so many purchases: that they began and ended."""
-    heard = asyncio.Semaphore(0)
-    unsubscribe = service.assembly.coordination.subscribe(
-        lambda message: heard.release() if b"reservation_key" in message else None
-    )
-    yield
-    for _ in range(2 * purchases):
-        await heard.acquire()
-    unsubscribe()
-
-
 async def test_a_redis_that_lost_its_memory_does_not_let_a_key_buy_again_on_any_replica(
     clock: HandClock, redis_server: RedisServer
 ) -> None:
     backend = sandbox(clock)
     values = settings(redis_url=redis_server.url)
     async with serving(values, backend, clock) as one, serving(values, backend, clock) as other:
-        async with told_of(other, 1):
+        async with told_of(other, words=2):
             first = await one.ask("luma_generate_video", KEYED)
         for replica in (other, one, other):
             redis_server.empty()

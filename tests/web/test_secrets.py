@@ -1,10 +1,16 @@
 """Nothing secret leaves but where it must: tokens, prompts and URLs are in no log line, metric, key or repr."""
 
 import asyncio
+import json
+import logging
 import os
 import sys
 from pathlib import Path
 
+import pytest
+
+from app.domain.errors import BackendError
+from tests.support.acedata import CALLER, Backend, completed, gateway_over, listing, replying
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, SECONDS, sandbox, serving, settings, text_of
@@ -32,6 +38,18 @@ async def test_a_debug_run_logs_no_token_prompt_or_url_query(tmp_path: Path) -> 
     assert "AceDataCloud complained" in text, "complaints were logged"
     for secret in (TOKEN, PROMPT, "secret-query", "cdn.example.com"):
         assert secret not in text
+
+
+@pytest.mark.parametrize("status", [200, 502])
+async def test_half_a_record_is_not_quoted_in_the_log(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    half = json.dumps(listing(completed("task-0", request={"prompt": PROMPT})))[:-30]
+    with caplog.at_level(logging.DEBUG):
+        async with gateway_over(Backend(replying(status, half))) as gateway:
+            reading = await gateway.find_tasks(CALLER, ["task-0"])
+    assert isinstance(reading.answers["task-0"], BackendError)
+    said = [vars(record) for record in caplog.records if record.message == "AceDataCloud complained"]
+    assert [record["complaint"] for record in said] == ["no JSON"] * reading.calls
+    assert PROMPT not in str(said) + caplog.text
 
 
 async def test_redis_holds_no_token_in_any_key_or_value(clock: HandClock, redis_server: RedisServer) -> None:
