@@ -289,7 +289,5 @@ def age_reservations(redis: RedisServer, *, seconds: float) -> None:
     """Make every reservation look as if it had been made earlier."""
     with redis.client() as client:
         for key in client.scan_iter("*:reservation:*"):
-            owner, _, body = (client.get(key) or b"").partition(b" ")
-            held = json.loads(body)
-            older = json.dumps(held | {"since": held["since"] - seconds}).encode()
-            client.set(key, owner + b" " + older, keepttl=True)
+            held = json.loads(client.get(key) or b"")
+            client.set(key, json.dumps(held | {"since": held["since"] - seconds}), keepttl=True)
