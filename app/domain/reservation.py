@@ -26,10 +26,12 @@ class ReservationState(StrEnum):
 class Reservation:
     """One submission under a key. `fingerprint` stands for tool and arguments, `holder` for the call that owns it.
 
-    `since` is when it came into this state (unix seconds); `task_id` is there once it is done, `ticket` from sending on
-    where the backend was asked to call back.
+    `filed_under` is where it is kept: one that is found elsewhere says nothing of what it was found under. `since` is
+    when it came into this state (unix seconds); `task_id` is there once it is done, `ticket` from sending on where the
+    backend was asked to call back.
     """
 
+    filed_under: str
     fingerprint: str
     holder: str
     state: ReservationState

@@ -8,20 +8,20 @@ T = TypeVar("T")
 
 
 class Owned(Generic[T]):
-    """Packs values of one type with whom or what they belong to: a tenant, or the key that they are filed under."""
+    """Packs values of one type with the tenant that they belong to."""
 
     def __init__(self, adapter: TypeAdapter[T]) -> None:
         """Write and read through `adapter`."""
         self._adapter = adapter
 
-    def pack(self, owner: str, value: T) -> bytes:
+    def pack(self, tenant: str, value: T) -> bytes:
         """Return the bytes to keep."""
-        return owner.encode() + b" " + self._adapter.dump_json(value, exclude_none=True)
+        return tenant.encode() + b" " + self._adapter.dump_json(value, exclude_none=True)
 
-    def unpack(self, owner: str, kept: bytes) -> T | None:
-        """Return the value, or None for what does not parse or has another owner."""
-        named, _, body = kept.partition(b" ")
-        if named != owner.encode():
+    def unpack(self, tenant: str, kept: bytes) -> T | None:
+        """Return the value, or None for what does not parse or belongs to another tenant."""
+        owner, _, body = kept.partition(b" ")
+        if owner != tenant.encode():
             return None
         try:
             return self._adapter.validate_json(body)

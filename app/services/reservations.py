@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
 from app.domain.reservation import Reservation, ReservationState, Verdict, verdict
 from app.ports import StoreUnavailable
 from app.services.ledger import Ledger
-from app.services.owned import Owned
 
 LOOK_AGAIN_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 45.0
@@ -33,7 +32,7 @@ UNKNOWN_BEFORE = (
 )
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 
-_RESERVATION = Owned(TypeAdapter(Reservation))
+_RESERVATION = TypeAdapter(Reservation)
 _UNKNOWN = Verdict.OUTCOME_UNKNOWN
 
 Became = Callable[[str], Awaitable[str | None]]
@@ -95,7 +94,7 @@ class Reservations:
             if not isinstance(mine, Reservation):
                 return mine
             sent = mine.sent(self._wall_clock(), ticket)
-            if not await self._ledger.advance(claim.store_key, _pack(claim, mine), _pack(claim, sent)):
+            if not await self._ledger.advance(claim.store_key, _pack(mine), _pack(sent)):
                 raise RateLimited(STILL_UNDER_WAY)
         except StoreUnavailable as fault:
             raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
@@ -110,8 +109,8 @@ class Reservations:
         give_up_at = self._wall_clock() + LONGEST_WAIT_SECONDS
         while True:
             now = self._wall_clock()
-            mine = Reservation(claim.fingerprint, secrets.token_hex(8), ReservationState.HELD, now)
-            there = await self._ledger.reserve(claim.store_key, _pack(claim, mine))
+            mine = Reservation(claim.store_key, claim.fingerprint, secrets.token_hex(8), ReservationState.HELD, now)
+            there = await self._ledger.reserve(claim.store_key, _pack(mine))
             if there is None:
                 return mine
             found = _unpack(claim, there)
@@ -121,7 +120,7 @@ class Reservations:
                 case Verdict.REPLAY if found.task_id is not None:
                     return Bought(found.task_id, replayed=True)
                 case Verdict.TAKE_OVER:
-                    if await self._ledger.take(claim.store_key, there, _pack(claim, mine)):
+                    if await self._ledger.take(claim.store_key, there, _pack(mine)):
                         return mine
                 case Verdict.OTHER_ARGUMENTS:
                     raise InvalidRequest(OTHER_ARGUMENTS)
@@ -138,7 +137,7 @@ class Reservations:
             return None
         task_id = await became(found.ticket)
         if task_id is not None:
-            await self._ledger.advance(claim.store_key, there, _pack(claim, found.done(task_id, now)))
+            await self._ledger.advance(claim.store_key, there, _pack(found.done(task_id, now)))
         return task_id
 
     async def _send(self, claim: Claim, sent: Reservation, send: Callable[[], Awaitable[str]]) -> Bought:
@@ -155,14 +154,19 @@ class Reservations:
 
     async def _note(self, claim: Claim, before: Reservation, after: Reservation | None) -> None:
         """Write down how it ended; None frees the key for the next try."""
-        await self._ledger.settle(claim.store_key, _pack(claim, before), None if after is None else _pack(claim, after))
+        await self._ledger.settle(claim.store_key, _pack(before), None if after is None else _pack(after))
 
 
-def _pack(claim: Claim, reservation: Reservation) -> bytes:
-    return _RESERVATION.pack(claim.store_key, reservation)
+def _pack(reservation: Reservation) -> bytes:
+    return _RESERVATION.dump_json(reservation, exclude_none=True)
 
 
 def _unpack(claim: Claim, value: bytes) -> Reservation:
-    """Return the reservation; one that cannot be read, or belongs to another key, is taken for sent."""
-    unknown = Reservation(claim.fingerprint, "", ReservationState.UNKNOWN, 0.0)
-    return _RESERVATION.unpack(claim.store_key, value) or unknown
+    """Return the reservation; one that cannot be read, or belongs elsewhere, is taken for sent."""
+    try:
+        found = _RESERVATION.validate_json(value)
+    except ValidationError:
+        found = None
+    if found is None or found.filed_under != claim.store_key:
+        return Reservation(claim.store_key, claim.fingerprint, "", ReservationState.UNKNOWN, 0.0)
+    return found

@@ -33,18 +33,18 @@ TABLE = [
 
 @pytest.mark.parametrize(("state", "age", "retry_unknown", "expected"), TABLE)
 def test_the_table(state: ReservationState, age: float, *, retry_unknown: bool, expected: Verdict) -> None:
-    found = Reservation("print", "holder", state, NOW - age, "task" if state is DONE else None)
+    found = Reservation("filed", "print", "holder", state, NOW - age, "task" if state is DONE else None)
     assert verdict(found, "print", NOW, retry_unknown=retry_unknown) is expected
 
 
 @pytest.mark.parametrize("state", list(ReservationState))
 def test_other_arguments_are_never_served(state: ReservationState) -> None:
-    found = Reservation("print", "holder", state, NOW)
+    found = Reservation("filed", "print", "holder", state, NOW)
     assert verdict(found, "another", NOW, retry_unknown=True) is Verdict.OTHER_ARGUMENTS
 
 
 def test_a_reservation_moves_through_its_states() -> None:
-    held = Reservation("print", "holder", HELD, 1.0)
+    held = Reservation("filed", "print", "holder", HELD, 1.0)
     sent = held.sent(2.0, "ticket")
     assert (sent.state, sent.since, sent.ticket) == (SENT, 2.0, "ticket")
     done = sent.done("task", 3.0)

@@ -91,21 +91,27 @@ def _forget(client: redis.Redis, keys: Sequence[bytes]) -> None:
 
 
 def _spoilt(values: Mapping[bytes, bytes], random: Random) -> dict[bytes, bytes]:
-    """Return something bad for each value: most often what another tenant has under the same name."""
+    """Return something bad for each value: most often what another tenant has under the same name.
+
+    A forged value has the mark of its right owner before what belongs under another name. With both marks right it
+    would be what the service itself writes: who can write that can write anything.
+    """
     same_name: dict[bytes, list[bytes]] = defaultdict(list)
     for key, value in values.items():
         same_name[_name(key)].append(value)
-    anything = list(values.values())
-    return {key: _bad(value, same_name[_name(key)], anything, random) for key, value in values.items()}
+    return {key: _bad(key, value, same_name[_name(key)], list(values.items()), random) for key, value in values.items()}
 
 
-def _bad(value: bytes, same_name: Sequence[bytes], anything: Sequence[bytes], random: Random) -> bytes:
+def _bad(
+    key: bytes, value: bytes, same_name: Sequence[bytes], anything: Sequence[tuple[bytes, bytes]], random: Random
+) -> bytes:
     exchanged = [other for other in same_name if other != value]
     if exchanged and random.random() < 0.5:
         return random.choice(exchanged)
     owner, _, rest = value.partition(b" ")
-    forged = owner + b" " + random.choice(anything).partition(b" ")[2]
-    return random.choice((value[: len(value) // 2], random.choice(anything), forged, b"\x00\xff", rest))
+    elsewhere, foreign = random.choice(anything)
+    forged = owner + b" " + foreign.partition(b" ")[2] if _name(elsewhere) != _name(key) else foreign
+    return random.choice((value[: len(value) // 2], foreign, forged, b"\x00\xff", rest))
 
 
 def _tenant(key: bytes) -> bytes:
