@@ -61,12 +61,17 @@ class AceDataClient:
         self._http = http
         self._telemetry = telemetry
         self._patience = patience
+        self._urls: dict[str, httpx.URL] = {}
         self._read_timeout = httpx.Timeout(patience.read, connect=patience.connect, pool=patience.pool)
         self._submit_timeout = httpx.Timeout(patience.submit, connect=patience.connect, pool=patience.pool)
 
     async def read(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
         """Return the decoded answer to a question that is free to ask twice. Raises LumaError."""
         async with _deadline(self._patience.read_deadline):
+            try:
+                return await self._read_once(path, principal, body, tally)
+            except LumaError as fault:
+                first = fault  # goes through the retries too, whose machinery nearly all reads do without
             async for attempt in stamina.retry_context(
                 on=self._worth_another,
                 attempts=1 + self._patience.retries,
@@ -76,8 +81,9 @@ class AceDataClient:
                 wait_jitter=self._patience.first_pause,
             ):
                 with attempt:
-                    tally.calls += 1
-                    return await self._read_once(path, principal, body)
+                    if attempt.num == 1:
+                        raise first
+                    return await self._read_once(path, principal, body, tally)
         raise AssertionError  # pragma: no cover - the loop above returns or raises
 
     async def send_once(
@@ -99,7 +105,8 @@ class AceDataClient:
             raise OutcomeUnknown
         return answer
 
-    async def _read_once(self, path: str, principal: Principal, body: dict[str, Any]) -> Any:
+    async def _read_once(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
+        tally.calls += 1
         try:
             return await self._exchange(path, principal, body, self._read_timeout, ())
         except httpx.TimeoutException as fault:
@@ -115,7 +122,9 @@ class AceDataClient:
         outcome, started = "ok", time.perf_counter()
         headers = {"authorization": f"Bearer {principal.credential}"}
         try:
-            async with self._http.stream("POST", path, json=body, headers=headers, timeout=limits) as response:
+            async with self._http.stream(
+                "POST", self._url(path), json=body, headers=headers, timeout=limits
+            ) as response:
                 content = await _content(response)
             return _judged(path, response, content, (*private, principal.credential))
         except BaseException as fault:
@@ -123,6 +132,12 @@ class AceDataClient:
             raise
         finally:
             self._telemetry.backend_called(path, outcome, time.perf_counter() - started)
+
+    def _url(self, path: str) -> httpx.URL:
+        """Return the whole URL, which httpx would put together and parse anew for every call."""
+        if path not in self._urls:
+            self._urls[path] = httpx.URL(f"{str(self._http.base_url).rstrip('/')}{path}")
+        return self._urls[path]
 
     def _worth_another(self, fault: Exception) -> bool | float:
         if not isinstance(fault, LumaError) or not fault.passes:

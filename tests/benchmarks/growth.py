@@ -8,29 +8,18 @@ from functools import partial
 from typing import Any
 
 import httpx
-from pydantic import TypeAdapter
 
-from app.adapters.identity import Tenants
-from app.domain.task import Task, TaskState, Video
-from app.services.owned import Owned
-from app.services.task_cache import task_key
+from tests.benchmarks.filling import fill
 from tests.benchmarks.loads import batch, call, ids, load
 from tests.benchmarks.processes import PYTHON, serving
-from tests.benchmarks.rows import KEY, Bench
+from tests.benchmarks.rows import Bench
 from tests.support.service import MODERN
 
 BATCHES = (1, 10, 50, 100, 200)
 CACHED = (1_000, 10_000, 100_000, 1_000_000)
 TOKENS = (1, 10, 100, 1_000, 10_000)
 WAITING = (1, 100, 1_000, 2_000)
-WAIT_SECONDS = 6
-FILL = """
-for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
-  local id = string.format(ARGV[6], number)
-  redis.call('SET', string.format(ARGV[3], number), (string.gsub(ARGV[4], ARGV[5], id)), 'PX', 86400000)
-end
-"""
-"""Keeps tasks with the numbers from the first to the second: key, value, what stands for the id in it, and the id."""
+WAIT_SECONDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +47,10 @@ def cached_tasks(bench: Bench) -> list[Point]:
 
     From 10,000 tasks on, each batch asks for tasks that this process has no copy of.
     """
-    tenant = Tenants(KEY).principal("bench").tenant
     bench.redis.empty()
     points, filled = [], 0
     for count in CACHED:
-        _fill(bench, tenant, filled, count)
+        fill(bench.redis, "bench", filled, count)
         filled = count
         # More ids than are copied in the process, in an order that comes round only when the first have gone.
         asked = [batch(ids(50, first), MODERN) for first in range(0, min(count, 200_000) - 49, 50)]
@@ -75,27 +63,16 @@ def cached_tasks(bench: Bench) -> list[Point]:
     return points
 
 
-def _fill(bench: Bench, tenant: str, first: int, last: int) -> None:
-    name, now = "IdOfOneTask", time.time()  # without signs that mean something in a pattern
-    address = f"https://cdn.example.com/luma/{name}"
-    video = Video(f"{address}.mp4", f"video-of-{name}", 1360, 752, f"{address}.jpg")
-    task = Task(name, TaskState.COMPLETED, "A fox", video, None, now - 220, now - 65, 154.2)
-    value = Owned(TypeAdapter(Task)).pack(tenant, task)
-    numbered = "%08d" + ids(1)[0].removeprefix("00000000")
-    with bench.redis.client() as client:
-        fill = client.register_script(FILL)
-        for start in range(first, last, 100_000):
-            numbers = (start, min(start + 100_000, last) - 1)
-            fill(args=[*numbers, task_key(tenant, numbered), value, name, numbered])
-
-
 def tokens(bench: Bench) -> list[Point]:
-    """Return the rate of batches of 10 that every token has asked before, by how many tokens ask."""
-    points = []
+    """Return the rate of batches of 10 that were read for every token before, by how many tokens ask."""
+    points, filled = [], 0
     with bench.service(bench.backend, on=bench.core) as service:
         for count in TOKENS:
             asked = [batch(ids(10), MODERN, f"token-{number}") for number in range(count)]
-            load(service.url, asked, amount=max(count, 500))
+            for number in range(filled, count):
+                fill(bench.redis, f"token-{number}", 0, 10)
+            filled = count
+            load(service.url, asked, amount=500)
             rate = load(service.url, asked, seconds=1.5).rate
             points.append(Point(count, {"calls/s": rate, "MB": service.megabytes()}))
     return points

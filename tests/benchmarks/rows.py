@@ -13,12 +13,12 @@ from typing import Any
 
 import httpx
 
+from tests.benchmarks.filling import KEY, fill
 from tests.benchmarks.loads import CONNECTIONS, bare, batch, call, ids, load
 from tests.benchmarks.processes import FASTMCP_PYTHON, PYTHON, SERVICE, Running, serving
 from tests.support.redis_server import RedisServer
 from tests.support.service import MODERN
 
-KEY = "a key for the benchmark, long enough"
 LEGACY = "2025-11-25"
 PROMISED = {(50, MODERN): 0.50, (50, LEGACY): 0.33, (1, MODERN): 0.55}
 """The least share of the bare route's rate, by ids in a batch and revision."""
@@ -31,6 +31,9 @@ DELAY_SECONDS = 0.1
 MIXED_CALLS, MIXED_TOKENS, MIXED_TASKS = 200_000, 1_000, 100_000
 HOT_CALLS, HOT_TOKENS, HOT_TASKS = 0.8, 100, 30
 """Most calls come from few tokens and are about few of their tasks; the others go over everything."""
+
+READ_BEFORE = 900
+"""Tokens whose tasks other replicas have read: those are in Redis, those of the other tokens at the backend only."""
 
 UNCACHED_READS = 500
 
@@ -191,7 +194,10 @@ class Bench:
 
     def memory(self) -> tuple[float, list[float]]:
         """Return the resident memory in MB: idle, and after each tenth of the mixed calls."""
-        random = Random(4)
+        random, own = Random(4), MIXED_TASKS // MIXED_TOKENS
+        self.redis.empty()
+        for token in range(READ_BEFORE):
+            fill(self.redis, f"token-{token}", token * own, (token + 1) * own)
         with self.service(self.backend, on=self.core) as service:
             httpx.get(service.url.replace("/mcp", "/livez"))
             idle = service.megabytes()

@@ -1,0 +1,38 @@
+"""Finished tasks put into Redis as the service keeps them, many at a time."""
+
+import time
+
+from pydantic import TypeAdapter
+
+from app.adapters.identity import Tenants
+from app.domain.task import Task, TaskState, Video
+from app.services.owned import Owned
+from app.services.task_cache import task_key
+from tests.benchmarks.loads import ids
+from tests.support.redis_server import RedisServer
+
+KEY = "a key for the benchmark, long enough"
+MOST_AT_ONCE = 100_000
+TENANTS = Tenants(KEY)
+_SCRIPT = """
+for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+  local id = string.format(ARGV[6], number)
+  redis.call('SET', string.format(ARGV[3], number), (string.gsub(ARGV[4], ARGV[5], id)), 'PX', 86400000)
+end
+"""
+"""Keeps tasks with the numbers from the first to the second: key, value, what stands for the id in it, and the id."""
+
+
+def fill(redis: RedisServer, token: str, first: int, last: int) -> None:
+    """Keep the tasks numbered from `first` to before `last` for the holder of `token`."""
+    tenant, name, now = TENANTS.principal(token).tenant, "IdOfOneTask", time.time()  # no sign that patterns know
+    address = f"https://cdn.example.com/luma/{name}"
+    video = Video(f"{address}.mp4", f"video-of-{name}", 1360, 752, f"{address}.jpg")
+    task = Task(name, TaskState.COMPLETED, "A fox", video, None, now - 220, now - 65, 154.2)
+    value = Owned(TypeAdapter(Task)).pack(tenant, task)
+    numbered = "%08d" + ids(1)[0].removeprefix("00000000")
+    with redis.client() as client:
+        script = client.register_script(_SCRIPT)
+        for start in range(first, last, MOST_AT_ONCE):
+            numbers = (start, min(start + MOST_AT_ONCE, last) - 1)
+            script(args=[*numbers, task_key(tenant, numbered), value, name, numbered])
