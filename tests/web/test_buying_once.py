@@ -176,6 +176,17 @@ async def told_of(service: Service, words: int) -> AsyncIterator[None]:
     unsubscribe()
 
 
+def while_sending(act: Callable[[], None]) -> Callable[[httpx.Request], str]:
+    """Return what breaks nothing on the network, and acts when a submission is on its way."""
+
+    def break_at(request: httpx.Request) -> str:
+        if request.url.path == "/luma/videos":
+            act()
+        return ""
+
+    return break_at
+
+
 @pytest.mark.parametrize("number", range(4))
 async def test_a_connection_that_breaks_before_sending_can_be_tried_again_with_the_key(
     clock: HandClock, number: int
@@ -226,13 +237,11 @@ async def test_redis_that_dies_while_sending_learns_the_outcome_when_it_is_back(
     backend = sandbox(clock)
     keyed = {**KEYED, "prompt": prompt}
 
-    def hang(request: httpx.Request) -> str:
-        if request.url.path == "/luma/videos":
-            fragile_redis.hang()
-        return ""
-
     values = settings(redis_url=fragile_redis.url)
-    async with serving(values, Breaking(backend, hang), clock) as one, serving(values, backend, clock) as other:
+    async with (
+        serving(values, Breaking(backend, while_sending(fragile_redis.hang)), clock) as one,
+        serving(values, backend, clock) as other,
+    ):
         first = (await one.call("luma_generate_video", keyed))["structuredContent"]["result"]
         fragile_redis.resume()
         async with told_of(other, words=1):
@@ -250,12 +259,9 @@ async def test_the_replica_that_bought_knows_the_outcome_before_the_store_does(
 ) -> None:
     backend = sandbox(clock)
 
-    def hang(request: httpx.Request) -> str:
-        if request.url.path == "/luma/videos":
-            fragile_redis.hang()
-        return ""
-
-    async with serving(settings(redis_url=fragile_redis.url), Breaking(backend, hang), clock) as service:
+    async with serving(
+        settings(redis_url=fragile_redis.url), Breaking(backend, while_sending(fragile_redis.hang)), clock
+    ) as service:
         first = await service.ask("luma_generate_video", KEYED)
         fragile_redis.resume()
         again = await service.ask("luma_generate_video", KEYED)
@@ -317,13 +323,8 @@ async def test_a_redis_that_loses_its_memory_while_sending_learns_the_outcome(
 ) -> None:
     backend = sandbox(clock)
 
-    def forget(request: httpx.Request) -> str:
-        if request.url.path == "/luma/videos":
-            redis_server.empty()
-        return ""
-
     values = settings(redis_url=redis_server.url)
-    async with serving(values, Breaking(backend, forget), clock) as one:
+    async with serving(values, Breaking(backend, while_sending(redis_server.empty)), clock) as one:
         first = await one.ask("luma_generate_video", KEYED)
     async with serving(values, backend, clock) as newcomer:
         again = await newcomer.ask("luma_generate_video", KEYED)
