@@ -71,19 +71,28 @@ class AceDataClient:
             try:
                 return await self._read_once(path, principal, body, tally)
             except LumaError as fault:
-                first = fault  # goes through the retries too, whose machinery nearly all reads do without
-            async for attempt in stamina.retry_context(
-                on=self._worth_another,
-                attempts=1 + self._patience.retries,
-                timeout=self._patience.read_deadline,
-                wait_initial=self._patience.first_pause,
-                wait_max=self._patience.longest_pause,
-                wait_jitter=self._patience.first_pause,
-            ):
-                with attempt:
-                    if attempt.num == 1:
-                        raise first
-                    return await self._read_once(path, principal, body, tally)
+                first = fault
+            try:
+                return await self._read_again(path, principal, body, tally, first)
+            finally:
+                del first  # a fault leads to this frame, and would stay until the garbage collector finds the circle
+
+    async def _read_again(
+        self, path: str, principal: Principal, body: dict[str, Any], tally: Tally, first: LumaError
+    ) -> Any:
+        """Go on after a first read that failed: by the machinery of retries, which nearly all reads do without."""
+        async for attempt in stamina.retry_context(
+            on=self._worth_another,
+            attempts=1 + self._patience.retries,
+            timeout=self._patience.read_deadline,
+            wait_initial=self._patience.first_pause,
+            wait_max=self._patience.longest_pause,
+            wait_jitter=self._patience.first_pause,
+        ):
+            with attempt:
+                if attempt.num == 1:
+                    raise first
+                return await self._read_once(path, principal, body, tally)
         raise AssertionError  # pragma: no cover - the loop above returns or raises
 
     async def send_once(

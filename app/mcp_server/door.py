@@ -120,7 +120,8 @@ class Door:
         marks may still stand for the values. For hosts whose requests need no handshake: the SDK asks for that later.
         """
         name = (ctx.params or {}).get("name")
-        tool = self._tools.get(name) if ctx.method == "tools/call" and isinstance(name, str) else None
+        is_call = ctx.method == "tools/call" and ctx.request_id is not None  # a notification asks for nothing
+        tool = self._tools.get(name) if is_call and isinstance(name, str) else None
         if tool is None or ctx.params is None:
             return await call_next(ctx)
         validate_client_request(ctx.method, ctx.protocol_version, ctx.params)

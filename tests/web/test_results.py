@@ -7,7 +7,7 @@ from mcp_types import INVALID_PARAMS
 from mcp_types.methods import serialize_server_result
 
 from tests.support.clock import HandClock
-from tests.support.service import ERAS, MODERN, SECONDS, Service, sandbox, serving, settings
+from tests.support.service import ERAS, LEGACY, MODERN, SECONDS, Service, envelope, sandbox, serving, settings
 
 CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("luma_generate_video", {"prompt": "A fox"}),
@@ -51,3 +51,16 @@ async def test_a_call_that_does_not_fit_its_revision_never_reaches_the_tool(
     async with serving(settings(), sandbox(clock), clock) as service:
         answer = await service.request("tools/call", {"name": "luma_list_actions", **params}, era=era)
     assert answer["error"]["code"] == INVALID_PARAMS
+
+
+@pytest.mark.parametrize("era", LEGACY)
+async def test_a_call_that_asks_for_no_answer_buys_nothing(era: str, clock: HandClock) -> None:
+    backend = sandbox(clock)
+    params = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}}
+    message, headers = envelope("tools/call", params, era)
+    async with serving(settings(), backend, clock) as service:
+        del message["id"]
+        answer = await service.post(message, headers=headers)
+        await service.ask("luma_generate_video", {"prompt": "A fox"}, era=era)
+    assert (answer.status_code, answer.content) == (202, b"")
+    assert backend.submissions("token-a") == 1
