@@ -20,6 +20,18 @@ class ReservationState(StrEnum):
     SENT = "sent"
     DONE = "done"
     UNKNOWN = "unknown"
+    FREED = "freed"
+    """Nothing was bought, for certain: a word of its own, so that a key without any is one that was forgotten."""
+
+
+_ORDER = (
+    ReservationState.HELD,
+    ReservationState.SENT,
+    ReservationState.UNKNOWN,
+    ReservationState.FREED,
+    ReservationState.DONE,
+)
+"""How one holder's words follow each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,7 @@ class Reservation:
 
     `filed_under` is where it is kept: one that is found elsewhere says nothing of what it was found under. `since` is
     when it came into this state (unix seconds); `task_id` is there once it is done, `ticket` from sending on where the
-    backend was asked to call back.
+    backend was asked to call back. `after_unknown` says that it took the place of an outcome that nobody can tell.
     """
 
     filed_under: str
@@ -38,6 +50,13 @@ class Reservation:
     since: float
     task_id: str | None = None
     ticket: str | None = None
+    after_unknown: bool = False
+
+    def in_place_of(self, found: "Reservation") -> "Reservation":
+        """Return it as what takes the place of `found`: what nobody can tell of that stays in mind, with its ticket."""
+        held = found.state is ReservationState.HELD
+        told_all = found.state is ReservationState.FREED or (held and not found.after_unknown)
+        return self if told_all else replace(self, ticket=found.ticket, after_unknown=True)
 
     def sent(self, now: float, ticket: str | None) -> "Reservation":
         """Return it as of the moment before the first byte leaves, with the ticket that the backend is given."""
@@ -50,6 +69,28 @@ class Reservation:
     def unknown(self, now: float) -> "Reservation":
         """Return it with an outcome that nobody can tell."""
         return replace(self, state=ReservationState.UNKNOWN, since=now)
+
+    def given_up(self, now: float) -> "Reservation":
+        """Return it with nothing bought: the key is free again, or as unknown as it was before."""
+        if self.after_unknown:
+            return self.unknown(now)
+        return replace(self, state=ReservationState.FREED, since=now)
+
+    def prevails_over(self, other: "Reservation") -> bool:
+        """Whether this is the later of two words on one key, so that whoever holds the other has forgotten this one."""
+        if self.holder == other.holder:
+            return _ORDER.index(self.state) > _ORDER.index(other.state)
+        if other.state is ReservationState.HELD:  # under a hold nothing was sent; it is in order where the key was free
+            return self.state is not ReservationState.FREED
+        return self.since > other.since
+
+
+def unreadable(filed_under: str) -> Reservation:
+    """Return what stands for a word that cannot be read: nobody can rule out that something was bought."""
+    return Reservation(filed_under, "", "", ReservationState.UNKNOWN, 0.0)
+
+
+_UNDER_WAY_SECONDS = {ReservationState.HELD: HOLD_SECONDS, ReservationState.SENT: SENDING_SECONDS}
 
 
 class Verdict(StrEnum):
@@ -69,12 +110,13 @@ class Verdict(StrEnum):
 
 def verdict(found: Reservation, fingerprint: str, now: float, *, retry_unknown: bool) -> Verdict:
     """Return what a call with `fingerprint` may do that finds `found` at `now` (unix seconds)."""
-    if found.fingerprint != fingerprint:
+    if found.state is ReservationState.FREED:
+        return Verdict.TAKE_OVER
+    if found.fingerprint not in ("", fingerprint):
         return Verdict.OTHER_ARGUMENTS
     if found.state is ReservationState.DONE:
         return Verdict.REPLAY
-    if found.state is ReservationState.HELD:
-        return Verdict.TAKE_OVER if now - found.since > HOLD_SECONDS else Verdict.WAIT
-    if found.state is ReservationState.SENT and now - found.since <= SENDING_SECONDS:
+    if found.state in _UNDER_WAY_SECONDS and now - found.since <= _UNDER_WAY_SECONDS[found.state]:
         return Verdict.WAIT
-    return Verdict.TAKE_OVER if retry_unknown else Verdict.OUTCOME_UNKNOWN
+    nothing_was_sent = found.state is ReservationState.HELD and not found.after_unknown
+    return Verdict.TAKE_OVER if nothing_was_sent or retry_unknown else Verdict.OUTCOME_UNKNOWN

@@ -2,7 +2,7 @@
 
 A store that has lost its memory, restarted empty or failed over, would let a key buy again; and one that was out when
 an outcome was to be written down would never learn of it. So each word on a key is remembered and told to all replicas
-from the first byte sent on, prevails over the word that it took the place of, and is written until the store takes it.
+from the first byte sent on, prevails over earlier words wherever it meets them, and is written until the store has it.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.domain.reservation import KEPT_SECONDS
+from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, unreadable
 from app.ports import Coordination, StoreUnavailable
 from app.services.bounded import Bounded
 
@@ -23,31 +23,26 @@ WRITE_AGAIN_SECONDS = 1.0
 MOST_WRITES = 3_600
 """How often, and how many times, an outcome is written that the store does not take: for an hour."""
 
+MOST_CHANGES = 5
+"""How often a key may change while a word is written; each change is by a call of its own."""
+
+LAST_WRITE_SECONDS = 2.0
+
+_WORD = TypeAdapter(Reservation)
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A word on a key, as replicas tell it to each other: it took the place of `before`, and counts until then.
+class Found:
+    """What a key stands for, and the bytes that say so in the store."""
 
-    `value` None frees the key; `until` is in unix seconds.
-    """
-
-    reservation_key: str
-    before: str
-    value: str | None
-    until: float
-
-    def prevails_over(self, there: bytes | None) -> bool:
-        """Whether a store that holds `there` has forgotten this word, or has not heard it yet."""
-        return there is None or there == self.before.encode()
-
-
-_ENTRY = TypeAdapter(Entry)
+    word: Reservation
+    kept: bytes
 
 
 class Ledger:
-    """Keeps one value for each key, for a day."""
+    """Keeps the latest word on each key, for a day from when it was said."""
 
     def __init__(
         self,
@@ -55,101 +50,132 @@ class Ledger:
         wall_clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Keep values through `coordination`; `wall_clock` gives unix seconds."""
+        """Keep words through `coordination`; `wall_clock` gives unix seconds."""
         self._coordination = coordination
         self._wall_clock = wall_clock
         self._sleep = sleep
-        self._remembered: Bounded[str, Entry] = Bounded(MOST_REMEMBERED)
-        self._writing: set[asyncio.Task[None]] = set()
+        self._remembered: Bounded[str, Reservation] = Bounded(MOST_REMEMBERED)
+        self._writing: dict[asyncio.Task[None], Reservation] = {}
+        self._closing = False
         coordination.subscribe(self._hear)
 
-    async def reserve(self, key: str, value: bytes) -> bytes | None:
-        """Put `value` where the key is free and return None; else what it stands for. Raises StoreUnavailable."""
-        there = await self._coordination.put_if_absent(key, value, KEPT_SECONDS)
-        known = self._recall(key)
-        if known is None or not known.prevails_over(there):
-            return there
-        prevailing = value if known.value is None else known.value.encode()
-        held = value if there is None else there
-        if prevailing != held:
-            log.warning("The store does not know what became of a purchase that this replica remembers: it is told")
-            await self._coordination.replace(key, held, prevailing, known.until - self._wall_clock())
-        return None if known.value is None else prevailing
+    async def reserve(self, mine: Reservation) -> Found | None:
+        """Put `mine` where nothing is known of its key and return None; else what is known. Raises StoreUnavailable."""
+        known = self._recall(mine.filed_under)
+        first = mine if known is None else known  # in one step: a store without memory never shows the key as free
+        kept = await self._put_if_absent(first)
+        if kept is None:
+            return None if known is None else Found(known, _pack(known))
+        found = Found(_unpack(mine.filed_under, kept), kept)
+        if known is None or not known.prevails_over(found.word):
+            return found
+        log.warning("The store does not know what became of a purchase that this replica remembers: it is told")
+        return Found(known, _pack(known)) if await self.take(found, known) else found
 
-    async def take(self, key: str, expected: bytes, value: bytes) -> bool:
-        """Put `value` in the place of `expected`, without a word to the others; return whether that worked.
+    async def take(self, found: Found, mine: Reservation) -> bool:
+        """Put `mine` in the place of `found`, without a word to the others; return whether that worked.
 
         Raises StoreUnavailable.
         """
-        return await self._coordination.replace(key, expected, value, KEPT_SECONDS)
+        key, ttl_seconds = mine.filed_under, self._ttl_seconds(mine)
+        return await self._coordination.replace(key, found.kept, _pack(mine), ttl_seconds)
 
-    async def advance(self, key: str, expected: bytes, value: bytes) -> bool:
-        """Put `value` in the place of `expected`, and tell it if that worked. Raises StoreUnavailable."""
-        if not await self.take(key, expected, value):
+    async def advance(self, before: Reservation, word: Reservation) -> bool:
+        """Put `word` in the place of `before`, and tell it if that worked. Raises StoreUnavailable."""
+        if not await self.take(Found(before, _pack(before)), word):
             return False
-        await self._tell(self._remember(self._entry(key, expected, value)))
+        self._remember(word)
+        await self._tell(word)
         return True
 
-    async def settle(self, key: str, expected: bytes, value: bytes | None) -> None:
-        """Put the last word in the place of `expected`, now or as soon as the store takes it; None frees the key."""
-        entry = self._remember(self._entry(key, expected, value))
+    async def settle(self, word: Reservation) -> None:
+        """Write down the outcome of a purchase: now, or as soon as the store takes it."""
+        self._remember(word)
         try:
-            await self._write(entry)
+            await self._write(word)
         except StoreUnavailable as fault:
             log.warning("The outcome of a purchase cannot be written down now (%s): it is tried again", fault)
-            writing = asyncio.get_running_loop().create_task(self._write_until_taken(entry))
-            self._writing.add(writing)
-            writing.add_done_callback(self._writing.discard)
+            writing = asyncio.get_running_loop().create_task(self._write_until_taken(word))
+            self._writing[writing] = word
+            writing.add_done_callback(self._writing.pop)
 
     async def aclose(self) -> None:
-        """Give up what the store has not taken yet: its keys stay as they were sent, and so are refused."""
-        for writing in self._writing:
+        """Try once more to write what the store has not taken; keys of what is lost are refused, as they were sent."""
+        self._closing = True
+        unwritten = dict(self._writing)
+        for writing in unwritten:
             writing.cancel()
-        if self._writing:
-            await asyncio.wait(self._writing)
+        if unwritten:
+            await asyncio.wait(unwritten, timeout=LAST_WRITE_SECONDS)
+            last = asyncio.gather(*map(self._write, unwritten.values()), return_exceptions=True)
+            await asyncio.wait([last], timeout=LAST_WRITE_SECONDS)
+            last.cancel()
 
-    async def _write_until_taken(self, entry: Entry) -> None:
+    async def _write_until_taken(self, word: Reservation) -> None:
         for _ in range(MOST_WRITES):
             await self._sleep(WRITE_AGAIN_SECONDS)
+            if self._closing or self._remembered.get(word.filed_under) not in (word, None):
+                return
             try:
-                await self._write(entry)
+                await self._write(word)
             except StoreUnavailable:
                 continue
             return
+        log.error("The outcome of a purchase could not be written down: its key is refused until it is forgotten")
 
-    async def _write(self, entry: Entry) -> None:
-        """Write the last word on a key, also where the store has forgotten what it takes the place of."""
-        key, before, ttl_seconds = entry.reservation_key, entry.before.encode(), entry.until - self._wall_clock()
-        if entry.value is None:
-            await self._coordination.remove(key, before)
-        elif not await self._coordination.replace(key, before, entry.value.encode(), ttl_seconds):
-            await self._coordination.put_if_absent(key, entry.value.encode(), ttl_seconds)
-        await self._tell(entry)
+    async def _write(self, word: Reservation) -> None:
+        """Make the store hold `word`, unless it holds a later one. Raises StoreUnavailable."""
+        for _ in range(MOST_CHANGES):
+            kept = await self._put_if_absent(word)
+            if kept is None or kept == _pack(word):
+                break
+            found = Found(_unpack(word.filed_under, kept), kept)
+            if not word.prevails_over(found.word):
+                return
+            if await self.take(found, word):
+                break
+        await self._tell(word)
 
-    async def _tell(self, entry: Entry) -> None:
+    async def _put_if_absent(self, word: Reservation) -> bytes | None:
+        return await self._coordination.put_if_absent(word.filed_under, _pack(word), self._ttl_seconds(word))
+
+    def _ttl_seconds(self, word: Reservation) -> float:
+        return word.since + KEPT_SECONDS - self._wall_clock()
+
+    async def _tell(self, word: Reservation) -> None:
         """Tell the other replicas; one that does not hear of it has the store."""
         try:
-            await self._coordination.publish(_ENTRY.dump_json(entry))
+            await self._coordination.publish(_pack(word))
         except StoreUnavailable:
             log.info("The other replicas could not be told of a purchase")
 
     def _hear(self, message: bytes) -> None:
         try:
-            self._remember(_ENTRY.validate_json(message))
+            self._remember(_WORD.validate_json(message))
         except ValidationError:  # a message about something else
             return
 
-    def _entry(self, key: str, before: bytes, value: bytes | None) -> Entry:
-        until = self._wall_clock() + KEPT_SECONDS
-        return Entry(key, before.decode(), None if value is None else value.decode(), until)
+    def _remember(self, word: Reservation) -> None:
+        """Keep the word, unless a later one is known; words on keys that are free make room first."""
+        known = self._remembered.get(word.filed_under)
+        if known is None or not known.prevails_over(word):
+            self._remembered[word.filed_under] = word
+            if word.state is ReservationState.FREED:
+                self._remembered.move_to_end(word.filed_under, last=False)
 
-    def _remember(self, entry: Entry) -> Entry:
-        """Keep the word, unless it is one that comes late: what it says has been followed by another."""
-        known = self._remembered.get(entry.reservation_key)
-        if known is None or known.before != entry.value:
-            self._remembered[entry.reservation_key] = entry
-        return entry
-
-    def _recall(self, key: str) -> Entry | None:
+    def _recall(self, key: str) -> Reservation | None:
         known = self._remembered.get(key)
-        return known if known is not None and known.until > self._wall_clock() else None
+        return known if known is not None and self._ttl_seconds(known) > 0 else None
+
+
+def _pack(word: Reservation) -> bytes:
+    return _WORD.dump_json(word, exclude_none=True, exclude_defaults=True)
+
+
+def _unpack(key: str, kept: bytes) -> Reservation:
+    """Return the word that was kept under `key`; one that cannot be read, or belongs elsewhere, tells nothing."""
+    try:
+        word = _WORD.validate_json(kept)
+    except ValidationError:
+        return unreadable(key)
+    return word if word.filed_under == key else unreadable(key)

@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
 from app.domain.reservation import Reservation, ReservationState, Verdict, verdict
 from app.ports import StoreUnavailable
@@ -32,7 +30,6 @@ UNKNOWN_BEFORE = (
 )
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 
-_RESERVATION = TypeAdapter(Reservation)
 _UNKNOWN = Verdict.OUTCOME_UNKNOWN
 
 Became = Callable[[str], Awaitable[str | None]]
@@ -91,14 +88,11 @@ class Reservations:
         """
         try:
             mine = await self._reserve(claim, became)
-            if not isinstance(mine, Reservation):
-                return mine
-            sent = mine.sent(self._wall_clock(), ticket)
-            if not await self._ledger.advance(claim.store_key, _pack(mine), _pack(sent)):
-                raise RateLimited(STILL_UNDER_WAY)
         except StoreUnavailable as fault:
             raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
-        return await self._send(claim, sent, send)
+        if not isinstance(mine, Reservation):
+            return mine
+        return await self._send(mine, await self._sent(mine, ticket), send)
 
     async def aclose(self) -> None:
         """Stop what still tries to write down outcomes."""
@@ -110,17 +104,17 @@ class Reservations:
         while True:
             now = self._wall_clock()
             mine = Reservation(claim.store_key, claim.fingerprint, secrets.token_hex(8), ReservationState.HELD, now)
-            there = await self._ledger.reserve(claim.store_key, _pack(mine))
-            if there is None:
+            found = await self._ledger.reserve(mine)
+            if found is None:
                 return mine
-            found = _unpack(claim, there)
-            if (task_id := await self._found_out(claim, there, found, became)) is not None:
+            if (task_id := await self._found_out(claim, found.word, became)) is not None:
                 return Bought(task_id, replayed=True)
-            match verdict(found, claim.fingerprint, now, retry_unknown=claim.retry_unknown):
-                case Verdict.REPLAY if found.task_id is not None:
-                    return Bought(found.task_id, replayed=True)
+            match verdict(found.word, claim.fingerprint, now, retry_unknown=claim.retry_unknown):
+                case Verdict.REPLAY if found.word.task_id is not None:
+                    return Bought(found.word.task_id, replayed=True)
                 case Verdict.TAKE_OVER:
-                    if await self._ledger.take(claim.store_key, there, _pack(mine)):
+                    mine = mine.in_place_of(found.word)
+                    if await self._ledger.take(found, mine):
                         return mine
                 case Verdict.OTHER_ARGUMENTS:
                     raise InvalidRequest(OTHER_ARGUMENTS)
@@ -130,43 +124,36 @@ class Reservations:
                     raise RateLimited(STILL_UNDER_WAY)
             await self._sleep(LOOK_AGAIN_SECONDS)
 
-    async def _found_out(self, claim: Claim, there: bytes, found: Reservation, became: Became) -> str | None:
+    async def _found_out(self, claim: Claim, found: Reservation, became: Became) -> str | None:
         """Return what a submission of unknown outcome turned out to be, and complete its reservation with it."""
         now = self._wall_clock()
         if found.ticket is None or verdict(found, claim.fingerprint, now, retry_unknown=False) is not _UNKNOWN:
             return None
         task_id = await became(found.ticket)
         if task_id is not None:
-            await self._ledger.advance(claim.store_key, there, _pack(found.done(task_id, now)))
+            await self._ledger.settle(found.done(task_id, now))
         return task_id
 
-    async def _send(self, claim: Claim, sent: Reservation, send: Callable[[], Awaitable[str]]) -> Bought:
+    async def _sent(self, mine: Reservation, ticket: str | None) -> Reservation:
+        """Return the reservation as sent, written down. Raises LumaError where nothing may be sent."""
+        sent = mine.sent(self._wall_clock(), ticket)
+        try:
+            if await self._ledger.advance(mine, sent):
+                return sent
+        except StoreUnavailable as fault:
+            await self._ledger.settle(mine.given_up(self._wall_clock()))  # the store may have taken it all the same
+            raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
+        raise RateLimited(STILL_UNDER_WAY)
+
+    async def _send(self, mine: Reservation, sent: Reservation, send: Callable[[], Awaitable[str]]) -> Bought:
+        """Send, and write down how it ended; until then the key stays "sent", and so is refused rather than risked."""
         try:
             task_id = await send()
         except OutcomeUnknown:
-            await self._note(claim, sent, sent.unknown(self._wall_clock()))
+            await self._ledger.settle(sent.unknown(self._wall_clock()))
             raise OutcomeUnknown(f"{OutcomeUnknown.sentence} {UNKNOWN_BEFORE}") from None
         except LumaError:
-            await self._note(claim, sent, None)  # a definite no: the key is free for the next try
+            await self._ledger.settle(mine.given_up(self._wall_clock()))
             raise
-        await self._note(claim, sent, sent.done(task_id, self._wall_clock()))
+        await self._ledger.settle(sent.done(task_id, self._wall_clock()))
         return Bought(task_id, replayed=False)
-
-    async def _note(self, claim: Claim, before: Reservation, after: Reservation | None) -> None:
-        """Write down how it ended; None frees the key for the next try."""
-        await self._ledger.settle(claim.store_key, _pack(before), None if after is None else _pack(after))
-
-
-def _pack(reservation: Reservation) -> bytes:
-    return _RESERVATION.dump_json(reservation, exclude_none=True)
-
-
-def _unpack(claim: Claim, value: bytes) -> Reservation:
-    """Return the reservation; one that cannot be read, or belongs elsewhere, is taken for sent."""
-    try:
-        found = _RESERVATION.validate_json(value)
-    except ValidationError:
-        found = None
-    if found is None or found.filed_under != claim.store_key:
-        return Reservation(claim.store_key, claim.fingerprint, "", ReservationState.UNKNOWN, 0.0)
-    return found

@@ -8,10 +8,11 @@ from app.domain.reservation import (
     Reservation,
     ReservationState,
     Verdict,
+    unreadable,
     verdict,
 )
 
-HELD, SENT, DONE, UNKNOWN = ReservationState
+HELD, SENT, DONE, UNKNOWN, FREED = ReservationState
 NOW = 1000.0
 
 TABLE = [
@@ -28,6 +29,8 @@ TABLE = [
     (UNKNOWN, 0.0, True, Verdict.TAKE_OVER),
     (DONE, 0.0, False, Verdict.REPLAY),
     (DONE, 80_000.0, True, Verdict.REPLAY),
+    (FREED, 0.0, False, Verdict.TAKE_OVER),
+    (FREED, 80_000.0, True, Verdict.TAKE_OVER),
 ]
 
 
@@ -37,10 +40,66 @@ def test_the_table(state: ReservationState, age: float, *, retry_unknown: bool, 
     assert verdict(found, "print", NOW, retry_unknown=retry_unknown) is expected
 
 
-@pytest.mark.parametrize("state", list(ReservationState))
+@pytest.mark.parametrize("state", [HELD, SENT, DONE, UNKNOWN])
 def test_other_arguments_are_never_served(state: ReservationState) -> None:
     found = Reservation("filed", "print", "holder", state, NOW)
     assert verdict(found, "another", NOW, retry_unknown=True) is Verdict.OTHER_ARGUMENTS
+
+
+def test_a_key_that_was_freed_may_be_used_for_something_else() -> None:
+    freed = Reservation("filed", "print", "holder", FREED, NOW)
+    assert verdict(freed, "another", NOW, retry_unknown=False) is Verdict.TAKE_OVER
+
+
+@pytest.mark.parametrize(("retry_unknown", "expected"), [(False, Verdict.OUTCOME_UNKNOWN), (True, Verdict.TAKE_OVER)])
+def test_a_hold_over_an_unknown_outcome_leaves_it_unknown(*, retry_unknown: bool, expected: Verdict) -> None:
+    unknown = Reservation("filed", "print", "holder", UNKNOWN, NOW - 100, ticket="first")
+    held = Reservation("filed", "print", "other", HELD, NOW - HOLD_SECONDS - 1).in_place_of(unknown)
+    assert (held.after_unknown, held.ticket) == (True, "first")
+    assert verdict(held, "print", NOW, retry_unknown=retry_unknown) is expected
+    assert held.given_up(NOW).state is UNKNOWN, "a definite no says nothing of the first"
+
+
+@pytest.mark.parametrize("state", [FREED, HELD])
+def test_a_hold_over_nothing_bought_is_like_any_other(state: ReservationState) -> None:
+    held = Reservation("filed", "print", "other", HELD, NOW)
+    assert held.in_place_of(Reservation("filed", "print", "holder", state, NOW - 100)) == held
+    assert held.given_up(NOW).state is FREED
+
+
+def test_a_word_that_cannot_be_read_may_have_bought_anything() -> None:
+    assert verdict(unreadable("filed"), "print", NOW, retry_unknown=False) is Verdict.OUTCOME_UNKNOWN
+    assert Reservation("filed", "print", "holder", DONE, NOW, "task").prevails_over(unreadable("filed"))
+
+
+@pytest.mark.parametrize("later", range(1, 5))
+def test_words_of_one_holder_follow_each_other_whatever_the_clocks_say(later: int) -> None:
+    words = [HELD, SENT, UNKNOWN, FREED, DONE]
+    for earlier in range(later):
+        old = Reservation("filed", "print", "holder", words[earlier], NOW)
+        new = Reservation("filed", "print", "holder", words[later], NOW - 5)
+        assert new.prevails_over(old)
+        assert not old.prevails_over(new)
+        assert not new.prevails_over(new)
+
+
+@pytest.mark.parametrize(
+    ("word", "other", "expected"),
+    [
+        (DONE, HELD, True),  # made where the store had forgotten the first
+        (SENT, HELD, True),
+        (UNKNOWN, HELD, True),
+        (FREED, HELD, False),  # in order
+        (DONE, SENT, False),  # bought again, by somebody who accepted that
+        (FREED, DONE, False),
+    ],
+)
+def test_an_earlier_word_of_another_holder_prevails_only_over_a_hold(
+    word: ReservationState, other: ReservationState, *, expected: bool
+) -> None:
+    first, second = (Reservation("filed", "print", "a", word, NOW), Reservation("filed", "print", "b", other, NOW + 9))
+    assert first.prevails_over(second) is expected
+    assert second.prevails_over(first) is (other is not HELD)
 
 
 def test_a_reservation_moves_through_its_states() -> None:

@@ -168,12 +168,18 @@ async def told_of(service: Service, words: int) -> AsyncIterator[None]:
     """Wait at the end of the block until the replica has heard so many words on purchases."""
     heard = asyncio.Semaphore(0)
     unsubscribe = service.assembly.coordination.subscribe(
-        lambda message: heard.release() if b"reservation_key" in message else None
+        lambda message: heard.release() if b"filed_under" in message else None
     )
     yield
     for _ in range(words):
         await heard.acquire()
     unsubscribe()
+
+
+def once_only(act: Callable[[], None]) -> Callable[[], None]:
+    """Return what acts the first time only."""
+    acts = iter([act])
+    return lambda: [act() for act in acts] and None
 
 
 def while_sending(act: Callable[[], None]) -> Callable[[httpx.Request], str]:
@@ -337,15 +343,71 @@ async def test_a_reservation_that_was_exchanged_or_spoilt_neither_shows_a_task_n
     clock: HandClock, redis_server: RedisServer, spoil: Callable[[bytes, bytes], bytes]
 ) -> None:
     backend = sandbox(clock)
-    async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
-        await service.ask("luma_generate_video", KEYED)
-        await service.ask("luma_generate_video", KEYED, token="token-b")
+    values = settings(redis_url=redis_server.url)
+    async with serving(values, backend, clock) as service:
+        bought = [await service.ask("luma_generate_video", KEYED, token=token) for token in ("token-a", "token-b")]
         with redis_server.client() as client:
-            own, others = client.scan_iter("*:reservation:*")
-            values = client.mget(own, others)
-            client.mset({own: spoil(*values), others: spoil(*reversed(values))})
-        for token in ("token-a", "token-b"):
-            error = await service.fail("luma_generate_video", KEYED, token=token)
-            assert error["code"] == "backend_timeout"
-            assert "retry_unknown" in error["message"]
-            assert backend.submissions(token) == 1
+            keys = list(client.scan_iter("*:reservation:*"))
+            kept = client.mget(keys)
+            client.mset(dict(zip(keys, [spoil(*kept), spoil(*reversed(kept))], strict=True)))
+        async with serving(values, backend, clock) as newcomer:
+            for token in ("token-a", "token-b"):
+                error = await newcomer.fail("luma_generate_video", KEYED, token=token)
+                assert error["code"] == "backend_timeout"
+                assert "retry_unknown" in error["message"]
+                assert backend.submissions(token) == 1
+        again = [await service.ask("luma_generate_video", KEYED, token=token) for token in ("token-a", "token-b")]
+    assert [one["task_id"] for one in again] == [one["task_id"] for one in bought], "who remembers knows better"
+
+
+@pytest.mark.parametrize("back_to", [b'"state":"held"', b'"state":"sent"'])
+async def test_a_store_that_went_back_in_time_does_not_let_a_key_buy_again(
+    clock: HandClock, redis_server: RedisServer, back_to: bytes
+) -> None:
+    backend, seen = sandbox(clock), dict[bytes, bytes]()
+
+    def look() -> None:
+        with redis_server.client() as client:
+            seen.update({key: client.get(key) or b"" for key in client.scan_iter("*:reservation:*")})
+
+    values = settings(redis_url=redis_server.url)
+    async with (
+        serving(values, Breaking(backend, while_sending(look)), clock) as one,
+        serving(values, backend, clock) as other,
+    ):
+        async with told_of(other, words=2):
+            first = await one.ask("luma_generate_video", KEYED)
+        for replica in (one, other):
+            with redis_server.client() as client:
+                client.mset({key: word.replace(b'"state":"sent"', back_to) for key, word in seen.items()})
+            clock.advance(61)
+            again = await replica.ask("luma_generate_video", KEYED)
+            assert (again["task_id"], again["replayed"]) == (first["task_id"], True)
+    assert backend.submissions("token-a") == 1
+
+
+async def test_a_late_no_does_not_free_a_key_that_has_bought_since(
+    clock: HandClock, fragile_redis: RedisServer
+) -> None:
+    backend = sandbox(clock)
+    broke = {"prompt": "A fox [broke]", "idempotency_key": "fox-1"}
+    values = settings(redis_url=fragile_redis.url)
+    async with serving(values, Breaking(backend, while_sending(once_only(fragile_redis.hang))), clock) as service:
+        assert (await service.fail("luma_generate_video", broke))["code"] == "no_credit"
+        fragile_redis.resume()
+        first = await service.ask("luma_generate_video", KEYED)
+        clock.advance(WRITE_AGAIN_SECONDS)
+        for _ in range(2):
+            again = await service.ask("luma_generate_video", KEYED)
+            assert (again["task_id"], again["replayed"]) == (first["task_id"], True)
+            fragile_redis.empty()
+    assert backend.submissions("token-a") == 2, "the one that was refused, and one that was taken"
+
+
+async def test_a_no_to_the_second_attempt_leaves_the_first_one_unknown(clock: HandClock) -> None:
+    backend = sandbox(clock, Behaviour(max_in_flight=0))
+    async with serving(settings(), Breaking(backend, once("after")), clock) as service:
+        assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
+        retried = service.fail("luma_generate_video", {**KEYED, "retry_unknown": True})
+        assert (await while_time_passes(clock, retried, step=5))["code"] == "rate_limited"
+        assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
