@@ -99,7 +99,12 @@ def test_an_earlier_word_of_another_holder_prevails_only_over_a_hold(
 ) -> None:
     first, second = (Reservation("filed", "print", "a", word, NOW), Reservation("filed", "print", "b", other, NOW + 9))
     assert first.prevails_over(second) is expected
-    assert second.prevails_over(first) is (other is not HELD)
+
+
+def test_of_two_that_bought_the_later_one_prevails() -> None:
+    first, second = Reservation("filed", "print", "a", DONE, NOW), Reservation("filed", "print", "b", DONE, NOW + 9)
+    assert second.prevails_over(first)
+    assert not first.prevails_over(second)
 
 
 def test_a_reservation_moves_through_its_states() -> None:

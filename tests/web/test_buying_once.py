@@ -179,7 +179,12 @@ async def told_of(service: Service, words: int) -> AsyncIterator[None]:
 def once_only(act: Callable[[], None]) -> Callable[[], None]:
     """Return what acts the first time only."""
     acts = iter([act])
-    return lambda: [act() for act in acts] and None
+
+    def next_act() -> None:
+        for one in acts:
+            one()
+
+    return next_act
 
 
 def while_sending(act: Callable[[], None]) -> Callable[[httpx.Request], str]:
