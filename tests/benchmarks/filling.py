@@ -14,6 +14,8 @@ from tests.support.redis_server import RedisServer
 KEY = "a key for the benchmark, long enough"
 MOST_AT_ONCE = 100_000
 TENANTS = Tenants(KEY)
+_NAME = "IdOfOneTask"  # without signs that mean something in a pattern
+_NUMBERED = "%08d" + ids(1)[0].removeprefix("00000000")
 _SCRIPT = """
 for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
   local id = string.format(ARGV[6], number)
@@ -23,16 +25,20 @@ end
 """Keeps tasks with the numbers from the first to the second: key, value, what stands for the id in it, and the id."""
 
 
-def fill(redis: RedisServer, token: str, first: int, last: int) -> None:
-    """Keep the tasks numbered from `first` to before `last` for the holder of `token`."""
-    tenant, name, now = TENANTS.principal(token).tenant, "IdOfOneTask", time.time()  # no sign that patterns know
-    address = f"https://cdn.example.com/luma/{name}"
-    video = Video(f"{address}.mp4", f"video-of-{name}", 1360, 752, f"{address}.jpg")
-    task = Task(name, TaskState.COMPLETED, "A fox", video, None, now - 220, now - 65, 154.2)
-    value = Owned(TypeAdapter(Task)).pack(tenant, task)
-    numbered = "%08d" + ids(1)[0].removeprefix("00000000")
+def fill(redis: RedisServer, *shares: tuple[str, int, int]) -> None:
+    """Keep tasks for the holders of tokens: of each share, those numbered from its first to before its last."""
     with redis.client() as client:
         script = client.register_script(_SCRIPT)
-        for start in range(first, last, MOST_AT_ONCE):
-            numbers = (start, min(start + MOST_AT_ONCE, last) - 1)
-            script(args=[*numbers, task_key(tenant, numbered), value, name, numbered])
+        for token, first, last in shares:
+            tenant = TENANTS.principal(token).tenant
+            value = Owned(TypeAdapter(Task)).pack(tenant, _task())
+            for start in range(first, last, MOST_AT_ONCE):
+                numbers = (start, min(start + MOST_AT_ONCE, last) - 1)
+                script(args=[*numbers, task_key(tenant, _NUMBERED), value, _NAME, _NUMBERED])
+
+
+def _task() -> Task:
+    """Return a finished task whose id is the name that stands for every id."""
+    now, address = time.time(), f"https://cdn.example.com/luma/{_NAME}"
+    video = Video(f"{address}.mp4", f"video-of-{_NAME}", 1360, 752, f"{address}.jpg")
+    return Task(_NAME, TaskState.COMPLETED, "A fox", video, None, now - 220, now - 65, 154.2)
