@@ -12,8 +12,9 @@ from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from app.web.app import Front
 from tests.support.serve import serve
 
 ANSWER = {
@@ -45,12 +46,7 @@ def sdk_alone() -> ASGIApp:
         async with manager.run():
             yield
 
-    rest = Starlette(lifespan=lifespan)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (manager.handle_request if scope["type"] == "http" else rest)(scope, receive, send)
-
-    return app
+    return Front(manager.handle_request, Starlette(lifespan=lifespan))
 
 
 if __name__ == "__main__":

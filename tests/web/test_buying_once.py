@@ -269,7 +269,6 @@ async def test_the_replica_that_bought_knows_the_outcome_before_the_store_does(
     clock: HandClock, fragile_redis: RedisServer
 ) -> None:
     backend = sandbox(clock)
-
     async with serving(
         settings(redis_url=fragile_redis.url), Breaking(backend, while_sending(fragile_redis.hang)), clock
     ) as service:
@@ -333,7 +332,6 @@ async def test_a_redis_that_loses_its_memory_while_sending_learns_the_outcome(
     clock: HandClock, redis_server: RedisServer
 ) -> None:
     backend = sandbox(clock)
-
     values = settings(redis_url=redis_server.url)
     async with serving(values, Breaking(backend, while_sending(redis_server.empty)), clock) as one:
         first = await one.ask("luma_generate_video", KEYED)
