@@ -1,6 +1,5 @@
 """Running the application under uvicorn: one process or several, drained before they stop."""
 
-import gc
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from app.bootstrap import assemble
+from app.memory import settle
 from app.observability.logs import configure_logging
 from app.observability.metrics import MULTIPROCESS_VARIABLE, registry_of_all_workers
 from app.observability.tracing import export_spans
@@ -26,9 +26,6 @@ DRAIN_SECONDS = 25
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
-
-COLLECT_AFTER = 10_000
-"""New objects between two looks of the garbage collector: the work of a few dozen requests, a few megabytes."""
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +54,7 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     log.info("Serving MCP at %s/mcp (backend %s)", base_url, settings.backend)
     # uvicorn raises the signal again once it has drained; by then there is nothing left to do but to exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    _collect_seldom()
+    settle()
     uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -74,23 +71,13 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int) -> No
         Multiprocess(config, sockets=[listening]).run()
 
 
-def _collect_seldom() -> None:
-    """Tell the garbage collector that the program stays, and to look less often at what comes and goes.
-
-    The SDK leaves circles behind in every request; as it comes, the collector looks for them several times in one.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
-
-
 def build_worker() -> ASGIApp:
     """Return the application of one worker among several, which reads the settings for itself."""
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
     app = create_app(settings, assemble(settings, base_url=""))
-    _collect_seldom()
+    settle()
     return app
 
 

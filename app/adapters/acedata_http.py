@@ -118,12 +118,9 @@ class AceDataClient:
         tally.calls += 1
         try:
             return await self._exchange(path, principal, body, self._read_timeout, ())
-        except httpx.TimeoutException as fault:
-            raise BackendTimeout from fault
-        except httpx.HTTPError as fault:
-            raise BackendError from fault
-        except _OpenEnded as fault:
-            raise fault.reading from fault
+        except (httpx.HTTPError, _OpenEnded) as fault:
+            reading = _reading(fault)
+        raise reading  # without a cause: that would keep what there was of a body until the last retry, and beyond
 
     async def _exchange(
         self, path: str, principal: Principal, body: dict[str, Any], limits: httpx.Timeout, private: tuple[str, ...]
@@ -169,17 +166,23 @@ class _OpenEnded(Exception):
         self.reading = reading
 
 
+def _reading(fault: httpx.HTTPError | _OpenEnded) -> LumaError:
+    """Return what a failed exchange means for a question."""
+    match fault:
+        case _OpenEnded():
+            return fault.reading
+        case httpx.TimeoutException():
+            return BackendTimeout()
+    return BackendError()
+
+
 def _outcome(fault: BaseException) -> str:
     """Return what a failed exchange is counted as; "cancelled" where a deadline or the caller ended it."""
     match fault:
         case LumaError():
             return fault.code
-        case _OpenEnded():
-            return fault.reading.code
-        case httpx.TimeoutException():
-            return BackendTimeout.code
-        case httpx.HTTPError():
-            return BackendError.code
+        case httpx.HTTPError() | _OpenEnded():
+            return _reading(fault).code
         case asyncio.CancelledError():
             return "cancelled"
     return InternalError.code
@@ -194,16 +197,16 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
         raise BackendTimeout from fault
 
 
-async def _content(response: httpx.Response) -> bytes:
+async def _content(response: httpx.Response) -> bytearray:
     content = bytearray()
     async for part in response.aiter_bytes():
         content += part
         if len(content) > LARGEST_ANSWER_BYTES:
             raise _OpenEnded(BackendError())
-    return bytes(content)
+    return content
 
 
-def _judged(path: str, response: httpx.Response, content: bytes, private: tuple[str, ...]) -> Any:
+def _judged(path: str, response: httpx.Response, content: bytearray, private: tuple[str, ...]) -> Any:
     """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
     body = _decoded(content)
     if response.is_success and not isinstance(body, str) and not _complains(body):
@@ -227,7 +230,7 @@ def _judged(path: str, response: httpx.Response, content: bytes, private: tuple[
     raise _OpenEnded(error) if open_ended else error
 
 
-def _decoded(content: bytes) -> Any:
+def _decoded(content: bytearray) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):

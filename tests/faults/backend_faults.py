@@ -1,11 +1,10 @@
 """What breaks at the backend."""
 
-import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from tests.faults.purchases import UNDER_WAY, UNKNOWN
 from tests.faults.scenario import Break, Scenario, Stage
@@ -13,7 +12,6 @@ from tests.faults.terms import Terms
 
 SHARE = 0.3
 KINDS = ("reads", "purchases")
-LONGEST_HIT_SECONDS = 10.0
 HANGING_SHARE = 0.6
 """Enough for a question to hang again when it is asked again."""
 
@@ -36,7 +34,7 @@ def breaking(fault: str, share: float = SHARE) -> Break:
         await stage.world.tell_oracle(fault=fault, share=share)
         try:
             yield
-            await _until_both_have_met_it(stage, before)
+            await stage.go_on_until(partial(_both_have_met_it, stage, before))
         finally:
             await stage.world.tell_oracle(fault=None)
         after = await _broken(stage)
@@ -46,11 +44,8 @@ def breaking(fault: str, share: float = SHARE) -> Break:
     return broken
 
 
-async def _until_both_have_met_it(stage: Stage, before: Counter[str]) -> None:
-    """Let a fault that was too short for the lots that are drawn go on until it has hit, but not for ever."""
-    give_up_at = time.monotonic() + LONGEST_HIT_SECONDS
-    while len(await _broken(stage) - before) < len(KINDS) and time.monotonic() < give_up_at:
-        await asyncio.sleep(0.1)
+async def _both_have_met_it(stage: Stage, before: Counter[str]) -> bool:
+    return len(await _broken(stage) - before) == len(KINDS)
 
 
 async def _broken(stage: Stage) -> Counter[str]:

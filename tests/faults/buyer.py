@@ -67,11 +67,10 @@ class Buyer:
     async def _attempt(self, purchase: Purchase, replica: int) -> None:
         """Send a purchase; to the other replica where one is gone. What was cut off is sent again under its key only.
 
-        A key that somebody else has in hand makes this call wait for what becomes of it: longer than others.
+        A key that somebody else has in hand makes a call wait for what becomes of it; whether it was is judged later.
         """
+        seconds = self._patience_seconds + (0 if purchase.key is None else LONGEST_WAIT_SECONDS)
         for attempt in range(TRIES):
-            is_repeat = purchase.key is not None and bool(purchase.attempts)
-            seconds = self._patience_seconds + (LONGEST_WAIT_SECONDS if is_repeat else 0)
             noted = purchase.note(await self._send((replica + attempt) % 2, purchase, seconds))
             if noted.outcome == Fate.UNREACHED or (noted.outcome == Fate.CUT and purchase.key is not None):
                 await asyncio.sleep(0.1 * attempt)

@@ -33,6 +33,11 @@ class Attempt:
     is_replay: bool = False
     words: str = ""
 
+    def may_wait_for(self, other: "Attempt") -> bool:
+        """Whether `other` may have had the key in hand while this one was under way."""
+        left_behind = other.outcome in (Fate.CUT, LEFT)
+        return other is not self and other.started < self.ended and (left_behind or other.ended > self.started)
+
 
 @dataclass(slots=True)
 class Purchase:
@@ -88,6 +93,7 @@ class Judge:
             held = book.get(f"{purchase.token} {purchase.prompt}", ())
             self._hold_against(purchase, held)
             for number, attempt in enumerate(purchase.attempts):
+                self._time(attempt, purchase.attempts)
                 if attempt.outcome == Fate.CUT:
                     self._excuse_cut(attempt, purchase, held)
                 elif attempt.outcome not in _TOLD_ELSEWHERE:
@@ -102,6 +108,12 @@ class Judge:
         if held and all(one.outcome in _DEFINITE or one.outcome == Fate.UNREACHED for one in purchase.attempts):
             said = {one.outcome for one in purchase.attempts}
             self.score.find_wrong(f"a purchase was said not to have been made ({', '.join(said)}), but it was")
+
+    def _time(self, attempt: Attempt, attempts: Sequence[Attempt]) -> None:
+        """Lose an attempt that took longer than it may, with no other under the same key to wait for."""
+        took = attempt.ended - attempt.started
+        if took > self.terms.purchase_seconds and not any(map(attempt.may_wait_for, attempts)):
+            self.score.lose(f"a purchase took {took:.1f} s to become: {attempt.outcome}")
 
     def _excuse(self, attempt: Attempt, before: Sequence[Attempt]) -> None:
         self.score.purchases_refused += 1

@@ -135,16 +135,25 @@ async def poisoned(stage: Stage) -> AsyncIterator[None]:
             await asyncio.to_thread(poison, stage.world.redis, stage.random, kept)
             await asyncio.sleep(0.05)
 
-    before = await stage.world.metric("cache_values_refused")
+    before = await _values_refused(stage)
+
+    async def was_met() -> bool:
+        return await _values_refused(stage) > before
+
     spoiling = asyncio.create_task(spoil())
     try:
         yield
+        await stage.go_on_until(was_met)
     finally:
         over.set()
         await spoiling
         await asyncio.to_thread(restore, stage.world.redis, kept)
     stage.saw("records and reservations spoilt or planted", of=len(kept))
-    stage.saw("values refused", of=await stage.world.metric("cache_values_refused") - before)
+    stage.saw("values refused", of=await _values_refused(stage) - before)
+
+
+async def _values_refused(stage: Stage) -> float:
+    return await stage.world.metric("cache_values_refused")
 
 
 @asynccontextmanager

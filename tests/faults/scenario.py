@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -11,6 +11,8 @@ from typing import Any
 from tests.faults.crowd import CALLERS, Crowd
 from tests.faults.terms import STRICT, Terms
 from tests.faults.world import USUAL, Form, World
+
+LONGEST_HIT_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -28,6 +30,13 @@ class Stage:
         if not of:
             raise AssertionError(f"The fault was not seen to hit: no {sign}.")
         self.signs.append(sign if of is True else f"{of:,.0f} {sign}")
+
+    async def go_on_until(self, hit: Callable[[], Awaitable[bool]]) -> None:
+        """Let a fault that was too short for the lots that are drawn go on until it has hit, but not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_HIT_SECONDS):
+                while not await hit():
+                    await asyncio.sleep(0.1)
 
     @asynccontextmanager
     async def meanwhile(self, clients: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:

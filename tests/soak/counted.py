@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.bootstrap import assemble
+from app.memory import settle
 from app.observability.logs import configure_logging
 from app.settings import load_settings
 from app.web.app import create_app
@@ -34,8 +35,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
+    app = _counting(create_app(settings, assemble(settings, base_url="")))
+    settle()
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises it again: as app.serving has it
-    serve(_counting(create_app(settings, assemble(settings, base_url=""))), parser.parse_args().port)
+    serve(app, parser.parse_args().port)
 
 
 if __name__ == "__main__":
