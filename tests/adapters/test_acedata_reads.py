@@ -1,7 +1,10 @@
 """One question to AceDataCloud when the network or the backend misbehaves: what is tried again, and what comes out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -185,22 +188,63 @@ async def test_an_answer_of_ten_megabytes_is_a_fault() -> None:
     assert type(await ask(Backend(replying(200, body)), retries=0)) is BackendError
 
 
+PART = b" " * 65_536
+
+
 @pytest.mark.parametrize("status", [200, 400, 502])
 async def test_a_body_without_end_is_left_at_the_size_limit(status: int) -> None:
-    part, sent = b" " * 65_536, 0
+    sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal sent
         while True:
-            sent += len(part)
-            yield part
+            sent += len(PART)
+            yield PART
             await asyncio.sleep(0)
 
     async def answer(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, content=endless())
 
     assert type(await ask(Backend(answer), retries=0)) is BackendError
-    assert sent <= LARGEST_ANSWER_BYTES + len(part)
+    assert sent <= LARGEST_ANSWER_BYTES + len(PART)
+
+
+async def test_a_body_that_was_given_up_is_not_kept_for_the_retries_nor_for_the_collector() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield PART
+
+    async def cut_off() -> AsyncIterator[bytes]:
+        for _ in range(60):
+            yield PART
+        raise httpx.ReadError("reset")
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=cut_off() if len(backend.requests) == 2 else endless())
+
+    backend = Backend(answer)
+    async with gateway_over(backend, QUICK) as gateway:
+        with traced_without_collector() as traced:
+            lookup = await gateway.find_tasks(CALLER, ["task-0"])
+            kept, most = traced()
+    assert type(lookup.answers["task-0"]) is BackendError
+    assert len(backend.requests) == 3
+    assert kept < LARGEST_ANSWER_BYTES / 10, "nothing of any body is left"
+    assert most < 2.5 * LARGEST_ANSWER_BYTES, "one body at a time, twice while it grows"
+
+
+@contextmanager
+def traced_without_collector() -> Iterator[Callable[[], tuple[int, int]]]:
+    """Yield what tells how many bytes more are held than at first, now and at the most, with circles left alone."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    try:
+        yield lambda: (tracemalloc.get_traced_memory()[0] - before, tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,8 @@ _UNUSABLE = Terms(
 """Answers that come at once and say nothing. Retries of a read take a few seconds at the most, and a few fail."""
 
 _ENDLESS = replace(_UNUSABLE, most_megabytes=384.0)
-"""What deploy/kubernetes gives a pod. The service reads 32 answers at once at the most, gives each up at 4 MB, and has
-it twice while it grows: about 370 MB at the very worst."""
+"""What deploy/kubernetes gives a pod. The service reads 32 answers at once at the most and gives each up at 4 MB, which
+is about 250 MB with all the rest; and the memory of one may have to be found anew while it grows."""
 
 _HANGING = Terms(
     reads=frozenset({"backend_timeout"}),
