@@ -3,8 +3,12 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-HOLD_SECONDS = 15.0
-"""How long a caller may take from reserving to sending; then it is taken for dead, and nothing was sent."""
+HOLD_SECONDS = 2.0
+"""How long a caller may take from reserving to sending, which are two operations of the store.
+
+Then it is taken for dead, or for one that was told that the store did not answer, though it did in the end. One that
+is only slow finds its hold gone, and sends nothing.
+"""
 
 SENDING_SECONDS = 60.0
 """How long a submission may be under way; then its sender is taken for dead, and the outcome for unknown."""

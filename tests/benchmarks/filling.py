@@ -27,14 +27,15 @@ end
 
 def fill(redis: RedisServer, *shares: tuple[str, int, int]) -> None:
     """Keep tasks for the holders of tokens: of each share, those numbered from its first to before its last."""
+    owned, task = Owned(TypeAdapter(Task)), _task()
     with redis.client() as client:
-        script = client.register_script(_SCRIPT)
+        script, pipeline = client.register_script(_SCRIPT), client.pipeline(transaction=False)
         for token, first, last in shares:
             tenant = TENANTS.principal(token).tenant
-            value = Owned(TypeAdapter(Task)).pack(tenant, _task())
+            kept = [task_key(tenant, _NUMBERED), owned.pack(tenant, task), _NAME, _NUMBERED]
             for start in range(first, last, MOST_AT_ONCE):
-                numbers = (start, min(start + MOST_AT_ONCE, last) - 1)
-                script(args=[*numbers, task_key(tenant, _NUMBERED), value, _NAME, _NUMBERED])
+                script(args=[start, min(start + MOST_AT_ONCE, last) - 1, *kept], client=pipeline)
+        pipeline.execute()
 
 
 def _task() -> Task:

@@ -37,7 +37,7 @@ def batch_sizes(bench: Bench) -> list[Point]:
         for count in BATCHES:
             asked = [batch(ids(count), MODERN)]
             load(service.url, asked, seconds=0.5)
-            rate = load(service.url, asked, seconds=1.5).rate
+            rate = load(service.url, asked, seconds=1.0).rate
             points.append(Point(count, {"calls/s": rate, "ids/s": rate * count}))
         return points
 
@@ -68,8 +68,8 @@ def tokens(bench: Bench) -> list[Point]:
     points, filled = [], 0
     with bench.service(bench.backend, on=bench.core) as service:
         for count in TOKENS:
-            asked = [batch(ids(10), MODERN, f"token-{number}") for number in range(count)]
-            fill(bench.redis, *((f"token-{number}", 0, 10) for number in range(filled, count)))
+            asked = [batch(ids(10, 10 * number), MODERN, f"token-{number}") for number in range(count)]
+            fill(bench.redis, *((f"token-{number}", 10 * number, 10 * number + 10) for number in range(filled, count)))
             filled = count
             load(service.url, asked, amount=500)
             rate = load(service.url, asked, seconds=1.5).rate

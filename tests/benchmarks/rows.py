@@ -179,7 +179,7 @@ class Bench:
                 rates = []
                 for _ in range(self._rounds):
                     before = service.cpu_seconds()
-                    answered = load(service.url, asked, seconds=1.5, connections=2 * CONNECTIONS).answered
+                    answered = load(service.url, asked, seconds=1.0, connections=2 * CONNECTIONS).answered
                     rates.append(answered / (service.cpu_seconds() - before))
                 each.append(statistics.median(rates))
         return each[0], each[1]
