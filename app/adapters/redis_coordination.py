@@ -15,6 +15,11 @@ CHANNEL = "luma-mcp:events"
 MOST_MEMBERS = 1_000
 RECONNECT_SECONDS = 0.5
 READ_SECONDS = 1.0
+MOST_SILENCES = 3
+"""How often in a row the channel may have nothing to say, not even that it is there; then it is taken for dead.
+
+A network forgets a connection on which nothing passes, and tells neither end.
+"""
 
 _REPLACE = """
 if redis.call('get', KEYS[1]) == ARGV[1] then
@@ -113,6 +118,7 @@ class RedisCoordination:
         while not self._closing:
             try:
                 await self._read_channel()
+                log.debug("The channel between replicas is silent: opening it again")
             except (RedisError, RedisClusterException, OSError, TimeoutError) as fault:
                 log.debug("The channel between replicas broke (%s): opening it again", type(fault).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
@@ -123,9 +129,13 @@ class RedisCoordination:
         try:
             async with client.pubsub(ignore_subscribe_messages=True) as channel:
                 await channel.subscribe(CHANNEL)
-                while not self._closing:
+                silences = 0
+                while silences <= MOST_SILENCES and not self._closing:
                     message = await channel.get_message(timeout=READ_SECONDS)
-                    if message is not None:
+                    silences = silences + 1 if message is None else 0
+                    if message is None:
+                        await channel.ping()
+                    elif message["type"] == "message":
                         self._tell(message["data"])
         finally:
             if client is not self._client:

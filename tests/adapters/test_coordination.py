@@ -150,3 +150,37 @@ async def test_the_channel_opens_again_after_redis_was_away(fragile_redis: Redis
     await agreed.aclose()
     await store.aclose()
     assert openings == 2
+
+
+async def test_a_channel_that_was_forgotten_on_the_way_is_opened_again(redis_server: RedisServer) -> None:
+    """The first subscription is lost between here and Redis, and its connection stays open for ever."""
+    subscriptions = 0
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal subscriptions
+        while part := await reader.read(65536):
+            if b"SUBSCRIBE" in part:
+                subscriptions += 1
+                if subscriptions == 1:
+                    await reader.read()
+                    break
+            writer.write(part)
+        writer.close()
+
+    async def connect_through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", redis_server.port)
+        await asyncio.gather(carry(reader, back), carry(there, writer))
+
+    wire = await asyncio.start_server(connect_through, "127.0.0.1", 0)
+    store = connect(f"redis://127.0.0.1:{wire.sockets[0].getsockname()[1]}/0")
+    agreed, heard = RedisCoordination(store.client), asyncio.Event()
+    agreed.subscribe(lambda _message: heard.set())
+    agreed.start()
+    async with asyncio.timeout(20):
+        while not heard.is_set():
+            await agreed.publish(b"hello")
+            await asyncio.sleep(0.01)
+    await agreed.aclose()
+    await store.aclose()
+    wire.close()
+    assert subscriptions == 2
