@@ -135,6 +135,8 @@ class AceDataClient:
             return _judged(path, response, content, (*private, principal.credential))
         except BaseException as fault:
             outcome = _outcome(fault)
+            if isinstance(fault, httpx.HTTPError):
+                log.info("AceDataCloud gave no whole answer", extra={"path": path, "fault": type(fault).__name__})
             raise
         finally:
             self._telemetry.backend_called(path, outcome, time.perf_counter() - started)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -186,6 +187,13 @@ async def test_the_deadline_covers_the_attempts_together() -> None:
 async def test_an_answer_of_ten_megabytes_is_a_fault() -> None:
     body = b'{"items": [], "filler": "' + b"x" * 10_000_000 + b'"}'
     assert type(await ask(Backend(replying(200, body)), retries=0)) is BackendError
+
+
+async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="app"):
+        await ask(Backend(breaking(httpx.ConnectTimeout)), retries=0)
+    said = [vars(record) for record in caplog.records if record.message == "AceDataCloud gave no whole answer"]
+    assert [(one["path"], one["fault"]) for one in said] == [("/luma/tasks", "ConnectTimeout")]
 
 
 PART = b" " * 65_536
