@@ -106,13 +106,15 @@ class AceDataClient:
         try:
             async with asyncio.timeout(self._patience.submit + self._patience.connect):
                 answer = await self._exchange(path, principal, body, self._submit_timeout, private)
-        except _NOT_SENT as fault:
-            raise BackendError(UNREACHABLE) from fault
-        except (httpx.HTTPError, TimeoutError, BackendTimeout, _OpenEnded) as fault:
-            raise OutcomeUnknown from fault
-        if not isinstance(answer, dict):
-            raise OutcomeUnknown
-        return answer
+        except _NOT_SENT:
+            fault: LumaError = BackendError(UNREACHABLE)
+        except (httpx.HTTPError, TimeoutError, BackendTimeout, _OpenEnded):
+            fault = OutcomeUnknown()
+        else:
+            if isinstance(answer, dict):
+                return answer
+            fault = OutcomeUnknown()
+        raise fault  # without a cause: with it would stay what there was of a body, for as long as anybody holds this
 
     async def _read_once(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
         tally.calls += 1
@@ -120,7 +122,7 @@ class AceDataClient:
             return await self._exchange(path, principal, body, self._read_timeout, ())
         except (httpx.HTTPError, _OpenEnded) as fault:
             reading = _reading(fault)
-        raise reading  # without a cause: that would keep what there was of a body until the last retry, and beyond
+        raise reading  # without a cause, as above: the first one is held until the last retry is over
 
     async def _exchange(
         self, path: str, principal: Principal, body: dict[str, Any], limits: httpx.Timeout, private: tuple[str, ...]

@@ -21,9 +21,11 @@ from app.domain.errors import (
     InvalidRequest,
     LumaError,
     NoCredit,
+    OutcomeUnknown,
     RateLimited,
     Unauthorized,
 )
+from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
 from tests.support.acedata import (
     CALLER,
@@ -199,35 +201,37 @@ async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCapt
 PART = b" " * 65_536
 
 
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield PART
+
+
+async def cut_off() -> AsyncIterator[bytes]:
+    for _ in range(60):
+        yield PART
+    raise httpx.ReadError("reset")
+
+
 @pytest.mark.parametrize("status", [200, 400, 502])
 async def test_a_body_without_end_is_left_at_the_size_limit(status: int) -> None:
     sent = 0
 
-    async def endless() -> AsyncIterator[bytes]:
+    async def counted() -> AsyncIterator[bytes]:
         nonlocal sent
-        while True:
-            sent += len(PART)
-            yield PART
+        async for part in endless():
+            sent += len(part)
+            yield part
             await asyncio.sleep(0)
 
     async def answer(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, content=endless())
+        return httpx.Response(status, content=counted())
 
     assert type(await ask(Backend(answer), retries=0)) is BackendError
     assert sent <= LARGEST_ANSWER_BYTES + len(PART)
 
 
 async def test_a_body_that_was_given_up_is_not_kept_for_the_retries_nor_for_the_collector() -> None:
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield PART
-
-    async def cut_off() -> AsyncIterator[bytes]:
-        for _ in range(60):
-            yield PART
-        raise httpx.ReadError("reset")
-
-    async def answer(request: httpx.Request) -> httpx.Response:
+    async def answer(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=cut_off() if len(backend.requests) == 2 else endless())
 
     backend = Backend(answer)
@@ -239,6 +243,20 @@ async def test_a_body_that_was_given_up_is_not_kept_for_the_retries_nor_for_the_
     assert len(backend.requests) == 3
     assert kept < LARGEST_ANSWER_BYTES / 10, "nothing of any body is left"
     assert most < 2.5 * LARGEST_ANSWER_BYTES, "one body at a time, twice while it grows"
+
+
+@pytest.mark.parametrize("body", [endless, cut_off])
+async def test_a_body_is_not_kept_with_the_fault_of_a_submission(body: Callable[[], AsyncIterator[bytes]]) -> None:
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=body())
+
+    async with gateway_over(Backend(answer), QUICK) as gateway:
+        with traced_without_collector() as traced:
+            with pytest.raises(OutcomeUnknown) as caught:
+                await gateway.submit(CALLER, GenerateVideo("A fox"))
+            kept, _ = traced()
+    assert type(caught.value) is OutcomeUnknown
+    assert kept < LARGEST_ANSWER_BYTES / 10
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from redis.asyncio import RedisCluster
 
 from app.adapters.memory import MemoryStore
 from app.adapters.redis_store import CONNECTIONS, RedisStore, connect
@@ -67,10 +68,6 @@ async def test_concurrent_callers_get_their_own_values(store: Store) -> None:
 
     await store.ping()  # connected, so that the callers come at once
     await asyncio.gather(*map(put_and_get, range(120)))
-
-
-async def test_a_store_that_answers_answers_a_ping(store: Store) -> None:
-    await store.ping()
 
 
 @pytest.mark.parametrize("form", FORMS[1:])
@@ -211,4 +208,6 @@ def test_a_url_of_no_known_form_is_refused_without_being_repeated(url: str) -> N
     ],
 )
 async def test_a_url_of_a_known_form_is_taken_without_connecting(url: str) -> None:
-    await connect(url).aclose()
+    store = connect(url)
+    assert isinstance(store.client, RedisCluster) is ("cluster" in url)
+    await store.aclose()
