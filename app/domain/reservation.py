@@ -4,11 +4,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 HOLD_SECONDS = 2.0
-"""How long a caller may take from reserving to sending, which are two operations of the store.
+"""How long a caller may take from reserving to sending, with an operation of the store in between.
 
 Then it is taken for dead, or for one that was told that the store did not answer, though it did in the end. One that
 is only slow finds its hold gone, and sends nothing.
 """
+
+LATER_SECONDS = 0.001
+"""By how much a word that takes the place of another is later at the least, whatever the clocks of two replicas say."""
 
 SENDING_SECONDS = 60.0
 """How long a submission may be under way; then its sender is taken for dead, and the outcome for unknown."""
@@ -43,8 +46,9 @@ class Reservation:
     """One submission under a key. `fingerprint` stands for tool and arguments, `holder` for the call that owns it.
 
     `filed_under` is where it is kept: one that is found elsewhere says nothing of what it was found under. `since` is
-    when it came into this state (unix seconds); `task_id` is there once it is done, `ticket` from sending on where the
-    backend was asked to call back. `after_unknown` says that it took the place of an outcome that nobody can tell.
+    when it came into this state (unix seconds), or was held, if it was given up; `task_id` is there once it is done,
+    `ticket` from sending on where the backend was asked to call back. `after_unknown` says that it took the place of an
+    outcome that nobody can tell.
     """
 
     filed_under: str
@@ -56,29 +60,32 @@ class Reservation:
     ticket: str | None = None
     after_unknown: bool = False
 
-    def in_place_of(self, found: "Reservation") -> "Reservation":
+    def in_place_of(self, found: "Reservation", now: float) -> "Reservation":
         """Return it as what takes the place of `found`: what nobody can tell of that stays in mind, with its ticket."""
+        later = replace(self, since=max(now, found.since + LATER_SECONDS))
         held = found.state is ReservationState.HELD
         told_all = found.state is ReservationState.FREED or (held and not found.after_unknown)
-        return self if told_all else replace(self, ticket=found.ticket, after_unknown=True)
+        return later if told_all else replace(later, ticket=found.ticket, after_unknown=True)
 
     def sent(self, now: float, ticket: str | None) -> "Reservation":
         """Return it as of the moment before the first byte leaves, with the ticket that the backend is given."""
-        return replace(self, state=ReservationState.SENT, since=now, ticket=ticket)
+        return replace(self, state=ReservationState.SENT, since=max(now, self.since), ticket=ticket)
 
     def done(self, task_id: str, now: float) -> "Reservation":
         """Return it with the task that it became."""
-        return replace(self, state=ReservationState.DONE, task_id=task_id, since=now)
+        return replace(self, state=ReservationState.DONE, task_id=task_id, since=max(now, self.since))
 
     def unknown(self, now: float) -> "Reservation":
         """Return it with an outcome that nobody can tell."""
-        return replace(self, state=ReservationState.UNKNOWN, since=now)
+        return replace(self, state=ReservationState.UNKNOWN, since=max(now, self.since))
 
-    def given_up(self, now: float) -> "Reservation":
-        """Return it with nothing bought: the key is free again, or as unknown as it was before."""
-        if self.after_unknown:
-            return self.unknown(now)
-        return replace(self, state=ReservationState.FREED, since=now)
+    def given_up(self) -> "Reservation":
+        """Return it with nothing bought: the key is free again, or as unknown as it was before.
+
+        It is as old as the hold: it says nothing of those who have taken its place since.
+        """
+        state = ReservationState.UNKNOWN if self.after_unknown else ReservationState.FREED
+        return replace(self, state=state)
 
     def prevails_over(self, other: "Reservation") -> bool:
         """Whether this is the later of two words on one key, so that whoever holds the other has forgotten this one."""

@@ -113,7 +113,7 @@ class Reservations:
                 case Verdict.REPLAY if found.word.task_id is not None:
                     return Bought(found.word.task_id, replayed=True)
                 case Verdict.TAKE_OVER:
-                    mine = mine.in_place_of(found.word)
+                    mine = mine.in_place_of(found.word, self._wall_clock())
                     if await self._ledger.take(found, mine):
                         return mine
                 case Verdict.OTHER_ARGUMENTS:
@@ -141,7 +141,7 @@ class Reservations:
             if await self._ledger.advance(mine, sent):
                 return sent
         except StoreUnavailable as fault:
-            await self._ledger.settle(mine.given_up(self._wall_clock()))  # the store may have taken it all the same
+            await self._ledger.settle(mine.given_up())  # the store may have taken it all the same
             raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
         raise RateLimited(STILL_UNDER_WAY)
 
@@ -153,7 +153,7 @@ class Reservations:
             await self._ledger.settle(sent.unknown(self._wall_clock()))
             raise OutcomeUnknown(f"{OutcomeUnknown.sentence} {UNKNOWN_BEFORE}") from None
         except LumaError:
-            await self._ledger.settle(mine.given_up(self._wall_clock()))
+            await self._ledger.settle(mine.given_up())
             raise
         await self._ledger.settle(sent.done(task_id, self._wall_clock()))
         return Bought(task_id, replayed=False)

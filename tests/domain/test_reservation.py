@@ -54,17 +54,34 @@ def test_a_key_that_was_freed_may_be_used_for_something_else() -> None:
 @pytest.mark.parametrize(("retry_unknown", "expected"), [(False, Verdict.OUTCOME_UNKNOWN), (True, Verdict.TAKE_OVER)])
 def test_a_hold_over_an_unknown_outcome_leaves_it_unknown(*, retry_unknown: bool, expected: Verdict) -> None:
     unknown = Reservation("filed", "print", "holder", UNKNOWN, NOW - 100, ticket="first")
-    held = Reservation("filed", "print", "other", HELD, NOW - HOLD_SECONDS - 1).in_place_of(unknown)
+    held = Reservation("filed", "print", "other", HELD, NOW - 50).in_place_of(unknown, NOW - HOLD_SECONDS - 1)
     assert (held.after_unknown, held.ticket) == (True, "first")
     assert verdict(held, "print", NOW, retry_unknown=retry_unknown) is expected
-    assert held.given_up(NOW).state is UNKNOWN, "a definite no says nothing of the first"
+    assert held.given_up().state is UNKNOWN, "a definite no says nothing of the first"
 
 
 @pytest.mark.parametrize("state", [FREED, HELD])
 def test_a_hold_over_nothing_bought_is_like_any_other(state: ReservationState) -> None:
     held = Reservation("filed", "print", "other", HELD, NOW)
-    assert held.in_place_of(Reservation("filed", "print", "holder", state, NOW - 100)) == held
-    assert held.given_up(NOW).state is FREED
+    assert held.in_place_of(Reservation("filed", "print", "holder", state, NOW - 100), NOW) == held
+    assert held.given_up().state is FREED
+
+
+@pytest.mark.parametrize("state", [HELD, FREED, UNKNOWN, SENT])
+def test_what_takes_the_place_of_a_word_is_later_whatever_the_clocks_say(state: ReservationState) -> None:
+    found = Reservation("filed", "print", "holder", state, NOW + 30)
+    taken = Reservation("filed", "print", "other", HELD, NOW).in_place_of(found, NOW)
+    for word in (taken.sent(NOW, None), taken.sent(NOW, None).done("task", NOW), taken.sent(NOW, None).unknown(NOW)):
+        assert word.prevails_over(found)
+        assert not found.prevails_over(word)
+
+
+def test_a_hold_that_was_given_up_says_nothing_of_those_who_came_after() -> None:
+    held = Reservation("filed", "print", "holder", HELD, NOW)
+    other = Reservation("filed", "print", "other", HELD, NOW).in_place_of(held, NOW + HOLD_SECONDS + 1)
+    for word in (other.sent(NOW + 4, None), other.sent(NOW + 4, None).done("task", NOW + 5)):
+        assert word.prevails_over(held.given_up())
+        assert not held.given_up().prevails_over(word)
 
 
 def test_a_word_that_cannot_be_read_may_have_bought_anything() -> None:

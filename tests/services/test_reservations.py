@@ -1,0 +1,92 @@
+"""Who may send under a key when calls stand still and clocks differ, over the agreement that replicas share."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from app.adapters.memory_coordination import MemoryCoordination
+from app.domain.errors import BackendError, InternalError
+from app.domain.reservation import HOLD_SECONDS
+from app.ports import Coordination, StoreUnavailable
+from app.services.ledger import Ledger
+from app.services.reservations import Bought, Claim, Reservations
+from tests.support.clock import HandClock
+
+CLAIM = Claim("tenant", "key", "print")
+AHEAD = pytest.mark.parametrize("ahead_seconds", [0.0, 30.0, -30.0])
+"""How far the clock of the first replica is ahead of the second one's."""
+
+
+class Interrupted(MemoryCoordination):
+    """An agreement whose next replacement stands still, and then fails without having been made."""
+
+    def __init__(self, clock: HandClock) -> None:
+        super().__init__(clock)
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
+        if not self.reached.is_set():
+            self.reached.set()
+            await self.go_on.wait()
+            raise StoreUnavailable("gone")
+        return await super().replace(key, expected, value, ttl_seconds)
+
+
+def replica(shared: Coordination, clock: HandClock, ahead_seconds: float) -> Reservations:
+    def now() -> float:
+        return clock() + ahead_seconds
+
+    return Reservations(Ledger(shared, now, clock.sleep), now, clock.sleep)
+
+
+async def buy(reservations: Reservations, send: Callable[[], Awaitable[str]]) -> Bought:
+    async def became(_ticket: str) -> str | None:
+        return None
+
+    return await reservations.buy(CLAIM, None, send, became)
+
+
+class Backend:
+    """Counts what it is sent."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def takes(self) -> str:
+        self.sent += 1
+        return f"task-{self.sent}"
+
+    async def refuses(self) -> str:
+        raise BackendError
+
+
+@AHEAD
+async def test_a_call_that_stands_still_does_not_free_the_key_of_the_one_that_took_its_place(
+    clock: HandClock, ahead_seconds: float
+) -> None:
+    shared, backend = Interrupted(clock), Backend()
+    slow, quick = replica(shared, clock, ahead_seconds), replica(shared, clock, 0.0)
+    standing = asyncio.create_task(buy(slow, backend.takes))
+    await shared.reached.wait()
+    clock.advance(max(ahead_seconds, 0.0) + HOLD_SECONDS + 1)
+    first = await buy(quick, backend.takes)
+    clock.advance(1)
+    shared.go_on.set()
+    with pytest.raises(InternalError):
+        await standing
+    again = [await buy(one, backend.takes) for one in (slow, quick)]
+    assert [(one.task_id, one.replayed) for one in again] == [(first.task_id, True)] * 2
+    assert backend.sent == 1
+
+
+@AHEAD
+async def test_a_key_that_was_freed_buys_once_however_the_clocks_differ(clock: HandClock, ahead_seconds: float) -> None:
+    shared, backend = MemoryCoordination(clock), Backend()
+    one, other = replica(shared, clock, ahead_seconds), replica(shared, clock, 0.0)
+    with pytest.raises(BackendError):
+        await buy(one, backend.refuses)
+    first = await buy(other, backend.takes)
+    again = [await buy(each, backend.takes) for each in (one, other)]
+    assert [(each.task_id, each.replayed) for each in again] == [(first.task_id, True)] * 2
+    assert backend.sent == 1
