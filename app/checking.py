@@ -48,7 +48,7 @@ async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[
     try:
         await assembly.store.ping()
     except StoreUnavailable as fault:
-        say(f"cache: Redis does not answer ({fault}); the service would run without it, slower")
+        say(f"cache: Redis does not answer ({fault}); calls with an idempotency key would be refused, others be slower")
         return False
     say("cache: Redis answers")
     return True

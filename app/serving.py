@@ -21,11 +21,19 @@ from app.settings import Settings, SettingsError, load_settings, require_key
 from app.web.app import create_app
 from app.web.connections import Connections
 
-DRAIN_SECONDS = 25
-"""How long calls in flight may take after SIGTERM; Kubernetes and compose are told to wait longer."""
+DRAIN_SECONDS = 60
+"""How long calls in flight may take after SIGTERM; Kubernetes and compose are told to wait longer.
+
+A purchase may wait 20 s for its place and 35 s for the backend; whoever waits for tasks is answered within moments.
+"""
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+
+WORKERS_WITHOUT_REDIS = (
+    "Several workers need LUMA_MCP_REDIS_URL: each would remember idempotency keys for itself, so that a key could buy "
+    "once in each of them."
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +43,8 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int) -
     require_key(settings, workers)
     if workers > 1 and settings.backend == "sandbox":
         raise SettingsError("The sandbox keeps its tasks in one process: run it with one worker.")
+    if workers > 1 and settings.redis_url is None:
+        raise SettingsError(WORKERS_WITHOUT_REDIS)
     configure_logging(settings.log_level, settings.log_format)
     if workers > 1:
         _serve_many(settings, host=host, port=port, workers=workers)

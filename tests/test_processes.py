@@ -115,6 +115,30 @@ async def test_sigterm_lets_calls_in_flight_finish(tmp_path: Path, accept: str) 
     assert code == 0
 
 
+async def test_sigterm_answers_those_who_wait_for_tasks_with_what_is_known(tmp_path: Path) -> None:
+    env = environment(sandbox_seconds="1000")
+    with serving_process("--sandbox", cwd=tmp_path, env=env) as server:
+        started = await asyncio.to_thread(ask, server.url, "luma_generate_video", prompt="A fox")
+        call = message("luma_get_tasks_batch", task_ids=[started["task_id"]], wait_seconds=50)
+        call["params"]["_meta"] = {"progressToken": "p"}
+        headers = {**HEADERS, "accept": "application/json, text/event-stream"}
+        async with (
+            httpx.AsyncClient(timeout=30) as client,
+            client.stream("POST", f"{server.url}/mcp", json=call, headers=headers) as answer,
+        ):
+            told = (json.loads(line[5:]) async for line in answer.aiter_lines() if line.startswith("data: {"))
+            first = await anext(told)
+            server.process.send_signal(signal.SIGTERM)
+            *more_progress, last = [one async for one in told]
+        code = await asyncio.to_thread(server.process.wait, 30)
+    assert first["method"] == "notifications/progress"
+    assert len(more_progress) <= 1, "the wait ends when progress would be next"
+    batch = last["result"]["structuredContent"]["result"]
+    assert [task["state"] for task in batch["tasks"]] == ["pending"]
+    assert batch["ask_again_in_seconds"] is not None
+    assert code == 0
+
+
 async def refused(client: httpx.AsyncClient, url: str) -> bool:
     try:
         await client.get(f"{url}/livez", headers={"connection": "close"})
@@ -182,6 +206,7 @@ REFUSED = [
     ({"backend": "hunter2"}, [], "LUMA_MCP_BACKEND should be 'acedata' or 'sandbox'"),
     ({"redis_url": "http://hunter2", "secret_key": KEY}, [], "LUMA_MCP_REDIS_URL is none of redis://"),
     ({"secret_key": KEY}, ["--sandbox", "--workers", "2"], "run it with one worker"),
+    ({"secret_key": KEY}, ["--workers", "2"], "Several workers need LUMA_MCP_REDIS_URL"),
 ]
 
 

@@ -34,6 +34,11 @@ class WaitingRoom:
         self._watches = watches
         self._clock = clock
         self._sleep = sleep
+        self._is_closing = False
+
+    def close(self) -> None:
+        """Let nobody wait any longer: everyone is answered with what is known, when progress would be next."""
+        self._is_closing = True
 
     async def find(self, principal: Principal, task_ids: Sequence[str], wait_seconds: float, report: Report) -> Lookup:
         """Return what is known of each task, once each, in the order asked, as soon as none can change any more.
@@ -57,7 +62,7 @@ class WaitingRoom:
     async def _wait(self, sight: Sight, wait_seconds: float, finished: int, report: Report) -> None:
         until = self._clock() + wait_seconds
         asked = finished + sight.count
-        while not sight.settled and (left := until - self._clock()) > 0:
+        while not (sight.settled or self._is_closing) and (left := until - self._clock()) > 0:
             await report(finished + sight.settled_count, asked)
             sight.changed.clear()
             await happens_within(sight.changed, min(left, PROGRESS_SECONDS), self._sleep)

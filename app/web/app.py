@@ -64,12 +64,16 @@ def create_app(
     endpoint = McpEndpoint(surface.server, assembly.metrics.refused, streams)
     readiness = Readiness()
 
+    def begin_to_stop() -> None:
+        surface.listening.close()
+        assembly.services.waiting.close()
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         # Streams in flight finish like any call; uvicorn's own time-out ends what takes too long.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         async with assembly.running(), endpoint.running():
-            with readiness.serving(surface.listening.close):
+            with readiness.serving(begin_to_stop):
                 yield
         await asyncio.to_thread(flush_spans)
 

@@ -27,7 +27,7 @@ class Readiness:
     def serving(self, on_drain: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Be ready while entered, and draining from the moment a SIGTERM arrives, before the server acts on it.
 
-        `on_drain` is called then, to end what would otherwise go on for ever.
+        `on_drain` is called then, to end what would otherwise go on for long.
         """
         before = signal.getsignal(signal.SIGTERM)
         in_main_thread = threading.current_thread() is threading.main_thread()

@@ -89,6 +89,14 @@ def test_stopping_takes_longer_than_draining() -> None:
     assert int(grace.removesuffix("s")) > DRAIN_SECONDS
 
 
+def test_redis_keeps_idempotency_keys_over_restarts_and_evicts_none() -> None:
+    redis = yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"]["redis"]
+    options = dict(zip(redis["command"][1::2], redis["command"][2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert redis["volumes"] == ["redis-data:/data"]
+
+
 def test_probes_ask_what_the_service_answers() -> None:
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
     assert str(ports["http"]) in container()["args"]
