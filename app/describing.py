@@ -1,5 +1,6 @@
 """The tables of the README, generated from the things that they describe."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,13 +77,7 @@ def refreshed(readme: str) -> str:
 def _parameter(name: str, schema: Mapping[str, Any], required: list[str]) -> str:
     if name in required:
         return f"`{name}`"
-    default = schema.get("default")
-    return f"`{name} = {_literal(default)}`"
-
-
-def _literal(value: object) -> str:
-    words = {True: "true", False: "false", None: "null"}
-    return f'"{value}"' if isinstance(value, str) else words[value] if value in words else str(value)
+    return f"`{name} = {json.dumps(schema.get('default'))}`"
 
 
 def _default(value: object) -> str:

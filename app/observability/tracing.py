@@ -26,7 +26,9 @@ def export_spans() -> None:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - optional
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - optional
     except ImportError:
-        raise SystemExit("Traces are asked for by OTEL_… variables: install luma-mcp[otel], or unset them.") from None
+        raise SystemExit(
+            "Traces are asked for by OTEL_… variables: install the otel extra of this service, or unset them."
+        ) from None
     provider = TracerProvider(
         resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "luma-mcp")})
     )
