@@ -105,24 +105,22 @@ class AceDataClient:
         """
         try:
             async with asyncio.timeout(self._patience.submit + self._patience.connect):
-                answer = await self._exchange(path, principal, body, self._submit_timeout, private)
+                return _object(await self._exchange(path, principal, body, self._submit_timeout, private))
         except _NOT_SENT:
             fault: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, _OpenEnded):
             fault = OutcomeUnknown()
-        else:
-            if isinstance(answer, dict):
-                return answer
-            fault = OutcomeUnknown()
-        raise fault  # without a cause: with it would stay what there was of a body, for as long as anybody holds this
+        except LumaError as complaint:
+            fault = complaint.with_traceback(None)
+        raise fault  # without cause or past: what there was of an answer would stay for as long as anybody holds this
 
     async def _read_once(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
         tally.calls += 1
         try:
             return await self._exchange(path, principal, body, self._read_timeout, ())
-        except (httpx.HTTPError, _OpenEnded) as fault:
-            reading = _reading(fault)
-        raise reading  # without a cause, as above: the first one is held until the last retry is over
+        except (httpx.HTTPError, LumaError, _OpenEnded) as fault:
+            reading = _reading(fault).with_traceback(None)
+        raise reading  # as above: the first one is held until the last retry is over
 
     async def _exchange(
         self, path: str, principal: Principal, body: dict[str, Any], limits: httpx.Timeout, private: tuple[str, ...]
@@ -170,9 +168,11 @@ class _OpenEnded(Exception):
         self.reading = reading
 
 
-def _reading(fault: httpx.HTTPError | _OpenEnded) -> LumaError:
+def _reading(fault: httpx.HTTPError | LumaError | _OpenEnded) -> LumaError:
     """Return what a failed exchange means for a question."""
     match fault:
+        case LumaError():
+            return fault
         case _OpenEnded():
             return fault.reading
         case httpx.TimeoutException():
@@ -183,9 +183,7 @@ def _reading(fault: httpx.HTTPError | _OpenEnded) -> LumaError:
 def _outcome(fault: BaseException) -> str:
     """Return what a failed exchange is counted as; "cancelled" where a deadline or the caller ended it."""
     match fault:
-        case LumaError():
-            return fault.code
-        case httpx.HTTPError() | _OpenEnded():
+        case httpx.HTTPError() | LumaError() | _OpenEnded():
             return _reading(fault).code
         case asyncio.CancelledError():
             return "cancelled"
@@ -203,10 +201,14 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
 
 async def _content(response: httpx.Response) -> bytearray:
     content = bytearray()
-    async for part in response.aiter_bytes():
-        content += part
-        if len(content) > LARGEST_ANSWER_BYTES:
-            raise _OpenEnded(BackendError())
+    try:
+        async for part in response.aiter_bytes():
+            content += part
+            if len(content) > LARGEST_ANSWER_BYTES:
+                raise _OpenEnded(BackendError())  # noqa: TRY301 - one way out for whatever ends the reading
+    except BaseException:
+        content.clear()  # a deadline's error keeps this frame
+        raise
     return content
 
 
@@ -232,6 +234,12 @@ def _judged(path: str, response: httpx.Response, content: bytearray, private: tu
     )
     open_ended = response.status_code >= 500 or (response.is_success and complaint.code is None)  # noqa: PLR2004
     raise _OpenEnded(error) if open_ended else error
+
+
+def _object(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise _OpenEnded(BackendError())
+    return answer
 
 
 def _decoded(content: bytearray) -> Any:

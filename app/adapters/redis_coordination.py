@@ -18,7 +18,7 @@ READ_SECONDS = 1.0
 MOST_SILENCES = 3
 """How often in a row the channel may have nothing to say, not even that it is there; then it is taken for dead.
 
-A network forgets a connection on which nothing passes, and tells neither end.
+Keepalive does not see it: a proxy on the way answers that for a connection which leads nowhere any more.
 """
 
 _REPLACE = """
@@ -118,21 +118,25 @@ class RedisCoordination:
         while not self._closing:
             try:
                 await self._read_channel()
-                log.debug("The channel between replicas is silent: opening it again")
             except (RedisError, RedisClusterException, OSError, TimeoutError) as fault:
                 log.debug("The channel between replicas broke (%s): opening it again", type(fault).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _read_channel(self) -> None:
-        """Read until closed. The client may lose a cancellation, so it is never left to wait for long."""
+        """Read until closed. Raises TimeoutError where the channel is silent, and what the client raises.
+
+        The client may lose a cancellation, so it is never left to wait for long.
+        """
         client = await _one_node_of(self._client) if isinstance(self._client, RedisCluster) else self._client
         try:
             async with client.pubsub(ignore_subscribe_messages=True) as channel:
                 await channel.subscribe(CHANNEL)
                 silences = 0
-                while silences <= MOST_SILENCES and not self._closing:
+                while not self._closing:
                     message = await channel.get_message(timeout=READ_SECONDS)
                     silences = silences + 1 if message is None else 0
+                    if silences > MOST_SILENCES:
+                        raise TimeoutError
                     if message is None:
                         await channel.ping()
                     elif message["type"] == "message":

@@ -1,6 +1,7 @@
 """What replicas agree on: one contract for the process that is alone and for every form of Redis."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -158,18 +159,21 @@ async def test_a_channel_that_was_forgotten_on_the_way_is_opened_again(redis_ser
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal subscriptions
-        while part := await reader.read(65536):
-            if b"SUBSCRIBE" in part:
-                subscriptions += 1
-                if subscriptions == 1:
-                    await reader.read()
-                    break
-            writer.write(part)
-        writer.close()
+        try:
+            while part := await reader.read(65536):
+                if b"SUBSCRIBE" in part:
+                    subscriptions += 1
+                    if subscriptions == 1:
+                        await reader.read()
+                        break
+                writer.write(part)
+        finally:
+            writer.close()
 
     async def connect_through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", redis_server.port)
-        await asyncio.gather(carry(reader, back), carry(there, writer))
+        with contextlib.suppress(asyncio.CancelledError):  # it may end with the loop
+            await asyncio.gather(carry(reader, back), carry(there, writer))
 
     wire = await asyncio.start_server(connect_through, "127.0.0.1", 0)
     store = connect(f"redis://127.0.0.1:{wire.sockets[0].getsockname()[1]}/0")
