@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.domain.reservation import SENDING_SECONDS
 from app.services.reservations import REFUSED_WITHOUT_STORE, STILL_UNDER_WAY, UNKNOWN_BEFORE
 from tests.faults.calls import Fate, Reply
 from tests.faults.score import Score
@@ -33,10 +34,18 @@ class Attempt:
     is_replay: bool = False
     words: str = ""
 
-    def may_wait_for(self, other: "Attempt") -> bool:
-        """Whether `other` may have had the key in hand while this one was under way."""
-        left_behind = other.outcome in (Fate.CUT, LEFT)
-        return other is not self and other.started < self.ended and (left_behind or other.ended > self.started)
+    def own_seconds(self, others: Sequence["Attempt"]) -> float:
+        """Return how long this one took since it had nobody of `others` to wait for any more.
+
+        What was cut off, or left, may be under way all the same, for as long as the service gives a submission.
+        """
+        waited_until = [self.started]
+        for other in others:
+            if other.outcome in (Fate.CUT, LEFT):
+                waited_until.append(min(other.started + SENDING_SECONDS, self.ended))
+            elif other.outcome != Fate.UNREACHED and other.ended < self.ended:
+                waited_until.append(other.ended)
+        return self.ended - max(waited_until)
 
 
 @dataclass(slots=True)
@@ -110,9 +119,12 @@ class Judge:
             self.score.find_wrong(f"a purchase was said not to have been made ({', '.join(said)}), but it was")
 
     def _time(self, attempt: Attempt, attempts: Sequence[Attempt]) -> None:
-        """Lose an attempt that took longer than it may, with no other under the same key to wait for."""
-        took = attempt.ended - attempt.started
-        if took > self.terms.purchase_seconds and not any(map(attempt.may_wait_for, attempts)):
+        """Lose an attempt that took longer than it may, but for waiting for others under the same key.
+
+        One that was never answered is lost already.
+        """
+        took = attempt.own_seconds([other for other in attempts if other is not attempt])
+        if took > self.terms.purchase_seconds and attempt.outcome != Fate.SILENT:
             self.score.lose(f"a purchase took {took:.1f} s to become: {attempt.outcome}")
 
     def _excuse(self, attempt: Attempt, before: Sequence[Attempt]) -> None:
