@@ -80,6 +80,7 @@ def tokens(bench: Bench) -> list[Point]:
 def waiting_callers(bench: Bench) -> list[Point]:
     """Return what a cached call takes while so many callers wait, what they cost, and what reaches the backend."""
     command = [PYTHON, "-m", "tests.benchmarks.backend", "--running"]
+    bench.redis.empty()
     points = []
     with serving(command, {}, on=bench.others) as backend:
         for count in WAITING:

@@ -36,6 +36,8 @@ READ_BEFORE = 900
 """Tokens whose tasks other replicas have read: those are in Redis, those of the other tokens at the backend only."""
 
 UNCACHED_READS = 500
+WATCHED_AT_ONCE = 20
+"""Running tasks of one token at a time; a guess at a busy member of a team."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ class Bench:
         self.redis.start()
         self.backend = self._backend(0.0)
 
-    def _backend(self, delay_seconds: float) -> Running:
-        command = [PYTHON, "-m", "tests.benchmarks.backend", "--delay", str(delay_seconds)]
+    def _backend(self, delay_seconds: float, *options: str) -> Running:
+        command = [PYTHON, "-m", "tests.benchmarks.backend", "--delay", str(delay_seconds), *options]
         return self._stack.enter_context(serving(command, {}, on=self.others))
 
     def service(
@@ -183,6 +185,20 @@ class Bench:
                     rates.append(answered / (service.cpu_seconds() - before))
                 each.append(statistics.median(rates))
         return each[0], each[1]
+
+    def uncached_batch(self) -> float:
+        """Return the processor time, in s, that the service takes for a batch of running tasks.
+
+        The pending time to live is so short that each batch is one call to the backend.
+        """
+        backend = self._backend(0.0, "--running")
+        asked = [batch(ids(WATCHED_AT_ONCE, first), MODERN) for first in range(0, 2_000, WATCHED_AT_ONCE)]
+        with self.service(backend, on=self.core, settings={"pending_ttl_seconds": "0.001"}) as service:
+            load(service.url, asked, seconds=0.5)
+            before: float = service.cpu_seconds()
+            answered = load(service.url, asked, seconds=1.5).answered
+            taken: float = service.cpu_seconds() - before
+        return taken / answered
 
     def connections(self) -> int:
         """Return how many connections the backend saw for 500 uncached reads, 16 at once."""

@@ -4,43 +4,37 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 
 from tests.benchmarks.growth import Point
-from tests.benchmarks.rows import Rate
+from tests.benchmarks.rows import WATCHED_AT_ONCE
 
 WATCHED = (1_000, 100_000, 10_000_000)
-TASKS_PER_TOKEN = 20
-"""Running tasks of one token at a time; a guess at a busy member of a team."""
-
 QUESTION_SECONDS = 10.0
-"""How often a token asks about all of its tasks in one batch."""
+"""How often a token asks about all of its tasks in one batch, each time with one read at the backend.
 
-READ_SECONDS = 10.0
-"""How often a running task is worth reading at the backend: 5 to 15 s, as AceDataCloud advises."""
+A running task is worth reading every 5 to 15 s, as AceDataCloud advises.
+"""
 
-READS_PER_CALL = 20
-"""Tasks in one read of the backend: all of one token's."""
+OPERATIONS = 1 + WATCHED_AT_ONCE
+"""Commands to Redis for such a batch: one MGET, and a SET for each task that was read."""
 
 LOAD = 0.5
 """How busy a worker is meant to be."""
 
 
-def sizing_table(rates: Sequence[Rate], curves: Mapping[str, Sequence[Point]]) -> str:
-    """Return the table, by the rates and the bytes a task that this run has measured."""
-    rate = next(rate.median for rate in rates if rate.name == "service" and rate.case.startswith("batch of 50"))
+def sizing_table(batch_seconds: float, curves: Mapping[str, Sequence[Point]]) -> str:
+    """Return the table, by the processor time of an uncached batch and the bytes a task that this run has measured."""
     bytes_a_task = curves["tasks in Redis"][-1].figures["bytes a task"]
     head = (
-        "| watched tasks | tokens | batches/s | workers (cores) | Redis memory | Redis operations/s | backend calls/s "
-        "| by one token |"
+        "| watched tasks | tokens | batches/s, each with a call to the backend | workers (cores) | Redis memory "
+        "| Redis operations/s |"
     )
-    lines = [head, "|---" * 8 + "|"]
+    lines = [head, "|---" * 6 + "|"]
     for watched in WATCHED:
-        tokens = watched // TASKS_PER_TOKEN
+        tokens = watched // WATCHED_AT_ONCE
         batches = tokens / QUESTION_SECONDS
-        calls = watched / READ_SECONDS / READS_PER_CALL
-        workers = max(2, ceil(batches / (rate * LOAD)))
-        operations = batches + 2 * calls + 2 * tokens / READ_SECONDS
+        workers = max(2, ceil(batches * batch_seconds / LOAD))
         lines.append(
             f"| {watched:,} | {tokens:,} | {batches:,.0f} | {workers:,} | {_size(watched * bytes_a_task)} "
-            f"| {operations:,.0f} | {calls:,.0f} | {calls / tokens:.1g}/s |"
+            f"| {batches * OPERATIONS:,.0f} |"
         )
     return "\n".join(lines)
 

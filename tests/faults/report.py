@@ -55,14 +55,18 @@ def parts(outcomes: Sequence[Outcome], *, seed: int, seconds: float, fuzz: dict[
     return {"head": _head(seed, seconds, fuzz), "faults": table(outcomes), "input": _input(fuzz)}
 
 
-def _head(seed: int, seconds: float, fuzz: dict[str, Any]) -> str:
+def run_with(seed: int) -> str:
+    """Return when a run was, and on what."""
     redis = subprocess.run([redis_executable(), "--version"], capture_output=True, text=True, check=True).stdout
     version = redis.partition("v=")[2].split()[0]
     return (
         f"Run on {datetime.now(UTC):%Y-%m-%d} with `--seed {seed}`: {os.cpu_count()} processors "
-        f"({platform.machine()}), Python {platform.python_version()}, Redis {version}; {seconds:.0f} s for this table "
-        f"and {fuzz['seconds']:.0f} s for the made-up requests."
+        f"({platform.machine()}), Python {platform.python_version()}, Redis {version}"
     )
+
+
+def _head(seed: int, seconds: float, fuzz: dict[str, Any]) -> str:
+    return f"{run_with(seed)}; {seconds:.0f} s for this table and {fuzz['seconds']:.0f} s for the made-up requests."
 
 
 def _input(fuzz: dict[str, Any]) -> str:

@@ -39,11 +39,12 @@ REST_SECONDS = 3.0
 
 @dataclass(slots=True)
 class Run:
-    """One run: what became of the calls, what was sampled, and what is not well, in words."""
+    """One run: what became of the calls, what was sampled, by how much it grew, and what is not well, in words."""
 
     seed: int
     samples: Samples = field(default_factory=Samples)
     episodes: list[Episode] = field(default_factory=list)
+    growth: dict[str, float] = field(default_factory=dict)
     trouble: list[str] = field(default_factory=list)
 
 
@@ -59,7 +60,7 @@ async def soak(run: Run, minutes: float) -> None:
                 await _break_in_turn(world, minutes, run)
     except Exception as fault:  # noqa: BLE001 - the report is worth more than the traceback
         run.trouble.append(f"the soak ended early: {fault!r}")
-    run.trouble.extend(_grown(run.samples))
+    run.trouble.extend(_grown(run))
 
 
 async def _break_in_turn(world: World, minutes: float, run: Run) -> None:
@@ -118,14 +119,13 @@ async def _sampling(samples: Samples) -> AsyncIterator[None]:
             await sampling
 
 
-def _grown(samples: Samples) -> list[str]:
+def _grown(run: Run) -> list[str]:
     try:
-        growth = samples.growth(JUDGED)
+        run.growth = run.samples.growth(JUDGED)
     except ValueError as why:
         return [str(why)]
-    print("growth", ", ".join(f"{by:+.1f} {name}" for name, by in growth.items()))
     return [
-        f"{name} grew by {by:.1f}, more than {MOST_GROWTH[name]:g}; more of: {samples.more_running(JUDGED)}"
-        for name, by in growth.items()
+        f"{name} grew by {by:.1f}, more than {MOST_GROWTH[name]:g}; more of: {run.samples.more_running(JUDGED)}"
+        for name, by in run.growth.items()
         if by > MOST_GROWTH[name]
     ]
