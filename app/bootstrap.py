@@ -189,7 +189,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         coordination=shared.coordination,
         seal=shared.seal,
         pace=pace,
-        batches=BatchAnswers(),
+        batches=BatchAnswers(LOCAL_TASKS),
         wall_clock=clocks.wall,
         media_url=sandbox.media_url if sandbox is not None else None,
     )
@@ -204,7 +204,8 @@ def _callbacks(settings: Settings, shared: _Shared) -> Callbacks | None:
 
 
 def _videos(gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks) -> VideoService:
-    reservations = Reservations(Ledger(shared.coordination, clocks.wall, clocks.sleep), clocks.wall, clocks.sleep)
+    ledger = Ledger(shared.coordination, clocks.wall, clocks.sleep)
+    reservations = Reservations(ledger, clocks.wall, clocks.monotonic, clocks.sleep)
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
     return VideoService(gateway, shared.records, reservations, slots, callbacks=callbacks, wall_clock=clocks.wall)
 

@@ -77,6 +77,10 @@ class Coordination(Protocol):
         """Put `value` where there is none and return None; else leave and return what is there."""
         ...
 
+    async def seconds_left(self, key: str) -> float | None:
+        """Return how much longer the key is kept, by the one clock of what keeps it; None where no time is set."""
+        ...
+
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
         ...

@@ -15,8 +15,8 @@ class MemoryCoordination:
         """Reckon with `clock`, which counts seconds and never goes back."""
         self._clock = clock
         self._held: TLRUCache[str, tuple[bytes, float]] = TLRUCache(
-            MOST_KEYS, ttu=lambda _key, held, now: now + held[1], timer=clock
-        )
+            MOST_KEYS, ttu=lambda _key, held, _now: held[1], timer=clock
+        )  # values, each with the end of its time
         self._sets: LRUCache[str, dict[str, float]] = LRUCache(MOST_KEYS)
         self._listeners: dict[object, Callable[[bytes], None]] = {}
 
@@ -39,15 +39,20 @@ class MemoryCoordination:
         held = self._held.get(key)
         if held is not None:
             return held[0]
-        self._held[key] = (value, ttl_seconds)
+        self._held[key] = (value, self._clock() + ttl_seconds)
         return None
+
+    async def seconds_left(self, key: str) -> float | None:
+        """Return how much longer the key is kept, or None where it is not there."""
+        held = self._held.get(key)
+        return held[1] - self._clock() if held is not None else None
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
         held = self._held.get(key)
         if held is None or held[0] != expected:
             return False
-        self._held[key] = (value, ttl_seconds)
+        self._held[key] = (value, self._clock() + ttl_seconds)
         return True
 
     async def remove(self, key: str, expected: bytes) -> None:

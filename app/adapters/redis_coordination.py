@@ -65,6 +65,12 @@ class RedisCoordination:
             return await self.put_if_absent(key, value, ttl_seconds)
         return there
 
+    async def seconds_left(self, key: str) -> float | None:
+        """Return how much longer the key is kept, by the clock of Redis; None where no time is set."""
+        async with in_time():
+            left = cast("int", await self._client.pttl(key))
+        return left / 1000 if left >= 0 else None
+
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
         async with in_time():

@@ -60,6 +60,11 @@ class Reservation:
     ticket: str | None = None
     after_unknown: bool = False
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its age decides what may be done: its holder may still be at work."""
+        return self.state in _UNDER_WAY_SECONDS
+
     def in_place_of(self, found: "Reservation", now: float) -> "Reservation":
         """Return it as what takes the place of `found`: what nobody can tell of that stays in mind, with its ticket."""
         later = replace(self, since=max(now, found.since + LATER_SECONDS))
@@ -119,15 +124,15 @@ class Verdict(StrEnum):
     """Refuse: sending again might buy a second video."""
 
 
-def verdict(found: Reservation, fingerprint: str, now: float, *, retry_unknown: bool) -> Verdict:
-    """Return what a call with `fingerprint` may do that finds `found` at `now` (unix seconds)."""
+def verdict(found: Reservation, fingerprint: str, age_seconds: float, *, retry_unknown: bool) -> Verdict:
+    """Return what a call with `fingerprint` may do that finds `found`, which was said so many seconds ago."""
     if found.state is ReservationState.FREED:
         return Verdict.TAKE_OVER
     if found.fingerprint not in ("", fingerprint):
         return Verdict.OTHER_ARGUMENTS
     if found.state is ReservationState.DONE:
         return Verdict.REPLAY
-    if found.state in _UNDER_WAY_SECONDS and now - found.since <= _UNDER_WAY_SECONDS[found.state]:
+    if found.is_under_way and age_seconds <= _UNDER_WAY_SECONDS[found.state]:
         return Verdict.WAIT
     nothing_was_sent = found.state is ReservationState.HELD and not found.after_unknown
     return Verdict.TAKE_OVER if nothing_was_sent or retry_unknown else Verdict.OUTCOME_UNKNOWN

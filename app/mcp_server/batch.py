@@ -14,9 +14,6 @@ from app.mcp_server.texts import summary_line, task_line, unanswered_lines
 from app.mcp_server.views import OutcomeView, StateCounts, task_view, unavailable_view
 from app.services.bounded import Bounded
 
-MOST_SHOWN = 2048
-"""Finished tasks whose JSON is kept, about 1.5 KB each."""
-
 MOST_REPEATED = 64
 """Whole answers that are kept for a question asked again, about 35 KB for 50 tasks."""
 
@@ -41,9 +38,9 @@ class _Told:
 class BatchAnswers:
     """Puts answers together, and keeps what can be used again: only for the very same tasks, never for the same ids."""
 
-    def __init__(self) -> None:
-        """Start with nothing kept."""
-        self._finished: Bounded[str, Shown] = Bounded(MOST_SHOWN)  # by id: worked out once for each Task
+    def __init__(self, most_shown: int) -> None:
+        """Start with nothing kept, and room for the JSON of so many finished tasks, about 1.5 KB each."""
+        self._finished: Bounded[str, Shown] = Bounded(most_shown)  # by id: worked out once for each Task
         self._told: Bounded[tuple[str, ...], _Told] = Bounded(MOST_REPEATED)  # by ids: answers that cannot change
 
     def about(self, lookup: Lookup, now: float, pace: Pace) -> ToolAnswer:

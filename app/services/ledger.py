@@ -72,6 +72,14 @@ class Ledger:
         log.warning("The store does not know what became of a purchase that this replica remembers: it is told")
         return Found(known, _pack(known)) if await self.take(found, known) else found
 
+    async def age_seconds(self, found: Reservation) -> float:
+        """Return how long ago a word that the store holds was said. Raises StoreUnavailable.
+
+        By the store's clock, where it can tell: those of two replicas may differ, and a wall clock may be set.
+        """
+        left = await self._coordination.seconds_left(found.filed_under)
+        return KEPT_SECONDS - left if left is not None else self._wall_clock() - found.since
+
     async def take(self, found: Found, mine: Reservation) -> bool:
         """Put `mine` in the place of `found`, without a word to the others; return whether that worked.
 
@@ -140,7 +148,7 @@ class Ledger:
         return await self._coordination.put_if_absent(word.filed_under, _pack(word), self._ttl_seconds(word))
 
     def _ttl_seconds(self, word: Reservation) -> float:
-        return word.since + KEPT_SECONDS - self._wall_clock()
+        return min(KEPT_SECONDS, word.since + KEPT_SECONDS - self._wall_clock())
 
     async def _tell(self, word: Reservation) -> None:
         """Tell the other replicas; one that does not hear of it has the store."""

@@ -73,11 +73,13 @@ class Reservations:
         self,
         ledger: Ledger,
         wall_clock: Callable[[], float],
+        clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Agree through `ledger`; `wall_clock` gives unix seconds."""
+        """Agree through `ledger`; `wall_clock` gives unix seconds, `clock` counts seconds and never goes back."""
         self._ledger = ledger
         self._wall_clock = wall_clock
+        self._clock = clock
         self._sleep = sleep
 
     async def buy(self, claim: Claim, ticket: str | None, send: Callable[[], Awaitable[str]], became: Became) -> Bought:
@@ -100,16 +102,17 @@ class Reservations:
 
     async def _reserve(self, claim: Claim, became: Became) -> Reservation | Bought:
         """Return a reservation of this call's own, or what an earlier call bought. Raises LumaError for neither."""
-        give_up_at = self._wall_clock() + LONGEST_WAIT_SECONDS
+        give_up_at = self._clock() + LONGEST_WAIT_SECONDS
         while True:
-            now = self._wall_clock()
-            mine = Reservation(claim.store_key, claim.fingerprint, secrets.token_hex(8), ReservationState.HELD, now)
+            now, holder = self._wall_clock(), secrets.token_hex(8)
+            mine = Reservation(claim.store_key, claim.fingerprint, holder, ReservationState.HELD, now)
             found = await self._ledger.reserve(mine)
             if found is None:
                 return mine
-            if (task_id := await self._found_out(claim, found.word, became)) is not None:
+            age_seconds = await self._ledger.age_seconds(found.word) if found.word.is_under_way else 0.0
+            if (task_id := await self._found_out(claim, found.word, age_seconds, became)) is not None:
                 return Bought(task_id, replayed=True)
-            match verdict(found.word, claim.fingerprint, now, retry_unknown=claim.retry_unknown):
+            match verdict(found.word, claim.fingerprint, age_seconds, retry_unknown=claim.retry_unknown):
                 case Verdict.REPLAY if found.word.task_id is not None:
                     return Bought(found.word.task_id, replayed=True)
                 case Verdict.TAKE_OVER:
@@ -120,18 +123,17 @@ class Reservations:
                     raise InvalidRequest(OTHER_ARGUMENTS)
                 case Verdict.OUTCOME_UNKNOWN:
                     raise OutcomeUnknown(UNKNOWN_BEFORE)
-                case _ if now >= give_up_at:
+                case _ if self._clock() >= give_up_at:
                     raise RateLimited(STILL_UNDER_WAY)
             await self._sleep(LOOK_AGAIN_SECONDS)
 
-    async def _found_out(self, claim: Claim, found: Reservation, became: Became) -> str | None:
+    async def _found_out(self, claim: Claim, found: Reservation, age_seconds: float, became: Became) -> str | None:
         """Return what a submission of unknown outcome turned out to be, and complete its reservation with it."""
-        now = self._wall_clock()
-        if found.ticket is None or verdict(found, claim.fingerprint, now, retry_unknown=False) is not _UNKNOWN:
+        if found.ticket is None or verdict(found, claim.fingerprint, age_seconds, retry_unknown=False) is not _UNKNOWN:
             return None
         task_id = await became(found.ticket)
         if task_id is not None:
-            await self._ledger.settle(found.done(task_id, now))
+            await self._ledger.settle(found.done(task_id, self._wall_clock()))
         return task_id
 
     async def _sent(self, mine: Reservation, ticket: str | None) -> Reservation:

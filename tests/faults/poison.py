@@ -1,8 +1,10 @@
 """What a store may come to hold that nobody put there so: values cut short, exchanged, forged, or noise."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from random import Random
+from typing import TypeVar
 
 import redis
 
@@ -15,8 +17,11 @@ FINISHED = b'"done"'
 """In a reservation whose purchase is over; one that is under way would be changed by its holder meanwhile."""
 
 PLANTED_SECONDS = 60
+LOT = 200
 MOST_AT_ONCE = 5_000
 """Keys of a kind that are spoilt in one go: all that one scenario makes, and a part of what a long run gathers."""
+
+T = TypeVar("T")
 
 
 def poison(server: RedisServer, random: Random, kept: Kept) -> None:
@@ -26,7 +31,7 @@ def poison(server: RedisServer, random: Random, kept: Kept) -> None:
         others = {**records, **_values(client, b":reservation:", random)}
         fresh = {key: value for key, value in others.items() if key not in kept and _may_be_spoilt(key, value)}
         strange = _strange({key: value for key, value in fresh.items() if b":record:" in key}, random)
-        planted = {key: value for key, value in strange.items() if key not in kept}
+        planted = _some({key: value for key, value in strange.items() if key not in kept}, random)
         spoilt = _spoilt(fresh, random)
         kept |= {key: (fresh[key], value) for key, value in spoilt.items()}
         kept |= {key: (None, value) for key, value in planted.items()}
@@ -37,7 +42,7 @@ def poison(server: RedisServer, random: Random, kept: Kept) -> None:
 def restore(server: RedisServer, kept: Kept) -> None:
     """Put back what was there, wherever nobody has put anything else since; tasks are forgotten, as in any cache."""
     with server.client() as client:
-        there = dict(zip(kept, client.mget(list(kept)) if kept else [], strict=True))
+        there = _held(client, kept)
         mine = {key: whole for key, (whole, spoilt) in kept.items() if there[key] == spoilt}
         _put(client, {key: whole for key, whole in mine.items() if whole is not None})
         _forget(client, [*_names(client, b":task:"), *(key for key, whole in mine.items() if whole is None)])
@@ -65,29 +70,45 @@ def _names(client: redis.Redis, kind: bytes) -> list[bytes]:
 
 
 def _values(client: redis.Redis, kind: bytes, random: Random) -> dict[bytes, bytes]:
-    keys = _names(client, kind)
-    keys = random.sample(keys, min(len(keys), MOST_AT_ONCE))
-    values = client.mget(keys) if keys else []
-    return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
+    held = _held(client, _some(dict.fromkeys(_names(client, kind)), random))
+    return {key: value for key, value in held.items() if value is not None}
+
+
+def _some(found: Mapping[bytes, T], random: Random) -> dict[bytes, T]:
+    return {key: found[key] for key in random.sample(list(found), min(len(found), MOST_AT_ONCE))}
+
+
+def _held(client: redis.Redis, keys: Iterable[bytes]) -> dict[bytes, bytes | None]:
+    pairs = ((key, value) for lot in _lots(keys) for key, value in zip(lot, client.mget(lot), strict=True))
+    return {key: value if isinstance(value, bytes) else None for key, value in pairs}
+
+
+def _lots(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield what one round trip may carry: Redis does one thing at a time, and others are waiting."""
+    left = iter(items)
+    while lot := list(islice(left, LOT)):
+        yield lot
 
 
 def _put(client: redis.Redis, values: Mapping[bytes, bytes]) -> None:
-    pipeline = client.pipeline(transaction=False)
-    for key, value in values.items():
-        pipeline.set(key, value, xx=True, keepttl=True)
-    pipeline.execute()
+    for lot in _lots(values.items()):
+        pipeline = client.pipeline(transaction=False)
+        for key, value in lot:
+            pipeline.set(key, value, xx=True, keepttl=True)
+        pipeline.execute()
 
 
 def _plant(client: redis.Redis, values: Mapping[bytes, bytes]) -> None:
-    pipeline = client.pipeline(transaction=False)
-    for key, value in values.items():
-        pipeline.set(key, value, ex=PLANTED_SECONDS)
-    pipeline.execute()
+    for lot in _lots(values.items()):
+        pipeline = client.pipeline(transaction=False)
+        for key, value in lot:
+            pipeline.set(key, value, ex=PLANTED_SECONDS)
+        pipeline.execute()
 
 
-def _forget(client: redis.Redis, keys: Sequence[bytes]) -> None:
-    if keys:
-        client.delete(*keys)
+def _forget(client: redis.Redis, keys: Iterable[bytes]) -> None:
+    for lot in _lots(keys):
+        client.delete(*lot)
 
 
 def _spoilt(values: Mapping[bytes, bytes], random: Random) -> dict[bytes, bytes]:

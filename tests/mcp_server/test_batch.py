@@ -12,7 +12,7 @@ from app.mcp_server.batch import MOST_REPEATED, BatchAnswers
 
 NOW = 1_790_000_000.0
 PACE = Pace(expected_seconds=60.0)
-BATCHES = BatchAnswers()
+BATCHES = BatchAnswers(most_shown=100)
 
 
 def finished(task_id: str, owner: str) -> Task:

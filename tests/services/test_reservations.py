@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from app.adapters.memory_coordination import MemoryCoordination
-from app.domain.errors import BackendError, InternalError
-from app.domain.reservation import HOLD_SECONDS
+from app.domain.errors import BackendError, InternalError, OutcomeUnknown
+from app.domain.reservation import HOLD_SECONDS, SENDING_SECONDS
 from app.ports import Coordination, StoreUnavailable
 from app.services.ledger import Ledger
 from app.services.reservations import Bought, Claim, Reservations
-from tests.support.clock import HandClock
+from tests.support.clock import HandClock, while_time_passes
 
 CLAIM = Claim("tenant", "key", "print")
 AHEAD = pytest.mark.parametrize("ahead_seconds", [0.0, 30.0, -30.0])
@@ -34,10 +34,11 @@ class Interrupted(MemoryCoordination):
 
 
 def replica(shared: Coordination, clock: HandClock, ahead_seconds: float) -> Reservations:
-    def now() -> float:
-        return clock() + ahead_seconds
+    return with_wall_clock(shared, clock, lambda: clock() + ahead_seconds)
 
-    return Reservations(Ledger(shared, now, clock.sleep), now, clock.sleep)
+
+def with_wall_clock(shared: Coordination, clock: HandClock, wall_clock: Callable[[], float]) -> Reservations:
+    return Reservations(Ledger(shared, wall_clock, clock.sleep), wall_clock, clock, clock.sleep)
 
 
 async def buy(reservations: Reservations, send: Callable[[], Awaitable[str]]) -> Bought:
@@ -90,3 +91,48 @@ async def test_a_key_that_was_freed_buys_once_however_the_clocks_differ(clock: H
     again = [await buy(each, backend.takes) for each in (one, other)]
     assert [(each.task_id, each.replayed) for each in again] == [(first.task_id, True)] * 2
     assert backend.sent == 1
+
+
+@pytest.mark.parametrize("step_seconds", [3600.0, -3600.0])
+async def test_a_wall_clock_that_is_set_takes_nobody_for_dead_and_nobody_for_alive(
+    clock: HandClock, step_seconds: float
+) -> None:
+    shared, backend, step = MemoryCoordination(clock), Backend(), 0.0
+    one, other = (with_wall_clock(shared, clock, lambda: clock() + step) for _ in range(2))
+    sending, answered = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> str:
+        sending.set()
+        await answered.wait()
+        return await backend.takes()
+
+    first = asyncio.create_task(buy(one, slowly))
+    await sending.wait()
+    step = step_seconds
+    second = asyncio.create_task(buy(other, backend.takes))
+    while not (clock.sleepers or second.done()):  # it looks, and waits to look again
+        await asyncio.sleep(0)
+    answered.set()
+    assert not (await first).replayed
+    assert (await while_time_passes(clock, second, step=0.25)).replayed
+    assert backend.sent == 1
+
+
+async def test_a_sender_that_died_is_given_up_by_the_time_that_passed_not_by_the_wall_clock(clock: HandClock) -> None:
+    shared, backend, step = MemoryCoordination(clock), Backend(), 3600.0
+    dead = with_wall_clock(shared, clock, lambda: clock() + step)
+    sending = asyncio.Event()
+
+    async def dies() -> str:
+        sending.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    dying = asyncio.create_task(buy(dead, dies))
+    await sending.wait()
+    step = 0.0
+    dying.cancel()
+    clock.advance(SENDING_SECONDS + 1)
+    with pytest.raises(OutcomeUnknown):
+        await while_time_passes(clock, buy(replica(shared, clock, 0.0), backend.takes))
+    assert backend.sent == 0
