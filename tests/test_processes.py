@@ -315,4 +315,5 @@ def age_reservations(redis: RedisServer, *, seconds: float) -> None:
     with redis.client() as client:
         for key in client.scan_iter("*:reservation:*"):
             held = json.loads(client.get(key) or b"")
-            client.set(key, json.dumps(held | {"since": held["since"] - seconds}), keepttl=True)
+            left = client.pttl(key) - int(seconds * 1000)
+            client.set(key, json.dumps(held | {"since": held["since"] - seconds}), px=left)
