@@ -12,7 +12,9 @@ from tests.benchmarks.loads import ids
 from tests.support.redis_server import RedisServer
 
 KEY = "a key for the benchmark, long enough"
-MOST_AT_ONCE = 100_000
+MOST_AT_ONCE = 1_000
+MOST_SCRIPTS = 100
+"""Tasks that one script puts there, and scripts that one round trip carries."""
 TENANTS = Tenants(KEY)
 _NAME = "IdOfOneTask"  # without signs that mean something in a pattern
 _NUMBERED = "%08d" + ids(1)[0].removeprefix("00000000")
@@ -35,6 +37,8 @@ def fill(redis: RedisServer, *shares: tuple[str, int, int]) -> None:
             kept = [task_key(tenant, _NUMBERED), owned.pack(tenant, task), _NAME, _NUMBERED]
             for start in range(first, last, MOST_AT_ONCE):
                 script(args=[start, min(start + MOST_AT_ONCE, last) - 1, *kept], client=pipeline)
+                if len(pipeline) >= MOST_SCRIPTS:
+                    pipeline.execute()
         pipeline.execute()
 
 
