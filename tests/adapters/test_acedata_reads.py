@@ -39,6 +39,7 @@ from tests.support.acedata import (
     knowing_every_task,
     replying,
 )
+from tests.support.acedata import Answer as Answering
 from tests.support.telemetry import Notes
 
 NEVER = replace(QUICK, first_pause=3600.0, longest_pause=3600.0)
@@ -211,6 +212,13 @@ async def cut_off() -> AsyncIterator[bytes]:
     raise httpx.ReadError("reset")
 
 
+def streaming(status: int, body: Callable[[], AsyncIterator[bytes]]) -> Answering:
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, content=body())
+
+    return answer
+
+
 @pytest.mark.parametrize("status", [200, 400, 502])
 async def test_a_body_without_end_is_left_at_the_size_limit(status: int) -> None:
     sent = 0
@@ -222,10 +230,7 @@ async def test_a_body_without_end_is_left_at_the_size_limit(status: int) -> None
             yield part
             await asyncio.sleep(0)
 
-    async def answer(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, content=counted())
-
-    assert type(await ask(Backend(answer), retries=0)) is BackendError
+    assert type(await ask(Backend(streaming(status, counted)), retries=0)) is BackendError
     assert sent <= LARGEST_ANSWER_BYTES + len(PART)
 
 
@@ -235,31 +240,21 @@ async def stuck() -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-def answering(status: int, body: Callable[[], AsyncIterator[bytes]] | bytes) -> Callable[..., Any]:
-    async def answer(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, content=body if isinstance(body, bytes) else body())
-
-    return answer
-
-
 MUCH = b"[" + b'{"a": 1},' * 400_000 + b"{}]"
-UNUSABLE = pytest.mark.parametrize(
-    "answer",
-    [
-        answering(200, endless),
-        answering(200, cut_off),
-        answering(200, stuck),
-        answering(200, b"<html>" + MUCH),
-        answering(400, b"<html>" + MUCH),
-        answering(429, MUCH),
-    ],
-    ids=["endless", "cut off", "stuck", "no JSON", "a complaint that is none", "a large complaint"],
-)
+UNUSABLE = {
+    "endless": streaming(200, endless),
+    "cut off": streaming(200, cut_off),
+    "stuck": streaming(200, stuck),
+    "no JSON": replying(200, b"<html>" + MUCH),
+    "a complaint that is none": replying(400, b"<html>" + MUCH),
+    "a large complaint": replying(429, MUCH),
+}
+NO_RECEIPT = {**UNUSABLE, "a list": replying(200, MUCH)}
 HASTY = replace(QUICK, read_deadline=0.5, submit=0.5)
 
 
-@UNUSABLE
-async def test_nothing_of_an_answer_is_kept_with_the_fault_that_it_led_to(answer: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("answer", UNUSABLE.values(), ids=UNUSABLE)
+async def test_nothing_of_an_answer_is_kept_with_the_fault_that_it_led_to(answer: Answering) -> None:
     """Faults are held for the retries, by those who joined the question, and in circles that wait for the collector."""
     await ask(Backend(complaining(500, "api_error")))  # loads what the first retry loads
     async with gateway_over(Backend(answer), HASTY) as gateway:
@@ -270,8 +265,8 @@ async def test_nothing_of_an_answer_is_kept_with_the_fault_that_it_led_to(answer
     assert kept < LARGEST_ANSWER_BYTES / 10
 
 
-@UNUSABLE
-async def test_nothing_of_an_answer_to_a_submission_is_kept_with_its_fault(answer: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("answer", NO_RECEIPT.values(), ids=NO_RECEIPT)
+async def test_nothing_of_an_answer_to_a_submission_is_kept_with_its_fault(answer: Answering) -> None:
     async with gateway_over(Backend(answer), HASTY) as gateway:
         with traced_without_collector() as traced:
             with pytest.raises(LumaError) as caught:

@@ -47,7 +47,7 @@ def main() -> int:
     for what, points in grown.items():
         print(f"{report.curve_table(what, points)}\n")
     print(f"{sizing_table(batch_seconds, grown)}\n")
-    report.write_results(rows, rates, grown)
+    report.write_results(rows, rates, batch_seconds, grown)
     if chosen.update:
         parts = {"where": report.where(), "table": report.table(rows), "rates": report.rates_table(rates)}
         parts["small batch"] = report.small_batch_table(rates)

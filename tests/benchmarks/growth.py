@@ -14,6 +14,7 @@ from tests.benchmarks.filling import fill
 from tests.benchmarks.loads import batch, call, ids, load
 from tests.benchmarks.processes import PYTHON, serving
 from tests.benchmarks.rows import Bench
+from tests.support.raw_http import answer_head
 from tests.support.service import MODERN, call_bytes
 
 BATCHES = (1, 10, 50, 100, 200)
@@ -112,10 +113,9 @@ async def _wait(port: int | None, number: int) -> None:
     arguments = {"task_ids": ids(5, number * 5), "wait_seconds": WAIT_SECONDS}
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(call_bytes("luma_get_tasks_batch", arguments, f"token-{number % 100}"))
-    status = await reader.readline()
-    assert status.startswith(b"HTTP/1.1 200 "), status
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+    status, length = await answer_head(reader)
+    assert status == 200, status
+    await reader.readexactly(length)
     writer.close()
 
 

@@ -81,13 +81,16 @@ def where() -> str:
     )
 
 
-def write_results(rows: Sequence[Row], rates: Sequence[Rate], curves: Mapping[str, Sequence[Point]]) -> None:
+def write_results(
+    rows: Sequence[Row], rates: Sequence[Rate], batch_seconds: float, curves: Mapping[str, Sequence[Point]]
+) -> None:
     """Write everything measured to out/bench.json, and the curves to out/bench.png."""
     OUT.mkdir(exist_ok=True)
     measured: dict[str, Any] = {
         "where": where(),
         "rows": [asdict(row) | {"holds": row.holds} for row in rows],
         "rates": [asdict(rate) for rate in rates],
+        "seconds of a core for an uncached batch": batch_seconds,
         "curves": {what: [asdict(point) for point in points] for what, points in curves.items()},
     }
     (OUT / "bench.json").write_text(json.dumps(measured, indent=2) + "\n")

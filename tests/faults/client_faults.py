@@ -15,6 +15,7 @@ from tests.faults.purchases import LEFT, Attempt, Purchase
 from tests.faults.replica import Replica
 from tests.faults.scenario import Scenario, Stage
 from tests.faults.truth import token_of, untruth_in
+from tests.support.raw_http import answer_head
 from tests.support.service import call_bytes
 
 IDLE_CONNECTIONS = 2_000
@@ -179,15 +180,14 @@ async def _left_alone(stage: Stage) -> AsyncIterator[None]:
 
 async def _answer(reader: asyncio.StreamReader, started: float, size: int, pause_seconds: float) -> Reply:
     """Read one HTTP answer, so many bytes at a time."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-    length, content = int(head.partition("content-length:")[2].partition("\r\n")[0]), bytearray()
+    (status, length), content = await answer_head(reader), bytearray()
     while len(content) < length:
         part = await reader.read(min(size, length - len(content)))
         if not part:
             return Reply(Fate.CUT, started, time.monotonic(), words="cut off in the midst of its body")
         content += part
         await asyncio.sleep(pause_seconds)
-    return read(int(head.split()[1]), bytes(content), started)
+    return read(status, bytes(content), started)
 
 
 def _judge(stage: Stage, token: str, wanted: list[str], reply: Reply) -> None:

@@ -61,7 +61,7 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
     await world.tell_oracle(fault=None, seed=seed)
     world.forget_peaks()
     logged, hasty = sum(1 for _ in world.faults_logged()), await _cut_short(world)
-    refused = await world.metric("cache_values_refused")
+    refused = await world.values_refused()
     async with _calling(crowd):
         await asyncio.sleep(WARM_SECONDS)
         await until_well(world, HEALTHY_SECONDS)
@@ -70,7 +70,7 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
         await asyncio.sleep(strict_from + STRICT_SECONDS - time.monotonic())
     await crowd.repeat_purchases()
     await _judge(world, crowd, scenario, window)
-    if not scenario.terms.may_refuse_values and await world.metric("cache_values_refused") > refused:
+    if not scenario.terms.may_refuse_values and await world.values_refused() > refused:
         crowd.score.find_wrong("the store holds values that the service takes for somebody else's")
     if waits := await _cut_short(world) - hasty:
         crowd.score.lose(f"{waits} times the backend was asked again sooner than its Retry-After said")

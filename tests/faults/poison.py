@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from random import Random
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import redis
 
@@ -18,6 +18,9 @@ FINISHED = b'"done"'
 
 PLANTED_SECONDS = 60
 LOT = 200
+IN_PLACE: Final[Mapping[str, Any]] = {"xx": True, "keepttl": True}
+"""How a value is put where one is already, for as long as that one would have stayed."""
+
 MOST_AT_ONCE = 5_000
 """Keys of a kind that are spoilt in one go: all that one scenario makes, and a part of what a long run gathers."""
 
@@ -35,8 +38,8 @@ def poison(server: RedisServer, random: Random, kept: Kept) -> None:
         spoilt = _spoilt(fresh, random)
         kept |= {key: (fresh[key], value) for key, value in spoilt.items()}
         kept |= {key: (None, value) for key, value in planted.items()}
-        _put(client, {**_spoilt(tasks, random), **spoilt})
-        _plant(client, planted)
+        _put(client, {**_spoilt(tasks, random), **spoilt}, **IN_PLACE)
+        _put(client, planted, ex=PLANTED_SECONDS)
 
 
 def restore(server: RedisServer, kept: Kept) -> None:
@@ -44,7 +47,7 @@ def restore(server: RedisServer, kept: Kept) -> None:
     with server.client() as client:
         there = _held(client, kept)
         mine = {key: whole for key, (whole, spoilt) in kept.items() if there[key] == spoilt}
-        _put(client, {key: whole for key, whole in mine.items() if whole is not None})
+        _put(client, {key: whole for key, whole in mine.items() if whole is not None}, **IN_PLACE)
         _forget(client, [*_names(client, b":task:"), *(key for key, whole in mine.items() if whole is None)])
 
 
@@ -90,19 +93,11 @@ def _lots(items: Iterable[T]) -> Iterator[list[T]]:
         yield lot
 
 
-def _put(client: redis.Redis, values: Mapping[bytes, bytes]) -> None:
+def _put(client: redis.Redis, values: Mapping[bytes, bytes], **how: Any) -> None:
     for lot in _lots(values.items()):
         pipeline = client.pipeline(transaction=False)
         for key, value in lot:
-            pipeline.set(key, value, xx=True, keepttl=True)
-        pipeline.execute()
-
-
-def _plant(client: redis.Redis, values: Mapping[bytes, bytes]) -> None:
-    for lot in _lots(values.items()):
-        pipeline = client.pipeline(transaction=False)
-        for key, value in lot:
-            pipeline.set(key, value, ex=PLANTED_SECONDS)
+            pipeline.set(key, value, **how)
         pipeline.execute()
 
 

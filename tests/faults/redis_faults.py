@@ -135,10 +135,10 @@ async def poisoned(stage: Stage) -> AsyncIterator[None]:
             await asyncio.to_thread(poison, stage.world.redis, stage.random, kept)
             await asyncio.sleep(0.05)
 
-    before = await _values_refused(stage)
+    before = await stage.world.values_refused()
 
     async def was_met() -> bool:
-        return await _values_refused(stage) > before
+        return await stage.world.values_refused() > before
 
     spoiling = asyncio.create_task(spoil())
     try:
@@ -149,11 +149,7 @@ async def poisoned(stage: Stage) -> AsyncIterator[None]:
         await spoiling
         await asyncio.to_thread(restore, stage.world.redis, kept)
     stage.saw("records and reservations spoilt or planted", of=len(kept))
-    stage.saw("values refused", of=await _values_refused(stage) - before)
-
-
-async def _values_refused(stage: Stage) -> float:
-    return await stage.world.metric("cache_values_refused")
+    stage.saw("values refused", of=await stage.world.values_refused() - before)
 
 
 @asynccontextmanager

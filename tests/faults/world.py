@@ -92,6 +92,10 @@ class World:
             total += sum(float(line.rpartition(" ")[2]) for line in lines)
         return total
 
+    async def values_refused(self) -> float:
+        """Return how many values of the store were taken for somebody else's, or for noise."""
+        return await self.metric("cache_values_refused")
+
     def faults_logged(self) -> Iterator[str]:
         """Yield each line of the logs that no line may be: a fault of the service's own, or a secret."""
         for log in [replica.log for replica in self.replicas if replica.log.is_file()]:

@@ -8,11 +8,7 @@ from collections import Counter
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.bootstrap import assemble
-from app.memory import settle
-from app.observability.logs import configure_logging
-from app.settings import load_settings
-from app.web.app import create_app
+from app.serving import build_worker
 from tests.support.serve import serve
 
 TASKS_PATH = "/asyncio-tasks"
@@ -33,12 +29,8 @@ def main() -> None:
     """Serve until ended."""
     parser = ArgumentParser(prog="python -m tests.soak.counted")
     parser.add_argument("--port", type=int, required=True)
-    settings = load_settings()
-    configure_logging(settings.log_level, settings.log_format)
-    app = _counting(create_app(settings, assemble(settings, base_url="")))
-    settle()
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises it again: as app.serving has it
-    serve(app, parser.parse_args().port)
+    serve(_counting(build_worker()), parser.parse_args().port)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,12 @@ async def raw_server(answer: Misbehaviour) -> AsyncIterator[RawServer]:
         await server.wait_closed()
 
 
+async def answer_head(reader: asyncio.StreamReader) -> tuple[int, int]:
+    """Read the head of an answer; return its status and the length of its body."""
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    return int(head.split()[1]), int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+
+
 def write_json(writer: asyncio.StreamWriter, body: Any) -> None:
     content = json.dumps(body).encode()
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
