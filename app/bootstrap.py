@@ -115,7 +115,11 @@ def assemble(
     clocks, metrics = clocks or Clocks(), Metrics()
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
     backend = _backend(settings, transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox)))
-    gateway = AceDataGateway(AceDataClient(backend, metrics, patience or Patience()), clocks.wall)
+    gateway = AceDataGateway(
+        AceDataClient(backend, metrics, patience or Patience()),
+        clocks.wall,
+        own_media_url=sandbox.media_url if sandbox is not None else None,
+    )
     shared = _shared(settings, metrics, clocks)
     callbacks = _callbacks(settings, shared)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()

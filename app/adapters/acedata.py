@@ -29,9 +29,15 @@ TASKS_PATH = "/luma/tasks"
 class AceDataGateway:
     """The LumaGateway over AceDataCloud's two endpoints."""
 
-    def __init__(self, client: AceDataClient, wall_clock: Callable[[], float]) -> None:
-        """Speak through `client`; `wall_clock` gives unix seconds."""
+    def __init__(
+        self, client: AceDataClient, wall_clock: Callable[[], float], *, own_media_url: str | None = None
+    ) -> None:
+        """Speak through `client`; `wall_clock` gives unix seconds.
+
+        `own_media_url` is where this service itself serves videos, in the sandbox alone: such results may be shown.
+        """
         self._client = client
+        self._own_media_url = own_media_url
         self._wall_clock = wall_clock
         self._lanes: dict[str, _Lane] = {}
 
@@ -85,7 +91,7 @@ class AceDataGateway:
         self, task_ids: Sequence[str], records: list[dict[str, Any]], count: Any
     ) -> tuple[dict[str, Answer], list[str]]:
         """Match records to ids: the backend may reorder, repeat, leave out, and answer about something else."""
-        tasks = tasks_in(records, self._wall_clock())
+        tasks = tasks_in(records, self._wall_clock(), self._own_media_url)
         left_out = [task_id for task_id in task_ids if task_id not in tasks]
         beside_the_point = len(tasks) > len(task_ids) - len(left_out) or (records and not tasks)
         absent: Answer = BackendError() if beside_the_point else None

@@ -5,9 +5,10 @@ from typing import Any
 
 from app.adapters.acedata_errors import Complaint, complaint_in, error_for
 from app.domain.errors import ErrorCode
+from app.domain.foreign_text import LONGEST_SHOWN_PROMPT, is_plain_id, visible_line
 from app.domain.generation import Command, GenerateVideo
 from app.domain.judgement import Evidence, judge
-from app.domain.public_url import LONGEST_URL
+from app.domain.public_url import shown_url
 from app.domain.task import YEAR_3000, Failure, Task, TaskState, Video
 
 FAILED_GENERATION_STATUS = 500
@@ -75,34 +76,35 @@ def records_in(body: Any) -> list[dict[str, Any]] | None:
     return [body] if body else []
 
 
-def tasks_in(records: Iterable[dict[str, Any]], now: float) -> dict[str, Task]:
+def tasks_in(records: Iterable[dict[str, Any]], now: float, own_prefix: str | None = None) -> dict[str, Task]:
     """Return the tasks by id; where one id comes twice, a final state wins over a running one."""
     tasks: dict[str, Task] = {}
     for record in records:
-        task = task_from(record, now)
+        task = task_from(record, now, own_prefix)
         if task is not None and not (task.id in tasks and tasks[task.id].is_final):
             tasks[task.id] = task
     return tasks
 
 
-def task_from(record: dict[str, Any], now: float) -> Task | None:
+def task_from(record: dict[str, Any], now: float, own_prefix: str | None = None) -> Task | None:
     """Return the task in `record` as of `now` (unix seconds), or None where the record names no task.
 
-    The account's own fields (user_id, application_id, credential_id, trace_id) stop here.
+    `own_prefix` is where this service itself serves videos, in the sandbox alone. The account's own fields (user_id,
+    application_id, credential_id, trace_id) stop here, and so do ids and URLs that may not be shown.
     """
     response = _object(record.get("response"))
-    task_id = _text(record.get("id")) or _text(response.get("task_id"))
+    task_id = id_in(record.get("id")) or id_in(response.get("task_id"))
     if task_id is None:
         return None
     complaint = complaint_in(response)
-    video, finished_at = _video(response), _time(record.get("finished_at"))
+    video, finished_at = _video(response, own_prefix), _time(record.get("finished_at"))
     evidence = _evidence(response, complaint, finished_at, has_video=video is not None)
     state = judge(evidence, now)
     created_at = _time(record.get("created_at"))
     return Task(
         id=task_id,
         state=state,
-        prompt=_text(response.get("prompt")) or _text(_object(record.get("request")).get("prompt")),
+        prompt=_prompt(response.get("prompt")) or _prompt(_object(record.get("request")).get("prompt")),
         video=video if state is TaskState.COMPLETED else None,
         failure=_failure(complaint, evidence) if state is TaskState.FAILED else None,
         created_at=created_at,
@@ -138,16 +140,16 @@ def _failure(complaint: Complaint, evidence: Evidence) -> Failure:
     return Failure(error.code, str(error))
 
 
-def _video(response: dict[str, Any]) -> Video | None:
-    url = _url(response.get("video_url"))
+def _video(response: dict[str, Any], own_prefix: str | None) -> Video | None:
+    url = _url(response.get("video_url"), own_prefix)
     if url is None:
         return None
     return Video(
         url=url,
-        video_id=_text(response.get("video_id")),
+        video_id=id_in(response.get("video_id")),
         width=_size(response.get("video_width")),
         height=_size(response.get("video_height")),
-        thumbnail_url=_url(response.get("thumbnail_url")),
+        thumbnail_url=_url(response.get("thumbnail_url"), own_prefix),
     )
 
 
@@ -163,6 +165,11 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def id_in(value: Any) -> str | None:
+    """Return an id of the backend's in the form that ids from callers have, or None for anything else."""
+    return value if isinstance(value, str) and is_plain_id(value) else None
+
+
 def _text(value: Any) -> str | None:
     """Return a text that can be written; JSON may carry half a character, which no encoder takes."""
     if not isinstance(value, str) or not value:
@@ -170,12 +177,14 @@ def _text(value: Any) -> str | None:
     return value if value.isascii() else value.encode(errors="replace").decode()
 
 
-def _url(value: Any) -> str | None:
-    """Return a link that may be shown: the backend's word, but only as one."""
-    text = _text(value)
-    if text is None or len(text) > LONGEST_URL or not text.isprintable() or " " in text:
-        return None
-    return text if text.startswith(("https://", "http://")) else None
+def _url(value: Any, own_prefix: str | None) -> str | None:
+    """Return a link that may be shown, or None."""
+    return shown_url(value, own_prefix=own_prefix) if isinstance(value, str) and value else None
+
+
+def _prompt(value: Any) -> str | None:
+    """Return the start of a prompt that the backend echoes, as one visible line, or None."""
+    return visible_line(value, LONGEST_SHOWN_PROMPT) or None if isinstance(value, str) else None
 
 
 def _time(value: Any) -> float | None:

@@ -5,26 +5,47 @@ that only means something inside somebody's network.
 """
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
-from urllib.parse import SplitResult, urlsplit
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from urllib.parse import SplitResult, quote, urlsplit
 
 from app.domain.errors import InvalidRequest
 
 LONGEST_URL = 2048
 """Characters; the usual ceiling of browsers and content networks."""
 
-_UNPRINTABLE_OR_AMBIGUOUS = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"^`{|}]")
+_AMBIGUOUS = re.compile(r"[ \\<>\"^`{|}]")
+_ASCII = "".join(map(chr, range(128)))
 _OWN_FILE = re.compile(r"/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(:[0-9]*)?")
 """Host and port with nothing around them: urlsplit takes the host from between brackets and forgets the rest."""
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMERIC = re.compile(r"0x[0-9a-f]*|[0-9]+")
-_PRIVATE_SUFFIXES = (
-    "localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "arpa", "onion",
-)  # fmt: skip
+_PRIVATE_SUFFIXES = frozenset((
+    "localhost", "localdomain", "localnet", "local", "internal", "intranet", "lan", "home", "corp", "private", "domain",
+    "workgroup", "svc", "pod", "cluster", "consul", "docker", "arpa", "onion", "alt", "test", "example", "invalid",
+))  # fmt: skip
+"""Last labels that mean something inside a network, or nothing; none is delegated in the public root zone.
+
+Sources: RFC 2606, RFC 6761 and RFC 6762 appendix G, ICANN's reservation of `internal`, and the defaults of Kubernetes,
+Consul and Docker.
+"""
+
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """The only block that the public internet routes; beside it lie old ways to write an IPv4 address."""
+
+_SPECIAL_IPV4 = tuple(map(IPv4Network, (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12",
+    "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16",
+    "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+)))  # fmt: skip
+_SPECIAL_IPV6 = tuple(map(IPv6Network, (
+    "2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20",
+)))  # fmt: skip
+"""The IANA special-purpose address registries of 2026, multicast, and Azure's own 168.63.129.16.
+
+`ipaddress` of older Pythons lacks some of the registries' entries.
+"""
 
 _NAT64 = IPv6Address("64:ff9b::").packed[:12]
 
@@ -43,11 +64,21 @@ def check_public_url(value: str, argument: str, *, own_prefix: str | None = None
     return value
 
 
+def shown_url(value: str, *, own_prefix: str | None = None) -> str | None:
+    """Return a URL of the backend's in ASCII, percent-encoded where it is not, or None where it may not be shown."""
+    if len(value) > LONGEST_URL or not value.isprintable():
+        return None
+    url = value if value.isascii() else quote(value, safe=_ASCII, errors="replace")
+    if own_prefix is not None and url.startswith(own_prefix) and _OWN_FILE.fullmatch(url, len(own_prefix)):
+        return url
+    return url if _fault(url) is None else None
+
+
 def _fault(value: str) -> str | None:
     if len(value) > LONGEST_URL:
         return f"is longer than {LONGEST_URL} characters"
-    if _UNPRINTABLE_OR_AMBIGUOUS.search(value):
-        return "contains a space, a control character, a backslash or another character that a URL must not have"
+    if _AMBIGUOUS.search(value) or not value.isprintable():
+        return "contains a space, a control or direction character, a backslash or another that a URL must not have"
     try:
         parts = urlsplit(value)
         _ = parts.port  # raises ValueError where the port is no port
@@ -85,7 +116,7 @@ def _is_public_ipv4(host: str) -> bool:
         address = IPv4Address(host)  # accepts the plain dotted form only
     except AddressValueError:
         return False
-    return address.is_global and not address.is_multicast
+    return not _is_special(address)
 
 
 def _is_public_ipv6(host: str) -> bool:
@@ -95,8 +126,12 @@ def _is_public_ipv6(host: str) -> bool:
         return False
     inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
     if inner is not None:
-        return inner.is_global and not inner.is_multicast
-    return address in _GLOBAL_UNICAST and address.is_global and address.teredo is None
+        return not _is_special(inner)
+    return address in _GLOBAL_UNICAST and not any(address in block for block in _SPECIAL_IPV6)
+
+
+def _is_special(address: IPv4Address) -> bool:
+    return any(address in block for block in _SPECIAL_IPV4)
 
 
 def _nat64(address: IPv6Address) -> IPv4Address | None:

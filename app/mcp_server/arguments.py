@@ -19,9 +19,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from app.domain.errors import InvalidRequest
+from app.domain.foreign_text import LONGEST_ID
 from app.domain.generation import LONGEST_PROMPT, AspectRatio
 
-LONGEST_ID = 128
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
 _MOST_FAULTS = 3
 
@@ -34,10 +34,13 @@ def _prompt(value: str) -> str:
 
 Id = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, max_length=LONGEST_ID, pattern=r"^[^\s\p{Z}\p{C}]+$"),
+    StringConstraints(strip_whitespace=True, max_length=LONGEST_ID, pattern=r"^[!-~]+$"),
     WithJsonSchema({"type": "string"}),
 ]
-"""One word of visible characters; blanks around it are not part of it. The pattern is for Rust, not for clients."""
+"""One word of visible ASCII characters, as `is_plain_id` has it; blanks around it are not part of it.
+
+The pattern is for Rust, not for clients.
+"""
 
 Prompt = Annotated[str, AfterValidator(_prompt), Field(description="What happens on screen: subject, motion, style.")]
 AfterFrame = Annotated[str, Field(description="Public image URL for the last frame.")]
@@ -211,7 +214,7 @@ def _bounds(model: type[Arguments], name: int | str) -> str:
     return f"{lowest} and at most {limits['maximum']:g}"
 
 
-_NO_ID = f"is not an id: 1 to {LONGEST_ID} characters without spaces"
+_NO_ID = f"is not an id: 1 to {LONGEST_ID} visible ASCII characters without spaces"
 _NO_TEXT = "is not text that can be written"
 _EXPECTED: dict[str, str] = {
     "missing": "is required",

@@ -1,0 +1,59 @@
+"""Foreign text that a model reads: one line, bounded, nothing invisible."""
+
+import pytest
+
+from app.domain.foreign_text import LONGEST_ID, is_plain_id, visible_line
+
+INVISIBLE = {
+    "newline": "\n",
+    "carriage return": "\r",
+    "tab": "\t",
+    "line separator": "\u2028",
+    "null": "\x00",
+    "escape": "\x1b",
+    "C1 control": "\x9b",
+    "zero-width space": "\u200b",
+    "direction override": "\u202e",
+    "direction isolate": "\u2066",
+    "byte order mark": "\ufeff",
+    "tag": "\U000e0041",
+    "variation selector": "\ufe0f",
+    "variation selector supplement": "\U000e0100",
+    "filler": "\u3164",
+    "combining grapheme joiner": "\u034f",
+    "half of a surrogate pair": "\ud83d",
+    "private use": "\ue000",
+}
+
+
+@pytest.mark.parametrize("character", INVISIBLE.values(), ids=INVISIBLE)
+def test_visible_line_drops_what_nobody_sees(character: str) -> None:
+    line = visible_line(f"A fox{character}runs", 100)
+    assert line in ("A fox runs", "A foxruns")
+    assert not is_plain_id(f"task{character}id")
+
+
+def test_visible_line_keeps_text_of_any_script() -> None:
+    assert visible_line("Füchse, 狐, 🦊: 100 %", 100) == "Füchse, 狐, 🦊: 100 %"
+
+
+@pytest.mark.parametrize("longest", [10, 100])
+@pytest.mark.parametrize("text", ["a" * 10_000, "\n" * 10_000 + "a", "狐" * 10_000, "\u200b" * 500 + "a" * 20])
+def test_visible_line_is_bounded_and_says_so(text: str, longest: int) -> None:
+    line = visible_line(text, longest)
+    assert len(line) <= longest
+    assert line.endswith("…")
+
+
+def test_visible_line_that_fits_is_whole() -> None:
+    assert visible_line("a" * 100, 100) == "a" * 100
+
+
+@pytest.mark.parametrize("value", ["a", "50fc6182-fa86-4c7d-ac12-2fa27ec2f151", "a" * LONGEST_ID, "A_b:c.d/e=~"])
+def test_an_id_is_visible_ascii(value: str) -> None:
+    assert is_plain_id(value)
+
+
+@pytest.mark.parametrize("value", ["", " ", "a b", "é", "a" * (LONGEST_ID + 1), "a\n", "狐"])
+def test_anything_else_is_no_id(value: str) -> None:
+    assert not is_plain_id(value)
