@@ -47,8 +47,8 @@ from app.settings import Settings, SettingsError
 
 VERSION = version("luma-mcp")
 
-LOCAL_TASKS = 4096
-"""Finished tasks kept ready in each process, about 3 KB each."""
+LOCAL_BYTES = 8 * 1024 * 1024
+"""Finished tasks kept in each process, about 1.5 KB each; as much again may be kept of the JSON made of them."""
 
 MEMORY_STORE_BYTES = 16 * 1024 * 1024
 CONNECTIONS_TO_BACKEND = 32
@@ -193,7 +193,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         coordination=shared.coordination,
         seal=shared.seal,
         pace=pace,
-        batches=BatchAnswers(LOCAL_TASKS),
+        batches=BatchAnswers(LOCAL_BYTES),
         wall_clock=clocks.wall,
         media_url=sandbox.media_url if sandbox is not None else None,
     )
@@ -223,7 +223,7 @@ def _cache(settings: Settings, store: FailOpenStore, metrics: Metrics, clocks: C
         store,
         Lifetimes(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
-        local_tasks=LOCAL_TASKS,
+        local_bytes=LOCAL_BYTES,
         wall_clock=clocks.wall,
         monotonic_clock=clocks.monotonic,
     )

@@ -74,6 +74,17 @@ def shown_url(value: str, *, own_prefix: str | None = None) -> str | None:
     return url if _fault(url) is None else None
 
 
+def is_plain_url(value: str) -> bool:
+    """Return whether `value` has the form that `shown_url` returns, without a second look at its host."""
+    return (
+        value.startswith(("https://", "http://"))
+        and len(value) <= LONGEST_URL
+        and value.isascii()
+        and value.isprintable()
+        and _AMBIGUOUS.search(value) is None
+    )
+
+
 def _fault(value: str) -> str | None:
     if len(value) > LONGEST_URL:
         return f"is longer than {LONGEST_URL} characters"

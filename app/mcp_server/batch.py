@@ -14,8 +14,8 @@ from app.mcp_server.texts import summary_line, task_line, unanswered_lines
 from app.mcp_server.views import OutcomeView, StateCounts, task_view, unavailable_view
 from app.services.bounded import Bounded
 
-MOST_REPEATED = 64
-"""Whole answers that are kept for a question asked again, about 35 KB for 50 tasks."""
+REPEATED_BYTES = 4 * 1024 * 1024
+"""Whole answers that are kept for a question asked again, about 150 KB with the tasks for 50 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Shown:
     task: Task
     view: Json
     line: bytes
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,22 @@ class _Told:
 
     tasks: list[Answer]
     answer: ToolAnswer
+    size_bytes: int
 
 
 class BatchAnswers:
     """Puts answers together, and keeps what can be used again: only for the very same tasks, never for the same ids."""
 
-    def __init__(self, most_shown: int) -> None:
-        """Start with nothing kept, and room for the JSON of so many finished tasks, about 1.5 KB each."""
-        self._finished: Bounded[str, Shown] = Bounded(most_shown)  # by id: worked out once for each Task
-        self._told: Bounded[tuple[str, ...], _Told] = Bounded(MOST_REPEATED)  # by ids: answers that cannot change
+    def __init__(self, most_bytes: int) -> None:
+        """Start with nothing kept, and room for `most_bytes` of finished tasks and their JSON, about 3 KB each."""
+        # By id: worked out once for each Task. By ids: whole answers that cannot change.
+        self._finished: Bounded[str, Shown] = Bounded(most_bytes, lambda shown: shown.size_bytes)
+        self._told: Bounded[tuple[str, ...], _Told] = Bounded(REPEATED_BYTES, lambda told: told.size_bytes)
+
+    @property
+    def kept_bytes(self) -> int:
+        """About what is kept takes in memory."""
+        return self._finished.weight + self._told.weight
 
     def about(self, lookup: Lookup, now: float, pace: Pace) -> ToolAnswer:
         """Return the summary line and a line for each id; and all tasks, with what became of the other ids."""
@@ -51,7 +59,10 @@ class BatchAnswers:
             return ToolAnswer(told.answer.text, told.answer.result, lookup.effort, told.answer.seen)
         answer, is_final = self._put_together(lookup, now, pace)
         if is_final:
-            self._told[question] = _Told(found, answer)
+            size = (
+                len(answer.text) + len(answer.result) + sum(task.size_bytes for task in found if isinstance(task, Task))
+            )
+            self._told[question] = _Told(found, answer, size)
         return answer
 
     def _put_together(self, lookup: Lookup, now: float, pace: Pace) -> tuple[ToolAnswer, bool]:
@@ -88,7 +99,8 @@ class BatchAnswers:
         known = self._finished.get(task.id)
         if known is not None and known.task is task:
             return known
-        shown = Shown(task, to_json(task_view(task, now)), json_line(task_line(task, now)))
+        view, line = to_json(task_view(task, now)), json_line(task_line(task, now))
+        shown = Shown(task, view, line, task.size_bytes + len(view) + len(line))
         if task.is_final:
             self._finished[task.id] = shown
         return shown

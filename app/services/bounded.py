@@ -1,7 +1,7 @@
 """A dict that cannot grow without end."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 K = TypeVar("K")
@@ -9,22 +9,33 @@ V = TypeVar("V")
 
 
 class Bounded(OrderedDict[K, V]):
-    """Holds at most so many entries: the first makes room, by when they came or were last used."""
+    """Holds entries up to a total weight: the first makes room, by when they came or were last used.
 
-    def __init__(self, most: int) -> None:
-        """Start empty, with room for `most`."""
+    Entries are set and evicted, never deleted one by one. `weight` is of all entries together.
+    """
+
+    def __init__(self, most: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
+        """Start empty, with room for the weight `most`.
+
+        `weigh` returns the weight of a value, the same each time it is asked; by default each entry weighs 1.
+        """
         super().__init__()
         self._most = most
+        self._weigh = weigh
+        self.weight = 0
 
     def __setitem__(self, key: K, value: V) -> None:
-        """Keep `value`."""
+        """Keep `value`; one that is heavier than everything may weigh takes no place."""
+        if (replaced := self.get(key)) is not None:
+            self.weight -= self._weigh(replaced)
+        self.weight += self._weigh(value)
         super().__setitem__(key, value)
         self.move_to_end(key)
-        if len(self) > self._most:
-            self.popitem(last=False)
+        while self.weight > self._most:
+            self.weight -= self._weigh(self.popitem(last=False)[1])
 
     def used(self, keys: Iterable[K]) -> None:
         """Put the entries of `keys`, which must be here, behind the others; not while there is plenty of room."""
-        if len(self) * 2 > self._most:
+        if self.weight * 2 > self._most:
             for key in keys:
                 self.move_to_end(key)

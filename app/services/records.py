@@ -54,4 +54,6 @@ def _key(tenant: str, task_id: str) -> str:
 
 def _unpack(tenant: str, task_id: str, value: bytes | None) -> Record | None:
     record = _RECORD.unpack(tenant, value) if value is not None else None
-    return record if record is not None and record.task.id == task_id and record.task.has_plausible_times else None
+    if record is None or record.task.id != task_id:
+        return None
+    return record if record.task.has_plausible_times and record.task.has_showable_text else None

@@ -29,12 +29,14 @@ class Cached:
 class _Copy:
     task: Task
     until: float
+    size_bytes: int
 
 
 class TaskCache:
     """Two levels: final tasks in this process, bounded, before the store, which holds running ones too, for moments.
 
-    No value is trusted for being in the store: it must parse, carry the tenant and answer to the id it is filed under.
+    No value is trusted for being in the store: it must parse, carry the tenant, answer to the id it is filed under, and
+    hold no text that the adapter would not have let in.
     """
 
     def __init__(  # noqa: PLR0913 - a cache is its two levels, its rules and its two clocks
@@ -43,15 +45,15 @@ class TaskCache:
         lifetimes: Lifetimes,
         telemetry: Telemetry,
         *,
-        local_tasks: int,
+        local_bytes: int,
         wall_clock: Callable[[], float],
         monotonic_clock: Callable[[], float],
     ) -> None:
-        """Keep at most `local_tasks` final tasks here; `wall_clock` gives unix seconds."""
+        """Keep final tasks of at most `local_bytes` here; `wall_clock` gives unix seconds."""
         self._store = store
         self._lifetimes = lifetimes
         self._telemetry = telemetry
-        self._copies: Bounded[tuple[str, str], _Copy] = Bounded(local_tasks)
+        self._copies: Bounded[tuple[str, str], _Copy] = Bounded(local_bytes, lambda copy: copy.size_bytes)
         self._wall_clock = wall_clock
         self._monotonic_clock = monotonic_clock
 
@@ -104,12 +106,12 @@ class TaskCache:
         until = self._monotonic_clock()
         for task in tasks:
             if task.is_final:
-                copy = _Copy(task, until + time_to_live(task, now, self._lifetimes))
+                copy = _Copy(task, until + time_to_live(task, now, self._lifetimes), task.size_bytes)
                 self._copies[tenant, task.id] = copy
 
     def _unpack(self, tenant: str, task_id: str, value: bytes) -> Task | None:
         task = _TASK.unpack(tenant, value)
-        if task is None or task.id != task_id or not task.has_plausible_times:
+        if task is None or task.id != task_id or not (task.has_plausible_times and task.has_showable_text):
             self._telemetry.value_refused()
             return None
         return task

@@ -8,11 +8,11 @@ import pytest
 from app.domain.errors import BackendTimeout
 from app.domain.freshness import Pace
 from app.domain.task import Answer, Effort, Lookup, Task, TaskState, Video
-from app.mcp_server.batch import MOST_REPEATED, BatchAnswers
+from app.mcp_server.batch import REPEATED_BYTES, BatchAnswers
 
 NOW = 1_790_000_000.0
 PACE = Pace(expected_seconds=60.0)
-BATCHES = BatchAnswers(most_shown=100)
+BATCHES = BatchAnswers(most_bytes=300_000)
 
 
 def finished(task_id: str, owner: str) -> Task:
@@ -62,6 +62,17 @@ def test_a_running_task_is_as_old_as_it_is_when_it_is_asked_for() -> None:
 
 def test_more_questions_than_are_kept_are_all_answered() -> None:
     for _ in range(2):
-        for number in range(MOST_REPEATED + 5):
+        for number in range(300):
             result, _ = ask((f"many-{number}", finished(f"many-{number}", "a")))
             assert result["tasks"][0]["task_id"] == f"many-{number}"
+
+
+def test_what_is_kept_of_answers_is_bounded_in_bytes() -> None:
+    batches = BatchAnswers(most_bytes=300_000)
+    for number in range(200):
+        long = Video(f"https://cdn.example.com/{'a' * 2000}.mp4")
+        tasks = {
+            f"long-{number}-{index}": Task(f"{number}-{index}", TaskState.COMPLETED, video=long) for index in range(9)
+        }
+        batches.about(Lookup(tasks, Effort()), NOW, PACE)
+    assert 0 < batches.kept_bytes <= 300_000 + REPEATED_BYTES

@@ -51,7 +51,7 @@ class Room:
         notes = Notes()
         before = FailOpenStore(store, notes, clock)
         lifetimes = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
-        cache = TaskCache(before, lifetimes, notes, local_tasks=100, wall_clock=clock, monotonic_clock=clock)
+        cache = TaskCache(before, lifetimes, notes, local_bytes=1_000_000, wall_clock=clock, monotonic_clock=clock)
         self.records = TaskRecords(before, wall_clock=clock, monotonic_clock=clock)
         self.tasks = TaskService(backend, cache, self.records, SingleFlight())
 
