@@ -24,12 +24,15 @@ from app.domain.task import Answer
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.catalogue import catalogue
 from app.mcp_server.door import Caller
+from app.mcp_server.listening import MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
 from app.mcp_server.server import Surface, build_server
 from app.mcp_server.tool import LumaTool, Services
 from app.observability.journal import Journal, line_of_a_call
 from app.observability.metrics import Metrics
-from app.observability.tracing import drop_unwanted_spans
+from app.observability.refusals import Refusals
+from app.observability.tracing import replace_spans
 from app.services.callbacks import Callbacks
+from app.services.caller_quota import CallerQuota
 from app.services.fail_open import FailOpenStore
 from app.services.known_tasks import KnownTasks
 from app.services.ledger import Ledger
@@ -40,7 +43,7 @@ from app.services.submission_slots import SubmissionSlots
 from app.services.task_cache import TaskCache
 from app.services.tasks import FlightKey, TaskService
 from app.services.videos import VideoService
-from app.services.waiting import WaitingRoom
+from app.services.waiting import MOST_WAITING, MOST_WAITING_PER_CALLER, WaitingRoom
 from app.services.watch import WatchParts
 from app.services.watching import Watches
 from app.settings import Settings, SettingsError
@@ -127,7 +130,7 @@ def assemble(
     videos = _videos(gateway, shared, callbacks, clocks)
     return Assembly(
         tools=catalogue(settings.batch_limit),
-        services=_services(settings, tasks, videos, shared, clocks, sandbox),
+        services=_services(settings, tasks, videos, shared, clocks, sandbox, Refusals(metrics, clocks.monotonic)),
         tenants=Tenants(_secret(settings)),
         metrics=metrics,
         store=shared.store,
@@ -144,7 +147,7 @@ def surface_of(settings: Settings, assembly: Assembly, caller: Caller) -> Surfac
     wants_lines = settings.log_level in ("DEBUG", "INFO")
     journal = Journal(assembly.metrics, line_of_a_call(settings.log_format) if wants_lines else None)
     surface = build_server(assembly.tools, assembly.services, caller, journal, version=VERSION)
-    drop_unwanted_spans(surface.server)
+    replace_spans(surface.server, {tool.name for tool in assembly.tools})
     return surface
 
 
@@ -178,6 +181,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     shared: _Shared,
     clocks: Clocks,
     sandbox: Sandbox | None,
+    refusals: Refusals,
 ) -> Services:
     pace = Pace(settings.sandbox_seconds if sandbox is not None else EXPECTED_SECONDS)
     watches = Watches(
@@ -185,7 +189,9 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     )
     return Services(
         tasks=tasks,
-        waiting=WaitingRoom(tasks, shared.cache, watches, clocks.monotonic, clocks.sleep),
+        waiting=WaitingRoom(
+            tasks, shared.cache, watches, clocks.monotonic, clocks.sleep, places=_waiting_places(refusals)
+        ),
         videos=videos,
         known=KnownTasks(shared.coordination),
         records=shared.records,
@@ -194,9 +200,26 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         seal=shared.seal,
         pace=pace,
         batches=BatchAnswers(LOCAL_BYTES),
+        listeners=_listener_places(refusals),
         wall_clock=clocks.wall,
+        sleep=clocks.sleep,
         media_url=sandbox.media_url if sandbox is not None else None,
     )
+
+
+def _waiting_places(refusals: Refusals) -> CallerQuota:
+    effect = (
+        f"Refused a call that would wait: {MOST_WAITING_PER_CALLER} of its token or {MOST_WAITING} in all wait "
+        "already. Calls that do not wait are answered."
+    )
+    return CallerQuota(MOST_WAITING, MOST_WAITING_PER_CALLER, refusals.reporter("waits", effect))
+
+
+def _listener_places(refusals: Refusals) -> CallerQuota:
+    effect = (
+        f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already."
+    )
+    return CallerQuota(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, refusals.reporter("listeners", effect))
 
 
 def _callbacks(settings: Settings, shared: _Shared) -> Callbacks | None:

@@ -50,7 +50,9 @@ async def serve_stdio(settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
     assembly = assemble(settings, base_url="http://127.0.0.1:8000")
-    server = surface_of(settings, assembly, SoleCaller(assembly.tenants.principal(token))).server
+    surface = surface_of(settings, assembly, SoleCaller(assembly.tenants.principal(token)))
+    server = surface.server
+    server.middleware.append(surface.request_log)
     async with assembly.running(), stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
 

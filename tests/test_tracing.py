@@ -32,10 +32,21 @@ async def test_each_call_is_a_span_at_the_collector(tmp_path: Path) -> None:
     spans = b"".join(received)
     assert b"tools/call luma_generate_video" in spans
     assert b"secret-token" not in spans
+    assert b"made-up" not in spans, "callers name no spans"
+    assert b"0af7651916cd43dd8448eb211c80319c" in bytes(spans).hex().encode(), "the caller's trace goes on"
     assert b"private platypus" not in spans
 
 
 def _call(url: str) -> None:
     params = {"name": "luma_generate_video", "arguments": {"prompt": "A private platypus"}}
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    httpx.post(f"{url}/mcp", json=message, headers={"authorization": "Bearer secret-token"})
+    meta = {"_meta": {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "baggage": "made-up=1"}}
+    made_up = {"name": "made-up-tool", "arguments": {}}
+    for sent in (
+        message,
+        {**message, "params": {**params, **meta}},
+        {**message, "params": made_up},
+        {**message, "method": "made-up/method"},
+        {**message, "id": "made-up-id"},
+    ):
+        httpx.post(f"{url}/mcp", json=sent, headers={"authorization": "Bearer secret-token"})

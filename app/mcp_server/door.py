@@ -165,10 +165,15 @@ class Door:
         return CallRecord(
             tool=tool.name,
             tenant=principal.tenant,
-            era="2026" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "2025",
+            era=era_of(ctx),
             client=self._caller.client(ctx),
             request_id=self._caller.request_id(ctx),
         )
+
+
+def era_of(ctx: Context) -> str:
+    """Return the generation of the protocol that a request speaks, as logs and metrics name it."""
+    return "2026" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "2025"
 
 
 def _call(ctx: Context, principal: Principal) -> Call:

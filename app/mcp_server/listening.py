@@ -26,6 +26,7 @@ from mcp_types import (
 )
 from pydantic import BaseModel
 
+from app.domain.errors import RateLimited
 from app.domain.principal import Principal
 from app.domain.task import Answer, Task
 from app.mcp_server.door import Caller, Context
@@ -34,8 +35,17 @@ from app.mcp_server.task_handles import TaskHandles
 from app.mcp_server.tool import Services
 from app.services.pauses import first_of
 
-MOST_LISTENERS = 1_000
 MOST_TASKS = 100
+
+LONGEST_SECONDS = 3600.0
+"""How long one stream lasts; its client opens another. One that nobody reads any more ends then at the latest."""
+
+MOST_LISTENERS = 1_000
+MOST_LISTENERS_PER_CALLER = 50
+TOO_MANY_LISTENERS = (
+    f"This service serves at most {MOST_LISTENERS_PER_CALLER} listeners per token and {MOST_LISTENERS} in all, and one "
+    "of these limits is reached. Close one, or ask luma_get_tasks_batch with wait_seconds instead."
+)
 
 
 class TasksNotification(BaseModel):
@@ -72,23 +82,42 @@ class Listening:
         """Serve one stream. Raises MCPError where there are too many streams or too many tasks."""
         if ctx.request_id is None:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id.")
-        if len(self._streams) >= MOST_LISTENERS:
-            raise MCPError(INTERNAL_ERROR, "This service has too many listeners right now. Ask instead, or try later.")
         principal = self._caller.principal(ctx)
         subscription = self._subscription(ctx, principal, params.notifications)
-        closing = asyncio.Event()
-        self._streams.add(closing)
         try:
-            await self._acknowledge(ctx, ctx.request_id, params.notifications, subscription)
-            await self._tell(ctx, principal, subscription, closing)
-        finally:
-            self._streams.discard(closing)
+            with self._services.listeners.place(principal.tenant, TOO_MANY_LISTENERS):
+                await self._serve(ctx, ctx.request_id, params.notifications, principal, subscription)
+        except RateLimited as exc:
+            data = {"code": exc.code.value, "retry_after_seconds": exc.retry_after_seconds}
+            raise MCPError(INTERNAL_ERROR, str(exc), data) from exc
         return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
 
     def close(self) -> None:
         """End every stream in an orderly way: each sends its result as the last frame."""
         for closing in self._streams:
             closing.set()
+
+    async def _serve(
+        self,
+        ctx: Context,
+        number: RequestId,
+        asked: SubscriptionFilter,
+        principal: Principal,
+        subscription: Subscription,
+    ) -> None:
+        closing = asyncio.Event()
+        self._streams.add(closing)
+        end_of_life = asyncio.ensure_future(self._close_in_time(closing))
+        try:
+            await self._acknowledge(ctx, number, asked, subscription)
+            await self._tell(ctx, principal, subscription, closing)
+        finally:
+            end_of_life.cancel()
+            self._streams.discard(closing)
+
+    async def _close_in_time(self, closing: asyncio.Event) -> None:
+        await self._services.sleep(LONGEST_SECONDS)
+        closing.set()
 
     def _subscription(self, ctx: Context, principal: Principal, asked: SubscriptionFilter) -> Subscription:
         """Return what of `asked` can be honoured: URIs of tasks, and handles that the principal was given."""

@@ -18,6 +18,7 @@ from mcp_types import (
 )
 
 from app.domain.errors import LumaError
+from app.domain.foreign_text import is_plain_id
 from app.domain.principal import Principal
 from app.domain.task import Task
 from app.mcp_server.tool import Services
@@ -27,7 +28,7 @@ TEMPLATE = "luma://tasks/{task_id}"
 FINAL_TTL_MS = 3_600_000
 RUNNING_TTL_MS = 3_000
 
-_URI = re.compile(r"luma://tasks/([^/?#\s]{1,128})")
+_URI = re.compile(r"luma://tasks/([^/?#]+)")
 
 TEMPLATES = ListResourceTemplatesResult(
     resource_templates=[
@@ -50,7 +51,7 @@ def task_uri(task_id: str) -> str:
 def task_id_in(uri: str) -> str | None:
     """Return the task that a URI names, or None where it names none."""
     match = _URI.fullmatch(uri)
-    return match[1] if match else None
+    return match[1] if match and is_plain_id(match[1]) else None
 
 
 async def read_task(services: Services, principal: Principal, params: ReadResourceRequestParams) -> ReadResourceResult:
@@ -61,7 +62,7 @@ async def read_task(services: Services, principal: Principal, params: ReadResour
         raise MCPError(INVALID_PARAMS, f"There is no such resource; resources are {TEMPLATE}.", {"uri": uri})
     answer = (await services.tasks.find(principal, [task_id])).answers[task_id]
     if isinstance(answer, LumaError):
-        raise MCPError(INTERNAL_ERROR, str(answer), {"uri": uri})
+        raise MCPError(INTERNAL_ERROR, str(answer), {"uri": uri}) from answer
     if answer is None:
         raise MCPError(INVALID_PARAMS, "AceDataCloud does not know this task.", {"uri": uri})
     return _contents(services, uri, answer)

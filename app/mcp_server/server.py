@@ -16,6 +16,7 @@ from app.mcp_server.door import Caller, CallJournal, Context, Door
 from app.mcp_server.guide import INSTRUCTIONS
 from app.mcp_server.listening import Listening
 from app.mcp_server.prompts import PROMPTS, complete, get_prompt
+from app.mcp_server.request_log import RequestLog
 from app.mcp_server.resources import TEMPLATES, complete_task_id, read_task
 from app.mcp_server.task_handles import TaskHandles
 from app.mcp_server.tool import LumaTool, Services
@@ -35,11 +36,15 @@ _CACHEABLE: tuple[CacheableMethod, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """The MCP server, its door, and the streams that its host ends before it stops."""
+    """The MCP server, its door, and the streams that its host ends before it stops.
+
+    `request_log` is a middleware that each host adds, behind `door.straight` where it uses that.
+    """
 
     server: Server[Any]
     door: Door
     listening: Listening
+    request_log: RequestLog
 
 
 def build_server(
@@ -91,7 +96,7 @@ def _with_calls(
     server.add_request_handler("tools/call", types.CallToolRequestParams, door)
     server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, listening)
     server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
-    return Surface(server, door, listening)
+    return Surface(server, door, listening, RequestLog(caller, journal))
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:

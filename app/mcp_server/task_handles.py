@@ -126,7 +126,7 @@ class TaskHandles:
         changed_at = await self._changed_at(principal, task_id, answer, created_at)
         if isinstance(answer, LumaError):
             if not answer.passes:
-                raise MCPError(INTERNAL_ERROR, str(answer))
+                raise MCPError(INTERNAL_ERROR, str(answer)) from answer
             return self._frame(handle, created_at, changed_at, "working", UNREADABLE)
         if answer is None:
             lost = {"error": {"code": INTERNAL_ERROR, "message": LOST}}

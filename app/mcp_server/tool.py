@@ -14,6 +14,7 @@ from app.mcp_server.arguments import Arguments, input_schema
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.views import ErrorResult
 from app.ports import Coordination, Sealing
+from app.services.caller_quota import CallerQuota
 from app.services.known_tasks import KnownTasks
 from app.services.records import TaskRecords
 from app.services.tasks import TaskService
@@ -40,7 +41,9 @@ class Services:
     seal: Sealing
     pace: Pace
     batches: BatchAnswers
+    listeners: CallerQuota
     wall_clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
     media_url: str | None = None
 
 

@@ -21,12 +21,19 @@ KNOWN_CLIENTS = (
 _WORDS = re.compile(r"[^a-z0-9]+")
 
 
-@lru_cache(maxsize=1024)
+LONGEST_CLIENT = 64
+"""Characters of a client's name that are looked at."""
+
+
 def bounded_client(name: str) -> str:
     """Return the label for a client program's own name: one of a closed set, "other", or "unknown" for none."""
-    if not name:
-        return "unknown"
-    words = _WORDS.sub("-", name[:64].lower())
+    return _client_label(name[:LONGEST_CLIENT]) if name else "unknown"
+
+
+@lru_cache(maxsize=1024)
+def _client_label(start: str) -> str:
+    """Return the label for the start of a name; the cache must not keep names of any length."""
+    words = _WORDS.sub("-", start.lower())
     return next((known for known in KNOWN_CLIENTS if words.startswith(known)), "other")
 
 
@@ -46,6 +53,7 @@ class Metrics:
         self.store_failures = self._counters("store_failures", "Operations that Redis did not answer.", "operation")
         self.values_refused = self._counter("cache_values_refused", "Cached values that could not be trusted.")
         self.refusals = self._counters("http_refusals", "Requests turned away before MCP, by status.", "status")
+        self.limit_reached = self._counters("limits_reached", "Callers refused by a limit, by limit.", "limit")
         self.callbacks = self._counters("callbacks", "Callbacks of the backend, by what became of them.", "outcome")
         self.lines_lost = self._counter("log_lines_lost", "Log lines that could not be written.")
 

@@ -1,10 +1,22 @@
-"""Traces: the SDK makes a span for every message, and the `otel` extra sends them where the standard variables say."""
+"""Traces: a span for every message, which the `otel` extra sends where the standard variables say."""
 
 import os
+from collections.abc import Collection
 from typing import Any
 
+from mcp.server._otel import OpenTelemetryMiddleware
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
 from opentelemetry import trace
+from opentelemetry.context import Context as OtelContext
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from app.mcp_server.door import Context
+
+LONGEST_TRACEPARENT = 64
+"""Characters; version 00 of W3C Trace Context has 55."""
 
 _SWITCHES = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -43,7 +55,63 @@ def flush_spans() -> None:
         flush()
 
 
-def drop_unwanted_spans(server: Server[Any]) -> None:
-    """Take the span of every message off the path where nobody would see it: it costs time even unexported."""
-    if not spans_are_wanted():
-        server.middleware.clear()
+def replace_spans(server: Server[Any], targets: Collection[str]) -> None:
+    """Put our spans in the place of the SDK's, or none where nobody would see them: they cost time even unexported.
+
+    The SDK names spans after whatever method and tool a caller asks for, keeps request ids of any length, and records
+    the messages of exceptions, which may hold a prompt.
+    """
+    server.middleware[:] = [one for one in server.middleware if not isinstance(one, OpenTelemetryMiddleware)]
+    if spans_are_wanted():
+        server.middleware.insert(0, CallSpans(server, targets))
+
+
+class CallSpans:
+    """A middleware that makes a span of each message, named from this program's text alone."""
+
+    def __init__(self, server: Server[Any], targets: Collection[str]) -> None:
+        """Name methods that `server` serves, and tools that are among `targets`."""
+        self._server = server
+        self._targets = targets
+        self._tracer = trace.get_tracer("luma-mcp")
+
+    async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Pass the message on within its span."""
+        name = self._name(ctx)
+        with self._tracer.start_as_current_span(
+            name,
+            context=_parent(ctx),
+            kind=SpanKind.SERVER,
+            attributes={"mcp.method.name": name.partition(" ")[0], "mcp.protocol.version": ctx.protocol_version},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                result = await call_next(ctx)
+            except Exception as exc:
+                code = exc.error.code if isinstance(exc, MCPError) else type(exc).__qualname__
+                _fail(span, str(code))
+                raise
+            if isinstance(result, dict) and result.get("isError") is True:
+                _fail(span, "tool_error")
+            return result
+
+    def _name(self, ctx: Context) -> str:
+        if self._server.get_request_handler(ctx.method) is None:
+            return "other"
+        target = (ctx.params or {}).get("name")
+        is_named = ctx.method == "tools/call" and isinstance(target, str) and target in self._targets
+        return f"{ctx.method} {target}" if is_named else ctx.method
+
+
+def _parent(ctx: Context) -> OtelContext | None:
+    """Return the caller's span, where `_meta` carries a W3C traceparent; its baggage is not taken over."""
+    given = (ctx.meta or {}).get("traceparent")
+    if not isinstance(given, str) or len(given) > LONGEST_TRACEPARENT:
+        return None
+    return TraceContextTextMapPropagator().extract({"traceparent": given})
+
+
+def _fail(span: Span, kind: str) -> None:
+    span.set_attribute("error.type", kind)
+    span.set_status(StatusCode.ERROR)

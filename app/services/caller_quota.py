@@ -1,6 +1,6 @@
 """How much of one resource callers hold at once: bounded for each of them, and for all together."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app.domain.errors import RateLimited
@@ -14,10 +14,11 @@ class CallerQuota:
     A caller that holds nothing takes no memory.
     """
 
-    def __init__(self, total: int, per_caller: int) -> None:
-        """Lend at most `per_caller` to one caller and `total` to all of them."""
+    def __init__(self, total: int, per_caller: int, refused: Callable[[], None] = lambda: None) -> None:
+        """Lend at most `per_caller` to one caller and `total` to all; `refused` is called for each refusal."""
         self._total = total
         self._per_caller = per_caller
+        self._refused = refused
         self._held: dict[str, int] = {}
         self.in_use = 0
 
@@ -25,6 +26,7 @@ class CallerQuota:
         """Lend `amount` to `owner`, and return whether there was as much left."""
         held = self._held.get(owner, 0) + amount
         if held > self._per_caller or self.in_use + amount > self._total:
+            self._refused()
             return False
         self._held[owner] = held
         self.in_use += amount

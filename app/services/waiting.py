@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from app.domain.principal import Principal
 from app.domain.task import Answer, Effort, Lookup
+from app.services.caller_quota import CallerQuota
 from app.services.pauses import happens_within
 from app.services.sight import Sight
 from app.services.task_cache import TaskCache
@@ -13,6 +14,13 @@ from app.services.watching import Watches
 PROGRESS_SECONDS = 5.0
 """How often a waiting caller hears how far things are; clients that extend their time-out on progress need it."""
 
+MOST_WAITING = 3_000
+MOST_WAITING_PER_CALLER = 100
+TOO_MANY_WAITING = (
+    f"This service holds at most {MOST_WAITING_PER_CALLER} waiting calls per token and {MOST_WAITING} in all, and one "
+    "of these limits is reached. Ask with wait_seconds 0, or about more tasks in one call."
+)
+
 Report = Callable[[int, int], Awaitable[None]]
 """Told how many of how many tasks cannot change any more."""
 
@@ -20,15 +28,21 @@ Report = Callable[[int, int], Awaitable[None]]
 class WaitingRoom:
     """Finds tasks like TaskService, but gives those that run some time to finish."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a wait is its sources, its clock and its limit
         self,
         tasks: TaskService,
         cache: TaskCache,
         watches: Watches,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        *,
+        places: CallerQuota,
     ) -> None:
-        """Wait by `clock`, which counts seconds and never goes back, and by `sleep`, which keeps the same time."""
+        """Wait by `clock`, which counts seconds and never goes back, and by `sleep`, which keeps the same time.
+
+        Each call that waits holds one of `places`.
+        """
+        self._places = places
         self._tasks = tasks
         self._cache = cache
         self._watches = watches
@@ -44,16 +58,17 @@ class WaitingRoom:
         """Return what is known of each task, once each, in the order asked, as soon as none can change any more.
 
         After `wait_seconds` it is what is known then. Only the watch asks the backend, but for tasks that nothing at
-        all is known of by the end.
+        all is known of by the end. Raises RateLimited where too many calls wait already.
         """
         wanted = list(dict.fromkeys(task_ids))
         cached = await self._cache.get_many(principal.tenant, wanted)
         answers: dict[str, Answer] = {key: task for key, task in cached.tasks.items() if task.is_final}
         running = [task_id for task_id in wanted if task_id not in answers]
         if running:
-            async with self._watches.watching(principal, running) as sight:
-                await self._wait(sight, wait_seconds, len(answers), report)
-                answers |= sight.answers()
+            with self._places.place(principal.tenant, TOO_MANY_WAITING):
+                async with self._watches.watching(principal, running) as sight:
+                    await self._wait(sight, wait_seconds, len(answers), report)
+                    answers |= sight.answers()
         effort = Effort(cached.local_hits, cached.shared_hits, joined=len(running))
         if unseen := [task_id for task_id in wanted if task_id not in answers]:
             answers |= (await self._tasks.find(principal, unseen)).answers

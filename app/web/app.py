@@ -59,7 +59,7 @@ def create_app(
     `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
     """
     surface = surface_of(settings, assembly, HttpCaller())
-    surface.server.middleware.append(surface.door.straight)
+    surface.server.middleware += [surface.door.straight, surface.request_log]
     extend(surface.server)
     endpoint = McpEndpoint(surface.server, assembly.metrics.refused, streams)
     readiness = Readiness()

@@ -1,0 +1,147 @@
+"""What one caller may hold at once, and what refused callers and operators are told."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+import pytest
+
+from app.mcp_server.listening import LONGEST_SECONDS, MOST_LISTENERS_PER_CALLER
+from app.observability.metrics import LONGEST_CLIENT, _client_label
+from app.services.waiting import MOST_WAITING_PER_CALLER
+from tests.support.clock import HandClock
+from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
+
+STREAM = {"accept": "application/json, text/event-stream"}
+
+
+async def one_limit(service: Service, limit: str) -> float:
+    page = (await service.http.get(f"{service.url}/metrics")).text
+    lines = [line for line in page.splitlines() if line.startswith(f'luma_mcp_limits_reached_total{{limit="{limit}"}}')]
+    return float(lines[0].split()[1]) if lines else 0.0
+
+
+@asynccontextmanager
+async def listener(service: Service, token: str) -> AsyncIterator[httpx.Response]:
+    asked = {"notifications": {"resourceSubscriptions": ["luma://tasks/nobody-knows"]}}
+    message, headers = envelope("subscriptions/listen", asked, MODERN)
+    sent = {**headers, **STREAM, "authorization": f"Bearer {token}"}
+    async with service.http.stream("POST", f"{service.url}/mcp", json=message, headers=sent) as response:
+        yield response
+
+
+async def first_line(lines: AsyncIterator[str]) -> str:
+    """Return the first message of a stream, which stays open as long as `lines` is held."""
+    while not (line := await anext(lines)).startswith("data: {"):
+        pass
+    return line
+
+
+async def test_one_token_has_its_share_of_listeners_and_others_have_theirs(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = httpx.Limits(max_connections=200)
+    async with (
+        serving(settings(), sandbox(clock), clock) as running,
+        httpx.AsyncClient(timeout=30, limits=limits) as http,
+        AsyncExitStack() as stack,
+    ):
+        service = Service(running.url, running.assembly, http)
+        opened = [await stack.enter_async_context(listener(service, "a")) for _ in range(MOST_LISTENERS_PER_CALLER)]
+        streams = [stream.aiter_lines() for stream in opened]
+        assert all(["acknowledged" in await first_line(stream) for stream in streams])
+        with caplog.at_level(logging.WARNING):
+            refusals = []
+            for _ in range(3):
+                async with listener(service, "a") as refused:
+                    refusals.append((await refused.aread()).decode())
+        async with listener(service, "b") as other:
+            assert "acknowledged" in await first_line(other.aiter_lines())
+        counted = await one_limit(service, "listeners")
+    assert all("rate_limited" in answer and "retry_after_seconds" in answer for answer in refusals)
+    assert counted == 3
+    assert len([record for record in caplog.records if "Refused a listener" in record.getMessage()]) == 1
+
+
+async def test_a_listener_ends_in_time_with_its_result(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service, listener(service, "a") as stream:
+        lines = stream.aiter_lines()
+        async for line in lines:
+            if "acknowledged" in line:
+                break
+        while not clock.sleepers:
+            await asyncio.sleep(0)
+        clock.advance(LONGEST_SECONDS)
+        rest = [line async for line in lines if line.startswith("data: {")]
+    assert '"result"' in rest[-1]
+
+
+async def test_one_token_has_its_share_of_waits_and_others_have_theirs(clock: HandClock) -> None:
+    limits = httpx.Limits(max_connections=300)
+    async with (
+        serving(settings(), sandbox(clock), clock) as running,
+        httpx.AsyncClient(timeout=30, limits=limits) as http,
+    ):
+        service = Service(running.url, running.assembly, http)
+        task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
+        asked = {"task_id": task_id, "wait_seconds": 50}
+        waiting = [asyncio.create_task(service.ask("luma_get_task", asked)) for _ in range(MOST_WAITING_PER_CALLER)]
+        while service.assembly.services.watches.callers < MOST_WAITING_PER_CALLER:
+            await asyncio.sleep(0)
+        refused = await service.fail("luma_get_task", asked)
+        at_once = await service.ask("luma_get_task", {"task_id": task_id})
+        other = asyncio.create_task(service.ask("luma_get_task", asked, token="token-b"))
+        while service.assembly.services.watches.callers == MOST_WAITING_PER_CALLER:
+            await asyncio.sleep(0)
+        for call in (*waiting, other):
+            call.cancel()
+        await asyncio.gather(*waiting, other, return_exceptions=True)
+        assert await one_limit(service, "waits") == 1
+    assert refused["code"] == "rate_limited"
+    assert refused["retry_after_seconds"] == 5
+    assert "wait_seconds 0" in refused["message"]
+    assert at_once["state"] in ("pending", "processing")
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "outcome"),
+    [
+        ("resources/read", {"uri": "luma://tasks/nobody-knows"}, "invalid_request"),
+        (
+            "completion/complete",
+            {
+                "ref": {"type": "ref/resource", "uri": "luma://tasks/{task_id}"},
+                "argument": {"name": "task_id", "value": ""},
+            },
+            "ok",
+        ),
+        ("tasks/get", {"taskId": "v1.forged"}, "invalid_request"),
+    ],
+)
+async def test_requests_about_tasks_are_counted_like_tool_calls(
+    method: str, params: dict[str, object], outcome: str, clock: HandClock
+) -> None:
+    declared: dict[str, object] = {
+        "io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    }
+    async with serving(settings(), sandbox(clock), clock) as service:
+        await service.request(method, {**params, "_meta": declared})
+        page = (await service.http.get(f"{service.url}/metrics")).text
+    assert f'luma_mcp_calls_total{{client="other",era="2026",outcome="{outcome}",tool="{method}"}} 1.0' in page
+
+
+async def test_a_long_client_name_is_cut_before_anything_keeps_it(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        for number in range(20):
+            info = {"name": f"{number}" + "x" * 100_000, "version": "1"}
+            message, headers = envelope("tools/call", {"name": "luma_list_actions", "arguments": {}}, MODERN)
+            message["params"]["_meta"]["io.modelcontextprotocol/clientInfo"] = info
+            assert (await service.post(message, headers=headers)).status_code == 200
+    assert held_by_labels() < 100_000
+
+
+def held_by_labels() -> int:
+    """Return the characters of names that the labels' cache holds at most."""
+    return _client_label.cache_info().currsize * LONGEST_CLIENT
