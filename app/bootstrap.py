@@ -56,6 +56,9 @@ LOCAL_BYTES = 8 * 1024 * 1024
 MEMORY_STORE_BYTES = 16 * 1024 * 1024
 CONNECTIONS_TO_BACKEND = 32
 
+SHARE_OF_ONE_CALLER = 16
+"""One token may hold this part of the memory that is lent to requests."""
+
 EXPECTED_SECONDS = 150.0
 """What a generation takes as a rule: the documented ones took 154 and 156 s, the guide says 1 to 2 minutes."""
 
@@ -84,6 +87,7 @@ class Assembly:
     coordination: MemoryCoordination | RedisCoordination
     backend: httpx.AsyncClient
     flights: SingleFlight[FlightKey, Answer]
+    request_memory: CallerQuota
     sandbox: Sandbox | None
     callbacks: Callbacks | None
 
@@ -116,6 +120,7 @@ def assemble(
     replaces the network to the backend. Raises SettingsError for a Redis URL of no known form.
     """
     clocks, metrics = clocks or Clocks(), Metrics()
+    refusals = Refusals(metrics, clocks.monotonic)
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
     backend = _backend(settings, transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox)))
     gateway = AceDataGateway(
@@ -130,13 +135,14 @@ def assemble(
     videos = _videos(gateway, shared, callbacks, clocks)
     return Assembly(
         tools=catalogue(settings.batch_limit),
-        services=_services(settings, tasks, videos, shared, clocks, sandbox, Refusals(metrics, clocks.monotonic)),
+        services=_services(settings, tasks, videos, shared, clocks, sandbox, refusals),
         tenants=Tenants(_secret(settings)),
         metrics=metrics,
         store=shared.store,
         coordination=shared.coordination,
         backend=backend,
         flights=flights,
+        request_memory=_request_memory(settings, refusals),
         sandbox=sandbox,
         callbacks=callbacks,
     )
@@ -220,6 +226,15 @@ def _listener_places(refusals: Refusals) -> CallerQuota:
         f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already."
     )
     return CallerQuota(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, refusals.reporter("listeners", effect))
+
+
+def _request_memory(settings: Settings, refusals: Refusals) -> CallerQuota:
+    total = settings.request_memory_mb * 1_000_000
+    effect = (
+        f"Answered 429: requests of one token hold 1/{SHARE_OF_ONE_CALLER} of LUMA_MCP_REQUEST_MEMORY_MB "
+        f"({settings.request_memory_mb}), or those of all tokens hold all of it. Others are served."
+    )
+    return CallerQuota(total, total // SHARE_OF_ONE_CALLER, refusals.reporter("request_memory", effect))
 
 
 def _callbacks(settings: Settings, shared: _Shared) -> Callbacks | None:

@@ -26,6 +26,7 @@ from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.page import page
 from app.web.readiness import Readiness
 from app.web.request_ids import RequestIds
+from app.web.request_memory import RequestMemory
 from app.web.routes import metrics_route, not_here, page_route, probe_routes
 
 MCP_PATHS = ("/mcp", "/mcp/")
@@ -87,7 +88,8 @@ def create_app(
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
     """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
-    gate = BearerGate(Embedding(endpoint), assembly.tenants, assembly.metrics.refused)
+    counted = RequestMemory(Embedding(endpoint), assembly.request_memory, assembly.metrics.refused)
+    gate = BearerGate(counted, assembly.tenants, assembly.metrics.refused)
     cors = CORSMiddleware(
         gate,
         allow_origin_regex=_any_of(settings.origins()),

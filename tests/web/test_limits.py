@@ -1,16 +1,22 @@
 """What one caller may hold at once, and what refused callers and operators are told."""
 
 import asyncio
+import json
 import logging
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from app.mcp_server.listening import LONGEST_SECONDS, MOST_LISTENERS_PER_CALLER
 from app.observability.metrics import LONGEST_CLIENT, _client_label
 from app.services.waiting import MOST_WAITING_PER_CALLER
+from app.web.request_memory import REQUEST_BYTES, parsed_bytes
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
 
@@ -145,3 +151,77 @@ async def test_a_long_client_name_is_cut_before_anything_keeps_it(clock: HandClo
 def held_by_labels() -> int:
     """Return the characters of names that the labels' cache holds at most."""
     return _client_label.cache_info().currsize * LONGEST_CLIENT
+
+
+def padded(padding: str) -> tuple[bytes, dict[str, str]]:
+    """Return a wait that carries `padding`, a JSON value, beside what it says."""
+    arguments = {"task_id": "nobody-knows", "wait_seconds": 50}
+    message, headers = envelope("tools/call", {"name": "luma_get_task", "arguments": arguments}, MODERN)
+    message["params"]["_meta"]["padding"] = "PADDING"
+    return json.dumps(message).replace('"PADDING"', padding).encode(), {**headers, "content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "padding",
+    ["[" + ",".join(["[]"] * 60_000) + "]", '"' + "a" * 240_000 + '"', "[" + ",".join(['{"":0}'] * 30_000) + "]"],
+    ids=["lists", "text", "objects"],
+)
+async def test_large_requests_of_one_token_are_refused_before_they_pile_up(clock: HandClock, padding: str) -> None:
+    limits = httpx.Limits(max_connections=100)
+    async with (
+        serving(settings(), sandbox(clock), clock) as service,
+        httpx.AsyncClient(timeout=30, limits=limits) as http,
+    ):
+        body, headers = padded(padding)
+
+        async def send(token: str) -> httpx.Response:
+            sent = {**headers, "authorization": f"Bearer {token}"}
+            return await http.post(f"{service.url}/mcp", content=body, headers=sent)
+
+        calls = [asyncio.create_task(send("a")) for _ in range(40)]
+        refused = [await calls.pop(calls.index(call)) for call in await _all_but_held(calls, service)]
+        held = service.assembly.request_memory.in_use
+        other = await service.ask("luma_list_actions", {}, token="token-b")
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+    assert len(refused) >= 30
+    assert held <= 10_000_000
+    assert {response.status_code for response in refused} == {429}
+    assert refused[0].headers["retry-after"] == "5"
+    assert refused[0].json()["error"]["code"] == "rate_limited"
+    assert other["actions"]
+
+
+async def _all_but_held(
+    calls: list[asyncio.Task[httpx.Response]], service: Service
+) -> list[asyncio.Task[httpx.Response]]:
+    """Return the calls that were answered, when all others wait."""
+    while sum(call.done() for call in calls) + service.assembly.services.watches.callers < len(calls):
+        await asyncio.sleep(0.001)
+    return [call for call in calls if call.done()]
+
+
+async def test_what_requests_held_is_given_back(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
+        await service.ask("luma_get_tasks_batch", {"task_ids": [task_id]})
+        await service.fail("luma_get_task", {"task_id": "nobody-knows"})
+        await service.post({"not": "json-rpc"})
+        assert service.assembly.request_memory.in_use == 0
+
+
+@examples(deadline=None)
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_the_reckoning_covers_what_python_makes_of_a_body(value: object) -> None:
+    body = json.dumps(value).encode()
+    tracemalloc.start()
+    parsed = json.loads(body)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert parsed == value
+    assert held <= REQUEST_BYTES + parsed_bytes(body)
