@@ -34,6 +34,7 @@ class Running:
 
     url: str
     process: psutil.Process
+    log: Path
 
     def family(self) -> list[psutil.Process]:
         """Return the process and its workers."""
@@ -61,7 +62,7 @@ def serving(command: Sequence[str], settings: Mapping[str, str], *, on: Sequence
             handle = psutil.Process(process.pid)
             if on and hasattr(handle, "cpu_affinity"):
                 handle.cpu_affinity(list(on))
-            yield Running(f"{_address(process, log)}/mcp", handle)
+            yield Running(f"{_address(process, log)}/mcp", handle, log)
         finally:
             process.terminate()
             process.wait(60)

@@ -1,0 +1,98 @@
+# ruff: noqa: T201 - a report
+"""`python -m tests.attacks`: attack the service as one caller; end with 1 where it or an honest caller suffers."""
+
+import asyncio
+import time
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.attacks.attacks import ROWS, Row
+from tests.attacks.target import Target, attacked
+from tests.faults.__main__ import more_descriptors
+from tests.support.documents import update
+
+DOCUMENT = Path(__file__).parents[2] / "SECURITY.md"
+MOST_MEGABYTES = 250.0
+SLOWEST_SECONDS = 1.0
+"""An honest read may take this long, or twice as long as undisturbed if that is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attack cost: most resident memory in MB, and an honest caller's median read in seconds."""
+
+    row: Row
+    megabytes: float
+    undisturbed: float
+    under_attack: float
+    notes: tuple[str, ...]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether neither the process nor the honest caller suffered."""
+        is_quick = self.under_attack <= max(SLOWEST_SECONDS, 2 * self.undisturbed)
+        return self.megabytes <= MOST_MEGABYTES and is_quick
+
+    def __str__(self) -> str:
+        """Return a line for the terminal."""
+        word = "well" if self.is_well else "NOT WELL"
+        read = f"read {self.undisturbed * 1000:.0f} -> {self.under_attack * 1000:.0f} ms"
+        return f"{word:9} {self.row.title}: {self.megabytes:.0f} MB, {read} {'; '.join(self.notes)}"
+
+
+def main() -> int:
+    """Return the exit status."""
+    chosen = _chosen()
+    more_descriptors()
+    started = time.monotonic()
+    rows = [row for row in ROWS if chosen.only.lower() in row.title.lower()]
+    outcomes = [_attack(row) for row in rows]
+    is_well = bool(outcomes) and all(outcome.is_well for outcome in outcomes)
+    print(f"{sum(outcome.is_well for outcome in outcomes)} of {len(outcomes)} attacks are well; {_since(started)}")
+    if chosen.update and is_well and not chosen.only:
+        update(DOCUMENT, {"attacks": table(outcomes)})
+    return 0 if is_well else 1
+
+
+def _chosen() -> Namespace:
+    parser = ArgumentParser(prog="python -m tests.attacks")
+    parser.add_argument("--only", default="", help="attacks whose title has this in it")
+    parser.add_argument("--update", action="store_true", help="write a whole run that is well into SECURITY.md")
+    return parser.parse_args()
+
+
+def _attack(row: Row) -> Outcome:
+    with attacked(row.delay_seconds, row.settings) as target:
+        outcome = asyncio.run(_measure(row, target))
+    print(outcome, flush=True)
+    return outcome
+
+
+async def _measure(row: Row, target: Target) -> Outcome:
+    async with httpx.AsyncClient(timeout=60) as http, target.watched():
+        undisturbed = await target.honest_seconds(http)
+        async with row.attack(target):
+            under_attack = await target.honest_seconds(http)
+    return Outcome(row, target.most_megabytes, undisturbed, under_attack, tuple(target.notes))
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """Return the outcomes as a table of Markdown."""
+    lines = [
+        f"| {one.row.title} | {one.row.before} | {one.megabytes:.0f} MB "
+        f"| {one.undisturbed * 1000:.0f} ms, then {one.under_attack * 1000:.0f} ms | {'; '.join(one.notes)} |"
+        for one in outcomes
+    ]
+    head = "| attack | release 1.0 | memory of the process | an honest caller's median read | besides |"
+    return "\n".join([head, f"|{'---|' * 5}", *lines])
+
+
+def _since(started: float) -> str:
+    return f"{time.monotonic() - started:.0f} s"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,279 @@
+"""The attacks, each with what it cost release 1.0."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.attacks.target import Connection, Target, batch, padded, raw
+from tests.support.service import MODERN, envelope
+
+Attack = Callable[[Target], Any]
+"""An asynchronous context in which the attack goes on; notes of what it found go to the target."""
+
+LISTS = "[" + ",".join(["[]"] * 60_000) + "]"
+TEXT = '"' + "a" * 240_000 + '"'
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One attack: what it does, what it cost before, and the settings and the backend that it meets."""
+
+    title: str
+    before: str
+    attack: Attack
+    delay_seconds: float = 0.1
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+async def in_parts(tasks: Iterable[Awaitable[Any]], at_once: int = 100) -> list[Any]:
+    """Await all of `tasks`, so many at once."""
+    waiting, results = list(tasks), []
+    while waiting:
+        part, waiting = waiting[:at_once], waiting[at_once:]
+        results += await asyncio.gather(*part)
+    return results
+
+
+def with_body(body: bytes, headers: dict[str, str], token: str) -> bytes:
+    """Return a request with a body that is no longer a message of ours."""
+    head, _, _ = raw({}, headers, token).partition(b"\r\n\r\n")
+    return head.replace(b"content-length: 2", b"content-length: %d" % len(body)) + b"\r\n\r\n" + body
+
+
+@asynccontextmanager
+async def _held(connections: list[Connection]) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        for connection in connections:
+            connection.hang_up()
+
+
+@asynccontextmanager
+async def long_names(target: Target) -> AsyncIterator[None]:
+    """Call 300 times, each time as a client with another name of 250 KB."""
+
+    async def call(number: int) -> None:
+        message, headers = envelope("tools/call", {"name": "luma_list_actions", "arguments": {}}, MODERN)
+        name = f"{number}" + "x" * 250_000
+        message["params"]["_meta"]["io.modelcontextprotocol/clientInfo"] = {"name": name, "version": "1"}
+        connection = await target.connect(raw(message, headers, "attacker"))
+        assert await connection.status() in (200, 429)
+        connection.hang_up()
+
+    await in_parts(map(call, range(300)), at_once=10)
+    yield
+
+
+@asynccontextmanager
+async def abandoned_batches(target: Target) -> AsyncIterator[None]:
+    """Ask 1,000 batches of 200 ids under one token, and hang up on each."""
+
+    async def ask(number: int) -> None:
+        ids = [f"run-{number}-{index}" for index in range(200)]
+        connection = await target.connect(raw(*batch(ids), "attacker"))
+        await asyncio.sleep(0.05)
+        connection.hang_up()
+
+    await in_parts(map(ask, range(1000)))
+    yield
+
+
+@asynccontextmanager
+async def many_listeners(target: Target) -> AsyncIterator[None]:
+    """Open 1,000 listeners under one token, each with a request of 240 KB."""
+    asked = {"notifications": {"resourceSubscriptions": ["luma://tasks/run-1"]}}
+    message, headers = envelope("subscriptions/listen", asked, MODERN)
+    request = with_body(padded(message, LISTS), headers, "attacker")
+    connections = await in_parts((target.connect(request) for _ in range(1000)), at_once=50)
+    async with _held(connections):
+        yield
+
+
+@asynccontextmanager
+async def junk_tokens(target: Target) -> AsyncIterator[None]:
+    """Keep 300 batches under 300 unknown tokens going."""
+
+    async def keep_asking(number: int) -> None:
+        round_ = 0
+        while True:
+            round_ += 1
+            ids = [f"run-{number}-{round_}-{index}" for index in range(50)]
+            connection = await target.connect(raw(*batch(ids), f"junk-{number}-{round_}"))
+            await connection.status()
+            connection.hang_up()
+
+    tasks = [asyncio.create_task(keep_asking(number)) for number in range(300)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def long_prompts(target: Target) -> AsyncIterator[None]:
+    """Read 8,000 finished tasks whose prompts have 5,000 characters of four bytes."""
+
+    async def ask(number: int) -> None:
+        ids = [f"long-{number}-{index}" for index in range(50)]
+        connection = await target.connect(raw(*batch(ids), f"attacker-{number % 7}"), limit=2**22)
+        assert await connection.status() == 200
+        connection.hang_up()
+
+    await in_parts(map(ask, range(160)), at_once=8)
+    yield
+
+
+@asynccontextmanager
+async def slow_readers(target: Target) -> AsyncIterator[None]:
+    """Ask for 100 large answers on each of 100 connections, under ten tokens, and read nothing."""
+    ids = [f"long-slow-{index}" for index in range(200)]
+
+    async def ask(number: int) -> Connection:
+        request = raw(*batch(ids), f"attacker-{number % 10}")
+        return await target.connect(request * 20, limit=2**10)
+
+    connections = await in_parts(map(ask, range(100)), at_once=10)
+    async with _held(connections):
+        yield
+
+
+@asynccontextmanager
+async def endless_heads(target: Target) -> AsyncIterator[None]:
+    """Send heads of 400 KB that never end on 100 connections, and addresses of 400 KB on 100 others."""
+    head = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\n" + b"".join(b"x-%d: y\r\n" % n for n in range(40_000))
+    address = b"GET /" + b"a" * 400_000
+    both = [target.connect(head) for _ in range(100)] + [target.connect(address) for _ in range(100)]
+    connections = await in_parts(both)
+    async with _held(connections):
+        yield
+
+
+@asynccontextmanager
+async def large_waits(target: Target) -> AsyncIterator[None]:
+    """Wait with 240 KB beside the question, under 60 tokens, with the argument's name escaped; leave half of them."""
+    message, headers = batch(["run-1"], wait_seconds=50)
+
+    async def wait(number: int) -> Connection:
+        body = padded(message, TEXT if number % 2 else LISTS).replace(b"wait_seconds", b"wait\\u005fseconds")
+        return await target.connect(with_body(body, headers, f"attacker-{number}"))
+
+    connections = await in_parts(map(wait, range(60)), at_once=10)
+    for connection in connections[::2]:
+        connection.hang_up()
+    async with _held(connections):
+        yield
+
+
+@asynccontextmanager
+async def packed_answers(target: Target) -> AsyncIterator[None]:
+    """Ask 20 times for what the backend answers in three layers of gzip."""
+
+    async def ask(number: int) -> None:
+        connection = await target.connect(raw(*batch([f"bomb-{number}"]), "attacker"))
+        assert await connection.status() in (200, 429)
+        connection.hang_up()
+
+    await in_parts(map(ask, range(20)), at_once=5)
+    yield
+
+
+def _purchase(key: str, token: str, prompt: str = "A fox") -> bytes:
+    arguments = {"prompt": prompt, "idempotency_key": key}
+    return raw(*envelope("tools/call", {"name": "luma_generate_video", "arguments": arguments}, MODERN), token)
+
+
+@asynccontextmanager
+async def hung_up_purchases(target: Target) -> AsyncIterator[None]:
+    """Buy under one key 1,500 times at once, and hang up on each."""
+
+    async def buy(_number: int) -> None:
+        connection = await target.connect(_purchase("same", "attacker"))
+        await asyncio.sleep(0.05)
+        connection.hang_up()
+
+    await in_parts(map(buy, range(1500)), at_once=150)
+    with target.redis.client() as redis:
+        before = int(redis.info("stats")["total_commands_processed"])
+        await asyncio.sleep(2)
+        asked = int(redis.info("stats")["total_commands_processed"]) - before
+    target.notes.append(f"{asked / 2:.0f} Redis commands/s")
+    yield
+
+
+@asynccontextmanager
+async def unfinished_requests(target: Target) -> AsyncIterator[None]:
+    """Open 1,500 connections: idle, with half a head, with half a body, and with half a callback."""
+    starts = (
+        b"",
+        b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\nx-half",
+        raw(*batch(["run-1"]), "attacker")[:-40],
+        b"POST /callbacks/x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1000\r\n\r\n{",
+    )
+    connections = await in_parts(target.connect(starts[number % 4]) for number in range(1500))
+    closed = await in_parts((connection.is_closed_within(12) for connection in connections), at_once=1500)
+    target.notes.append(f"{closed.count(False)} of 1,500 connections left after their time")
+    async with _held(connections):
+        yield
+
+
+@asynccontextmanager
+async def log_growth(target: Target) -> AsyncIterator[None]:
+    """Send 3,000 requests for made-up hosts and as many that are no HTTP."""
+    before = target.log.stat().st_size
+
+    async def knock(number: int) -> None:
+        host = f"{number}.{'a' * 200}.example.com".encode()
+        connection = await target.connect(b"GET /mcp HTTP/1.1\r\nhost: " + host + b"\r\nconnection: close\r\n\r\n")
+        await connection.status()
+        connection.hang_up()
+        broken = await target.connect(b"\x16\x03\x01 nonsense\r\n\r\n")
+        await broken.status()
+        broken.hang_up()
+
+    await in_parts(map(knock, range(3000)))
+    target.notes.append(f"{(target.log.stat().st_size - before) / 1000:.0f} KB of log for 6,000 refusals")
+    yield
+
+
+@asynccontextmanager
+async def failed_purchases(target: Target) -> AsyncIterator[None]:
+    """Try to buy under 300 keys of 300 tokens that the backend has just refused."""
+
+    async def buy(number: int) -> None:
+        token = f"junk-{number}"
+        read = await target.connect(raw(*batch(["run-1"]), token))
+        await read.status()
+        read.hang_up()
+        bought = await target.connect(_purchase(f"key-{number}", token))
+        await bought.status()
+        bought.hang_up()
+
+    await in_parts(map(buy, range(300)))
+    with target.redis.client() as redis:
+        lasting = sum(redis.ttl(key) > 3600 for key in redis.scan_iter(count=1000))
+    target.notes.append(f"{lasting} keys in Redis for longer than an hour")
+    yield
+
+
+SHORT = {"head_seconds": "3", "body_seconds": "3", "keep_alive_seconds": "3", "write_seconds": "3"}
+
+ROWS = (
+    Row("300 clients with names of 250 KB", "300 MB more, for good", long_names),
+    Row("1,000 abandoned batches of one token", "900 MB more; the next reader waited 45 s", abandoned_batches),
+    Row("1,000 listeners of one token, 240 KB each", "6.9 MB each; no places left for others", many_listeners),
+    Row("300 batches at once under unknown tokens", "an honest read took 21 s in place of 0.5", junk_tokens, 0.5),
+    Row("8,000 finished tasks with long prompts", "892 MB", long_prompts, 0.0),
+    Row("2,000 large answers that nobody reads", "held without end", slow_readers, 0.0, SHORT),
+    Row("heads and addresses of 400 KB", "454 MB", endless_heads, 0.1, SHORT),
+    Row("60 waits of 240 KB with an escaped name", "held whole; clients that left went unnoticed", large_waits),
+    Row("20 answers in three layers of gzip", "470 MB each", packed_answers),
+    Row("300 keyed purchases of refused tokens", "a key each in Redis for a day", failed_purchases),
+    Row("1,500 hung-up purchases under one key", "6,700 Redis commands/s", hung_up_purchases),
+    Row("1,500 idle and half-sent connections", "none was ever closed", unfinished_requests, 0.1, SHORT),
+    Row("6,000 requests for no host and in no HTTP", "a line of log each", log_growth),
+)

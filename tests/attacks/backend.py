@@ -1,0 +1,93 @@
+"""AceDataCloud under attack: its answers are chosen by the token and by the ids that a call names.
+
+- a token that begins with "junk" is refused
+- an id that begins with "long" is a finished task with a prompt of 5,000 characters
+- an id that begins with "run" is a task that never ends
+- an id that begins with "bomb" is answered with text that is packed by gzip three times over
+- every other id is a finished task
+- a submission takes longer than anybody waits
+"""
+
+import asyncio
+import gzip
+import json
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from tests.support.acedata import completed, listing
+from tests.support.serve import serve
+
+SUBMISSION_SECONDS = 25.0
+BOMB_BYTES = 256 * 1024 * 1024
+REFUSAL = {"error": {"code": "invalid_token", "message": "The specified token is invalid or wrong."}, "trace_id": "t"}
+
+
+def bomb() -> bytes:
+    """Return a body of some hundred bytes that would unfold to BOMB_BYTES."""
+    packed = gzip.compress(b" " * BOMB_BYTES)
+    return gzip.compress(gzip.compress(packed))
+
+
+class AttackedBackend:
+    """Answers reads after `delay_seconds`."""
+
+    def __init__(self, delay_seconds: float) -> None:
+        self._delay_seconds = delay_seconds
+        self._bomb = bomb()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = json.loads(await _body(receive))
+        if scope["path"] == "/luma/videos":
+            await asyncio.sleep(SUBMISSION_SECONDS)
+            await _send(send, 200, json.dumps({"task_id": "run-1"}).encode())
+            return
+        await asyncio.sleep(self._delay_seconds)
+        if _token(scope).startswith("junk"):
+            await _send(send, 401, json.dumps(REFUSAL).encode())
+            return
+        ids = [asked["id"]] if asked["action"] == "retrieve" else asked["ids"]
+        if ids[0].startswith("bomb"):
+            await _send(send, 200, self._bomb, (b"content-encoding", b"gzip, gzip, gzip"))
+            return
+        records = list(map(record, ids))
+        await _send(send, 200, json.dumps(records[0] if "id" in asked else listing(*records)).encode())
+
+
+def record(task_id: str) -> dict[str, Any]:
+    """Return the record of a task by its id."""
+    now = time.time()
+    if task_id.startswith("run"):
+        return {"id": task_id, "created_at": now - 1.0, "started_at": now - 1.0, "request": {"prompt": "A fox"}}
+    finished = completed(task_id, created_at=now - 220.5, started_at=now - 220.0, finished_at=now - 65.8)
+    if task_id.startswith("long"):
+        finished["response"] = finished["response"] | {"prompt": "🦊" * 5000}
+    return finished
+
+
+def _token(scope: Scope) -> str:
+    given: bytes = dict(scope["headers"]).get(b"authorization", b"")
+    return given.decode().removeprefix("Bearer ")
+
+
+async def _body(receive: Receive) -> bytes:
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += bytes(message.get("body", b""))
+        if not message.get("more_body", False):
+            return body
+
+
+async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser()
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer to a read")
+    serve(AttackedBackend(parser.parse_args().delay))
