@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,15 +20,37 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from app.domain.errors import InvalidRequest
 from app.domain.foreign_text import LONGEST_ID
 from app.domain.generation import LONGEST_PROMPT, AspectRatio
+from app.mcp_server.coercion import coerced, nearest
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
 _MOST_FAULTS = 3
+LONGEST_WAIT_SECONDS = 50
+LONGEST_TIMEOUT_SECONDS = 3600
 
 
 def _prompt(value: str) -> str:
     if not value.strip() or len(value) > LONGEST_PROMPT:
         raise PydanticCustomError("prompt", "must be 1 to 5000 characters of text")
     return value
+
+
+def _key(value: str | None) -> str | None:
+    if value is not None and not 0 < len(value) <= LONGEST_ID:
+        raise PydanticCustomError("key", f"must be 1 to {LONGEST_ID} characters")
+    return value
+
+
+def _timeout(value: float | None) -> float | None:
+    if value is not None and not 0 < value <= LONGEST_TIMEOUT_SECONDS:
+        raise PydanticCustomError("timeout", f"must be a number above 0 and at most {LONGEST_TIMEOUT_SECONDS}")
+    return value
+
+
+def _wait(value: float) -> float:
+    """Return the wait, cut to the longest: a caller who asks for more is answered sooner and may ask again."""
+    if value < 0:
+        raise PydanticCustomError("wait", f"must be a number from 0 to {LONGEST_WAIT_SECONDS}")
+    return min(value, LONGEST_WAIT_SECONDS)
 
 
 Id = Annotated[
@@ -42,21 +63,36 @@ Id = Annotated[
 The pattern is for Rust, not for clients.
 """
 
-Prompt = Annotated[str, AfterValidator(_prompt), Field(description="What happens on screen: subject, motion, style.")]
-AfterFrame = Annotated[str, Field(description="Public image URL for the last frame.")]
-Loop = Annotated[bool, Field(description="Make the end meet the beginning.")]
-Enhancement = Annotated[bool, Field(description="Let the backend enrich the prompt; false keeps its wording.")]
-Timeout = Annotated[
-    float | None, Field(gt=0, le=3600, description="Seconds the backend may take; null = its own limit.")
+Prompt = Annotated[
+    str,
+    AfterValidator(_prompt),
+    Field(description="What happens on screen: subject, action, place, camera, style. 1 to 5000 characters."),
 ]
-Callback = Annotated[str | None, Field(description="Public URL that the backend POSTs the result to.")]
-
-
+Ratio = Annotated[AspectRatio, Field(description="Frame shape: 16:9 (default), 9:16, 1:1, 4:3, 3:4, 21:9 or 9:21.")]
+FirstFrame = Annotated[str, Field(description="Public image URL for the first frame. Default: none.")]
+LastFrame = Annotated[str, Field(description="Public image URL for the last frame. Default: none.")]
+Loop = Annotated[bool, Field(description="true makes the end meet the beginning. Default: false.")]
+Enhancement = Annotated[
+    bool, Field(description="true (default) lets the backend enrich the prompt; false keeps its wording.")
+]
+Timeout = Annotated[
+    float | None,
+    AfterValidator(_timeout),
+    Field(description="Seconds the backend may take, above 0 to 3600. Default: its own limit."),
+]
+Callback = Annotated[str | None, Field(description="Public URL that the backend POSTs the result to. Default: none.")]
 Key = Annotated[
     str | None,
-    Field(min_length=1, max_length=128, description="Your name for this purchase; see above."),
+    AfterValidator(_key),
+    Field(
+        description="Your name for this purchase, 1 to 128 characters: a repeated call returns the first task. "
+        "Default: none."
+    ),
 ]
-RetryUnknown = Annotated[bool, Field(description="Buy again under a key of unknown outcome.")]
+RetryUnknown = Annotated[
+    bool,
+    Field(description="true buys again under a key of unknown outcome; ask the user first. Default: false."),
+]
 
 
 class Arguments(BaseModel):
@@ -95,7 +131,7 @@ class GenerateArguments(SpendingArguments):
     """A video from words."""
 
     prompt: Prompt
-    aspect_ratio: AspectRatio = "16:9"
+    aspect_ratio: Ratio = "16:9"
     loop: Loop = False
     enhancement: Enhancement = True
     timeout: Timeout = None
@@ -106,38 +142,58 @@ class GenerateFromImageArguments(SpendingArguments):
     """A video between images."""
 
     prompt: Prompt
-    start_image_url: Annotated[str, Field(description="Public image URL for the first frame.")] = ""
-    end_image_url: AfterFrame = ""
-    aspect_ratio: AspectRatio = "16:9"
+    start_image_url: FirstFrame = ""
+    end_image_url: LastFrame = ""
+    aspect_ratio: Ratio = "16:9"
     loop: Loop = False
     enhancement: Enhancement = True
     timeout: Timeout = None
     callback_url: Callback = None
 
 
-class ExtendArguments(SpendingArguments):
+class _ExtendingArguments(SpendingArguments):
+    """What both continuations take."""
+
+    prompt: Prompt
+    end_image_url: LastFrame = ""
+    callback_url: Callback = None
+
+    def bought(self) -> dict[str, Any]:
+        """Leave out a callback_url that is not there: earlier releases took none, and their keys are still known."""
+        bought = super().bought()
+        return bought if self.callback_url else {key: bought[key] for key in bought if key != "callback_url"}
+
+
+class ExtendArguments(_ExtendingArguments):
     """A continuation by id."""
 
-    video_id: Annotated[Id, Field(description="The video_id of a completed task; not its task_id.")]
-    prompt: Prompt
-    end_image_url: AfterFrame = ""
+    video_id: Annotated[Id, Field(description="The video_id of a completed task, which is not its task_id.")]
 
 
-class ExtendFromUrlArguments(SpendingArguments):
+class ExtendFromUrlArguments(_ExtendingArguments):
     """A continuation by URL."""
 
-    video_url: Annotated[str, Field(description="The video_url of a completed task.")]
-    prompt: Prompt
-    end_image_url: AfterFrame = ""
+    video_url: Annotated[str, Field(description="The video_url of a completed task, as it was returned.")]
 
 
-Wait = Annotated[float, Field(ge=0, le=50, description="0 answers at once.")]
+Wait = Annotated[
+    float,
+    AfterValidator(_wait),
+    Field(description="Seconds to wait for unfinished tasks. 0 (default) answers at once; at most 50."),
+]
+Detail = Annotated[
+    Literal["brief", "full"],
+    Field(
+        description='"brief" (default): task_id, state, video_id, video_url, error. "full" adds prompt, size, '
+        "thumbnail and times."
+    ),
+]
 
 
 class TaskArguments(Arguments):
     """One task."""
 
-    task_id: Annotated[Id, Field(description="As returned by a generate or extend tool.")]
+    task_id: Annotated[Id, Field(description="The task_id that a generate or extend tool returned.")]
     wait_seconds: Wait = 0
 
 
@@ -146,78 +202,51 @@ class TasksArguments(Arguments):
 
     task_ids: list[Id]
     wait_seconds: Wait = 0
+    detail: Detail = "brief"
 
 
 def tasks_arguments(limit: int) -> type[TasksArguments]:
     """Return the arguments of the batch tool for at most `limit` ids."""
-    description = "Ids as returned by the generate and extend tools."
+    description = (
+        f"1 to {limit} task_ids that generate and extend tools returned; up to 50 a call keep the answer short. Order "
+        "is kept, repeated ids are answered once."
+    )
     ids = Annotated[list[Id], Field(min_length=1, max_length=limit, description=description)]
     return create_model("TasksArguments", __base__=TasksArguments, task_ids=(ids, ...))
 
 
 def read_arguments(model: type[Arguments], given: Mapping[str, Any]) -> Arguments:
-    """Return `given` as the tool's arguments; null counts as left out where there is a default.
+    """Return `given` as the tool's arguments, read as `coerced` reads them.
 
     Raises InvalidRequest, whose sentence names the arguments at fault and repeats no value.
     """
-    meant = {name: value for name, value in given.items() if value is not None or name not in _optional(model)}
+    meant = coerced(model, given, spends=issubclass(model, SpendingArguments))
     try:
         return model.model_validate(meant)
     except ValidationError as fault:
         faults = fault.errors(include_url=False, include_input=False)
-        sentences = [_sentence(model, detail) for detail in faults[:_MOST_FAULTS]]
+        sentences = [_sentence(model, detail, given) for detail in faults[:_MOST_FAULTS]]
         raise InvalidRequest(" ".join(sentences)) from None
 
 
-@cache
-def _optional(model: type[Arguments]) -> frozenset[str]:
-    return frozenset(name for name, field in model.model_fields.items() if not field.is_required())
-
-
-def input_schema(model: type[Arguments]) -> dict[str, Any]:
-    """Return the published schema of `model`: what pydantic knows, without the titles that repeat the names."""
-    schema: dict[str, Any] = _untitled(model.model_json_schema())
-    schema.pop("description", None)
-    return schema
-
-
-def _untitled(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        kept = {key: value for key, value in schema.items() if key != "title" or not isinstance(value, str)}
-        return {key: _untitled(value) for key, value in kept.items()}
-    return [_untitled(item) for item in schema] if isinstance(schema, list) else schema
-
-
-def _sentence(model: type[Arguments], fault: ErrorDetails) -> str:
+def _sentence(model: type[Arguments], fault: ErrorDetails, given: Mapping[str, Any]) -> str:
     name = _name(fault["loc"])
     match fault["type"] if fault["loc"] else "name":  # only a name that is no text has no place
-        case "extra_forbidden":
-            known = ", ".join(model.model_fields) or "none"
-            return f"{name} is not an argument of this tool; it takes: {known}."
-        case "string_too_short" | "string_too_long" if fault["loc"] == ("idempotency_key",):
-            return f"{name} must be 1 to {LONGEST_ID} characters."
+        case "missing":
+            meant = next((other for other in given if nearest(model, other) == fault["loc"][0]), "")
+            hint = f" The call has `{meant}` in its place." if _PLAIN_NAME.fullmatch(meant) else ""
+            return f"{name} is required.{hint}"
         case "too_long":
             return f"{name} holds more than {fault['ctx']['max_length']} ids: split it into several calls."
         case "too_short":
             return f"{name} is empty: give at least one id."
-        case "greater_than" | "greater_than_equal" | "less_than_equal":
-            return f"{name} must be a number {_bounds(model, fault['loc'][0])}."
         case kind:
             return f"{name} {_EXPECTED.get(kind) or _pydantic_words(fault)}."
-
-
-def _bounds(model: type[Arguments], name: int | str) -> str:
-    """Return the limits of a number, in words."""
-    schema = model.model_json_schema()["properties"][name]
-    limits = next((part for part in schema.get("anyOf", ()) if part.get("type") == "number"), schema)
-    lowest = f"of at least {limits['minimum']:g}" if "minimum" in limits else f"above {limits['exclusiveMinimum']:g}"
-    return f"{lowest} and at most {limits['maximum']:g}"
 
 
 _NO_ID = f"is not an id: 1 to {LONGEST_ID} visible ASCII characters without spaces"
 _NO_TEXT = "is not text that can be written"
 _EXPECTED: dict[str, str] = {
-    "missing": "is required",
     "name": _NO_TEXT,
     "unwritable": _NO_TEXT,
     "string_type": "must be a string",

@@ -11,7 +11,7 @@ from app.domain.task import Answer, Lookup, Task, TaskState
 from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.encoding import Json, json_line, json_lines, to_json
 from app.mcp_server.texts import summary_line, task_line, unanswered_lines
-from app.mcp_server.views import OutcomeView, StateCounts, task_view, unavailable_view
+from app.mcp_server.views import OutcomeView, StateCounts, brief_view, task_view, unavailable_view
 from app.services.bounded import Bounded
 
 REPEATED_BYTES = 4 * 1024 * 1024
@@ -20,7 +20,7 @@ REPEATED_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A task as an answer shows it: the typed view, and the line for the model as it stands inside a JSON string."""
+    """A task as an answer shows it: the brief view, and the line for the model as it stands inside a JSON string."""
 
     task: Task
     view: Json
@@ -51,13 +51,18 @@ class BatchAnswers:
         """About what is kept takes in memory."""
         return self._finished.weight + self._told.weight
 
-    def about(self, lookup: Lookup, now: float, pace: Pace) -> ToolAnswer:
-        """Return the summary line and a line for each id; and all tasks, with what became of the other ids."""
+    def about(self, lookup: Lookup, now: float, pace: Pace, *, is_full: bool = False) -> ToolAnswer:
+        """Return the summary line and a line for each id; and all tasks, with what became of the other ids.
+
+        `is_full` asks for all that is known of each task, which is put together anew each time.
+        """
+        if is_full:
+            return self._put_together(lookup, now, pace, is_full=True)[0]
         question, found = tuple(lookup.answers), list(lookup.answers.values())
         told = self._told.get(question)
         if told is not None and all(map(is_, told.tasks, found)):
             return ToolAnswer(told.answer.text, told.answer.result, lookup.effort, told.answer.seen)
-        answer, is_final = self._put_together(lookup, now, pace)
+        answer, is_final = self._put_together(lookup, now, pace, is_full=False)
         if is_final:
             size = (
                 len(answer.text) + len(answer.result) + sum(task.size_bytes for task in found if isinstance(task, Task))
@@ -65,7 +70,7 @@ class BatchAnswers:
             self._told[question] = _Told(found, answer, size)
         return answer
 
-    def _put_together(self, lookup: Lookup, now: float, pace: Pace) -> tuple[ToolAnswer, bool]:
+    def _put_together(self, lookup: Lookup, now: float, pace: Pace, *, is_full: bool) -> tuple[ToolAnswer, bool]:
         """Return the answer, and whether nothing in it can change."""
         shown: list[Shown] = []
         missing: list[str] = []
@@ -92,14 +97,15 @@ class BatchAnswers:
         ])  # fmt: skip
         # Ids that were let in, and sentences of ours, are text that any encoder can write: here the fastest.
         rest = pydantic_core.to_json(outcome)
-        result = Json(b'{"tasks":[' + b",".join([one.view for one in shown]) + b"]," + rest[1:])
+        views = [to_json(task_view(one.task, now)) if is_full else one.view for one in shown]
+        result = Json(b'{"tasks":[' + b",".join(views) + b"]," + rest[1:])
         return ToolAnswer(text, result, lookup.effort, counts), not (missing or faults or running)
 
     def _shown(self, task: Task, now: float) -> Shown:
         known = self._finished.get(task.id)
         if known is not None and known.task is task:
             return known
-        view, line = to_json(task_view(task, now)), json_line(task_line(task, now))
+        view, line = to_json(brief_view(task, now)), json_line(task_line(task, now))
         shown = Shown(task, view, line, task.size_bytes + len(view) + len(line))
         if task.is_final:
             self._finished[task.id] = shown

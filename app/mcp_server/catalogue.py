@@ -17,22 +17,16 @@ from app.mcp_server.views import ActionsView, BatchView, RatiosView, SingleTaskV
 _DAYS = round(VIDEO_LIFE_SECONDS / 86400)
 
 _SPENDING = (
-    "Every call buys one video with the credits of your AceDataCloud bearer token (about 1.2 credits, charged on "
-    "success), so never repeat it because a video is slow; with an idempotency_key a repeated call returns the first "
-    "task instead, for 24 hours. Returns at once with a task_id; the video takes 1 to 3 minutes: follow it with "
-    "luma_get_tasks_batch. Fails with rate_limited (5 running per token), refused (moderation), no_credit, "
-    "unauthorized or invalid_request, and then nothing was bought; an error that calls the outcome unknown may have "
-    "bought."
-)
-
-_READING = (
-    "Free. Needs the AceDataCloud bearer token that started the tasks. With wait_seconds it answers as soon as all "
-    "have finished, or after that time with what is known then. Finished tasks come from a cache, running ones are "
-    "seconds old."
+    "Costs about 1.2 credits of your token's AceDataCloud account, charged on success. Returns a task_id at once; the "
+    "video takes 1 to 3 minutes: follow it with luma_get_tasks_batch, and never call again because it is slow.\n\n"
+    "rate_limited (5 running per token), refused (moderation), no_credit, unauthorized and invalid_request bought "
+    "nothing. backend_timeout leaves the outcome unknown: call again with the same idempotency_key, and with "
+    "retry_unknown only if the user agrees; without a key, ask the user to check the account."
 )
 
 _EXTENDING = (
-    "The result is a new video with a task_id of its own; the earlier one stays. Size and shape follow the earlier one."
+    "The result is a new video of the same shape; the earlier one stays. Not documented: how many seconds are "
+    "added, and whether the result repeats the earlier footage."
 )
 
 
@@ -48,12 +42,16 @@ def _asking(batch_limit: int) -> tuple[LumaTool, ...]:
             name="luma_get_tasks_batch",
             title="Check many videos",
             description=(
-                "Check the state and fetch the result URLs of many Luma generations in one call. Use it whenever "
-                "you hold two or more task ids, and again until ask_again_in_seconds is null; for one id "
-                f"luma_get_task is the same. {_READING} Keeps your order and answers duplicates once. Ids that "
-                "AceDataCloud does not know come back in missing, ids it could not read now in unavailable with the "
-                f"reason, and the rest is answered all the same; an empty list or more than {batch_limit} ids is "
-                f"refused. A failed generation is listed with its error. Result URLs live {_DAYS} days."
+                "Check many Luma generations in one call: the state of each, and the video_id and URL of those that "
+                "are completed.\n\n"
+                "Use it for two or more task_ids, and luma_get_task for one. Submit all videos first, then call it "
+                "with wait_seconds 50, and again until ask_again_in_seconds is null. After a time-out of your "
+                "client ask with a smaller wait_seconds; never submit again.\n\n"
+                "Free. Needs the AceDataCloud token that started the tasks. One bad id never fails the others: ids "
+                "that AceDataCloud does not know come back in missing, ids that it could not read now in "
+                "unavailable with the reason; a failed generation is listed with its error. An empty list, or more "
+                f"than {batch_limit} ids, is refused. Finished tasks come from a cache, running ones are seconds "
+                f"old. URLs live {_DAYS} days."
             ),
             annotations=READS,
             arguments=tasks_arguments(batch_limit),
@@ -64,11 +62,14 @@ def _asking(batch_limit: int) -> tuple[LumaTool, ...]:
             name="luma_get_task",
             title="Check one video",
             description=(
-                "Check one Luma generation: its state, then its video_id and URL, or why it failed. For two or more "
-                f"ids use luma_get_tasks_batch, one call instead of many. {_READING} Ask again after "
-                "ask_again_in_seconds, until that is null. An id that AceDataCloud does not know is the error "
-                "not_found; a failed generation is an answer with state failed. A lost id cannot be looked up. "
-                f"The result URL lives {_DAYS} days."
+                "Read one Luma generation in full: its state, then the video with URL, video_id, size and "
+                "thumbnail, or why it failed.\n\n"
+                "Use it while you follow a single video; to follow several, one luma_get_tasks_batch call replaces "
+                "many of these. wait_seconds keeps the call open until the video is ready, so that you need not "
+                "poll; repeat until ask_again_in_seconds is null.\n\n"
+                "Costs nothing, and reads with your own AceDataCloud token. An id that AceDataCloud does not know "
+                "is the error not_found; there is no search for a lost id. A failed generation is an answer, with "
+                f"state failed. Hand the URL on: it works for {_DAYS} days."
             ),
             annotations=READS,
             arguments=TaskArguments,
@@ -85,8 +86,8 @@ def _generating() -> tuple[LumaTool, ...]:
             name="luma_generate_video",
             title="Generate a video from text",
             description=(
-                "Start a new video of about 5 s from a text prompt. With a picture to begin or end on, use "
-                "luma_generate_video_from_image; to continue a finished video, luma_extend_video. " + _SPENDING
+                "Start a new video of about 5 s from a text prompt alone. To begin or end on a picture use "
+                "luma_generate_video_from_image; to continue a finished video, luma_extend_video.\n\n" + _SPENDING
             ),
             annotations=SPENDS,
             arguments=GenerateArguments,
@@ -97,9 +98,11 @@ def _generating() -> tuple[LumaTool, ...]:
             name="luma_generate_video_from_image",
             title="Generate a video from images",
             description=(
-                "Start a new video that begins with start_image_url, ends with end_image_url, or moves from one to "
-                "the other; at least one is needed, and links must open without login. Without pictures use "
-                "luma_generate_video. The image may set the frame size, whatever aspect_ratio says. " + _SPENDING
+                "Start a new video of about 5 s that begins with start_image_url, ends with end_image_url, or moves "
+                "from the first to the second; at least one is needed, and links must open without login. Without "
+                "pictures use luma_generate_video; to continue a video, luma_extend_video. The picture may set the "
+                "frame shape, "
+                "whatever aspect_ratio says.\n\n" + _SPENDING
             ),
             annotations=SPENDS,
             arguments=GenerateFromImageArguments,
@@ -117,7 +120,8 @@ def _extending() -> tuple[LumaTool, ...]:
             title="Extend a video",
             description=(
                 "Continue a finished video from its last frame, named by its video_id. With only a link use "
-                f"luma_extend_video_from_url; for an unrelated video luma_generate_video. {_EXTENDING} {_SPENDING}"
+                "luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
+                f"{_EXTENDING}\n\n{_SPENDING}"
             ),
             annotations=SPENDS,
             arguments=ExtendArguments,
@@ -128,9 +132,11 @@ def _extending() -> tuple[LumaTool, ...]:
             name="luma_extend_video_from_url",
             title="Extend a video by its URL",
             description=(
-                "Continue a finished video from its last frame, named by its video_url; only videos made by Luma "
-                "through AceDataCloud, while the link lives. With a video_id use luma_extend_video, which is surer. "
-                f"{_EXTENDING} {_SPENDING}"
+                "Continue a finished video from its last frame, named by its video_url: only a video made by Luma "
+                "through AceDataCloud, while its link lives. With a video_id use luma_extend_video, which is surer; "
+                "for an unrelated video luma_generate_video.\n\n"
+                f"{_EXTENDING}\n\n"
+                f"{_SPENDING}"
             ),
             annotations=SPENDS,
             arguments=ExtendFromUrlArguments,
@@ -147,9 +153,10 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_aspect_ratios",
             title="List aspect ratios",
             description=(
-                "List the aspect ratios that the generate tools accept and what each is good for. Use it to choose "
-                "for a platform or format; for the choice of tool use luma_list_actions. Free, static, instant: "
-                "asks no backend, and once per conversation is enough."
+                "List the seven aspect ratios that the two generate tools accept, with the shape and the use of "
+                "each. Use it to choose a format for a platform. Not needed when the format is known, and not for "
+                "extending, which keeps the shape of the earlier video; for the choice of a tool use "
+                "luma_list_actions. Free and static: one call per conversation is enough."
             ),
             annotations=KNOWS,
             arguments=NoArguments,
@@ -160,9 +167,10 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_actions",
             title="List actions",
             description=(
-                "List what can be done here, which tool does it, what each needs, which spend credits, and the order "
-                "of a workflow. Use it when unsure where to start; for formats use luma_list_aspect_ratios. Free, "
-                "static, instant: asks no backend, and once per conversation is enough."
+                "List the Luma video tools: what each does, what it needs and whether it spends credits, and the order "
+                "in which to call them. Use it once when unsure where to start; for frame formats use "
+                "luma_list_aspect_ratios, and for the state of a video luma_get_task. Free and static: it reads no "
+                "account and starts nothing."
             ),
             annotations=KNOWS,
             arguments=NoArguments,

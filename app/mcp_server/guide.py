@@ -58,8 +58,9 @@ WORKFLOW = (
 
 INSTRUCTIONS = (
     "Makes videos with Luma Dream Machine. A generation costs credits of the caller's AceDataCloud account, takes 1 "
-    f"to 3 minutes, and is never waited for in the call that starts it. {WORKFLOW} Never submit the same video again "
-    "because it is slow. Result URLs live for 30 days: hand them to the user."
+    f"to 3 minutes, and is never waited for in the call that starts it. {WORKFLOW} If your client times out, ask again "
+    "with a smaller wait_seconds, and never submit again. Never submit the same video twice because it is slow. Result "
+    "URLs live for 30 days: hand them to the user."
 )
 
 GENERATION_GUIDE = f"""How to make a video with Luma

@@ -18,7 +18,8 @@ async def get_tasks_batch(services: Services, call: Call, arguments: TasksArgume
     """Answer about many tasks at once."""
     lookup = await _find(services, call, arguments.task_ids, arguments.wait_seconds)
     _raise_if_all_about_the_caller(lookup)
-    return services.batches.about(lookup, services.wall_clock(), services.pace)
+    is_full = arguments.detail == "full"
+    return services.batches.about(lookup, services.wall_clock(), services.pace, is_full=is_full)
 
 
 async def get_task(services: Services, call: Call, arguments: TaskArguments) -> ToolAnswer:
@@ -43,8 +44,8 @@ async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_se
             services.known.remember(call.principal.tenant, met)
         return lookup
 
-    async def report(finished: int, asked: int) -> None:
-        await call.progress(finished, asked, f"{finished} of {asked} finished")
+    async def report(elapsed_seconds: float, finished: int, asked: int) -> None:
+        await call.progress(elapsed_seconds, wait_seconds, f"{finished} of {asked} finished")
 
     return await services.waiting.find(call.principal, task_ids, wait_seconds, report)
 

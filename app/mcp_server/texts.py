@@ -4,10 +4,7 @@ from collections.abc import Mapping
 
 from app.domain.errors import LumaError
 from app.domain.task import Task, TaskState
-from app.mcp_server.views import OutcomeView
-
-STUCK_SECONDS = 600.0
-"""The age at which AceDataCloud's concurrency FAQ says to give a task up."""
+from app.mcp_server.views import OutcomeView, is_likely_stuck
 
 
 def summary_line(outcome: OutcomeView) -> str:
@@ -37,8 +34,7 @@ def task_line(task: Task, now: float) -> str:
     """Return the line for one task: for a finished one its id, state, video_id and URL."""
     if task.is_final:
         return _final_line(task)
-    age = now - task.created_at if task.created_at is not None else 0.0
-    advice = " for over 10 minutes: likely stuck, tell the user" if age > STUCK_SECONDS else ""
+    advice = " for over 10 minutes: likely stuck, tell the user" if is_likely_stuck(task, now) else ""
     return f"{task.id} {task.state.value}{advice}"
 
 

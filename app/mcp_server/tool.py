@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
-from pydantic import TypeAdapter
 
 from app.domain.freshness import Pace
 from app.domain.principal import Principal
 from app.mcp_server.answer import ToolAnswer
-from app.mcp_server.arguments import Arguments, input_schema
+from app.mcp_server.arguments import Arguments
 from app.mcp_server.batch import BatchAnswers
-from app.mcp_server.views import ErrorResult
+from app.mcp_server.schemas import input_schema, output_schema
 from app.ports import Coordination, Sealing
 from app.services.caller_quota import CallerQuota
 from app.services.known_tasks import KnownTasks
@@ -81,19 +80,3 @@ class LumaTool:
             input_schema=input_schema(self.arguments),
             output_schema=output_schema(self.result),
         )
-
-
-def output_schema(result: Any) -> dict[str, Any]:
-    """Return the schema of `{"result": …}`: the typed result, or the error in its place.
-
-    Clients hold an error's structured content against the schema too, so it has to fit.
-    """
-    schema = TypeAdapter(result | ErrorResult).json_schema(ref_template="#/$defs/{model}")
-    definitions = schema.pop("$defs", {})
-    return {
-        "type": "object",
-        "properties": {"result": schema},
-        "required": ["result"],
-        "additionalProperties": False,
-        **({"$defs": definitions} if definitions else {}),
-    }

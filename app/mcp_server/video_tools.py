@@ -56,7 +56,12 @@ async def generate_video_from_image(
 async def extend_video(services: Services, call: Call, arguments: ExtendArguments) -> ToolAnswer:
     """Continue a finished video by its id."""
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
-    command = ExtendVideo(arguments.prompt, video_id=arguments.video_id, end_image_url=end_image_url)
+    command = ExtendVideo(
+        arguments.prompt,
+        video_id=arguments.video_id,
+        end_image_url=end_image_url,
+        callback_url=_url(services, arguments.callback_url, "callback_url"),
+    )
     return await _start(services, call.principal, command, "luma_extend_video", arguments)
 
 
@@ -64,7 +69,12 @@ async def extend_video_from_url(services: Services, call: Call, arguments: Exten
     """Continue a finished video by its URL."""
     video_url = check_public_url(arguments.video_url, "video_url", own_prefix=services.media_url)
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
-    command = ExtendVideo(arguments.prompt, video_url=video_url, end_image_url=end_image_url)
+    command = ExtendVideo(
+        arguments.prompt,
+        video_url=video_url,
+        end_image_url=end_image_url,
+        callback_url=_url(services, arguments.callback_url, "callback_url"),
+    )
     return await _start(services, call.principal, command, "luma_extend_video_from_url", arguments)
 
 

@@ -9,6 +9,9 @@ from app.domain.errors import ErrorCode, LumaError
 from app.domain.freshness import Pace, ask_again_after, expires_at
 from app.domain.task import Task
 
+STUCK_SECONDS = 600.0
+"""The age at which AceDataCloud's concurrency FAQ says to give a task up."""
+
 State = Literal["pending", "processing", "completed", "failed"]
 
 
@@ -20,7 +23,10 @@ class FailureView(TypedDict):
 
 
 class TaskView(TypedDict):
-    """One generation. Times are ISO 8601 in UTC; what is not known is left out."""
+    """One generation. Times are ISO 8601 in UTC; what is not known is left out.
+
+    `elapsed_seconds` is the age of a running task, and in the full form how long a finished one took.
+    """
 
     task_id: str
     state: State
@@ -35,6 +41,7 @@ class TaskView(TypedDict):
     finished_at: NotRequired[str]
     elapsed_seconds: NotRequired[float]
     expires_at: NotRequired[str]
+    likely_stuck: NotRequired[bool]
 
 
 class SingleTaskView(TaskView):
@@ -87,14 +94,11 @@ class BatchView(TasksView, OutcomeView):
     """The answer to one question about many tasks, in the asker's order, each id once."""
 
 
-class SubmittedView(TypedDict):
-    """A generation that was just started."""
+class SubmittedView(SingleTaskView):
+    """A generation that was just started, or what it became where the Tasks extension answers for the call later."""
 
-    task_id: str
-    state: Literal["pending"]
-    ask_again_in_seconds: float
-    expected_seconds: float
-    message: str
+    expected_seconds: NotRequired[float]
+    message: NotRequired[str]
     replayed: NotRequired[bool]
 
 
@@ -143,11 +147,41 @@ class ErrorResult(TypedDict):
     error: ErrorView
 
 
-def task_view(task: Task, now: float) -> TaskView:
-    """Return `task` as tools show it at `now` (unix seconds)."""
-    view = _view(task)
+def brief_view(task: Task, now: float) -> TaskView:
+    """Return what a model needs of `task` at `now` (unix seconds) to go on with it."""
+    view: TaskView = {"task_id": task.id, "state": task.state.value}
+    if task.video is not None:
+        if task.video.video_id is not None:
+            view["video_id"] = task.video.video_id
+        view["video_url"] = task.video.url
+    if task.failure is not None:
+        view["error"] = {"code": task.failure.code, "message": task.failure.message}
     if not task.is_final and task.created_at is not None:
         view["elapsed_seconds"] = round(max(0.0, now - task.created_at), 1)
+        view["likely_stuck"] = is_likely_stuck(task, now)
+    return view
+
+
+def is_likely_stuck(task: Task, now: float) -> bool:
+    """Return whether a task runs for so long that waiting is unlikely to help."""
+    return not task.is_final and task.created_at is not None and now - task.created_at > STUCK_SECONDS
+
+
+def task_view(task: Task, now: float) -> TaskView:
+    """Return all that is known of `task` at `now` (unix seconds)."""
+    view, video = brief_view(task, now), task.video
+    if video is not None:
+        sizes = {"video_width": video.width, "video_height": video.height, "thumbnail_url": video.thumbnail_url}
+        view |= {key: value for key, value in sizes.items() if value is not None}  # type: ignore[typeddict-item]
+    if task.prompt is not None:
+        view["prompt"] = task.prompt
+    for key, moment in (("created_at", task.created_at), ("finished_at", task.finished_at)):
+        if moment is not None:
+            view[key] = iso(moment)  # type: ignore[literal-required]
+    if task.elapsed_seconds is not None:
+        view["elapsed_seconds"] = task.elapsed_seconds
+    if (expiry := expires_at(task)) is not None:
+        view["expires_at"] = iso(expiry)
     return view
 
 
@@ -169,31 +203,6 @@ def error_view(fault: LumaError) -> ErrorView:
     view: ErrorView = {"code": fault.code, "message": str(fault)}
     if fault.advised_wait_seconds is not None:
         view["retry_after_seconds"] = fault.advised_wait_seconds
-    return view
-
-
-def _view(task: Task) -> TaskView:
-    view: TaskView = {"task_id": task.id, "state": task.state.value}
-    if (video := task.video) is not None:
-        known = {
-            "video_id": video.video_id,
-            "video_url": video.url,
-            "video_width": video.width,
-            "video_height": video.height,
-            "thumbnail_url": video.thumbnail_url,
-        }
-        view |= {key: value for key, value in known.items() if value is not None}  # type: ignore[typeddict-item]
-    if task.prompt is not None:
-        view["prompt"] = task.prompt
-    if task.failure is not None:
-        view["error"] = {"code": task.failure.code, "message": task.failure.message}
-    for key, moment in (("created_at", task.created_at), ("finished_at", task.finished_at)):
-        if moment is not None:
-            view[key] = iso(moment)  # type: ignore[literal-required]
-    if task.elapsed_seconds is not None:
-        view["elapsed_seconds"] = task.elapsed_seconds
-    if (expiry := expires_at(task)) is not None:
-        view["expires_at"] = iso(expiry)
     return view
 
 

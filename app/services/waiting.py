@@ -21,8 +21,11 @@ TOO_MANY_WAITING = (
     "of these limits is reached. Ask with wait_seconds 0, or about more tasks in one call."
 )
 
-Report = Callable[[int, int], Awaitable[None]]
-"""Told how many of how many tasks cannot change any more."""
+LEAST_PROGRESS_SECONDS = 0.001
+"""By how much each report is later than the one before: the protocol wants progress that increases every time."""
+
+Report = Callable[[float, int, int], Awaitable[None]]
+"""Told for how many seconds a call has waited, and how many of how many tasks cannot change any more."""
 
 
 class WaitingRoom:
@@ -75,9 +78,10 @@ class WaitingRoom:
         return Lookup({task_id: answers[task_id] for task_id in wanted}, effort)
 
     async def _wait(self, sight: Sight, wait_seconds: float, finished: int, report: Report) -> None:
-        until = self._clock() + wait_seconds
+        began, reported = self._clock(), -LEAST_PROGRESS_SECONDS
         asked = finished + sight.count
-        while not (sight.settled or self._is_closing) and (left := until - self._clock()) > 0:
-            await report(finished + sight.settled_count, asked)
+        while not (sight.settled or self._is_closing) and (left := began + wait_seconds - self._clock()) > 0:
+            reported = max(self._clock() - began, reported + LEAST_PROGRESS_SECONDS)
+            await report(reported, finished + sight.settled_count, asked)
             sight.changed.clear()
             await happens_within(sight.changed, min(left, PROGRESS_SECONDS), self._sleep)

@@ -28,38 +28,39 @@ BAD_CALLS: list[tuple[str, dict[str, Any], str]] = [
     ("luma_get_tasks_batch", {}, "`task_ids` is required."),
     ("luma_get_tasks_batch", {"task_ids": []}, "`task_ids` is empty: give at least one id."),
     ("luma_get_tasks_batch", {"task_ids": list("abcd")}, "`task_ids` holds more than 3 ids: split it"),
-    ("luma_get_tasks_batch", {"task_ids": "abc"}, '`task_ids` must be a list of strings, such as ["id1", "id2"].'),
-    ("luma_get_tasks_batch", {"task_ids": '["a"]'}, "`task_ids` must be a list of strings"),
     ("luma_get_tasks_batch", {"task_ids": ["a", 5]}, "`task_ids[1]` must be a string."),
     ("luma_get_tasks_batch", {"task_ids": ["a", " "]}, "`task_ids[1]` is not an id"),
     ("luma_get_tasks_batch", {"task_ids": ["x" * 129]}, "`task_ids[0]` is not an id"),
     ("luma_get_tasks_batch", {"task_ids": ["a\nb"]}, "`task_ids[0]` is not an id"),
     ("luma_get_task", {"task_id": None}, "`task_id` must be a string."),
-    (
-        "luma_get_task",
-        {"task_id": "a", "wait": 5},
-        "`wait` is not an argument of this tool; it takes: task_id, wait_seconds.",
-    ),
-    ("luma_get_task", {"task_id": "a", "a b\n": 5}, "An argument is not an argument of this tool"),
     ("luma_generate_video", {}, "`prompt` is required."),
     ("luma_generate_video", {"prompt": "  "}, "`prompt` must be 1 to 5000 characters of text."),
     ("luma_generate_video", {"prompt": "x" * 5001}, "`prompt` must be 1 to 5000 characters of text."),
     ("luma_generate_video", {"prompt": "x", "aspect_ratio": "5:4"}, "`aspect_ratio` must be one of '16:9', '9:16'"),
-    ("luma_generate_video", {"prompt": "x", "loop": "true"}, "`loop` must be true or false."),
-    ("luma_generate_video", {"prompt": "x", "timeout": "5"}, "`timeout` must be a number."),
+    ("luma_get_tasks_batch", {"task_ids": 5}, '`task_ids` must be a list of strings, such as ["id1", "id2"].'),
+    ("luma_get_tasks_batch", {"task_ids": "[a"}, "`task_ids` must be a list of strings"),
+    ("luma_get_tasks_batch", {"task_ids": ["a"], "detail": "all"}, "`detail` must be one of 'brief' or 'full'"),
+    ("luma_get_task", {"taskid": "a"}, "`task_id` is required. The call has `taskid` in its place."),
+    ("luma_get_task", {"task_id": "a", "wait_seconds": -1}, "`wait_seconds` must be a number from 0 to 50."),
+    ("luma_get_task", {"task_id": "a", "wait_seconds": "soon"}, "`wait_seconds` must be a number."),
+    ("luma_generate_video", {"prompt": "x", "loop": "maybe"}, "`loop` must be true or false."),
+    ("luma_generate_video", {"prompt": "x", "loop": 1}, "`loop` must be true or false."),
+    ("luma_generate_video", {"prompt": "x", "timeout": "soon"}, "`timeout` must be a number."),
+    ("luma_generate_video", {"prompt": "x", "timeout": 0}, "`timeout` must be a number above 0 and at most 3600."),
+    ("luma_generate_video", {"prompt": "x", "idempotency_key": "k" * 129}, "`idempotency_key` must be 1 to 128 char"),
+    (
+        "luma_generate_video",
+        {"prompt": "x", "aspectRatio": "1:1"},
+        "`aspectRatio` is not an argument of this tool; it takes: idempotency_key, retry_unknown, prompt, ",
+    ),
+    ("luma_generate_video", {"prompt": "x", "a b\n": 5}, "An argument is not an argument of this tool"),
     ("luma_generate_video", {"prompt": "x", "timeout": -1}, "`timeout` must be a number above 0 and at most 3600."),
     ("luma_generate_video", {"prompt": "x", "callback_url": "http://10.0.0.1/"}, "`callback_url` names a host that is"),
-    (
-        "luma_get_task",
-        {"task_id": "a", "wait_seconds": 51},
-        "`wait_seconds` must be a number of at least 0 and at most 50",
-    ),
     ("luma_generate_video_from_image", {"prompt": "x"}, "Give `start_image_url`, `end_image_url` or both"),
     ("luma_generate_video_from_image", {"prompt": "x", "start_image_url": "ftp://a.b"}, "`start_image_url` does not"),
     ("luma_extend_video", {"prompt": "x"}, "`video_id` is required."),
     ("luma_extend_video", {"prompt": "x", "video_id": ""}, "`video_id` is not an id"),
     ("luma_extend_video_from_url", {"prompt": "x", "video_url": ""}, "`video_url` does not start with"),
-    ("luma_list_actions", {"x": 1}, "`x` is not an argument of this tool; it takes: none."),
 ]
 
 
@@ -169,5 +170,5 @@ async def test_images_and_extensions_reach_the_backend_as_they_were_given() -> N
 
 
 async def test_an_argument_name_that_is_no_text_is_the_callers_fault() -> None:
-    with pytest.raises(InvalidRequest, match="The name of an argument is not text"):
+    with pytest.raises(InvalidRequest, match="`task_ids` is required"):
         read_arguments(tasks_arguments(10), {"\ud800": 1})

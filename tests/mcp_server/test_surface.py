@@ -18,8 +18,9 @@ from tests.support.tokens import tokens
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SNAPSHOT = Path(__file__).with_name("tools_list.json")
-LARGEST_DEFINITIONS = 2300
+LARGEST_DEFINITIONS = 2600
 LARGEST_BATCH_TEXT = 5000
+LARGEST_BATCH_JSON = 12_000
 REFRESH = "python -m tests.mcp_server.refresh"
 
 
@@ -110,6 +111,7 @@ async def test_every_result_fits_the_schema_that_was_published(service: Service,
         ("luma_generate_video", {"prompt": "[broke]"}),
         ("luma_get_task", {"task_id": "unknown"}),
         ("luma_get_tasks_batch", {"task_ids": []}),
+        ("luma_get_tasks_batch", {"task_ids": [task_id, failed["task_id"], "unknown"], "detail": "full"}),
         ("luma_list_actions", {"surprise": 1}),
     ]
     for era in ERAS:
@@ -126,6 +128,7 @@ async def test_fifty_finished_tasks_are_few_tokens_and_enough_alone(service: Ser
     result = await service.call("luma_get_tasks_batch", {"task_ids": task_ids})
     text = text_of(result)
     assert tokens(text) <= LARGEST_BATCH_TEXT
+    assert len(compact(result["structuredContent"])) <= LARGEST_BATCH_JSON
     for task in result["structuredContent"]["result"]["tasks"]:
         line = next(line for line in text.splitlines() if line.startswith(task["task_id"]))
         assert line == f"{task['task_id']} completed video_id={task['video_id']} {task['video_url']}"
@@ -134,8 +137,47 @@ async def test_fifty_finished_tasks_are_few_tokens_and_enough_alone(service: Ser
 async def test_what_is_not_known_is_left_out(service: Service) -> None:
     started = await service.ask("luma_generate_video", {"prompt": "A fox"})
     batch = await service.ask("luma_get_tasks_batch", {"task_ids": [started["task_id"]]})
-    assert batch["tasks"][0].keys() == {"task_id", "state", "prompt", "created_at", "elapsed_seconds"}
+    full = await service.ask("luma_get_task", {"task_id": started["task_id"]})
+    assert batch["tasks"][0].keys() == {"task_id", "state", "elapsed_seconds", "likely_stuck"}
+    assert full.keys() == {*batch["tasks"][0], "prompt", "created_at", "ask_again_in_seconds"}
     assert None not in batch["tasks"][0].values()
+
+
+async def test_input_schemas_say_in_words_what_gateways_refuse_as_keywords(service: Service) -> None:
+    for tool in await listed(service):
+        said = json.dumps(tool["inputSchema"])
+        assert not any(
+            word in said for word in ("anyOf", "exclusiveM", "minLength", "maxLength", "null", "title", "$ref")
+        )
+        for name, argument in tool["inputSchema"]["properties"].items():
+            words = argument["description"]
+            is_optional = name not in tool["inputSchema"].get("required", ())
+            assert not is_optional or "default" in words.lower(), (tool["name"], name)
+            assert all(choice in words for choice in argument.get("enum", ())), (tool["name"], name)
+            assert "see above" not in words
+
+
+async def test_output_schemas_repeat_no_titles_and_refer_only_to_what_is_used_twice(service: Service) -> None:
+    for tool in await listed(service):
+        said = json.dumps(tool["outputSchema"])
+        assert '"title"' not in said
+        for name in tool["outputSchema"].get("$defs", {}):
+            assert said.count(f"#/$defs/{name}") > 1
+
+
+async def test_a_final_result_under_the_tasks_extension_fits_the_tools_schema(
+    service: Service, time: HandClock
+) -> None:
+    schemas = {tool["name"]: tool["outputSchema"] for tool in await listed(service)}
+    declared: dict[str, Any] = {
+        "io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    }
+    for prompt in ("A fox", "A fox [fail]"):
+        call = {"name": "luma_generate_video", "arguments": {"prompt": prompt}, "_meta": declared}
+        handle = (await service.request("tools/call", call))["result"]["taskId"]
+        time.advance(SECONDS)
+        done = (await service.request("tasks/get", {"taskId": handle, "_meta": declared}))["result"]
+        jsonschema.validate(done["result"]["structuredContent"], schemas["luma_generate_video"])
 
 
 async def test_prompts_and_completion(service: Service) -> None:

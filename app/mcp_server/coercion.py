@@ -1,0 +1,108 @@
+"""What callers evidently mean by their arguments: values in another JSON type, and arguments that clients add.
+
+Only readings that leave no doubt: a number in a string, a list in a string, one id where a list is due. On a tool that
+spends, an argument of unknown name is refused, because it may be a misspelt one that changes what is bought.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from app.domain.errors import InvalidRequest
+
+ADDED_BY_CLIENTS = frozenset(
+    ("wait_for_previous", "random_string", "toolCallId", "sessionId", "action", "chatInput", "tool", "tool_call_id")
+)
+"""Arguments that Gemini CLI, Cursor and n8n add to the calls of any tool."""
+
+NO_VALUE = frozenset(("", "null", "none", "undefined"))
+"""What clients write, in any case, where they have no value."""
+
+_SEPARATORS = str.maketrans(",;\n\t", "    ")
+_MOST_LISTED = 100
+
+
+def coerced(model: type[BaseModel], given: Mapping[str, Any], *, spends: bool) -> dict[str, Any]:
+    """Return `given` in the types of `model`, as far as its reading leaves no doubt; the rest stays as it is.
+
+    null counts as left out where there is a default. Raises InvalidRequest, which names the nearest argument, for an
+    unknown name where `spends` is true; elsewhere unknown names are left out.
+    """
+    readers, meant = _readers(model), {}
+    for name, value in given.items():
+        if name in readers:
+            if value is not None or model.model_fields[name].is_required():
+                meant[name] = readers[name](value)
+        elif spends and name not in ADDED_BY_CLIENTS:
+            raise InvalidRequest(_unknown(model, name))
+    return meant
+
+
+def nearest(model: type[BaseModel], name: str) -> str | None:
+    """Return the argument of `model` whose name is most like `name`, or None where none is."""
+    close = get_close_matches(name[:40], list(model.model_fields), n=1)
+    return close[0] if close else None
+
+
+def _unknown(model: type[BaseModel], name: str) -> str:
+    known = ", ".join(model.model_fields)
+    close = nearest(model, name)
+    meant = f" Did you mean `{close}`?" if close else ""
+    said = f"`{name}`" if name.isascii() and name.isidentifier() and len(name) <= _MOST_LISTED else "An argument"
+    return f"{said} is not an argument of this tool; it takes: {known}. Nothing was bought.{meant}"
+
+
+@cache
+def _readers(model: type[BaseModel]) -> dict[str, Callable[[Any], Any]]:
+    return {name: _reader(name, field.annotation) for name, field in model.model_fields.items()}
+
+
+def _reader(name: str, annotation: Any) -> Callable[[Any], Any]:
+    if name == "idempotency_key":
+        return _key
+    kind = get_origin(annotation) or annotation
+    if kind is UnionType:
+        (kind,) = (choice for choice in get_args(annotation) if choice is not NoneType)
+    return {bool: _boolean, float: _number, list: _texts, str: _text}.get(kind, _unchanged)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _text(value: Any) -> Any:
+    """Return the only text of a list that holds one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else value
+
+
+def _key(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() in NO_VALUE else value
+
+
+def _boolean(value: Any) -> Any:
+    return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value) if value.strip().replace(".", "", 1).isdecimal() else value
+    except ValueError:
+        return value
+
+
+def _texts(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value.translate(_SEPARATORS).split()
