@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 
 import httpx
@@ -296,5 +297,8 @@ def _backend(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> 
             max_keepalive_connections=CONNECTIONS_TO_BACKEND,
             keepalive_expiry=30.0,
         ),
+        # The client is shared by all callers: a cookie of one would be sent with the token of the next.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        follow_redirects=False,
         headers={"accept": "application/json", "user-agent": f"luma-mcp/{VERSION}"},
     )
