@@ -7,7 +7,7 @@ import httpx
 from pydantic import SecretStr
 
 from app.bootstrap import Assembly, assemble
-from app.ports import StoreUnavailable
+from app.ports import StoreRefuses, StoreUnavailable
 from app.settings import PREFIX, Settings, origins_of, require_key, unknown_variables
 
 SECONDS = 5.0
@@ -48,7 +48,8 @@ async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[
     try:
         await assembly.store.ping()
     except StoreUnavailable as fault:
-        say(f"cache: Redis does not answer ({fault}); calls with an idempotency key would be refused, others be slower")
+        what = "refuses" if isinstance(fault, StoreRefuses) else "does not answer"
+        say(f"cache: Redis {what} ({fault}); calls with an idempotency key would be refused, others be slower")
         return False
     say("cache: Redis answers")
     return True
