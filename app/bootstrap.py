@@ -270,7 +270,7 @@ def _cache(settings: Settings, store: FailOpenStore, metrics: Metrics, clocks: C
 
 def _coordination(store: MemoryStore | RedisStore, clocks: Clocks) -> MemoryCoordination | RedisCoordination:
     if isinstance(store, RedisStore):
-        return RedisCoordination(store.client, clocks.wall)
+        return RedisCoordination(store.link, clocks.wall)
     return MemoryCoordination(clocks.monotonic)
 
 

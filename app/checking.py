@@ -7,17 +7,17 @@ import httpx
 from pydantic import SecretStr
 
 from app.bootstrap import Assembly, assemble
-from app.ports import StoreUnavailable
+from app.ports import StoreRefuses, StoreUnavailable
 from app.settings import PREFIX, Settings, origins_of, require_key, unknown_variables
 
 SECONDS = 5.0
 MASK = "********"
 
 
-async def check_everything(settings: Settings, say: Callable[[str], None]) -> bool:
+async def check_everything(settings: Settings, say: Callable[[str], None], *, env_file: str | None) -> bool:
     """Return whether the service could run as set, after saying all that was found. Raises SettingsError."""
-    _say_settings(settings, say)
-    for name in unknown_variables():
+    _say_settings(settings, say, env_file)
+    for name in unknown_variables(env_file):
         say(f"warning: {name} is not a setting; is it misspelt?")
     require_key(settings, 1)
     assembly = assemble(settings, base_url="http://127.0.0.1:8000")
@@ -26,8 +26,8 @@ async def check_everything(settings: Settings, say: Callable[[str], None]) -> bo
     return store and backend
 
 
-def _say_settings(settings: Settings, say: Callable[[str], None]) -> None:
-    origins = origins_of(settings)
+def _say_settings(settings: Settings, say: Callable[[str], None], env_file: str | None) -> None:
+    origins = origins_of(settings, env_file)
     for name in type(settings).model_fields:
         variable = f"{PREFIX}{name.upper()}"
         say(f"{variable} = {_shown(getattr(settings, name))}  ({origins[variable]})")
@@ -48,7 +48,8 @@ async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[
     try:
         await assembly.store.ping()
     except StoreUnavailable as fault:
-        say(f"cache: Redis does not answer ({fault}); calls with an idempotency key would be refused, others be slower")
+        what = "refuses" if isinstance(fault, StoreRefuses) else "does not answer"
+        say(f"cache: Redis {what} ({fault}); calls with an idempotency key would be refused, others be slower")
         return False
     say("cache: Redis answers")
     return True

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from typing import Any
 
-from app.settings import Settings, SettingsError, load_settings, require_key
+from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_settings, require_key
 
 DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud."
 
@@ -39,9 +39,14 @@ def _parser() -> ArgumentParser:
         command.add_argument(
             "--sandbox", action="store_true", help="use the built-in backend: no account, no network, no Redis"
         )
-    _command(
+    check = _command(
         commands, "check", _check, "Show each setting and where it came from, and ask what it names if it answers."
     )
+    for command in (serve, check):
+        command.add_argument(
+            "--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help="settings beside the environment (%(default)s)"
+        )
+    stdio.add_argument("--env-file", metavar="FILE", help="settings beside the environment; no file is read unasked")
     _command(commands, "describe", _describe, "Print the tools and the settings as the README shows them.")
     return parser
 
@@ -64,19 +69,22 @@ def _between(least: int, most: int) -> Callable[[str], int]:
 def _serve(chosen: Namespace) -> None:
     from app.serving import serve_processes  # noqa: PLC0415 - the other commands need no web server
 
-    serve_processes(_settings(sandbox=chosen.sandbox), host=chosen.host, port=chosen.port, workers=chosen.workers)
+    serve_processes(
+        _settings(chosen), host=chosen.host, port=chosen.port, workers=chosen.workers, env_file=chosen.env_file
+    )
 
 
 def _stdio(chosen: Namespace) -> None:
     from app.stdio import serve_stdio  # noqa: PLC0415 - the other commands need no stdio
 
-    asyncio.run(serve_stdio(_settings(sandbox=chosen.sandbox)))
+    asyncio.run(serve_stdio(_settings(chosen)))
 
 
-def _check(_chosen: Namespace) -> None:
+def _check(chosen: Namespace) -> None:
     from app.checking import check_everything  # noqa: PLC0415 - the other commands check nothing
 
-    sys.exit(0 if asyncio.run(check_everything(load_settings(), print)) else 1)
+    settings = load_settings(chosen.env_file)
+    sys.exit(0 if asyncio.run(check_everything(settings, print, env_file=chosen.env_file)) else 1)
 
 
 def _describe(_chosen: Namespace) -> None:
@@ -85,9 +93,9 @@ def _describe(_chosen: Namespace) -> None:
     print(f"{tools_table()}\n\n{settings_table()}")  # noqa: T201 - what the command is for
 
 
-def _settings(*, sandbox: bool) -> Settings:
-    settings = load_settings()
-    if sandbox:
+def _settings(chosen: Namespace) -> Settings:
+    settings = load_settings(chosen.env_file)
+    if chosen.sandbox:
         settings = settings.model_copy(update={"backend": "sandbox", "redis_url": None})
     require_key(settings, 1)
     return settings

@@ -40,6 +40,10 @@ class StoreUnavailable(Exception):
     """The store cannot answer now; what it holds may still be there later."""
 
 
+class StoreRefuses(StoreUnavailable):
+    """The store answers, but does not do what it is asked: a replica, full, loading, or without the right to."""
+
+
 class Store(Protocol):
     """Bytes by key with a time to live. Absence means never put, expired or evicted; nobody may tell which.
 

@@ -5,6 +5,7 @@ import os
 import signal
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
 import uvicorn
@@ -38,8 +39,11 @@ WORKERS_WITHOUT_REDIS = (
 log = logging.getLogger(__name__)
 
 
-def serve_processes(settings: Settings, *, host: str, port: int, workers: int) -> None:
-    """Serve until told to stop. Raises SettingsError where several workers cannot share what they need."""
+def serve_processes(settings: Settings, *, host: str, port: int, workers: int, env_file: str | None) -> None:
+    """Serve until told to stop; workers read their settings from `env_file` again.
+
+    Raises SettingsError where several workers cannot share what they need.
+    """
     require_key(settings, workers)
     if workers > 1 and settings.backend == "sandbox":
         raise SettingsError("The sandbox keeps its tasks in one process: run it with one worker.")
@@ -47,7 +51,7 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int) -
         raise SettingsError(WORKERS_WITHOUT_REDIS)
     configure_logging(settings.log_level, settings.log_format)
     if workers > 1:
-        _serve_many(settings, host=host, port=port, workers=workers)
+        _serve_many(settings, host=host, port=port, workers=workers, env_file=env_file)
     else:
         _serve_one(settings, host=host, port=port)
 
@@ -68,12 +72,12 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def _serve_many(settings: Settings, *, host: str, port: int, workers: int) -> None:
+def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_file: str | None) -> None:
     with ExitStack() as stack:
         if MULTIPROCESS_VARIABLE not in os.environ:
             os.environ[MULTIPROCESS_VARIABLE] = stack.enter_context(tempfile.TemporaryDirectory(prefix="luma-mcp-"))
         config = _config(settings, host=host, port=port, workers=workers)
-        config.app = "app.serving:build_worker"
+        config.app = partial(build_worker, env_file)
         listening = listening_socket(host, port)
         if isinstance(settings.metrics, int) and (registry := registry_of_all_workers()) is not None:
             start_http_server(settings.metrics, addr=host, registry=registry)
@@ -81,9 +85,9 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int) -> No
         Multiprocess(config, sockets=[listening]).run()
 
 
-def build_worker() -> ASGIApp:
+def build_worker(env_file: str | None) -> ASGIApp:
     """Return the application of one worker among several, which reads the settings for itself."""
-    settings = load_settings()
+    settings = load_settings(env_file)
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
     app = create_app(settings, assemble(settings, base_url=""))

@@ -1,6 +1,8 @@
-"""Every knob of the service, from the environment or `.env`, with its unit and default."""
+"""Every knob of the service, from the environment or a file that was named, with its unit and default."""
 
 import os
+from io import StringIO
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -10,6 +12,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "LUMA_MCP_"
+DEFAULT_ENV_FILE = ".env"
+"""Read by `serve` and `check` where it exists; `stdio` is started in other people's folders and reads no such file."""
+
 SHORTEST_KEY_BYTES = 32
 HOW_TO_MAKE_A_KEY = "Make one with `openssl rand -base64 48` and give every worker and replica the same."
 
@@ -26,7 +31,16 @@ def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http or https URL such as https://luma.example.com")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("must begin with https://, because tokens are sent there; plain http is for loopback only")
     return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _long_enough(value: SecretStr) -> SecretStr:
@@ -50,7 +64,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -122,10 +135,14 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def load_settings() -> Settings:
-    """Return the settings. Raises SettingsError with one sentence for each variable that does not parse."""
+def load_settings(env_file: str | None) -> Settings:
+    """Return the settings from the environment and, after it, from `env_file`; None reads the environment alone.
+
+    Raises SettingsError with one sentence for each variable that does not parse, or where the file cannot be read.
+    """
+    _filed(env_file)
     try:
-        return Settings()
+        return Settings(_env_file=env_file)
     except ValidationError as fault:
         raise SettingsError(" ".join(_sentence(detail) for detail in fault.errors(include_url=False))) from None
 
@@ -137,19 +154,29 @@ def require_key(settings: Settings, workers: int) -> None:
         raise SettingsError(f"{PREFIX}SECRET_KEY must be set because {why}. {HOW_TO_MAKE_A_KEY}")
 
 
-def origins_of(settings: Settings) -> dict[str, str]:
-    """Return where each setting came from, by variable: "environment", ".env" or "default"."""
-    filed = {key.upper() for key, value in dotenv_values(".env").items() if value} if Path(".env").is_file() else set()
+def origins_of(settings: Settings, env_file: str | None) -> dict[str, str]:
+    """Return where each setting came from, by variable: "environment", the name of the file, or "default"."""
+    filed = {key.upper() for key, value in _filed(env_file).items() if value}
     present = {key.upper() for key, value in os.environ.items() if value}
     names = [f"{PREFIX}{name.upper()}" for name in type(settings).model_fields]
-    return {name: "environment" if name in present else ".env" if name in filed else "default" for name in names}
+    return {name: "environment" if name in present else f"{env_file}" if name in filed else "default" for name in names}
 
 
-def unknown_variables() -> list[str]:
+def unknown_variables(env_file: str | None) -> list[str]:
     """Return the variables that look like settings and are none: misspelt, most likely."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    given = {*os.environ, *(dotenv_values(".env") if Path(".env").is_file() else ())}
+    given = {*os.environ, *_filed(env_file)}
     return sorted(name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def _filed(env_file: str | None) -> dict[str, str | None]:
+    """Return what `env_file` sets. Raises SettingsError where it was named outright and is not there, or is no text."""
+    if env_file is None or (env_file == DEFAULT_ENV_FILE and not Path(env_file).is_file()):
+        return {}
+    try:
+        return dotenv_values(stream=StringIO(Path(env_file).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as fault:
+        raise SettingsError(f"The settings file {env_file} cannot be read ({type(fault).__name__}).") from None
 
 
 def _sentence(fault: Any) -> str:

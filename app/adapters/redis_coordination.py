@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
-from redis.exceptions import RedisClusterException, RedisError
 
-from app.adapters.redis_store import in_time
+from app.adapters.redis_link import FAULTS, RedisLink
 
 CHANNEL = "luma-mcp:events"
 MOST_MEMBERS = 1_000
@@ -42,9 +41,10 @@ log = logging.getLogger(__name__)
 class RedisCoordination:
     """The Coordination of replicas: keys with SET NX, sets as sorted sets by expiry, messages by pub/sub."""
 
-    def __init__(self, client: "Redis | RedisCluster", wall_clock: Callable[[], float] = time.time) -> None:
-        """Speak through `client`, which somebody else closes; `wall_clock` gives unix seconds."""
-        self._client: Any = client
+    def __init__(self, link: RedisLink, wall_clock: Callable[[], float] = time.time) -> None:
+        """Speak through `link`, which somebody else closes; `wall_clock` gives unix seconds."""
+        self._link = link
+        self._client: Any = link.client
         self._wall_clock = wall_clock
         self._listeners: dict[object, Callable[[bytes], None]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -52,12 +52,12 @@ class RedisCoordination:
 
     async def get(self, key: str) -> bytes | None:
         """Return what is there, or None."""
-        async with in_time():
+        async with self._link.in_time():
             return cast("bytes | None", await self._client.get(key))
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Put `value` where there is none and return None; else return what is there."""
-        async with in_time():
+        async with self._link.in_time():
             if await self._client.set(key, value, nx=True, px=_milliseconds(ttl_seconds)):
                 return None
             there = cast("bytes | None", await self._client.get(key))
@@ -67,24 +67,24 @@ class RedisCoordination:
 
     async def seconds_left(self, key: str) -> float | None:
         """Return how much longer the key is kept, by the clock of Redis; None where no time is set."""
-        async with in_time():
+        async with self._link.in_time():
             left = cast("int", await self._client.pttl(key))
         return left / 1000 if left >= 0 else None
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
-        async with in_time():
+        async with self._link.in_time():
             return bool(await self._client.eval(_REPLACE, 1, key, expected, value, _milliseconds(ttl_seconds)))
 
     async def remove(self, key: str, expected: bytes) -> None:
         """Remove the key if it still holds `expected`."""
-        async with in_time():
+        async with self._link.in_time():
             await self._client.eval(_REMOVE, 1, key, expected)
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set; the ones that leave soonest give way when it is full."""
         now = self._wall_clock()
-        async with in_time():
+        async with self._link.in_time():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zremrangebyscore(key, "-inf", now)
             pipeline.zadd(key, dict.fromkeys(members, now + ttl_seconds))
@@ -94,13 +94,13 @@ class RedisCoordination:
 
     async def members(self, key: str, most: int) -> list[str]:
         """Return the members that are still in their time, the one that stays longest first."""
-        async with in_time():
+        async with self._link.in_time():
             found = await self._client.zrevrangebyscore(key, "+inf", f"({self._wall_clock()}", start=0, num=most)
         return [member.decode() for member in found]
 
     async def publish(self, message: bytes) -> None:
         """Tell every process that listens."""
-        async with in_time():
+        async with self._link.in_time():
             await self._client.publish(CHANNEL, message)
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
@@ -124,21 +124,24 @@ class RedisCoordination:
         while not self._closing:
             try:
                 await self._read_channel()
-            except (RedisError, RedisClusterException, OSError, TimeoutError) as fault:
+            except FAULTS as fault:
                 log.debug("The channel between replicas broke (%s): opening it again", type(fault).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _read_channel(self) -> None:
-        """Read until closed. Raises TimeoutError where the channel is silent, and what the client raises.
+        """Read until closed, or until connections are dialed anew: this one may lead to a master of before.
+
+        Raises TimeoutError where the channel is silent, and what the client raises.
 
         The client may lose a cancellation, so it is never left to wait for long.
         """
         client = await _one_node_of(self._client) if isinstance(self._client, RedisCluster) else self._client
+        renewals = self._link.renewals
         try:
             async with client.pubsub(ignore_subscribe_messages=True) as channel:
                 await channel.subscribe(CHANNEL)
                 silences = 0
-                while not self._closing:
+                while not self._closing and self._link.renewals == renewals:
                     message = await channel.get_message(timeout=READ_SECONDS)
                     silences = silences + 1 if message is None else 0
                     if silences > MOST_SILENCES:

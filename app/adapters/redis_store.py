@@ -1,8 +1,7 @@
 """The store that replicas share: Redis, alone, behind Sentinel or as a Cluster."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,12 +10,9 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisError
 
-from app.ports import StoreUnavailable
-
-TIMEOUT_SECONDS = 0.4
-"""The longest that any operation may take: two of them, a read and a write, must cost a call under one second."""
+from app.adapters.redis_link import TIMEOUT_SECONDS, RedisLink
 
 CONNECTIONS = 32
 """Commands at once; more wait their turn, for a pool that has run out would look like an outage."""
@@ -34,17 +30,18 @@ class RedisStore:
     def __init__(self, client: "Redis | RedisCluster", *, watchers: Sequence[Redis] = ()) -> None:
         """Own `client` and the Sentinels behind it from now on: `aclose` closes them."""
         self.client = client
+        self.link = RedisLink(client)
         self._watchers = watchers
         self._places = asyncio.Semaphore(CONNECTIONS)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return one value per key, with one MGET."""
-        async with in_time(), self._places:
+        async with self.link.in_time(), self._places:
             return cast("list[bytes | None]", await self.client.mget(keys))
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Keep each value for its time, with one pipeline of SET PX."""
-        async with in_time(), self._places:
+        async with self.link.in_time(), self._places:
             pipeline: Any = self.client.pipeline(transaction=False)
             for key, value in values.items():
                 pipeline.set(key, value, px=max(1, int(ttl_seconds[key] * 1000)))
@@ -53,28 +50,19 @@ class RedisStore:
     async def remove_many(self, keys: Sequence[str]) -> None:
         """Forget the keys, with one UNLINK."""
         if keys:
-            async with in_time(), self._places:
+            async with self.link.in_time(), self._places:
                 await self.client.unlink(*keys)
 
     async def ping(self) -> None:
         """Return if Redis answers."""
-        async with in_time(), self._places:
+        async with self.link.in_time(), self._places:
             await self.client.ping()
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for client in (self.client, *self._watchers):
-            await client.aclose()
-
-
-@asynccontextmanager
-async def in_time() -> AsyncIterator[None]:
-    """Bound what is done inside. Raises StoreUnavailable where Redis fails or is too slow."""
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            yield
-    except (RedisError, RedisClusterException, OSError, TimeoutError) as fault:
-        raise StoreUnavailable(type(fault).__name__) from fault
+        await self.link.aclose()
+        for watcher in self._watchers:
+            await watcher.aclose()
 
 
 def connect(url: str) -> RedisStore:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from app.ports import Store, StoreUnavailable, Telemetry
+from app.ports import Store, StoreRefuses, StoreUnavailable, Telemetry
 
 T = TypeVar("T")
 
@@ -66,7 +66,8 @@ class FailOpenStore:
         self._rest_until = self._clock() + REST_SECONDS
         if not self._down:
             self._down = True
-            log.warning("Redis does not answer (%s): answering from the backend until it is back", fault)
+            what = "refuses" if isinstance(fault, StoreRefuses) else "does not answer"
+            log.warning("Redis %s (%s): answering from the backend until it is back", what, fault)
 
     def _came_back(self) -> None:
         if self._down:

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
 from app.domain.reservation import Reservation, ReservationState, Verdict, verdict
-from app.ports import StoreUnavailable
+from app.ports import StoreRefuses, StoreUnavailable
 from app.services.ledger import Ledger
 
 LOOK_AGAIN_SECONDS = 0.25
@@ -19,6 +19,10 @@ LONGEST_WAIT_SECONDS = 45.0
 REFUSED_WITHOUT_STORE = (
     "Idempotency keys cannot be checked right now, because this service's store does not answer. Nothing was sent: try "
     "again shortly with the same key."
+)
+REFUSED_BY_STORE = (
+    "Idempotency keys cannot be checked right now, because this service's store answers but does not take what it is "
+    "told, as while it fails over or is full. Nothing was sent: try again shortly with the same key."
 )
 OTHER_ARGUMENTS = (
     "This `idempotency_key` was used in the last 24 hours for another tool or other arguments. Use a new key for a new "
@@ -91,7 +95,7 @@ class Reservations:
         try:
             mine = await self._reserve(claim, became)
         except StoreUnavailable as fault:
-            raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
+            raise _refusal(fault) from fault
         if not isinstance(mine, Reservation):
             return mine
         return await self._send(mine, await self._sent(mine, ticket), send)
@@ -144,7 +148,7 @@ class Reservations:
                 return sent
         except StoreUnavailable as fault:
             await self._ledger.settle(mine.given_up())  # the store may have taken it all the same
-            raise InternalError(REFUSED_WITHOUT_STORE, retry_after_seconds=5.0) from fault
+            raise _refusal(fault) from fault
         raise RateLimited(STILL_UNDER_WAY)
 
     async def _send(self, mine: Reservation, sent: Reservation, send: Callable[[], Awaitable[str]]) -> Bought:
@@ -159,3 +163,8 @@ class Reservations:
             raise
         await self._ledger.settle(sent.done(task_id, self._wall_clock()))
         return Bought(task_id, replayed=False)
+
+
+def _refusal(fault: StoreUnavailable) -> InternalError:
+    sentence = REFUSED_BY_STORE if isinstance(fault, StoreRefuses) else REFUSED_WITHOUT_STORE
+    return InternalError(sentence, retry_after_seconds=5.0)

@@ -30,7 +30,7 @@ def main() -> None:
     parser = ArgumentParser(prog="python -m tests.soak.counted")
     parser.add_argument("--port", type=int, required=True)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises it again: as app.serving has it
-    serve(_counting(build_worker()), parser.parse_args().port)
+    serve(_counting(build_worker(env_file=None)), parser.parse_args().port)
 
 
 if __name__ == "__main__":

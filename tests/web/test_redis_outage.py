@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.adapters.redis_store import TIMEOUT_SECONDS
+from app.adapters.redis_link import TIMEOUT_SECONDS
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer
 from tests.support.service import SECONDS, Service, sandbox, serving, settings

@@ -1,0 +1,117 @@
+"""The connections to Redis: how long an operation may take, and when they are dialed anew."""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import BusyLoadingError, RedisClusterException, RedisError, ResponseError
+
+from app.ports import StoreRefuses, StoreUnavailable
+
+TIMEOUT_SECONDS = 0.4
+"""The longest that any operation may take: two of them, a read and a write, must cost a call under one second."""
+
+RENEW_SECONDS = 1.0
+"""How often all connections are ended at most, while Redis goes on answering that it cannot serve."""
+
+LOG_AGAIN_SECONDS = 60.0
+
+NOT_SERVING = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "LOADING", "NOREPLICAS"})
+"""What a server answers that is no master (any more), or cannot serve now.
+
+Where one address leads to whichever server is the master, the connections that exist still lead to the old one.
+"""
+
+FAULTS = (RedisError, RedisClusterException, OSError, TimeoutError)
+_WITHIN = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]{2,20}) ")
+"""The code in the text of an error: in front, behind the name of a command in a pipeline, or of a line in a script."""
+
+log = logging.getLogger(__name__)
+
+
+class RedisLink:
+    """A Redis client, whose connections end together as soon as one of them leads to a server that cannot serve."""
+
+    def __init__(self, client: "Redis | RedisCluster") -> None:
+        """Own `client` from now on: `aclose` closes it."""
+        self.client = client
+        self.renewals = 0
+        """How often all connections were ended; a channel that was opened before is to be opened anew."""
+        self._is_stale = False
+        self._renew_at = 0.0
+        self._log_at = 0.0
+        self._refusals = 0
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Bound what is done inside. Raises StoreUnavailable where Redis fails or is too slow.
+
+        It is StoreRefuses where Redis answered, but would not do what was asked.
+        """
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                if self._is_stale:
+                    await self._renew()
+                yield
+        except FAULTS as exc:
+            code = _code_of(exc)
+            if code in NOT_SERVING:
+                await self._lead_elsewhere(code)
+            raise (StoreRefuses if code else StoreUnavailable)(code or type(exc).__name__) from exc
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.client.aclose()
+
+    async def _lead_elsewhere(self, code: str) -> None:
+        self._is_stale = True
+        self._log(code)
+        await self._renew()
+
+    async def _renew(self) -> None:
+        """End every connection, idle ones now and others after use, unless that was done under a second ago.
+
+        Whatever is used next dials anew, and so reaches the server that the address leads to now.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._renew_at:
+            return
+        self._renew_at, self._is_stale = now + RENEW_SECONDS, False
+        self.renewals += 1
+        if isinstance(self.client, RedisCluster):
+            for node in self.client.get_nodes():
+                node.update_active_connections_for_reconnect()
+                await node.disconnect_free_connections()
+            return
+        pool: Any = self.client.connection_pool
+        for idle in tuple(pool._available_connections):  # noqa: SLF001 - the pool's own way lets others use them meanwhile
+            await idle.disconnect(nowait=True)
+        await pool.update_active_connections_for_reconnect()
+
+    def _log(self, code: str) -> None:
+        """Log the first of a row of such answers, and then one line a minute with how many there were."""
+        now = asyncio.get_running_loop().time()
+        self._refusals += 1
+        if now < self._log_at:
+            return
+        self._log_at = now + LOG_AGAIN_SECONDS
+        log.warning(
+            "Redis answered %s (%d times since the last such line): the server behind LUMA_MCP_REDIS_URL is not a "
+            "master that serves. Its connections are ended and dialed anew; until a master answers, calls with an "
+            "idempotency key are refused and nothing is cached",
+            code,
+            self._refusals,
+        )
+        self._refusals = 0
+
+
+def _code_of(exc: BaseException) -> str:
+    """Return the error code that Redis answered with; "" where it did not answer."""
+    if not isinstance(exc, ResponseError | BusyLoadingError):
+        return ""
+    found = _WITHIN.findall(str(exc))
+    return (found[-1] if found else exc.status_code) or "ERR"
