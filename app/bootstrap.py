@@ -11,6 +11,7 @@ import httpx
 
 from app.adapters.acedata import AceDataGateway
 from app.adapters.acedata_http import AceDataClient, Patience
+from app.adapters.acedata_pool import pooled_client
 from app.adapters.identity import Tenants
 from app.adapters.memory import MemoryStore
 from app.adapters.memory_coordination import MemoryCoordination
@@ -246,13 +247,9 @@ def _sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
 
 
 def _backend(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=settings.acedata_url,
+    return pooled_client(
+        settings.acedata_url,
+        user_agent=f"luma-mcp/{VERSION}",
+        connections=CONNECTIONS_TO_BACKEND,
         transport=transport,
-        limits=httpx.Limits(
-            max_connections=CONNECTIONS_TO_BACKEND,
-            max_keepalive_connections=CONNECTIONS_TO_BACKEND,
-            keepalive_expiry=30.0,
-        ),
-        headers={"accept": "application/json", "user-agent": f"luma-mcp/{VERSION}"},
     )

@@ -1,6 +1,7 @@
 """Every knob of the service, from the environment or `.env`, with its unit and default."""
 
 import os
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -29,6 +30,26 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _backend_url(value: str) -> str:
+    parts = urlsplit(_http_url(value))
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not contain a user name or password: they would be sent in place of callers' tokens")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ValueError(
+            "must be an https URL: plain http would send callers' tokens unencrypted, and is allowed for localhost, "
+            "127.0.0.0/8 and [::1] only"
+        )
+    return _http_url(value)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address == ip_address("::1") or address in ip_network("127.0.0.0/8")
+
+
 def _long_enough(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value().encode()) < SHORTEST_KEY_BYTES:
         raise ValueError(f"must be at least {SHORTEST_KEY_BYTES} bytes. {HOW_TO_MAKE_A_KEY}")
@@ -41,6 +62,7 @@ def _metrics(value: Any) -> Any:
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+BackendUrl = Annotated[str, AfterValidator(_backend_url)]
 Key = Annotated[SecretStr, AfterValidator(_long_enough)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -58,7 +80,10 @@ class Settings(BaseSettings):
     )
 
     backend: Literal["acedata", "sandbox"] = Field("acedata", description="`acedata` or the built-in `sandbox`")
-    acedata_url: HttpUrl = Field("https://api.acedata.cloud", description="base URL of the AceDataCloud API")
+    acedata_url: BackendUrl = Field(
+        "https://api.acedata.cloud",
+        description="base URL of the AceDataCloud API; plain http for loopback addresses only",
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://h1:26379,h2:26379/service/0` or "
