@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 
+from app.adapters.acedata_body import ACCEPTED_ENCODING
+
 
 class NoCookies(CookieJar):
     """A cookie jar that stays empty: a cookie kept from one tenant's answer would be sent with the next token."""
@@ -35,7 +37,7 @@ def pooled_client(
         base_url=base_url,
         transport=transport,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30.0),
-        headers={"accept": "application/json", "user-agent": user_agent},
+        headers={"accept": "application/json", "accept-encoding": ACCEPTED_ENCODING, "user-agent": user_agent},
         cookies=NoCookies(),
         follow_redirects=False,
     )
