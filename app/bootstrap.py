@@ -5,13 +5,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 
 import httpx
 
 from app.adapters.acedata import AceDataGateway
 from app.adapters.acedata_http import AceDataClient, Patience
+from app.adapters.acedata_pool import pooled_client
 from app.adapters.identity import Tenants
 from app.adapters.memory import MemoryStore
 from app.adapters.memory_coordination import MemoryCoordination
@@ -289,16 +289,9 @@ def _sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
 
 
 def _backend(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=settings.acedata_url,
+    return pooled_client(
+        settings.acedata_url,
+        user_agent=f"luma-mcp/{VERSION}",
+        connections=CONNECTIONS_TO_BACKEND,
         transport=transport,
-        limits=httpx.Limits(
-            max_connections=CONNECTIONS_TO_BACKEND,
-            max_keepalive_connections=CONNECTIONS_TO_BACKEND,
-            keepalive_expiry=30.0,
-        ),
-        # The client is shared by all callers: a cookie of one would be sent with the token of the next.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        follow_redirects=False,
-        headers={"accept": "application/json", "user-agent": f"luma-mcp/{VERSION}"},
     )

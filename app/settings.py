@@ -2,7 +2,7 @@
 
 import os
 from io import StringIO
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -36,11 +36,19 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _backend_url(value: str) -> str:
+    parts = urlsplit(_http_url(value))
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not contain a user name or password: they would be sent in place of callers' tokens")
+    return _http_url(value)
+
+
 def _is_loopback(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return host == "localhost"
+    return address == ip_address("::1") or address in ip_network("127.0.0.0/8")
 
 
 def _long_enough(value: SecretStr) -> SecretStr:
@@ -55,6 +63,7 @@ def _metrics(value: Any) -> Any:
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+BackendUrl = Annotated[str, AfterValidator(_backend_url)]
 Key = Annotated[SecretStr, AfterValidator(_long_enough)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -71,7 +80,10 @@ class Settings(BaseSettings):
     )
 
     backend: Literal["acedata", "sandbox"] = Field("acedata", description="`acedata` or the built-in `sandbox`")
-    acedata_url: HttpUrl = Field("https://api.acedata.cloud", description="base URL of the AceDataCloud API")
+    acedata_url: BackendUrl = Field(
+        "https://api.acedata.cloud",
+        description="base URL of the AceDataCloud API; plain http for loopback addresses only",
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://h1:26379,h2:26379/service/0` or "

@@ -1,7 +1,6 @@
 """One exchange with AceDataCloud: bounded in time and size, and honest about whether it may be repeated."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -13,13 +12,11 @@ from typing import Any
 import httpx
 import stamina
 
+from app.adapters.acedata_body import UnusableBody, decoded, read_body
 from app.adapters.acedata_errors import complaint_in, error_for, quotable
 from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError, OutcomeUnknown
 from app.domain.principal import Principal
 from app.ports import Telemetry
-
-LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
-"""Far above fifty records; an answer beyond it is a fault, not an answer."""
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """A longer wait than this is not believed."""
@@ -200,21 +197,15 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
 
 
 async def _content(response: httpx.Response) -> bytearray:
-    content = bytearray()
     try:
-        async for part in response.aiter_bytes():
-            content += part
-            if len(content) > LARGEST_ANSWER_BYTES:
-                raise _OpenEnded(BackendError())  # noqa: TRY301 - one way out for whatever ends the reading
-    except BaseException:
-        content.clear()  # a deadline's error keeps this frame
-        raise
-    return content
+        return await read_body(response)
+    except UnusableBody:
+        raise _OpenEnded(BackendError()) from None
 
 
 def _judged(path: str, response: httpx.Response, content: bytearray, private: tuple[str, ...]) -> Any:
     """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
-    body = _decoded(content)
+    body = decoded(content)
     if response.is_success and not isinstance(body, str) and not _complains(body):
         return body
     complaint = complaint_in(body)
@@ -240,13 +231,6 @@ def _object(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise _OpenEnded(BackendError())
     return answer
-
-
-def _decoded(content: bytearray) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return content[:1024].decode(errors="replace")
 
 
 def _complains(body: Any) -> bool:

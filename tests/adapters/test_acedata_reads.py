@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata_http import LARGEST_ANSWER_BYTES, retry_after_seconds
+from app.adapters.acedata_body import LARGEST_ANSWER_BYTES
+from app.adapters.acedata_http import retry_after_seconds
 from app.domain.errors import (
     BackendError,
     BackendTimeout,

@@ -1,0 +1,152 @@
+"""However an answer is packed, it takes bounded memory, and what it says is read or refused."""
+
+import asyncio
+import gzip
+import tracemalloc
+import zlib
+from typing import Any
+
+import httpx
+import pytest
+
+from app.adapters.acedata import AceDataGateway
+from app.adapters.acedata_body import LARGEST_ANSWER_BYTES, MOST_CONTAINERS, UnusableBody, decoded, read_body
+from app.adapters.acedata_http import AceDataClient, Patience
+from app.adapters.acedata_pool import pooled_client
+from app.domain.errors import BackendError, OutcomeUnknown
+from app.domain.generation import GenerateVideo
+from app.domain.task import Answer, Task
+from tests.support.acedata import CALLER, NOW
+from tests.support.raw_http import raw_server
+from tests.support.telemetry import Notes
+
+RECORD = b'{"id": "task-0", "task_id": "task-0", "response": {"state": "processing"}}'
+UNHURRIED = Patience(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0, submit=60.0, retries=0)
+MOST_HELD_BYTES = 4 * LARGEST_ANSWER_BYTES
+
+
+def layered(content: bytes, layers: int) -> bytes:
+    for _ in range(layers):
+        content = gzip.compress(content, 9)
+    return content
+
+
+def bomb(megabytes: int) -> bytes:
+    """Return that many megabytes of spaces, compressed once."""
+    packer = zlib.compressobj(9, wbits=31)
+    return b"".join(packer.compress(b" " * 1_000_000) for _ in range(megabytes)) + packer.flush()
+
+
+ENDLESS = zlib.compressobj(wbits=31)
+EMPTY_BLOCKS = ENDLESS.compress(b"x") + ENDLESS.flush(zlib.Z_FULL_FLUSH) + b"\x00\x00\x00\xff\xff" * 1_000_000
+
+
+async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[Answer, list[BaseException]]:
+    """Answer a question and a submission with `body`; return the answer and what the submission raised."""
+
+    async def answer(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n\r\n%s" % (headers, len(body), body))
+
+    raised: list[BaseException] = []
+    async with (
+        raw_server(answer) as server,
+        pooled_client(server.url, user_agent="tests", connections=4) as http,
+    ):
+        gateway = AceDataGateway(AceDataClient(http, Notes(), UNHURRIED), lambda: NOW)
+        read = (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
+        try:
+            await gateway.submit(CALLER, GenerateVideo("A fox"))
+        except OutcomeUnknown as fault:
+            raised.append(fault)
+    return read, raised
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (RECORD, b""),
+        (RECORD, b"content-encoding: identity\r\n"),
+        (gzip.compress(RECORD), b"content-encoding: gzip\r\n"),
+        (gzip.compress(RECORD), b"Content-Encoding:  GZIP \r\n"),
+    ],
+)
+async def test_an_answer_is_read_plain_or_in_one_layer_of_gzip(body: bytes, headers: bytes) -> None:
+    answer, raised = await read_over_a_socket(body, headers)
+    assert isinstance(answer, Task)
+    assert raised == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (layered(RECORD, 2), b"content-encoding: gzip, gzip\r\n"),
+        (layered(RECORD, 2), b"content-encoding: gzip\r\ncontent-encoding: gzip\r\n"),
+        (layered(bomb(470), 2), b"content-encoding: gzip, gzip, gzip\r\n"),
+        (bomb(50), b"content-encoding: gzip\r\n"),
+        (EMPTY_BLOCKS, b"content-encoding: gzip\r\n"),
+        (gzip.compress(RECORD) * 2, b"content-encoding: gzip\r\n"),
+        (gzip.compress(RECORD)[:-4], b"content-encoding: gzip\r\n"),
+        (RECORD, b"content-encoding: gzip\r\n"),
+        (zlib.compress(RECORD), b"content-encoding: deflate\r\n"),
+        (RECORD, b"content-encoding: br\r\n"),
+        (RECORD, b"content-encoding: aes128gcm\r\n"),
+        (b" " * (LARGEST_ANSWER_BYTES + 1), b""),
+    ],
+    ids=[
+        "two layers", "two headers", "a few bytes for 470 MB", "50 MB", "blocks without content", "two members",
+        "truncated", "not gzip at all", "deflate", "brotli", "unknown", "too large",
+    ],
+)  # fmt: skip
+async def test_any_other_packing_is_a_fault_that_takes_bounded_memory(body: bytes, headers: bytes) -> None:
+    tracemalloc.start()
+    try:
+        answer, raised = await read_over_a_socket(body, headers)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert type(answer) is BackendError
+    assert len(raised) == 1
+    assert peak < MOST_HELD_BYTES + 2 * len(body)
+
+
+async def test_a_body_of_exactly_the_limit_is_read() -> None:
+    content = RECORD + b" " * (LARGEST_ANSWER_BYTES - len(RECORD))
+    packed = httpx.Response(200, stream=httpx.ByteStream(gzip.compress(content)), headers={"content-encoding": "gzip"})
+    assert await read_body(packed) == content
+    larger = httpx.ByteStream(gzip.compress(content + b" "))
+    with pytest.raises(UnusableBody):
+        await read_body(httpx.Response(200, stream=larger, headers={"content-encoding": "gzip"}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * LARGEST_ANSWER_BYTES,
+        b'{"a":' * (LARGEST_ANSWER_BYTES // 5),
+        b"[" + b"[]," * (MOST_CONTAINERS + 1) + b"[]]",
+        b"[" + b"{}," * (MOST_CONTAINERS + 1) + b"{}]",
+        b'{"id": ' + b"1" * 4_000_000 + b"}",
+    ],
+    ids=["nested arrays", "nested objects", "many arrays", "many objects", "a number of 4 MB"],
+)
+def test_json_that_is_made_to_cost_is_no_json(text: bytes) -> None:
+    content = bytearray(text)
+    tracemalloc.start()
+    try:
+        assert decoded(content) == text[:1024].decode()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MOST_HELD_BYTES
+
+
+async def test_a_head_without_end_is_a_fault() -> None:
+    body = RECORD
+    answer, raised = await read_over_a_socket(body, b"x-padding: %s\r\n" % (b"x" * 1000) * 1000)
+    assert type(answer) is BackendError
+    assert len(raised) == 1
+
+
+async def test_one_layer_of_gzip_is_all_that_is_asked_for() -> None:
+    async with pooled_client("http://127.0.0.1", user_agent="tests", connections=1) as http:
+        assert http.headers["accept-encoding"] == "gzip"

@@ -1,0 +1,148 @@
+"""Nothing of one tenant's exchange with the backend lives on in the client that all tenants share."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from app.adapters.acedata import AceDataGateway
+from app.adapters.acedata_http import AceDataClient
+from app.adapters.acedata_pool import pooled_client
+from app.domain.principal import Principal
+from app.domain.task import Task
+from app.settings import Settings
+from tests.support.acedata import CALLER, NOW, QUICK
+from tests.support.telemetry import Notes
+
+OTHER = Principal("tenant-b", "token-b")
+RECORD = b'{"id": "task-0", "response": {"state": "processing"}}'
+
+
+class HeadRecorder:
+    """A server that keeps the heads of requests and answers them with `answers` in turn, the last one for ever."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = list(answers)
+        self.heads: list[bytes] = []
+        self.connections = 0
+        self.answered = asyncio.Event()
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+                self.heads.append(head)
+                writer.write(self._answers.pop(0) if len(self._answers) > 1 else self._answers[0])
+                await writer.drain()
+                self.answered.set()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the client left
+        finally:
+            writer.close()
+
+
+def answer(body: bytes = RECORD, status: bytes = b"200 OK", headers: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %s\r\ncontent-length: %d\r\n%s\r\n%s" % (status, len(body), headers, body)
+
+
+@asynccontextmanager
+async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataGateway]:
+    server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
+    recorder.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with pooled_client(recorder.url, user_agent="tests", connections=4) as http:
+        yield AceDataGateway(AceDataClient(http, Notes(), QUICK), lambda: NOW)
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        b"set-cookie: session=of-tenant-a\r\n",
+        b"set-cookie: session=of-tenant-a; Path=/; Max-Age=100000\r\nset-cookie2: a=b; Version=1\r\n",
+        b"set-cookie: a=" + b"x" * 10_000 + b"\r\n",
+        b"".join(b"set-cookie: a%d=%s; Path=/\r\n" % (number, b"x" * 1000) for number in range(10)),
+    ],
+    ids=["one", "with attributes", "10 KB in one", "10 KB in ten"],
+)
+async def test_a_cookie_of_one_answer_is_never_sent(cookies: bytes) -> None:
+    recorder = HeadRecorder(answer(headers=cookies))
+    async with gateway_to(recorder) as gateway:
+        for principal in (CALLER, OTHER, CALLER):
+            assert isinstance((await gateway.find_tasks(principal, ["task-0"])).answers["task-0"], Task)
+    assert len(recorder.heads) == 3
+    assert not any(b"\r\ncookie" in head for head in recorder.heads)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    target = HeadRecorder(answer())
+    async with gateway_to(target):
+        redirect = b"location: %s/elsewhere\r\n" % target.url.encode()
+        recorder = HeadRecorder(answer(b"", b"307 Temporary Redirect", redirect))
+        async with gateway_to(recorder) as gateway:
+            assert not isinstance((await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"], Task)
+    assert target.heads == []
+
+
+async def test_a_connection_whose_reader_left_halfway_is_not_used_again() -> None:
+    half = b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n" + RECORD
+    recorder = HeadRecorder(half, answer())
+    async with gateway_to(recorder) as gateway:
+        leaver = asyncio.create_task(gateway.find_tasks(CALLER, ["task-0"]))
+        await recorder.answered.wait()
+        leaver.cancel()
+        await asyncio.wait([leaver])
+        reading = await gateway.find_tasks(OTHER, ["task-0"])
+    assert isinstance(reading.answers["task-0"], Task)
+    assert recorder.connections == 2
+
+
+async def test_each_request_carries_its_own_token_and_no_other() -> None:
+    recorder = HeadRecorder(answer())
+    async with gateway_to(recorder) as gateway:
+        for principal in (CALLER, OTHER):
+            await gateway.find_tasks(principal, ["task-0"])
+    assert [head.count(b"authorization: bearer token-") for head in recorder.heads] == [1, 1]
+    assert b"token-a" in recorder.heads[0]
+    assert b"token-b" in recorder.heads[1]
+    assert b"basic" not in b"".join(recorder.heads)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost:8000", "http://127.0.0.1", "http://127.8.9.1:1/base", "http://[::1]:8000", "https://a.example"],
+)
+def test_the_backend_is_reached_over_tls_or_on_loopback(url: str) -> None:
+    assert Settings(_env_file=None, acedata_url=url).acedata_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.acedata.cloud",
+        "http://localhost.example.com",
+        "http://127.0.0.1.example.com",
+        "http://10.0.0.1",
+        "http://0.0.0.0",
+        "http://[::]",
+        "http://2130706433",
+        "http://localhost@evil.example",
+        "https://user:secret@api.acedata.cloud",
+    ],
+)
+def test_a_backend_url_that_would_show_or_replace_tokens_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="tokens"):
+        Settings(_env_file=None, acedata_url=url)
+
+
+def test_the_client_keeps_no_cookie_that_code_sets() -> None:
+    client = pooled_client("https://a.example", user_agent="tests", connections=1)
+    client.cookies.set("a", "b")
+    assert list(client.cookies.jar) == []
+    assert isinstance(client, httpx.AsyncClient)
