@@ -78,7 +78,7 @@ check: install ## lint, format, types and the direction of imports
 conformance: install ## run the official MCP conformance suite against the real service and a fixture build
 	$(BIN)/python -m tests.conformance
 
-readme: install ## write the generated parts of README.md anew
+readme: install ## write the generated parts of README.md, and .env.example, anew
 	$(BIN)/python -m app.describing
 
 lock: install ## resolve the exact versions with hashes anew (needs uv)

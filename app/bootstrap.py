@@ -15,6 +15,7 @@ from app.adapters.acedata_pool import pooled_client
 from app.adapters.identity import Tenants
 from app.adapters.memory import MemoryStore
 from app.adapters.memory_coordination import MemoryCoordination
+from app.adapters.network_environment import EnvironmentFault
 from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_store import RedisStore, connect
 from app.adapters.sandbox.backend import sandbox_app
@@ -289,9 +290,12 @@ def _sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
 
 
 def _backend(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
-    return pooled_client(
-        settings.acedata_url,
-        user_agent=f"luma-mcp/{VERSION}",
-        connections=CONNECTIONS_TO_BACKEND,
-        transport=transport,
-    )
+    try:
+        return pooled_client(
+            settings.acedata_url,
+            user_agent=f"luma-mcp/{VERSION}",
+            connections=CONNECTIONS_TO_BACKEND,
+            transport=transport,
+        )
+    except EnvironmentFault as exc:
+        raise SettingsError(str(exc)) from None

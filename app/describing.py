@@ -88,10 +88,26 @@ def _default(value: object) -> str:
     return f"`{value:.0f}`" if isinstance(value, float) and value.is_integer() else f"`{value}`"
 
 
+def env_example() -> str:
+    """Return the example of a settings file: each setting with its meaning and its default, commented out."""
+    parts = ["# Copy to .env and set what differs. What is commented out shows the default."]
+    for name, field in Settings.model_fields.items():
+        meaning = (field.description or "").replace("`", "")
+        parts.append(f"# {meaning}\n#{PREFIX}{name.upper()}={_plain(field.default)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None or isinstance(value, SecretStr) else _default(value).strip("`")
+
+
 def main() -> None:
-    """Refresh the README in the current folder."""
+    """Refresh the README and the example of a settings file in the current folder."""
     path = Path("README.md")
     path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
+    Path(".env.example").write_text(env_example(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import signal
 import tempfile
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
 import uvicorn
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
@@ -18,7 +19,7 @@ from app.memory import settle
 from app.observability.logs import configure_logging
 from app.observability.metrics import MULTIPROCESS_VARIABLE, registry_of_all_workers
 from app.observability.tracing import export_spans
-from app.settings import Settings, SettingsError, load_settings, require_key
+from app.settings import Settings, SettingsError, load_settings, require_key, unknown_variables
 from app.web.app import create_app
 from app.web.connections import Connections
 
@@ -50,10 +51,32 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int, e
     if workers > 1 and settings.redis_url is None:
         raise SettingsError(WORKERS_WITHOUT_REDIS)
     configure_logging(settings.log_level, settings.log_format)
+    prepare_metrics_folder()
+    for name in unknown_variables(env_file):
+        log.warning("%s is not a setting and has no effect: is it misspelt? `luma-mcp check` lists the settings", name)
     if workers > 1:
         _serve_many(settings, host=host, port=port, workers=workers, env_file=env_file)
     else:
         _serve_one(settings, host=host, port=port)
+
+
+def prepare_metrics_folder() -> None:
+    """Let the folder in PROMETHEUS_MULTIPROC_DIR hold the files of living processes only; others would be added up.
+
+    Raises SettingsError where the variable names no folder that can be written to.
+    """
+    if (name := os.environ.get(MULTIPROCESS_VARIABLE)) is None:
+        return
+    folder = Path(name)
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise SettingsError(
+            f"{MULTIPROCESS_VARIABLE} names no folder that this process may write to: create it, or unset the "
+            "variable, and a folder is made for you."
+        )
+    for file in folder.glob("*.db"):
+        number = file.stem.rpartition("_")[2]
+        if number.isdecimal() and not Path(f"/proc/{number}").exists():
+            file.unlink(missing_ok=True)
 
 
 def _serve_one(settings: Settings, *, host: str, port: int) -> None:
@@ -64,12 +87,14 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     assembly = assemble(settings, base_url=base_url)
     config.app = create_app(settings, assembly)
     if isinstance(settings.metrics, int):
-        start_http_server(settings.metrics, addr=host, registry=assembly.metrics.registry)
+        _serve_metrics(settings.metrics, host, assembly.metrics.registry)
     log.info("Serving MCP at %s/mcp (backend %s)", base_url, settings.backend)
-    # uvicorn raises the signal again once it has drained; by then there is nothing left to do but to exit with 0.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    server = uvicorn.Server(config)
+    # Until uvicorn takes signals over, this one stops it. It raises the signal again once it has drained; by then there
+    # is nothing left to do but to exit with 0.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
     settle()
-    uvicorn.Server(config).run(sockets=[listening])
+    server.run(sockets=[listening])
 
 
 def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_file: str | None) -> None:
@@ -80,9 +105,18 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_f
         config.app = partial(build_worker, env_file)
         listening = listening_socket(host, port)
         if isinstance(settings.metrics, int) and (registry := registry_of_all_workers()) is not None:
-            start_http_server(settings.metrics, addr=host, registry=registry)
+            _serve_metrics(settings.metrics, host, registry)
         log.info("Serving MCP at %s/mcp with %d workers", _base_url(host, listening), workers)
         Multiprocess(config, sockets=[listening]).run()
+
+
+def _serve_metrics(port: int, host: str, registry: CollectorRegistry) -> None:
+    try:
+        start_http_server(port, addr=host, registry=registry)
+    except OSError as exc:
+        raise SettingsError(
+            f"LUMA_MCP_METRICS: cannot listen on {host}:{port} ({exc.strerror}): choose a free port."
+        ) from None
 
 
 def build_worker(env_file: str | None) -> ASGIApp:
@@ -117,7 +151,7 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
 
 
 def listening_socket(host: str, port: int) -> socket:
-    """Return a socket that listens at the address, for all workers. Raises SystemExit where it is taken.
+    """Return a socket that listens at the address, for all workers. Raises SettingsError where it is taken.
 
     It names TCP outright: asyncio switches Nagle's algorithm off only then, and an answer in two writes would wait
     40 ms for the client's delayed acknowledgement.
@@ -129,7 +163,7 @@ def listening_socket(host: str, port: int) -> socket:
         bound.listen(BACKLOG)  # from here on nobody is refused: early callers wait until the application is up
     except OSError as fault:
         bound.close()
-        raise SystemExit(f"luma-mcp: cannot listen on {host}:{port}: {fault.strerror}.") from None
+        raise SettingsError(f"Cannot listen on {host}:{port} ({fault.strerror}): choose another --port.") from None
     bound.set_inheritable(True)
     return bound
 

@@ -2,70 +2,37 @@
 
 import os
 from io import StringIO
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.setting_types import (
+    HOW_TO_MAKE_A_KEY,
+    Hosts,
+    HttpUrl,
+    Key,
+    Networks,
+    Origins,
+    Port,
+    PublicUrl,
+    Seconds,
+    port_number,
+)
 
 PREFIX = "LUMA_MCP_"
 DEFAULT_ENV_FILE = ".env"
 """Read by `serve` and `check` where it exists; `stdio` is started in other people's folders and reads no such file."""
 
-SHORTEST_KEY_BYTES = 32
-HOW_TO_MAKE_A_KEY = "Make one with `openssl rand -base64 48` and give every worker and replica the same."
+LOOPBACK_HOSTS = ("localhost:*", "127.0.0.1:*", "[::1]:*")
+"""Host headers that are always answered: those of this machine, with any port or none."""
 
 
 class SettingsError(Exception):
     """The settings cannot be used; `str()` names each variable at fault and no secret value."""
-
-
-def _listed(value: Any) -> Any:
-    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
-
-
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http or https URL such as https://luma.example.com")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError("must begin with https://, because tokens are sent there; plain http is for loopback only")
-    return value.rstrip("/")
-
-
-def _backend_url(value: str) -> str:
-    parts = urlsplit(_http_url(value))
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not contain a user name or password: they would be sent in place of callers' tokens")
-    return _http_url(value)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return address == ip_address("::1") or address in ip_network("127.0.0.0/8")
-
-
-def _long_enough(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value().encode()) < SHORTEST_KEY_BYTES:
-        raise ValueError(f"must be at least {SHORTEST_KEY_BYTES} bytes. {HOW_TO_MAKE_A_KEY}")
-    return value
-
-
-def _metrics(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-BackendUrl = Annotated[str, AfterValidator(_backend_url)]
-Key = Annotated[SecretStr, AfterValidator(_long_enough)]
-Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
@@ -80,7 +47,7 @@ class Settings(BaseSettings):
     )
 
     backend: Literal["acedata", "sandbox"] = Field("acedata", description="`acedata` or the built-in `sandbox`")
-    acedata_url: BackendUrl = Field(
+    acedata_url: HttpUrl = Field(
         "https://api.acedata.cloud",
         description="base URL of the AceDataCloud API; plain http for loopback addresses only",
     )
@@ -94,24 +61,24 @@ class Settings(BaseSettings):
         description="32 bytes or more, the same on every replica; keys the hash that stands for a caller. Needed with "
         "Redis or more than one worker",
     )
-    public_url: HttpUrl | None = Field(
+    public_url: PublicUrl | None = Field(
         None, description="the URL that people see, such as `https://luma.example.com`; its host is allowed"
     )
-    allowed_hosts: Listed = Field(
-        ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*", "[::1]", "[::1]:*"),
-        description="Host headers to answer, separated by commas, `:*` for any port, `*` for all; the host of "
-        "`LUMA_MCP_PUBLIC_URL` is always among them",
+    allowed_hosts: Hosts = Field(
+        (),
+        description="more Host headers to answer, separated by commas, `:*` for any port or none, `*` for all; those "
+        "of this machine and of `LUMA_MCP_PUBLIC_URL` are always answered",
     )
-    allowed_origins: Listed = Field(
+    allowed_origins: Origins = Field(
         ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"),
         description="origins of browser clients to answer, written likewise; that of `LUMA_MCP_PUBLIC_URL` is among "
         "them",
     )
-    trusted_proxies: Listed = Field(
+    trusted_proxies: Networks = Field(
         (), description="addresses or networks whose X-Forwarded-* headers are believed, separated by commas"
     )
-    result_ttl_seconds: float = Field(
-        2_592_000.0, gt=0, description="how long a finished task stays cached, counted from its finish (30 days)"
+    result_ttl_seconds: Seconds = Field(
+        2_592_000.0, description="how long a finished task stays cached, counted from its finish (30 days)"
     )
     pending_ttl_seconds: float = Field(3.0, gt=0, le=60, description="how long a running task's state is reused")
     batch_limit: int = Field(200, ge=1, le=1000, description="most ids in one `luma_get_tasks_batch`")
@@ -121,8 +88,8 @@ class Settings(BaseSettings):
         le=65_536,
         description="memory that requests under way may hold in each process; one token may hold a sixteenth of it",
     )
-    sandbox_seconds: float = Field(8.0, gt=0, description="how long the sandbox takes for a generation")
-    metrics: Annotated[Literal["on", "off"] | Port, BeforeValidator(_metrics)] = Field(
+    sandbox_seconds: Seconds = Field(8.0, description="how long the sandbox takes for a generation")
+    metrics: Annotated[Literal["on", "off"] | Port, BeforeValidator(port_number)] = Field(
         "on", description="`on` serves `/metrics` beside `/mcp`, a port number moves it there, `off` switches it off"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="how much to log")
@@ -135,7 +102,7 @@ class Settings(BaseSettings):
 
     def hosts(self) -> tuple[str, ...]:
         """Return the Host headers to answer."""
-        return (*self.allowed_hosts, *((urlsplit(self.public_url).netloc,) if self.public_url else ()))
+        return (*LOOPBACK_HOSTS, *self.allowed_hosts, *((urlsplit(self.public_url).netloc,) if self.public_url else ()))
 
     def origins(self) -> tuple[str, ...]:
         """Return the origins of browser clients to answer."""
@@ -187,6 +154,10 @@ def _filed(env_file: str | None) -> dict[str, str | None]:
         return {}
     try:
         return dotenv_values(stream=StringIO(Path(env_file).read_text(encoding="utf-8")))
+    except UnicodeDecodeError:
+        raise SettingsError(
+            f"The settings file {env_file} cannot be read: it is no text in UTF-8. Save it so."
+        ) from None
     except (OSError, ValueError) as fault:
         raise SettingsError(f"The settings file {env_file} cannot be read ({type(fault).__name__}).") from None
 

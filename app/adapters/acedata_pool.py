@@ -1,11 +1,14 @@
 """The pooled HTTP client for AceDataCloud. All tenants share it, so it keeps nothing of any exchange."""
 
+import os
+from collections.abc import Mapping
 from http.cookiejar import CookieJar
 from typing import Any
 
 import httpx
 
 from app.adapters.acedata_body import ACCEPTED_ENCODING
+from app.adapters.network_environment import proxy_for, tls_context
 
 
 class NoCookies(CookieJar):
@@ -27,8 +30,11 @@ def pooled_client(
     user_agent: str,
     connections: int,
     transport: httpx.AsyncBaseTransport | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> httpx.AsyncClient:
     """Return a client for `base_url` with at most `connections` connections; `transport` replaces the network.
+
+    `environment` may name a proxy and certificates. Raises EnvironmentFault where they cannot be used.
 
     Redirects are not followed: the place that they name would be sent the bearer token or the submission. Credentials
     come with each request only; httpx would replace the bearer token by those of a URL or of a client-wide `auth`.
@@ -39,5 +45,8 @@ def pooled_client(
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30.0),
         headers={"accept": "application/json", "accept-encoding": ACCEPTED_ENCODING, "user-agent": user_agent},
         cookies=NoCookies(),
+        trust_env=False,  # read below, and with sentences for what cannot be used
+        proxy=proxy_for(base_url, environment) if transport is None else None,
+        verify=tls_context(environment) if transport is None else True,
         follow_redirects=False,
     )

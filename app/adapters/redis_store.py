@@ -116,7 +116,9 @@ def _behind_sentinel(url: str, *, tls: bool) -> RedisStore:
 def _cluster(url: str, *, tls: bool) -> RedisCluster:
     from redis.asyncio.cluster import ClusterNode  # noqa: PLC0415 - only a Cluster needs it
 
-    hosts, _, options = _parts(url)
+    hosts, path, options = _parts(url)
+    if path not in ("", "0") or options.get("db"):
+        raise ValueError  # a Cluster has no databases to choose from
     nodes = [ClusterNode(host, port) for host, port in hosts]
     return RedisCluster(startup_nodes=nodes, **_patience() | {"ssl": tls} | options)
 

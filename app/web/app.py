@@ -106,7 +106,7 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
 def _any_of(origins: Sequence[str]) -> str:
     if "*" in origins:
         return ".*"
-    return "|".join(re.escape(origin).replace(r":\*", r":\d+") for origin in origins)
+    return "|".join(re.escape(origin).replace(r":\*", r"(:\d+)?") for origin in origins)
 
 
 def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> list[BaseRoute]:

@@ -54,7 +54,7 @@ class HostGuard:
 
 
 class Allowed:
-    """A list of hosts or origins, where `:*` stands for any port and `*` for everything."""
+    """A list of hosts or origins, where `:*` stands for any port or none and `*` for everything."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Read the patterns once."""
@@ -65,7 +65,7 @@ class Allowed:
     def has(self, value: str) -> bool:
         """Return whether `value` is among them."""
         lowered = value.lower()
-        if self._everything or lowered in self._exact:
+        if self._everything or lowered in self._exact or lowered in self._any_port:
             return True
         name, _, port = lowered.rpartition(":")
         return port.isdecimal() and name in self._any_port

@@ -1,0 +1,144 @@
+"""What settings may look like, and the sentence for each value that can never work."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import SettingsError, load_settings
+from app.web.guards import Allowed
+from tests.support.process import environment, run, serving_process
+from tests.support.redis_server import free_port
+from tests.support.service import KEY, settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("public_url", "https://luma.example.com/mcp", "https://luma.example.com"),
+        ("public_url", "https://luma.example.com/mcp/", "https://luma.example.com"),
+        ("public_url", "https://luma.example.com:443/", "https://luma.example.com"),
+        ("public_url", "https://luma.example.com:8443", "https://luma.example.com:8443"),
+        ("public_url", "https://host.example.com/luma/mcp", "https://host.example.com/luma"),
+        ("public_url", "http://[::1]:8000/mcp", "http://[::1]:8000"),
+        ("allowed_hosts", '["a.example.com", "b.example.com:*"]', ("a.example.com", "b.example.com:*")),
+        ("allowed_hosts", "a.example.com, [2001:db8::1]:*", ("a.example.com", "[2001:db8::1]:*")),
+        ("allowed_hosts", "[::1]", ("[::1]",)),
+        ("trusted_proxies", "10.1.2.3/8,::1", ("10.0.0.0/8", "::1/128")),
+        ("trusted_proxies", "*", ("*",)),
+        ("allowed_origins", '["https://app.example.com"]', ("https://app.example.com",)),
+    ],
+)
+def test_a_setting_is_read_as_it_is_evidently_meant(name: str, value: str, meant: object) -> None:
+    assert getattr(settings(**{name: value}), name) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("public_url", "http://luma.example.com", "must begin with https://"),
+        ("public_url", "https://user:word@luma.example.com", "user name or password"),
+        ("public_url", "https://luma.example.com:99999", "is not a URL"),
+        ("public_url", "https://luma.example.com?x=1", "must end with its path"),
+        ("public_url", "luma.example.com", "must be an http or https URL"),
+        ("allowed_hosts", "https://luma.example.com", "without https://"),
+        ("allowed_hosts", "*.example.com", "not for a part of a name"),
+        ("allowed_hosts", '["a"', "JSON list"),
+        ("allowed_origins", "app.example.com", "must list origins"),
+        ("allowed_origins", "https://app.example.com/path", "must list origins"),
+        ("trusted_proxies", "10.0.0.0/33", "IP addresses or networks"),
+        ("trusted_proxies", "proxy", "IP addresses or networks"),
+        ("result_ttl_seconds", "inf", "finite number"),
+        ("result_ttl_seconds", "1e300", "less than or equal"),
+        ("result_ttl_seconds", "nan", "finite number"),
+        ("secret_key", "replace-me-with-at-least-32-random-bytes", "is an example"),
+        ("secret_key", "a" * 64, "too little variety"),
+        ("secret_key", "abab" * 16, "too little variety"),
+        ("secret_key", "short", "at least 32 bytes"),
+    ],
+)
+def test_a_setting_that_can_never_work_is_refused_with_a_sentence(name: str, value: str, sentence: str) -> None:
+    values = {"secret_key": KEY, name: value}
+    with pytest.raises(ValidationError, match=sentence):
+        settings_from(values)
+
+
+def settings_from(values: dict[str, str]) -> object:
+    from app.settings import Settings  # noqa: PLC0415 - beside the helper of the same name
+
+    return Settings(_env_file=None, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:9", "luma.example.com"])
+def test_allowed_hosts_are_answered_beside_those_of_this_machine(host: str) -> None:
+    assert Allowed(settings(allowed_hosts="luma.example.com").hosts()).has(host)
+
+
+@pytest.mark.parametrize("origin", ["http://localhost", "http://localhost:6274", "http://[::1]:1"])
+def test_pages_of_this_machine_are_answered_with_any_port_or_none(origin: str) -> None:
+    assert Allowed(settings().origins()).has(origin)
+
+
+BACKEND = {"acedata_url": "https://api.acedata.cloud"}
+FAULTS = [
+    ({"ALL_PROXY": "socks5://127.0.0.1:1"}, "ALL_PROXY names a socks5 proxy"),
+    ({"HTTPS_PROXY": "http://proxy .example.com:3128"}, "HTTPS_PROXY is not the URL of a proxy"),
+    ({"HTTPS_PROXY": "http://proxy:port"}, "HTTPS_PROXY is not the URL of a proxy"),
+    ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE names no readable file"),
+    ({"PROMETHEUS_MULTIPROC_DIR": "/nowhere/metrics"}, "PROMETHEUS_MULTIPROC_DIR names no folder"),
+    ({"LUMA_MCP_PUBLIC_URL": "luma"}, "LUMA_MCP_PUBLIC_URL must be"),
+    ({"LUMA_MCP_REDIS_URL": "redis+cluster://127.0.0.1:1/1", "LUMA_MCP_SECRET_KEY": KEY}, "LUMA_MCP_REDIS_URL"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), FAULTS, ids=[sentence for _, sentence in FAULTS])
+def test_an_environment_that_cannot_work_ends_with_a_sentence_and_2(
+    tmp_path: Path, given: dict[str, str], sentence: str
+) -> None:
+    ended = run("serve", "--port", "0", cwd=tmp_path, env=environment(**BACKEND) | given)
+    assert ended.returncode == 2, ended.stderr
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_settings_file_in_another_encoding_is_named(
+    tmp_path: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("LUMA_MCP_LOG_LEVEL=INFO # für alle\n", encoding=encoding)
+    with pytest.raises(SettingsError, match="no text in UTF-8"):
+        load_settings(".env")
+
+
+def test_a_taken_port_ends_with_a_sentence_and_2(tmp_path: Path) -> None:
+    with serving_process("--sandbox", cwd=tmp_path, env=environment()) as running:
+        taken = running.url.rpartition(":")[2]
+        ended = run("serve", "--sandbox", "--port", taken, cwd=tmp_path, env=environment())
+        metrics = run("serve", "--sandbox", "--port", "0", cwd=tmp_path, env=environment(metrics=taken))
+    assert (ended.returncode, metrics.returncode) == (2, 2)
+    assert f"Cannot listen on 127.0.0.1:{taken}" in ended.stderr
+    assert f"LUMA_MCP_METRICS: cannot listen on 127.0.0.1:{taken}" in metrics.stderr
+    assert "Traceback" not in ended.stderr + metrics.stderr
+
+
+@pytest.mark.parametrize(
+    "ordinary",
+    [
+        {"NO_PROXY": "localhost,[::1],fe80::/10,10.0.0.0/8,*.internal"},
+        {"no_proxy": "*", "ALL_PROXY": "socks5://127.0.0.1:1"},
+        {"HTTPS_PROXY": "127.0.0.1:3128"},
+    ],
+    ids=["IPv6 in NO_PROXY", "exempt from SOCKS", "a proxy without a scheme"],
+)
+def test_an_ordinary_environment_serves(tmp_path: Path, ordinary: dict[str, str]) -> None:
+    with serving_process(cwd=tmp_path, env=environment(**BACKEND) | ordinary) as server:
+        assert server.url
+
+
+def test_a_misspelt_setting_is_named_when_the_service_starts(tmp_path: Path) -> None:
+    env = environment(log_levle="DEBUG", metrics=str(free_port()))
+    with serving_process("--sandbox", cwd=tmp_path, env=env) as server:
+        assert server.url
+        server.process.terminate()
+        assert "LUMA_MCP_LOG_LEVLE is not a setting" in server.log()
