@@ -13,7 +13,7 @@ import httpx
 import stamina
 
 from app.adapters.acedata_body import UnusableBody, decoded, read_body
-from app.adapters.acedata_errors import complaint_in, error_for, quotable
+from app.adapters.acedata_errors import code_for_log, complaint_in, error_for, started_nothing
 from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError, OutcomeUnknown
 from app.domain.principal import Principal
 from app.ports import Telemetry
@@ -25,6 +25,11 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 """What httpx raises before the first byte of a request has left."""
 
 UNREACHABLE = "AceDataCloud cannot be reached from this service right now. Nothing was sent; try again shortly."
+
+NOT_OFFERED = (
+    "AceDataCloud does not offer this operation at the moment. Nothing was started or charged; if this goes on, ask "
+    "the user to look at AceDataCloud's status page."
+)
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +112,8 @@ class AceDataClient:
             fault: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, _OpenEnded):
             fault = OutcomeUnknown()
+        except BackendError:
+            fault = BackendError(NOT_OFFERED)
         except LumaError as complaint:
             fault = complaint.with_traceback(None)
         raise fault  # without cause or past: what there was of an answer would stay for as long as anybody holds this
@@ -153,7 +160,7 @@ class AceDataClient:
 
 
 class _OpenEnded(Exception):
-    """An answer that does not say whether anything was started: a 5xx, or a body too large or garbled to judge.
+    """An answer that does not say whether anything was started: anything but a success or a documented refusal.
 
     AceDataCloud's billing FAQ says that a 5xx is not charged; whether nothing is started then, nobody says.
 
@@ -213,18 +220,10 @@ def _judged(path: str, response: httpx.Response, content: bytearray, private: tu
     error = error_for(complaint, status, private=private)
     if error.passes:
         error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
-    log.info(
-        "AceDataCloud complained",
-        extra={
-            "path": path,
-            "status": response.status_code,
-            "code": quotable(complaint.code),
-            # What is no JSON may be anything, such as half of a record with somebody's prompt in it.
-            "complaint": "no JSON" if isinstance(body, str) else quotable(complaint.message, private),
-        },
-    )
-    open_ended = response.status_code >= 500 or (response.is_success and complaint.code is None)  # noqa: PLR2004
-    raise _OpenEnded(error) if open_ended else error
+    # The message stays out: it may repeat a prompt, an id or a token in a form that no search would find.
+    facts = {"path": path, "status": response.status_code, "code": code_for_log(complaint), "bytes": len(content)}
+    log.info("AceDataCloud complained", extra=facts)
+    raise error if started_nothing(complaint, response.status_code, body) else _OpenEnded(error)
 
 
 def _object(answer: Any) -> dict[str, Any]:
