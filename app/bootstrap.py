@@ -34,12 +34,14 @@ from app.services.callbacks import Callbacks
 from app.services.fail_open import FailOpenStore
 from app.services.known_tasks import KnownTasks
 from app.services.ledger import Ledger
+from app.services.queued_ids import QueuedIds
 from app.services.records import TaskRecords
 from app.services.reservations import Reservations
 from app.services.single_flight import SingleFlight
 from app.services.submission_slots import SubmissionSlots
 from app.services.task_cache import TaskCache
 from app.services.tasks import FlightKey, TaskService
+from app.services.traffic import Traffic
 from app.services.videos import VideoService
 from app.services.waiting import WaitingRoom
 from app.services.watch import WatchParts
@@ -52,7 +54,6 @@ LOCAL_TASKS = 4096
 """Finished tasks kept ready in each process, about 3 KB each."""
 
 MEMORY_STORE_BYTES = 16 * 1024 * 1024
-CONNECTIONS_TO_BACKEND = 32
 
 EXPECTED_SECONDS = 150.0
 """What a generation takes as a rule: the documented ones took 154 and 156 s, the guide says 1 to 2 minutes."""
@@ -115,12 +116,15 @@ def assemble(
     """
     clocks, metrics = clocks or Clocks(), Metrics()
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
-    backend = _backend(settings, transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox)))
-    gateway = AceDataGateway(AceDataClient(backend, metrics, patience or Patience()), clocks.wall)
+    traffic = Traffic(clocks.monotonic)
+    network = transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
+    backend = _backend(settings, traffic, network)
+    gateway = AceDataGateway(AceDataClient(backend, metrics, patience or Patience(), traffic), clocks.wall)
     shared = _shared(settings, metrics, clocks)
     callbacks = _callbacks(settings, shared)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
-    tasks = TaskService(gateway, shared.cache, shared.records, flights)
+    queued = QueuedIds(metrics, clocks.monotonic, traffic.standing.is_accepted)
+    tasks = TaskService(gateway, shared.cache, shared.records, flights, traffic.standing, queued)
     videos = _videos(gateway, shared, callbacks, clocks)
     return Assembly(
         tools=catalogue(settings.batch_limit),
@@ -246,10 +250,10 @@ def _sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
     return Sandbox(seconds=settings.sandbox_seconds, media_url=media_url, clock=clocks.wall)
 
 
-def _backend(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+def _backend(settings: Settings, traffic: Traffic, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
     return pooled_client(
         settings.acedata_url,
         user_agent=f"luma-mcp/{VERSION}",
-        connections=CONNECTIONS_TO_BACKEND,
+        connections=traffic.connections,
         transport=transport,
     )

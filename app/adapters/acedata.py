@@ -2,8 +2,7 @@
 
 import asyncio
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from app.adapters.acedata_http import AceDataClient, Tally
@@ -19,9 +18,6 @@ CHUNK = 50
 
 DEFAULT_LIMIT = 12
 """Where the worker cuts an answer when it does not heed `limit`, by the sibling services' documentation."""
-
-READS_AT_ONCE = 8
-"""Calls in flight per token; the provider allows 60 a second."""
 
 VIDEOS_PATH = "/luma/videos"
 TASKS_PATH = "/luma/tasks"
@@ -45,11 +41,12 @@ class AceDataGateway:
         """Speak through `client`; `wall_clock` gives unix seconds."""
         self._client = client
         self._wall_clock = wall_clock
-        self._lanes: dict[str, _Lane] = {}
 
-    async def find_tasks(self, principal: Principal, task_ids: Sequence[str]) -> Reading:
+    async def find_tasks(
+        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+    ) -> Reading:
         """Read the tasks in chunks at once; a fault is the answer for the ids of its chunk."""
-        tally = Tally()
+        tally = Tally(on_send)
         chunks = [self._find_chunk(principal, chunk, tally) for chunk in _split(task_ids, CHUNK)]
         answers: dict[str, Answer] = {}
         for found in await asyncio.gather(*chunks):
@@ -88,8 +85,7 @@ class AceDataGateway:
     ) -> tuple[dict[str, Answer], list[str]]:
         """Return an answer for each id, and the ids that only an answer cut short may have left out."""
         try:
-            async with self._lane(principal.tenant):
-                body = await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally)
+            body = await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally)
         except LumaError as fault:
             return dict.fromkeys(task_ids, fault), []
         records = records_in(body)
@@ -108,25 +104,6 @@ class AceDataGateway:
         answers: dict[str, Answer] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
         cut = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
         return answers, left_out if cut else []
-
-    @asynccontextmanager
-    async def _lane(self, tenant: str) -> AsyncIterator[None]:
-        """Hold one of the tenant's places; a tenant without calls in flight costs no memory."""
-        lane = self._lanes.setdefault(tenant, _Lane())
-        lane.users += 1
-        try:
-            async with lane.places:
-                yield
-        finally:
-            lane.users -= 1
-            if lane.users == 0:
-                del self._lanes[tenant]
-
-
-class _Lane:
-    def __init__(self) -> None:
-        self.places = asyncio.Semaphore(READS_AT_ONCE)
-        self.users = 0
 
 
 def _is_task_id(value: Any) -> bool:

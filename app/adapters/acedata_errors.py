@@ -58,6 +58,9 @@ _SAYS_WHY = (InvalidRequest, Refused)
 _TURNED_DOWN = frozenset(_BY_CODE) - {"timeout", "no_api", "api_error"}
 """The codes of a submission that was turned down before anything was started."""
 
+_REFUSED_TOKEN = frozenset({"no_token", "invalid_token", "token_expired", "token_mismatched"})
+_BEHIND_THE_CHECK = frozenset({"used_up", "forbidden"})
+
 _TURNED_DOWN_WITH = frozenset({200, 400, 401, 402, 403, 413, 422, 429})
 """The statuses with which such a code is believed; any other may come from a proxy, or after the start."""
 
@@ -93,6 +96,16 @@ def started_nothing(complaint: Complaint, status: int, body: Any) -> bool:
     """Whether a submission answered like this was certainly turned down; False where nobody can tell."""
     names_a_task = isinstance(body, dict) and bool(body.get("task_id"))
     return complaint.code in _TURNED_DOWN and status in _TURNED_DOWN_WITH and not names_a_task
+
+
+def refuses_the_token(complaint: Complaint, status: int) -> bool:
+    """Whether the token itself was not accepted, whatever it asked for."""
+    return complaint.code in _REFUSED_TOKEN or (complaint.code not in _BY_CODE and status == 401)  # noqa: PLR2004
+
+
+def accepts_the_token(complaint: Complaint) -> bool:
+    """Whether a complaint comes from behind the check of the token."""
+    return complaint.code in _BEHIND_THE_CHECK
 
 
 def code_for_log(complaint: Complaint) -> str:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -13,10 +13,27 @@ import httpx
 import stamina
 
 from app.adapters.acedata_body import UnusableBody, decoded, read_body
-from app.adapters.acedata_errors import code_for_log, complaint_in, error_for, started_nothing
-from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError, OutcomeUnknown
+from app.adapters.acedata_errors import (
+    Complaint,
+    accepts_the_token,
+    code_for_log,
+    complaint_in,
+    error_for,
+    refuses_the_token,
+    started_nothing,
+)
+from app.domain.errors import (
+    BackendError,
+    BackendTimeout,
+    InternalError,
+    LumaError,
+    OutcomeUnknown,
+    RateLimited,
+    Unauthorized,
+)
 from app.domain.principal import Principal
 from app.ports import Telemetry
+from app.services.traffic import Traffic
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """A longer wait than this is not believed."""
@@ -30,6 +47,8 @@ NOT_OFFERED = (
     "AceDataCloud does not offer this operation at the moment. Nothing was started or charged; if this goes on, ask "
     "the user to look at AceDataCloud's status page."
 )
+
+NO_PLACE = "This service has as many submissions under way as it may have at once. Nothing was sent: try again shortly."
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +69,25 @@ class Patience:
 
 @dataclass
 class Tally:
-    """Calls made so far on somebody's behalf."""
+    """Calls made so far on somebody's behalf; `on_call` is called before each."""
 
+    on_call: Callable[[], None] | None = None
     calls: int = 0
+
+    def count(self) -> None:
+        """Count one call that is about to be sent."""
+        self.calls += 1
+        if self.on_call is not None:
+            self.on_call()
 
 
 class AceDataClient:
     """POSTs JSON to one base URL over a pooled client."""
 
-    def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, patience: Patience) -> None:
-        """Speak through `http`, whose base URL is AceDataCloud's."""
+    def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, patience: Patience, traffic: Traffic) -> None:
+        """Speak through `http`, whose base URL is AceDataCloud's, as `traffic` permits."""
         self._http = http
+        self._traffic = traffic
         self._telemetry = telemetry
         self._patience = patience
         self._urls: dict[str, httpx.URL] = {}
@@ -100,11 +127,29 @@ class AceDataClient:
     async def send_once(
         self, path: str, principal: Principal, body: dict[str, Any], private: tuple[str, ...]
     ) -> dict[str, Any]:
-        """Return the answer to a call that costs money and is therefore sent once.
+        """Return the answer to a call that costs money and is therefore sent once, when there is a place for it.
 
         `private` is text of the caller's that no error may quote. Raises LumaError, whose sentence says whether
         anything can have been started.
         """
+        async with self._place_to_submit(principal):
+            return await self._submit_once(path, principal, body, private)
+
+    @asynccontextmanager
+    async def _place_to_submit(self, principal: Principal) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._patience.pool):
+                    await stack.enter_async_context(self._traffic.purchases.place(principal.tenant))
+            except TimeoutError:
+                self._telemetry.call_withheld("queue_slow")
+                raise RateLimited(NO_PLACE) from None
+            self._check_standing(principal)
+            yield
+
+    async def _submit_once(
+        self, path: str, principal: Principal, body: dict[str, Any], private: tuple[str, ...]
+    ) -> dict[str, Any]:
         try:
             async with asyncio.timeout(self._patience.submit + self._patience.connect):
                 return _object(await self._exchange(path, principal, body, self._submit_timeout, private))
@@ -119,9 +164,11 @@ class AceDataClient:
         raise fault  # without cause or past: what there was of an answer would stay for as long as anybody holds this
 
     async def _read_once(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
-        tally.calls += 1
         try:
-            return await self._exchange(path, principal, body, self._read_timeout, ())
+            async with self._traffic.reads.place(principal.tenant):
+                self._check_standing(principal)
+                tally.count()
+                return await self._exchange(path, principal, body, self._read_timeout, ())
         except (httpx.HTTPError, LumaError, _OpenEnded) as fault:
             reading = _reading(fault).with_traceback(None)
         raise reading  # as above: the first one is held until the last retry is over
@@ -136,7 +183,7 @@ class AceDataClient:
                 "POST", self._url(path), json=body, headers=headers, timeout=limits
             ) as response:
                 content = await _content(response)
-            return _judged(path, response, content, (*private, principal.credential))
+            return self._judged(path, principal, response, content, (*private, principal.credential))
         except BaseException as fault:
             outcome = _outcome(fault)
             if isinstance(fault, httpx.HTTPError):
@@ -144,6 +191,37 @@ class AceDataClient:
             raise
         finally:
             self._telemetry.backend_called(path, outcome, time.perf_counter() - started)
+
+    def _judged(
+        self, path: str, principal: Principal, response: httpx.Response, content: bytearray, private: tuple[str, ...]
+    ) -> Any:
+        """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
+        body = decoded(content)
+        if response.is_success and not isinstance(body, str) and not _complains(body):
+            self._traffic.standing.accept(principal.tenant)
+            return body
+        complaint = complaint_in(body)
+        self._note_standing(principal, complaint, response.status_code)
+        status = 500 if response.is_success else response.status_code
+        error = error_for(complaint, status, private=private)
+        if error.passes:
+            error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
+        # The message stays out: it may repeat a prompt, an id or a token in a form that no search would find.
+        facts = {"path": path, "status": response.status_code, "code": code_for_log(complaint), "bytes": len(content)}
+        log.info("AceDataCloud complained", extra=facts)
+        raise error if started_nothing(complaint, response.status_code, body) else _OpenEnded(error)
+
+    def _note_standing(self, principal: Principal, complaint: Complaint, status: int) -> None:
+        if refuses_the_token(complaint, status):
+            self._traffic.standing.refuse(principal.tenant)
+        elif accepts_the_token(complaint):
+            self._traffic.standing.accept(principal.tenant)
+
+    def _check_standing(self, principal: Principal) -> None:
+        """Raise Unauthorized without a call where the backend has just refused the token."""
+        if self._traffic.standing.just_refused(principal.tenant):
+            self._telemetry.call_withheld("token_refused")
+            raise Unauthorized
 
     def _url(self, path: str) -> httpx.URL:
         """Return the whole URL, which httpx would put together and parse anew for every call."""
@@ -208,22 +286,6 @@ async def _content(response: httpx.Response) -> bytearray:
         return await read_body(response)
     except UnusableBody:
         raise _OpenEnded(BackendError()) from None
-
-
-def _judged(path: str, response: httpx.Response, content: bytearray, private: tuple[str, ...]) -> Any:
-    """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
-    body = decoded(content)
-    if response.is_success and not isinstance(body, str) and not _complains(body):
-        return body
-    complaint = complaint_in(body)
-    status = 500 if response.is_success else response.status_code
-    error = error_for(complaint, status, private=private)
-    if error.passes:
-        error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
-    # The message stays out: it may repeat a prompt, an id or a token in a form that no search would find.
-    facts = {"path": path, "status": response.status_code, "code": code_for_log(complaint), "bytes": len(content)}
-    log.info("AceDataCloud complained", extra=facts)
-    raise error if started_nothing(complaint, response.status_code, body) else _OpenEnded(error)
 
 
 def _object(answer: Any) -> dict[str, Any]:
