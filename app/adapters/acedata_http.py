@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,22 +14,18 @@ import stamina
 
 from app.adapters.acedata_body import UnusableBody, decoded, read_body
 from app.adapters.acedata_errors import (
-    Complaint,
-    accepts_the_token,
     code_for_log,
     complaint_in,
     error_for,
-    refuses_the_token,
     started_nothing,
 )
+from app.adapters.acedata_gate import BackendGate
 from app.domain.errors import (
     BackendError,
     BackendTimeout,
     InternalError,
     LumaError,
     OutcomeUnknown,
-    RateLimited,
-    Unauthorized,
 )
 from app.domain.principal import Principal
 from app.ports import Telemetry
@@ -47,8 +43,6 @@ NOT_OFFERED = (
     "AceDataCloud does not offer this operation at the moment. Nothing was started or charged; if this goes on, ask "
     "the user to look at AceDataCloud's status page."
 )
-
-NO_PLACE = "This service has as many submissions under way as it may have at once. Nothing was sent: try again shortly."
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +81,7 @@ class AceDataClient:
     def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, patience: Patience, traffic: Traffic) -> None:
         """Speak through `http`, whose base URL is AceDataCloud's, as `traffic` permits."""
         self._http = http
-        self._traffic = traffic
+        self._gate = BackendGate(traffic, telemetry, patience.pool)
         self._telemetry = telemetry
         self._patience = patience
         self._urls: dict[str, httpx.URL] = {}
@@ -132,20 +126,8 @@ class AceDataClient:
         `private` is text of the caller's that no error may quote. Raises LumaError, whose sentence says whether
         anything can have been started.
         """
-        async with self._place_to_submit(principal):
+        async with self._gate.submitting(principal):
             return await self._submit_once(path, principal, body, private)
-
-    @asynccontextmanager
-    async def _place_to_submit(self, principal: Principal) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(self._patience.pool):
-                    await stack.enter_async_context(self._traffic.purchases.place(principal.tenant))
-            except TimeoutError:
-                self._telemetry.call_withheld("queue_slow")
-                raise RateLimited(NO_PLACE) from None
-            self._check_standing(principal)
-            yield
 
     async def _submit_once(
         self, path: str, principal: Principal, body: dict[str, Any], private: tuple[str, ...]
@@ -165,8 +147,7 @@ class AceDataClient:
 
     async def _read_once(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
         try:
-            async with self._traffic.reads.place(principal.tenant):
-                self._check_standing(principal)
+            async with self._gate.reading(principal):
                 tally.count()
                 return await self._exchange(path, principal, body, self._read_timeout, ())
         except (httpx.HTTPError, LumaError, _OpenEnded) as fault:
@@ -198,10 +179,10 @@ class AceDataClient:
         """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
         body = decoded(content)
         if response.is_success and not isinstance(body, str) and not _complains(body):
-            self._traffic.standing.accept(principal.tenant)
+            self._gate.was_answered(principal)
             return body
         complaint = complaint_in(body)
-        self._note_standing(principal, complaint, response.status_code)
+        self._gate.was_turned_down(principal, complaint, response.status_code)
         status = 500 if response.is_success else response.status_code
         error = error_for(complaint, status, private=private)
         if error.passes:
@@ -210,18 +191,6 @@ class AceDataClient:
         facts = {"path": path, "status": response.status_code, "code": code_for_log(complaint), "bytes": len(content)}
         log.info("AceDataCloud complained", extra=facts)
         raise error if started_nothing(complaint, response.status_code, body) else _OpenEnded(error)
-
-    def _note_standing(self, principal: Principal, complaint: Complaint, status: int) -> None:
-        if refuses_the_token(complaint, status):
-            self._traffic.standing.refuse(principal.tenant)
-        elif accepts_the_token(complaint):
-            self._traffic.standing.accept(principal.tenant)
-
-    def _check_standing(self, principal: Principal) -> None:
-        """Raise Unauthorized without a call where the backend has just refused the token."""
-        if self._traffic.standing.just_refused(principal.tenant):
-            self._telemetry.call_withheld("token_refused")
-            raise Unauthorized
 
     def _url(self, path: str) -> httpx.URL:
         """Return the whole URL, which httpx would put together and parse anew for every call."""
