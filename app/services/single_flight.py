@@ -69,6 +69,11 @@ class SingleFlight(Generic[K, V]):
                 self._leave(flight)
         return {key: seat.landed.result() for key, seat in seats.items()}, len(keys) - len(led)
 
+    @property
+    def flights(self) -> int:
+        """How many fetches are in the air."""
+        return len(self._flights)
+
     def not_in_the_air(self, keys: Sequence[K]) -> list[K]:
         """Return those of the keys that nobody is fetching."""
         return [key for key in keys if key not in self._landing]

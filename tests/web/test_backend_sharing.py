@@ -69,6 +69,25 @@ async def test_three_hundred_junk_batches_leave_places_for_an_accepted_token_and
     assert backend.peak <= READS.unaccepted
 
 
+async def test_batches_whose_callers_hung_up_are_never_sent() -> None:
+    backend = SharedBackend()
+    batches = 30
+    async with serving(settings(), backend) as service:
+        calls = [
+            asyncio.create_task(service.call("luma_get_tasks_batch", {"task_ids": ids(number)}, token="junk-0"))
+            for number in range(batches)
+        ]
+        while service.assembly.flights.flights < batches:
+            await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        while service.assembly.flights.flights > READS.per_tenant:
+            await asyncio.sleep(0)
+        backend.may_answer.set()
+        await service.call("luma_get_task", {"task_id": "mine"}, token="junk-0")
+        assert backend.calls["junk-0"] <= 2 * READS.per_tenant + 1, "two chunks of each batch that was under way"
+
+
 async def test_a_token_that_was_just_refused_costs_no_further_call(clock: HandClock) -> None:
     backend = SharedBackend()
     backend.revoked = {"stranger"}
