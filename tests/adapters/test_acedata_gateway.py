@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from app.adapters.acedata import CHUNK, DEFAULT_LIMIT
-from app.domain.errors import BackendError, InvalidRequest, LumaError, Unauthorized
+from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, LumaError, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Task
 from app.ports import Reading
@@ -17,11 +18,13 @@ from app.services.traffic import READS, Traffic
 from tests.support.acedata import (
     CALLER,
     NOW,
+    QUICK,
     Backend,
     breaking,
     complaining,
     completed,
     gateway_over,
+    hanging,
     knowing_every_task,
     listing,
     replying,
@@ -247,3 +250,13 @@ async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
         question.cancel()
         await asyncio.wait([question])
         assert traffic.reads.is_idle
+
+
+async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
+    traffic = Traffic(lambda: NOW)
+    hasty = replace(QUICK, read_deadline=0.05)
+    async with gateway_over(Backend(hanging), hasty, traffic=traffic) as gateway:
+        reading = await gateway.find_tasks(CALLER, names(20 * CHUNK))
+    assert of_type(reading, BackendTimeout) == names(20 * CHUNK)
+    assert reading.calls < 20, "the chunks that had no place in time were not sent"
+    assert traffic.reads.is_idle
