@@ -38,12 +38,14 @@ from app.services.caller_quota import CallerQuota
 from app.services.fail_open import FailOpenStore
 from app.services.known_tasks import KnownTasks
 from app.services.ledger import Ledger
+from app.services.queued_ids import QueuedIds
 from app.services.records import TaskRecords
 from app.services.reservations import Reservations
 from app.services.single_flight import SingleFlight
 from app.services.submission_slots import SubmissionSlots
 from app.services.task_cache import TaskCache
 from app.services.tasks import FlightKey, TaskService
+from app.services.traffic import Traffic
 from app.services.videos import VideoService
 from app.services.waiting import MOST_WAITING, MOST_WAITING_PER_CALLER, WaitingRoom
 from app.services.watch import WatchParts
@@ -56,7 +58,6 @@ LOCAL_BYTES = 8 * 1024 * 1024
 """Finished tasks kept in each process, about 1.5 KB each; as much again may be kept of the JSON made of them."""
 
 MEMORY_STORE_BYTES = 16 * 1024 * 1024
-CONNECTIONS_TO_BACKEND = 32
 
 SHARE_OF_ONE_CALLER = 16
 """One token may hold this part of the memory that is lent to requests."""
@@ -124,16 +125,19 @@ def assemble(
     clocks, metrics = clocks or Clocks(), Metrics()
     refusals = Refusals(metrics, clocks.monotonic)
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
-    backend = _backend(settings, transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox)))
+    traffic = Traffic(clocks.monotonic)
+    network = transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
+    backend = _backend(settings, traffic, network)
     gateway = AceDataGateway(
-        AceDataClient(backend, metrics, patience or Patience()),
+        AceDataClient(backend, metrics, patience or Patience(), traffic),
         clocks.wall,
         own_media_url=sandbox.media_url if sandbox is not None else None,
     )
     shared = _shared(settings, metrics, clocks)
     callbacks = _callbacks(settings, shared)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
-    tasks = TaskService(gateway, shared.cache, shared.records, flights)
+    queued = QueuedIds(metrics, clocks.monotonic, traffic.standing.is_accepted)
+    tasks = TaskService(gateway, shared.cache, shared.records, flights, traffic.standing, queued)
     videos = _videos(gateway, shared, callbacks, clocks)
     return Assembly(
         tools=catalogue(settings.batch_limit),
@@ -289,12 +293,12 @@ def _sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
     return Sandbox(seconds=settings.sandbox_seconds, media_url=media_url, clock=clocks.wall)
 
 
-def _backend(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+def _backend(settings: Settings, traffic: Traffic, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
     try:
         return pooled_client(
             settings.acedata_url,
             user_agent=f"luma-mcp/{VERSION}",
-            connections=CONNECTIONS_TO_BACKEND,
+            connections=traffic.connections,
             transport=transport,
         )
     except EnvironmentFault as exc:

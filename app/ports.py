@@ -20,8 +20,13 @@ class Reading:
 class LumaGateway(Protocol):
     """The backend that makes videos."""
 
-    async def find_tasks(self, principal: Principal, task_ids: Sequence[str]) -> Reading:
-        """Read the tasks named; free of charge. A fault belongs to the ids it touched and is among the answers."""
+    async def find_tasks(
+        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+    ) -> Reading:
+        """Read the tasks named; free of charge. A fault belongs to the ids it touched and is among the answers.
+
+        `on_send` is called before each call to the backend, once it no longer waits for a place.
+        """
         ...
 
     async def submit(self, principal: Principal, command: Command) -> str:
@@ -122,6 +127,10 @@ class Sealing(Protocol):
         ...
 
 
+WITHHELD = ("queue_full", "queue_slow", "token_refused")
+"""Why a call is not sent to the backend: too many are queued, it was queued too long, its token was just refused."""
+
+
 class Telemetry(Protocol):
     """Who is told what happened; telling never fails and never waits."""
 
@@ -131,6 +140,10 @@ class Telemetry(Protocol):
 
     def store_failed(self, operation: str) -> None:
         """Count one operation that the store did not answer."""
+        ...
+
+    def call_withheld(self, reason: str) -> None:
+        """Count one call that was answered here instead of being sent; `reason` is one of WITHHELD."""
         ...
 
     def value_refused(self) -> None:

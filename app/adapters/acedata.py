@@ -1,13 +1,13 @@
 """AceDataCloud as the service's gateway: how ids are asked for, and what an incomplete answer means."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from app.adapters.acedata_http import AceDataClient, Tally
 from app.adapters.acedata_wire import callback_url_in, read_request, records_in, submit_request, tasks_in
-from app.domain.errors import BackendError, LumaError, OutcomeUnknown
+from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.task import Answer
@@ -19,11 +19,19 @@ CHUNK = 50
 DEFAULT_LIMIT = 12
 """Where the worker cuts an answer when it does not heed `limit`, by the sibling services' documentation."""
 
-READS_AT_ONCE = 8
-"""Calls in flight per token; the provider allows 60 a second."""
-
 VIDEOS_PATH = "/luma/videos"
 TASKS_PATH = "/luma/tasks"
+
+LONGEST_TASK_ID = 128
+"""As for ids that callers send."""
+
+CANNOT_LOOK = (
+    "AceDataCloud could not be asked what became of an earlier call with this `idempotency_key`. This call submitted "
+    "nothing: try again shortly with the same key."
+)
+
+_PRIVATE = ("prompt", "start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
+"""The fields of a command that no error may quote."""
 
 
 class AceDataGateway:
@@ -39,11 +47,12 @@ class AceDataGateway:
         self._client = client
         self._own_media_url = own_media_url
         self._wall_clock = wall_clock
-        self._lanes: dict[str, _Lane] = {}
 
-    async def find_tasks(self, principal: Principal, task_ids: Sequence[str]) -> Reading:
+    async def find_tasks(
+        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+    ) -> Reading:
         """Read the tasks in chunks at once; a fault is the answer for the ids of its chunk."""
-        tally = Tally()
+        tally = Tally(on_send)
         chunks = [self._find_chunk(principal, chunk, tally) for chunk in _split(task_ids, CHUNK)]
         answers: dict[str, Answer] = {}
         for found in await asyncio.gather(*chunks):
@@ -52,16 +61,20 @@ class AceDataGateway:
 
     async def submit(self, principal: Principal, command: Command) -> str:
         """Start a generation. Raises LumaError; where the outcome is unknown its sentence says so."""
-        private = (command.prompt, command.end_image_url or "")
+        private = tuple(filter(None, (getattr(command, name, None) for name in _PRIVATE)))
         answer = await self._client.send_once(VIDEOS_PATH, principal, submit_request(command), private)
         task_id = answer.get("task_id")
-        if not isinstance(task_id, str) or not task_id:
-            raise OutcomeUnknown
-        return task_id
+        if not _is_task_id(task_id):
+            raise OutcomeUnknown  # a task was started, but nobody could ask for it under such an id
+        return str(task_id)
 
     async def was_submitted_with(self, principal: Principal, task_id: str, callback_url: str) -> bool:
         """Whether the backend knows the task and echoes `callback_url` for it. Raises LumaError."""
-        body = await self._client.read(TASKS_PATH, principal, read_request([task_id]), Tally())
+        try:
+            body = await self._client.read(TASKS_PATH, principal, read_request([task_id]), Tally())
+        except (BackendError, BackendTimeout) as exc:
+            wait_seconds = exc.retry_after_seconds
+            raise type(exc)(CANNOT_LOOK, retry_after_seconds=wait_seconds) from None
         return any(
             record.get("id") == task_id and callback_url_in(record) == callback_url for record in records_in(body) or ()
         )
@@ -78,8 +91,7 @@ class AceDataGateway:
     ) -> tuple[dict[str, Answer], list[str]]:
         """Return an answer for each id, and the ids that only an answer cut short may have left out."""
         try:
-            async with self._lane(principal.tenant):
-                body = await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally)
+            body = await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally)
         except LumaError as fault:
             return dict.fromkeys(task_ids, fault), []
         records = records_in(body)
@@ -99,24 +111,12 @@ class AceDataGateway:
         cut = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
         return answers, left_out if cut else []
 
-    @asynccontextmanager
-    async def _lane(self, tenant: str) -> AsyncIterator[None]:
-        """Hold one of the tenant's places; a tenant without calls in flight costs no memory."""
-        lane = self._lanes.setdefault(tenant, _Lane())
-        lane.users += 1
-        try:
-            async with lane.places:
-                yield
-        finally:
-            lane.users -= 1
-            if lane.users == 0:
-                del self._lanes[tenant]
 
-
-class _Lane:
-    def __init__(self) -> None:
-        self.places = asyncio.Semaphore(READS_AT_ONCE)
-        self.users = 0
+def _is_task_id(value: Any) -> bool:
+    """Whether this is one word of visible characters, as it must be to be asked for."""
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_TASK_ID:
+        return False
+    return not any(character.isspace() or unicodedata.category(character)[0] in "ZC" for character in value)
 
 
 def _split(task_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -4,10 +4,10 @@ The code inside the body decides, not the status: a 403 is used for an empty acc
 disabled account alike, and some codes come with two statuses. Bodies come in a dozen shapes, so every one is accepted.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.adapters.acedata_quotes import quotable
 from app.domain.errors import (
     AccountDisabled,
     BackendError,
@@ -55,12 +55,14 @@ _BY_STATUS: dict[int, type[LumaError]] = {
 _SAYS_WHY = (InvalidRequest, Refused)
 """The errors whose reader cannot act without the backend's own words."""
 
-_TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
-_LINK = re.compile(r"\S*(?:://|www\.|\b(?:data|javascript|mailto):)\S*", re.IGNORECASE)
-_NOT_TEXT = re.compile(r"[^\w\s.,;:!?'()/%+-]|[\x00-\x1f]")
-LONGEST_QUOTE = 200
-_MOST_READ = 1000
-"""Characters of a message that are looked at; to search for a link takes the square of their number."""
+_TURNED_DOWN = frozenset(_BY_CODE) - {"timeout", "no_api", "api_error"}
+"""The codes of a submission that was turned down before anything was started."""
+
+_REFUSED_TOKEN = frozenset({"no_token", "invalid_token", "token_expired", "token_mismatched"})
+_BEHIND_THE_CHECK = frozenset({"used_up", "forbidden"})
+
+_TURNED_DOWN_WITH = frozenset({200, 400, 401, 402, 403, 413, 422, 429})
+"""The statuses with which such a code is believed; any other may come from a proxy, or after the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +86,33 @@ def complaint_in(body: Any) -> Complaint:
 
 
 def error_for(complaint: Complaint, status: int, *, private: tuple[str, ...] = ()) -> LumaError:
-    """Return our error for a complaint that came with an HTTP status; `private` is text that no quote may repeat."""
+    """Return our error for a complaint that came with an HTTP status; one that holds `private` text is not quoted."""
     kind = _BY_CODE.get(complaint.code or "") or _BY_STATUS.get(status, BackendError)
     quote = quotable(complaint.message, private) if kind in _SAYS_WHY else ""
     return kind(f"{kind.sentence} AceDataCloud says: “{quote}”") if quote else kind()
 
 
-def quotable(message: str | None, private: tuple[str, ...] = ()) -> str:
-    """Return foreign text made harmless: no links, no markup, none of `private`, one line, at most 200 characters."""
-    text = message or ""
-    for secret in filter(None, private):
-        text = text.replace(secret, "…")
-    text = _LINK.sub("", _TAG.sub(" ", text[:_MOST_READ]))
-    text = " ".join(_NOT_TEXT.sub(" ", text).split())
-    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
+def started_nothing(complaint: Complaint, status: int, body: Any) -> bool:
+    """Whether a submission answered like this was certainly turned down; False where nobody can tell."""
+    names_a_task = isinstance(body, dict) and bool(body.get("task_id"))
+    return complaint.code in _TURNED_DOWN and status in _TURNED_DOWN_WITH and not names_a_task
+
+
+def refuses_the_token(complaint: Complaint, status: int) -> bool:
+    """Whether the token itself was not accepted, whatever it asked for."""
+    return complaint.code in _REFUSED_TOKEN or (complaint.code not in _BY_CODE and status == 401)  # noqa: PLR2004
+
+
+def accepts_the_token(complaint: Complaint) -> bool:
+    """Whether a complaint comes from behind the check of the token."""
+    return complaint.code in _BEHIND_THE_CHECK
+
+
+def code_for_log(complaint: Complaint) -> str:
+    """Return the complaint's code if it is one of those documented: any other may hold a caller's text."""
+    if complaint.code is None:
+        return "none"
+    return complaint.code if complaint.code in _BY_CODE else "unknown"
 
 
 def _text(value: Any) -> str | None:

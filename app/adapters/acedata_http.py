@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -13,10 +13,23 @@ import httpx
 import stamina
 
 from app.adapters.acedata_body import UnusableBody, decoded, read_body
-from app.adapters.acedata_errors import complaint_in, error_for, quotable
-from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError, OutcomeUnknown
+from app.adapters.acedata_errors import (
+    code_for_log,
+    complaint_in,
+    error_for,
+    started_nothing,
+)
+from app.adapters.acedata_gate import BackendGate
+from app.domain.errors import (
+    BackendError,
+    BackendTimeout,
+    InternalError,
+    LumaError,
+    OutcomeUnknown,
+)
 from app.domain.principal import Principal
 from app.ports import Telemetry
+from app.services.traffic import Traffic
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """A longer wait than this is not believed."""
@@ -25,6 +38,11 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 """What httpx raises before the first byte of a request has left."""
 
 UNREACHABLE = "AceDataCloud cannot be reached from this service right now. Nothing was sent; try again shortly."
+
+NOT_OFFERED = (
+    "AceDataCloud does not offer this operation at the moment. Nothing was started or charged; if this goes on, ask "
+    "the user to look at AceDataCloud's status page."
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +63,25 @@ class Patience:
 
 @dataclass
 class Tally:
-    """Calls made so far on somebody's behalf."""
+    """Calls made so far on somebody's behalf; `on_call` is called before each."""
 
+    on_call: Callable[[], None] | None = None
     calls: int = 0
+
+    def count(self) -> None:
+        """Count one call that is about to be sent."""
+        self.calls += 1
+        if self.on_call is not None:
+            self.on_call()
 
 
 class AceDataClient:
     """POSTs JSON to one base URL over a pooled client."""
 
-    def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, patience: Patience) -> None:
-        """Speak through `http`, whose base URL is AceDataCloud's."""
+    def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, patience: Patience, traffic: Traffic) -> None:
+        """Speak through `http`, whose base URL is AceDataCloud's, as `traffic` permits."""
         self._http = http
+        self._gate = BackendGate(traffic, telemetry, patience.pool)
         self._telemetry = telemetry
         self._patience = patience
         self._urls: dict[str, httpx.URL] = {}
@@ -95,11 +121,17 @@ class AceDataClient:
     async def send_once(
         self, path: str, principal: Principal, body: dict[str, Any], private: tuple[str, ...]
     ) -> dict[str, Any]:
-        """Return the answer to a call that costs money and is therefore sent once.
+        """Return the answer to a call that costs money and is therefore sent once, when there is a place for it.
 
         `private` is text of the caller's that no error may quote. Raises LumaError, whose sentence says whether
         anything can have been started.
         """
+        async with self._gate.submitting(principal):
+            return await self._submit_once(path, principal, body, private)
+
+    async def _submit_once(
+        self, path: str, principal: Principal, body: dict[str, Any], private: tuple[str, ...]
+    ) -> dict[str, Any]:
         try:
             async with asyncio.timeout(self._patience.submit + self._patience.connect):
                 return _object(await self._exchange(path, principal, body, self._submit_timeout, private))
@@ -107,14 +139,17 @@ class AceDataClient:
             fault: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, _OpenEnded):
             fault = OutcomeUnknown()
+        except BackendError:
+            fault = BackendError(NOT_OFFERED)
         except LumaError as complaint:
             fault = complaint.with_traceback(None)
         raise fault  # without cause or past: what there was of an answer would stay for as long as anybody holds this
 
     async def _read_once(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
-        tally.calls += 1
         try:
-            return await self._exchange(path, principal, body, self._read_timeout, ())
+            async with self._gate.reading(principal):
+                tally.count()
+                return await self._exchange(path, principal, body, self._read_timeout, ())
         except (httpx.HTTPError, LumaError, _OpenEnded) as fault:
             reading = _reading(fault).with_traceback(None)
         raise reading  # as above: the first one is held until the last retry is over
@@ -129,7 +164,7 @@ class AceDataClient:
                 "POST", self._url(path), json=body, headers=headers, timeout=limits
             ) as response:
                 content = await _content(response)
-            return _judged(path, response, content, (*private, principal.credential))
+            return self._judged(path, principal, response, content, (*private, principal.credential))
         except BaseException as fault:
             outcome = _outcome(fault)
             if isinstance(fault, httpx.HTTPError):
@@ -137,6 +172,25 @@ class AceDataClient:
             raise
         finally:
             self._telemetry.backend_called(path, outcome, time.perf_counter() - started)
+
+    def _judged(
+        self, path: str, principal: Principal, response: httpx.Response, content: bytearray, private: tuple[str, ...]
+    ) -> Any:
+        """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
+        body = decoded(content)
+        if response.is_success and not isinstance(body, str) and not _complains(body):
+            self._gate.was_answered(principal)
+            return body
+        complaint = complaint_in(body)
+        self._gate.was_turned_down(principal, complaint, response.status_code)
+        status = 500 if response.is_success else response.status_code
+        error = error_for(complaint, status, private=private)
+        if error.passes:
+            error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
+        # The message stays out: it may repeat a prompt, an id or a token in a form that no search would find.
+        facts = {"path": path, "status": response.status_code, "code": code_for_log(complaint), "bytes": len(content)}
+        log.info("AceDataCloud complained", extra=facts)
+        raise error if started_nothing(complaint, response.status_code, body) else _OpenEnded(error)
 
     def _url(self, path: str) -> httpx.URL:
         """Return the whole URL, which httpx would put together and parse anew for every call."""
@@ -153,7 +207,7 @@ class AceDataClient:
 
 
 class _OpenEnded(Exception):
-    """An answer that does not say whether anything was started: a 5xx, or a body too large or garbled to judge.
+    """An answer that does not say whether anything was started: anything but a success or a documented refusal.
 
     AceDataCloud's billing FAQ says that a 5xx is not charged; whether nothing is started then, nobody says.
 
@@ -201,30 +255,6 @@ async def _content(response: httpx.Response) -> bytearray:
         return await read_body(response)
     except UnusableBody:
         raise _OpenEnded(BackendError()) from None
-
-
-def _judged(path: str, response: httpx.Response, content: bytearray, private: tuple[str, ...]) -> Any:
-    """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
-    body = decoded(content)
-    if response.is_success and not isinstance(body, str) and not _complains(body):
-        return body
-    complaint = complaint_in(body)
-    status = 500 if response.is_success else response.status_code
-    error = error_for(complaint, status, private=private)
-    if error.passes:
-        error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
-    log.info(
-        "AceDataCloud complained",
-        extra={
-            "path": path,
-            "status": response.status_code,
-            "code": quotable(complaint.code),
-            # What is no JSON may be anything, such as half of a record with somebody's prompt in it.
-            "complaint": "no JSON" if isinstance(body, str) else quotable(complaint.message, private),
-        },
-    )
-    open_ended = response.status_code >= 500 or (response.is_success and complaint.code is None)  # noqa: PLR2004
-    raise _OpenEnded(error) if open_ended else error
 
 
 def _object(answer: Any) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Metrics:
         self.tasks_seen = self._counters("tasks_seen", "Tasks answered, by state.", "state")
         self.backend_calls = self._counters("backend_calls", "HTTP calls to the backend.", "endpoint", "outcome")
         self.backend_seconds = self._histograms("backend_seconds", "Time of a backend call.", "endpoint")
+        self.withheld = self._counters("calls_withheld", "Calls not sent to the backend, by why.", "reason")
         self.store_failures = self._counters("store_failures", "Operations that Redis did not answer.", "operation")
         self.values_refused = self._counter("cache_values_refused", "Cached values that could not be trusted.")
         self.refusals = self._counters("http_refusals", "Requests turned away before MCP, by status.", "status")
@@ -73,6 +74,10 @@ class Metrics:
         """Count one HTTP call to the backend."""
         self.backend_calls(endpoint, outcome).inc()
         self.backend_seconds(endpoint).observe(seconds)
+
+    def call_withheld(self, reason: str) -> None:
+        """Count one call that was answered here instead of being sent to the backend."""
+        self.withheld(reason).inc()
 
     def store_failed(self, operation: str) -> None:
         """Count one operation that the store did not answer."""

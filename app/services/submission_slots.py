@@ -11,6 +11,14 @@ SLOTS = 5
 LONGEST_WAIT_SECONDS = 20.0
 """How long a submission may wait for a place before its caller is told to come back."""
 
+MOST_WAITING = 50
+"""Submissions of one token that wait for a place; five places give at most about as many in the time of a wait."""
+
+TOO_MANY_WAIT = (
+    f"This token has {MOST_WAITING} submissions waiting for one of its {SLOTS} places at AceDataCloud. Nothing was "
+    "sent: wait for the calls under way, then try again."
+)
+
 LOOK_AGAIN_SECONDS = 2.0
 """How often a backend that was full is tried again: it refused, so nothing was started and nothing is bought twice."""
 
@@ -32,6 +40,8 @@ class SubmissionSlots:
         """
         give_up_at = self._clock() + LONGEST_WAIT_SECONDS
         lane = self._lanes.setdefault(tenant, _Lane())
+        if lane.users >= SLOTS + MOST_WAITING:
+            raise RateLimited(TOO_MANY_WAIT)
         lane.users += 1
         try:
             await self._enter(lane)

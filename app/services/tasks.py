@@ -1,13 +1,16 @@
 """The heart: one question about many tasks, answered with as little asking as possible."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from app.domain.errors import RateLimited, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Answer, Effort, Lookup, Task
 from app.ports import LumaGateway
+from app.services.queued_ids import QueuedIds
 from app.services.records import TaskRecords
 from app.services.single_flight import SingleFlight
+from app.services.standing import TokenStanding
 from app.services.task_cache import TaskCache
 
 FlightKey = tuple[str, str]
@@ -16,22 +19,33 @@ FlightKey = tuple[str, str]
 
 @dataclass
 class _Calls:
-    """Calls to the backend made on behalf of one question."""
+    """Calls to the backend made on behalf of one question; `has_sent` once the first of them is sent."""
 
     count: int = 0
+    sent: bool = False
+
+    def on_send(self) -> None:
+        self.sent = True
+
+    def has_sent(self) -> bool:
+        return self.sent
 
 
 class TaskService:
     """Finds tasks: in the cache, among the fetches already in the air, or at the backend."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the heart is where everything meets
         self,
         gateway: LumaGateway,
         cache: TaskCache,
         records: TaskRecords,
         flights: SingleFlight[FlightKey, Answer],
+        standing: TokenStanding,
+        queued: QueuedIds,
     ) -> None:
         """Put the steps in order over finished parts."""
+        self._standing = standing
+        self._queued = queued
         self._gateway = gateway
         self._cache = cache
         self._records = records
@@ -43,6 +57,8 @@ class TaskService:
         Faults are among the answers and belong to their ids; nothing is raised for them.
         """
         wanted = dict.fromkeys(task_ids)
+        if self._standing.was_refused(principal.tenant) and not await self._is_accepted_again(principal, wanted):
+            return Lookup(dict.fromkeys(wanted, Unauthorized()), Effort())
         cached = await self._cache.get_many(principal.tenant, list(wanted))
         if len(cached.tasks) == len(wanted):
             return Lookup(cached.tasks, Effort(cached.local_hits, cached.shared_hits))
@@ -52,6 +68,23 @@ class TaskService:
         effort = Effort(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)
         found = cached.tasks | fetched
         return Lookup({task_id: found[task_id] for task_id in wanted}, effort)
+
+    def was_refused(self, tenant: str) -> bool:
+        """Whether the backend has refused the token and not accepted it since: what is kept is not given then."""
+        return self._standing.was_refused(tenant)
+
+    async def _is_accepted_again(self, principal: Principal, wanted: Iterable[str]) -> bool:
+        """Ask the backend for one of the ids, where that is due, and return whether it accepts the token again."""
+        if self._standing.just_refused(principal.tenant):
+            return False
+        asked = list(wanted)
+        known = (await self._cache.get_many(principal.tenant, asked)).tasks
+        probe = next((task_id for task_id in asked if task_id not in known), None)
+        if probe is None and self._standing.may_verify(principal.tenant):
+            probe = next(iter(asked), None)
+        if probe is not None:
+            await self.read(principal, [probe])
+        return not self._standing.was_refused(principal.tenant)
 
     async def read(self, principal: Principal, task_ids: Sequence[str]) -> dict[str, Answer]:
         """Ask the backend now, whatever is cached, and keep what it says. Joins fetches already in the air."""
@@ -66,11 +99,25 @@ class TaskService:
             return {key: answers[key[1]] for key in keys}
 
         keys = [(principal.tenant, task_id) for task_id in task_ids]
-        landed, joined = await self._flights.get_many(keys, fetch)
+        led = self._flights.not_in_the_air(keys)
+        try:
+            counted_out = self._queued.add(principal.tenant, len(led)) if led else _nothing
+        except RateLimited as exc:
+            return await self._joined(keys, led, exc)
+        landed, joined = await self._flights.get_many(keys, fetch, calls.has_sent, counted_out)
         return {task_id: answer for (_, task_id), answer in landed.items()}, joined
 
+    async def _joined(
+        self, keys: Sequence[FlightKey], led: Sequence[FlightKey], refusal: RateLimited
+    ) -> tuple[dict[str, Answer], int]:
+        """Return what is in the air already, and the refusal for the ids that would have to be fetched."""
+        refused, joined = set(led), [key for key in keys if key not in set(led)]
+        landed, _ = await self._flights.get_many(joined, _never) if joined else ({}, 0)
+        refusal.with_traceback(None)
+        return {key[1]: refusal if key in refused else landed[key] for key in keys}, len(joined)
+
     async def _fetch(self, principal: Principal, task_ids: Sequence[str], calls: _Calls) -> dict[str, Answer]:
-        reading = await self._gateway.find_tasks(principal, task_ids)
+        reading = await self._gateway.find_tasks(principal, task_ids, calls.on_send)
         calls.count += reading.calls
         answers = dict(reading.answers)
         unknown = [task_id for task_id in task_ids if answers[task_id] is None]
@@ -79,3 +126,11 @@ class TaskService:
         if tasks := [answer for answer in reading.answers.values() if isinstance(answer, Task)]:
             await self._cache.put_many(principal.tenant, tasks)
         return answers
+
+
+def _nothing() -> None:
+    return None
+
+
+async def _never(_keys: list[FlightKey]) -> dict[FlightKey, Answer]:
+    raise AssertionError("every one of these keys is in the air")

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from app.domain.errors import Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Answer, Effort, Lookup
 from app.services.caller_quota import CallerQuota
@@ -64,6 +65,10 @@ class WaitingRoom:
         all is known of by the end. Raises RateLimited where too many calls wait already.
         """
         wanted = list(dict.fromkeys(task_ids))
+        if self._tasks.was_refused(principal.tenant):
+            await self._tasks.find(principal, wanted[:1])  # asks the backend whether it accepts the token again
+            if self._tasks.was_refused(principal.tenant):
+                return Lookup(dict.fromkeys(wanted, Unauthorized()), Effort())
         cached = await self._cache.get_many(principal.tenant, wanted)
         answers: dict[str, Answer] = {key: task for key, task in cached.tasks.items() if task.is_final}
         running = [task_id for task_id in wanted if task_id not in answers]

@@ -16,6 +16,7 @@ from app.adapters.acedata_pool import pooled_client
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
+from app.services.traffic import Traffic
 from tests.support.acedata import CALLER, NOW
 from tests.support.raw_http import raw_server
 from tests.support.telemetry import Notes
@@ -52,7 +53,7 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[Answer, list[
         raw_server(answer) as server,
         pooled_client(server.url, user_agent="tests", connections=4) as http,
     ):
-        gateway = AceDataGateway(AceDataClient(http, Notes(), UNHURRIED), lambda: NOW)
+        gateway = AceDataGateway(AceDataClient(http, Notes(), UNHURRIED, Traffic(lambda: NOW)), lambda: NOW)
         read = (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
         try:
             await gateway.submit(CALLER, GenerateVideo("A fox"))

@@ -1,10 +1,14 @@
 """What AceDataCloud says went wrong: every shape of body and every documented code, and what of it may be quoted."""
 
+import html
+import json
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
-from app.adapters.acedata_errors import LONGEST_QUOTE, Complaint, complaint_in, error_for, quotable
+from app.adapters.acedata_errors import Complaint, code_for_log, complaint_in, error_for, started_nothing
+from app.adapters.acedata_quotes import LONGEST_QUOTE, quotable
 from app.domain.errors import (
     AccountDisabled,
     BackendError,
@@ -177,6 +181,67 @@ def test_a_quote_that_would_be_empty_is_left_out() -> None:
     assert str(error_for(Complaint("bad_request", "https://evil.example.com <>"), 400)) == InvalidRequest.sentence
 
 
-def test_a_prompt_quoted_back_is_not_repeated_in_the_error() -> None:
+def test_a_message_that_repeats_the_prompt_is_not_quoted() -> None:
     error = error_for(Complaint("bad_request", "Cannot draw: a fox"), 400, private=("a fox",))
-    assert str(error).endswith("AceDataCloud says: “Cannot draw:”")
+    assert str(error) == InvalidRequest.sentence
+
+
+SECRET = 'The Duke\'s "plan" für 5 < 6'
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"Bad: {SECRET}!",
+        f"Bad: {SECRET.upper()}!",
+        f"Bad: {SECRET.replace(' ', chr(10) * 2)}!",
+        f"Bad: {SECRET.replace(' ', '')}!",
+        f"Bad: {quote(SECRET)}!",
+        f"Bad: {quote_plus(SECRET)}!",
+        f"Bad: {quote(quote(SECRET))}!",
+        f"Bad: {json.dumps(SECRET)}!",
+        f"Bad: {json.dumps(json.dumps(SECRET))}!",
+        f"Bad: {html.escape(SECRET)}!",
+        f"Bad: {''.join(f'&#{ord(letter)};' for letter in SECRET)}!",
+        f"Bad: {''.join(f'%{byte:02x}' for byte in SECRET.encode())}!",
+        "Bad: " + "".join(f"\\u{ord(letter):04X}" for letter in SECRET),
+        f"Bad: <i>{SECRET.replace(' ', '</i> <i>')}</i>",
+        "x " * 495 + SECRET,
+    ],
+)
+def test_a_message_is_quoted_whole_or_not_at_all(message: str) -> None:
+    assert quotable(message, ("other", SECRET)) == ""
+    assert quotable(message, ("other",)) != ""
+
+
+def test_a_passage_of_a_long_prompt_is_not_quoted() -> None:
+    prompt = "A fox walks through the snow at dawn while the village sleeps. " * 20
+    assert quotable("Cannot draw: " + prompt[30:90], (prompt,)) == ""
+    assert quotable("Cannot draw a fox.", (prompt,)) == "Cannot draw a fox."
+
+
+@pytest.mark.parametrize("private", [("a",), ("t", "a"), ("AI",), ("mod",), ("", "our")])
+def test_a_short_prompt_or_token_cuts_nothing_out_of_a_sentence(private: tuple[str, ...]) -> None:
+    message = "Our AI moderators feel your prompt might be against our standards."
+    assert quotable(message, private) == message
+
+
+def test_only_a_documented_code_reaches_the_log() -> None:
+    assert code_for_log(Complaint("used_up")) == "used_up"
+    assert code_for_log(Complaint("a fox in the snow")) == "unknown"
+    assert code_for_log(Complaint(None, "a fox in the snow")) == "none"
+
+
+REFUSING_CODES = frozenset(code for _, code, _, _ in DOCUMENTED) - {"timeout", "no_api", "api_error"}
+STATUSES = (200, 201, 202, 204, 206, *range(300, 309), *range(400, 432), 451, 499, *range(500, 512), 599)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize(
+    "code", [*sorted({code for _, code, _, _ in DOCUMENTED}), None, "something_new", "BAD_REQUEST", "unknown"]
+)
+def test_only_a_documented_refusal_means_that_nothing_was_started(status: int, code: str | None) -> None:
+    refuses = code in REFUSING_CODES and status in (200, 400, 401, 402, 403, 413, 422, 429)
+    body = {"success": False, "error": {"code": code, "message": "No."}}
+    assert started_nothing(complaint_in(body), status, body) is refuses
+    assert not started_nothing(complaint_in(body), status, body | {"task_id": "task-0"})

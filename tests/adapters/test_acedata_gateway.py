@@ -3,23 +3,28 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from app.adapters.acedata import CHUNK, DEFAULT_LIMIT, READS_AT_ONCE
-from app.domain.errors import BackendError, InvalidRequest, LumaError, Unauthorized
+from app.adapters.acedata import CHUNK, DEFAULT_LIMIT
+from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, LumaError, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Task
 from app.ports import Reading
+from app.services.traffic import READS, Traffic
 from tests.support.acedata import (
     CALLER,
+    NOW,
+    QUICK,
     Backend,
     breaking,
     complaining,
     completed,
     gateway_over,
+    hanging,
     knowing_every_task,
     listing,
     replying,
@@ -180,13 +185,13 @@ def failing_for(task_id: str, fault: Callable[[httpx.Request], Any]) -> Backend:
 @pytest.mark.parametrize(
     ("fault", "kind", "calls"),
     [
-        (complaining(401, "invalid_token"), Unauthorized, 3),
+        (complaining(403, "not_applied"), Unauthorized, 3),
         (complaining(400, "bad_request"), InvalidRequest, 3),
         (replying(502, "<html>Bad gateway</html>"), BackendError, 5),
         (breaking(httpx.ReadError), BackendError, 5),
         (replying(200, "<html>Hello</html>"), BackendError, 5),
     ],
-    ids=["401", "400", "502", "reset", "HTML"],
+    ids=["403", "400", "502", "reset", "HTML"],
 )
 async def test_a_bad_chunk_fails_its_own_ids_only(fault: Any, kind: type[LumaError], calls: int) -> None:
     task_ids = names(120)
@@ -221,12 +226,13 @@ async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_af
         in_flight[token] -= 1
         return await knowing_every_task(request)
 
+    traffic = Traffic(lambda: NOW)
     callers = [Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")]
-    async with gateway_over(Backend(answer)) as gateway:
+    async with gateway_over(Backend(answer), traffic=traffic) as gateway:
         readings = await asyncio.gather(*(gateway.find_tasks(caller, names(20 * CHUNK)) for caller in callers))
-        assert gateway._lanes == {}  # noqa: SLF001 - the claim is about memory, which no method shows
+        assert traffic.reads.is_idle
     assert [len(of_type(reading, Task)) for reading in readings] == [20 * CHUNK] * 2
-    assert set(peak.values()) == {READS_AT_ONCE}
+    assert set(peak.values()) == {READS.per_tenant}
 
 
 async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
@@ -237,9 +243,20 @@ async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with gateway_over(Backend(answer)) as gateway:
+    traffic = Traffic(lambda: NOW)
+    async with gateway_over(Backend(answer), traffic=traffic) as gateway:
         question = asyncio.create_task(gateway.find_tasks(CALLER, names(20 * CHUNK)))
         await arrived.wait()
         question.cancel()
         await asyncio.wait([question])
-        assert gateway._lanes == {}  # noqa: SLF001 - the claim is about memory, which no method shows
+        assert traffic.reads.is_idle
+
+
+async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
+    traffic = Traffic(lambda: NOW)
+    hasty = replace(QUICK, read_deadline=0.05)
+    async with gateway_over(Backend(hanging), hasty, traffic=traffic) as gateway:
+        reading = await gateway.find_tasks(CALLER, names(20 * CHUNK))
+    assert of_type(reading, BackendTimeout) == names(20 * CHUNK)
+    assert reading.calls < 20, "the chunks that had no place in time were not sent"
+    assert traffic.reads.is_idle

@@ -13,6 +13,7 @@ from app.adapters.acedata_http import AceDataClient
 from app.adapters.acedata_pool import pooled_client
 from app.domain.principal import Principal
 from app.domain.task import Task
+from app.services.traffic import Traffic
 from app.settings import Settings
 from tests.support.acedata import CALLER, NOW, QUICK
 from tests.support.telemetry import Notes
@@ -56,7 +57,7 @@ async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataGateway]:
     server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
     recorder.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with pooled_client(recorder.url, user_agent="tests", connections=4) as http:
-        yield AceDataGateway(AceDataClient(http, Notes(), QUICK), lambda: NOW)
+        yield AceDataGateway(AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW)), lambda: NOW)
     server.close()
     await server.wait_closed()
 

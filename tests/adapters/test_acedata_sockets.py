@@ -14,6 +14,7 @@ from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
 from app.domain.task import Task
+from app.services.traffic import Traffic
 from tests.support.acedata import CALLER, NOW, QUICK, completed
 from tests.support.raw_http import Misbehaviour, raw_server, reset, write_json
 from tests.support.redis_server import free_port
@@ -28,7 +29,7 @@ UNHURRIED = Patience(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
 @asynccontextmanager
 async def gateway_to(url: str, patience: Patience = QUICK) -> AsyncIterator[AceDataGateway]:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        yield AceDataGateway(AceDataClient(http, Notes(), patience), lambda: NOW)
+        yield AceDataGateway(AceDataClient(http, Notes(), patience, Traffic(lambda: NOW)), lambda: NOW)
 
 
 async def reset_before_headers(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:

@@ -104,6 +104,31 @@ async def test_without_a_connection_nothing_was_sent_and_the_error_says_so(kind:
         replying(200, {"success": False, "task_id": "task-0"}),
         replying(200, {"success": False, "task_id": "task-0", "error": "later"}),
         replying(200, b" " * 5_000_000),
+        replying(201, {"task_id": "task\n0"}),
+        replying(200, {"task_id": "task 0"}),
+        replying(200, {"task_id": " task-0"}),
+        replying(200, {"task_id": "task\u202e0"}),
+        replying(200, {"task_id": "task\U000e00410"}),
+        replying(200, {"task_id": "task\ud8000"}),
+        replying(200, {"task_id": "x" * 129}),
+        replying(200, {"success": False, "error": {"code": "something_new", "message": "No."}}),
+        replying(200, {"success": False, "task_id": "task-0", "error": {"code": "used_up", "message": "No."}}),
+        complaining(503, "busy"),
+        complaining(404, "no_api"),
+        complaining(404, "bad_request"),
+        complaining(408, "timeout"),
+        complaining(409, "duplication"),
+        complaining(423, "forbidden"),
+        complaining(400, "timeout"),
+        complaining(400, "api_error"),
+        complaining(400, "something_new"),
+        complaining(307, "bad_request"),
+        replying(301, "", {"location": "https://elsewhere.example"}),
+        replying(400, "<html>Bad request</html>"),
+        replying(401, "<html>Unauthorized</html>"),
+        replying(403, "<html>Forbidden</html>"),
+        replying(413, "<html>Too large</html>"),
+        replying(429, "slow down"),
     ],
 )
 async def test_where_nobody_can_tell_the_error_says_so(answer: Answer) -> None:
@@ -122,13 +147,19 @@ async def test_no_answer_in_time_leaves_the_outcome_unknown() -> None:
         (complaining(403, "used_up"), NoCredit),
         (complaining(403, "forbidden"), Refused),
         (complaining(429, "too_many_requests"), RateLimited),
-        (replying(429, "slow down"), RateLimited),
+        (complaining(402, "used_up"), NoCredit),
+        (complaining(422, "bad_request"), InvalidRequest),
+        (complaining(413, "content_too_large"), InvalidRequest),
+        (complaining(403, "not_applied"), Unauthorized),
+        (complaining(400, "api_not_implemented"), BackendError),
         (replying(429, {"success": False, "error": {"code": "rate_limited", "message": "5"}}), RateLimited),
         (replying(200, {"success": False, "error": {"code": "used_up", "message": "No."}}), NoCredit),
     ],
 )
 async def test_what_acedatacloud_itself_turned_down_was_not_started(answer: Answer, kind: type[LumaError]) -> None:
-    assert type(await refusal(answer)) is kind
+    error = await refusal(answer)
+    assert type(error) is kind
+    assert "ask again" not in str(error), "a submission is not a question"
 
 
 async def test_a_rate_limit_passes_its_retry_after_on() -> None:
@@ -151,7 +182,17 @@ async def test_no_error_repeats_what_the_caller_sent(command: Command, private: 
     sent = [command.prompt, *(value for name in URLS if (value := getattr(command, name, None)))]
     message = f"Bad: {' '.join(sent)} for token-a"
     error = await refusal(complaining(400, "bad_request", message), command)
-    assert "AceDataCloud says: “Bad" in str(error)
+    assert "AceDataCloud says" not in str(error), "the message repeats the token, and is quoted whole or not at all"
     assert private not in str(error)
     assert "secret" not in str(error)
     assert "token-a" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer", [breaking(httpx.ReadError), breaking(httpx.ReadTimeout), complaining(500, "api_error")]
+)
+async def test_a_lost_submission_that_cannot_be_looked_for_is_not_called_safe(answer: Answer) -> None:
+    async with gateway_over(Backend(answer)) as gateway:
+        with pytest.raises(LumaError, match="with the same key") as caught:
+            await gateway.was_submitted_with(CALLER, "task-0", "https://luma.example.com/callbacks/x")
+    assert "Nothing is lost" not in str(caught.value)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.adapters.sandbox.behaviour import Behaviour, PendingForm
-from app.adapters.sandbox.engine import ACCOUNTS_KEPT, Sandbox
+from app.adapters.sandbox.engine import ACCOUNTS_KEPT, READS_BYTES, Sandbox
 from app.adapters.sandbox.faults import Refused
 from app.adapters.sandbox.tasks import PROMPT_WORDS
 
@@ -206,6 +206,37 @@ def test_the_oldest_record_is_forgotten_when_there_are_too_many() -> None:
     assert bench.task(oldest) == {}
     with pytest.raises(Refused, match="extend"):
         bench.submit(action="extend", video_url=f"http://media/{oldest}.mp4")
+
+
+def test_records_are_bounded_by_what_they_take_and_not_by_number_alone() -> None:
+    bench = build(records_bytes=100_000)
+    first = bench.submit()
+    long_ones = [bench.submit(prompt="x" * 10_000, later={"more": "y" * 10_000}) for _ in range(50)]
+    assert bench.task(first) == {}
+    assert bench.batch(*long_ones)["count"] == 2
+    short_ones = [bench.submit() for _ in range(60)]
+    assert bench.batch(*short_ones)["count"] == 60, "what is forgotten makes room again"
+
+
+def test_the_ids_of_reads_are_bounded_by_what_they_take() -> None:
+    bench = build()
+    ids = tuple("x" * 1_000 for _ in range(1_000))
+    for _ in range(50):
+        bench.batch(*ids)
+    assert sum(len(text) for read in bench.sandbox.read_ids for text in read) <= READS_BYTES
+    bench.task("the latest")
+    assert bench.sandbox.read_ids[-1] == ("the latest",)
+
+
+def test_accounts_keep_no_token_and_nothing_of_generations_that_have_ended() -> None:
+    bench = build()
+    for _ in range(20):
+        bench.submit()
+        bench.clock.now += SECONDS
+    ((key, account),) = bench.sandbox._accounts.items()  # noqa: SLF001 - the claim is about memory
+    assert TOKEN.encode() not in key
+    assert len(account._running) <= 1  # noqa: SLF001 - as above
+    assert bench.sandbox.credits(TOKEN) == pytest.approx(20 * 1.19)
 
 
 def test_the_oldest_token_is_forgotten_when_there_are_too_many() -> None:

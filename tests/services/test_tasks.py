@@ -1,9 +1,11 @@
 """One question about many tasks: order, joining, and what each answer cost."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from app.domain.errors import BackendError, LumaError
+import pytest
+
+from app.domain.errors import BackendError, LumaError, RateLimited, Unauthorized
 from app.domain.freshness import Lifetimes
 from app.domain.generation import Command
 from app.domain.principal import Principal
@@ -11,8 +13,10 @@ from app.domain.record import GRACE_SECONDS, submitted
 from app.domain.task import Answer, Effort, Task, TaskState, Video
 from app.ports import Reading
 from app.services.fail_open import FailOpenStore
+from app.services.queued_ids import MOST_PER_TENANT, MOST_UNACCEPTED, QUESTION_WEIGHT, QueuedIds
 from app.services.records import TaskRecords
 from app.services.single_flight import SingleFlight
+from app.services.standing import REFUSED_SECONDS, TokenStanding
 from app.services.task_cache import TaskCache
 from app.services.tasks import TaskService
 from tests.support.clock import HandClock
@@ -30,9 +34,14 @@ class Backend:
         self.asked: list[tuple[Principal, list[str]]] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.sends_at_once = True
 
-    async def find_tasks(self, principal: Principal, task_ids: Sequence[str]) -> Reading:
+    async def find_tasks(
+        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+    ) -> Reading:
         self.asked.append((principal, list(task_ids)))
+        if self.sends_at_once and on_send is not None:
+            on_send()
         await self.may_answer.wait()
         answers: dict[str, Answer] = {task_id: self.known.get(task_id) for task_id in task_ids}
         return Reading(answers, calls=1)
@@ -53,7 +62,10 @@ class Room:
         lifetimes = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
         cache = TaskCache(before, lifetimes, notes, local_bytes=1_000_000, wall_clock=clock, monotonic_clock=clock)
         self.records = TaskRecords(before, wall_clock=clock, monotonic_clock=clock)
-        self.tasks = TaskService(backend, cache, self.records, SingleFlight())
+        self.standing = TokenStanding(clock)
+        self.queued = QueuedIds(notes, clock, self.standing.is_accepted)
+        self.notes = notes
+        self.tasks = TaskService(backend, cache, self.records, SingleFlight(), self.standing, self.queued)
 
 
 def done(task_id: str, clock: HandClock) -> Task:
@@ -171,3 +183,88 @@ async def test_what_the_backend_shows_counts_more_than_what_was_submitted(clock:
     await room.records.put_many(A.tenant, [submitted("task-1", clock())])
     backend.known["task-1"] = running("task-1")
     assert (await room.tasks.find(A, ["task-1"])).answers == backend.known
+
+
+async def test_a_fetch_that_waits_for_its_turn_ends_with_the_last_caller(clock: HandClock) -> None:
+    backend = Backend()
+    backend.sends_at_once = False
+    backend.may_answer.clear()
+    room = Room(backend, CountingStore(), clock)
+    callers = [asyncio.create_task(room.tasks.find(A, ["a", "b"])) for _ in range(3)]
+    await turns()
+    for caller in callers[:2]:
+        caller.cancel()
+    await turns()
+    assert not room.queued.is_empty, "somebody still waits"
+    callers[2].cancel()
+    await turns()
+    assert room.queued.is_empty
+    backend.known = {"a": done("a", clock)}
+    backend.may_answer.set()
+    assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Task), "a later caller starts anew"
+
+
+async def test_a_fetch_that_is_sent_goes_on_without_its_callers(clock: HandClock) -> None:
+    backend = Backend()
+    backend.known = {"a": done("a", clock)}
+    backend.may_answer.clear()
+    room = Room(backend, CountingStore(), clock)
+    caller = asyncio.create_task(room.tasks.find(A, ["a"]))
+    await turns()
+    caller.cancel()
+    await turns()
+    backend.may_answer.set()
+    await turns()
+    assert (await room.tasks.find(A, ["a"])).effort == Effort(local_hits=1)
+    assert room.queued.is_empty
+
+
+async def test_ids_on_their_way_are_bounded_per_tenant_and_in_total(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = Backend()
+    backend.may_answer.clear()
+    room = Room(backend, CountingStore(), clock)
+    full = [str(number) for number in range(MOST_PER_TENANT - QUESTION_WEIGHT)]
+    held = [asyncio.create_task(room.tasks.find(A, full))]
+    await turns()
+    lookup = asyncio.create_task(room.tasks.find(A, ["0", "one more"]))
+    await turns()
+    others = [Principal(f"t{number}", "t") for number in range(MOST_UNACCEPTED // MOST_PER_TENANT - 1)]
+    held += [asyncio.create_task(room.tasks.find(other, full)) for other in others]
+    rest = full[: MOST_UNACCEPTED % MOST_PER_TENANT - QUESTION_WEIGHT]
+    held.append(asyncio.create_task(room.tasks.find(Principal("rest", "t"), rest)))
+    await turns()
+    refused = (await room.tasks.find(B, ["a"])).answers["a"]
+    assert isinstance(refused, RateLimited)
+    assert refused.advised_wait_seconds == 10.0
+    assert room.notes.withheld == ["queue_full"] * 2
+    room.standing.accept(B.tenant)
+    held.append(asyncio.create_task(room.tasks.find(B, ["a"])))
+    await turns()
+    assert len(backend.asked) == len(held), "an accepted token is not kept out by those that are not"
+    assert [record.levelname for record in caplog.records] == ["WARNING"], "once for a burst"
+    backend.may_answer.set()
+    answers = (await lookup).answers
+    assert answers["0"] is None, "what is on its way may be waited for"
+    assert isinstance(answers["one more"], RateLimited)
+    await asyncio.gather(*held)
+    assert room.queued.is_empty
+    assert (await room.tasks.find(B, ["a"])).answers == {"a": None}
+
+
+async def test_a_refused_token_gets_nothing_from_the_cache_before_the_backend_accepts_it(clock: HandClock) -> None:
+    backend = Backend()
+    backend.known = {"a": done("a", clock)}
+    room = Room(backend, CountingStore(), clock)
+    await room.tasks.find(A, ["a"])
+    room.standing.refuse(A.tenant)
+    assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Unauthorized)
+    assert len(backend.asked) == 1
+    clock.advance(REFUSED_SECONDS)
+    for _ in range(3):
+        assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Unauthorized)
+    assert len(backend.asked) == 2, "one read in five minutes"
+    room.standing.accept(A.tenant)
+    assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Task)
+    assert len(backend.asked) == 2

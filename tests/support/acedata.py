@@ -13,6 +13,7 @@ from app.adapters.acedata_http import AceDataClient, Patience
 from app.adapters.acedata_wire import task_from
 from app.domain.principal import Principal
 from app.domain.task import Task
+from app.services.traffic import Traffic
 from tests.support.telemetry import Notes
 
 NOW = 1_790_000_000.0
@@ -41,10 +42,15 @@ class Backend(httpx.AsyncBaseTransport):
 
 @asynccontextmanager
 async def gateway_over(
-    backend: httpx.AsyncBaseTransport, patience: Patience = QUICK, notes: Notes | None = None
+    backend: httpx.AsyncBaseTransport,
+    patience: Patience = QUICK,
+    notes: Notes | None = None,
+    traffic: Traffic | None = None,
 ) -> AsyncIterator[AceDataGateway]:
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
-        yield AceDataGateway(AceDataClient(http, notes or Notes(), patience), lambda: NOW)
+        yield AceDataGateway(
+            AceDataClient(http, notes or Notes(), patience, traffic or Traffic(lambda: NOW)), lambda: NOW
+        )
 
 
 def replying(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:

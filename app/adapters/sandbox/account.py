@@ -22,6 +22,7 @@ class Account:
 
     def runs(self, record: Record) -> None:
         """Take note of a generation that was accepted."""
+        self._settle(record.created_at)
         heapq.heappush(self._running, (record.finished_at, record.fault is None))
 
     def in_flight(self, now: float) -> int:

@@ -1,6 +1,8 @@
 """What the sandbox remembers and decides, without HTTP."""
 
 import asyncio
+import hashlib
+import json
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -23,13 +25,23 @@ from app.adapters.sandbox.submission import Submission
 from app.adapters.sandbox.tasks import Course, Record, Size, Wire, course_of, size_of, wire_record, words_in
 
 RECORDS_KEPT = 100_000
-"""Enough for any try-out or benchmark, in some hundred megabytes at most."""
+"""Enough for any try-out or benchmark."""
+
+RECORDS_BYTES = 96 * 1024 * 1024
+"""How much the records may take together, with their requests, which are echoed whole."""
+
+RECORD_BYTES = 1_200
+"""What a record takes beside its request: two ids that are keys, two URLs, and objects."""
 
 ACCOUNTS_KEPT = 10_000
 """How many tokens are remembered; a forgotten one starts anew."""
 
 READS_KEPT = 10_000
-"""For how many reads the ids are remembered."""
+READS_BYTES = 8 * 1024 * 1024
+"""For how many reads the ids are remembered, and how much they may take together."""
+
+_TEXT_BYTES = 64
+"""What a short text takes in memory beside its characters."""
 
 
 @dataclass(slots=True)
@@ -39,7 +51,8 @@ class Sandbox:
     `seconds` is how long a generation takes. `clock` gives unix seconds and is the only source of time: a record's
     state follows from it, nothing runs in the background but callbacks. `sleep` waits for requests that are held and
     for callbacks. `deliver` posts a callback; without it callback URLs only make a request asynchronous.
-    `records_kept` is how many generations are remembered; the oldest are forgotten first.
+    `records_kept` is how many generations are remembered, and `records_bytes` how much they may take; the oldest are
+    forgotten first.
     """
 
     seconds: float
@@ -49,18 +62,21 @@ class Sandbox:
     behaviour: Behaviour = DOCUMENTED
     deliver: Deliver | None = None
     records_kept: int = RECORDS_KEPT
+    records_bytes: int = RECORDS_BYTES
 
     reads: int = field(default=0, init=False)
     """How many calls of /luma/tasks arrived with a token, refused ones included."""
 
-    read_ids: deque[tuple[str, ...]] = field(default_factory=lambda: deque(maxlen=READS_KEPT), init=False)
+    read_ids: deque[tuple[str, ...]] = field(default_factory=deque, init=False)
     """The ids that each of the latest reads asked for, oldest read first; refused reads leave nothing here."""
 
     callbacks: Callbacks = field(default_factory=Callbacks, init=False)
     _records: dict[str, Record] = field(default_factory=dict, init=False)
     _videos: dict[str, Record] = field(default_factory=dict, init=False)
-    _accounts: dict[str, Account] = field(default_factory=dict, init=False)
+    _accounts: dict[bytes, Account] = field(default_factory=dict, init=False)
     _accepted: int = field(default=0, init=False)
+    _records_size: int = field(default=0, init=False)
+    _reads_size: int = field(default=0, init=False)
 
     def submissions(self, token: str) -> int:
         """Return how many calls of /luma/videos arrived with `token`, refused ones included."""
@@ -112,9 +128,10 @@ class Sandbox:
         return life is not None and record is not None and self.clock() - record.finished_at >= life
 
     def _account(self, token: str) -> Account:
-        account = self._accounts.get(token)
+        key = hashlib.sha256(token.encode(errors="surrogateescape")).digest()  # a token may have any length
+        account = self._accounts.get(key)
         if account is None:
-            account = self._accounts[token] = Account()
+            account = self._accounts[key] = Account()
             if len(self._accounts) > ACCOUNTS_KEPT:
                 del self._accounts[next(iter(self._accounts))]
         return account
@@ -152,9 +169,20 @@ class Sandbox:
     def _keep(self, record: Record) -> None:
         self._records[record.task_id] = record
         self._videos[record.video_id] = self._videos[record.video_url] = record
-        if len(self._records) > self.records_kept:
-            oldest = self._records.pop(next(iter(self._records)))
-            del self._videos[oldest.video_id], self._videos[oldest.video_url]
+        self._records_size += _size_of(record)
+        while len(self._records) > self.records_kept or self._records_size > self.records_bytes:
+            self._forget(next(iter(self._records)))
+
+    def _forget(self, task_id: str) -> None:
+        record = self._records.pop(task_id)
+        del self._videos[record.video_id], self._videos[record.video_url]
+        self._records_size -= _size_of(record)
+
+    def _note_read(self, ids: tuple[str, ...]) -> None:
+        self.read_ids.append(ids)
+        self._reads_size += _size_of_texts(ids)
+        while len(self.read_ids) > READS_KEPT or self._reads_size > READS_BYTES:
+            self._reads_size -= _size_of_texts(self.read_ids.popleft())
 
     def _one(self, task_id: Any, now: float) -> Wire:
         found = self._find([task_id], now)
@@ -173,10 +201,22 @@ class Sandbox:
 
     def _find(self, ids: Iterable[Any], now: float) -> list[Record]:
         wanted = tuple(task_id for task_id in ids if isinstance(task_id, str))
-        self.read_ids.append(wanted)
+        self._note_read(wanted)
         newest = now - self.behaviour.hidden_seconds
         known = (self._records.get(task_id) for task_id in dict.fromkeys(wanted))
         return [record for record in known if record is not None and record.created_at <= newest]
+
+
+def _size_of(record: Record) -> int:
+    """Return about how many bytes the record takes; its request never changes, so this never does."""
+    try:
+        return RECORD_BYTES + 2 * len(json.dumps(record.request))
+    except RecursionError:
+        return 64 * 1024  # nested as deep as a parser lets it be, some hundred levels
+
+
+def _size_of_texts(texts: tuple[str, ...]) -> int:
+    return sum(_TEXT_BYTES + len(text) for text in texts)
 
 
 def _count(value: Any, *, otherwise: int) -> int:

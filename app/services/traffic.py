@@ -1,0 +1,30 @@
+"""The calls to the backend that this process may have in flight."""
+
+from collections.abc import Callable
+
+from app.services.fair_limiter import FairLimiter, Shares
+from app.services.standing import TokenStanding
+
+READS = Shares(places=32, per_tenant=8, unaccepted=24)
+"""Eight calls per token: the provider allows 60 a second."""
+
+PURCHASES = Shares(places=16, per_tenant=5, unaccepted=12)
+"""Five per token, as the backend takes. Purchases have places of their own, and so never wait behind reads."""
+
+SPARE_CONNECTIONS = 4
+"""Beyond the places, for connections that are still being closed: a pool that is full would fail calls."""
+
+
+class Traffic:
+    """The places for reads and for purchases, and what is known of the tokens that want them."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Count time by `clock`, in seconds that never go back."""
+        self.standing = TokenStanding(clock)
+        self.reads = FairLimiter(READS, self.standing.is_accepted)
+        self.purchases = FairLimiter(PURCHASES, self.standing.is_accepted)
+
+    @property
+    def connections(self) -> int:
+        """Return how many connections the places can need at once."""
+        return READS.places + PURCHASES.places + SPARE_CONNECTIONS

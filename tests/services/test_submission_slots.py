@@ -1,0 +1,26 @@
+"""Submissions of one token wait in a queue that ends, and tokens do not share it."""
+
+import asyncio
+
+import pytest
+
+from app.domain.errors import RateLimited
+from app.services.submission_slots import MOST_WAITING, SLOTS, SubmissionSlots
+from tests.support.clock import HandClock
+
+
+async def test_a_token_has_a_bounded_queue_of_its_own(clock: HandClock) -> None:
+    slots, may_end = SubmissionSlots(clock, clock.sleep), asyncio.Event()
+
+    async def send() -> str:
+        await may_end.wait()
+        return "task-0"
+
+    calls = [asyncio.create_task(slots.through("a", send)) for _ in range(SLOTS + MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimited, match="Nothing was sent"):
+        await slots.through("a", send)
+    other = asyncio.create_task(slots.through("b", send))
+    may_end.set()
+    assert set(await asyncio.gather(*calls, other)) == {"task-0"}
+    assert await slots.through("a", send) == "task-0"

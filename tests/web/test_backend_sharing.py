@@ -1,0 +1,128 @@
+"""Over HTTP: what one token asks for, or was refused, neither delays another nor costs the backend calls."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import httpx
+
+from app.services.standing import REFUSED_SECONDS
+from app.services.traffic import PURCHASES, READS
+from tests.support.acedata import knowing_every_task
+from tests.support.clock import HandClock
+from tests.support.service import serving, settings
+
+TOKEN_REFUSED = {"error": {"code": "invalid_token", "message": "No."}}
+
+
+class SharedBackend(httpx.AsyncBaseTransport):
+    """Holds the reads of tokens that begin with "junk" until told; refuses the tokens in `revoked`."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.in_flight = 0
+        self.peak = 0
+        self.revoked: set[str] = set()
+        self.may_answer = asyncio.Event()
+        self.is_full = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        self.calls[token] += 1
+        if token in self.revoked:
+            return httpx.Response(401, json=TOKEN_REFUSED)
+        if request.url.path == "/luma/videos":
+            return httpx.Response(200, json={"task_id": "new-task"})
+        return await (self._held(request) if token.startswith("junk") else knowing_every_task(request))
+
+    async def _held(self, request: httpx.Request) -> httpx.Response:
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        if self.in_flight == READS.unaccepted:
+            self.is_full.set()
+        await self.may_answer.wait()
+        self.in_flight -= 1
+        return httpx.Response(200, json={"items": [], "count": 0})
+
+
+def ids(number: int) -> list[str]:
+    return [f"task-{number}-{each}" for each in range(60)]
+
+
+async def test_three_hundred_junk_batches_leave_places_for_an_accepted_token_and_for_purchases() -> None:
+    backend = SharedBackend()
+    async with serving(settings(), backend) as service:
+        await service.ask("luma_get_task", {"task_id": "mine-0"}, token="honest")
+        junk = [
+            asyncio.create_task(
+                service.call("luma_get_tasks_batch", {"task_ids": ids(number)}, token=f"junk-{number % 30}")
+            )
+            for number in range(150)
+        ]
+        await backend.is_full.wait()
+        found: Any = await service.ask("luma_get_task", {"task_id": "mine-1"}, token="honest")
+        started = await service.ask("luma_generate_video", {"prompt": "A fox"}, token="honest")
+        assert (found["task_id"], started["task_id"]) == ("mine-1", "new-task")
+        assert not any(call.done() for call in junk)
+        backend.may_answer.set()
+        await asyncio.gather(*junk)
+    assert backend.peak <= READS.unaccepted
+
+
+async def test_batches_whose_callers_hung_up_are_never_sent() -> None:
+    backend = SharedBackend()
+    batches = 30
+    async with serving(settings(), backend) as service:
+        calls = [
+            asyncio.create_task(service.call("luma_get_tasks_batch", {"task_ids": ids(number)}, token="junk-0"))
+            for number in range(batches)
+        ]
+        while service.assembly.flights.flights < batches:
+            await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        while service.assembly.flights.flights > READS.per_tenant:
+            await asyncio.sleep(0)
+        backend.may_answer.set()
+        await service.call("luma_get_task", {"task_id": "mine"}, token="junk-0")
+        assert backend.calls["junk-0"] <= 2 * READS.per_tenant + 1, "two chunks of each batch that was under way"
+
+
+async def test_a_token_that_was_just_refused_costs_no_further_call(clock: HandClock) -> None:
+    backend = SharedBackend()
+    backend.revoked = {"stranger"}
+    async with serving(settings(), backend, clock) as service:
+        for number in range(5):
+            error = await service.fail("luma_get_task", {"task_id": f"task-{number}"}, token="stranger")
+            assert error["code"] == "unauthorized"
+        assert (await service.fail("luma_generate_video", {"prompt": "A fox"}, token="stranger"))[
+            "code"
+        ] == "unauthorized"
+        assert backend.calls["stranger"] == 1
+        clock.advance(REFUSED_SECONDS)
+        await service.fail("luma_generate_video", {"prompt": "A fox"}, token="stranger")
+        assert backend.calls["stranger"] == 2
+
+
+async def test_a_revoked_token_reads_nothing_on_from_the_cache(clock: HandClock) -> None:
+    backend = SharedBackend()
+    async with serving(settings(), backend, clock) as service:
+        await service.ask("luma_get_task", {"task_id": "task-1"}, token="mine")
+        backend.revoked = {"mine"}
+        await service.fail("luma_get_task", {"task_id": "task-2"}, token="mine")
+        for wait_seconds in (0, 20):
+            arguments = {"task_id": "task-1"} | ({"wait_seconds": wait_seconds} if wait_seconds else {})
+            error = await service.fail("luma_get_task", arguments, token="mine")
+            assert error["code"] == "unauthorized"
+        assert backend.calls["mine"] == 2
+        backend.revoked = set()
+        clock.advance(REFUSED_SECONDS)
+        await service.ask("luma_get_task", {"task_id": "task-1"}, token="mine")
+        assert backend.calls["mine"] == 3, "one read of what is cached shows that the token is good again"
+        await service.ask("luma_get_task", {"task_id": "task-1"}, token="mine")
+        assert backend.calls["mine"] == 3
+
+
+def test_purchases_have_places_of_their_own() -> None:
+    assert PURCHASES.places > PURCHASES.unaccepted >= PURCHASES.per_tenant
+    assert READS.places > READS.unaccepted >= READS.per_tenant
