@@ -122,6 +122,22 @@ class Sealing(Protocol):
         ...
 
 
+class Signing(Protocol):
+    """What tells our own words from those of others who can write to what we share."""
+
+    def sign(self, place: str, body: bytes) -> bytes:
+        """Return `body` with a mark that counts at `place` alone; a place holds no NUL."""
+        ...
+
+    def verified(self, place: str, signed: bytes) -> bytes | None:
+        """Return what was signed for `place`, or None."""
+        ...
+
+    def digest(self, purpose: str, text: str) -> str:
+        """Return a keyed hash that stands for `text`."""
+        ...
+
+
 class Telemetry(Protocol):
     """Who is told what happened; telling never fails and never waits."""
 

@@ -13,7 +13,8 @@ from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import Arguments, input_schema
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.views import ErrorResult
-from app.ports import Coordination, Sealing
+from app.ports import Coordination, Sealing, Signing
+from app.services.key_space import KeySpace
 from app.services.known_tasks import KnownTasks
 from app.services.records import TaskRecords
 from app.services.tasks import TaskService
@@ -37,6 +38,8 @@ class Services:
     records: TaskRecords
     watches: Watches
     coordination: Coordination
+    keys: KeySpace
+    signing: Signing
     seal: Sealing
     pace: Pace
     batches: BatchAnswers

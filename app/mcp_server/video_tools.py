@@ -15,7 +15,8 @@ from app.mcp_server.arguments import (
 )
 from app.mcp_server.tool import Call, Services
 from app.mcp_server.views import SubmittedView
-from app.services.reservations import Claim, fingerprint
+from app.services.reservation_keys import Claim
+from app.services.reservations import fingerprint
 from app.services.videos import Order
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from app.domain.principal import Principal
 from app.ports import Coordination, LumaGateway, Sealing, StoreUnavailable
+from app.services.key_space import KeySpace
 from app.services.news import News, pack
 from app.services.records import TaskRecords
 from app.services.task_cache import TaskCache
@@ -44,8 +45,14 @@ class Heard(StrEnum):
 class Callbacks:
     """Issues tickets and hears callbacks."""
 
-    def __init__(
-        self, base_url: str, seal: Sealing, coordination: Coordination, cache: TaskCache, records: TaskRecords
+    def __init__(  # noqa: PLR0913, PLR0917 - what a callback may touch
+        self,
+        base_url: str,
+        seal: Sealing,
+        coordination: Coordination,
+        cache: TaskCache,
+        records: TaskRecords,
+        keys: KeySpace,
     ) -> None:
         """Be called under `base_url`, as the outside sees this service."""
         self._base_url = base_url
@@ -53,6 +60,7 @@ class Callbacks:
         self._coordination = coordination
         self._cache = cache
         self._records = records
+        self._keys = keys
 
     def url(self, tenant: str) -> str:
         """Return what the backend is to call about one submission of the tenant's."""
@@ -76,13 +84,16 @@ class Callbacks:
         ticket = self._seal.open(PURPOSE, sealed)
         if ticket is None:
             return Heard.UNKNOWN_TICKET
-        tenant, key = ticket["tenant"], _ticket_key(ticket)
+        tenant, key = ticket["tenant"], self._ticket_key(ticket)
         there = await self._coordination.put_if_absent(key, _claim(task_id), KEPT_SECONDS)
         if there is None or there.startswith(b"claim:"):
             return Heard.EARLY
         if there != _task(task_id):
             return Heard.OTHER_TASK
-        if await self._coordination.put_if_absent(_called_key(tenant, task_id), b"1", KEPT_SECONDS) is not None:
+        if (
+            await self._coordination.put_if_absent(self._keys.key(tenant, "called", task_id), b"1", KEPT_SECONDS)
+            is not None
+        ):
             return Heard.REPEATED
         await self._look_at(tenant, task_id)
         return Heard.TAKEN
@@ -104,7 +115,10 @@ class Callbacks:
         ticket = self._seal.open(PURPOSE, url.rpartition("/")[2])
         if ticket is None:
             raise ValueError("this is no callback URL of this service")
-        return ticket["tenant"], _ticket_key(ticket)
+        return ticket["tenant"], self._ticket_key(ticket)
+
+    def _ticket_key(self, ticket: dict[str, Any]) -> str:
+        return self._keys.key(ticket["tenant"], "ticket", ticket["number"])
 
     async def _look_at(self, tenant: str, task_id: str) -> None:
         """Make the next question about the task reach the backend, and wake those who wait for it."""
@@ -116,14 +130,6 @@ class Callbacks:
             await self._coordination.publish(pack(News(tenant, hinted=[task_id])))
         except StoreUnavailable:
             log.info("A callback could not be passed on: whoever waits reads on schedule")
-
-
-def _ticket_key(ticket: dict[str, Any]) -> str:
-    return f"{{{ticket['tenant']}}}:ticket:{ticket['number']}"
-
-
-def _called_key(tenant: str, task_id: str) -> str:
-    return f"{{{tenant}}}:called:{task_id}"
 
 
 def _task(task_id: str) -> bytes:

@@ -11,7 +11,8 @@ from app.domain.record import submitted
 from app.ports import LumaGateway
 from app.services.callbacks import Callbacks
 from app.services.records import TaskRecords
-from app.services.reservations import Bought, Claim, Reservations
+from app.services.reservation_keys import Claim
+from app.services.reservations import Bought, Reservations
 from app.services.submission_slots import SubmissionSlots
 
 

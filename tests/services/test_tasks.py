@@ -16,6 +16,7 @@ from app.services.single_flight import SingleFlight
 from app.services.task_cache import TaskCache
 from app.services.tasks import TaskService
 from tests.support.clock import HandClock
+from tests.support.keeping import RECORDS, TASKS
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
 
@@ -51,8 +52,8 @@ class Room:
         notes = Notes()
         before = FailOpenStore(store, notes, clock)
         lifetimes = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
-        cache = TaskCache(before, lifetimes, notes, local_tasks=100, wall_clock=clock, monotonic_clock=clock)
-        self.records = TaskRecords(before, wall_clock=clock, monotonic_clock=clock)
+        cache = TaskCache(before, TASKS, lifetimes, notes, local_tasks=100, wall_clock=clock, monotonic_clock=clock)
+        self.records = TaskRecords(before, RECORDS, wall_clock=clock, monotonic_clock=clock)
         self.tasks = TaskService(backend, cache, self.records, SingleFlight())
 
 
