@@ -36,6 +36,12 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _without_credentials(value: str) -> str:
+    if "@" in value:
+        raise ValueError("must hold no user name or password: it is shown to everybody")
+    return value
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
@@ -55,6 +61,7 @@ def _metrics(value: Any) -> Any:
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+ShownUrl = Annotated[HttpUrl, AfterValidator(_without_credentials)]
 Key = Annotated[SecretStr, AfterValidator(_long_enough)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -87,7 +94,7 @@ class Settings(BaseSettings):
         description="32 bytes or more, the same on every replica; keys the hash that stands for a caller. Needed with "
         "Redis or more than one worker",
     )
-    public_url: HttpUrl | None = Field(
+    public_url: ShownUrl | None = Field(
         None, description="the URL that people see, such as `https://luma.example.com`; its host is allowed"
     )
     allowed_hosts: Listed = Field(
