@@ -22,6 +22,7 @@ from app.adapters.sandbox.engine import Sandbox
 from app.adapters.seal import Seal
 from app.adapters.signing import Signer
 from app.domain.freshness import Lifetimes, Pace
+from app.domain.public_url import hosts_in
 from app.domain.record import Record
 from app.domain.task import Answer, Task
 from app.mcp_server.batch import BatchAnswers
@@ -123,7 +124,7 @@ def assemble(
     backend = _backend(settings, transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox)))
     gateway = AceDataGateway(AceDataClient(backend, metrics, patience or Patience()), clocks.wall)
     shared = _shared(settings, metrics, clocks)
-    callbacks = _callbacks(settings, shared)
+    callbacks = _callbacks(settings, shared, clocks)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
     tasks = TaskService(gateway, shared.cache, shared.records, flights)
     videos = _videos(gateway, shared, callbacks, clocks)
@@ -219,15 +220,25 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         batches=BatchAnswers(LOCAL_TASKS),
         wall_clock=clocks.wall,
         media_url=sandbox.media_url if sandbox is not None else None,
+        own_hosts=hosts_in([*settings.hosts(), *((sandbox.media_url,) if sandbox is not None else ())]),
     )
 
 
-def _callbacks(settings: Settings, shared: _Shared) -> Callbacks | None:
+def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks | None:
     """Return what the backend may call, where it can: the service has an address and the backend is a real one."""
     if settings.public_url is None or settings.backend == "sandbox":
         return None
     base_url = f"{settings.public_url}{CALLBACKS_PATH}"
-    return Callbacks(base_url, shared.seal, shared.coordination, shared.cache, shared.records, shared.keys)
+    return Callbacks(
+        base_url,
+        shared.seal,
+        shared.coordination,
+        shared.cache,
+        shared.records,
+        shared.keys,
+        shared.signing,
+        clocks.wall,
+    )
 
 
 def _videos(gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks) -> VideoService:

@@ -31,8 +31,11 @@ class LumaGateway(Protocol):
         """
         ...
 
-    async def was_submitted_with(self, principal: Principal, task_id: str, callback_url: str) -> bool:
-        """Whether the backend knows the task and was told to call `callback_url` for it. Raises LumaError."""
+    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
+        """Return what the backend was told to call for the task, if it knows it and echoes nothing but `command`.
+
+        Raises LumaError.
+        """
         ...
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from app.adapters.acedata_http import AceDataClient, Tally
-from app.adapters.acedata_wire import callback_url_in, read_request, records_in, submit_request, tasks_in
+from app.adapters.acedata_wire import callback_url_in, echoes, read_request, records_in, submit_request, tasks_in
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.generation import Command
 from app.domain.principal import Principal
@@ -53,12 +53,14 @@ class AceDataGateway:
             raise OutcomeUnknown
         return task_id
 
-    async def was_submitted_with(self, principal: Principal, task_id: str, callback_url: str) -> bool:
-        """Whether the backend knows the task and echoes `callback_url` for it. Raises LumaError."""
+    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
+        """Return the callback URL that the backend echoes for the task, if the rest of its echo agrees with `command`.
+
+        Raises LumaError.
+        """
         body = await self._client.read(TASKS_PATH, principal, read_request([task_id]), Tally())
-        return any(
-            record.get("id") == task_id and callback_url_in(record) == callback_url for record in records_in(body) or ()
-        )
+        found = (record for record in records_in(body) or () if record.get("id") == task_id)
+        return next((callback_url_in(record) for record in found if echoes(record, command)), None)
 
     async def _find_chunk(self, principal: Principal, task_ids: Sequence[str], tally: Tally) -> dict[str, Answer]:
         answers, unsure = await self._ask(principal, task_ids, tally)

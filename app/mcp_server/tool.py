@@ -29,7 +29,10 @@ SPENDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What tools answer with. `media_url` is where this service itself serves videos: in the sandbox, else None."""
+    """What tools answer with. `media_url` is where this service itself serves videos: in the sandbox, else None.
+
+    `own_hosts` are the names under which it is reached: no URL of a caller's may lead there.
+    """
 
     tasks: TaskService
     waiting: WaitingRoom
@@ -45,6 +48,7 @@ class Services:
     batches: BatchAnswers
     wall_clock: Callable[[], float]
     media_url: str | None = None
+    own_hosts: frozenset[str] = frozenset()
 
 
 Progress = Callable[[float, float, str], Awaitable[None]]

@@ -77,8 +77,9 @@ class Reservations:
     async def buy(self, claim: Claim, ticket: str | None, send: Callable[[], Awaitable[str]], became: Became) -> Bought:
         """Return the task of `claim`: sent now, or bought by an earlier call with the same key.
 
-        `send` is called at most once; `ticket` is what it asks the backend to call back with, and `became` tells what
-        an earlier submission with a ticket became. Raises what they raise, and LumaError where nothing may be sent.
+        `send` is called at most once; `ticket` stands for what it asks the backend to call back with, and `became`
+        tells what an earlier submission with a ticket became. Raises what they raise, and LumaError where nothing may
+        be sent.
         """
         try:
             earlier = await self._bought_by_earlier_release(claim)

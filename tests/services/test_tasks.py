@@ -41,8 +41,8 @@ class Backend:
     async def submit(self, principal: Principal, command: Command) -> str:
         raise AssertionError("a question starts nothing")
 
-    async def was_submitted_with(self, principal: Principal, task_id: str, callback_url: str) -> bool:
-        raise AssertionError("a question is not about callbacks")
+    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
+        raise NotImplementedError
 
 
 class Room:
