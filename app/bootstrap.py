@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import httpx
+from pydantic import TypeAdapter
 
 from app.adapters.acedata import AceDataGateway
 from app.adapters.acedata_http import AceDataClient, Patience
@@ -21,8 +22,11 @@ from app.adapters.redis_store import RedisStore, connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.adapters.seal import Seal
+from app.adapters.signing import Signer
 from app.domain.freshness import Lifetimes, Pace
-from app.domain.task import Answer
+from app.domain.public_url import hosts_in
+from app.domain.record import Record
+from app.domain.task import Answer, Task
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.catalogue import catalogue
 from app.mcp_server.door import Caller
@@ -36,14 +40,17 @@ from app.observability.tracing import replace_spans
 from app.services.callbacks import Callbacks
 from app.services.caller_quota import CallerQuota
 from app.services.fail_open import FailOpenStore
+from app.services.key_space import KeySpace, key_space
 from app.services.known_tasks import KnownTasks
 from app.services.ledger import Ledger
+from app.services.owned import Owned
 from app.services.queued_ids import QueuedIds
-from app.services.records import TaskRecords
+from app.services.records import RECORD_KIND, TaskRecords
+from app.services.reservation_keys import ReservationKeys
 from app.services.reservations import Reservations
 from app.services.single_flight import SingleFlight
 from app.services.submission_slots import SubmissionSlots
-from app.services.task_cache import TaskCache
+from app.services.task_cache import TASK_KIND, TaskCache
 from app.services.tasks import FlightKey, TaskService
 from app.services.traffic import Traffic
 from app.services.videos import VideoService
@@ -134,7 +141,7 @@ def assemble(
         own_media_url=sandbox.media_url if sandbox is not None else None,
     )
     shared = _shared(settings, metrics, clocks)
-    callbacks = _callbacks(settings, shared)
+    callbacks = _callbacks(settings, shared, clocks)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
     queued = QueuedIds(metrics, clocks.monotonic, traffic.standing.is_accepted)
     tasks = TaskService(gateway, shared.cache, shared.records, flights, traffic.standing, queued)
@@ -172,18 +179,28 @@ class _Shared:
     cache: TaskCache
     records: TaskRecords
     seal: Seal
+    signing: Signer
+    keys: KeySpace
 
 
 def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
     store = _store(settings, clocks)
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
+    signing, keys = Signer(_secret(settings)), _key_space(settings)
+    records = Owned(TypeAdapter(Record), RECORD_KIND, keys, signing)
     return _Shared(
         store=store,
-        coordination=_coordination(store, clocks),
-        cache=_cache(settings, open_store, metrics, clocks),
-        records=TaskRecords(open_store, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic),
+        coordination=_coordination(store, signing, keys, clocks),
+        cache=_cache(settings, open_store, Owned(TypeAdapter(Task), TASK_KIND, keys, signing), metrics, clocks),
+        records=TaskRecords(open_store, records, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic),
         seal=Seal(_secret(settings)),
+        signing=signing,
+        keys=keys,
     )
+
+
+def _key_space(settings: Settings) -> KeySpace:
+    return key_space(settings.redis_prefix, settings.acedata_url if settings.backend == "acedata" else None)
 
 
 def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that tools answer with
@@ -197,7 +214,16 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
 ) -> Services:
     pace = Pace(settings.sandbox_seconds if sandbox is not None else EXPECTED_SECONDS)
     watches = Watches(
-        WatchParts(tasks.read, shared.cache, shared.records, shared.coordination, pace, clocks.wall, clocks.sleep)
+        WatchParts(
+            tasks.read,
+            shared.cache,
+            shared.records,
+            shared.coordination,
+            shared.keys,
+            pace,
+            clocks.wall,
+            clocks.sleep,
+        )
     )
     return Services(
         tasks=tasks,
@@ -205,10 +231,12 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
             tasks, shared.cache, watches, clocks.monotonic, clocks.sleep, places=_waiting_places(refusals)
         ),
         videos=videos,
-        known=KnownTasks(shared.coordination),
+        known=KnownTasks(shared.coordination, shared.keys),
         records=shared.records,
         watches=watches,
         coordination=shared.coordination,
+        keys=shared.keys,
+        signing=shared.signing,
         seal=shared.seal,
         pace=pace,
         batches=BatchAnswers(LOCAL_BYTES),
@@ -216,6 +244,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         wall_clock=clocks.wall,
         sleep=clocks.sleep,
         media_url=sandbox.media_url if sandbox is not None else None,
+        own_hosts=hosts_in([*settings.hosts(), *((sandbox.media_url,) if sandbox is not None else ())]),
     )
 
 
@@ -243,17 +272,28 @@ def _request_memory(settings: Settings, refusals: Refusals) -> CallerQuota:
     return CallerQuota(total, total // SHARE_OF_ONE_CALLER, refusals.reporter("request_memory", effect))
 
 
-def _callbacks(settings: Settings, shared: _Shared) -> Callbacks | None:
+def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks | None:
     """Return what the backend may call, where it can: the service has an address and the backend is a real one."""
     if settings.public_url is None or settings.backend == "sandbox":
         return None
     base_url = f"{settings.public_url}{CALLBACKS_PATH}"
-    return Callbacks(base_url, shared.seal, shared.coordination, shared.cache, shared.records)
+    return Callbacks(
+        base_url,
+        shared.seal,
+        shared.coordination,
+        shared.cache,
+        shared.records,
+        shared.keys,
+        shared.signing,
+        clocks.wall,
+    )
 
 
 def _videos(gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks) -> VideoService:
     ledger = Ledger(shared.coordination, clocks.wall, clocks.sleep)
-    reservations = Reservations(ledger, clocks.wall, clocks.monotonic, clocks.sleep)
+    reservations = Reservations(
+        ledger, ReservationKeys(shared.keys, shared.signing), clocks.wall, clocks.monotonic, clocks.sleep
+    )
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
     return VideoService(gateway, shared.records, reservations, slots, callbacks=callbacks, wall_clock=clocks.wall)
 
@@ -262,9 +302,10 @@ def _secret(settings: Settings) -> str | None:
     return settings.secret_key.get_secret_value() if settings.secret_key is not None else None
 
 
-def _cache(settings: Settings, store: FailOpenStore, metrics: Metrics, clocks: Clocks) -> TaskCache:
+def _cache(settings: Settings, store: FailOpenStore, owned: Owned[Task], metrics: Metrics, clocks: Clocks) -> TaskCache:
     return TaskCache(
         store,
+        owned,
         Lifetimes(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
         local_bytes=LOCAL_BYTES,
@@ -273,9 +314,11 @@ def _cache(settings: Settings, store: FailOpenStore, metrics: Metrics, clocks: C
     )
 
 
-def _coordination(store: MemoryStore | RedisStore, clocks: Clocks) -> MemoryCoordination | RedisCoordination:
+def _coordination(
+    store: MemoryStore | RedisStore, signing: Signer, keys: KeySpace, clocks: Clocks
+) -> MemoryCoordination | RedisCoordination:
     if isinstance(store, RedisStore):
-        return RedisCoordination(store.link, clocks.wall)
+        return RedisCoordination(store.link, signing, keys.channel(store.link.database), clocks.wall)
     return MemoryCoordination(clocks.monotonic)
 
 

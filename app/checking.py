@@ -1,5 +1,6 @@
 """`luma-mcp check`: what is set and where it came from, and whether what it names answers."""
 
+import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from app.settings import PREFIX, Settings, origins_of, require_key, unknown_vari
 
 SECONDS = 5.0
 MASK = "********"
+_CREDENTIALS = re.compile(r"//.*@")
+"""User name and password in a URL, also where a sign in the password was not escaped."""
 
 
 async def check_everything(settings: Settings, say: Callable[[str], None], *, env_file: str | None) -> bool:
@@ -38,7 +41,7 @@ def _shown(value: object) -> str:
         return MASK
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
-    return "unset" if value is None else str(value)
+    return "unset" if value is None else _CREDENTIALS.sub(f"//{MASK}@", str(value))
 
 
 async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
@@ -59,7 +62,7 @@ async def _backend_answers(assembly: Assembly, settings: Settings, say: Callable
     if settings.backend == "sandbox":
         say("backend: the built-in sandbox")
         return True
-    host = urlsplit(settings.acedata_url).netloc
+    host = urlsplit(settings.acedata_url).netloc.rpartition("@")[2]
     try:
         # Without a token: any answer shows that the backend is there, and nothing can be started or charged.
         response = await assembly.backend.post("/luma/tasks", json={}, timeout=SECONDS)

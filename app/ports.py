@@ -36,8 +36,11 @@ class LumaGateway(Protocol):
         """
         ...
 
-    async def was_submitted_with(self, principal: Principal, task_id: str, callback_url: str) -> bool:
-        """Whether the backend knows the task and was told to call `callback_url` for it. Raises LumaError."""
+    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
+        """Return what the backend was told to call for the task, if it knows it and echoes nothing but `command`.
+
+        Raises LumaError.
+        """
         ...
 
 
@@ -124,6 +127,22 @@ class Sealing(Protocol):
 
     def open(self, purpose: str, text: str, audience: str = "") -> dict[str, Any] | None:
         """Return what was sealed for this purpose, or None."""
+        ...
+
+
+class Signing(Protocol):
+    """What tells our own words from those of others who can write to what we share."""
+
+    def sign(self, place: str, body: bytes) -> bytes:
+        """Return `body` with a mark that counts at `place` alone; a place holds no NUL."""
+        ...
+
+    def verified(self, place: str, signed: bytes) -> bytes | None:
+        """Return what was signed for `place`, or None."""
+        ...
+
+    def digest(self, purpose: str, text: str) -> str:
+        """Return a keyed hash that stands for `text`."""
         ...
 
 

@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://h1:26379,h2:26379/service/0` or "
         "`redis+cluster://h1:6379,h2:6379`; unset keeps the cache in this process's memory",
     )
+    redis_prefix: str = Field(
+        "luma-mcp",
+        pattern=r"^[A-Za-z0-9._-]{1,64}(:[A-Za-z0-9._-]{1,64}){0,3}$",
+        description="what all keys and channels in Redis begin with, followed by a colon; an ACL can name it",
+    )
     secret_key: Key | None = Field(
         None,
         description="32 bytes or more, the same on every replica; keys the hash that stands for a caller. Needed with "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from app.adapters.acedata_http import AceDataClient, Tally
-from app.adapters.acedata_wire import callback_url_in, read_request, records_in, submit_request, tasks_in
+from app.adapters.acedata_wire import callback_url_in, echoes, read_request, records_in, submit_request, tasks_in
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.generation import Command
 from app.domain.principal import Principal
@@ -68,16 +68,17 @@ class AceDataGateway:
             raise OutcomeUnknown  # a task was started, but nobody could ask for it under such an id
         return str(task_id)
 
-    async def was_submitted_with(self, principal: Principal, task_id: str, callback_url: str) -> bool:
-        """Whether the backend knows the task and echoes `callback_url` for it. Raises LumaError."""
+    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
+        """Return the callback URL that the backend echoes for the task, if the rest of its echo agrees with `command`.
+
+        Raises LumaError.
+        """
         try:
             body = await self._client.read(TASKS_PATH, principal, read_request([task_id]), Tally())
         except (BackendError, BackendTimeout) as exc:
-            wait_seconds = exc.retry_after_seconds
-            raise type(exc)(CANNOT_LOOK, retry_after_seconds=wait_seconds) from None
-        return any(
-            record.get("id") == task_id and callback_url_in(record) == callback_url for record in records_in(body) or ()
-        )
+            raise type(exc)(CANNOT_LOOK, retry_after_seconds=exc.retry_after_seconds) from None
+        found = (record for record in records_in(body) or () if record.get("id") == task_id)
+        return next((callback_url_in(record) for record in found if echoes(record, command)), None)
 
     async def _find_chunk(self, principal: Principal, task_ids: Sequence[str], tally: Tally) -> dict[str, Answer]:
         answers, unsure = await self._ask(principal, task_ids, tally)

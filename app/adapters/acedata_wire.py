@@ -58,6 +58,15 @@ def _extend_fields(command: Any) -> dict[str, Any]:
     }
 
 
+_TELLING = ("action", "prompt", "start_image_url", "end_image_url", "video_id", "video_url")
+
+
+def echoes(record: dict[str, Any], command: Command) -> bool:
+    """Whether the record's task may be what `command` became: what is echoed of it does not differ."""
+    echoed, sent = _object(record.get("request")), submit_request(command)
+    return all(echoed[name] == sent.get(name) for name in _TELLING if echoed.get(name) is not None)
+
+
 def callback_url_in(record: dict[str, Any]) -> str | None:
     """Return the callback URL that the record's task was submitted with, which the backend echoes; None for none."""
     return _text(_object(record.get("request")).get("callback_url"))

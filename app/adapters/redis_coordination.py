@@ -9,9 +9,11 @@ from typing import Any, cast
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from app.adapters.redis_link import FAULTS, RedisLink
+from app.ports import Signing
 
-CHANNEL = "luma-mcp:events"
 MOST_MEMBERS = 1_000
+LARGEST_MESSAGE_BYTES = 1024 * 1024
+"""More than ten thousand ids: what one read of a watcher has to say stays far below."""
 RECONNECT_SECONDS = 0.5
 READ_SECONDS = 1.0
 MOST_SILENCES = 3
@@ -41,9 +43,16 @@ log = logging.getLogger(__name__)
 class RedisCoordination:
     """The Coordination of replicas: keys with SET NX, sets as sorted sets by expiry, messages by pub/sub."""
 
-    def __init__(self, link: RedisLink, wall_clock: Callable[[], float] = time.time) -> None:
-        """Speak through `link`, which somebody else closes; `wall_clock` gives unix seconds."""
+    def __init__(
+        self, link: RedisLink, signing: Signing, channel: str, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        """Speak through `link`, which somebody else closes; `wall_clock` gives unix seconds.
+
+        Messages on `channel` and members of sets are signed with `signing`: others may write there, and go unheard.
+        """
         self._link = link
+        self._signing = signing
+        self._channel = channel
         self._client: Any = link.client
         self._wall_clock = wall_clock
         self._listeners: dict[object, Callable[[bytes], None]] = {}
@@ -87,7 +96,8 @@ class RedisCoordination:
         async with self._link.in_time():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zremrangebyscore(key, "-inf", now)
-            pipeline.zadd(key, dict.fromkeys(members, now + ttl_seconds))
+            signed = [self._signing.sign(key, member.encode()) for member in members]
+            pipeline.zadd(key, dict.fromkeys(signed, now + ttl_seconds))
             pipeline.zremrangebyrank(key, 0, -MOST_MEMBERS - 1)
             pipeline.pexpire(key, _milliseconds(ttl_seconds))
             await pipeline.execute()
@@ -96,12 +106,13 @@ class RedisCoordination:
         """Return the members that are still in their time, the one that stays longest first."""
         async with self._link.in_time():
             found = await self._client.zrevrangebyscore(key, "+inf", f"({self._wall_clock()}", start=0, num=most)
-        return [member.decode() for member in found]
+        verified = (self._signing.verified(key, member) for member in found)
+        return [member.decode() for member in verified if member is not None]
 
     async def publish(self, message: bytes) -> None:
         """Tell every process that listens."""
         async with self._link.in_time():
-            await self._client.publish(CHANNEL, message)
+            await self._client.publish(self._channel, self._signing.sign(self._channel, message))
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with every message until the returned function is called."""
@@ -139,7 +150,7 @@ class RedisCoordination:
         renewals = self._link.renewals
         try:
             async with client.pubsub(ignore_subscribe_messages=True) as channel:
-                await channel.subscribe(CHANNEL)
+                await channel.subscribe(self._channel)
                 silences = 0
                 while not self._closing and self._link.renewals == renewals:
                     message = await channel.get_message(timeout=READ_SECONDS)
@@ -154,9 +165,14 @@ class RedisCoordination:
             if client is not self._client:
                 await client.aclose()
 
-    def _tell(self, message: bytes) -> None:
-        for listener in list(self._listeners.values()):
-            listener(message)
+    def _tell(self, received: bytes) -> None:
+        """Pass on what one of our own processes said; anything else is dropped unread."""
+        if len(received) > LARGEST_MESSAGE_BYTES:
+            return
+        message = self._signing.verified(self._channel, received)
+        if message is not None:
+            for listener in list(self._listeners.values()):
+                listener(message)
 
 
 async def _one_node_of(cluster: RedisCluster) -> Redis:

@@ -46,6 +46,13 @@ class RedisLink:
         self._log_at = 0.0
         self._refusals = 0
 
+    @property
+    def database(self) -> int:
+        """The number of the database; a Cluster has one only."""
+        if isinstance(self.client, RedisCluster):
+            return 0
+        return int(self.client.connection_pool.connection_kwargs.get("db") or 0)
+
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
         """Bound what is done inside. Raises StoreUnavailable where Redis fails or is too slow.

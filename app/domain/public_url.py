@@ -5,6 +5,7 @@ that only means something inside somebody's network.
 """
 
 import re
+from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -50,10 +51,19 @@ _SPECIAL_IPV6 = tuple(map(IPv6Network, (
 _NAT64 = IPv6Address("64:ff9b::").packed[:12]
 
 
-def check_public_url(value: str, argument: str, *, own_prefix: str | None = None) -> str:
+def hosts_in(addresses: Iterable[str]) -> frozenset[str]:
+    """Return the names of hosts in `addresses`: URLs, or hosts with or without a port; `*` names none."""
+    split = (urlsplit(address if "://" in address else f"//{address.removesuffix(':*')}") for address in addresses)
+    return frozenset(host for parts in split if (host := _host(parts)) not in ("", "*"))
+
+
+def check_public_url(
+    value: str, argument: str, *, own_prefix: str | None = None, own_hosts: frozenset[str] = frozenset()
+) -> str:
     """Return `value` as it is if it may be sent on.
 
-    `own_prefix` is where this service itself serves media, in the sandbox alone: such URLs pass.
+    `own_prefix` is where this service itself serves media, in the sandbox alone: such URLs pass. No other URL at one of
+    `own_hosts` does: the backend would be made to call this service in the caller's name.
     Raises InvalidRequest, whose sentence names `argument` and never repeats the value.
     """
     if own_prefix is not None and value.startswith(own_prefix) and _OWN_FILE.fullmatch(value, len(own_prefix)):
@@ -61,6 +71,8 @@ def check_public_url(value: str, argument: str, *, own_prefix: str | None = None
     fault = _fault(value)
     if fault is not None:
         raise InvalidRequest(f"`{argument}` {fault}. Give a public http or https URL that anyone can open.")
+    if _host(urlsplit(value)) in own_hosts:
+        raise InvalidRequest(f"`{argument}` leads to this service itself. Give a URL of a server of your own.")
     return value
 
 
@@ -85,6 +97,10 @@ def is_plain_url(value: str) -> bool:
     )
 
 
+def _host(parts: SplitResult) -> str:
+    return (parts.hostname or "").removesuffix(".")
+
+
 def _fault(value: str) -> str | None:
     if len(value) > LONGEST_URL:
         return f"is longer than {LONGEST_URL} characters"
@@ -103,7 +119,7 @@ def _fault_of(parts: SplitResult) -> str | None:
         return "does not start with http:// or https://"
     if "@" in parts.netloc:
         return "contains a user name or password"
-    host = (parts.hostname or "").removesuffix(".")
+    host = _host(parts)
     if not host:
         return "names no host"
     if not (parts.netloc.isascii() and _AUTHORITY.fullmatch(parts.netloc)):  # some letters fold into ASCII ones

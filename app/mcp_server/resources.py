@@ -73,6 +73,8 @@ async def complete_task_id(services: Services, principal: Principal, params: Com
     reference = params.ref
     if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != TEMPLATE:
         return Completion(values=[], total=0, has_more=False)
+    if services.tasks.was_refused(principal.tenant):  # only the backend can tell whether the token counts again
+        return Completion(values=[], total=0, has_more=False)
     values = await services.known.beginning_with(principal.tenant, params.argument.value)
     return Completion(values=values, total=len(values), has_more=False)
 

@@ -97,7 +97,8 @@ class TaskHandles:
         principal, task_id, _ = self._opened(ctx, params)
         answer = (await self._services.tasks.find(principal, [task_id])).answers[task_id]
         if not isinstance(answer, Task) or not answer.is_final:
-            key, now = _cancel_key(principal.tenant, task_id), repr(self._now()).encode()
+            key = self._cancel_key(principal.tenant, task_id)
+            now = self._services.signing.sign(key, repr(self._now()).encode())
             try:
                 await self._services.coordination.put_if_absent(key, now, CANCEL_KEPT_SECONDS)
             except StoreUnavailable as fault:
@@ -152,11 +153,13 @@ class TaskHandles:
         return principal, *opened
 
     async def _cancelled_at(self, tenant: str, task_id: str) -> float | None:
+        key = self._cancel_key(tenant, task_id)
         try:
-            there = await self._services.coordination.get(_cancel_key(tenant, task_id))
+            there = await self._services.coordination.get(key)
         except StoreUnavailable:
             return None
-        return float(there) if there is not None else None
+        marked = self._services.signing.verified(key, there) if there is not None else None
+        return float(marked) if marked is not None else None
 
     async def _changed_at(self, principal: Principal, task_id: str, answer: Answer, created_at: float) -> float:
         """Return when the task came into its state: by the backend's word, else when it was first seen so."""
@@ -197,6 +200,5 @@ class TaskHandles:
     def _now(self) -> float:
         return self._services.wall_clock()
 
-
-def _cancel_key(tenant: str, task_id: str) -> str:
-    return f"{{{tenant}}}:cancelled:{task_id}"
+    def _cancel_key(self, tenant: str, task_id: str) -> str:
+        return self._services.keys.key(tenant, "cancelled", task_id)

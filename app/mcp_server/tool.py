@@ -12,8 +12,9 @@ from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import Arguments
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.schemas import input_schema, output_schema
-from app.ports import Coordination, Sealing
+from app.ports import Coordination, Sealing, Signing
 from app.services.caller_quota import CallerQuota
+from app.services.key_space import KeySpace
 from app.services.known_tasks import KnownTasks
 from app.services.records import TaskRecords
 from app.services.tasks import TaskService
@@ -28,7 +29,10 @@ SPENDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What tools answer with. `media_url` is where this service itself serves videos: in the sandbox, else None."""
+    """What tools answer with. `media_url` is where this service itself serves videos: in the sandbox, else None.
+
+    `own_hosts` are the names under which it is reached: no URL of a caller's may lead there.
+    """
 
     tasks: TaskService
     waiting: WaitingRoom
@@ -37,6 +41,8 @@ class Services:
     records: TaskRecords
     watches: Watches
     coordination: Coordination
+    keys: KeySpace
+    signing: Signing
     seal: Sealing
     pace: Pace
     batches: BatchAnswers
@@ -44,6 +50,7 @@ class Services:
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     media_url: str | None = None
+    own_hosts: frozenset[str] = frozenset()
 
 
 Progress = Callable[[float, float, str], Awaitable[None]]

@@ -15,7 +15,8 @@ from app.mcp_server.arguments import (
 )
 from app.mcp_server.tool import Call, Services
 from app.mcp_server.views import SubmittedView
-from app.services.reservations import Claim, fingerprint
+from app.services.reservation_keys import Claim
+from app.services.reservations import fingerprint
 from app.services.videos import Order
 
 
@@ -67,7 +68,7 @@ async def extend_video(services: Services, call: Call, arguments: ExtendArgument
 
 async def extend_video_from_url(services: Services, call: Call, arguments: ExtendFromUrlArguments) -> ToolAnswer:
     """Continue a finished video by its URL."""
-    video_url = check_public_url(arguments.video_url, "video_url", own_prefix=services.media_url)
+    video_url = _checked(services, arguments.video_url, "video_url")
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
     command = ExtendVideo(
         arguments.prompt,
@@ -119,4 +120,8 @@ def _claim(principal: Principal, tool: str, arguments: SpendingArguments) -> Cla
 
 def _url(services: Services, value: str | None, argument: str) -> str | None:
     """Return a URL that may be sent on; empty and null both mean none."""
-    return check_public_url(value, argument, own_prefix=services.media_url) if value else None
+    return _checked(services, value, argument) if value else None
+
+
+def _checked(services: Services, value: str, argument: str) -> str:
+    return check_public_url(value, argument, own_prefix=services.media_url, own_hosts=services.own_hosts)

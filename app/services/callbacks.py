@@ -7,19 +7,22 @@ that read says is shown and cached.
 
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
+from app.domain.generation import Command
 from app.domain.principal import Principal
-from app.ports import Coordination, LumaGateway, Sealing, StoreUnavailable
+from app.ports import Coordination, LumaGateway, Sealing, Signing, StoreUnavailable
+from app.services.key_space import KeySpace
 from app.services.news import News, pack
 from app.services.records import TaskRecords
 from app.services.task_cache import TaskCache
 
 PURPOSE = "callback"
 KEPT_SECONDS = 24 * 3600.0
-"""How long a ticket is good for: as long as a reservation that may wait for it."""
+"""How long a ticket is good for, and so what is kept about it: as long as a reservation that may wait for it."""
 
 LONGEST_TASK_ID = 128
 
@@ -44,8 +47,16 @@ class Heard(StrEnum):
 class Callbacks:
     """Issues tickets and hears callbacks."""
 
-    def __init__(
-        self, base_url: str, seal: Sealing, coordination: Coordination, cache: TaskCache, records: TaskRecords
+    def __init__(  # noqa: PLR0913, PLR0917 - what a callback may touch
+        self,
+        base_url: str,
+        seal: Sealing,
+        coordination: Coordination,
+        cache: TaskCache,
+        records: TaskRecords,
+        keys: KeySpace,
+        signing: Signing,
+        wall_clock: Callable[[], float],
     ) -> None:
         """Be called under `base_url`, as the outside sees this service."""
         self._base_url = base_url
@@ -53,58 +64,84 @@ class Callbacks:
         self._coordination = coordination
         self._cache = cache
         self._records = records
+        self._keys = keys
+        self._signing = signing
+        self._wall_clock = wall_clock
 
     def url(self, tenant: str) -> str:
         """Return what the backend is to call about one submission of the tenant's."""
-        sealed = self._seal.close(PURPOSE, {"tenant": tenant, "number": secrets.token_hex(12)})
-        return f"{self._base_url}/{sealed}"
+        ticket = {"tenant": tenant, "number": secrets.token_hex(12), "at": self._wall_clock()}
+        return f"{self._base_url}/{self._seal.close(PURPOSE, ticket)}"
+
+    def digest(self, url: str) -> str:
+        """Return what stands for one of our own URLs in the store, where nobody is to find an address to call."""
+        ticket = self._opened(url)
+        if ticket is None:
+            raise ValueError("this is no callback URL of this service")
+        return self._digest(ticket)
 
     async def submitted(self, url: str, task_id: str) -> None:
         """Note which task the submission with `url` became; a callback that came early counts from now."""
-        tenant, key = self._opened(url)
+        ticket = self._opened(url)
+        if ticket is None:
+            return
+        key = self._ticket_key(ticket["tenant"], self._digest(ticket))
+        became = self._signing.sign(key, _task(task_id))
         try:
-            there = await self._coordination.put_if_absent(key, _task(task_id), KEPT_SECONDS)
+            there = await self._coordination.put_if_absent(key, became, KEPT_SECONDS)
             if there is not None:
-                await self._coordination.replace(key, there, _task(task_id), KEPT_SECONDS)
+                await self._coordination.replace(key, there, became, KEPT_SECONDS)
         except StoreUnavailable:
             return
-        if there == _claim(task_id):
-            await self._look_at(tenant, task_id)
+        if there is not None and self._signing.verified(key, there) == _claim(task_id):
+            await self._look_at(ticket["tenant"], task_id)
 
     async def hear(self, sealed: str, task_id: str) -> Heard:
         """Take in a callback that claims to be about `task_id`. Raises StoreUnavailable where it cannot be judged."""
         ticket = self._seal.open(PURPOSE, sealed)
-        if ticket is None:
+        if ticket is None or self._wall_clock() - ticket.get("at", 0.0) > KEPT_SECONDS:
             return Heard.UNKNOWN_TICKET
-        tenant, key = ticket["tenant"], _ticket_key(ticket)
-        there = await self._coordination.put_if_absent(key, _claim(task_id), KEPT_SECONDS)
-        if there is None or there.startswith(b"claim:"):
+        tenant, key = ticket["tenant"], self._ticket_key(ticket["tenant"], self._digest(ticket))
+        claim = self._signing.sign(key, _claim(task_id))
+        there = await self._coordination.put_if_absent(key, claim, KEPT_SECONDS)
+        known = _claim("") if there is None else self._signing.verified(key, there) or b""
+        if known.startswith(b"claim:"):
             return Heard.EARLY
-        if there != _task(task_id):
+        if known != _task(task_id):
             return Heard.OTHER_TASK
-        if await self._coordination.put_if_absent(_called_key(tenant, task_id), b"1", KEPT_SECONDS) is not None:
+        if (
+            await self._coordination.put_if_absent(self._keys.key(tenant, "called", task_id), b"1", KEPT_SECONDS)
+            is not None
+        ):
             return Heard.REPEATED
         await self._look_at(tenant, task_id)
         return Heard.TAKEN
 
-    async def claimed(self, gateway: LumaGateway, principal: Principal, url: str) -> str | None:
-        """Return the task that the submission with `url` became, if the backend called about it since.
+    async def claimed(self, gateway: LumaGateway, principal: Principal, digest: str, command: Command) -> str | None:
+        """Return the task that the submission of `command` became, if the backend called about it since.
 
-        The call is a hint; it counts only if the backend itself echoes this very URL for that task. Raises LumaError,
-        and StoreUnavailable where nobody can tell.
+        `digest` is that of its URL. The call is a hint; it counts only if the backend itself echoes that very URL for
+        that task, and nothing but `command`. Raises LumaError, and StoreUnavailable where nobody can tell.
         """
-        _, key = self._opened(url)
-        kind, _, task_id = (await self._coordination.get(key) or b"").decode().partition(":")
-        if kind not in ("claim", "task") or not await gateway.was_submitted_with(principal, task_id, url):
+        key = self._ticket_key(principal.tenant, digest)
+        there = await self._coordination.get(key)
+        said = self._signing.verified(key, there) if there is not None else None
+        kind, _, task_id = (said or b"").decode().partition(":")
+        if kind not in ("claim", "task"):
             return None
-        return task_id
+        echoed = self._opened(await gateway.callback_url_of(principal, task_id, command) or "")
+        ours = echoed is not None and echoed["tenant"] == principal.tenant and self._digest(echoed) == digest
+        return task_id if ours else None
 
-    def _opened(self, url: str) -> tuple[str, str]:
-        """Return the tenant and the store's key of one of our own tickets."""
-        ticket = self._seal.open(PURPOSE, url.rpartition("/")[2])
-        if ticket is None:
-            raise ValueError("this is no callback URL of this service")
-        return ticket["tenant"], _ticket_key(ticket)
+    def _opened(self, url: str) -> dict[str, Any] | None:
+        """Return the ticket in one of our own URLs, or None for any other."""
+        return self._seal.open(PURPOSE, url.removeprefix(f"{self._base_url}/"))
+
+    def _digest(self, ticket: dict[str, Any]) -> str:
+        return self._signing.digest("ticket", ticket["number"])
+
+    def _ticket_key(self, tenant: str, digest: str) -> str:
+        return self._keys.key(tenant, "ticket", digest)
 
     async def _look_at(self, tenant: str, task_id: str) -> None:
         """Make the next question about the task reach the backend, and wake those who wait for it."""
@@ -116,14 +153,6 @@ class Callbacks:
             await self._coordination.publish(pack(News(tenant, hinted=[task_id])))
         except StoreUnavailable:
             log.info("A callback could not be passed on: whoever waits reads on schedule")
-
-
-def _ticket_key(ticket: dict[str, Any]) -> str:
-    return f"{{{ticket['tenant']}}}:ticket:{ticket['number']}"
-
-
-def _called_key(tenant: str, task_id: str) -> str:
-    return f"{{{tenant}}}:called:{task_id}"
 
 
 def _task(task_id: str) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from app.ports import Coordination, StoreUnavailable
+from app.services.key_space import KeySpace
 
 KEPT_SECONDS = 30 * 24 * 3600.0
 """As long as a video URL lives."""
@@ -19,9 +20,10 @@ MOST_AT_ONCE = 100
 class KnownTasks:
     """Remembers ids, the newest first; without the store it remembers nothing and says so to nobody."""
 
-    def __init__(self, coordination: Coordination) -> None:
+    def __init__(self, coordination: Coordination, keys: KeySpace) -> None:
         """Remember through `coordination`."""
         self._coordination = coordination
+        self._keys = keys
         self._notes: set[asyncio.Task[None]] = set()
 
     def remember(self, tenant: str, task_ids: Iterable[str]) -> None:
@@ -39,18 +41,17 @@ class KnownTasks:
 
     async def _remember(self, tenant: str, met: list[str]) -> None:
         try:
-            await self._coordination.add_members(_key(tenant), met, KEPT_SECONDS)
+            await self._coordination.add_members(self._key(tenant), met, KEPT_SECONDS)
         except StoreUnavailable:
             return
 
     async def beginning_with(self, tenant: str, prefix: str) -> list[str]:
         """Return at most 100 ids of the tenant's that begin with `prefix`, the newest first."""
         try:
-            known = await self._coordination.members(_key(tenant), 1000)
+            known = await self._coordination.members(self._key(tenant), 1000)
         except StoreUnavailable:
             return []
         return [task_id for task_id in known if task_id.startswith(prefix)][:MOST_COMPLETIONS]
 
-
-def _key(tenant: str) -> str:
-    return f"{{{tenant}}}:known"
+    def _key(self, tenant: str) -> str:
+        return self._keys.key(tenant, "known")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, unreadable
-from app.ports import Coordination, StoreUnavailable
+from app.ports import Coordination, StoreRefuses, StoreUnavailable
 from app.services.bounded import Bounded
 
 MOST_REMEMBERED = 10_000
@@ -71,6 +71,19 @@ class Ledger:
             return found
         log.warning("The store does not know what became of a purchase that this replica remembers: it is told")
         return Found(known, _pack(known)) if await self.take(found, known) else found
+
+    async def kept_by_earlier_release(self, key: str) -> Reservation | None:
+        """Return the word under a key of an earlier release. Raises StoreUnavailable.
+
+        A store whose ACL names the keys of this release alone refuses the question; then there is none.
+        """
+        try:
+            kept = await self._coordination.get(key)
+        except StoreRefuses as fault:
+            if str(fault) == "NOPERM":
+                return None
+            raise
+        return _unpack(key, kept) if kept is not None else None
 
     async def age_seconds(self, found: Reservation) -> float:
         """Return how long ago a word that the store holds was said. Raises StoreUnavailable.

@@ -3,41 +3,48 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cachetools import TTLCache
-from pydantic import TypeAdapter
 
 from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, in_grace
 from app.domain.task import Task
 from app.ports import Store
 from app.services.owned import Owned
 
-_RECORD = Owned(TypeAdapter(Record))
-_FORMAT = 1
+RECORD_KIND = "record:2"
 
 
 class TaskRecords:
     """Remembers running tasks in the store, and here for the grace time, in case the store is out."""
 
-    def __init__(self, store: Store, *, wall_clock: Callable[[], float], monotonic_clock: Callable[[], float]) -> None:
-        """Share through `store`; `wall_clock` gives unix seconds."""
+    def __init__(
+        self,
+        store: Store,
+        owned: Owned[Record],
+        *,
+        wall_clock: Callable[[], float],
+        monotonic_clock: Callable[[], float],
+    ) -> None:
+        """Share through `store`, as `owned` says; `wall_clock` gives unix seconds."""
         self._store = store
+        self._owned = owned
         self._wall_clock = wall_clock
         self._here: TTLCache[str, Record] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
 
     async def put_many(self, tenant: str, records: Sequence[Record]) -> None:
         """Keep what is known now."""
-        kept = {_key(tenant, record.task.id): record for record in records}
+        kept = {self._owned.key(tenant, record.task.id): record for record in records}
         for key, record in kept.items():
             if in_grace(record, self._wall_clock()):
                 self._here[key] = record
-        values = {key: _RECORD.pack(tenant, record) for key, record in kept.items()}
+        packed = ((key, self._owned.pack(key, record)) for key, record in kept.items())
+        values = {key: value for key, value in packed if value is not None}
         await self._store.put_many(values, dict.fromkeys(values, RECORD_LIFE_SECONDS))
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Record]:
         """Return the records there are, by task id."""
-        keys = [_key(tenant, task_id) for task_id in task_ids]
+        keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
         values = await self._store.get_many(keys)
         found = {
-            task_id: _unpack(tenant, task_id, value) or self._here.get(key)
+            task_id: self._unpack(key, task_id, value) or self._here.get(key)
             for task_id, key, value in zip(task_ids, keys, values, strict=True)
         }
         return {task_id: record for task_id, record in found.items() if record is not None}
@@ -47,13 +54,8 @@ class TaskRecords:
         records, now = await self.get_many(tenant, task_ids), self._wall_clock()
         return {task_id: record.task for task_id, record in records.items() if in_grace(record, now)}
 
-
-def _key(tenant: str, task_id: str) -> str:
-    return f"{{{tenant}}}:record:{_FORMAT}:{task_id}"
-
-
-def _unpack(tenant: str, task_id: str, value: bytes | None) -> Record | None:
-    record = _RECORD.unpack(tenant, value) if value is not None else None
-    if record is None or record.task.id != task_id:
-        return None
-    return record if record.task.has_plausible_times and record.task.has_showable_text else None
+    def _unpack(self, key: str, task_id: str, value: bytes | None) -> Record | None:
+        record = self._owned.unpack(key, value) if value is not None else None
+        if record is None or record.task.id != task_id:
+            return None
+        return record if record.task.has_plausible_times and record.task.has_showable_text else None

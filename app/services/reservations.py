@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
-from app.domain.reservation import Reservation, ReservationState, Verdict, verdict
+from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, Verdict, verdict
 from app.ports import StoreRefuses, StoreUnavailable
 from app.services.ledger import Ledger
+from app.services.reservation_keys import Claim, ReservationKeys, key_of_earlier_release
 
 LOOK_AGAIN_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 45.0
@@ -41,22 +42,6 @@ Became = Callable[[str], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What a caller wants under which key; `fingerprint` stands for the tool and its arguments."""
-
-    tenant: str
-    idempotency_key: str
-    fingerprint: str
-    retry_unknown: bool = False
-
-    @property
-    def store_key(self) -> str:
-        """Return where the reservation is kept: under the tenant, and without the key itself."""
-        digest = hashlib.sha256(self.idempotency_key.encode()).hexdigest()
-        return f"{{{self.tenant}}}:reservation:1:{digest[:40]}"
-
-
-@dataclass(frozen=True, slots=True)
 class Bought:
     """The task that a claim stands for, and whether an earlier call bought it."""
 
@@ -76,12 +61,15 @@ class Reservations:
     def __init__(
         self,
         ledger: Ledger,
+        keys: ReservationKeys,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         """Agree through `ledger`; `wall_clock` gives unix seconds, `clock` counts seconds and never goes back."""
         self._ledger = ledger
+        self._keys = keys
+        self._earlier_until = clock() + KEPT_SECONDS
         self._wall_clock = wall_clock
         self._clock = clock
         self._sleep = sleep
@@ -89,11 +77,13 @@ class Reservations:
     async def buy(self, claim: Claim, ticket: str | None, send: Callable[[], Awaitable[str]], became: Became) -> Bought:
         """Return the task of `claim`: sent now, or bought by an earlier call with the same key.
 
-        `send` is called at most once; `ticket` is what it asks the backend to call back with, and `became` tells what
-        an earlier submission with a ticket became. Raises what they raise, and LumaError where nothing may be sent.
+        `send` is called at most once; `ticket` stands for what it asks the backend to call back with, and `became`
+        tells what an earlier submission with a ticket became. Raises what they raise, and LumaError where nothing may
+        be sent.
         """
         try:
-            mine = await self._reserve(claim, became)
+            earlier = await self._bought_by_earlier_release(claim)
+            mine = earlier or await self._reserve(claim, became)
         except StoreUnavailable as fault:
             raise _refusal(fault) from fault
         if not isinstance(mine, Reservation):
@@ -107,16 +97,17 @@ class Reservations:
     async def _reserve(self, claim: Claim, became: Became) -> Reservation | Bought:
         """Return a reservation of this call's own, or what an earlier call bought. Raises LumaError for neither."""
         give_up_at = self._clock() + LONGEST_WAIT_SECONDS
+        key, print_of_it = self._keys.key(claim), self._keys.fingerprint(claim)
         while True:
             now, holder = self._wall_clock(), secrets.token_hex(8)
-            mine = Reservation(claim.store_key, claim.fingerprint, holder, ReservationState.HELD, now)
+            mine = Reservation(key, print_of_it, holder, ReservationState.HELD, now)
             found = await self._ledger.reserve(mine)
             if found is None:
                 return mine
             age_seconds = await self._ledger.age_seconds(found.word) if found.word.is_under_way else 0.0
-            if (task_id := await self._found_out(claim, found.word, age_seconds, became)) is not None:
+            if (task_id := await self._found_out(print_of_it, found.word, age_seconds, became)) is not None:
                 return Bought(task_id, replayed=True)
-            match verdict(found.word, claim.fingerprint, age_seconds, retry_unknown=claim.retry_unknown):
+            match verdict(found.word, print_of_it, age_seconds, retry_unknown=claim.retry_unknown):
                 case Verdict.REPLAY if found.word.task_id is not None:
                     return Bought(found.word.task_id, replayed=True)
                 case Verdict.TAKE_OVER:
@@ -131,9 +122,32 @@ class Reservations:
                     raise RateLimited(STILL_UNDER_WAY)
             await self._sleep(LOOK_AGAIN_SECONDS)
 
-    async def _found_out(self, claim: Claim, found: Reservation, age_seconds: float, became: Became) -> str | None:
+    async def _bought_by_earlier_release(self, claim: Claim) -> Bought | None:
+        """Return what a release that kept reservations elsewhere bought; nothing of it is left after a day of serving.
+
+        Raises LumaError where the key must not buy, and StoreUnavailable.
+        """
+        if self._clock() >= self._earlier_until:
+            return None
+        found = await self._ledger.kept_by_earlier_release(key_of_earlier_release(claim))
+        if found is None:
+            return None
+        age_seconds = await self._ledger.age_seconds(found)
+        match verdict(found, claim.fingerprint, age_seconds, retry_unknown=claim.retry_unknown):
+            case Verdict.REPLAY if found.task_id is not None:
+                return Bought(found.task_id, replayed=True)
+            case Verdict.TAKE_OVER:
+                return None
+            case Verdict.OTHER_ARGUMENTS:
+                raise InvalidRequest(OTHER_ARGUMENTS)
+            case Verdict.WAIT:
+                raise RateLimited(STILL_UNDER_WAY)
+            case _:
+                raise OutcomeUnknown(UNKNOWN_BEFORE)
+
+    async def _found_out(self, wanted: str, found: Reservation, age_seconds: float, became: Became) -> str | None:
         """Return what a submission of unknown outcome turned out to be, and complete its reservation with it."""
-        if found.ticket is None or verdict(found, claim.fingerprint, age_seconds, retry_unknown=False) is not _UNKNOWN:
+        if found.ticket is None or verdict(found, wanted, age_seconds, retry_unknown=False) is not _UNKNOWN:
             return None
         task_id = await became(found.ticket)
         if task_id is not None:

@@ -3,16 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter
-
 from app.domain.freshness import Lifetimes, time_to_live
 from app.domain.task import Task
 from app.ports import Store, Telemetry
 from app.services.bounded import Bounded
 from app.services.owned import Owned
 
-_TASK = Owned(TypeAdapter(Task))
-_FORMAT = 1
+TASK_KIND = "task:2"
 """Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
 
 
@@ -35,13 +32,14 @@ class _Copy:
 class TaskCache:
     """Two levels: final tasks in this process, bounded, before the store, which holds running ones too, for moments.
 
-    No value is trusted for being in the store: it must parse, carry the tenant, answer to the id it is filed under, and
-    hold no text that the adapter would not have let in.
+    No value is trusted for being in the store: it must carry our mark for its key, parse, answer to its id, and hold no
+    text that the adapter would not have let in.
     """
 
     def __init__(  # noqa: PLR0913 - a cache is its two levels, its rules and its two clocks
         self,
         store: Store,
+        owned: Owned[Task],
         lifetimes: Lifetimes,
         telemetry: Telemetry,
         *,
@@ -49,8 +47,9 @@ class TaskCache:
         wall_clock: Callable[[], float],
         monotonic_clock: Callable[[], float],
     ) -> None:
-        """Keep final tasks of at most `local_bytes` here; `wall_clock` gives unix seconds."""
+        """Keep final tasks of at most `local_bytes` here, the rest as `owned` says; `wall_clock` gives unix seconds."""
         self._store = store
+        self._owned = owned
         self._lifetimes = lifetimes
         self._telemetry = telemetry
         self._copies: Bounded[tuple[str, str], _Copy] = Bounded(local_bytes, lambda copy: copy.size_bytes)
@@ -71,8 +70,10 @@ class TaskCache:
     async def put_many(self, tenant: str, tasks: Sequence[Task]) -> None:
         """Remember what the backend just said."""
         now = self._wall_clock()
-        ttl_seconds = {task_key(tenant, task.id): time_to_live(task, now, self._lifetimes) for task in tasks}
-        values = {task_key(tenant, task.id): _TASK.pack(tenant, task) for task in tasks}
+        by_key = {self._owned.key(tenant, task.id): task for task in tasks}
+        ttl_seconds = {key: time_to_live(task, now, self._lifetimes) for key, task in by_key.items()}
+        packed = ((key, self._owned.pack(key, task)) for key, task in by_key.items())
+        values = {key: value for key, value in packed if value is not None}
         self._copy(tenant, tasks, now)
         await self._store.put_many(values, ttl_seconds)
 
@@ -80,7 +81,7 @@ class TaskCache:
         """Let the next question about the task reach the backend, unless it has ended already."""
         cached = await self.get_many(tenant, [task_id])
         if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
-            await self._store.remove_many([task_key(tenant, task_id)])
+            await self._store.remove_many([self._owned.key(tenant, task_id)])
 
     def _local(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
         now, copies = self._monotonic_clock(), self._copies
@@ -93,11 +94,12 @@ class TaskCache:
         return found
 
     async def _shared(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
-        values = await self._store.get_many([task_key(tenant, task_id) for task_id in task_ids])
+        keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
+        values = await self._store.get_many(keys)
         found = {
             task_id: task
-            for task_id, value in zip(task_ids, values, strict=True)
-            if value is not None and (task := self._unpack(tenant, task_id, value)) is not None
+            for task_id, key, value in zip(task_ids, keys, values, strict=True)
+            if value is not None and (task := self._unpack(key, task_id, value)) is not None
         }
         self._copy(tenant, list(found.values()), self._wall_clock())
         return found
@@ -109,14 +111,9 @@ class TaskCache:
                 copy = _Copy(task, until + time_to_live(task, now, self._lifetimes), task.size_bytes)
                 self._copies[tenant, task.id] = copy
 
-    def _unpack(self, tenant: str, task_id: str, value: bytes) -> Task | None:
-        task = _TASK.unpack(tenant, value)
+    def _unpack(self, key: str, task_id: str, value: bytes) -> Task | None:
+        task = self._owned.unpack(key, value)
         if task is None or task.id != task_id or not (task.has_plausible_times and task.has_showable_text):
             self._telemetry.value_refused()
             return None
         return task
-
-
-def task_key(tenant: str, task_id: str) -> str:
-    """File a task under its tenant, as a Redis Cluster hash tag: one tenant, one node, one MGET."""
-    return f"{{{tenant}}}:task:{_FORMAT}:{task_id}"

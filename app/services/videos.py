@@ -11,7 +11,8 @@ from app.domain.record import submitted
 from app.ports import LumaGateway
 from app.services.callbacks import Callbacks
 from app.services.records import TaskRecords
-from app.services.reservations import Bought, Claim, Reservations
+from app.services.reservation_keys import Claim
+from app.services.reservations import Bought, Reservations
 from app.services.submission_slots import SubmissionSlots
 
 
@@ -68,11 +69,14 @@ class VideoService:
             return await self._submit(principal, order.command, url)
 
         async def became(ticket: str) -> str | None:
-            return await self._callbacks.claimed(self._gateway, principal, ticket) if self._callbacks else None
+            if self._callbacks is None:
+                return None
+            return await self._callbacks.claimed(self._gateway, principal, ticket, order.command)
 
         if order.claim is None:
             return Bought(await send(), replayed=False)
-        return await self._reservations.buy(order.claim, url, send, became)
+        ticket = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
+        return await self._reservations.buy(order.claim, ticket, send, became)
 
     def _callback_url(self, principal: Principal, command: Command) -> str | None:
         """Return where the backend is to call, unless it is to call the caller, or this service has no address."""

@@ -19,6 +19,7 @@ from app.domain.principal import Principal
 from app.domain.record import SHORTEST_SHARE, Record, is_settled, next_read_at, seen
 from app.domain.task import Answer, Task
 from app.ports import Coordination, StoreUnavailable
+from app.services.key_space import KeySpace
 from app.services.news import News, pack
 from app.services.pauses import happens_within
 from app.services.records import TaskRecords
@@ -48,6 +49,7 @@ class WatchParts:
     cache: TaskCache
     records: TaskRecords
     coordination: Coordination
+    keys: KeySpace
     pace: Pace
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
@@ -62,8 +64,8 @@ class Watch:
         self._subjects: dict[str, Subject] = {}
         self._sights: set[Sight] = set()
         self._stirred = asyncio.Event()
-        self._lease_key = f"{{{principal.tenant}}}:watcher"
-        self._interest_key = f"{{{principal.tenant}}}:awaited"
+        self._lease_key = parts.keys.key(principal.tenant, "watcher")
+        self._interest_key = parts.keys.key(principal.tenant, "awaited")
         self._holder = secrets.token_hex(8).encode()
         self._not_before: dict[str, float] = {}
         self._stopping = False

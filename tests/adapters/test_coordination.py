@@ -11,6 +11,7 @@ from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_store import connect
 from app.ports import Coordination, StoreUnavailable
 from tests.support.clock import HandClock
+from tests.support.keeping import CHANNEL, SIGNER
 from tests.support.redis_server import RedisServer
 
 FORMS = ["memory", "redis", "sentinel", "cluster"]
@@ -25,7 +26,7 @@ async def coordination(
         yield MemoryCoordination(clock)
         return
     store = connect(redis_urls[request.param])
-    agreed = RedisCoordination(store.link, clock)
+    agreed = RedisCoordination(store.link, SIGNER, CHANNEL, clock)
     agreed.start()
     yield agreed
     await store.remove_many([KEY])
@@ -119,7 +120,7 @@ async def test_keys_end_with_their_time(clock: HandClock) -> None:
 
 async def test_redis_keys_end_with_their_time(redis_server: RedisServer) -> None:
     store = connect(redis_server.url)
-    await RedisCoordination(store.link).put_if_absent(KEY, b"mine", 15)
+    await RedisCoordination(store.link, SIGNER, CHANNEL).put_if_absent(KEY, b"mine", 15)
     left = await store.client.pttl(KEY)
     await store.aclose()
     assert 10_000 < left <= 15_000
@@ -127,7 +128,7 @@ async def test_redis_keys_end_with_their_time(redis_server: RedisServer) -> None
 
 async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
-    agreed = RedisCoordination(store.link)
+    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
     fragile_redis.stop()
     for attempt in (
         agreed.get(KEY),
@@ -146,7 +147,7 @@ async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer
 
 async def test_the_channel_opens_again_after_redis_was_away(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
-    agreed = RedisCoordination(store.link)
+    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
     heard = asyncio.Event()
     agreed.subscribe(lambda _message: heard.set())
     agreed.start()
@@ -189,7 +190,7 @@ async def test_a_channel_that_was_forgotten_on_the_way_is_opened_again(redis_ser
 
     wire = await asyncio.start_server(connect_through, "127.0.0.1", 0)
     store = connect(f"redis://127.0.0.1:{wire.sockets[0].getsockname()[1]}/0")
-    agreed, heard = RedisCoordination(store.link), asyncio.Event()
+    agreed, heard = RedisCoordination(store.link, SIGNER, CHANNEL), asyncio.Event()
     agreed.subscribe(lambda _message: heard.set())
     agreed.start()
     async with asyncio.timeout(20):

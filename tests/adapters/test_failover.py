@@ -11,6 +11,7 @@ from app.adapters.redis_store import CONNECTIONS, connect
 from app.ports import StoreRefuses
 from tests.support.clock import HandClock
 from tests.support.forwarder import Forwarder, forwarding
+from tests.support.keeping import CHANNEL, SIGNER
 from tests.support.redis_server import RedisServer
 from tests.support.service import sandbox, serving, settings
 
@@ -65,7 +66,7 @@ async def test_scripts_and_single_commands_notice_a_failover_too(
     servers: tuple[RedisServer, RedisServer], address: Forwarder
 ) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
-    agreed = RedisCoordination(store.link)
+    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
     assert await agreed.put_if_absent(KEY, b"mine", 60) is None
     fail_over(servers, address)
     with pytest.raises(StoreRefuses):
@@ -76,7 +77,7 @@ async def test_scripts_and_single_commands_notice_a_failover_too(
 
 async def test_the_channel_follows_a_failover(servers: tuple[RedisServer, RedisServer], address: Forwarder) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
-    agreed, heard = RedisCoordination(store.link), asyncio.Event()
+    agreed, heard = RedisCoordination(store.link, SIGNER, CHANNEL), asyncio.Event()
     agreed.subscribe(lambda _message: heard.set())
     agreed.start()
     async with asyncio.timeout(20):
@@ -89,7 +90,7 @@ async def test_the_channel_follows_a_failover(servers: tuple[RedisServer, RedisS
     with servers[0].client() as old, servers[1].client() as new:
         old.replicaof("NO", "ONE")  # from here on it hears nothing from the new one
         async with asyncio.timeout(20):
-            while not new.pubsub_numsub("luma-mcp:events")[0][1]:
+            while not new.pubsub_numsub(CHANNEL)[0][1]:
                 await asyncio.sleep(0.01)
     await agreed.aclose()
     await store.aclose()
@@ -97,7 +98,7 @@ async def test_the_channel_follows_a_failover(servers: tuple[RedisServer, RedisS
 
 async def test_a_server_with_too_few_replicas_ends_its_connections(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
-    agreed = RedisCoordination(store.link)
+    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
     await agreed.put_if_absent(KEY, b"mine", 60)
     with fragile_redis.client() as client:
         client.config_set("min-replicas-to-write", "1")

@@ -5,41 +5,38 @@ import time
 from pydantic import TypeAdapter
 
 from app.adapters.identity import Tenants
+from app.adapters.signing import Signer
 from app.domain.task import Task, TaskState, Video
+from app.services.key_space import key_space
 from app.services.owned import Owned
-from app.services.task_cache import task_key
+from app.services.task_cache import TASK_KIND
 from tests.benchmarks.loads import ids
 from tests.support.redis_server import RedisServer
 
 KEY = "a key for the benchmark, long enough"
 MOST_AT_ONCE = 1_000
-MOST_SCRIPTS = 100
-"""Tasks that one script puts there, and scripts that one round trip carries."""
+DAY_MILLISECONDS = 86_400_000
 TENANTS = Tenants(KEY)
-_NAME = "IdOfOneTask"  # without signs that mean something in a pattern
+_NAME = "IdOfOneTask"
 _NUMBERED = "%08d" + ids(1)[0].removeprefix("00000000")
-_SCRIPT = """
-for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
-  local id = string.format(ARGV[6], number)
-  redis.call('SET', string.format(ARGV[3], number), (string.gsub(ARGV[4], ARGV[5], id)), 'PX', 86400000)
-end
-"""
-"""Keeps tasks with the numbers from the first to the second: key, value, what stands for the id in it, and the id."""
 
 
-def fill(redis: RedisServer, *shares: tuple[str, int, int]) -> None:
+def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) -> None:
     """Keep tasks for the holders of tokens: of each share, those numbered from its first to before its last."""
-    owned, task = Owned(TypeAdapter(Task)), _task()
+    signer = Signer(KEY)
+    owned = Owned(TypeAdapter(Task), TASK_KIND, key_space("luma-mcp", backend_url), signer)
+    body = TypeAdapter(Task).dump_json(_task(), exclude_none=True)
     with redis.client() as client:
-        script, pipeline = client.register_script(_SCRIPT), client.pipeline(transaction=False)
         for token, first, last in shares:
             tenant = TENANTS.principal(token).tenant
-            kept = [task_key(tenant, _NUMBERED), owned.pack(tenant, task), _NAME, _NUMBERED]
             for start in range(first, last, MOST_AT_ONCE):
-                script(args=[start, min(start + MOST_AT_ONCE, last) - 1, *kept], client=pipeline)
-                if len(pipeline) >= MOST_SCRIPTS:
-                    pipeline.execute()
-        pipeline.execute()
+                pipeline = client.pipeline(transaction=False)
+                for number in range(start, min(start + MOST_AT_ONCE, last)):
+                    name = _NUMBERED % number
+                    key = owned.key(tenant, name)
+                    kept = signer.sign(key, body.replace(_NAME.encode(), name.encode()))
+                    pipeline.set(key, kept, px=DAY_MILLISECONDS)
+                pipeline.execute()
 
 
 def _task() -> Task:

@@ -52,7 +52,7 @@ def cached_tasks(bench: Bench) -> list[Point]:
     bench.redis.empty()
     points, filled = [], 0
     for count in CACHED:
-        fill(bench.redis, ("bench", filled, count))
+        fill(bench.redis, bench.backend.url, ("bench", filled, count))
         filled = count
         # More ids than are copied in the process, in an order that comes round only when the first have gone.
         asked = [batch(ids(50, first), MODERN) for first in range(0, min(count, 200_000) - 49, 50)]
@@ -71,7 +71,11 @@ def tokens(bench: Bench) -> list[Point]:
     with bench.service(bench.backend, on=bench.core) as service:
         for count in TOKENS:
             asked = [batch(ids(10, 10 * number), MODERN, f"token-{number}") for number in range(count)]
-            fill(bench.redis, *((f"token-{number}", 10 * number, 10 * number + 10) for number in range(filled, count)))
+            fill(
+                bench.redis,
+                bench.backend.url,
+                *((f"token-{number}", 10 * number, 10 * number + 10) for number in range(filled, count)),
+            )
             filled = count
             load(service.url, asked, amount=500)
             rate = load(service.url, asked, seconds=1.5).rate

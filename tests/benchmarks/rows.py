@@ -212,7 +212,11 @@ class Bench:
         """Return the resident memory in MB: idle, and after each tenth of the mixed calls."""
         random, own = Random(4), MIXED_TASKS // MIXED_TOKENS
         self.redis.empty()
-        fill(self.redis, *((f"token-{token}", token * own, (token + 1) * own) for token in range(READ_BEFORE)))
+        fill(
+            self.redis,
+            self.backend.url,
+            *((f"token-{token}", token * own, (token + 1) * own) for token in range(READ_BEFORE)),
+        )
         with self.service(self.backend, on=self.core) as service:
             httpx.get(service.url.replace("/mcp", "/livez"))
             idle = service.megabytes()

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import redis
 
+from app.adapters.signing import MARK_BYTES
 from tests.support.redis_server import RedisServer
 
 Kept = dict[bytes, tuple[bytes | None, bytes]]
@@ -109,8 +110,7 @@ def _forget(client: redis.Redis, keys: Iterable[bytes]) -> None:
 def _spoilt(values: Mapping[bytes, bytes], random: Random) -> dict[bytes, bytes]:
     """Return something bad for each value: most often what another tenant has under the same name.
 
-    A forged value has the mark of its right owner before what belongs under another name. With both marks right it
-    would be what the service itself writes: who can write that can write anything.
+    A forged value has the mark of its own before what belongs under another name, which that mark does not cover.
     """
     same_name: dict[bytes, list[bytes]] = defaultdict(list)
     for key, value in values.items():
@@ -124,9 +124,9 @@ def _bad(
     exchanged = [other for other in same_name if other != value]
     if exchanged and random.random() < 0.5:
         return random.choice(exchanged)
-    owner, _, rest = value.partition(b" ")
+    mark, rest = value[:MARK_BYTES], value[MARK_BYTES:]
     elsewhere, foreign = random.choice(anything)
-    forged = owner + b" " + foreign.partition(b" ")[2] if _name(elsewhere) != _name(key) else foreign
+    forged = mark + foreign[MARK_BYTES:] if _name(elsewhere) != _name(key) else foreign
     return random.choice((value[: len(value) // 2], foreign, forged, b"\x00\xff", rest))
 
 

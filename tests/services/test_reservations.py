@@ -10,8 +10,10 @@ from app.domain.errors import BackendError, InternalError, OutcomeUnknown
 from app.domain.reservation import HOLD_SECONDS, SENDING_SECONDS
 from app.ports import Coordination, StoreUnavailable
 from app.services.ledger import Ledger
-from app.services.reservations import Bought, Claim, Reservations
+from app.services.reservation_keys import Claim
+from app.services.reservations import Bought, Reservations
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.keeping import RESERVATIONS
 
 CLAIM = Claim("tenant", "key", "print")
 AHEAD = pytest.mark.parametrize("ahead_seconds", [0.0, 30.0, -30.0])
@@ -38,7 +40,7 @@ def replica(shared: Coordination, clock: HandClock, ahead_seconds: float) -> Res
 
 
 def with_wall_clock(shared: Coordination, clock: HandClock, wall_clock: Callable[[], float]) -> Reservations:
-    return Reservations(Ledger(shared, wall_clock, clock.sleep), wall_clock, clock, clock.sleep)
+    return Reservations(Ledger(shared, wall_clock, clock.sleep), RESERVATIONS, wall_clock, clock, clock.sleep)
 
 
 async def buy(reservations: Reservations, send: Callable[[], Awaitable[str]]) -> Bought:

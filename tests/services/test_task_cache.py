@@ -4,17 +4,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from app.domain.errors import ErrorCode
 from app.domain.freshness import Lifetimes
 from app.domain.task import Failure, Task, TaskState, Video
+from app.services.key_space import KeySpace
+from app.services.owned import LARGEST_BYTES, Owned
 from app.services.task_cache import TaskCache
 from tests.support.clock import HandClock
+from tests.support.keeping import SIGNER, TASKS
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
 
 LIFETIMES = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
 A, B = "tenant-a", "tenant-b"
+KEY_A = TASKS.key(A, "a")
 
 
 def cache(
@@ -22,6 +27,7 @@ def cache(
 ) -> TaskCache:
     return TaskCache(
         store,
+        TASKS,
         LIFETIMES,
         notes or Notes(),
         local_bytes=local_bytes,
@@ -82,7 +88,7 @@ async def test_running_tasks_are_in_the_store_alone(clock: HandClock) -> None:
     await one.put_many(A, [running("a"), completed("b", clock)])
     found = await one.get_many(A, ["a", "b"])
     assert (found.local_hits, found.shared_hits) == (1, 1)
-    assert store.asked == [["{tenant-a}:task:1:a"]], "and only for what this process does not hold"
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:2:a"]], "and only for what this process does not hold"
 
 
 async def test_the_store_is_told_how_long_each_answer_stays_true(clock: HandClock) -> None:
@@ -111,7 +117,7 @@ async def test_no_more_copies_are_kept_than_allowed_and_the_latest_used_stay(clo
     await one.get_many(A, ["a"])
     await one.put_many(A, [completed("c", clock)])
     found = await one.get_many(A, ["a", "b", "c"])
-    assert store.asked == [["{tenant-a}:task:1:b"]]
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:2:b"]]
     assert (found.local_hits, found.shared_hits) == (2, 1)
 
 
@@ -163,20 +169,20 @@ async def test_one_tenants_tasks_are_no_answer_for_another(clock: HandClock) -> 
         lambda value: value[:-1],
         lambda value: value[: len(value) // 2],
         lambda value: value + b"}",
-        lambda value: value.replace(b"tenant-a ", b"tenant-b "),
-        lambda value: value.replace(b"tenant-a ", b" "),
-        lambda value: value.removeprefix(b"tenant-a "),
+        lambda value: value[16:],
+        lambda value: bytes(16) + value[16:],
+        lambda value: value[1:] + value[:1],
         lambda value: value.replace(b'"id":"a"', b'"id":"b"'),
         lambda value: value.replace(b'"id":"a",', b""),
         lambda value: value.replace(b'"completed"', b'"finished"'),
         lambda value: value.replace(b'"completed"', b"null"),
-        lambda value: value[:-1] + b',"created_at":1e300}',
-        lambda value: value[:-1] + b',"finished_at":-1}',
-        lambda value: value[:0] + b"tenant-a null",
-        lambda value: value[:0] + b"tenant-a []",
-        lambda value: value[:0] + b"tenant-a \xff\xfe",
+        lambda value: SIGNER.sign(KEY_A, value[16:-1] + b',"created_at":1e300}'),
+        lambda value: SIGNER.sign(KEY_A, value[16:-1] + b',"finished_at":-1}'),
+        lambda _value: SIGNER.sign(KEY_A, b"null"),
+        lambda _value: SIGNER.sign(KEY_A, b"[]"),
+        lambda _value: SIGNER.sign(KEY_A, b"\xff\xfe"),
         lambda value: value[:0] + b"\x80\x04\x95pickle",
-        lambda value: value[:0] + b"tenant-a " + b"[" * 100_000,
+        lambda _value: SIGNER.sign(KEY_A, b"[" * 60_000),
     ],
 )
 async def test_a_value_that_cannot_be_trusted_is_a_miss_and_counted(spoil: Any, clock: HandClock) -> None:
@@ -192,6 +198,27 @@ async def test_a_value_that_cannot_be_trusted_is_a_miss_and_counted(spoil: Any, 
 async def test_the_key_and_the_value_carry_no_more_than_tenant_and_task(clock: HandClock) -> None:
     store = CountingStore()
     await cache(store, clock).put_many(A, [running("a")])
-    assert store.held == {
-        "{tenant-a}:task:1:a": b'tenant-a {"id":"a","state":"processing","prompt":"A fox","created_at":1789999990.25}'
-    }
+    body = b'{"id":"a","state":"processing","prompt":"A fox","created_at":1789999990.25}'
+    assert store.held == {"luma-mcp:tests:{tenant-a}:task:2:a": SIGNER.sign(KEY_A, body)}
+
+
+async def test_a_value_counts_for_its_own_backend_tenant_kind_and_id_only(clock: HandClock) -> None:
+    store, notes = CountingStore(), Notes()
+    await cache(store, clock).put_many(A, [completed("a", clock)])
+    (value,) = store.held.values()
+    assert TASKS.unpack(KEY_A, value) is not None
+    elsewhere = Owned(TypeAdapter(Task), "task:2", KeySpace("luma-mcp:other"), SIGNER)
+    for owned, key in ((TASKS, TASKS.key(B, "a")), (TASKS, TASKS.key(A, "b")), (elsewhere, elsewhere.key(A, "a"))):
+        assert owned.unpack(key, value) is None
+    store.held[TASKS.key(B, "a")] = value
+    assert (await cache(store, clock, notes).get_many(B, ["a"])).tasks == {}
+    assert notes.values_refused == 1
+
+
+async def test_a_value_that_is_too_large_is_neither_kept_nor_looked_at(clock: HandClock) -> None:
+    store = CountingStore()
+    await cache(store, clock).put_many(A, [replace(running("a"), prompt="x" * LARGEST_BYTES)])
+    assert store.held == {}
+    body = b'{"id":"a","state":"processing","prompt":"%b"}' % (b"x" * LARGEST_BYTES)
+    store.held[KEY_A] = SIGNER.sign(KEY_A, body)
+    assert (await cache(store, clock).get_many(A, ["a"])).tasks == {}

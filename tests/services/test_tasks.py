@@ -20,6 +20,7 @@ from app.services.standing import REFUSED_SECONDS, TokenStanding
 from app.services.task_cache import TaskCache
 from app.services.tasks import TaskService
 from tests.support.clock import HandClock
+from tests.support.keeping import RECORDS, TASKS
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
 
@@ -49,8 +50,8 @@ class Backend:
     async def submit(self, principal: Principal, command: Command) -> str:
         raise AssertionError("a question starts nothing")
 
-    async def was_submitted_with(self, principal: Principal, task_id: str, callback_url: str) -> bool:
-        raise AssertionError("a question is not about callbacks")
+    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
+        raise NotImplementedError
 
 
 class Room:
@@ -60,8 +61,8 @@ class Room:
         notes = Notes()
         before = FailOpenStore(store, notes, clock)
         lifetimes = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
-        cache = TaskCache(before, lifetimes, notes, local_bytes=1_000_000, wall_clock=clock, monotonic_clock=clock)
-        self.records = TaskRecords(before, wall_clock=clock, monotonic_clock=clock)
+        cache = TaskCache(before, TASKS, lifetimes, notes, local_bytes=10**6, wall_clock=clock, monotonic_clock=clock)
+        self.records = TaskRecords(before, RECORDS, wall_clock=clock, monotonic_clock=clock)
         self.standing = TokenStanding(clock)
         self.queued = QueuedIds(notes, clock, self.standing.is_accepted)
         self.notes = notes

@@ -273,3 +273,76 @@ def test_a_caller_that_leaves_in_mid_sentence_leaves_no_traceback(tmp_path: Path
             client.recv(1000)
         assert httpx.get(f"{server.url}/livez").status_code == 200
     assert "exception" not in server.log()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{PUBLIC}/callbacks/x",
+        "https://LUMA.example.com./callbacks/x",
+        "http://luma.example.com:8443/",
+        "https://also.example.com/callbacks/x",
+    ],
+)
+@pytest.mark.parametrize(
+    ("tool", "name", "more"),
+    [
+        ("luma_generate_video", "callback_url", {}),
+        ("luma_generate_video_from_image", "start_image_url", {}),
+        ("luma_generate_video_from_image", "end_image_url", {}),
+        ("luma_extend_video", "end_image_url", {"video_id": "v"}),
+        ("luma_extend_video_from_url", "video_url", {}),
+    ],
+)
+async def test_no_url_of_a_caller_may_lead_to_this_service(
+    backend: Sandbox, url: str, tool: str, name: str, more: dict[str, str]
+) -> None:
+    values = settings(public_url=PUBLIC, allowed_hosts=("127.0.0.1:*", "also.example.com:*", "*"))
+    async with serving(values, backend) as service:
+        error = await service.fail(tool, {"prompt": "A fox", **more, name: url})
+    assert error["message"].startswith(f"`{name}` leads to this service itself")
+    assert backend.submissions("token-a") == 0
+
+
+async def test_a_ticket_is_good_for_a_day(service: Service, backend: Sandbox, clock: HandClock) -> None:
+    task_id = await start(service)
+    path = called_on(backend, task_id)
+    clock.advance(24 * 3600 - 1)
+    assert await call(service, path, {"task_id": "another"}) in (202, 409)
+    clock.advance(2)
+    assert await call(service, path, {"task_id": task_id}) == 404
+
+
+async def test_a_reader_of_redis_finds_no_address_to_call(
+    clock: HandClock, backend: Sandbox, redis_server: RedisServer
+) -> None:
+    network = Breaking(backend)
+    async with serving(settings(public_url=PUBLIC, redis_url=redis_server.url), network, clock) as service:
+        assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
+        sealed = network.lost[0]["url"].rpartition("/")[2]
+        with redis_server.client() as client:
+            names = list(client.scan_iter())
+            held = b" ".join([*names, *(client.dump(name) for name in names)])
+        assert b"callbacks" not in held
+        assert sealed.encode() not in held
+        assert await call(service, f"/callbacks/{sealed}", {"task_id": network.lost[0]["task_id"]}) == 202
+        assert (await service.ask("luma_generate_video", KEYED))["task_id"] == network.lost[0]["task_id"]
+
+
+@pytest.mark.parametrize("foreign", [{"prompt": "A cat"}, {"prompt": "A fox", "start_image_url": "https://e.com/a"}])
+async def test_a_task_that_was_asked_for_something_else_completes_no_reservation(
+    clock: HandClock, backend: Sandbox, foreign: dict[str, Any]
+) -> None:
+    """Even where the backend echoes the very ticket: a leaked one can be given to another submission."""
+    network = Breaking(backend)
+    async with serving(settings(public_url=PUBLIC), network, clock) as service:
+        await service.fail("luma_generate_video", KEYED)
+        url = network.lost[0]["url"]
+        body = {**foreign, "callback_url": url, "async": True}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(sandbox_app(backend))) as elsewhere:
+            answer = await elsewhere.post(
+                "http://backend/luma/videos", json=body, headers={"authorization": "Bearer token-a"}
+            )
+        task_id = answer.json()["task_id"]
+        assert await call(service, url.removeprefix(PUBLIC), {"task_id": task_id}) == 202
+        assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"

@@ -28,7 +28,7 @@ async def test_the_lease_of_a_replica_that_died_is_taken_over(clock: HandClock, 
         task_ids = await start(service)
         tenant = service.assembly.tenants.principal("token-a").tenant
         with redis_server.client() as client:
-            client.set(f"{{{tenant}}}:watcher", b"a replica that is no more", px=300)
+            client.set(service.assembly.services.keys.key(tenant, "watcher"), b"a replica that is no more", px=300)
         answer = await while_time_passes(clock, ask(service, task_ids), step=0.5)
     assert answer["counts"]["completed"] == 2
 
@@ -41,7 +41,7 @@ async def test_while_another_replica_leads_none_of_its_reads_are_repeated(
         task_ids = await start(service)
         tenant = service.assembly.tenants.principal("token-a").tenant
         with redis_server.client() as client:
-            client.set(f"{{{tenant}}}:watcher", b"another replica, alive", px=60_000)
+            client.set(service.assembly.services.keys.key(tenant, "watcher"), b"another replica, alive", px=60_000)
         answer = await while_time_passes(clock, ask(service, task_ids, 20))
     assert answer["counts"]["pending"] == 2
     assert backend.reads == 0

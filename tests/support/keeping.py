@@ -1,0 +1,19 @@
+"""How tests keep values in a store: under the names and the secret of one deployment."""
+
+from pydantic import TypeAdapter
+
+from app.adapters.signing import Signer
+from app.domain.record import Record
+from app.domain.task import Task
+from app.services.key_space import KeySpace
+from app.services.owned import Owned
+from app.services.records import RECORD_KIND
+from app.services.reservation_keys import ReservationKeys
+from app.services.task_cache import TASK_KIND
+
+KEYS = KeySpace("luma-mcp:tests")
+SIGNER = Signer("a key for tests that is long enough, 48 bytes or so")
+CHANNEL = KEYS.channel(0)
+TASKS = Owned(TypeAdapter(Task), TASK_KIND, KEYS, SIGNER)
+RECORDS = Owned(TypeAdapter(Record), RECORD_KIND, KEYS, SIGNER)
+RESERVATIONS = ReservationKeys(KEYS, SIGNER)
