@@ -63,20 +63,20 @@ def _readers(model: type[BaseModel]) -> dict[str, Callable[[Any], Any]]:
 
 
 def _reader(name: str, annotation: Any) -> Callable[[Any], Any]:
-    if name == "idempotency_key":
-        return _key
+    if name in _BY_NAME:
+        return _BY_NAME[name]
     kind = get_origin(annotation) or annotation
     if kind is UnionType:
         (kind,) = (choice for choice in get_args(annotation) if choice is not NoneType)
-    return {bool: _boolean, float: _number, list: _texts, str: _text}.get(kind, _unchanged)
+    return {bool: _boolean, float: _number, list: _texts}.get(kind, _unchanged)
 
 
 def _unchanged(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> Any:
-    """Return the only text of a list that holds one."""
+def _one_id(value: Any) -> Any:
+    """Return the only id of a list that holds one."""
     return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else value
 
 
@@ -106,3 +106,6 @@ def _texts(value: Any) -> Any:
         except (ValueError, RecursionError):
             return value
     return value.translate(_SEPARATORS).split()
+
+
+_BY_NAME = {"idempotency_key": _key, "task_id": _one_id}
