@@ -12,6 +12,10 @@ from http import HTTPStatus
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 """The others that the parser takes are CONNECT, which has no body, and those of WebDAV, RTSP and ICE."""
 
+MOST_HEAD_BYTES = 32 * 1024
+MOST_HEADERS = 100
+MOST_TARGET_BYTES = 8 * 1024
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -41,6 +45,27 @@ class BadMessage(Exception):
 def malformed(message: str) -> BadMessage:
     """Return the refusal of a request that is not well-formed HTTP."""
     return BadMessage(HTTPStatus.BAD_REQUEST, "bad_request", message)
+
+
+def head_too_large() -> BadMessage:
+    """Return the refusal of a head that is too long or has too many headers."""
+    message = f"The headers are limited to {MOST_HEAD_BYTES} bytes and {MOST_HEADERS} lines."
+    return BadMessage(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message)
+
+
+def target_too_long() -> BadMessage:
+    """Return the refusal of a long URL."""
+    return BadMessage(HTTPStatus.REQUEST_URI_TOO_LONG, "url_too_long", f"URLs have at most {MOST_TARGET_BYTES} bytes.")
+
+
+def too_slow() -> BadMessage:
+    """Return the refusal of a request whose rest did not come."""
+    return BadMessage(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request did not arrive in time.")
+
+
+def overloaded(message: str) -> BadMessage:
+    """Return the refusal of a request that finds no place."""
+    return BadMessage(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", message)
 
 
 @dataclass(frozen=True, slots=True)
