@@ -22,7 +22,7 @@ from app.web.caller import HttpCaller
 from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.discovery import card_routes
 from app.web.embedding import Embedding
-from app.web.guards import BearerGate, HostGuard
+from app.web.guards import BearerGate, HostGuard, PageHostGuard
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.page import page
 from app.web.readiness import Readiness
@@ -84,7 +84,8 @@ def create_app(
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
-    return Front(_guarded(endpoint, settings, assembly), pages)
+    guarded_pages = PageHostGuard(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
+    return Front(_guarded(endpoint, settings, assembly), guarded_pages)
 
 
 def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:

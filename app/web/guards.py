@@ -13,6 +13,10 @@ PRINCIPAL = "luma_mcp.principal"
 """Where a request's scope carries its caller."""
 
 
+OPEN_PATHS = ("/livez", "/readyz")
+"""The paths that any Host may ask for."""
+
+
 class HostGuard:
     """Answers the hosts and origins that it was told of, against DNS rebinding: 421 and 403 for others."""
 
@@ -53,6 +57,25 @@ class HostGuard:
             await answer(send, 403, "forbidden_origin", "This service does not answer web pages of this Origin.")
         else:
             await self._app_for_pages(scope, receive, send)
+
+
+class PageHostGuard:
+    """Answers the allowed hosts beside /mcp too; probes come by the address of a pod and reveal nothing."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refused: Callable[[int], None]) -> None:
+        """Stand before `app`; `refused` is told the status of each refusal."""
+        self._app = app
+        self._hosts = Allowed(hosts)
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse its host."""
+        is_open = scope["type"] != "http" or scope["path"] in OPEN_PATHS
+        if is_open or self._hosts.has(header(scope, b"host") or ""):
+            await self._app(scope, receive, send)
+            return
+        self._refused(421)
+        await answer(send, 421, "misdirected_request", "This service does not answer for this Host.")
 
 
 class Allowed:
