@@ -82,6 +82,17 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = Field(
         (), description="addresses or networks whose X-Forwarded-* headers are believed, separated by commas"
     )
+    keep_alive_seconds: Seconds = Field(
+        75.0, description="how long an idle connection stays open; longer than the proxy in front keeps it"
+    )
+    head_seconds: Seconds = Field(15.0, description="how long the head of a request may take to arrive")
+    body_seconds: Seconds = Field(30.0, description="how long a whole request may take to arrive")
+    write_seconds: Seconds = Field(
+        30.0, description="how long a client may read nothing of its answer before its connection is ended"
+    )
+    connections: int = Field(
+        4000, ge=1, description="most open connections of a process; above them requests get 503, but for the probes"
+    )
     result_ttl_seconds: Seconds = Field(
         2_592_000.0, description="how long a finished task stays cached, counted from its finish (30 days)"
     )

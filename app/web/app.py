@@ -19,9 +19,10 @@ from app.observability.tracing import flush_spans
 from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.caller import HttpCaller
+from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.discovery import card_routes
 from app.web.embedding import Embedding
-from app.web.guards import BearerGate, HostGuard
+from app.web.guards import BearerGate, HostGuard, PageHostGuard
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.page import page
 from app.web.readiness import Readiness
@@ -70,12 +71,12 @@ def create_app(
         assembly.services.waiting.close()
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
         # Streams in flight finish like any call; uvicorn's own time-out ends what takes too long.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         async with assembly.running(), endpoint.running():
             with readiness.serving(begin_to_stop):
-                yield
+                yield {CONNECTION_LIMITS: _limits(settings, assembly)}
         await asyncio.to_thread(flush_spans)
 
     pages = Starlette(
@@ -83,7 +84,20 @@ def create_app(
         exception_handlers={404: not_here, 405: not_here},
         lifespan=lifespan,
     )
-    return Front(_guarded(endpoint, settings, assembly), pages)
+    pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
+    guarded_pages = PageHostGuard(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
+    return Front(_guarded(endpoint, settings, assembly), guarded_pages)
+
+
+def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
+    return ConnectionLimits(
+        keep_alive=settings.keep_alive_seconds,
+        head=settings.head_seconds,
+        body=settings.body_seconds,
+        write=settings.write_seconds,
+        connections=settings.connections,
+        refused=assembly.metrics.refused,
+    )
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:

@@ -1,94 +1,295 @@
-"""HTTP/1.1 as uvicorn speaks it over httptools, with two of its faults mended.
+"""HTTP/1.1 connections: uvicorn's protocol, with message boundaries that no offer of an upgrade moves, and limits.
 
-A client that leaves is noticed by the request that is being answered, also where it has sent others behind it: uvicorn
-0.54 tells only the newest request of a connection.
-
-An upgrade that is not taken is ignored and the body is read, as RFC 9110 section 7.8 has it. httptools takes the head
-for the whole of such a request, and uvicorn feeds what follows into the same parser, so that the body of one caller's
-request would be read as a request of whoever is next on a connection that a proxy shares.
+httptools ends a message at its head where the head offers an upgrade, and uvicorn 0.54 feeds the body to the same
+parser, which takes it for the next request. Here the body is read by its length, and a new parser starts behind it.
 """
+
+import asyncio
+import logging
+from functools import partial
 
 import httptools
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-REFUSED_FRAMING = "An upgrade is not taken here, and this request does not say in Content-Length where it ends."
+from app.web.bursts import BurstLog
+from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits
+from app.web.connection_timer import ConnectionTimer
+from app.web.departures import DEPARTURE, Departure
+from app.web.framing import (
+    MOST_HEAD_BYTES,
+    MOST_HEADERS,
+    MOST_TARGET_BYTES,
+    BadMessage,
+    Head,
+    check_head,
+    head_too_large,
+    length_behind_upgrade,
+    malformed,
+    overloaded,
+    target_too_long,
+    too_slow,
+)
+from app.web.refusals import queued_refusal
+
+LINGER_SECONDS = 2.0
+"""How long a refused sender may go on sending, so that it reads the refusal instead of a reset connection."""
+
+MOST_PIPELINED = 16
+"""Requests of one connection that may wait for the one before them."""
+
+PROBES = (b"/livez", b"/readyz")
+
+_bursts = BurstLog(logging.getLogger(__name__))
+
+
+class _NoMoreRequests(Exception):
+    """Raised in the parser at a request behind the last one of a connection; it is not answered."""
 
 
 class Connections(HttpToolsProtocol):
-    """One connection. Nothing that follows a request on it can come from that request's body."""
+    """One connection. It also tells the request that is being answered when its client leaves.
+
+    uvicorn tells only the newest request of a connection; one before it would be answered into the void, and a stream
+    would go on for ever.
+    """
 
     _answering: RequestResponseCycle | None = None
-    _is_refused = False
-    _body_left: int | None = None
-    """Bytes that are left of the body of a request whose upgrade is not taken; None outside such a request."""
+    _departure: Departure | None = None
+    _reading_ended = False
+    """Whether everything that still comes is dropped."""
+    _is_last = False
+    """Whether the newest request is the last of its connection, such as one with Connection: close."""
+    _in_head = False
+    _is_full = False
+    """Whether the process had all the connections that it takes when this one was made."""
+    _head_bytes = 0
+    _silent_bytes = 0
+    """Bytes read since the last end of a head or part of a body: of heads, chunk extensions and trailers."""
+    _body_left = 0
+    """Bytes to come of a body whose head offered an upgrade; no parser reads them."""
+    _refusal: BadMessage | None = None
+    _limits: ConnectionLimits
+    _timer: ConnectionTimer
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for a head; a connection far above the limit is ended at once."""
+        super().connection_made(transport)
+        self._limits = self.app_state.get(CONNECTION_LIMITS) or ConnectionLimits()
+        self._timer = ConnectionTimer(self.loop, transport, self._limits.write, self._time_is_up)
+        self._timer.expect(self._limits.head)
+        most = self._limits.connections
+        self._is_full = len(self.connections) > most
+        if len(self.connections) > most + max(16, most // 4):
+            self._limits.refused(503)
+            _bursts.warn("connections", "Closed a connection: more than %d are open (LUMA_MCP_CONNECTIONS)", most)
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Read what came, which may be any part of any number of requests."""
-        while data and not self.transport.is_closing():
-            data = self._parsed(data) if self._body_left is None else self._read_body(data)
-
-    def _parsed(self, data: bytes) -> bytes:
-        """Feed the parser; return what follows the head of a request whose upgrade is not taken."""
-        self._unset_keepalive_if_required()
+        """Read requests, or refuse the connection at the first byte that belongs to none."""
+        if self._reading_ended:
+            return
+        self._silent_bytes += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:
-            if self._is_refused:
-                self.send_400_response(REFUSED_FRAMING)
-                return b""
-            self._body_left = _content_length(self.headers)
-            return data[exc.args[0] :] if self._body_left else self._end_of_body(data[exc.args[0] :])
+            self._read(data)
+            if self._silent_bytes > MOST_HEAD_BYTES:
+                raise malformed("The chunked body has too long extensions.") if self._in_body() else head_too_large()
+        except BadMessage as exc:
+            self._refuse(exc)
         except httptools.HttpParserError:
-            message = "Invalid HTTP request received."
-            self.logger.warning(message)
-            self.send_400_response(message)
-        return b""
+            if self._is_last and not self._in_body():
+                self._reading_ended = True
+            else:
+                self._refuse(self._refusal or malformed("This is not well-formed HTTP/1.1."))
+        else:
+            self._set_deadline()
 
-    def _read_body(self, data: bytes) -> bytes:
-        """Take what belongs to the body; return what follows it."""
-        part = data[: self._body_left]
-        self._body_left = (self._body_left or 0) - len(part)
-        self.on_body(part)
-        return b"" if self._body_left else self._end_of_body(data[len(part) :])
+    def _set_deadline(self) -> None:
+        if self.flow.write_paused:
+            return
+        if self._in_head:
+            self._timer.expect_once(self._limits.head)
+        elif self._in_body():
+            self._timer.expect_once(self._limits.body)
+        elif self.cycle is not None and not self.cycle.response_complete:
+            self._timer.rest()
 
-    def _end_of_body(self, rest: bytes) -> bytes:
-        """Complete a request whose upgrade is not taken; `rest` is read by a parser that has seen nothing of it."""
-        super().on_message_complete()
-        self._body_left = None
+    def _time_is_up(self) -> None:
+        """Refuse a request that comes too slowly; close a connection on which none has begun."""
+        if self.flow.read_paused:  # the client waits for this service
+            self._timer.expect(self._limits.body)
+        elif self._reading_ended or not (self._in_head or self._in_body()):
+            self.transport.close()
+            self._timer.expect(self._limits.write)
+        else:
+            self._refuse(too_slow())
+
+    def _read(self, data: bytes) -> None:
+        while data:
+            if self._body_left:
+                part, data = data[: self._body_left], data[self._body_left :]
+                self._body_left -= len(part)
+                self.on_body(part)
+                if not self._body_left:
+                    super().on_message_complete()
+                continue
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as exc:
+                data = data[exc.args[0] :]
+                self._read_past_upgrade()
+            else:
+                return
+
+    def _read_past_upgrade(self) -> None:
+        """Go on behind a head that offered an upgrade, with a parser that has not seen it."""
         self.parser = httptools.HttpRequestParser(self)
-        return rest
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does; see on_message_begin
+        self._body_left = length_behind_upgrade(self.headers)
+        if not self._body_left:
+            super().on_message_complete()
+
+    def on_message_begin(self) -> None:
+        """Start a request, unless the one before it was the last."""
+        if self._is_last:
+            raise _NoMoreRequests
+        self._in_head = True
+        self._head_bytes = 0
+        self._timer.begin()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Keep the target, up to a limit."""
+        super().on_url(url)
+        if len(self.url) > MOST_TARGET_BYTES:
+            self._fail(target_too_long())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; those behind a chunked body are dropped, or they would count as the request's own."""
+        if not self._in_head:
+            return
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > MOST_HEAD_BYTES or len(self.headers) >= MOST_HEADERS:
+            self._fail(head_too_large())
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer, unless an upgrade leaves in doubt where the request ends."""
-        if self.parser.should_upgrade() and not _is_plainly_framed(self.parser.get_method(), self.headers):
-            self._is_refused = True
-            return
+        """Start the answer of a request whose end is certain."""
+        try:
+            self._check_head()
+        except BadMessage as exc:
+            self._fail(exc)
+        self._in_head = False
+        self._silent_bytes = 0
         super().on_headers_complete()
+        if self.expect_100_continue:
+            self.cycle.keep_alive = False  # refused unread, the client may send the body after all, or not
+        self._is_last = not self.cycle.keep_alive
+        self._go_on_reading()
+
+    def _fail(self, refusal: BadMessage) -> None:
+        """End parsing; httptools passes no exception of its callbacks on."""
+        self._refusal = refusal
+        raise refusal
+
+    def _check_head(self) -> None:
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection.")
+        if self._is_full and self.url not in PROBES:
+            raise overloaded("This service has as many connections as it takes. Try again in a moment.")
+        parser = self.parser
+        check_head(Head(parser.get_method(), self.url, parser.get_http_version(), self.headers))
+        if parser.should_upgrade():
+            length_behind_upgrade(self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._silent_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Complete the request, unless the parser has only seen the head of one whose upgrade is not taken."""
+        """Note the end of a body; where an upgrade is offered the parser sees it too early."""
+        self._silent_bytes = 0
         if not self.parser.should_upgrade():
             super().on_message_complete()
+            self._go_on_reading()
+
+    def _go_on_reading(self) -> None:
+        """Read on behind a request that uvicorn has paused for: a departure is noticed only while reading."""
+        if self.flow.read_paused and sum(len(cycle.body) for cycle, _ in self.pipeline) <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
+
+    def _in_body(self) -> bool:
+        return self.cycle is not None and not self._in_head and self.cycle.more_body
+
+    def _refuse(self, refusal: BadMessage) -> None:
+        """Answer `refusal` after the requests before it, and read nothing more."""
+        self._reading_ended = True
+        broken = self.cycle if self._in_body() else None
+        if broken is not None:
+            broken.disconnected = True
+            broken.message_event.set()
+            self.pipeline = type(self.pipeline)(entry for entry in self.pipeline if entry[0] is not broken)
+        answering = self._answering
+        if answering is broken and broken is not None and broken.response_started:
+            self.transport.close()
+            self._timer.expect(self._limits.write)
+        elif answering is None or answering is broken or answering.response_complete:
+            self._send_refusal(refusal)
+        else:
+            self.pipeline.appendleft(queued_refusal(answering, partial(self._send_refusal, refusal)))
+
+    def _send_refusal(self, refusal: BadMessage) -> None:
+        if self.transport.is_closing():
+            return
+        self._limits.refused(refusal.status)
+        _bursts.warn(refusal.code, "Refused a connection with %d: %s", refusal.status, refusal)
+        self.transport.write(refusal.response())
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._timer.expect(LINGER_SECONDS)
+
+    def on_response_complete(self) -> None:
+        """Start the next request that waits, or wait for one; the timer is ours in place of uvicorn's."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._timer.expect(self._limits.write)
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not (self.flow.write_paused or self._in_head or self._in_body()):
+            self._timer.expect(self._limits.keep_alive)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Remember which request is being answered: one at a time, while the others of the connection wait."""
         self._answering = cycle
+        self._departure = cycle.scope[DEPARTURE] = Departure()  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
+
+    def pause_writing(self) -> None:
+        """Start to watch a peer that does not read."""
+        super().pause_writing()
+        self._timer.expect(self._limits.write)
+
+    def resume_writing(self) -> None:
+        """Go on as before."""
+        super().resume_writing()
+        if self.cycle is None or self.cycle.response_complete:
+            self._timer.expect(self._limits.keep_alive)
+        else:
+            self._timer.rest()
+            self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell that request; those behind it are never begun."""
-        if self._answering is not None:
-            self._answering.disconnected = True
-            self._answering.message_event.set()
+        self._timer.end()
+        answering = self._answering
+        if answering is not None:
+            answering.disconnected = True
+            answering.message_event.set()
+            if self._departure is not None and not answering.response_complete:
+                self._departure.tell()
         super().connection_lost(exc)
-
-
-def _is_plainly_framed(method: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
-    """Return whether a request that asks for an upgrade ends where its Content-Length says, or with its head."""
-    return method != b"CONNECT" and all(name != b"transfer-encoding" for name, _ in headers)
-
-
-def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
-    """Return the length of the body; the parser has refused what is no number, and a second length."""
-    return next((int(value) for name, value in headers if name == b"content-length"), 0)

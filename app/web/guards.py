@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.adapters.identity import Tenants, bearer_token
+from app.web.bursts import BurstLog
 
 PRINCIPAL = "luma_mcp.principal"
 """Where a request's scope carries its caller."""
 
-log = logging.getLogger(__name__)
+
+OPEN_PATHS = ("/livez", "/readyz")
+"""The paths that any Host may ask for."""
 
 
 class HostGuard:
@@ -35,22 +38,44 @@ class HostGuard:
         self._hosts = Allowed(hosts)
         self._origins = Allowed(origins)
         self._refused = refused
+        self._bursts = BurstLog(logging.getLogger(__name__))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or say which setting would let it in."""
         host, origin = header(scope, b"host") or "", header(scope, b"origin")
         if not self._hosts.has(host):
-            log.warning("Refused the host %r: name it in LUMA_MCP_ALLOWED_HOSTS or LUMA_MCP_PUBLIC_URL", host[:200])
+            self._bursts.warn(
+                "hosts", "Refused the host %r: name it in LUMA_MCP_ALLOWED_HOSTS or LUMA_MCP_PUBLIC_URL", host[:200]
+            )
             self._refused(421)
             await answer(send, 421, "misdirected_request", "This service does not answer for this Host.")
         elif origin is None:
             await self._app(scope, receive, send)
         elif not self._origins.has(origin):
-            log.warning("Refused the origin %r: name it in LUMA_MCP_ALLOWED_ORIGINS", origin[:200])
+            self._bursts.warn("origins", "Refused the origin %r: name it in LUMA_MCP_ALLOWED_ORIGINS", origin[:200])
             self._refused(403)
             await answer(send, 403, "forbidden_origin", "This service does not answer web pages of this Origin.")
         else:
             await self._app_for_pages(scope, receive, send)
+
+
+class PageHostGuard:
+    """Answers the allowed hosts beside /mcp too; probes come by the address of a pod and reveal nothing."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refused: Callable[[int], None]) -> None:
+        """Stand before `app`; `refused` is told the status of each refusal."""
+        self._app = app
+        self._hosts = Allowed(hosts)
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse its host."""
+        is_open = scope["type"] != "http" or scope["path"] in OPEN_PATHS
+        if is_open or self._hosts.has(header(scope, b"host") or ""):
+            await self._app(scope, receive, send)
+            return
+        self._refused(421)
+        await answer(send, 421, "misdirected_request", "This service does not answer for this Host.")
 
 
 class Allowed:

@@ -1,7 +1,7 @@
 """POST /mcp: one address for every protocol revision, answering plainly where nothing needs to be streamed."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,10 +10,10 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import Message, Receive, Scope, Send
 
+from app.web.departures import DEPARTURE, Departure
 from app.web.guards import answer, header
 
 LARGEST_BODY_BYTES = 256 * 1024
-SLOWEST_BODY_SECONDS = 30.0
 
 _ANYTHING = (b"accept", b"*/*")
 
@@ -23,12 +23,17 @@ _READ_BY_MCP = frozenset((b"accept", b"content-type", b"last-event-id", b"user-a
 
 def wants_progress(body: bytes) -> bool:
     """Return whether a request may be answered with more than its answer: it carries a progress token."""
-    return b'"progressToken"' in body
+    if b'"progressToken"' in body:
+        return True
+    return b"\\u00" in body and _has_escaped_token(body)  # JSON may write the letters of a name as escapes
 
 
-def may_wait(body: bytes) -> bool:
-    """Return whether a request may be answered so late that its client may have left by then."""
-    return b'"wait_seconds"' in body
+def _has_escaped_token(body: bytes) -> bool:
+    try:
+        message = json.loads(body)
+        return "progressToken" in message["params"]["_meta"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return False
 
 
 class McpEndpoint:
@@ -68,11 +73,13 @@ class McpEndpoint:
             return
         accept = header(scope, b"accept")
         if accept and "text/event-stream" in accept and self._streams(body):
-            await self._streaming.handle_request(_tidy(scope, accept), _replay(body, receive), send)
-        elif may_wait(body):
-            await _while_connected(self._plain.handle_request, _tidy(scope, accept), body, receive, send)
+            answering = self._streaming.handle_request
         else:
-            await self._plain.handle_request(_tidy(scope, accept), _replay(body, receive), send)
+            answering = self._plain.handle_request
+        replayed = _replay(body, receive)
+        del body  # it would be held for as long as the call waits
+        departure = scope.get(DEPARTURE) or Departure()
+        await departure.while_connected(answering, _tidy(scope, accept), replayed, send)
 
     async def _body(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
         """Return the whole body, or None where it was refused or its sender has left."""
@@ -80,12 +87,7 @@ class McpEndpoint:
         if declared.isdecimal() and int(declared) > LARGEST_BODY_BYTES:
             await self._refuse_body(send)
             return None
-        try:
-            async with asyncio.timeout(SLOWEST_BODY_SECONDS):
-                return await self._collect(receive, send)
-        except TimeoutError:
-            await self._refuse(send, 408, "The request's body did not arrive in time.")
-            return None
+        return await self._collect(receive, send)
 
     async def _collect(self, receive: Receive, send: Send) -> bytes | None:
         body = bytearray()
@@ -107,7 +109,6 @@ class McpEndpoint:
         self._refused(status)
         codes = {
             405: "method_not_allowed",
-            408: "request_timeout",
             413: "body_too_large",
             415: "unsupported_media_type",
         }
@@ -138,33 +139,6 @@ def _tidy(scope: Scope, accept: str | None) -> Scope:
     if accept is None:
         headers.append(_ANYTHING)
     return {**scope, "headers": headers}
-
-
-async def _while_connected(
-    app: Callable[[Scope, Receive, Send], Awaitable[None]], scope: Scope, body: bytes, receive: Receive, send: Send
-) -> None:
-    """Answer a request as long as its client is there; one that leaves ends its wait."""
-    answering = asyncio.ensure_future(app(scope, _replay(body, _never), send))
-    leaving = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        leaving.cancel()
-        if not answering.done():
-            answering.cancel()
-            await asyncio.wait([answering])
-    if not answering.cancelled():
-        answering.result()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _never() -> Message:
-    await asyncio.Event().wait()
-    raise AssertionError  # pragma: no cover - the event is never set
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

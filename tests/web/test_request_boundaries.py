@@ -1,26 +1,24 @@
-"""Nothing that follows a request on a connection comes from that request's body, whatever upgrade it asks for."""
+"""Request boundaries: no request comes from the body of another, whatever a proxy in front takes for the body."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from typing import Self
 from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 
 from tests.support.clock import HandClock
-from tests.support.service import Service, call_bytes, sandbox, serving, settings
+from tests.support.raw_client import RawAnswer, answers_in, exchange
+from tests.support.service import Service, sandbox, serving, settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LAST = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
-UPGRADES = [b"h2c", b"websocket", b"foo", b"TLS/1.0", b"h2c, websocket"]
-JAVA = (
-    b"connection: Upgrade, HTTP2-Settings\r\n"
-    b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
-    b"upgrade: h2c\r\n"
-)
-"""What java.net.http.HttpClient of Java 17 adds to its first request on plain HTTP, and curl --http2 likewise."""
+PING = b'{"jsonrpc":"2.0","id":"%s","method":"tools/list"}'
+LAST = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+HIDDEN = b"DELETE /hidden HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+"""A request that is only ever sent inside a body; an answer to it is 404."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -30,128 +28,230 @@ async def service() -> AsyncIterator[Service]:
         yield running
 
 
-def asking(tool: str, fields: bytes = b"", *, token: str = "token-a", padding: bytes = b"") -> bytes:
-    """Return a call with `fields` in its head and `padding` at the end of its body."""
-    head, _, body = call_bytes(tool, {}, token).partition(b"\r\n\r\n")
-    length = b"content-length: %d" % len(body)
-    head = head.replace(length, b"content-length: %d" % (len(body) + len(padding)))
-    return head + b"\r\n" + fields + b"\r\n" + body + padding
+def post(body: bytes, *lines: bytes, version: bytes = b"1.1", target: bytes = b"/mcp") -> bytes:
+    """Return a POST of `body` with `lines` among its headers; they state how long it is."""
+    head = (
+        b"POST %s HTTP/%s" % (target, version),
+        b"Host: 127.0.0.1",
+        b"Authorization: Bearer token-a",
+        b"Content-Type: application/json",
+        *lines,
+    )
+    return b"\r\n".join((*head, b"", body))
 
 
-def upgrade(kind: bytes) -> bytes:
-    return b"connection: Upgrade\r\nupgrade: " + kind + b"\r\n"
+def upgrading(body: bytes, offer: bytes = b"h2c") -> bytes:
+    return post(body, b"Connection: Upgrade", b"Upgrade: " + offer, b"Content-Length: %d" % len(body))
 
 
-async def answers(service: Service, parts: Sequence[bytes]) -> list[tuple[int, bytes]]:
-    """Send `parts` on one connection, each by itself, and return the answers: status and body.
-
-    A last request, which ends the connection, shows that nothing else is to come; its answer is left out.
-    """
-    async with connection(service) as (reader, writer):
-        for part in (*parts, LAST):
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(0)
-        return [answer async for answer in _answers(reader) if b"alive" not in answer[1]]
+def statuses(answers: Sequence[RawAnswer]) -> list[int]:
+    return [answer.status for answer in answers]
 
 
-@asynccontextmanager
-async def connection(service: Service) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port, limit=2**20)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
+def ids(answers: Sequence[RawAnswer]) -> list[str]:
+    return [json.loads(answer.body)["id"] for answer in answers if b"jsonrpc" in answer.body]
 
 
-async def _answers(reader: asyncio.StreamReader) -> AsyncIterator[tuple[int, bytes]]:
-    while True:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        yield int(head.split()[1]), await reader.readexactly(length)
+JAVA = (
+    b"POST /mcp HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: %d\r\nHost: 127.0.0.1:8000\r\n"
+    b"HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\nUpgrade: h2c\r\n"
+    b"User-Agent: Java-http-client/17.0.15\r\nAuthorization: Bearer token-a\r\nContent-Type: application/json\r\n\r\n"
+)
+"""As java.net.http.HttpClient of Java 17 sends by default."""
+
+CURL = (
+    b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n"
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+    b"Authorization: Bearer token-a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+)
+"""As `curl --http2` sends."""
 
 
-@pytest.mark.parametrize("kind", UPGRADES)
-async def test_an_upgrade_that_is_not_taken_is_ignored_and_the_body_is_read(service: Service, kind: bytes) -> None:
-    ((status, body),) = await answers(service, [asking("luma_list_actions", upgrade(kind))])
-    assert status == 200
-    assert b"luma_generate_video" in body
+@pytest.mark.parametrize("head", [JAVA, CURL], ids=["java", "curl"])
+async def test_clients_that_offer_http2_are_answered_over_http1(service: Service, head: bytes) -> None:
+    body = PING % b"one"
+    answers = await exchange(service.url, head % len(body) + body + head % len(body) + body + LAST)
+    assert statuses(answers) == [200, 200, 200]
+    assert ids(answers) == ["one", "one"]
 
 
-async def test_the_offer_of_java_and_curl_is_served_and_the_connection_goes_on(service: Service) -> None:
-    both = await answers(service, [asking("luma_list_actions", JAVA), asking("luma_list_aspect_ratios")])
-    assert [status for status, _ in both] == [200, 200]
-    assert b"16:9" in both[1][1]
+@pytest.mark.parametrize("offer", [b"h2c", b"websocket", b"foo"])
+async def test_an_upgrade_that_is_not_taken_moves_no_boundary_in_any_split_of_the_stream(
+    service: Service, offer: bytes
+) -> None:
+    stream = upgrading(HIDDEN, offer) + upgrading(PING % b"two", offer) + LAST
+    for at in range(1, len(stream)):
+        answers = await exchange(service.url, stream[:at], stream[at:])
+        assert statuses(answers) == [400, 200, 200], at
+        assert ids(answers)[-1:] == ["two"], at
 
 
-SMUGGLED = asking("luma_list_aspect_ratios", token="token-b")
+async def test_an_upgrade_that_is_not_taken_moves_no_boundary_byte_by_byte(service: Service) -> None:
+    stream = upgrading(HIDDEN) + upgrading(PING % b"two") + LAST
+    answers = await exchange(service.url, *(stream[at : at + 1] for at in range(len(stream))))
+    assert statuses(answers) == [400, 200, 200]
 
 
-def smuggling() -> bytes:
-    """Return a call whose body ends with a whole request of another caller, and a plain call behind it."""
-    return asking("luma_list_actions", upgrade(b"h2c"), padding=b" " * 4 + SMUGGLED) + asking("luma_list_actions")
+async def test_requests_behind_an_upgrade_are_answered_in_their_order(service: Service) -> None:
+    stream = b"".join(upgrading(PING % (b"n%d" % number)) for number in range(9)) + LAST
+    assert ids(await exchange(service.url, stream)) == [f"n{number}" for number in range(9)]
 
 
-async def test_a_request_within_a_body_is_never_answered_in_any_split(service: Service) -> None:
-    stream = smuggling()
-    for split in range(1, len(stream)):
-        found = await answers(service, [stream[:split], stream[split:]])
-        assert not any(b"16:9" in body for _, body in found), split
-        assert len(found) == 2, split
-        assert found[1][0] == 200, split
+async def test_an_upgrade_without_a_body_ends_at_its_head(service: Service) -> None:
+    get = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    assert statuses(await exchange(service.url, get * 2 + LAST)) == [200, 200, 200]
 
 
-async def test_a_request_within_a_body_is_never_answered_byte_by_byte(service: Service) -> None:
-    stream = smuggling()
-    found = await answers(service, [stream[n : n + 1] for n in range(len(stream))])
-    assert len(found) == 2
-    assert not any(b"16:9" in body for _, body in found)
+CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)
+CHUNKED_PING = b"%x\r\n%s\r\n0\r\n" % (len(PING % b"c"), PING % b"c")
+LENGTH = b"Content-Length: %d" % len(HIDDEN)
+TE = b"Transfer-Encoding: chunked"
+UPGRADE = (b"Connection: Upgrade", b"Upgrade: h2c")
+
+AMBIGUOUS = {
+    "upgrade and chunked": post(CHUNKED, *UPGRADE, TE),
+    "upgrade, length and chunked": post(CHUNKED, *UPGRADE, TE, LENGTH),
+    "upgrade and two lengths": post(HIDDEN, *UPGRADE, LENGTH, b"Content-Length: 0"),
+    "upgrade and a signed length": post(HIDDEN, *UPGRADE, b"Content-Length: +5"),
+    "connect": b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + HIDDEN,
+    "two lengths": post(HIDDEN, LENGTH, b"Content-Length: 0"),
+    "the same length twice": post(HIDDEN, LENGTH, LENGTH),
+    "a list of lengths": post(HIDDEN, LENGTH + b", %d" % len(HIDDEN)),
+    "an empty length": post(HIDDEN, b"Content-Length:"),
+    "length and chunked": post(CHUNKED, LENGTH, TE),
+    "chunked and length": post(CHUNKED, TE, LENGTH),
+    "another coding": post(CHUNKED, b"Transfer-Encoding: gzip, chunked"),
+    "a coding behind": post(CHUNKED, b"Transfer-Encoding: chunked, gzip"),
+    "an unknown coding": post(CHUNKED, b"Transfer-Encoding: xchunked"),
+    "identity": post(CHUNKED, b"Transfer-Encoding: identity"),
+    "an empty element": post(CHUNKED, b"Transfer-Encoding: ,chunked"),
+    "chunked twice": post(CHUNKED, TE, TE),
+    "chunked in 1.0": post(CHUNKED, TE, version=b"1.0"),
+    "a blank before the colon": post(HIDDEN, b"Content-Length : %d" % len(HIDDEN)),
+    "a folded line": post(HIDDEN, b"X-A: a", b" b", LENGTH),
+    "a folded coding": post(CHUNKED, b"Transfer-Encoding:", b" chunked"),
+    "bare line feeds": post(HIDDEN, LENGTH).replace(b"\r\n", b"\n"),
+    "a bare line feed": post(HIDDEN, b"X-A: b\n" + LENGTH),
+    "a bare line feed at the end": post(b"\n" + HIDDEN, LENGTH).replace(b"\r\n\n", b"\n\n"),
+    "a bare carriage return": post(HIDDEN, b"X-A: b\rContent-Length: 0", LENGTH),
+    "a NUL": post(HIDDEN, b"X-A: \0", LENGTH),
+    "no name": post(HIDDEN, b": a", LENGTH),
+    "no colon": post(HIDDEN, b"abc", LENGTH),
+    "a bare line feed in a chunk": post(CHUNKED.replace(b"\r\n", b"\n", 1), TE),
+    "a chunk size with a prefix": post(b"0x" + CHUNKED, TE),
+    "a chunk size with a sign": post(b"+" + CHUNKED, TE),
+    "a chunk size with a blank": post(CHUNKED.replace(b"\r\n", b" \r\n", 1), TE),
+    "a chunk size that overflows": post(b"1" + b"0" * 15 + CHUNKED, TE),
+    "a chunk longer than its size": post(b"1\r\nxyz\r\n0\r\n\r\n", TE),
+    "an extension with a line feed": post(CHUNKED.replace(b"\r\n", b";a\n", 1), TE),
+    "an extension with a carriage return": post(CHUNKED.replace(b"\r\n", b";a\rb\r\n", 1), TE),
+    "two hosts": post(HIDDEN, b"Host: 127.0.0.1", LENGTH),
+    "no host": post(HIDDEN, LENGTH).replace(b"Host: 127.0.0.1\r\n", b""),
+    "two tokens": post(HIDDEN, b"Authorization: Bearer token-b", LENGTH),
+    "a target elsewhere": post(HIDDEN, LENGTH, target=b"http://elsewhere.example/mcp"),
+    "a target without a path": post(HIDDEN, LENGTH, target=b"http://127.0.0.1"),
+    "HTTP/2 by name": post(HIDDEN, LENGTH, version=b"2.0"),
+    "HTTP/0.9 by name": post(HIDDEN, LENGTH, version=b"0.9"),
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HIDDEN,
+    "another protocol": b"DESCRIBE / RTSP/1.0\r\nHost: 127.0.0.1\r\n\r\n" + HIDDEN,
+}
 
 
-async def test_upgrades_behind_each_other_are_each_read_to_their_end(service: Service) -> None:
-    stream = (asking("luma_list_actions", upgrade(b"h2c")) + asking("luma_list_aspect_ratios", upgrade(b"foo"))) * 3
-    found = await answers(service, [stream])
-    assert [status for status, _ in found] == [200] * 6
-    assert [b"16:9" in body for _, body in found] == [False, True] * 3
+@pytest.mark.parametrize("case", AMBIGUOUS)
+async def test_a_message_that_two_parsers_may_read_in_two_ways_ends_its_connection(service: Service, case: str) -> None:
+    answers = await exchange(service.url, AMBIGUOUS[case] + LAST)
+    assert len(answers) == 1
+    assert answers[0].status in (400, 501, 505)
+    assert b"connection: close" in answers[0].head
+    assert json.loads(answers[0].body)["error"]["message"]
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        b"transfer-encoding: chunked\r\n" + upgrade(b"h2c"),
-        b"transfer-encoding: identity\r\n" + upgrade(b"h2c"),
-        b"transfer-encoding: gzip, chunked\r\n" + upgrade(b"h2c"),
-    ],
+    "case", ["upgrade and chunked", "two hosts", "length and chunked", "a chunk longer than its size"]
 )
-async def test_an_upgrade_with_another_framing_is_refused_and_ends_the_connection(
-    service: Service, fields: bytes
-) -> None:
-    head = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer a\r\ncontent-type: application/json\r\n"
-    found = await answers(service, [head + fields + b"\r\n0\r\n\r\n" + SMUGGLED])
-    assert [status for status, _ in found] == [400]
+async def test_an_ambiguous_message_is_answered_behind_the_requests_before_it(service: Service, case: str) -> None:
+    first = post(PING % b"one", b"Content-Length: %d" % len(PING % b"one"))
+    stream = first + AMBIGUOUS[case] + LAST
+    for at in range(1, len(stream), 7):
+        answers = await exchange(service.url, stream[:at], stream[at:])
+        assert statuses(answers) == [200, 400], at
+        assert ids(answers) == ["one"], at
 
 
-async def test_a_tunnel_is_refused_and_ends_the_connection(service: Service) -> None:
-    stream = b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n" + SMUGGLED
-    assert [status for status, _ in await answers(service, [stream])] == [400]
+async def test_a_chunked_body_ends_where_it_says_in_any_split(service: Service) -> None:
+    stream = post(CHUNKED, TE) + post(CHUNKED_PING + b"X-Trailer: a\r\n\r\n", TE) + LAST
+    for at in range(1, len(stream)):
+        answers = await exchange(service.url, stream[:at], stream[at:])
+        assert statuses(answers) == [400, 200, 200], at
 
 
-async def test_a_get_with_an_upgrade_has_no_body(service: Service) -> None:
-    stream = b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\n" + upgrade(b"websocket") + b"\r\n" + SMUGGLED
-    found = await answers(service, [stream])
-    assert [status for status, _ in found] == [200, 200]
+async def test_a_trailer_is_no_header(service: Service) -> None:
+    without = post(CHUNKED_PING + b"Authorization: Bearer token-b\r\n\r\n", TE)
+    without = without.replace(b"Authorization: Bearer token-a\r\n", b"")
+    assert statuses(await exchange(service.url, without + LAST)) == [401, 200]
 
 
-async def test_callers_who_share_a_connection_of_a_proxy_get_their_own_answers(service: Service) -> None:
-    """A proxy that passes Upgrade on sends the next caller's request when it has the answer to the first one."""
-    async with connection(service) as (reader, writer):
-        found = []
-        incoming = _answers(reader)
-        for request in (smuggling()[: -len(asking("luma_list_actions"))], asking("luma_list_actions", token="victim")):
-            writer.write(request)
-            found.append(await anext(incoming))
-    assert b"luma_generate_video" in found[1][1]
-    assert not any(b"16:9" in body for _, body in found)
+async def test_nothing_is_answered_behind_the_last_request_of_a_connection(service: Service) -> None:
+    ten = b"GET /livez HTTP/1.0\r\n\r\n"
+    for last in (LAST, ten):
+        for stream in ((last + HIDDEN,), (last, HIDDEN), (last + b"\x00",)):
+            assert statuses(await exchange(service.url, *stream)) == [200]
+
+
+async def test_a_body_that_was_asked_to_wait_is_not_awaited_behind_a_refusal(service: Service) -> None:
+    head = post(b"", b"Expect: 100-continue", LENGTH).replace(b"Bearer", b"Basic")
+    answers = await exchange(service.url, head + HIDDEN)
+    assert statuses(answers) == [401]
+    assert b"connection: close" in answers[0].head
+    body = PING % b"one"
+    told = await exchange(service.url, post(body, b"Expect: 100-continue", b"Content-Length: %d" % len(body)))
+    assert statuses(told) == [100, 200]
+
+
+async def test_methods_without_a_body_may_have_one(service: Service) -> None:
+    for method in (b"GET", b"DELETE"):
+        head = b"%s /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n\r\n" % (method, LENGTH)
+        assert statuses(await exchange(service.url, head + HIDDEN + LAST))[1:] == [200]
+
+
+async def test_an_absolute_target_with_the_name_of_the_host_is_a_path(service: Service) -> None:
+    body = PING % b"one"
+    length = b"Content-Length: %d" % len(body)
+    assert ids(await exchange(service.url, post(body, length, target=b"http://127.0.0.1/mcp") + LAST)) == ["one"]
+
+
+async def test_requests_that_pile_up_on_a_connection_are_bounded(service: Service) -> None:
+    get = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    answers = await exchange(service.url, get * 2000)
+    assert statuses(answers)[-1] == 503
+    assert len(answers) < 30
+
+
+async def test_callers_behind_a_proxy_that_reuses_a_connection_get_their_own_answers(service: Service) -> None:
+    """The proxy passes Upgrade on, and sends the next caller's request as soon as the answer before it has come."""
+    async with _Proxy(urlsplit(service.url).port or 0) as proxy:
+        for hidden in (HIDDEN, post(PING % b"stolen", b"Content-Length: 400")):
+            for offer in (b"h2c", b"websocket", b"foo"):
+                assert (await proxy.ask(upgrading(hidden, offer))).status == 400
+                mine = await proxy.ask(post(PING % b"mine", b"Content-Length: %d" % len(PING % b"mine")))
+                assert ids([mine]) == ["mine"]
+
+
+class _Proxy:
+    """One upstream connection for all callers, as long as the service keeps it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._writer.close()
+
+    async def ask(self, request: bytes) -> RawAnswer:
+        self._writer.write(request)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return next(iter(answers_in(head + await self._reader.readexactly(length))))

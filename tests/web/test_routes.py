@@ -109,3 +109,10 @@ async def test_what_is_not_here_is_a_json_404(service: Service) -> None:
     response = await service.http.get(f"{service.url}/sse")
     assert response.status_code == 404
     assert "POST /mcp" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/metrics/", "/livez/", "/mcp/server-card", "/callbacks/x"])
+async def test_no_answer_repeats_the_host_of_the_request(service: Service, path: str) -> None:
+    response = await service.http.get(service.url + path, headers={"host": "evil.example.com"})
+    assert response.status_code == 421
+    assert "evil.example.com" not in str(response.headers)

@@ -1,0 +1,81 @@
+"""The one timer of a connection: it is set anew only where a deadline comes earlier than the timer would look."""
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+
+LEAST_PROGRESS_BYTES = 16 * 1024
+"""A peer that reads less than this within the write time-out counts as one that does not read."""
+
+
+class ConnectionTimer:
+    """Calls `late` at a deadline, and ends a connection whose peer does not read what is written."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        write_seconds: float,
+        late: Callable[[], None],
+    ) -> None:
+        """Start without a deadline."""
+        self._loop = loop
+        self._transport = transport
+        self._write_seconds = write_seconds
+        self._late = late
+        self._deadline = inf
+        self._handle: asyncio.TimerHandle | None = None
+        self._looks_at = inf
+        self._began = 0.0
+        self._unwritten = 0
+
+    def expect(self, seconds: float) -> None:
+        """Set the deadline to `seconds` from now."""
+        self._unwritten = self._transport.get_write_buffer_size()
+        self._set(self._loop.time() + seconds)
+
+    def begin(self) -> None:
+        """Note that a message begins now; `expect_once` counts from here."""
+        self._began = self._loop.time()
+
+    def expect_once(self, seconds: float) -> None:
+        """Set the deadline to `seconds` from the beginning of the message: parts of it do not move it."""
+        self._set(self._began + seconds)
+
+    def rest(self) -> None:
+        """Have no deadline."""
+        self._deadline = inf
+
+    def end(self) -> None:
+        """Stop for good."""
+        self.rest()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _set(self, deadline: float) -> None:
+        self._deadline = deadline
+        if self._handle is None or deadline < self._looks_at:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._looks_at = self._deadline
+        self._handle = self._loop.call_later(max(0.0, self._deadline - self._loop.time()), self._look)
+
+    def _look(self) -> None:
+        self._handle = None
+        if self._deadline == inf:
+            return
+        if self._loop.time() < self._deadline:
+            self._arm()
+            return
+        self._deadline = inf
+        unwritten = self._transport.get_write_buffer_size()
+        if not unwritten and not self._transport.is_closing():
+            self._late()
+        elif self._unwritten - unwritten < LEAST_PROGRESS_BYTES:
+            self._transport.abort()
+        else:
+            self.expect(self._write_seconds)

@@ -1,0 +1,51 @@
+"""A client that sends bytes as they are on one connection, and reads every answer that comes until it is closed."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """One HTTP response."""
+
+    status: int
+    head: bytes
+    body: bytes
+
+
+async def exchange(url: str, *parts: bytes) -> list[RawAnswer]:
+    """Send the parts, each after the service has read the one before; return the answers until the connection ends."""
+    port = urlsplit(url).port or 0
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for part in parts:
+            writer.write(part)
+            if part is not parts[-1]:
+                await _round_trip(port)
+        received = await asyncio.wait_for(reader.read(), 30)
+    finally:
+        writer.close()
+    return list(answers_in(received))
+
+
+async def _round_trip(port: int) -> None:
+    """Wait until the service, whose loop looks at all its connections in turn, has answered somebody else."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    await reader.read()
+    writer.close()
+
+
+def answers_in(received: bytes) -> Iterable[RawAnswer]:
+    """Yield the responses, interim ones too; every one of them must state its length."""
+    while received:
+        head, separator, received = received.partition(b"\r\n\r\n")
+        assert separator, received
+        head = head.lower()
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+        assert b"transfer-encoding" not in head
+        yield RawAnswer(int(head.split()[1]), head, received[:length])
+        assert len(received) >= length, "the answer is cut"
+        received = received[length:]
