@@ -72,7 +72,7 @@ def _http_url(value: str) -> str:
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("must begin with https://, because tokens are sent there; plain http is for loopback only")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not contain a user name or password: they would be sent in place of callers' tokens")
+        raise ValueError("must hold no user name or password: they would be shown, or sent in place of callers' tokens")
     if parts.query or parts.fragment:
         raise ValueError("must end with its path, without ? or #")
     return urlunsplit((parts.scheme, _netloc(parts), parts.path.rstrip("/"), "", ""))

@@ -24,7 +24,6 @@ PURPOSE = "callback"
 KEPT_SECONDS = 24 * 3600.0
 """How long a ticket is good for, and so what is kept about it: as long as a reservation that may wait for it."""
 
-LONGEST_TASK_ID = 128
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +95,14 @@ class Callbacks:
         if there is not None and self._signing.verified(key, there) == _claim(task_id):
             await self._look_at(ticket["tenant"], task_id)
 
+    def is_ours(self, sealed: str) -> bool:
+        """Return whether this service has made the ticket, and it still counts."""
+        return self._ticket(sealed) is not None
+
     async def hear(self, sealed: str, task_id: str) -> Heard:
         """Take in a callback that claims to be about `task_id`. Raises StoreUnavailable where it cannot be judged."""
-        ticket = self._seal.open(PURPOSE, sealed)
-        if ticket is None or self._wall_clock() - ticket.get("at", 0.0) > KEPT_SECONDS:
+        ticket = self._ticket(sealed)
+        if ticket is None:
             return Heard.UNKNOWN_TICKET
         tenant, key = ticket["tenant"], self._ticket_key(ticket["tenant"], self._digest(ticket))
         claim = self._signing.sign(key, _claim(task_id))
@@ -132,6 +135,10 @@ class Callbacks:
         echoed = self._opened(await gateway.callback_url_of(principal, task_id, command) or "")
         ours = echoed is not None and echoed["tenant"] == principal.tenant and self._digest(echoed) == digest
         return task_id if ours else None
+
+    def _ticket(self, sealed: str) -> dict[str, Any] | None:
+        ticket = self._seal.open(PURPOSE, sealed)
+        return ticket if ticket is not None and self._wall_clock() - ticket.get("at", 0.0) <= KEPT_SECONDS else None
 
     def _opened(self, url: str) -> dict[str, Any] | None:
         """Return the ticket in one of our own URLs, or None for any other."""

@@ -86,7 +86,7 @@ class WaitingRoom:
         began, reported = self._clock(), -LEAST_PROGRESS_SECONDS
         asked = finished + sight.count
         while not (sight.settled or self._is_closing) and (left := began + wait_seconds - self._clock()) > 0:
-            reported = max(self._clock() - began, reported + LEAST_PROGRESS_SECONDS)
+            reported = max(round(self._clock() - began, 3), reported + LEAST_PROGRESS_SECONDS)
             await report(reported, finished + sight.settled_count, asked)
             sight.changed.clear()
             await happens_within(sight.changed, min(left, PROGRESS_SECONDS), self._sleep)

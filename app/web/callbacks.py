@@ -9,8 +9,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.bootstrap import CALLBACKS_PATH
+from app.domain.foreign_text import is_plain_id
 from app.ports import StoreUnavailable
-from app.services.callbacks import LONGEST_TASK_ID, Callbacks, Heard
+from app.services.callbacks import Callbacks, Heard
 
 LARGEST_CALLBACK_BYTES = 64 * 1024
 
@@ -34,6 +35,10 @@ def callback_route(callbacks: Callbacks, count: Callable[[str], None]) -> Route:
     """Return the route; `count` is told what became of each callback."""
 
     async def called(request: Request) -> Response:
+        ticket = request.path_params["ticket"]
+        if not callbacks.is_ours(ticket):  # before a byte of the body is read: any stranger can send one
+            count(Heard.UNKNOWN_TICKET.value)
+            return _answer(404)
         body = await _body(request)
         if body is None:
             count("oversized")
@@ -43,7 +48,7 @@ def callback_route(callbacks: Callbacks, count: Callable[[str], None]) -> Route:
             count("malformed")
             return _answer(400)
         try:
-            heard = await callbacks.hear(request.path_params["ticket"], task_id)
+            heard = await callbacks.hear(ticket, task_id)
         except StoreUnavailable:
             count("store_down")
             return _answer(503)
@@ -71,9 +76,7 @@ def _task_id(body: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     task_id = content.get("task_id") if isinstance(content, dict) else None
-    if not isinstance(task_id, str) or not 0 < len(task_id) <= LONGEST_TASK_ID or not task_id.isprintable():
-        return None
-    return task_id
+    return task_id if isinstance(task_id, str) and is_plain_id(task_id) else None
 
 
 def _answer(status: int) -> Response:

@@ -82,7 +82,9 @@ async def test_the_python_client_waits_with_progress(mode: str, clock: HandClock
         waiting = client.call_tool("luma_get_tasks_batch", question, progress_callback=progress)
         batch = await while_time_passes(clock, waiting)
     assert batch.structured_content["result"]["counts"]["completed"] == 1
-    assert (0, 1, "0 of 1 finished") in told
+    assert told[0] == (0, 50, "0 of 1 finished")
+    elapsed = [done for done, _, _ in told]
+    assert elapsed == sorted(set(elapsed)), "progress increases with every notification, and the first comes once"
 
 
 async def test_a_client_of_2025_waits_with_progress(tmp_path: Path) -> None:
@@ -100,4 +102,4 @@ async def test_a_client_of_2025_waits_with_progress(tmp_path: Path) -> None:
     seen = json.loads(output)
     assert seen["revision"] == "2025-11-25"
     assert seen["counts"]["completed"] == 2
-    assert [0.0, 2.0, "0 of 2 finished"] in seen["told"]
+    assert seen["told"][0] == [0.0, 30.0, "0 of 2 finished"]
