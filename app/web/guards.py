@@ -13,7 +13,7 @@ PRINCIPAL = "luma_mcp.principal"
 """Where a request's scope carries its caller."""
 
 
-OPEN_PATHS = ("/livez", "/readyz")
+OPEN_PATHS = ("/livez",)
 """The paths that any Host may ask for."""
 
 
@@ -60,7 +60,7 @@ class HostGuard:
 
 
 class PageHostGuard:
-    """Answers the allowed hosts beside /mcp too; probes come by the address of a pod and reveal nothing."""
+    """Answers the allowed hosts beside /mcp too; probes come by the address of a pod and are answered at /livez."""
 
     def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refused: Callable[[int], None]) -> None:
         """Stand before `app`; `refused` is told the status of each refusal."""
