@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from cachetools import LRUCache, TLRUCache
+from cachetools import TLRUCache
 
 MOST_KEYS = 10_000
 MOST_MEMBERS = 1_000
+SETS_BYTES = 8 * 1024 * 1024
+SET_BYTES, MEMBER_BYTES = 400, 150
+"""About what a set and one of its members cost beside the text itself."""
 
 
 class MemoryCoordination:
@@ -17,7 +20,12 @@ class MemoryCoordination:
         self._held: TLRUCache[str, tuple[bytes, float]] = TLRUCache(
             MOST_KEYS, ttu=lambda _key, held, _now: held[1], timer=clock
         )  # values, each with the end of its time
-        self._sets: LRUCache[str, dict[str, float]] = LRUCache(MOST_KEYS)
+        self._sets: TLRUCache[str, dict[str, float]] = TLRUCache(
+            SETS_BYTES,
+            ttu=lambda _key, members, _now: max(members.values(), default=0.0),
+            timer=clock,
+            getsizeof=lambda members: SET_BYTES + sum(MEMBER_BYTES + len(member.encode()) for member in members),
+        )  # each with its members and the ends of their times
         self._listeners: dict[object, Callable[[bytes], None]] = {}
 
     def start(self) -> None:
@@ -83,6 +91,12 @@ class MemoryCoordination:
         token = object()
         self._listeners[token] = listener
         return lambda: self._listeners.pop(token, None) and None
+
+    @property
+    def sets_bytes(self) -> int:
+        """About how much the sets take."""
+        self._sets.expire()
+        return int(self._sets.currsize)
 
     def _current(self, key: str) -> dict[str, float]:
         now = self._clock()

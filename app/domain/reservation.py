@@ -20,6 +20,10 @@ KEPT_SECONDS = 24 * 3600.0
 """How long a key is remembered."""
 
 
+FREED_KEPT_SECONDS = 600.0
+"""How long a key under which nothing was bought is remembered: longer than its call and those beside it can last."""
+
+
 class ReservationState(StrEnum):
     """How far a submission has come."""
 

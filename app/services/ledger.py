@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, unreadable
+from app.domain.reservation import FREED_KEPT_SECONDS, KEPT_SECONDS, Reservation, ReservationState, unreadable
 from app.ports import Coordination, StoreRefuses, StoreUnavailable
 from app.services.bounded import Bounded
 
@@ -42,7 +42,7 @@ class Found:
 
 
 class Ledger:
-    """Keeps the latest word on each key, for a day from when it was said."""
+    """Keeps the latest word on each key, for a day from when it was said; for minutes, if nothing was bought."""
 
     def __init__(
         self,
@@ -161,7 +161,8 @@ class Ledger:
         return await self._coordination.put_if_absent(word.filed_under, _pack(word), self._ttl_seconds(word))
 
     def _ttl_seconds(self, word: Reservation) -> float:
-        return min(KEPT_SECONDS, word.since + KEPT_SECONDS - self._wall_clock())
+        kept = FREED_KEPT_SECONDS if word.state is ReservationState.FREED else KEPT_SECONDS
+        return min(kept, word.since + kept - self._wall_clock())
 
     async def _tell(self, word: Reservation) -> None:
         """Tell the other replicas; one that does not hear of it has the store."""

@@ -1,9 +1,11 @@
 """One video per idempotency key: who may send, who waits, and who gets the first answer again."""
 
+import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +13,17 @@ from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeU
 from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, Verdict, verdict
 from app.ports import StoreRefuses, StoreUnavailable
 from app.services.ledger import Ledger
+from app.services.pauses import happens_within
 from app.services.reservation_keys import Claim, ReservationKeys, key_of_earlier_release
 
 LOOK_AGAIN_SECONDS = 0.25
+BACK_OFF = 1.5
+LONGEST_PAUSE_SECONDS = 2.0
+"""How soon a call looks again at the purchase of another process, and by how much later each time."""
+
+MOST_CALLS = 64
+"""Calls with a key per token and process, those that wait for others among them."""
+
 LONGEST_WAIT_SECONDS = 45.0
 """How long a call waits for another one with the same key; clients give up at about a minute."""
 
@@ -34,6 +44,10 @@ UNKNOWN_BEFORE = (
     "and charged. This key will not buy again unless the call carries `retry_unknown: true`; ask the user first."
 )
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
+TOO_MANY_CALLS = (
+    "This service has too many calls with idempotency keys under way for this token. Nothing was sent: try again "
+    "shortly with the same key."
+)
 
 _UNKNOWN = Verdict.OUTCOME_UNKNOWN
 
@@ -55,6 +69,25 @@ def fingerprint(tool: str, arguments: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+Outlive = Callable[[Coroutine[Any, Any, "Bought | None"]], Awaitable["Bought | None"]]
+"""Runs a purchase to its end, also when the caller that waits for it leaves."""
+
+
+async def _with_the_caller(purchase: Coroutine[Any, Any, Bought | None]) -> Bought | None:
+    return await purchase
+
+
+@dataclass(frozen=True, slots=True)
+class _Purchase:
+    """One call with a key; `key` is where its reservation is kept."""
+
+    claim: Claim
+    key: str
+    ticket: str | None
+    send: Callable[[], Awaitable[str]]
+    became: Became
+
+
 class Reservations:
     """Lets exactly one call per key send."""
 
@@ -69,58 +102,96 @@ class Reservations:
         """Agree through `ledger`; `wall_clock` gives unix seconds, `clock` counts seconds and never goes back."""
         self._ledger = ledger
         self._keys = keys
+        self._turns: dict[str, asyncio.Event] = {}
+        self._calls: Counter[str] = Counter()
         self._earlier_until = clock() + KEPT_SECONDS
         self._wall_clock = wall_clock
         self._clock = clock
         self._sleep = sleep
 
-    async def buy(self, claim: Claim, ticket: str | None, send: Callable[[], Awaitable[str]], became: Became) -> Bought:
+    async def buy(
+        self,
+        claim: Claim,
+        ticket: str | None,
+        send: Callable[[], Awaitable[str]],
+        became: Became,
+        outlive: Outlive = _with_the_caller,
+    ) -> Bought:
         """Return the task of `claim`: sent now, or bought by an earlier call with the same key.
 
         `send` is called at most once; `ticket` stands for what it asks the backend to call back with, and `became`
         tells what an earlier submission with a ticket became. Raises what they raise, and LumaError where nothing may
         be sent.
         """
+        if self._calls[claim.tenant] >= MOST_CALLS:
+            raise RateLimited(TOO_MANY_CALLS)
+        self._calls[claim.tenant] += 1
         try:
-            earlier = await self._bought_by_earlier_release(claim)
-            mine = earlier or await self._reserve(claim, became)
+            return await self._in_turn(_Purchase(claim, self._keys.key(claim), ticket, send, became), outlive)
         except StoreUnavailable as fault:
             raise _refusal(fault) from fault
-        if not isinstance(mine, Reservation):
-            return mine
-        return await self._send(mine, await self._sent(mine, ticket), send)
+        finally:
+            self._calls[claim.tenant] -= 1
+            if not self._calls[claim.tenant]:
+                del self._calls[claim.tenant]
 
     async def aclose(self) -> None:
         """Stop what still tries to write down outcomes."""
         await self._ledger.aclose()
 
-    async def _reserve(self, claim: Claim, became: Became) -> Reservation | Bought:
-        """Return a reservation of this call's own, or what an earlier call bought. Raises LumaError for neither."""
-        give_up_at = self._clock() + LONGEST_WAIT_SECONDS
-        key, print_of_it = self._keys.key(claim), self._keys.fingerprint(claim)
-        while True:
-            now, holder = self._wall_clock(), secrets.token_hex(8)
-            mine = Reservation(key, print_of_it, holder, ReservationState.HELD, now)
-            found = await self._ledger.reserve(mine)
-            if found is None:
-                return mine
-            age_seconds = await self._ledger.age_seconds(found.word) if found.word.is_under_way else 0.0
-            if (task_id := await self._found_out(print_of_it, found.word, age_seconds, became)) is not None:
-                return Bought(task_id, replayed=True)
-            match verdict(found.word, print_of_it, age_seconds, retry_unknown=claim.retry_unknown):
-                case Verdict.REPLAY if found.word.task_id is not None:
-                    return Bought(found.word.task_id, replayed=True)
-                case Verdict.TAKE_OVER:
-                    mine = mine.in_place_of(found.word, self._wall_clock())
-                    if await self._ledger.take(found, mine):
-                        return mine
-                case Verdict.OTHER_ARGUMENTS:
-                    raise InvalidRequest(OTHER_ARGUMENTS)
-                case Verdict.OUTCOME_UNKNOWN:
-                    raise OutcomeUnknown(UNKNOWN_BEFORE)
-                case _ if self._clock() >= give_up_at:
+    async def _in_turn(self, purchase: "_Purchase", outlive: Outlive) -> Bought:
+        """Look and, if need be, look again until the key is decided: for each key one caller of this process at a time.
+
+        Only what may have claimed the key outlives its caller; one who leaves while it waits for others just ends.
+        """
+        give_up_at, pause, key = self._clock() + LONGEST_WAIT_SECONDS, LOOK_AGAIN_SECONDS, purchase.key
+        while (turn := self._turns.get(key)) is not None:
+            if (left := give_up_at - self._clock()) <= 0:
+                raise RateLimited(STILL_UNDER_WAY)
+            await happens_within(turn, left, self._sleep)
+        over = self._turns[key] = asyncio.Event()
+        try:
+            while True:
+                if (bought := await outlive(self._attempt(purchase))) is not None:
+                    return bought
+                if self._clock() >= give_up_at:
                     raise RateLimited(STILL_UNDER_WAY)
-            await self._sleep(LOOK_AGAIN_SECONDS)
+                await self._sleep(pause)
+                pause = min(pause * BACK_OFF, LONGEST_PAUSE_SECONDS)
+        finally:
+            del self._turns[key]
+            over.set()
+
+    async def _attempt(self, purchase: "_Purchase") -> Bought | None:
+        """Buy if the key is free, or return what was bought under it; None while that is undecided."""
+        earlier = await self._bought_by_earlier_release(purchase.claim)
+        mine = earlier or await self._reserve(purchase)
+        if not isinstance(mine, Reservation):
+            return mine
+        return await self._send(mine, await self._sent(mine, purchase.ticket), purchase.send)
+
+    async def _reserve(self, purchase: "_Purchase") -> Reservation | Bought | None:
+        """Return a reservation of this call's own, or what an earlier call bought; None while another is under way."""
+        claim, wanted = purchase.claim, self._keys.fingerprint(purchase.claim)
+        now, holder = self._wall_clock(), secrets.token_hex(8)
+        mine = Reservation(purchase.key, wanted, holder, ReservationState.HELD, now)
+        found = await self._ledger.reserve(mine)
+        if found is None:
+            return mine
+        age_seconds = await self._ledger.age_seconds(found.word) if found.word.is_under_way else 0.0
+        if (task_id := await self._found_out(wanted, found.word, age_seconds, purchase.became)) is not None:
+            return Bought(task_id, replayed=True)
+        match verdict(found.word, wanted, age_seconds, retry_unknown=claim.retry_unknown):
+            case Verdict.REPLAY if found.word.task_id is not None:
+                return Bought(found.word.task_id, replayed=True)
+            case Verdict.TAKE_OVER:
+                mine = mine.in_place_of(found.word, self._wall_clock())
+                return mine if await self._ledger.take(found, mine) else None
+            case Verdict.OTHER_ARGUMENTS:
+                raise InvalidRequest(OTHER_ARGUMENTS)
+            case Verdict.OUTCOME_UNKNOWN:
+                raise OutcomeUnknown(UNKNOWN_BEFORE)
+        return None
 
     async def _bought_by_earlier_release(self, claim: Claim) -> Bought | None:
         """Return what a release that kept reservations elsewhere bought; nothing of it is left after a day of serving.

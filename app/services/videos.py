@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from app.domain.generation import Command
 from app.domain.principal import Principal
@@ -14,6 +14,8 @@ from app.services.records import TaskRecords
 from app.services.reservation_keys import Claim
 from app.services.reservations import Bought, Reservations
 from app.services.submission_slots import SubmissionSlots
+
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Order:
 class VideoService:
     """Submits a command once and remembers the task that it became.
 
-    A submission belongs to nobody: it goes on when its caller leaves, so that its outcome is always written down.
+    A submission belongs to nobody: it goes on when its caller leaves, so that its outcome is always written down. A
+    call that only waits for another one with the same key ends with its caller.
     """
 
     def __init__(  # noqa: PLR0913 - buying touches everything that must know of it
@@ -47,14 +50,14 @@ class VideoService:
         self._slots = slots
         self._callbacks = callbacks
         self._wall_clock = wall_clock
-        self._under_way: set[asyncio.Task[Bought]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def start(self, principal: Principal, order: Order) -> Bought:
         """Return the task, bought now or by an earlier call with the same claim.
 
         Raises LumaError where nothing was started, or where nobody can tell.
         """
-        return await self._outliving_the_caller(self._start(principal, order))
+        return await self._start(principal, order)
 
     async def aclose(self) -> None:
         """Let what is under way come to its end, which the backend client bounds."""
@@ -74,9 +77,13 @@ class VideoService:
             return await self._callbacks.claimed(self._gateway, principal, ticket, order.command)
 
         if order.claim is None:
-            return Bought(await send(), replayed=False)
+
+            async def bought() -> Bought:
+                return Bought(await send(), replayed=False)
+
+            return await self._outliving_the_caller(bought())
         ticket = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
-        return await self._reservations.buy(order.claim, ticket, send, became)
+        return await self._reservations.buy(order.claim, ticket, send, became, self._outliving_the_caller)
 
     def _callback_url(self, principal: Principal, command: Command) -> str | None:
         """Return where the backend is to call, unless it is to call the caller, or this service has no address."""
@@ -93,13 +100,13 @@ class VideoService:
             await self._callbacks.submitted(url, task_id)
         return task_id
 
-    async def _outliving_the_caller(self, submission: Coroutine[Any, Any, Bought]) -> Bought:
+    async def _outliving_the_caller(self, submission: Coroutine[Any, Any, B]) -> B:
         task = asyncio.get_running_loop().create_task(submission)
         self._under_way.add(task)
         task.add_done_callback(self._landed)
         return await asyncio.shield(task)
 
-    def _landed(self, task: asyncio.Task[Bought]) -> None:
+    def _landed(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # marks it as seen: the caller may have left

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.adapters.memory_coordination import MOST_MEMBERS, MemoryCoordination
+from app.adapters.memory_coordination import MOST_MEMBERS, SETS_BYTES, MemoryCoordination
 from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_store import connect
 from app.ports import Coordination, StoreUnavailable
@@ -116,6 +116,16 @@ async def test_keys_end_with_their_time(clock: HandClock) -> None:
     await alone.put_if_absent(KEY, b"mine", 10)
     clock.advance(10)
     assert await alone.get(KEY) is None
+
+
+async def test_sets_in_memory_end_with_their_time_and_are_bounded_in_bytes(clock: HandClock) -> None:
+    alone = MemoryCoordination(clock)
+    for number in range(20_000):
+        await alone.add_members(f"{{tenant-{number}}}:awaited", ["x" * 128] * 3 + [str(n) * 30 for n in range(9)], 10)
+    assert alone.sets_bytes <= SETS_BYTES
+    assert await alone.members("{tenant-19999}:awaited", 1) != []
+    clock.advance(10)
+    assert alone.sets_bytes == 0
 
 
 async def test_redis_keys_end_with_their_time(redis_server: RedisServer) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from app.adapters.memory_coordination import MemoryCoordination
-from app.domain.errors import BackendError, InternalError, OutcomeUnknown
+from app.domain.errors import BackendError, InternalError, OutcomeUnknown, RateLimited
 from app.domain.reservation import HOLD_SECONDS, SENDING_SECONDS
 from app.ports import Coordination, StoreUnavailable
 from app.services.ledger import Ledger
 from app.services.reservation_keys import Claim
-from app.services.reservations import Bought, Reservations
+from app.services.reservations import MOST_CALLS, Bought, Reservations
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.keeping import RESERVATIONS
 
@@ -138,3 +138,76 @@ async def test_a_sender_that_died_is_given_up_by_the_time_that_passed_not_by_the
     with pytest.raises(OutcomeUnknown):
         await while_time_passes(clock, buy(replica(shared, clock, 0.0), backend.takes))
     assert backend.sent == 0
+
+
+class Counting(MemoryCoordination):
+    """An agreement that counts how often somebody looks whether a key is free."""
+
+    def __init__(self, clock: HandClock) -> None:
+        super().__init__(clock)
+        self.looks = 0
+
+    async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
+        self.looks += 1
+        return await super().put_if_absent(key, value, ttl_seconds)
+
+
+class Slow(Backend):
+    """Takes a submission when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sending, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def takes(self) -> str:
+        self.sending.set()
+        await self.answers.wait()
+        return await super().takes()
+
+
+async def passing(clock: HandClock, seconds: float) -> None:
+    """Let so much time pass, in small steps, with everything that is awake running in between."""
+    await while_time_passes(clock, clock.sleep(seconds), step=0.25)
+
+
+async def test_callers_of_one_key_share_one_poller_that_looks_less_and_less_often(clock: HandClock) -> None:
+    shared, backend = Counting(clock), Slow()
+    one, other = replica(shared, clock, 0.0), replica(shared, clock, 0.0)
+    first = asyncio.create_task(buy(one, backend.takes))
+    await backend.sending.wait()
+    waiting = [asyncio.create_task(buy(other, backend.takes)) for _ in range(50)]
+    shared.looks = 0
+    await passing(clock, 20)
+    assert 5 < shared.looks < 20, "and not 50 callers 4 times a second"
+    backend.answers.set()
+    bought = await while_time_passes(clock, asyncio.gather(first, *waiting), step=0.25)
+    assert {one.task_id for one in bought} == {"task-1"}
+
+
+async def test_a_caller_that_leaves_while_it_waits_for_another_looks_no_more(clock: HandClock) -> None:
+    shared, backend = Counting(clock), Slow()
+    first = asyncio.create_task(buy(replica(shared, clock, 0.0), backend.takes))
+    await backend.sending.wait()
+    leaving = [asyncio.create_task(buy(replica(shared, clock, 0.0), backend.takes)) for _ in range(10)]
+    await passing(clock, 1)
+    for one in leaving:
+        one.cancel()
+    await asyncio.wait(leaving)
+    shared.looks = 0
+    await passing(clock, 10)
+    assert (shared.looks, clock.sleepers) == (0, 0)
+    backend.answers.set()
+    assert (await first).task_id == "task-1"
+
+
+async def test_a_token_has_so_many_calls_with_keys_under_way_and_no_more(clock: HandClock) -> None:
+    shared, backend = MemoryCoordination(clock), Slow()
+    one = replica(shared, clock, 0.0)
+    waiting = [asyncio.create_task(buy(one, backend.takes)) for _ in range(MOST_CALLS)]
+    await backend.sending.wait()
+    with pytest.raises(RateLimited, match="too many calls with idempotency keys"):
+        await buy(one, backend.takes)
+    backend.answers.set()
+    await while_time_passes(clock, asyncio.gather(*waiting), step=0.25)
+    assert (await buy(one, backend.takes)).replayed
+    assert backend.sent == 1

@@ -12,6 +12,7 @@ import pytest
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
+from app.domain.reservation import FREED_KEPT_SECONDS
 from app.services.ledger import WRITE_AGAIN_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
@@ -414,3 +415,13 @@ async def test_a_no_to_the_second_attempt_leaves_the_first_one_unknown(clock: Ha
         retried = service.fail("luma_generate_video", {**KEYED, "retry_unknown": True})
         assert (await while_time_passes(clock, retried, step=5))["code"] == "rate_limited"
         assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
+
+
+async def test_a_key_that_bought_nothing_is_kept_for_minutes_only(clock: HandClock, redis_server: RedisServer) -> None:
+    async with serving(settings(redis_url=redis_server.url), sandbox(clock), clock) as service:
+        broke = {"prompt": "A fox [broke]", "idempotency_key": "fox-1"}
+        assert (await service.fail("luma_generate_video", broke))["code"] == "no_credit"
+        with redis_server.client() as client:
+            left = [client.pttl(key) for key in client.scan_iter("*")]
+        assert left != []
+        assert all(0 < one <= FREED_KEPT_SECONDS * 1000 for one in left)
