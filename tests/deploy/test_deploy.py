@@ -13,6 +13,7 @@ import yaml
 
 from app.serving import DRAIN_SECONDS
 from app.settings import PREFIX, Settings
+from app.web.guards import OPEN_PATHS, Allowed
 from app.web.mcp_endpoint import LARGEST_BODY_BYTES
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,10 @@ def test_probes_ask_what_the_service_answers() -> None:
     assert str(ports["http"]) in container()["args"]
     assert str(ports["metrics"]) == manifest("configmap")["data"]["LUMA_MCP_METRICS"]
     for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz"), ("startupProbe", "/readyz")):
-        assert container()[probe]["httpGet"] == {"path": path, "port": "http"}
+        asked = container()[probe]["httpGet"]
+        assert (asked["path"], asked["port"]) == (path, "http")
+        hosts = [given["value"] for given in asked.get("httpHeaders", ())]
+        assert path in OPEN_PATHS or [Allowed(Settings(_env_file=None).hosts()).has(host) for host in hosts] == [True]
     assert "/livez" in text(ROOT / "deploy" / "Dockerfile")
 
 
@@ -193,3 +197,21 @@ def test_the_registry_entry_names_this_version_and_keeps_the_token_secret() -> N
     assert header["name"] == "Authorization"
     assert header["isSecret"] is True
     assert header["isRequired"] is True
+
+
+def test_nginx_bounds_what_an_address_may_send_and_logs_no_ticket() -> None:
+    nginx = text(ROOT / "deploy" / "nginx.conf")
+    for directive in ("limit_req ", "limit_conn ", "large_client_header_buffers", "client_header_timeout", "308 https"):
+        assert directive in nginx
+    assert 'proxy_set_header Upgrade "";' in nginx
+    assert "http2 on" not in re.sub(r"#.*", "", nginx), "nginx before 1.25.1 does not know it"
+    callbacks = nginx.partition("location ^~ /callbacks/ {")[2].partition("}")[0]
+    assert "crit;" in callbacks
+    assert "$uri " not in nginx.partition("log_format")[2].partition(";")[0]
+
+
+def test_the_ingress_bounds_what_an_address_may_send_and_logs_no_ticket() -> None:
+    notes = manifest("ingress")["metadata"]["annotations"]
+    prefix = "nginx.ingress.kubernetes.io"
+    assert {f"{prefix}/limit-rps", f"{prefix}/limit-connections"} <= notes.keys()
+    assert notes[f"{prefix}/enable-access-log"] == "false"

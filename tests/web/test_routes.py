@@ -112,7 +112,9 @@ async def test_what_is_not_here_is_a_json_404(service: Service) -> None:
     assert "POST /mcp" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/metrics/", "/readyz", "/livez/", "/mcp/server-card", "/callbacks/x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/metrics", "/metrics/", "/readyz", "/livez/", "/mcp/server-card", "/callbacks/x"]
+)
 async def test_no_answer_repeats_the_host_of_the_request(service: Service, path: str) -> None:
     response = await service.http.get(service.url + path, headers={"host": "evil.example.com"})
     assert response.status_code == 421
