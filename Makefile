@@ -62,7 +62,8 @@ bench: install $(FASTMCP_STAMP) $(SHIPPED_STAMP) ## measure the speed against a 
 test: install $(CLIENT_STAMP) ## run the whole test suite
 	$(BIN)/python -m pytest
 
-faults: install ## break Redis, the backend and the service in turn under load, and hold every answer against the truth
+faults: install ## attack the service, break Redis and the backend in turn under load, and hold answers against the truth
+	$(BIN)/python -m tests.attacks $(ATTACK_ARGS)
 	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.faults $(ARGS)
 

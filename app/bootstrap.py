@@ -26,6 +26,7 @@ from app.adapters.signing import Signer
 from app.domain.freshness import Lifetimes, Pace
 from app.domain.public_url import hosts_in
 from app.domain.record import Record
+from app.domain.reservation import FREED_KEPT_ALONE_SECONDS, FREED_KEPT_SECONDS
 from app.domain.task import Answer, Task
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.catalogue import catalogue
@@ -290,7 +291,9 @@ def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks
 
 
 def _videos(gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks) -> VideoService:
-    ledger = Ledger(shared.coordination, clocks.wall, clocks.sleep)
+    is_shared = isinstance(shared.coordination, RedisCoordination)
+    kept = FREED_KEPT_SECONDS if is_shared else FREED_KEPT_ALONE_SECONDS
+    ledger = Ledger(shared.coordination, clocks.wall, clocks.sleep, freed_kept_seconds=kept)
     reservations = Reservations(
         ledger, ReservationKeys(shared.keys, shared.signing), clocks.wall, clocks.monotonic, clocks.sleep
     )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import tempfile
 from contextlib import ExitStack
@@ -29,6 +30,9 @@ DRAIN_SECONDS = 60
 A purchase may wait 20 s for its place and 35 s for the backend; whoever waits for tasks is answered within moments.
 """
 
+FILES_BESIDE_CONNECTIONS = 256
+"""Open files beside the connections of callers: those to the backend and to Redis, the log, and the program's own."""
+
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
@@ -52,12 +56,28 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int, e
         raise SettingsError(WORKERS_WITHOUT_REDIS)
     configure_logging(settings.log_level, settings.log_format)
     prepare_metrics_folder()
+    allow_open_files(settings.connections + FILES_BESIDE_CONNECTIONS)
     for name in unknown_variables(env_file):
         log.warning("%s is not a setting and has no effect: is it misspelt? `luma-mcp check` lists the settings", name)
     if workers > 1:
         _serve_many(settings, host=host, port=port, workers=workers, env_file=env_file)
     else:
         _serve_one(settings, host=host, port=port)
+
+
+def allow_open_files(wanted: int) -> None:
+    """Raise this process's limit of open files to `wanted`, as far as the system lets it; workers inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        log.warning(
+            "The system allows %d open files, and LUMA_MCP_CONNECTIONS needs %d: connections beyond that are not "
+            "accepted. Raise the limit of open files (ulimit -n, LimitNOFILE), or lower the setting",
+            most,
+            wanted,
+        )
 
 
 def prepare_metrics_folder() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from app.adapters.sandbox.backend import create_sandbox
+from app.serving import FILES_BESIDE_CONNECTIONS
 from tests.support.process import environment, run, serving_process
 from tests.support.redis_server import RedisServer
 from tests.support.service import KEY, listening
@@ -75,6 +77,13 @@ def test_sigterm_ends_an_idle_service_with_0(tmp_path: Path) -> None:
         until_ready(server.url)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
+
+
+def test_the_limit_of_open_files_fits_the_connections(tmp_path: Path) -> None:
+    with serving_process("--sandbox", cwd=tmp_path, env=environment(connections="1500")) as server:
+        until_ready(server.url)
+        soft, hard = psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    assert soft >= min(1500 + FILES_BESIDE_CONNECTIONS, hard)
 
 
 def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:

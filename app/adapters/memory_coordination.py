@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 from cachetools import TLRUCache
 
+from app.ports import StoreRefuses
+
 MOST_KEYS = 10_000
 MOST_MEMBERS = 1_000
 SETS_BYTES = 8 * 1024 * 1024
@@ -28,6 +30,12 @@ class MemoryCoordination:
         )  # each with its members and the ends of their times
         self._listeners: dict[object, Callable[[bytes], None]] = {}
 
+    @property
+    def keys_held(self) -> int:
+        """How many keys are held now, each for its time."""
+        self._held.expire()
+        return len(self._held)
+
     def start(self) -> None:
         """Begin: nothing has to be listened to from outside."""
 
@@ -43,10 +51,16 @@ class MemoryCoordination:
         return held[0] if held is not None else None
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
-        """Put `value` where there is none and return None; else return what is there."""
+        """Put `value` where there is none and return None; else return what is there.
+
+        Raises StoreRefuses while as many keys are held as there is room for.
+        """
         held = self._held.get(key)
         if held is not None:
             return held[0]
+        self._held.expire()
+        if len(self._held) >= MOST_KEYS:
+            raise StoreRefuses("full")  # to forget an idempotency key could buy a second video
         self._held[key] = (value, self._clock() + ttl_seconds)
         return None
 

@@ -19,9 +19,11 @@ SENDING_SECONDS = 60.0
 KEPT_SECONDS = 24 * 3600.0
 """How long a key is remembered."""
 
-
 FREED_KEPT_SECONDS = 600.0
 """How long a key under which nothing was bought is remembered: longer than its call and those beside it can last."""
+
+FREED_KEPT_ALONE_SECONDS = 1.0
+"""The same in a process that shares nothing: no replica has to be told, and strangers could fill its memory."""
 
 
 class ReservationState(StrEnum):

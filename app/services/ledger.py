@@ -49,11 +49,17 @@ class Ledger:
         coordination: Coordination,
         wall_clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        *,
+        freed_kept_seconds: float = FREED_KEPT_SECONDS,
     ) -> None:
-        """Keep words through `coordination`; `wall_clock` gives unix seconds."""
+        """Keep words through `coordination`; `wall_clock` gives unix seconds.
+
+        A key under which nothing was bought is kept for `freed_kept_seconds`.
+        """
         self._coordination = coordination
         self._wall_clock = wall_clock
         self._sleep = sleep
+        self._freed_kept_seconds = freed_kept_seconds
         self._remembered: Bounded[str, Reservation] = Bounded(MOST_REMEMBERED)
         self._writing: dict[asyncio.Task[None], Reservation] = {}
         self._closing = False
@@ -161,7 +167,7 @@ class Ledger:
         return await self._coordination.put_if_absent(word.filed_under, _pack(word), self._ttl_seconds(word))
 
     def _ttl_seconds(self, word: Reservation) -> float:
-        kept = FREED_KEPT_SECONDS if word.state is ReservationState.FREED else KEPT_SECONDS
+        kept = self._freed_kept_seconds if word.state is ReservationState.FREED else KEPT_SECONDS
         return min(kept, word.since + kept - self._wall_clock())
 
     async def _tell(self, word: Reservation) -> None:

@@ -1,29 +1,23 @@
 """One log line for a burst of the same event, so that callers cannot make the log grow."""
 
-import asyncio
 import logging
+import time
+from collections.abc import Callable
 
-QUIET_SECONDS = 60.0
-"""How long further events of a kind are only counted after a line about it."""
+from app.services.burst import Burst
 
 
 class BurstLog:
-    """Logs the first event of each kind, then one line for those of the minute that follows."""
+    """Logs the first event of each kind, and later ones of its kind once a minute with their number."""
 
-    def __init__(self, log: logging.Logger) -> None:
-        """Write to `log`."""
+    def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        """Write to `log`; `clock` counts seconds and never goes back."""
         self._log = log
-        self._suppressed: dict[str, int] = {}
+        self._clock = clock
+        self._bursts: dict[str, Burst] = {}
 
     def warn(self, kind: str, message: str, *values: object) -> None:
         """Log `message` unless one of its `kind`, from a closed set, was logged within the last minute."""
-        if kind in self._suppressed:
-            self._suppressed[kind] += 1
-            return
-        self._suppressed[kind] = 0
-        self._log.warning(message, *values)
-        asyncio.get_running_loop().call_later(QUIET_SECONDS, self._sum_up, kind)
-
-    def _sum_up(self, kind: str) -> None:
-        if count := self._suppressed.pop(kind):
-            self._log.warning("%d more refusals of this kind in the last minute: %s", count, kind)
+        burst = self._bursts.setdefault(kind, Burst(self._clock))
+        if (count := burst.count()) is not None:
+            self._log.warning(f"{message} (%d times since the last such line)", *values, count)

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.adapters.memory_coordination import MOST_MEMBERS, SETS_BYTES, MemoryCoordination
+from app.adapters.memory_coordination import MOST_KEYS, MOST_MEMBERS, SETS_BYTES, MemoryCoordination
 from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_store import connect
-from app.ports import Coordination, StoreUnavailable
+from app.ports import Coordination, StoreRefuses, StoreUnavailable
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, SIGNER
 from tests.support.redis_server import RedisServer
@@ -116,6 +116,17 @@ async def test_keys_end_with_their_time(clock: HandClock) -> None:
     await alone.put_if_absent(KEY, b"mine", 10)
     clock.advance(10)
     assert await alone.get(KEY) is None
+
+
+async def test_keys_in_memory_are_refused_rather_than_forgotten(clock: HandClock) -> None:
+    memory = MemoryCoordination(clock)
+    for number in range(MOST_KEYS):
+        assert await memory.put_if_absent(f"key-{number}", b"bought", 60) is None
+    with pytest.raises(StoreRefuses):
+        await memory.put_if_absent("one more", b"bought", 60)
+    assert await memory.put_if_absent("key-0", b"again", 60) == b"bought"
+    clock.advance(60)
+    assert await memory.put_if_absent("one more", b"bought", 60) is None
 
 
 async def test_sets_in_memory_end_with_their_time_and_are_bounded_in_bytes(clock: HandClock) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from tests.attacks.attacks import ROWS, Row
-from tests.attacks.target import Target, attacked
+from tests.attacks.target import Figure, Target, attacked
 from tests.faults.__main__ import more_descriptors
 from tests.support.documents import update
 
@@ -28,19 +28,20 @@ class Outcome:
     megabytes: float
     undisturbed: float
     under_attack: float
-    notes: tuple[str, ...]
+    figures: tuple[Figure, ...]
 
     @property
     def is_well(self) -> bool:
         """Whether neither the process nor the honest caller suffered."""
         is_quick = self.under_attack <= max(SLOWEST_SECONDS, 2 * self.undisturbed)
-        return self.megabytes <= MOST_MEGABYTES and is_quick
+        is_bounded = all(figure.value <= figure.most for figure in self.figures)
+        return self.megabytes <= MOST_MEGABYTES and is_quick and is_bounded
 
     def __str__(self) -> str:
         """Return a line for the terminal."""
         word = "well" if self.is_well else "NOT WELL"
         read = f"read {self.undisturbed * 1000:.0f} -> {self.under_attack * 1000:.0f} ms"
-        return f"{word:9} {self.row.title}: {self.megabytes:.0f} MB, {read} {'; '.join(self.notes)}"
+        return f"{word:9} {self.row.title}: {self.megabytes:.0f} MB, {read} {'; '.join(map(str, self.figures))}"
 
 
 def main() -> int:
@@ -76,14 +77,15 @@ async def _measure(row: Row, target: Target) -> Outcome:
         undisturbed = await target.honest_seconds(http)
         async with row.attack(target):
             under_attack = await target.honest_seconds(http)
-    return Outcome(row, target.most_megabytes, undisturbed, under_attack, tuple(target.notes))
+    return Outcome(row, target.most_megabytes, undisturbed, under_attack, tuple(target.figures))
 
 
 def table(outcomes: list[Outcome]) -> str:
     """Return the outcomes as a table of Markdown."""
     lines = [
         f"| {one.row.title} | {one.row.before} | {one.megabytes:.0f} MB "
-        f"| {one.undisturbed * 1000:.0f} ms, then {one.under_attack * 1000:.0f} ms | {'; '.join(one.notes)} |"
+        f"| {one.undisturbed * 1000:.0f} ms, then {one.under_attack * 1000:.0f} ms "
+        f"| {'; '.join(map(str, one.figures))} |"
         for one in outcomes
     ]
     head = "| attack | release 1.0 | memory of the process | an honest caller's median read | besides |"

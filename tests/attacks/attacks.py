@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.attacks.target import Connection, Target, batch, padded, raw
+from tests.attacks.target import Connection, Figure, Target, batch, padded, raw
 from tests.support.service import MODERN, envelope
 
 Attack = Callable[[Target], Any]
-"""An asynchronous context in which the attack goes on; notes of what it found go to the target."""
+"""An asynchronous context in which the attack goes on; figures of what it found go to the target."""
 
 LISTS = "[" + ",".join(["[]"] * 60_000) + "]"
 TEXT = '"' + "a" * 240_000 + '"'
@@ -201,7 +201,7 @@ async def hung_up_purchases(target: Target) -> AsyncIterator[None]:
         before = int(redis.info("stats")["total_commands_processed"])
         await asyncio.sleep(2)
         asked = int(redis.info("stats")["total_commands_processed"]) - before
-    target.notes.append(f"{asked / 2:.0f} Redis commands/s")
+    target.figures.append(Figure(asked / 2, "Redis commands/s", most=200))
     yield
 
 
@@ -216,7 +216,7 @@ async def unfinished_requests(target: Target) -> AsyncIterator[None]:
     )
     connections = await in_parts(target.connect(starts[number % 4]) for number in range(1500))
     closed = await in_parts((connection.is_closed_within(12) for connection in connections), at_once=1500)
-    target.notes.append(f"{closed.count(False)} of 1,500 connections left after their time")
+    target.figures.append(Figure(closed.count(False), "of 1,500 connections left after their time", most=0))
     async with _held(connections):
         yield
 
@@ -236,7 +236,8 @@ async def log_growth(target: Target) -> AsyncIterator[None]:
         broken.hang_up()
 
     await in_parts(map(knock, range(3000)))
-    target.notes.append(f"{(target.log.stat().st_size - before) / 1000:.0f} KB of log for 6,000 refusals")
+    grown = (target.log.stat().st_size - before) / 1000
+    target.figures.append(Figure(grown, "KB of log for 6,000 refusals", most=50))
     yield
 
 
@@ -256,7 +257,7 @@ async def failed_purchases(target: Target) -> AsyncIterator[None]:
     await in_parts(map(buy, range(300)))
     with target.redis.client() as redis:
         lasting = sum(redis.ttl(key) > 3600 for key in redis.scan_iter(count=1000))
-    target.notes.append(f"{lasting} keys in Redis for longer than an hour")
+    target.figures.append(Figure(lasting, "keys in Redis for longer than an hour", most=30))
     yield
 
 

@@ -23,6 +23,18 @@ READS = 15
 SAMPLE_SECONDS = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What an attack cost beside memory and time: a number, what it counts, and the most that it may be."""
+
+    value: float
+    counts: str
+    most: float
+
+    def __str__(self) -> str:
+        return f"{self.value:,.0f} {self.counts}"
+
+
 @dataclass
 class Target:
     """A service under attack. `most_megabytes` is the largest resident memory seen so far."""
@@ -31,7 +43,7 @@ class Target:
     redis: RedisServer
     log: Path
     most_megabytes: float = 0.0
-    notes: list[str] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
     _asked: int = 0
 
     @property

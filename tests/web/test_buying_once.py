@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.adapters.memory_coordination import MemoryCoordination
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
@@ -50,6 +51,22 @@ async def test_the_same_key_returns_the_first_task_on_every_replica(
             assert "Already started" in text_of(again)
             assert "replayed" not in first
     assert backend.submissions("token-a") == len(calls)
+
+
+async def test_strangers_push_no_key_out_of_a_process_that_is_alone(clock: HandClock) -> None:
+    backend = sandbox(clock, Behaviour(max_in_flight=None, reads_per_second=None))
+    async with serving(settings(), backend, clock) as service:
+        first = await service.ask("luma_generate_video", KEYED)
+        for number in range(300):
+            refused = {"prompt": "[broke]", "idempotency_key": f"stranger-{number}"}
+            await service.fail("luma_generate_video", refused, token=f"stranger-{number}")
+        clock.advance(2)
+        coordination = service.assembly.coordination
+        assert isinstance(coordination, MemoryCoordination)
+        held = coordination.keys_held
+        again = await service.ask("luma_generate_video", KEYED)
+    assert again["task_id"] == first["task_id"]
+    assert held < 10, "what bought nothing leaves at once"
 
 
 async def test_without_a_key_every_call_buys(clock: HandClock) -> None:

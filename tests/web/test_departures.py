@@ -1,13 +1,16 @@
 """Clients that leave while several of their requests are on the way."""
 
+import asyncio
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
+from app.web.request_memory import REQUEST_BYTES
+from tests.support.clock import HandClock
 from tests.support.process import environment, serving_process
-from tests.support.service import MODERN, call_bytes, envelope, request_bytes
+from tests.support.service import MODERN, call_bytes, envelope, request_bytes, serving, settings
 
 
 def test_a_client_that_leaves_two_requests_behind_leaves_no_traceback(tmp_path: Path) -> None:
@@ -39,3 +42,36 @@ def _generate(url: str) -> str:
     sent = {**headers, "authorization": "Bearer token", "accept": "application/json"}
     answer = httpx.post(f"{url}/mcp", json=message, headers=sent, timeout=30).json()
     return str(answer["result"]["structuredContent"]["result"]["task_id"])
+
+
+async def test_a_keyed_call_that_waits_for_another_one_ends_when_its_client_leaves(clock: HandClock) -> None:
+    backend = Held()
+    async with serving(settings(), backend, clock) as service:
+        first = asyncio.create_task(service.ask("luma_generate_video", {"prompt": "A fox", "idempotency_key": "k"}))
+        await backend.asked.wait()
+        request = call_bytes("luma_generate_video", {"prompt": "A fox", "idempotency_key": "k"}, "token-a")
+        _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
+        writer.write(request)
+        while service.assembly.request_memory.in_use < 2 * REQUEST_BYTES:
+            await asyncio.sleep(0.001)
+        writer.close()
+        while service.assembly.request_memory.in_use >= 2 * REQUEST_BYTES:
+            await asyncio.sleep(0.001)
+        assert not first.done(), "the purchase under way goes on"
+        backend.go_on.set()
+        assert (await first)["task_id"] == "t1"
+    assert backend.submissions == 1
+
+
+class Held(httpx.AsyncBaseTransport):
+    """A backend that holds its answer to a submission until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+        self.submissions = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.submissions += 1
+        self.asked.set()
+        await self.go_on.wait()
+        return httpx.Response(200, json={"task_id": "t1"})
