@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams
 from mcp_types.methods import validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from app.domain.errors import InternalError, LumaError
 from app.domain.principal import Principal
@@ -124,7 +125,10 @@ class Door:
         tool = self._tools.get(name) if is_call and isinstance(name, str) else None
         if tool is None or ctx.params is None:
             return await call_next(ctx)
-        validate_client_request(ctx.method, ctx.protocol_version, ctx.params)
+        try:
+            validate_client_request(ctx.method, ctx.protocol_version, ctx.params)
+        except ValidationError:
+            raise MCPError(INVALID_PARAMS, "tools/call takes `name`, a string, and `arguments`, an object.") from None
         return await self._called(ctx, tool, ctx.params.get("arguments") or {})
 
     async def _called(self, ctx: Context, tool: LumaTool, given: Mapping[str, Any]) -> dict[str, Any]:

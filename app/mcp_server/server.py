@@ -10,7 +10,6 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel import Server
 from mcp.shared.inbound import x_mcp_header_map
 from mcp_types import SERVER_INFO_META_KEY
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from app.mcp_server.door import Caller, CallJournal, Context, Door
 from app.mcp_server.guide import INSTRUCTIONS
@@ -18,6 +17,7 @@ from app.mcp_server.listening import Listening
 from app.mcp_server.prompts import PROMPTS, complete, get_prompt
 from app.mcp_server.request_log import RequestLog
 from app.mcp_server.resources import TEMPLATES, complete_task_id, read_task
+from app.mcp_server.revisions import SUPPORTED_VERSIONS
 from app.mcp_server.task_handles import TaskHandles
 from app.mcp_server.tool import LumaTool, Services
 
@@ -106,7 +106,7 @@ async def _discover(server: Server[Any], ctx: Context, _params: types.RequestPar
         if listed is not None:
             listed.list_changed = False
     return types.DiscoverResult(
-        supported_versions=list(MODERN_PROTOCOL_VERSIONS), capabilities=capabilities, instructions=server.instructions
+        supported_versions=list(SUPPORTED_VERSIONS), capabilities=capabilities, instructions=server.instructions
     )
 
 

@@ -6,12 +6,12 @@ Form: the draft of SEP-2127 of the Model Context Protocol. It lists no tools: th
 import hashlib
 import json
 
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-LEGACY_VERSIONS = ("2025-03-26", "2025-06-18", "2025-11-25")
+from app.mcp_server.revisions import SUPPORTED_VERSIONS
+
 PATHS = ("/mcp/server-card", "/.well-known/mcp/server-card.json")
 NAME = "io.github.luma-mcp/luma-mcp"
 SUMMARY = "Make videos with Luma Dream Machine through AceDataCloud, each caller under their own token."
@@ -37,7 +37,7 @@ def server_card(public_url: str, version: str) -> dict[str, object]:
                 "type": "streamable-http",
                 "url": f"{public_url}/mcp",
                 "headers": [authorization],
-                "supportedProtocolVersions": [*LEGACY_VERSIONS, *MODERN_PROTOCOL_VERSIONS],
+                "supportedProtocolVersions": list(SUPPORTED_VERSIONS),
             }
         ],
     }

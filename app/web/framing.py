@@ -4,10 +4,11 @@ A proxy in front sends the requests of many callers over one connection. A body 
 the proxy did would become the head of another caller's request (RFC 9112, section 11.2).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+
+from app.web.json_rpc import refusal
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 """The others that the parser takes are CONNECT, which has no body, and those of WebDAV, RTSP and ICE."""
@@ -30,7 +31,7 @@ class BadMessage(Exception):
 
     def response(self) -> bytes:
         """Return the whole HTTP response."""
-        body = json.dumps({"error": {"code": self.code, "message": str(self)}}).encode()
+        body = refusal(self.code, str(self))
         lines = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
             "content-type: application/json",

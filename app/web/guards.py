@@ -1,6 +1,5 @@
 """Who may knock: pure ASGI layers in front of the MCP endpoint, each turning away with a sentence of its own."""
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 
@@ -8,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.adapters.identity import Tenants, bearer_token
 from app.web.bursts import BurstLog
+from app.web.json_rpc import refusal
 
 PRINCIPAL = "luma_mcp.principal"
 """Where a request's scope carries its caller."""
@@ -134,8 +134,15 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 async def answer(send: Send, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
-    """Send a small JSON answer, `{"error": {"code", "message"}}`."""
-    body = json.dumps({"error": {"code": code, "message": message}}).encode()
+    """Send the JSON-RPC error of a request that is not read any further; `code` is a word for programs.
+
+    Clients of MCP show the message of such a body to people, and hide any other.
+    """
+    await send_json(send, status, refusal(code, message), *headers)
+
+
+async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    """Send a whole JSON answer."""
     fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
     await send({"type": "http.response.body", "body": body})

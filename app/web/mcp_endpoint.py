@@ -8,16 +8,19 @@ from typing import Any
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web.departures import DEPARTURE, Departure
-from app.web.guards import answer, header
+from app.web.guards import answer, header, send_json
+from app.web.json_rpc import Refused, examine, in_our_words, refusal
 
 LARGEST_BODY_BYTES = 256 * 1024
 
-_ANYTHING = (b"accept", b"*/*")
+_EITHER_FORM = (b"accept", b"application/json, text/event-stream")
+_JSON = (b"content-type", b"application/json")
+_VERSION = b"mcp-protocol-version"
 
-_READ_BY_MCP = frozenset((b"accept", b"content-type", b"last-event-id", b"user-agent"))
+_READ_BY_MCP = frozenset((b"last-event-id", b"user-agent"))
 """Headers that the protocol's own code, or a tool, looks at, beside those of MCP itself."""
 
 
@@ -71,15 +74,45 @@ class McpEndpoint:
         body = await self._body(scope, receive, send)
         if body is None:
             return
-        accept = header(scope, b"accept")
-        if accept and "text/event-stream" in accept and self._streams(body):
-            answering = self._streaming.handle_request
-        else:
-            answering = self._plain.handle_request
-        replayed = _replay(body, receive)
+        try:
+            examined = examine(body, header(scope, b"mcp-protocol-version"))
+        except Refused as exc:
+            self._refused(400)
+            await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
+            return
         del body  # it would be held for as long as the call waits
+        headers = _headers(scope, drops_version=examined.drops_version)
+        if examined.is_batch:
+            await self._answer_batch({**scope, "headers": headers}, examined.messages, receive, send)
+            return
+        answering, message = self._manager_for(scope, examined.messages[0]), examined.messages.pop()
+        replayed = _replay(message, receive)
+        del message
         departure = scope.get(DEPARTURE) or Departure()
-        await departure.while_connected(answering, _tidy(scope, accept), replayed, send)
+        await departure.while_connected(answering, {**scope, "headers": headers}, replayed, _in_our_words(send))
+
+    def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
+        """Return what answers with a stream where the client takes nothing else, or takes it and wants progress."""
+        accept = (header(scope, b"accept") or "").lower()
+        takes_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
+        streams = "text/event-stream" in accept and (not takes_json or self._streams(message))
+        return self._streaming.handle_request if streams else self._plain.handle_request
+
+    async def _answer_batch(self, scope: Scope, messages: list[bytes], receive: Receive, send: Send) -> None:
+        """Answer each message in turn, and then all of them as one array; notifications have no answer."""
+        answers: list[bytes] = []
+
+        async def collected(message: Message) -> None:
+            if body := message.get("body"):
+                answers.append(in_our_words(body))
+
+        for message in messages:
+            departure = scope.get(DEPARTURE) or Departure()
+            await departure.while_connected(self._plain.handle_request, scope, _replay(message, receive), collected)
+        if answers:
+            await send_json(send, 200, b"[" + b",".join(answers) + b"]")
+        else:
+            await send_json(send, 202, b"")
 
     async def _body(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
         """Return the whole body, or None where it was refused or its sender has left."""
@@ -127,18 +160,39 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
     )
 
 
-def _tidy(scope: Scope, accept: str | None) -> Scope:
-    """Return the scope with the headers that MCP reads, without blanks around them; the token is not among them.
+def _headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:
+    """Return the headers that MCP reads, without blanks around them; the token is not among them.
 
-    The protocol's code copies all headers several times. httptools leaves the blanks on, which HTTP ignores. A request
-    without an Accept header accepts anything.
+    The protocol's code copies all headers several times. httptools leaves the blanks on, which HTTP ignores. What the
+    client accepts is decided here, so the SDK is told that it accepts either form.
     """
     headers = [
-        (name, value.strip()) for name, value in scope["headers"] if name in _READ_BY_MCP or name.startswith(b"mcp-")
+        (name, value.strip())
+        for name, value in scope["headers"]
+        if name in _READ_BY_MCP or (name.startswith(b"mcp-") and not (drops_version and name == _VERSION))
     ]
-    if accept is None:
-        headers.append(_ANYTHING)
-    return {**scope, "headers": headers}
+    return [*headers, _EITHER_FORM, _JSON]
+
+
+def _in_our_words(send: Send) -> Send:
+    """Return `send` that puts our sentences into the SDK's refusals, whose status is 400."""
+    head: Message | None = None
+
+    async def sending(message: Message) -> None:
+        nonlocal head
+        if message["type"] == "http.response.start" and message["status"] == 400:  # noqa: PLR2004 - the status itself
+            head = message
+        elif head is not None:
+            body = in_our_words(message.get("body", b""))
+            kept = [(name, value) for name, value in head["headers"] if name != b"content-length"]
+            length = (b"content-length", str(len(body)).encode())
+            await send({**head, "headers": [*kept, length]})
+            await send({**message, "body": body})
+            head = None
+        else:
+            await send(message)
+
+    return sending
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

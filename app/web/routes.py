@@ -60,7 +60,8 @@ def page_route(page: Callable[[str], str], public_url: str | None) -> Route:
 async def not_here(request: Request, fault: Exception) -> Response:
     """Answer what is not here, or not by this method, in JSON: clients that look for a sign-in must be told no."""
     status = fault.status_code if isinstance(fault, HTTPException) else 404
-    sign_in = request.url.path.startswith("/.well-known/") or request.url.path in ("/register", "/authorize", "/token")
+    path = request.url.path.removeprefix("/mcp")
+    sign_in = path.startswith("/.well-known/") or path in ("/register", "/authorize", "/token")
     message = NO_SIGN_IN if sign_in else "There is nothing here. The MCP endpoint is POST /mcp."
     headers = fault.headers if isinstance(fault, HTTPException) else None
     code = "not_found" if status == 404 else "method_not_allowed"  # noqa: PLR2004 - the status itself

@@ -189,7 +189,7 @@ async def test_large_requests_of_one_token_are_refused_before_they_pile_up(clock
     assert held <= 10_000_000
     assert {response.status_code for response in refused} == {429}
     assert refused[0].headers["retry-after"] == "5"
-    assert refused[0].json()["error"]["code"] == "rate_limited"
+    assert refused[0].json()["error"]["data"]["code"] == "rate_limited"
     assert other["actions"]
 
 

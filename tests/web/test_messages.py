@@ -1,0 +1,187 @@
+"""Messages as clients really send them: what is served, and the sentence for what is not."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from app.mcp_server.revisions import SUPPORTED_VERSIONS
+from app.web.json_rpc import MOST_IN_A_BATCH
+from tests.support.clock import HandClock
+from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CALL: dict[str, Any] = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "tools/call",
+    "params": {"name": "luma_list_aspect_ratios", "arguments": {}},
+}
+INFO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+INITIALIZE = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INFO}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service() -> AsyncIterator[Service]:
+    clock = HandClock()
+    async with serving(settings(), sandbox(clock), clock) as running:
+        yield running
+
+
+async def send(service: Service, message: Any, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    sent = {"authorization": "Bearer token-a", "content-type": "application/json", "accept": "application/json"}
+    body = message if isinstance(message, bytes) else json.dumps(message).encode()
+    return await service.http.post(f"{service.url}/mcp", content=body, headers={**sent, **(headers or {})})
+
+
+@pytest.mark.parametrize(
+    "accept", ["", "*/*", "application/*", "Application/JSON", "text/html", "application/json, text/event-stream"]
+)
+async def test_any_accept_that_is_not_a_stream_alone_is_answered_with_json(service: Service, accept: str) -> None:
+    response = await send(service, CALL, {"accept": accept})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert "16:9" in response.text
+
+
+async def test_a_client_that_accepts_a_stream_alone_gets_one(service: Service) -> None:
+    response = await send(service, CALL, {"accept": "text/event-stream"})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert "16:9" in response.text
+
+
+async def test_the_content_type_is_read_in_any_case(service: Service) -> None:
+    assert (await send(service, CALL, {"content-type": "Application/JSON; Charset=UTF-8"})).status_code == 200
+
+
+@pytest.mark.parametrize("left_out", [(), ("clientInfo",), ("capabilities",), ("clientInfo", "capabilities")])
+@pytest.mark.parametrize("version", [None, "2025-06-18", "2099-01-01"])
+async def test_initialize_is_served_without_what_clients_leave_out(
+    service: Service, left_out: tuple[str, ...], version: str | None
+) -> None:
+    params = {name: value for name, value in INFO.items() if name not in left_out}
+    headers = {"mcp-protocol-version": version} if version else {}
+    response = await send(service, {**INITIALIZE, "params": params}, headers)
+    assert response.json()["result"]["serverInfo"]["name"] == "luma-mcp"
+
+
+@pytest.mark.parametrize("number", [None, 1.0, 1.5, True, [], {}])
+async def test_an_id_of_another_kind_is_refused_aloud(service: Service, number: Any) -> None:
+    response = await send(service, {**CALL, "id": number})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["code"] == -32600
+    assert "whole number" in error["message"]
+
+
+@pytest.mark.parametrize("number", ["x", "", -1, 0, 2**40])
+async def test_an_id_of_the_right_kind_comes_back(service: Service, number: Any) -> None:
+    assert (await send(service, {**CALL, "id": number})).json()["id"] == number
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"{", -32700),
+        (b"\xff\xfe", -32700),
+        (b"", -32700),
+        (b"[" * 100_000, -32700),
+        (b'"hunter2"', -32600),
+        (b'{"jsonrpc": "2.0", "id": 1}', -32600),
+        (b'{"id": 1, "method": "hunter2"}', -32600),
+        (b'{"jsonrpc": "1.0", "id": 1, "method": "hunter2"}', -32600),
+        (b'{"jsonrpc": "2.0", "id": null, "method": "m", "params": ["hunter2"]}', -32600),
+        (b'{"jsonrpc": "2.0", "method": "m", "params": ["hunter2"]}', -32602),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "m", "params": ["hunter2"]}', -32602),
+    ],
+)
+async def test_what_is_no_message_is_refused_in_a_sentence_of_ours(service: Service, body: bytes, code: int) -> None:
+    response = await send(service, body)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == code
+    assert not any(word in response.text for word in ("hunter2", "pydantic", "https://", "validation", "Validation"))
+
+
+@pytest.mark.parametrize("modern", [False, True])
+async def test_an_unknown_revision_is_refused_with_all_that_are_served(service: Service, *, modern: bool) -> None:
+    message, headers = envelope("tools/call", CALL["params"], MODERN) if modern else (CALL, {})
+    if modern:
+        message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2099-01-01"
+    response = await send(service, message, {**headers, "mcp-protocol-version": "2099-01-01"})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["code"] == -32022
+    assert error["data"]["supported"] == list(SUPPORTED_VERSIONS)
+
+
+@pytest.mark.parametrize("version", [None, "2025-03-26"])
+async def test_a_batch_is_answered_in_the_revision_that_has_batches(service: Service, version: str | None) -> None:
+    note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    messages = [CALL, note, {**CALL, "id": "two"}, {**CALL, "id": 3, "method": "no/such"}]
+    response = await send(service, messages, {"mcp-protocol-version": version} if version else {})
+    assert response.status_code == 200
+    answers = response.json()
+    assert [answer["id"] for answer in answers] == [1, "two", 3]
+    assert "16:9" in json.dumps(answers[1])
+    assert answers[2]["error"]["code"] == -32601
+
+
+async def test_a_batch_of_notifications_is_taken_without_a_body(service: Service) -> None:
+    response = await send(service, [{"jsonrpc": "2.0", "method": "notifications/initialized"}])
+    assert (response.status_code, response.content) == (202, b"")
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25", MODERN])
+async def test_a_batch_is_refused_in_every_other_revision(service: Service, version: str) -> None:
+    response = await send(service, [CALL], {"mcp-protocol-version": version})
+    assert response.status_code == 400
+    assert "Batches exist in protocol revision 2025-03-26 only" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("messages", [[], [CALL] * (MOST_IN_A_BATCH + 1), [INITIALIZE, CALL], [CALL, "x"], [[CALL]]])
+async def test_a_batch_that_is_none_is_refused_whole(service: Service, messages: list[Any]) -> None:
+    response = await send(service, messages)
+    assert response.status_code == 400
+    assert "result" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "word"),
+    [
+        ({"authorization": ""}, 401, "unauthorized"),
+        ({"host": "evil.example.com"}, 421, "misdirected_request"),
+        ({"origin": "https://evil.example.com"}, 403, "forbidden_origin"),
+        ({"content-type": "text/plain"}, 415, "unsupported_media_type"),
+    ],
+)
+async def test_a_refusal_before_mcp_is_a_json_rpc_error(
+    service: Service, headers: dict[str, str], status: int, word: str
+) -> None:
+    response = await send(service, CALL, headers)
+    assert response.status_code == status
+    body = response.json()
+    assert (body["jsonrpc"], body["id"]) == ("2.0", None)
+    assert isinstance(body["error"]["code"], int)
+    assert body["error"]["data"]["code"] == word
+    assert len(body["error"]["message"]) > 20
+
+
+async def test_a_body_that_is_too_large_is_a_json_rpc_error(service: Service) -> None:
+    response = await send(service, b" " * 300_000)
+    assert response.status_code == 413
+    assert response.json()["error"]["data"]["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize("path", ["oauth-protected-resource", "oauth-authorization-server", "openid-configuration"])
+@pytest.mark.parametrize("prefix", ["", "/mcp"])
+async def test_a_client_that_looks_for_a_sign_in_is_told_no_at_every_address(
+    service: Service, prefix: str, path: str
+) -> None:
+    for url in (f"{prefix}/.well-known/{path}", f"/.well-known/{path}{prefix}"):
+        response = await service.http.get(service.url + url)
+        assert response.status_code == 404
+        assert "no OAuth sign-in" in response.json()["error"]["message"]
