@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcp.server.lowlevel import Server
 from sse_starlette.sse import AppStatus
@@ -34,19 +35,31 @@ MCP_PATHS = ("/mcp", "/mcp/")
 
 
 class Front:
-    """Takes the requests of MCP straight to their endpoint, and everything else to the pages."""
+    """Takes the requests of MCP straight to their endpoint, and everything else to the pages.
 
-    def __init__(self, mcp: ASGIApp, pages: ASGIApp) -> None:
-        """Stand before both."""
+    Behind a proxy that serves it under a path, requests come with that path or without it; both are answered.
+    """
+
+    def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "") -> None:
+        """Stand before both; `prefix` is the path of the public URL, such as /luma, or empty."""
         self._mcp = mcp
         self._pages = pages
+        self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or keep one lifespan."""
-        if scope["type"] == "http" and scope["path"] in MCP_PATHS:
+        is_request = scope["type"] == "http"
+        if is_request and self._prefix and scope["path"].startswith(self._prefix):
+            scope = {**scope, "path": _without(scope["path"], self._prefix)}
+        if is_request and scope["path"] in MCP_PATHS:
             await self._mcp(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
+
+
+def _without(path: str, prefix: str) -> str:
+    rest = path.removeprefix(prefix)
+    return rest if rest.startswith("/") else path if rest else "/"
 
 
 def create_app(
@@ -86,7 +99,8 @@ def create_app(
     )
     pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
     guarded_pages = PageHostGuard(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
-    return Front(_guarded(endpoint, settings, assembly), guarded_pages)
+    prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
+    return Front(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
 
 
 def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:

@@ -119,3 +119,19 @@ async def test_no_answer_repeats_the_host_of_the_request(service: Service, path:
     response = await service.http.get(service.url + path, headers={"host": "evil.example.com"})
     assert response.status_code == 421
     assert "evil.example.com" not in str(response.headers)
+
+
+@pytest.mark.parametrize("path", ["", "/luma"])
+async def test_a_service_under_a_path_answers_with_it_and_without(path: str) -> None:
+    clock = HandClock()
+    values = settings(public_url="https://host.example.com/luma/mcp")
+    async with serving(values, sandbox(clock), clock) as service:
+        prefixed = Service(service.url + path, service.assembly, service.http)
+        ratios = await prefixed.ask("luma_list_aspect_ratios", {})
+        page = await service.http.get(f"{prefixed.url}/")
+        card = (await service.http.get(f"{prefixed.url}/mcp/server-card")).json()
+        elsewhere = await service.http.post(f"{service.url}/lumamcp")
+    assert ratios["default"] == "16:9"
+    assert "https://host.example.com/luma/mcp" in page.text
+    assert card["remotes"][0]["url"] == "https://host.example.com/luma/mcp"
+    assert elsewhere.status_code == 404
