@@ -146,7 +146,7 @@ def assemble(
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
     queued = QueuedIds(metrics, clocks.monotonic, traffic.standing.is_accepted)
     tasks = TaskService(gateway, shared.cache, shared.records, flights, traffic.standing, queued)
-    videos = _videos(gateway, shared, callbacks, clocks)
+    videos = _videos(gateway, shared, callbacks, clocks, metrics)
     return Assembly(
         tools=catalogue(settings.batch_limit),
         services=_services(settings, tasks, videos, shared, clocks, sandbox, refusals),
@@ -254,14 +254,16 @@ def _waiting_places(refusals: Refusals) -> CallerQuota:
         f"Refused a call that would wait: {MOST_WAITING_PER_CALLER} of its token or {MOST_WAITING} in all wait "
         "already. Calls that do not wait are answered."
     )
-    return CallerQuota(MOST_WAITING, MOST_WAITING_PER_CALLER, refusals.reporter("waits", effect))
+    shown = refusals.metrics.waiting_callers.set
+    return CallerQuota(MOST_WAITING, MOST_WAITING_PER_CALLER, refusals.reporter("waits", effect), shown)
 
 
 def _listener_places(refusals: Refusals) -> CallerQuota:
     effect = (
         f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already."
     )
-    return CallerQuota(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, refusals.reporter("listeners", effect))
+    shown = refusals.metrics.listeners.set
+    return CallerQuota(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, refusals.reporter("listeners", effect), shown)
 
 
 def _request_memory(settings: Settings, refusals: Refusals) -> CallerQuota:
@@ -290,7 +292,9 @@ def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks
     )
 
 
-def _videos(gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks) -> VideoService:
+def _videos(
+    gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks, metrics: Metrics
+) -> VideoService:
     is_shared = isinstance(shared.coordination, RedisCoordination)
     kept = FREED_KEPT_SECONDS if is_shared else FREED_KEPT_ALONE_SECONDS
     ledger = Ledger(shared.coordination, clocks.wall, clocks.sleep, freed_kept_seconds=kept)
@@ -298,7 +302,15 @@ def _videos(gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | Non
         ledger, ReservationKeys(shared.keys, shared.signing), clocks.wall, clocks.monotonic, clocks.sleep
     )
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
-    return VideoService(gateway, shared.records, reservations, slots, callbacks=callbacks, wall_clock=clocks.wall)
+    return VideoService(
+        gateway,
+        shared.records,
+        reservations,
+        slots,
+        callbacks=callbacks,
+        wall_clock=clocks.wall,
+        in_flight=metrics.submissions_in_flight.set,
+    )
 
 
 def _secret(settings: Settings) -> str | None:

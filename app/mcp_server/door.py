@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 class CallRecord:
     """One tool call, as the log and the metrics tell it. Nothing in it is secret.
 
+    `task_id` is the task that a submission started, so that an operator can follow a purchase.
+
     `outcome` is "ok", an error code, or "cancelled" for a caller that left; `seen` counts the tasks answered, by state.
     """
 
@@ -44,10 +46,15 @@ class CallRecord:
     seconds: float = 0.0
     effort: Effort = NO_EFFORT
     seen: Mapping[str, Any] = field(default_factory=dict)
+    task_id: str | None = None
 
 
 class CallJournal(Protocol):
     """Who is told of every tool call."""
+
+    def began(self) -> None:
+        """Note that a call has begun; it is followed by one `called`."""
+        ...
 
     def called(self, record: CallRecord) -> None:
         """Note one finished call; never fails and never waits."""
@@ -134,6 +141,7 @@ class Door:
     async def _called(self, ctx: Context, tool: LumaTool, given: Mapping[str, Any]) -> dict[str, Any]:
         principal, started = self._caller.principal(ctx), time.perf_counter()
         record = self._record(ctx, tool, principal)
+        self._journal.began()
         try:
             answer = await self._answer(tool, _call(ctx, principal), given, record)
             result = await self._result(ctx, principal, answer)
@@ -163,6 +171,7 @@ class Door:
             record.outcome = InternalError.code.value
             return InternalError()
         record.outcome, record.effort, record.seen = "ok", answer.effort, answer.seen
+        record.task_id = answer.started
         return answer
 
     def _record(self, ctx: Context, tool: LumaTool, principal: Principal) -> CallRecord:

@@ -36,6 +36,7 @@ class RequestLog:
             request_id=self._caller.request_id(ctx),
         )
         started = time.perf_counter()
+        self._journal.began()
         try:
             result = await call_next(ctx)
             record.outcome = "ok"

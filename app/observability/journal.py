@@ -23,8 +23,13 @@ class Journal:
         self._render = render
         self._lines = Lines(metrics.lines_lost.inc)
 
+    def began(self) -> None:
+        """Count one call in flight."""
+        self._metrics.calls_in_flight.inc()
+
     def called(self, record: CallRecord) -> None:
         """Note one finished call."""
+        self._metrics.calls_in_flight.dec()
         client = bounded_client(record.client)
         self._count(record, client)
         if self._render is not None:
@@ -47,6 +52,7 @@ class Journal:
 
 def _event(record: CallRecord, client: str) -> EventDict:
     effort = record.effort
+    started = {"task_id": record.task_id} if record.task_id is not None else {}
     return {
         "event": "call",
         "level": "info",
@@ -62,6 +68,7 @@ def _event(record: CallRecord, client: str) -> EventDict:
         "joined": effort.joined,
         "fetched": effort.fetched,
         "backend_calls": effort.backend_calls,
+        **started,
         "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
     }
 

@@ -5,8 +5,18 @@ import re
 from collections.abc import Callable
 from functools import cache, lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -43,6 +53,7 @@ class Metrics:
     def __init__(self) -> None:
         """Start from zero, in a registry of their own."""
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.calls = self._counters("calls", "Tool calls.", "tool", "outcome", "era", "client")
         self.call_seconds = self._histograms("call_seconds", "Time to answer a tool call.", "tool")
         self.lookups = self._counters("task_lookups", "Task ids asked, by who knew the answer.", "level")
@@ -56,7 +67,15 @@ class Metrics:
         self.refusals = self._counters("http_refusals", "Requests turned away before MCP, by status.", "status")
         self.limit_reached = self._counters("limits_reached", "Callers refused by a limit, by limit.", "limit")
         self.callbacks = self._counters("callbacks", "Callbacks of the backend, by what became of them.", "outcome")
+        self.calls_in_flight = self._gauge("calls_in_flight", "Tool calls that are being answered.")
+        self.waiting_callers = self._gauge("waiting_callers", "Calls that wait for tasks to finish.")
+        self.listeners = self._gauge("listeners", "Streams of subscriptions/listen.")
+        self.submissions_in_flight = self._gauge("submissions_in_flight", "Purchases that are under way.")
         self.lines_lost = self._counter("log_lines_lost", "Log lines that could not be written.")
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        """Return a gauge that adds up over the workers that live."""
+        return Gauge(f"luma_mcp_{name}", text, registry=self.registry, multiprocess_mode="livesum")
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"luma_mcp_{name}", text, registry=self.registry)

@@ -17,12 +17,12 @@ class Refusals:
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
         """Count in `metrics`; `clock` counts seconds and never goes back."""
-        self._metrics = metrics
+        self.metrics = metrics
         self._clock = clock
 
     def reporter(self, kind: str, effect: str) -> Callable[[], None]:
         """Return what notes one refusal of `kind`; `effect` tells an operator what was refused and why."""
-        counter, burst = self._metrics.limit_reached(kind), Burst(self._clock)
+        counter, burst = self.metrics.limit_reached(kind), Burst(self._clock)
 
         def note() -> None:
             counter.inc()

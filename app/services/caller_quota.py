@@ -14,8 +14,18 @@ class CallerQuota:
     A caller that holds nothing takes no memory.
     """
 
-    def __init__(self, total: int, per_caller: int, refused: Callable[[], None] = lambda: None) -> None:
-        """Lend at most `per_caller` to one caller and `total` to all; `refused` is called for each refusal."""
+    def __init__(
+        self,
+        total: int,
+        per_caller: int,
+        refused: Callable[[], None] = lambda: None,
+        changed: Callable[[int], None] = lambda _in_use: None,
+    ) -> None:
+        """Lend at most `per_caller` to one caller and `total` to all.
+
+        `refused` is called for each refusal, and `changed` with what is lent whenever a place is taken or given back.
+        """
+        self._changed = changed
         self._total = total
         self._per_caller = per_caller
         self._refused = refused
@@ -51,7 +61,9 @@ class CallerQuota:
         """Lend one place while entered. Raises RateLimited with the sentence `refusal` where none is left."""
         if not self.take(owner):
             raise RateLimited(refusal, retry_after_seconds=RETRY_AFTER_SECONDS)
+        self._changed(self.in_use)
         try:
             yield
         finally:
             self.give_back(owner)
+            self._changed(self.in_use)

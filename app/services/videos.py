@@ -42,8 +42,13 @@ class VideoService:
         *,
         callbacks: Callbacks | None,
         wall_clock: Callable[[], float],
+        in_flight: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """Submit through `gateway`; without `callbacks` the backend is not asked to call."""
+        """Submit through `gateway`; without `callbacks` the backend is not asked to call.
+
+        `in_flight` is called with how many purchases are under way whenever that changes.
+        """
+        self._in_flight = in_flight
         self._gateway = gateway
         self._records = records
         self._reservations = reservations
@@ -103,10 +108,12 @@ class VideoService:
     async def _outliving_the_caller(self, submission: Coroutine[Any, Any, B]) -> B:
         task = asyncio.get_running_loop().create_task(submission)
         self._under_way.add(task)
+        self._in_flight(len(self._under_way))
         task.add_done_callback(self._landed)
         return await asyncio.shield(task)
 
     def _landed(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
+        self._in_flight(len(self._under_way))
         if not task.cancelled():
             task.exception()  # marks it as seen: the caller may have left

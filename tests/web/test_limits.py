@@ -225,3 +225,43 @@ def test_the_reckoning_covers_what_python_makes_of_a_body(value: object) -> None
     tracemalloc.stop()
     assert parsed == value
     assert held <= REQUEST_BYTES + parsed_bytes(body)
+
+
+async def gauges(service: Service) -> dict[str, float]:
+    page = (await service.http.get(f"{service.url}/metrics")).text
+    lines = [
+        line.split() for line in page.splitlines() if line.startswith(("luma_mcp_", "process_")) and "{" not in line
+    ]
+    return {name: float(value) for name, value in lines}
+
+
+async def test_gauges_show_what_is_under_way(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
+        waiting = asyncio.create_task(service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50}))
+        while service.assembly.services.watches.callers < 1:
+            await asyncio.sleep(0)
+        async with listener(service, "a") as stream:
+            lines = stream.aiter_lines()
+            await first_line(lines)
+            busy = await gauges(service)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        while (idle := await gauges(service))["luma_mcp_calls_in_flight"]:
+            pass
+        page = (await service.http.get(f"{service.url}/metrics")).text
+    names = ("calls_in_flight", "waiting_callers", "listeners", "submissions_in_flight")
+    assert [busy[f"luma_mcp_{name}"] for name in names] == [2, 1, 1, 0]
+    assert [idle[f"luma_mcp_{name}"] for name in names] == [0, 0, 0, 0]
+    assert idle["process_resident_memory_bytes"] > 0
+    assert "_created" not in page
+
+
+async def test_the_line_of_a_submission_carries_its_task(clock: HandClock, capsys: pytest.CaptureFixture[str]) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
+        await service.ask("luma_get_task", {"task_id": task_id})
+        await service.fail("luma_generate_video", {"prompt": "[broke]"})
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"event":"call"' in line]
+    assert [line.get("task_id") for line in lines] == [task_id, None, None]
+    assert lines[2]["outcome"] == "no_credit"
