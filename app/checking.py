@@ -8,7 +8,8 @@ import httpx
 from pydantic import SecretStr
 
 from app.bootstrap import Assembly, assemble
-from app.ports import StoreRefuses, StoreUnavailable
+from app.ports import StoreUnavailable
+from app.services.store_probe import explained, probe
 from app.settings import PREFIX, Settings, origins_of, require_key, unknown_variables
 
 SECONDS = 5.0
@@ -48,14 +49,22 @@ async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[
     if settings.redis_url is None:
         say("cache: in this process's memory")
         return True
+    host = _host_of(settings.redis_url.get_secret_value())
     try:
-        await assembly.store.ping()
-    except StoreUnavailable as fault:
-        what = "refuses" if isinstance(fault, StoreRefuses) else "does not answer"
-        say(f"cache: Redis {what} ({fault}); calls with an idempotency key would be refused, others be slower")
+        await probe(assembly.store, assembly.coordination, assembly.services.keys, with_channel=True)
+    except StoreUnavailable as exc:
+        say(
+            f"cache: Redis at {host} {explained(exc)}. Calls with an idempotency key would be refused, others be slower"
+        )
         return False
-    say("cache: Redis answers")
+    say(f"cache: Redis at {host} answers: values, compare-and-set and messages")
     return True
+
+
+def _host_of(url: str) -> str:
+    """Return the hosts in a URL of Redis, or the path of a socket, without user and password."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 async def _backend_answers(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
@@ -68,6 +77,9 @@ async def _backend_answers(assembly: Assembly, settings: Settings, say: Callable
         response = await assembly.backend.post("/luma/tasks", json={}, timeout=SECONDS)
     except httpx.HTTPError as fault:
         say(f"backend: {host} does not answer ({type(fault).__name__})")
+        return False
+    if response.status_code == httpx.codes.NOT_FOUND:
+        say(f"backend: {host} answers, but not as AceDataCloud does (HTTP 404): is LUMA_MCP_ACEDATA_URL right?")
         return False
     answers = response.status_code < httpx.codes.INTERNAL_SERVER_ERROR
     say(f"backend: {host} {'answers' if answers else 'is in trouble'} (HTTP {response.status_code})")

@@ -248,7 +248,7 @@ async def test_check_shows_settings_with_their_origin_and_masks_secrets(
     assert "LUMA_MCP_SECRET_KEY = ********  (environment)" in ended.stdout
     assert "LUMA_MCP_PENDING_TTL_SECONDS = 3.0  (default)" in ended.stdout
     assert "LUMA_MCP_BACTH_LIMIT is not a setting" in ended.stdout
-    assert "Redis answers" in ended.stdout
+    assert f"Redis at 127.0.0.1:{redis_server.port} answers" in ended.stdout
     assert KEY not in ended.stdout
     assert redis_server.url not in ended.stdout
 
@@ -257,7 +257,7 @@ def test_check_fails_where_nothing_answers(tmp_path: Path) -> None:
     env = environment(redis_url="redis://127.0.0.1:1/0", secret_key=KEY, acedata_url="http://127.0.0.1:1")
     ended = run("check", cwd=tmp_path, env=env)
     assert ended.returncode == 1
-    assert "Redis does not answer" in ended.stdout
+    assert "Redis at 127.0.0.1:1 does not answer" in ended.stdout
     assert "127.0.0.1:1 does not answer" in ended.stdout
 
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.adapters.sandbox.media import media_routes
 from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
 from app.observability.tracing import flush_spans
+from app.services.store_probe import probe
 from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.caller import HttpCaller
@@ -140,7 +142,9 @@ def _any_of(origins: Sequence[str]) -> str:
 def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> list[BaseRoute]:
     store_name = "redis" if settings.redis_url is not None else "memory"
     routes: list[BaseRoute] = [
-        *probe_routes(readiness, assembly.store, store_name),
+        *probe_routes(
+            readiness, partial(probe, assembly.store, assembly.coordination, assembly.services.keys), store_name
+        ),
         page_route(lambda url: page(url, assembly.tools, sandbox=assembly.sandbox is not None), settings.public_url),
     ]
     if settings.metrics == "on":

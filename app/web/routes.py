@@ -1,7 +1,7 @@
 """The routes beside /mcp: probes, metrics, the page for people, and definite answers to what is not here."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from app.observability.metrics import CONTENT_TYPE, Metrics
-from app.ports import Store, StoreUnavailable
+from app.ports import StoreRefuses, StoreUnavailable
 from app.web.readiness import Phase, Readiness
 
 NO_SIGN_IN = (
@@ -18,8 +18,11 @@ NO_SIGN_IN = (
 )
 
 
-def probe_routes(readiness: Readiness, store: Store, store_name: str) -> list[Route]:
-    """Return /livez, which touches nothing, and /readyz, which also tells how the store is."""
+def probe_routes(readiness: Readiness, try_store: Callable[[], Awaitable[None]], store_name: str) -> list[Route]:
+    """Return /livez, which touches nothing, and /readyz, which also tells how the store is.
+
+    `try_store` does what the service needs of its store, and raises StoreUnavailable.
+    """
 
     async def livez(_request: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -28,9 +31,10 @@ def probe_routes(readiness: Readiness, store: Store, store_name: str) -> list[Ro
         if readiness.phase is not Phase.READY:
             return JSONResponse({"status": readiness.phase.value}, status_code=503)
         try:
-            await store.ping()
-        except StoreUnavailable:
-            return JSONResponse({"status": "degraded", "store": store_name, "store_status": "down"})
+            await try_store()
+        except StoreUnavailable as exc:
+            status = "refuses" if isinstance(exc, StoreRefuses) else "down"
+            return JSONResponse({"status": "degraded", "store": store_name, "store_status": status})
         return JSONResponse({"status": "ready", "store": store_name, "store_status": "up"})
 
     return [Route("/livez", livez), Route("/readyz", readyz)]

@@ -53,7 +53,7 @@ async def test_a_process_is_starting_then_ready_and_draining_from_the_moment_of_
 async def test_readyz_is_503_while_calls_are_not_wanted(phase: Phase) -> None:
     readiness = Readiness()
     readiness.phase = phase
-    app = Starlette(routes=probe_routes(readiness, MemoryStore(capacity_bytes=1000, clock=HandClock()), "memory"))
+    app = Starlette(routes=probe_routes(readiness, MemoryStore(capacity_bytes=1000, clock=HandClock()).ping, "memory"))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         response = await client.get("/readyz")
     assert response.status_code == 503

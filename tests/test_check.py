@@ -1,0 +1,97 @@
+"""What `luma-mcp check` and /readyz tell of a Redis that answers but cannot serve."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+
+from app.adapters.sandbox.backend import create_sandbox
+from tests.support.clock import HandClock
+from tests.support.process import environment, run
+from tests.support.redis_server import RedisClusterNode, RedisServer
+from tests.support.service import KEY, listening, sandbox, serving, settings
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[str]:
+    async with listening(create_sandbox(seconds=1, media_url="https://cdn.example.com")) as url:
+        yield url
+
+
+@pytest.fixture
+def replica(fragile_redis: RedisServer) -> Iterator[RedisServer]:
+    """Lend a Redis that follows another one, and so takes no writes."""
+    follower = RedisServer("--replicaof", "127.0.0.1", str(fragile_redis.port))
+    follower.start()
+    yield follower
+    follower.close()
+
+
+async def check(tmp_path: Path, backend: str, url: str) -> tuple[int, str]:
+    env = environment(redis_url=url, secret_key=KEY, acedata_url=backend)
+    ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+    return ended.returncode, ended.stdout
+
+
+async def test_check_tells_a_replica(tmp_path: Path, backend: str, replica: RedisServer) -> None:
+    code, said = await check(tmp_path, backend, replica.url)
+    assert code == 1
+    assert f"Redis at 127.0.0.1:{replica.port} is a replica that takes no writes" in said
+
+
+async def test_check_tells_a_full_redis(tmp_path: Path, backend: str, fragile_redis: RedisServer) -> None:
+    with fragile_redis.client() as client:
+        client.config_set("maxmemory", "1")
+    code, said = await check(tmp_path, backend, fragile_redis.url)
+    assert (code, "is full: raise maxmemory" in said) == (1, True)
+
+
+async def test_check_tells_a_cluster_behind_a_plain_url(tmp_path: Path, backend: str) -> None:
+    nodes = [RedisClusterNode(), RedisServer()]
+    try:
+        nodes[0].start()
+        with nodes[0].client() as client:
+            client.execute_command("CLUSTER", "DELSLOTS", *range(16_384))
+        code, said = await check(tmp_path, backend, nodes[0].url)
+    finally:
+        for node in nodes:
+            node.close()
+    assert code == 1
+    assert "Cluster" in said
+
+
+async def test_check_tells_missing_rights_and_wrong_passwords(
+    tmp_path: Path, backend: str, fragile_redis: RedisServer
+) -> None:
+    with fragile_redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "poor", "on", ">word", "~*", "&*", "+@all", "-set")
+    address = f"127.0.0.1:{fragile_redis.port}"
+    _, rights = await check(tmp_path, backend, f"redis://poor:word@{address}/0")
+    _, password = await check(tmp_path, backend, f"redis://poor:wrong@{address}/0")
+    assert f"Redis at {address} does not give this user the rights" in rights
+    assert f"Redis at {address} does not" in password
+    assert "word" not in rights.replace("password", "")
+
+
+async def test_check_tells_a_backend_that_is_something_else(tmp_path: Path) -> None:
+    async with listening(Starlette(exception_handlers={404: lambda *_: JSONResponse({}, 404)})) as other:
+        ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=environment(acedata_url=other))
+    assert ended.returncode == 1
+    assert "is LUMA_MCP_ACEDATA_URL right?" in ended.stdout
+
+
+async def test_readyz_tells_a_redis_that_refuses_from_one_that_is_down(
+    clock: HandClock, replica: RedisServer, fragile_redis: RedisServer
+) -> None:
+    seen = []
+    for server in (fragile_redis, replica):
+        async with serving(settings(redis_url=server.url), sandbox(clock), clock) as service:
+            seen.append((await service.http.get(f"{service.url}/readyz")).json())
+    fragile_redis.stop()
+    async with serving(settings(redis_url=fragile_redis.url), sandbox(clock), clock) as service:
+        seen.append((await service.http.get(f"{service.url}/readyz")).json())
+    assert [answer["store_status"] for answer in seen] == ["up", "refuses", "down"]
+    assert [answer["status"] for answer in seen] == ["ready", "degraded", "degraded"]
