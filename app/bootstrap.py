@@ -97,6 +97,7 @@ class Assembly:
     store: MemoryStore | RedisStore
     coordination: MemoryCoordination | RedisCoordination
     backend: httpx.AsyncClient
+    purchases: httpx.AsyncClient
     flights: SingleFlight[FlightKey, Answer]
     request_memory: CallerQuota
     sandbox: Sandbox | None
@@ -109,6 +110,7 @@ class Assembly:
             stack.push_async_callback(self.store.aclose)
             stack.push_async_callback(self.coordination.aclose)
             stack.push_async_callback(self.backend.aclose)
+            stack.push_async_callback(self.purchases.aclose)
             stack.push_async_callback(self.flights.aclose)
             stack.push_async_callback(self.services.watches.aclose)
             stack.push_async_callback(self.services.known.aclose)
@@ -135,9 +137,10 @@ def assemble(
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
     traffic = Traffic(clocks.monotonic)
     network = transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
-    backend = _backend(settings, traffic, network)
+    backend = _backend(settings, traffic.read_connections, network)
+    purchases = _backend(settings, traffic.purchase_connections, network, keeps_connections=False)
     gateway = AceDataGateway(
-        AceDataClient(backend, metrics, patience or Patience(), traffic),
+        AceDataClient(backend, metrics, patience or Patience(), traffic, purchases=purchases),
         clocks.wall,
         own_media_url=sandbox.media_url if sandbox is not None else None,
     )
@@ -155,6 +158,7 @@ def assemble(
         store=shared.store,
         coordination=shared.coordination,
         backend=backend,
+        purchases=purchases,
         flights=flights,
         request_memory=_request_memory(settings, refusals),
         sandbox=sandbox,
@@ -351,13 +355,20 @@ def _sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
     return Sandbox(seconds=settings.sandbox_seconds, media_url=media_url, clock=clocks.wall)
 
 
-def _backend(settings: Settings, traffic: Traffic, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+def _backend(
+    settings: Settings,
+    connections: int,
+    transport: httpx.AsyncBaseTransport | None,
+    *,
+    keeps_connections: bool = True,
+) -> httpx.AsyncClient:
     try:
         return pooled_client(
             settings.acedata_url,
             user_agent=f"luma-mcp/{VERSION}",
-            connections=traffic.connections,
+            connections=connections,
             transport=transport,
+            keeps_connections=keeps_connections,
         )
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None

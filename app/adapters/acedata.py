@@ -1,12 +1,11 @@
 """AceDataCloud as the service's gateway: how ids are asked for, and what an incomplete answer means."""
 
 import asyncio
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from app.adapters.acedata_http import AceDataClient, Tally
-from app.adapters.acedata_wire import callback_url_in, echoes, read_request, records_in, submit_request, tasks_in
+from app.adapters.acedata_wire import callback_url_in, echoes, id_in, read_request, records_in, submit_request, tasks_in
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.generation import Command
 from app.domain.principal import Principal
@@ -22,8 +21,8 @@ DEFAULT_LIMIT = 12
 VIDEOS_PATH = "/luma/videos"
 TASKS_PATH = "/luma/tasks"
 
-LONGEST_TASK_ID = 128
-"""As for ids that callers send."""
+MOST_RECORDS = 4
+"""Records for each id that was asked: the backend may repeat itself, but not without end."""
 
 CANNOT_LOOK = (
     "AceDataCloud could not be asked what became of an earlier call with this `idempotency_key`. This call submitted "
@@ -63,10 +62,10 @@ class AceDataGateway:
         """Start a generation. Raises LumaError; where the outcome is unknown its sentence says so."""
         private = tuple(filter(None, (getattr(command, name, None) for name in _PRIVATE)))
         answer = await self._client.send_once(VIDEOS_PATH, principal, submit_request(command), private)
-        task_id = answer.get("task_id")
-        if not _is_task_id(task_id):
+        task_id = id_in(answer.get("task_id"))
+        if task_id is None:
             raise OutcomeUnknown  # a task was started, but nobody could ask for it under such an id
-        return str(task_id)
+        return task_id
 
     async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
         """Return the callback URL that the backend echoes for the task, if the rest of its echo agrees with `command`.
@@ -96,7 +95,7 @@ class AceDataGateway:
         except LumaError as fault:
             return dict.fromkeys(task_ids, fault), []
         records = records_in(body)
-        if records is None:
+        if records is None or len(records) > MOST_RECORDS * len(task_ids):
             return dict.fromkeys(task_ids, BackendError()), []
         return self._reconcile(task_ids, records, body.get("count"))
 
@@ -111,13 +110,6 @@ class AceDataGateway:
         answers: dict[str, Answer] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
         cut = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
         return answers, left_out if cut else []
-
-
-def _is_task_id(value: Any) -> bool:
-    """Whether this is one word of visible characters, as it must be to be asked for."""
-    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_TASK_ID:
-        return False
-    return not any(character.isspace() or unicodedata.category(character)[0] in "ZC" for character in value)
 
 
 def _split(task_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

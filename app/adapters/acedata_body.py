@@ -5,6 +5,8 @@ httpx would undo any number of layers of compression, each without a limit, befo
 
 import json
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
@@ -12,8 +14,11 @@ import httpx
 LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
 """Far above fifty records. The bound holds for the bytes on the wire and for the decompressed ones."""
 
-MOST_CONTAINERS = 200_000
-"""Objects and arrays in one answer, 60 to 90 bytes each when empty; fifty records have a few hundred."""
+MOST_CONTAINERS = 10_000
+"""Objects and arrays in one answer; fifty records have a few hundred."""
+
+MOST_PARTS = 10_000
+"""Parts in which a body may come; each costs some microseconds, however small it is."""
 
 ACCEPTED_ENCODING = "gzip"
 """The one content coding that is asked for and understood, in one layer."""
@@ -26,16 +31,60 @@ class UnusableBody(Exception):
     """A body that is too large, or compressed in a way that was not asked for."""
 
 
-async def read_body(response: httpx.Response) -> bytearray:
-    """Return the decompressed body. Raises UnusableBody, and httpx.HTTPError where the connection breaks."""
+class AnswerMemory:
+    """Counts the bytes of all answers that are held at once."""
+
+    def __init__(self, most: int) -> None:
+        """Lend at most `most` bytes."""
+        self._left = most
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator["Held"]:
+        """Lend bytes to one answer while entered."""
+        held = Held(self)
+        try:
+            yield held
+        finally:
+            self._left += held.amount
+
+    def take(self, amount: int) -> bool:
+        """Lend `amount` bytes, and return whether there were as many left."""
+        if amount > self._left:
+            return False
+        self._left -= amount
+        return True
+
+
+class Held:
+    """What one answer holds of the memory."""
+
+    def __init__(self, memory: AnswerMemory) -> None:
+        """Hold nothing yet."""
+        self._memory = memory
+        self.amount = 0
+
+    def grow(self, amount: int) -> None:
+        """Hold `amount` bytes more. Raises UnusableBody where they are not lent."""
+        if not self._memory.take(amount):
+            raise UnusableBody
+        self.amount += amount
+
+
+async def read_body(response: httpx.Response, most: int, held: Held) -> bytearray:
+    """Return the decompressed body, of at most `most` bytes, which `held` counts.
+
+    Raises UnusableBody, and httpx.HTTPError where the connection breaks.
+    """
     decoder = _decoder(response.headers.get("content-encoding", ""))
-    content, received = bytearray(), 0
+    content, received, parts = bytearray(), 0, 0
     try:
         async for part in cast("httpx.AsyncByteStream", response.stream):
-            received += len(part)
-            content += part if decoder is None else _decompressed(decoder, part, LARGEST_ANSWER_BYTES - len(content))
-            if max(len(content), received) > LARGEST_ANSWER_BYTES:
+            received, parts = received + len(part), parts + 1
+            before = len(content)
+            content += part if decoder is None else _decompressed(decoder, part, most - len(content))
+            if max(len(content), received) > most or parts > MOST_PARTS:
                 raise UnusableBody  # noqa: TRY301 - one way out for whatever ends the reading
+            held.grow(len(content) - before)
         if decoder is not None and not decoder.eof:
             raise UnusableBody  # noqa: TRY301 - as above
     except BaseException:

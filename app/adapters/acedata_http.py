@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import stamina
 
-from app.adapters.acedata_body import UnusableBody, decoded, read_body
+from app.adapters.acedata_body import LARGEST_ANSWER_BYTES, AnswerMemory, Held, UnusableBody, decoded, read_body
 from app.adapters.acedata_errors import (
     code_for_log,
     complaint_in,
@@ -20,6 +20,7 @@ from app.adapters.acedata_errors import (
     started_nothing,
 )
 from app.adapters.acedata_gate import BackendGate
+from app.adapters.checked_network import without_location
 from app.domain.errors import (
     BackendError,
     BackendTimeout,
@@ -30,6 +31,12 @@ from app.domain.errors import (
 from app.domain.principal import Principal
 from app.ports import Telemetry
 from app.services.traffic import Traffic
+
+LEAST_ANSWER_BYTES, BYTES_A_RECORD = 128 * 1024, 96 * 1024
+"""How large an answer may be: so much, and so much for each id; a prompt of 5,000 characters may take 60 KB twice."""
+
+MOST_ANSWERS_BYTES = 64 * 1024 * 1024
+"""Bytes of all answers that are being read in this process."""
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """A longer wait than this is not believed."""
@@ -78,9 +85,19 @@ class Tally:
 class AceDataClient:
     """POSTs JSON to one base URL over a pooled client."""
 
-    def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, patience: Patience, traffic: Traffic) -> None:
-        """Speak through `http`, whose base URL is AceDataCloud's, as `traffic` permits."""
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        telemetry: Telemetry,
+        patience: Patience,
+        traffic: Traffic,
+        *,
+        purchases: httpx.AsyncClient | None = None,
+    ) -> None:
+        """Speak through `http`, whose base URL is AceDataCloud's, as `traffic` permits; submit through `purchases`."""
         self._http = http
+        self._purchases = purchases or http
+        self._memory = AnswerMemory(MOST_ANSWERS_BYTES)
         self._gate = BackendGate(traffic, telemetry, patience.pool)
         self._telemetry = telemetry
         self._patience = patience
@@ -134,7 +151,8 @@ class AceDataClient:
     ) -> dict[str, Any]:
         try:
             async with asyncio.timeout(self._patience.submit + self._patience.connect):
-                return _object(await self._exchange(path, principal, body, self._submit_timeout, private))
+                answer = await self._exchange(self._purchases, path, principal, body, self._submit_timeout, private)
+                return _object(answer)
         except _NOT_SENT:
             fault: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, _OpenEnded):
@@ -149,22 +167,30 @@ class AceDataClient:
         try:
             async with self._gate.reading(principal):
                 tally.count()
-                return await self._exchange(path, principal, body, self._read_timeout, ())
+                return await self._exchange(self._http, path, principal, body, self._read_timeout, ())
         except (httpx.HTTPError, LumaError, _OpenEnded) as fault:
             reading = _reading(fault).with_traceback(None)
         raise reading  # as above: the first one is held until the last retry is over
 
-    async def _exchange(
-        self, path: str, principal: Principal, body: dict[str, Any], limits: httpx.Timeout, private: tuple[str, ...]
+    async def _exchange(  # noqa: PLR0913, PLR0917 - all that one exchange needs
+        self,
+        http: httpx.AsyncClient,
+        path: str,
+        principal: Principal,
+        body: dict[str, Any],
+        limits: httpx.Timeout,
+        private: tuple[str, ...],
     ) -> Any:
         outcome, started = "ok", time.perf_counter()
         headers = {"authorization": f"Bearer {principal.credential}"}
         try:
-            async with self._http.stream(
-                "POST", self._url(path), json=body, headers=headers, timeout=limits
-            ) as response:
-                content = await _content(response)
-            return self._judged(path, principal, response, content, (*private, principal.credential))
+            most = LEAST_ANSWER_BYTES + BYTES_A_RECORD * len(body.get("ids", ("one",)))
+            async with (
+                self._memory.held() as held,
+                http.stream("POST", self._url(path), json=body, headers=headers, timeout=limits) as response,
+            ):
+                content = await _content(without_location(response), min(most, LARGEST_ANSWER_BYTES), held)
+                return self._judged(path, principal, response, content, (*private, principal.credential))
         except BaseException as fault:
             outcome = _outcome(fault)
             if isinstance(fault, httpx.HTTPError):
@@ -250,9 +276,9 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
         raise BackendTimeout from fault
 
 
-async def _content(response: httpx.Response) -> bytearray:
+async def _content(response: httpx.Response, most: int, held: Held) -> bytearray:
     try:
-        return await read_body(response)
+        return await read_body(response, most, held)
     except UnusableBody:
         raise _OpenEnded(BackendError()) from None
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from app.adapters.acedata_body import ACCEPTED_ENCODING
+from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import proxy_for, tls_context
 
 
@@ -24,29 +25,41 @@ class NoCookies(CookieJar):
         """Add nothing."""
 
 
-def pooled_client(
+def pooled_client(  # noqa: PLR0913 - the parts list of a client
     base_url: str,
     *,
     user_agent: str,
     connections: int,
     transport: httpx.AsyncBaseTransport | None = None,
     environment: Mapping[str, str] = os.environ,
+    keeps_connections: bool = True,
 ) -> httpx.AsyncClient:
     """Return a client for `base_url` with at most `connections` connections; `transport` replaces the network.
 
-    `environment` may name a proxy and certificates. Raises EnvironmentFault where they cannot be used.
+    `environment` may name a proxy and certificates. Raises EnvironmentFault where they cannot be used. A client that
+    keeps no connections makes one for each request: for purchases, whose answers name nothing that they could be
+    matched by, so that a stray answer on a shared connection would be taken for another tenant's.
 
     Redirects are not followed: the place that they name would be sent the bearer token or the submission. Credentials
     come with each request only; httpx would replace the bearer token by those of a URL or of a client-wide `auth`.
     """
+    kept = connections if keeps_connections else 0
     return httpx.AsyncClient(
         base_url=base_url,
-        transport=transport,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30.0),
-        headers={"accept": "application/json", "accept-encoding": ACCEPTED_ENCODING, "user-agent": user_agent},
+        transport=transport
+        or CheckedTransport(
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=kept, keepalive_expiry=30.0),
+            proxy=proxy_for(base_url, environment),
+            verify=tls_context(environment),
+            trust_env=False,  # read above, and with sentences for what cannot be used
+        ),
+        headers={
+            "accept": "application/json",
+            "accept-encoding": ACCEPTED_ENCODING,
+            "user-agent": user_agent,
+            "connection": "keep-alive" if keeps_connections else "close",
+        },
         cookies=NoCookies(),
-        trust_env=False,  # read below, and with sentences for what cannot be used
-        proxy=proxy_for(base_url, environment) if transport is None else None,
-        verify=tls_context(environment) if transport is None else True,
+        trust_env=False,
         follow_redirects=False,
     )

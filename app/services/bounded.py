@@ -11,7 +11,7 @@ V = TypeVar("V")
 class Bounded(OrderedDict[K, V]):
     """Holds entries up to a total weight: the first makes room, by when they came or were last used.
 
-    Entries are set and evicted, never deleted one by one. `weight` is of all entries together.
+    `weight` is of all entries together, however they come and leave.
     """
 
     def __init__(self, most: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
@@ -26,13 +26,22 @@ class Bounded(OrderedDict[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         """Keep `value`; one that is heavier than everything may weigh takes no place."""
-        if (replaced := self.get(key)) is not None:
-            self.weight -= self._weigh(replaced)
+        if key in self:
+            del self[key]
         self.weight += self._weigh(value)
         super().__setitem__(key, value)
-        self.move_to_end(key)
         while self.weight > self._most:
-            self.weight -= self._weigh(self.popitem(last=False)[1])
+            del self[next(iter(self))]
+
+    def __delitem__(self, key: K) -> None:
+        """Forget an entry. Raises KeyError where it is not there."""
+        self.weight -= self._weigh(self[key])
+        super().__delitem__(key)
+
+    def discard(self, key: K) -> None:
+        """Forget an entry, if it is there."""
+        if key in self:
+            del self[key]
 
     def used(self, keys: Iterable[K]) -> None:
         """Put the entries of `keys`, which must be here, behind the others; not while there is plenty of room."""

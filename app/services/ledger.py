@@ -91,6 +91,12 @@ class Ledger:
             raise
         return _unpack(key, kept) if kept is not None else None
 
+    async def look(self, key: str) -> Reservation | None:
+        """Return what is known of a key, without a word of one's own. Raises StoreUnavailable."""
+        kept, known = await self._coordination.get(key), self._recall(key)
+        found = _unpack(key, kept) if kept is not None else None
+        return known if found is None or (known is not None and known.prevails_over(found)) else found
+
     async def age_seconds(self, found: Reservation) -> float:
         """Return how long ago a word that the store holds was said. Raises StoreUnavailable.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
+from app.domain.foreign_text import is_plain_id
 from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, Verdict, verdict
 from app.ports import StoreRefuses, StoreUnavailable
 from app.services.ledger import Ledger
@@ -77,15 +78,20 @@ async def _with_the_caller(purchase: Coroutine[Any, Any, Bought | None]) -> Boug
     return await purchase
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Purchase:
-    """One call with a key; `key` is where its reservation is kept."""
+    """One call with a key; `key` is where its reservation is kept.
+
+    `agreed_to` is the holder of the unknown outcome that was there when the call came: `retry_unknown` is about that
+    one, and not about what becomes of others that are under way.
+    """
 
     claim: Claim
     key: str
     ticket: str | None
     send: Callable[[], Awaitable[str]]
     became: Became
+    agreed_to: str | None = None
 
 
 class Reservations:
@@ -127,13 +133,25 @@ class Reservations:
             raise RateLimited(TOO_MANY_CALLS)
         self._calls[claim.tenant] += 1
         try:
-            return await self._in_turn(_Purchase(claim, self._keys.key(claim), ticket, send, became), outlive)
+            purchase = _Purchase(claim, self._keys.key(claim), ticket, send, became)
+            if claim.retry_unknown:
+                purchase.agreed_to = await self._unknown_now(purchase)
+            return await self._in_turn(purchase, outlive)
         except StoreUnavailable as fault:
             raise _refusal(fault) from fault
         finally:
             self._calls[claim.tenant] -= 1
             if not self._calls[claim.tenant]:
                 del self._calls[claim.tenant]
+
+    async def _unknown_now(self, purchase: "_Purchase") -> str | None:
+        """Return who left the outcome of the key unknown, as it stands now; None where it is not unknown."""
+        found = await self._ledger.look(purchase.key)
+        if found is None:
+            return None
+        age_seconds = await self._ledger.age_seconds(found) if found.is_under_way else 0.0
+        wanted = self._keys.fingerprint(purchase.claim)
+        return found.holder if verdict(found, wanted, age_seconds, retry_unknown=False) is _UNKNOWN else None
 
     async def aclose(self) -> None:
         """Stop what still tries to write down outcomes."""
@@ -181,9 +199,10 @@ class Reservations:
         age_seconds = await self._ledger.age_seconds(found.word) if found.word.is_under_way else 0.0
         if (task_id := await self._found_out(wanted, found.word, age_seconds, purchase.became)) is not None:
             return Bought(task_id, replayed=True)
-        match verdict(found.word, wanted, age_seconds, retry_unknown=claim.retry_unknown):
-            case Verdict.REPLAY if found.word.task_id is not None:
-                return Bought(found.word.task_id, replayed=True)
+        may_retry = claim.retry_unknown and purchase.agreed_to == found.word.holder
+        match verdict(found.word, wanted, age_seconds, retry_unknown=may_retry):
+            case Verdict.REPLAY:
+                return _replayed(found.word)
             case Verdict.TAKE_OVER:
                 mine = mine.in_place_of(found.word, self._wall_clock())
                 return mine if await self._ledger.take(found, mine) else None
@@ -205,8 +224,8 @@ class Reservations:
             return None
         age_seconds = await self._ledger.age_seconds(found)
         match verdict(found, claim.fingerprint, age_seconds, retry_unknown=claim.retry_unknown):
-            case Verdict.REPLAY if found.task_id is not None:
-                return Bought(found.task_id, replayed=True)
+            case Verdict.REPLAY:
+                return _replayed(found)
             case Verdict.TAKE_OVER:
                 return None
             case Verdict.OTHER_ARGUMENTS:
@@ -248,6 +267,13 @@ class Reservations:
             raise
         await self._ledger.settle(sent.done(task_id, self._wall_clock()))
         return Bought(task_id, replayed=False)
+
+
+def _replayed(found: Reservation) -> Bought:
+    """Return what was bought. Raises OutcomeUnknown where the store holds an id that no task can have."""
+    if found.task_id is None or not is_plain_id(found.task_id):
+        raise OutcomeUnknown(UNKNOWN_BEFORE)
+    return Bought(found.task_id, replayed=True)
 
 
 def _refusal(fault: StoreUnavailable) -> InternalError:

@@ -29,6 +29,7 @@ class TokenStanding:
         self._clock = clock
         self._accepted: Bounded[str, None] = Bounded(MOST_TOKENS)
         self._refused: Bounded[str, _Refusal] = Bounded(MOST_TOKENS)
+        self._withheld: Bounded[str, _Refusal] = Bounded(MOST_TOKENS)  # refused ones that have results kept here
 
     def is_accepted(self, tenant: str) -> bool:
         """Whether the backend has accepted the token, and has not refused it since."""
@@ -36,16 +37,16 @@ class TokenStanding:
 
     def was_refused(self, tenant: str) -> bool:
         """Whether the backend has refused the token, and has not accepted it since: cached results are not given."""
-        return tenant in self._refused  # one look into a dict that is empty as a rule: cached calls pass here
+        return tenant in self._withheld or tenant in self._refused  # both empty as a rule: cached calls pass here
 
     def just_refused(self, tenant: str) -> bool:
         """Whether the refusal is so fresh that the backend is not asked again."""
-        refusal = self._refused.get(tenant)
+        refusal = self._refusal(tenant)
         return refusal is not None and self._clock() < refusal.at + REFUSED_SECONDS
 
     def may_verify(self, tenant: str) -> bool:
         """Whether a refused token may be tried now to give cached results; True is said once in five minutes."""
-        refusal, now = self._refused.get(tenant), self._clock()
+        refusal, now = self._refusal(tenant), self._clock()
         if refusal is None:
             return True
         if now < refusal.ask_again_at:
@@ -53,16 +54,32 @@ class TokenStanding:
         refusal.ask_again_at = now + ASK_AGAIN_SECONDS
         return True
 
+    def verify_again(self, tenant: str) -> None:
+        """Let the next question verify a refused token, because this one had no answer that says anything of it."""
+        if (refusal := self._refusal(tenant)) is not None:
+            refusal.ask_again_at = self._clock() + REFUSED_SECONDS
+
     def accept(self, tenant: str) -> None:
         """Note that the backend has just accepted the token."""
         self._accepted[tenant] = None
-        if self._refused:
-            self._refused.pop(tenant, None)
+        if self._refused or self._withheld:
+            self._refused.discard(tenant)
+            self._withheld.discard(tenant)
 
     def refuse(self, tenant: str) -> None:
         """Note that the backend has just refused the token itself."""
         now = self._clock()
-        self._accepted.pop(tenant, None)
-        before = self._refused.get(tenant)
+        before = self._refusal(tenant)
         ask_again_at = now + REFUSED_SECONDS if before is None else max(before.ask_again_at, now + REFUSED_SECONDS)
-        self._refused[tenant] = _Refusal(now, ask_again_at)
+        has_results = tenant in self._accepted or tenant in self._withheld
+        self._accepted.discard(tenant)
+        (self._withheld if has_results else self._refused)[tenant] = _Refusal(now, ask_again_at)
+
+    def withhold(self, tenant: str) -> None:
+        """Note that results of a refused token are kept here: strangers must not push its refusal out of memory."""
+        if (refusal := self._refused.get(tenant)) is not None:
+            self._refused.discard(tenant)
+            self._withheld[tenant] = refusal
+
+    def _refusal(self, tenant: str) -> _Refusal | None:
+        return self._withheld.get(tenant) or self._refused.get(tenant)

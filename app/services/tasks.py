@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from app.domain.errors import RateLimited, Unauthorized
+from app.domain.errors import LumaError, RateLimited, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Answer, Effort, Lookup, Task
 from app.ports import LumaGateway
@@ -57,8 +57,8 @@ class TaskService:
         Faults are among the answers and belong to their ids; nothing is raised for them.
         """
         wanted = dict.fromkeys(task_ids)
-        if self._standing.was_refused(principal.tenant) and not await self._is_accepted_again(principal, wanted):
-            return Lookup(dict.fromkeys(wanted, Unauthorized()), Effort())
+        if self._standing.was_refused(principal.tenant) and (error := await self._still_refused(principal, wanted)):
+            return Lookup(dict.fromkeys(wanted, error), Effort())
         cached = await self._cache.get_many(principal.tenant, list(wanted))
         if len(cached.tasks) == len(wanted):
             return Lookup(cached.tasks, Effort(cached.local_hits, cached.shared_hits))
@@ -73,18 +73,29 @@ class TaskService:
         """Whether the backend has refused the token and not accepted it since: what is kept is not given then."""
         return self._standing.was_refused(tenant)
 
-    async def _is_accepted_again(self, principal: Principal, wanted: Iterable[str]) -> bool:
-        """Ask the backend for one of the ids, where that is due, and return whether it accepts the token again."""
-        if self._standing.just_refused(principal.tenant):
-            return False
-        asked = list(wanted)
-        known = (await self._cache.get_many(principal.tenant, asked)).tasks
+    async def _still_refused(self, principal: Principal, wanted: Iterable[str]) -> LumaError | None:
+        """Ask the backend for one of the ids, where that is due; return None where it accepts the token again.
+
+        Otherwise return what the caller is told: that the token is refused, or why that could not be verified.
+        """
+        tenant, asked = principal.tenant, list(wanted)
+        if self._standing.just_refused(tenant):
+            return Unauthorized()
+        known = (await self._cache.get_many(tenant, asked)).tasks
+        if known:
+            self._standing.withhold(tenant)
         probe = next((task_id for task_id in asked if task_id not in known), None)
-        if probe is None and self._standing.may_verify(principal.tenant):
-            probe = next(iter(asked), None)
-        if probe is not None:
-            await self.read(principal, [probe])
-        return not self._standing.was_refused(principal.tenant)
+        if probe is None and self._standing.may_verify(tenant):
+            probe = asked[0]
+        if probe is None:
+            return Unauthorized()
+        answer = (await self.read(principal, [probe]))[probe]
+        if not self._standing.was_refused(tenant):
+            return None
+        if isinstance(answer, LumaError) and answer.passes:
+            self._standing.verify_again(tenant)
+            return answer
+        return Unauthorized()
 
     async def read(self, principal: Principal, task_ids: Sequence[str]) -> dict[str, Answer]:
         """Ask the backend now, whatever is cached, and keep what it says. Joins fetches already in the air."""

@@ -25,6 +25,11 @@ class Traffic:
         self.purchases = FairLimiter(PURCHASES, self.standing.is_accepted)
 
     @property
-    def connections(self) -> int:
-        """Return how many connections the places can need at once."""
-        return READS.places + PURCHASES.places + SPARE_CONNECTIONS
+    def read_connections(self) -> int:
+        """Return how many connections reads can need at once."""
+        return READS.places + SPARE_CONNECTIONS
+
+    @property
+    def purchase_connections(self) -> int:
+        """Return how many connections purchases can need at once."""
+        return PURCHASES.places + SPARE_CONNECTIONS

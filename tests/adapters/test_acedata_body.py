@@ -10,7 +10,15 @@ import httpx
 import pytest
 
 from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_body import LARGEST_ANSWER_BYTES, MOST_CONTAINERS, UnusableBody, decoded, read_body
+from app.adapters.acedata_body import (
+    LARGEST_ANSWER_BYTES,
+    MOST_CONTAINERS,
+    AnswerMemory,
+    Held,
+    UnusableBody,
+    decoded,
+    read_body,
+)
 from app.adapters.acedata_http import AceDataClient, Patience
 from app.adapters.acedata_pool import pooled_client
 from app.domain.errors import BackendError, OutcomeUnknown
@@ -113,10 +121,26 @@ async def test_any_other_packing_is_a_fault_that_takes_bounded_memory(body: byte
 async def test_a_body_of_exactly_the_limit_is_read() -> None:
     content = RECORD + b" " * (LARGEST_ANSWER_BYTES - len(RECORD))
     packed = httpx.Response(200, stream=httpx.ByteStream(gzip.compress(content)), headers={"content-encoding": "gzip"})
-    assert await read_body(packed) == content
+    assert await read_body(packed, LARGEST_ANSWER_BYTES, held()) == content
     larger = httpx.ByteStream(gzip.compress(content + b" "))
+    packed = httpx.Response(200, stream=larger, headers={"content-encoding": "gzip"})
     with pytest.raises(UnusableBody):
-        await read_body(httpx.Response(200, stream=larger, headers={"content-encoding": "gzip"}))
+        await read_body(packed, LARGEST_ANSWER_BYTES, held())
+
+
+async def test_answers_at_once_hold_no_more_memory_than_there_is() -> None:
+    memory = AnswerMemory(1000)
+    async with memory.held() as first:
+        assert await read_body(httpx.Response(200, stream=httpx.ByteStream(b" " * 600)), 600, first)
+        async with memory.held() as second:
+            with pytest.raises(UnusableBody):
+                await read_body(httpx.Response(200, stream=httpx.ByteStream(b" " * 600)), 600, second)
+    async with memory.held() as third:
+        assert await read_body(httpx.Response(200, stream=httpx.ByteStream(b" " * 1000)), 1000, third)
+
+
+def held() -> Held:
+    return Held(AnswerMemory(2 * LARGEST_ANSWER_BYTES))
 
 
 @pytest.mark.parametrize(

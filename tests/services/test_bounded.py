@@ -22,9 +22,23 @@ def test_bounded_keeps_nothing_that_is_heavier_than_everything_may_be() -> None:
     assert kept.weight <= 10
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.binary(max_size=12))))
-def test_bounded_never_weighs_more_than_allowed(entries: list[tuple[str, bytes]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.binary(max_size=12))))
+def test_bounded_never_weighs_more_than_allowed(steps: list[tuple[str, bytes | None]]) -> None:
     kept: Bounded[str, bytes] = Bounded(20, len)
-    for key, value in entries:
-        kept[key] = value
+    for key, value in steps:
+        if value is None:
+            kept.discard(key)
+        else:
+            kept[key] = value
         assert kept.weight == sum(map(len, kept.values())) <= 20
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans())))
+def test_bounded_counts_entries_without_a_value_once(steps: list[tuple[str, bool]]) -> None:
+    kept: Bounded[str, None] = Bounded(2)
+    for key, is_kept in steps:
+        if is_kept:
+            kept[key] = None
+        else:
+            kept.discard(key)
+        assert kept.weight == len(kept) <= 2

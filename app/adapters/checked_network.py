@@ -1,0 +1,147 @@
+"""The network to the backend, checked: what follows an answer on its connection is nobody's, and bytes are bounded.
+
+httpcore keeps bytes that came behind an answer, and reads them as the answer to the next request on that connection,
+which may be another tenant's purchase. It also reads any number of interim answers before the final one.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import httpcore
+import httpx
+
+MOST_WIRE_BYTES = 6 * 1024 * 1024
+"""Bytes of one exchange as they come, headers and framing included: a body of 4 MiB and half as much again."""
+
+MOST_INTERIM_ANSWERS = 16
+_INTERIM = b"HTTP/1.1 1"
+
+
+class CheckedTransport(httpx.AsyncHTTPTransport):
+    """httpx's own transport, whose connections are used again only where nothing follows the answer."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of httpx's transport."""
+        super().__init__(**options)
+        create = self._pool.create_connection
+        self._pool._network_backend = _MeteredBackend(self._pool._network_backend)  # noqa: SLF001 - httpx offers no other place for it
+        self._pool.create_connection = lambda origin: _CheckedConnection(create(origin))  # type: ignore[method-assign]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer without its Location, which httpx would parse, and fail on, though it follows none."""
+        return without_location(await super().handle_async_request(request))
+
+
+def without_location(response: httpx.Response) -> httpx.Response:
+    """Return `response` without the header that names another place to ask."""
+    response.headers.pop("location", None)
+    return response
+
+
+class _CheckedConnection(httpcore.AsyncConnectionInterface):
+    """A connection that closes instead of waiting for its next request where bytes follow an answer."""
+
+    def __init__(self, connection: httpcore.AsyncConnectionInterface) -> None:
+        self._connection = connection
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        response = await self._connection.handle_async_request(request)
+        response.stream = _CheckedStream(response.stream, self._connection)
+        return response
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
+
+    def info(self) -> str:
+        return self._connection.info()
+
+    def can_handle_request(self, origin: httpcore.Origin) -> bool:
+        return self._connection.can_handle_request(origin)
+
+    def is_available(self) -> bool:
+        return self._connection.is_available()
+
+    def has_expired(self) -> bool:
+        return self._connection.has_expired()
+
+    def is_idle(self) -> bool:
+        return self._connection.is_idle()
+
+    def is_closed(self) -> bool:
+        return self._connection.is_closed()
+
+
+class _CheckedStream:
+    """The body of an answer, which ends the connection with it where something is left in the parser's buffer."""
+
+    def __init__(self, stream: Any, connection: Any) -> None:
+        self._stream = stream
+        self._connection = connection
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._stream:
+            yield part
+
+    async def aclose(self) -> None:
+        connection = self._connection
+        while (inner := getattr(connection, "_connection", None)) is not None:  # behind tunnels and proxies
+            connection = inner
+        parser = connection._h11_state  # noqa: SLF001 - httpcore shows it nowhere else
+        if parser.trailing_data[0]:
+            parser.send_failed()  # httpcore then closes the connection, in the same step in which it would keep it
+        await self._stream.aclose()
+
+
+class _MeteredBackend(httpcore.AsyncNetworkBackend):
+    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+        self._backend = backend
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _MeteredStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return _MeteredStream(await self._backend.connect_unix_socket(path, timeout, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)
+
+
+class _MeteredStream(httpcore.AsyncNetworkStream):
+    """A stream that breaks where one exchange brings too many bytes, or too many interim answers."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._bytes = 0
+        self._interim_answers = 0
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = await self._stream.read(max_bytes, timeout)
+        self._bytes += len(data)
+        self._interim_answers += data.count(_INTERIM)
+        if self._bytes > MOST_WIRE_BYTES or self._interim_answers > MOST_INTERIM_ANSWERS:
+            raise httpcore.ReadError("the answer is longer than any")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._bytes = self._interim_answers = 0
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return _MeteredStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

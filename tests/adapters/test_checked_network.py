@@ -1,0 +1,137 @@
+"""What follows an answer on its connection is nobody's, and no answer is endless."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.adapters.acedata import AceDataGateway
+from app.adapters.acedata_http import AceDataClient
+from app.adapters.acedata_pool import pooled_client
+from app.domain.errors import BackendError, LumaError, OutcomeUnknown
+from app.domain.generation import GenerateVideo
+from app.domain.principal import Principal
+from app.services.traffic import Traffic
+from tests.support.acedata import NOW, QUICK, completed
+from tests.support.clock import HandClock
+from tests.support.raw_http import raw_server
+from tests.support.telemetry import Notes
+
+ONE, OTHER = Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")
+COMMAND = GenerateVideo("A fox")
+
+
+def answer(body: Any) -> bytes:
+    content = json.dumps(body).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(content),
+        content,
+    )
+
+
+def stray() -> bytes:
+    """Return an answer that nobody has asked for: a purchase, and a read."""
+    return answer({"task_id": "of-another-tenant", **completed("of-another-tenant")})
+
+
+class Gateway:
+    """A gateway with the service's own clients, over a raw server."""
+
+    def __init__(self, url: str) -> None:
+        self._clients = [
+            pooled_client(url, user_agent="tests", connections=4, environment={}, keeps_connections=kept)
+            for kept in (True, False)
+        ]
+        reads, purchases = self._clients
+        client = AceDataClient(reads, Notes(), QUICK, Traffic(HandClock()), purchases=purchases)
+        self.gateway = AceDataGateway(client, lambda: NOW)
+
+    async def __aenter__(self) -> AceDataGateway:
+        return self.gateway
+
+    async def __aexit__(self, *_: object) -> None:
+        for client in self._clients:
+            await client.aclose()
+
+
+@pytest.mark.parametrize(
+    "surplus",
+    [
+        stray,
+        lambda: b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n",
+        lambda: b"\r\n\r\n",
+        lambda: b"x",
+        lambda: b'{"task_id": "of-another-tenant"}',
+    ],
+    ids=["an answer", "a refusal", "blank lines", "a byte", "a body"],
+)
+async def test_bytes_behind_an_answer_are_never_another_tenants_answer(surplus: Callable[[], bytes]) -> None:
+    async def misbehave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        if "prompt" in body:
+            writer.write(answer({"task_id": "own"}) + surplus())
+        else:
+            writer.write(answer(completed(body["id"])) + surplus())
+        await writer.drain()
+
+    async with raw_server(misbehave) as server, Gateway(server.url) as gateway:
+        for number in range(4):
+            found = await gateway.find_tasks(ONE if number % 2 else OTHER, [f"task-{number}"])
+            assert list(found.answers) == [f"task-{number}"]
+            task = found.answers[f"task-{number}"]
+            assert not isinstance(task, LumaError | None), task
+            assert await gateway.submit(OTHER if number % 2 else ONE, COMMAND) == "own"
+        assert server.connections == 8, "each connection ended with what nobody had asked for"
+
+
+async def test_a_well_behaved_connection_is_used_again_for_reads_and_never_for_purchases() -> None:
+    async def behave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        writer.write(answer({"task_id": "own"} if "prompt" in body else completed(body["id"])))
+        await writer.drain()
+
+    async with raw_server(behave) as server, Gateway(server.url) as gateway:
+        for number in range(3):
+            await gateway.find_tasks(ONE, [f"task-{number}"])
+        assert server.connections == 1
+        for _ in range(3):
+            assert await gateway.submit(ONE, COMMAND) == "own"
+        assert server.connections == 4
+
+
+ENDLESS = {
+    "interim answers": b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 100_000,
+    "tiny chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 300_000,
+    "many records": answer({"items": [completed("task-0") for _ in range(40)], "count": 40}),
+    "many objects": answer({"items": [{}] * 15_000, "count": 1}),
+    "far more than one task needs": answer({**completed("task-0"), "more": "x" * 300_000}),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+async def test_an_answer_without_end_is_a_fault_of_the_backend(case: str) -> None:
+    async def misbehave(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+        writer.write(ENDLESS[case])
+        await writer.drain()
+        writer.close()
+
+    async with raw_server(misbehave) as server, Gateway(server.url) as gateway:
+        found = await gateway.find_tasks(ONE, ["task-0"])
+        assert isinstance(found.answers["task-0"], BackendError)
+        with pytest.raises(OutcomeUnknown):
+            await gateway.submit(ONE, COMMAND)
+
+
+@pytest.mark.parametrize("location", ["data:,x", "http://xn--a/", "http://[::1", "//", "http://10.0.0.1/"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_neither_followed_nor_parsed(location: str, status: int) -> None:
+    async def misbehave(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+        head = f"HTTP/1.1 {status} Moved\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+
+    async with raw_server(misbehave) as server, Gateway(server.url) as gateway:
+        found = await gateway.find_tasks(ONE, ["task-0"])
+        assert isinstance(found.answers["task-0"], BackendError)
+        with pytest.raises(OutcomeUnknown):
+            await gateway.submit(ONE, COMMAND)
