@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -43,11 +44,11 @@ def with_wall_clock(shared: Coordination, clock: HandClock, wall_clock: Callable
     return Reservations(Ledger(shared, wall_clock, clock.sleep), RESERVATIONS, wall_clock, clock, clock.sleep)
 
 
-async def buy(reservations: Reservations, send: Callable[[], Awaitable[str]]) -> Bought:
+async def buy(reservations: Reservations, send: Callable[[], Awaitable[str]], claim: Claim = CLAIM) -> Bought:
     async def became(_ticket: str) -> str | None:
         return None
 
-    return await reservations.buy(CLAIM, None, send, became)
+    return await reservations.buy(claim, None, send, became)
 
 
 class Backend:
@@ -211,3 +212,35 @@ async def test_a_token_has_so_many_calls_with_keys_under_way_and_no_more(clock: 
     await while_time_passes(clock, asyncio.gather(*waiting), step=0.25)
     assert (await buy(one, backend.takes)).replayed
     assert backend.sent == 1
+
+
+class Vanishing(Backend):
+    """Takes submissions and never says so; all but the first one end when they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def takes(self) -> str:
+        self.sent += 1
+        if self.sent > 1:
+            await self.go_on.wait()
+        raise OutcomeUnknown
+
+
+async def test_retry_unknown_is_about_the_outcome_that_was_unknown_when_the_call_came(clock: HandClock) -> None:
+    """Six calls at once agree to one unknown outcome: one of them buys again, and its own outcome is another."""
+    shared, backend = MemoryCoordination(clock), Vanishing()
+    one, other = replica(shared, clock, 0.0), replica(shared, clock, 0.0)
+    with pytest.raises(OutcomeUnknown):
+        await buy(one, backend.takes)
+    again = replace(CLAIM, retry_unknown=True)
+    calls = [asyncio.create_task(buy((one, other)[n % 2], backend.takes, again)) for n in range(6)]
+    await passing(clock, 2)
+    backend.go_on.set()
+    ends = await while_time_passes(clock, asyncio.gather(*calls, return_exceptions=True), step=0.25)
+    assert {type(end) for end in ends} == {OutcomeUnknown}
+    assert backend.sent == 2
+    with pytest.raises(OutcomeUnknown):
+        await buy(other, backend.takes, again)
+    assert backend.sent == 3, "a call that comes later agrees to the second outcome"

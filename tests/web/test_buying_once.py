@@ -444,38 +444,6 @@ async def test_a_key_that_bought_nothing_is_kept_for_minutes_only(clock: HandClo
         assert all(0 < one <= FREED_KEPT_SECONDS * 1000 for one in left)
 
 
-async def test_retry_unknown_is_about_the_outcome_that_was_unknown_when_the_call_came(
-    clock: HandClock, redis_server: RedisServer
-) -> None:
-    """Six calls at once agree to one unknown outcome: one of them buys again, and its own outcome is another."""
-    sent, go_on = 0, asyncio.Event()
-
-    async def failing(_request: httpx.Request) -> httpx.Response:
-        nonlocal sent
-        sent += 1
-        if sent > 1:
-            await go_on.wait()
-        return httpx.Response(502, content=b"<html>Bad gateway</html>")
-
-    def looks() -> int:
-        with redis_server.client() as client:
-            return int(client.info("commandstats").get("cmdstat_get", {"calls": 0})["calls"])
-
-    values = settings(redis_url=redis_server.url)
-    transport = httpx.MockTransport(failing)
-    async with serving(values, transport, clock) as one, serving(values, transport, clock) as other:
-        await one.fail("luma_generate_video", KEYED)
-        before, again = looks(), {**KEYED, "retry_unknown": True}
-        calls = [(one if n % 2 else other).fail("luma_generate_video", again) for n in range(6)]
-        answering = asyncio.gather(*calls)
-        while sent < 2 or looks() < before + 8:  # one a call, and one more for each replica's first
-            await asyncio.sleep(0.001)
-        go_on.set()
-        errors = await while_time_passes(clock, answering, step=5)
-    assert sent == 2
-    assert {error["code"] for error in errors} <= {"backend_timeout", "rate_limited"}
-
-
 async def test_an_id_in_the_store_that_no_task_can_have_is_not_replayed(
     clock: HandClock, redis_server: RedisServer
 ) -> None:
