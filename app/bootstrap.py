@@ -186,6 +186,7 @@ class _Shared:
     seal: Seal
     signing: Signer
     keys: KeySpace
+    known: KnownTasks
 
 
 def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
@@ -193,14 +194,16 @@ def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
     signing, keys = Signer(_secret(settings)), _key_space(settings)
     records = Owned(TypeAdapter(Record), RECORD_KIND, keys, signing)
+    coordination = _coordination(store, signing, keys, clocks)
     return _Shared(
         store=store,
-        coordination=_coordination(store, signing, keys, clocks),
+        coordination=coordination,
         cache=_cache(settings, open_store, Owned(TypeAdapter(Task), TASK_KIND, keys, signing), metrics, clocks),
         records=TaskRecords(open_store, records, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic),
         seal=Seal(_secret(settings)),
         signing=signing,
         keys=keys,
+        known=KnownTasks(coordination, keys),
     )
 
 
@@ -236,7 +239,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
             tasks, shared.cache, watches, clocks.monotonic, clocks.sleep, places=_waiting_places(refusals)
         ),
         videos=videos,
-        known=KnownTasks(shared.coordination, shared.keys),
+        known=shared.known,
         records=shared.records,
         watches=watches,
         coordination=shared.coordination,
@@ -311,6 +314,7 @@ def _videos(
         shared.records,
         reservations,
         slots,
+        shared.known,
         callbacks=callbacks,
         wall_clock=clocks.wall,
         in_flight=metrics.submissions_in_flight.set,

@@ -44,13 +44,24 @@ _BY_STATUS: dict[int, type[LumaError]] = {
     400: InvalidRequest,
     401: Unauthorized,
     402: NoCredit,
-    403: Refused,
     408: BackendTimeout,
     413: InvalidRequest,
     422: InvalidRequest,
     429: RateLimited,
     504: BackendTimeout,
 }
+
+_OF_A_QUESTION: dict[type[LumaError], str] = {
+    NoCredit: (
+        "The AceDataCloud account has no credit left, so AceDataCloud did not answer. The user can top it up at "
+        "https://platform.acedata.cloud and then ask again; do not submit anything a second time."
+    ),
+    RateLimited: (
+        "AceDataCloud's limit of questions for this token is reached. Ask again shortly, about all tasks in one call."
+    ),
+    Refused: "AceDataCloud refused to answer. Asking again will not help: ask the user to look at the account.",
+}
+"""What a complaint about a read means, where the error's own sentence speaks of a submission."""
 
 _SAYS_WHY = (InvalidRequest, Refused)
 """The errors whose reader cannot act without the backend's own words."""
@@ -85,17 +96,27 @@ def complaint_in(body: Any) -> Complaint:
     return Complaint(_text(body.get("code")), _text(error) or _text(body.get("detail")) or _text(body.get("message")))
 
 
-def error_for(complaint: Complaint, status: int, *, private: tuple[str, ...] = ()) -> LumaError:
-    """Return our error for a complaint that came with an HTTP status; one that holds `private` text is not quoted."""
+def error_for(
+    complaint: Complaint, status: int, *, private: tuple[str, ...] = (), is_question: bool = False
+) -> LumaError:
+    """Return our error for a complaint that came with an HTTP status; one that holds `private` text is not quoted.
+
+    `is_question` is for reads, which buy nothing. A 403 without a known code comes from a proxy, not from moderation.
+    """
     kind = _BY_CODE.get(complaint.code or "") or _BY_STATUS.get(status, BackendError)
+    sentence = (is_question and _OF_A_QUESTION.get(kind)) or kind.sentence
     quote = quotable(complaint.message, private) if kind in _SAYS_WHY else ""
-    return kind(f"{kind.sentence} AceDataCloud says: “{quote}”") if quote else kind()
+    return kind(f"{sentence} AceDataCloud says: “{quote}”" if quote else sentence)
 
 
 def started_nothing(complaint: Complaint, status: int, body: Any) -> bool:
     """Whether a submission answered like this was certainly turned down; False where nobody can tell."""
-    names_a_task = isinstance(body, dict) and bool(body.get("task_id"))
-    return complaint.code in _TURNED_DOWN and status in _TURNED_DOWN_WITH and not names_a_task
+    return complaint.code in _TURNED_DOWN and status in _TURNED_DOWN_WITH and not _names_a_task(body)
+
+
+def _names_a_task(body: Any) -> bool:
+    parts = (body, body.get("response"), body.get("data")) if isinstance(body, dict) else ()
+    return any(isinstance(part, dict) and (part.get("task_id") or part.get("id")) for part in parts)
 
 
 def refuses_the_token(complaint: Complaint, status: int) -> bool:

@@ -82,6 +82,25 @@ class Tally:
             self.on_call()
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What is sent, and the text of the caller's that no error may quote; a question has none, and buys nothing."""
+
+    path: str
+    body: dict[str, Any]
+    limits: httpx.Timeout
+    private: tuple[str, ...] | None = None
+
+    @property
+    def is_question(self) -> bool:
+        return self.private is None
+
+    @property
+    def largest_answer_bytes(self) -> int:
+        records = len(self.body.get("ids", ("one",)))
+        return min(LEAST_ANSWER_BYTES + BYTES_A_RECORD * records, LARGEST_ANSWER_BYTES)
+
+
 class AceDataClient:
     """POSTs JSON to one base URL over a pooled client."""
 
@@ -151,8 +170,7 @@ class AceDataClient:
     ) -> dict[str, Any]:
         try:
             async with asyncio.timeout(self._patience.submit + self._patience.connect):
-                answer = await self._exchange(self._purchases, path, principal, body, self._submit_timeout, private)
-                return _object(answer)
+                return _object(await self._exchange(principal, _Call(path, body, self._submit_timeout, private)))
         except _NOT_SENT:
             fault: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, _OpenEnded):
@@ -167,41 +185,31 @@ class AceDataClient:
         try:
             async with self._gate.reading(principal):
                 tally.count()
-                return await self._exchange(self._http, path, principal, body, self._read_timeout, ())
+                return await self._exchange(principal, _Call(path, body, self._read_timeout))
         except (httpx.HTTPError, LumaError, _OpenEnded) as fault:
             reading = _reading(fault).with_traceback(None)
         raise reading  # as above: the first one is held until the last retry is over
 
-    async def _exchange(  # noqa: PLR0913, PLR0917 - all that one exchange needs
-        self,
-        http: httpx.AsyncClient,
-        path: str,
-        principal: Principal,
-        body: dict[str, Any],
-        limits: httpx.Timeout,
-        private: tuple[str, ...],
-    ) -> Any:
+    async def _exchange(self, principal: Principal, call: "_Call") -> Any:
         outcome, started = "ok", time.perf_counter()
         headers = {"authorization": f"Bearer {principal.credential}"}
         try:
-            most = LEAST_ANSWER_BYTES + BYTES_A_RECORD * len(body.get("ids", ("one",)))
+            http, url = self._http if call.is_question else self._purchases, self._url(call.path)
             async with (
                 self._memory.held() as held,
-                http.stream("POST", self._url(path), json=body, headers=headers, timeout=limits) as response,
+                http.stream("POST", url, json=call.body, headers=headers, timeout=call.limits) as response,
             ):
-                content = await _content(without_location(response), min(most, LARGEST_ANSWER_BYTES), held)
-                return self._judged(path, principal, response, content, (*private, principal.credential))
+                content = await _content(without_location(response), call.largest_answer_bytes, held)
+                return self._judged(principal, call, response, content)
         except BaseException as fault:
             outcome = _outcome(fault)
             if isinstance(fault, httpx.HTTPError):
-                log.info("AceDataCloud gave no whole answer", extra={"path": path, "fault": type(fault).__name__})
+                log.info("AceDataCloud gave no whole answer", extra={"path": call.path, "fault": type(fault).__name__})
             raise
         finally:
-            self._telemetry.backend_called(path, outcome, time.perf_counter() - started)
+            self._telemetry.backend_called(call.path, outcome, time.perf_counter() - started)
 
-    def _judged(
-        self, path: str, principal: Principal, response: httpx.Response, content: bytearray, private: tuple[str, ...]
-    ) -> Any:
+    def _judged(self, principal: Principal, call: "_Call", response: httpx.Response, content: bytearray) -> Any:
         """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
         body = decoded(content)
         if response.is_success and not isinstance(body, str) and not _complains(body):
@@ -210,11 +218,17 @@ class AceDataClient:
         complaint = complaint_in(body)
         self._gate.was_turned_down(principal, complaint, response.status_code)
         status = 500 if response.is_success else response.status_code
-        error = error_for(complaint, status, private=private)
+        private = (*(call.private or ()), principal.credential)
+        error = error_for(complaint, status, private=private, is_question=call.is_question)
         if error.passes:
             error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
         # The message stays out: it may repeat a prompt, an id or a token in a form that no search would find.
-        facts = {"path": path, "status": response.status_code, "code": code_for_log(complaint), "bytes": len(content)}
+        facts = {
+            "path": call.path,
+            "status": response.status_code,
+            "code": code_for_log(complaint),
+            "bytes": len(content),
+        }
         log.info("AceDataCloud complained", extra=facts)
         raise error if started_nothing(complaint, response.status_code, body) else _OpenEnded(error)
 

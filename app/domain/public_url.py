@@ -25,11 +25,12 @@ _NUMERIC = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _PRIVATE_SUFFIXES = frozenset((
     "localhost", "localdomain", "localnet", "local", "internal", "intranet", "lan", "home", "corp", "private", "domain",
     "workgroup", "svc", "pod", "cluster", "consul", "docker", "arpa", "onion", "alt", "test", "example", "invalid",
+    "mail", "k8s", "nomad", "priv", "lab", "intra", "vpn", "dmz", "i2p", "flycast", "localhost6", "localdomain6",
 ))  # fmt: skip
 """Last labels that mean something inside a network, or nothing; none is delegated in the public root zone.
 
 Sources: RFC 2606, RFC 6761 and RFC 6762 appendix G, ICANN's reservation of `internal`, and the defaults of Kubernetes,
-Consul and Docker.
+Consul, Docker, Nomad and Fly.io; `mail` is one of the names that ICANN defers for good.
 """
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
@@ -52,7 +53,10 @@ _NAT64 = IPv6Address("64:ff9b::").packed[:12]
 
 
 def hosts_in(addresses: Iterable[str]) -> frozenset[str]:
-    """Return the names of hosts in `addresses`: URLs, or hosts with or without a port; `*` names none."""
+    """Return the names of hosts in `addresses`: URLs, or hosts with or without a port; `*` names none.
+
+    An IPv6 address comes in its short form.
+    """
     split = (urlsplit(address if "://" in address else f"//{address.removesuffix(':*')}") for address in addresses)
     return frozenset(host for parts in split if (host := _host(parts)) not in ("", "*"))
 
@@ -71,7 +75,7 @@ def check_public_url(
     fault = _fault(value)
     if fault is not None:
         raise InvalidRequest(f"`{argument}` {fault}. Give a public http or https URL that anyone can open.")
-    if _host(urlsplit(value)) in own_hosts:
+    if own_hosts and _host(urlsplit(value)) in own_hosts:
         raise InvalidRequest(f"`{argument}` leads to this service itself. Give a URL of a server of your own.")
     return value
 
@@ -98,7 +102,13 @@ def is_plain_url(value: str) -> bool:
 
 
 def _host(parts: SplitResult) -> str:
-    return (parts.hostname or "").removesuffix(".")
+    host = (parts.hostname or "").removesuffix(".")
+    if ":" not in host:
+        return host
+    try:
+        return str(IPv6Address(host))
+    except AddressValueError:
+        return host
 
 
 def _fault(value: str) -> str | None:

@@ -83,7 +83,6 @@ async def _start(
     services: Services, principal: Principal, command: Command, tool: str, arguments: SpendingArguments
 ) -> ToolAnswer:
     bought = await services.videos.start(principal, Order(command, _claim(principal, tool, arguments)))
-    services.known.remember(principal.tenant, [bought.task_id])
     wait, usual = services.pace.first_question_seconds, services.pace.expected_seconds
     began = "Already started by an earlier call with this key" if bought.replayed else "Started"
     message = (

@@ -10,6 +10,7 @@ from app.domain.principal import Principal
 from app.domain.record import submitted
 from app.ports import LumaGateway
 from app.services.callbacks import Callbacks
+from app.services.known_tasks import KnownTasks
 from app.services.records import TaskRecords
 from app.services.reservation_keys import Claim
 from app.services.reservations import Bought, Reservations
@@ -39,6 +40,7 @@ class VideoService:
         records: TaskRecords,
         reservations: Reservations,
         slots: SubmissionSlots,
+        known: KnownTasks,
         *,
         callbacks: Callbacks | None,
         wall_clock: Callable[[], float],
@@ -53,6 +55,7 @@ class VideoService:
         self._records = records
         self._reservations = reservations
         self._slots = slots
+        self._known = known
         self._callbacks = callbacks
         self._wall_clock = wall_clock
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -62,7 +65,10 @@ class VideoService:
 
         Raises LumaError where nothing was started, or where nobody can tell.
         """
-        return await self._start(principal, order)
+        bought = await self._start(principal, order)
+        if bought.replayed:
+            self._known.remember(principal.tenant, [bought.task_id])
+        return bought
 
     async def aclose(self) -> None:
         """Let what is under way come to its end, which the backend client bounds."""
@@ -99,6 +105,7 @@ class VideoService:
     async def _submit(self, principal: Principal, command: Command, url: str | None) -> str:
         sent = command if url is None else replace(command, callback_url=url)
         task_id = await self._slots.through(principal.tenant, lambda: self._gateway.submit(principal, sent))
+        self._known.remember(principal.tenant, [task_id])
         record = submitted(task_id, self._wall_clock(), expects_callback=url is not None)
         await self._records.put_many(principal.tenant, [record])
         if self._callbacks is not None and url is not None:

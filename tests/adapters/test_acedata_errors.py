@@ -67,7 +67,7 @@ def test_the_code_decides_and_not_the_status(
         (400, InvalidRequest),
         (401, Unauthorized),
         (402, NoCredit),
-        (403, Refused),
+        (403, BackendError),
         (404, BackendError),
         (405, BackendError),
         (408, BackendTimeout),
@@ -220,6 +220,39 @@ def test_a_passage_of_a_long_prompt_is_not_quoted() -> None:
     assert quotable("Cannot draw a fox.", (prompt,)) == "Cannot draw a fox."
 
 
+@pytest.mark.parametrize("message", ["Token sk-4f9a1b2c…", "Token …8d7e6f5a", "Token f9a1 b2c8 d7e6"])
+def test_a_part_of_a_token_is_not_quoted(message: str) -> None:
+    assert quotable(message, ("sk-4f9a1b2c8d7e6f5a",)) == ""
+    assert quotable(message, ("sk-0000000000000000",)) != ""
+
+
+def test_a_quote_has_no_letters_that_nobody_sees() -> None:
+    assert quotable("No\u3164pe\uffa0, not\u115f this") == "Nope, not this"
+
+
+@pytest.mark.parametrize("filler", ["\u3164", "\uffa0", "\u200b", "\ufe0f", "\U000e0041", "&#12644;", "\\u3164"])
+def test_letters_that_nobody_sees_hide_no_private_text(filler: str) -> None:
+    assert quotable(f"Bad: se{filler}cret {filler}plan", ("secret plan",)) == ""
+
+
+@pytest.mark.parametrize(
+    ("complaint", "status", "kind"),
+    [
+        (Complaint("used_up"), 403, NoCredit),
+        (Complaint(), 402, NoCredit),
+        (Complaint("rate_limited"), 429, RateLimited),
+        (Complaint("forbidden"), 403, Refused),
+    ],
+)
+def test_a_question_that_is_turned_down_is_not_told_of_as_a_submission(
+    complaint: Complaint, status: int, kind: type[LumaError]
+) -> None:
+    error = error_for(complaint, status, is_question=True)
+    assert type(error) is kind
+    for word in ("generat", "charged", "prompt", "5 "):
+        assert word not in str(error)
+
+
 @pytest.mark.parametrize("private", [("a",), ("t", "a"), ("AI",), ("mod",), ("", "our")])
 def test_a_short_prompt_or_token_cuts_nothing_out_of_a_sentence(private: tuple[str, ...]) -> None:
     message = "Our AI moderators feel your prompt might be against our standards."
@@ -244,4 +277,5 @@ def test_only_a_documented_refusal_means_that_nothing_was_started(status: int, c
     refuses = code in REFUSING_CODES and status in (200, 400, 401, 402, 403, 413, 422, 429)
     body = {"success": False, "error": {"code": code, "message": "No."}}
     assert started_nothing(complaint_in(body), status, body) is refuses
-    assert not started_nothing(complaint_in(body), status, body | {"task_id": "task-0"})
+    for naming in ({"task_id": "task-0"}, {"id": "task-0"}, {"response": {"task_id": "task-0"}}, {"data": {"id": "t"}}):
+        assert not started_nothing(complaint_in(body), status, body | naming)

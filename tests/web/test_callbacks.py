@@ -282,6 +282,7 @@ def test_a_caller_that_leaves_in_mid_sentence_leaves_no_traceback(tmp_path: Path
         "https://LUMA.example.com./callbacks/x",
         "http://luma.example.com:8443/",
         "https://also.example.com/callbacks/x",
+        "https://[2606:4700:0:0::6810:085b]/callbacks/x",
     ],
 )
 @pytest.mark.parametrize(
@@ -297,7 +298,10 @@ def test_a_caller_that_leaves_in_mid_sentence_leaves_no_traceback(tmp_path: Path
 async def test_no_url_of_a_caller_may_lead_to_this_service(
     backend: Sandbox, url: str, tool: str, name: str, more: dict[str, str]
 ) -> None:
-    values = settings(public_url=PUBLIC, allowed_hosts=("127.0.0.1:*", "also.example.com:*", "*"))
+    values = settings(
+        public_url=PUBLIC,
+        allowed_hosts=("127.0.0.1:*", "also.example.com:*", "[2606:4700::6810:85b]", "*"),
+    )
     async with serving(values, backend) as service:
         error = await service.fail(tool, {"prompt": "A fox", **more, name: url})
     assert error["message"].startswith(f"`{name}` leads to this service itself")

@@ -63,6 +63,26 @@ async def test_a_keyed_call_that_waits_for_another_one_ends_when_its_client_leav
     assert backend.submissions == 1
 
 
+async def test_a_purchase_whose_client_left_is_found_again(clock: HandClock) -> None:
+    backend = Held()
+    async with serving(settings(), backend, clock) as service:
+        _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
+        writer.write(call_bytes("luma_generate_video", {"prompt": "A fox"}, "token-a"))
+        await backend.asked.wait()
+        writer.close()
+        while service.assembly.request_memory.in_use:
+            await asyncio.sleep(0.001)
+        backend.go_on.set()
+        params = {
+            "ref": {"type": "ref/resource", "uri": "luma://tasks/{task_id}"},
+            "argument": {"name": "task_id", "value": ""},
+        }
+        known: list[str] = []
+        while not known:
+            known = (await service.request("completion/complete", params))["result"]["completion"]["values"]
+    assert known == ["t1"]
+
+
 class Held(httpx.AsyncBaseTransport):
     """A backend that holds its answer to a submission until the test lets it go."""
 
