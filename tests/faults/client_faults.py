@@ -205,7 +205,7 @@ def _judge(stage: Stage, token: str, wanted: list[str], reply: Reply) -> None:
 
 
 def _batch(token: str, task_ids: list[str], **arguments: Any) -> bytes:
-    return call_bytes("luma_get_tasks_batch", {"task_ids": task_ids, **arguments}, token)
+    return call_bytes("luma_get_tasks_batch", {"task_ids": task_ids, "detail": "full", **arguments}, token)
 
 
 CLIENT_SCENARIOS = (

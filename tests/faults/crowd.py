@@ -112,7 +112,7 @@ class _Caller:
         self, token: str, wanted: list[str], *, wait_seconds: int = 0, replica: int | None = None
     ) -> None:
         known = {task_id for task_id in wanted if (token, task_id) in self._known}
-        arguments = {"task_ids": wanted, "wait_seconds": wait_seconds}
+        arguments = {"task_ids": wanted, "wait_seconds": wait_seconds, "detail": "full"}
         reply = await self._ask(Question(token, "luma_get_tasks_batch", arguments, self._era()), replica)
         if reply is None:
             return

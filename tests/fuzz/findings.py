@@ -17,6 +17,10 @@ SHOWN_BYTES = 1_000
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
+REFUSING = (501, 505)
+REFUSED_HEADS = (b'"coding_unknown"', b'"method_unknown"', b'"version_unknown"')
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that must not be: what it is, what showed it, and the requests that it may be due to."""
@@ -42,16 +46,16 @@ class Findings:
 
     def judge(self, request: Request, sent: bytes, answer: Answer) -> None:
         """Look at an answer."""
-        self.server_errors += answer.status >= 500
+        self.server_errors += _is_a_fault(answer.status, answer.body)
         if wrong := _wrong(request, answer):
             self.add(wrong, f"{answer.status} {answer.body[:SHOWN_BYTES]!r}", request, sent)
 
     def judge_bytes(self, request: Request, sent: bytes, come: bytes) -> int:
         """Look at what came for something framed by hand; return how many answers it holds."""
         statuses = [int(status) for status in _STATUS.findall(come)]
-        for status in statuses:
-            self.server_errors += status >= 500
-        if max(statuses, default=0) >= 500 or any(mark in come for mark in OURS):
+        faults = sum(_is_a_fault(status, come) for status in statuses)
+        self.server_errors += faults
+        if faults or any(mark in come for mark in OURS):
             self.add("a fault of the service", repr(come[:SHOWN_BYTES]), request, sent)
         return len(statuses)
 
@@ -78,9 +82,14 @@ class Findings:
         return "\n".join(lines)
 
 
+def _is_a_fault(status: int, come: bytes) -> bool:
+    """Whether a status tells of a fault: a head that is not served is refused with 501 or 505 (RFC 9110, 15.6)."""
+    return status >= 500 and not (status in REFUSING and any(mark in come for mark in REFUSED_HEADS))
+
+
 def _wrong(request: Request, answer: Answer) -> str | None:
     """Return what is wrong with an answer, or None."""
-    if answer.status >= 500 or any(mark in answer.body for mark in OURS):
+    if _is_a_fault(answer.status, answer.body) or any(mark in answer.body for mark in OURS):
         return "a fault of the service"
     if request.id is None or (request.listens and answer.told()):
         return None
