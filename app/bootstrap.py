@@ -39,7 +39,7 @@ from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
 from app.observability.tracing import replace_spans
 from app.services.callbacks import Callbacks
-from app.services.caller_quota import CallerQuota
+from app.services.caller_quota import CallerQuota, Lent
 from app.services.fail_open import FailOpenStore
 from app.services.key_space import KeySpace, key_space
 from app.services.known_tasks import KnownTasks
@@ -69,6 +69,9 @@ MEMORY_STORE_BYTES = 16 * 1024 * 1024
 
 SHARE_OF_ONE_CALLER = 16
 """One token may hold this part of the memory that is lent to requests."""
+
+SHARE_OF_UNACCEPTED = 4
+"""Callers whose token AceDataCloud has not accepted may together have this part of the places to wait and listen."""
 
 EXPECTED_SECONDS = 150.0
 """What a generation takes as a rule: the documented ones took 154 and 156 s, the guide says 1 to 2 minutes."""
@@ -152,7 +155,7 @@ def assemble(
     videos = _videos(gateway, shared, callbacks, clocks, metrics)
     return Assembly(
         tools=catalogue(settings.batch_limit),
-        services=_services(settings, tasks, videos, shared, clocks, sandbox, refusals),
+        services=_services(settings, tasks, videos, shared, clocks, sandbox, refusals, traffic),
         tenants=Tenants(_secret(settings)),
         metrics=metrics,
         store=shared.store,
@@ -160,7 +163,7 @@ def assemble(
         backend=backend,
         purchases=purchases,
         flights=flights,
-        request_memory=_request_memory(settings, refusals),
+        request_memory=_request_memory(settings, refusals, traffic),
         sandbox=sandbox,
         callbacks=callbacks,
     )
@@ -219,6 +222,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     clocks: Clocks,
     sandbox: Sandbox | None,
     refusals: Refusals,
+    traffic: Traffic,
 ) -> Services:
     pace = Pace(settings.sandbox_seconds if sandbox is not None else EXPECTED_SECONDS)
     watches = Watches(
@@ -236,7 +240,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     return Services(
         tasks=tasks,
         waiting=WaitingRoom(
-            tasks, shared.cache, watches, clocks.monotonic, clocks.sleep, places=_waiting_places(refusals)
+            tasks, shared.cache, watches, clocks.monotonic, clocks.sleep, places=_waiting_places(refusals, traffic)
         ),
         videos=videos,
         known=shared.known,
@@ -248,7 +252,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         seal=shared.seal,
         pace=pace,
         batches=BatchAnswers(LOCAL_BYTES),
-        listeners=_listener_places(refusals),
+        listeners=_listener_places(refusals, traffic),
         wall_clock=clocks.wall,
         sleep=clocks.sleep,
         media_url=sandbox.media_url if sandbox is not None else None,
@@ -256,30 +260,36 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     )
 
 
-def _waiting_places(refusals: Refusals) -> CallerQuota:
+def _waiting_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
     effect = (
         f"Refused a call that would wait: {MOST_WAITING_PER_CALLER} of its token or {MOST_WAITING} in all wait "
-        "already. Calls that do not wait are answered."
+        f"already, or {MOST_WAITING // SHARE_OF_UNACCEPTED} of tokens that AceDataCloud has not accepted. Calls that "
+        "do not wait are answered."
     )
+    lent = Lent(MOST_WAITING, MOST_WAITING_PER_CALLER, MOST_WAITING // SHARE_OF_UNACCEPTED)
     shown = refusals.metrics.waiting_callers.set
-    return CallerQuota(MOST_WAITING, MOST_WAITING_PER_CALLER, refusals.reporter("waits", effect), shown)
+    return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("waits", effect), shown)
 
 
-def _listener_places(refusals: Refusals) -> CallerQuota:
+def _listener_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
     effect = (
-        f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already."
+        f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already, "
+        f"or {MOST_LISTENERS // SHARE_OF_UNACCEPTED} of tokens that AceDataCloud has not accepted."
     )
+    lent = Lent(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, MOST_LISTENERS // SHARE_OF_UNACCEPTED)
     shown = refusals.metrics.listeners.set
-    return CallerQuota(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, refusals.reporter("listeners", effect), shown)
+    return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("listeners", effect), shown)
 
 
-def _request_memory(settings: Settings, refusals: Refusals) -> CallerQuota:
+def _request_memory(settings: Settings, refusals: Refusals, traffic: Traffic) -> CallerQuota:
     total = settings.request_memory_mb * 1_000_000
     effect = (
         f"Answered 429: requests of one token hold 1/{SHARE_OF_ONE_CALLER} of LUMA_MCP_REQUEST_MEMORY_MB "
-        f"({settings.request_memory_mb}), or those of all tokens hold all of it. Others are served."
+        f"({settings.request_memory_mb}), those of all tokens hold all of it, or those of tokens that AceDataCloud has "
+        "not accepted hold half. Others are served."
     )
-    return CallerQuota(total, total // SHARE_OF_ONE_CALLER, refusals.reporter("request_memory", effect))
+    lent = Lent(total, total // SHARE_OF_ONE_CALLER, total // 2)
+    return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("request_memory", effect))
 
 
 def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks | None:

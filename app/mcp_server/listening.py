@@ -26,7 +26,7 @@ from mcp_types import (
 )
 from pydantic import BaseModel
 
-from app.domain.errors import RateLimited
+from app.domain.errors import RateLimited, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Answer, Task
 from app.mcp_server.door import Caller, Context
@@ -154,7 +154,10 @@ class Listening:
         async with self._services.watches.watching(principal, subscription.task_ids) as sight:
             while not closing.is_set():
                 sight.changed.clear()
-                for task_id, answer in sight.answers().items():
+                answers = sight.answers()
+                if any(isinstance(answer, Unauthorized) for answer in answers.values()):
+                    return
+                for task_id, answer in answers.items():
                     if _is_news(told.get(task_id), answer):
                         await self._notify(ctx, principal, subscription, task_id)
                     told[task_id] = answer

@@ -1,11 +1,25 @@
-"""How much of one resource callers hold at once: bounded for each of them, and for all together."""
+"""How much of one resource callers hold at once: bounded for each, for all, and for those who are nobody yet.
+
+Any string is a token, so callers whose token the backend has not accepted share a part: they cannot take the rest from
+those who are known.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from app.domain.errors import RateLimited
 
 RETRY_AFTER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """How much is lent at most: to all, to one caller, and to all together whose token is not accepted."""
+
+    total: int
+    per_caller: int
+    unaccepted: int
 
 
 class CallerQuota:
@@ -16,30 +30,42 @@ class CallerQuota:
 
     def __init__(
         self,
-        total: int,
-        per_caller: int,
+        lent: Lent,
+        is_accepted: Callable[[str], bool],
         refused: Callable[[], None] = lambda: None,
         changed: Callable[[int], None] = lambda _in_use: None,
     ) -> None:
-        """Lend at most `per_caller` to one caller and `total` to all.
+        """Lend as `lent` says; `is_accepted` tells whether the backend has accepted a caller's token lately.
 
         `refused` is called for each refusal, and `changed` with what is lent whenever a place is taken or given back.
         """
         self._changed = changed
-        self._total = total
-        self._per_caller = per_caller
+        self._lent = lent
+        self._is_accepted = is_accepted
         self._refused = refused
         self._held: dict[str, int] = {}
+        self._unaccepted: dict[str, int] = {}  # a part of the above
+        self._unaccepted_in_use = 0
         self.in_use = 0
 
     def take(self, owner: str, amount: int = 1) -> bool:
         """Lend `amount` to `owner`, and return whether there was as much left."""
-        held = self._held.get(owner, 0) + amount
-        if held > self._per_caller or self.in_use + amount > self._total:
+        is_accepted = self._is_accepted(owner)
+        if is_accepted and owner in self._unaccepted:
+            self._unaccepted_in_use -= self._unaccepted.pop(owner)
+        held, lent = self._held.get(owner, 0) + amount, self._lent
+        if (
+            held > lent.per_caller
+            or self.in_use + amount > lent.total
+            or not (is_accepted or self._unaccepted_in_use + amount <= lent.unaccepted)
+        ):
             self._refused()
             return False
         self._held[owner] = held
         self.in_use += amount
+        if not is_accepted:
+            self._unaccepted[owner] = self._unaccepted.get(owner, 0) + amount
+            self._unaccepted_in_use += amount
         return True
 
     def add(self, owner: str, amount: int) -> None:
@@ -55,6 +81,13 @@ class CallerQuota:
             self._held[owner] = left
         else:
             del self._held[owner]
+        if (unaccepted := self._unaccepted.get(owner)) is not None:
+            less = min(amount, unaccepted)
+            self._unaccepted_in_use -= less
+            if unaccepted > less:
+                self._unaccepted[owner] = unaccepted - less
+            else:
+                del self._unaccepted[owner]
 
     @contextmanager
     def place(self, owner: str, refusal: str) -> Iterator[None]:

@@ -2,7 +2,8 @@
 
 Each tenant has a queue of its own, and the queues take turns, so a tenant waits for as many others as there are and
 not for as many calls as they have made. Tenants whose token the backend has not accepted lately share a part of the
-places: tokens cost nothing to invent.
+places: tokens cost nothing to invent. Among them the newest goes first: a line of a thousand invented ones does not
+stand before somebody who has just come.
 """
 
 import asyncio
@@ -100,15 +101,21 @@ class FairLimiter:
                 turns.pop(tenant, None)
             if not state.queue and not state.running:
                 self._tenants.pop(tenant, None)
-        elif not any(tenant in turns for turns in self._turns.values()):
-            self._turns[self._is_accepted(tenant)][tenant] = None
+            return
+        accepted = self._is_accepted(tenant)
+        self._turns[not accepted].pop(tenant, None)
+        turns = self._turns[accepted]
+        if tenant not in turns:
+            turns[tenant] = None
+            if not accepted and state.running:  # it has had a turn, so it is not the newest
+                turns.move_to_end(tenant, last=False)
 
     def _next_turn(self) -> bool:
         """Grant one place, by turns to an accepted tenant and to another; return whether anybody had a turn."""
         for accepted in (not self._last_turn, self._last_turn):
             turns = self._turns[accepted]
             if turns and self._has_room(accepted=accepted):
-                tenant, _ = turns.popitem(last=False)
+                tenant, _ = turns.popitem(last=not accepted)
                 state = self._tenants[tenant]
                 turn = state.queue.popleft()
                 if not turn.cancelled():  # one that is will not come; its task has yet to notice

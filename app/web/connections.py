@@ -10,17 +10,18 @@ from functools import partial
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.web.bursts import BurstLog
-from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits
+from app.web.connection_limits import CONNECTION_LIMITS, WRITE_BUFFER_BYTES, ConnectionLimits
 from app.web.connection_timer import ConnectionTimer
 from app.web.departures import DEPARTURE, Departure
 from app.web.framing import (
+    MOST_BODY_PARTS,
     MOST_HEAD_BYTES,
     MOST_HEADERS,
     MOST_TARGET_BYTES,
+    NO_TRAILERS,
     BadMessage,
     Head,
     check_head,
@@ -37,7 +38,8 @@ LINGER_SECONDS = 2.0
 """How long a refused sender may go on sending, so that it reads the refusal instead of a reset connection."""
 
 MOST_PIPELINED = 16
-"""Requests of one connection that may wait for the one before them."""
+MOST_PIPELINED_BYTES = 16 * 1024
+"""Requests of one connection that may wait for the one before them, and the bytes of their heads and bodies."""
 
 PROBES = (b"/livez", b"/readyz")
 
@@ -62,6 +64,8 @@ class Connections(HttpToolsProtocol):
     _is_last = False
     """Whether the newest request is the last of its connection, such as one with Connection: close."""
     _in_head = False
+    _in_body = False
+    _body_parts = 0
     _is_full = False
     """Whether the process had all the connections that it takes when this one was made."""
     _head_bytes = 0
@@ -79,12 +83,21 @@ class Connections(HttpToolsProtocol):
         self._limits = self.app_state.get(CONNECTION_LIMITS) or ConnectionLimits()
         self._timer = ConnectionTimer(self.loop, transport, self._limits.write, self._time_is_up)
         self._timer.expect(self._limits.head)
-        most = self._limits.connections
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        most, idle = self._limits.connections, self._limits.idle
+        if len(self.connections) > most and idle.make_room():
+            _bursts.warn("idle", "Closed idle connections: more than %d are open (LUMA_MCP_CONNECTIONS)", most)
+        idle.enter(self)
         self._is_full = len(self.connections) > most
         if len(self.connections) > most + max(16, most // 4):
             self._limits.refused(503)
             _bursts.warn("connections", "Closed a connection: more than %d are open (LUMA_MCP_CONNECTIONS)", most)
             transport.abort()
+
+    def make_room(self) -> None:
+        """End a connection on which nothing is under way, in favour of a new one."""
+        self.connections.discard(self)
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read requests, or refuse the connection at the first byte that belongs to none."""
@@ -93,12 +106,14 @@ class Connections(HttpToolsProtocol):
         self._silent_bytes += len(data)
         try:
             self._read(data)
+            if self._in_head and self._silent_bytes > MOST_PIPELINED_BYTES and self._is_answering():
+                raise overloaded("A request is under way on this connection: the next one may wait with 16 KB.")
             if self._silent_bytes > MOST_HEAD_BYTES:
-                raise malformed("The chunked body has too long extensions.") if self._in_body() else head_too_large()
+                raise malformed("The chunked body has too long extensions.") if self._in_body else head_too_large()
         except BadMessage as exc:
             self._refuse(exc)
         except httptools.HttpParserError:
-            if self._is_last and not self._in_body():
+            if self._is_last and not self._in_body:
                 self._reading_ended = True
             else:
                 self._refuse(self._refusal or malformed("This is not well-formed HTTP/1.1."))
@@ -110,7 +125,8 @@ class Connections(HttpToolsProtocol):
             return
         if self._in_head:
             self._timer.expect_once(self._limits.head)
-        elif self._in_body():
+            self._limits.idle.hold(self, self._silent_bytes)
+        elif self._in_body:
             self._timer.expect_once(self._limits.body)
         elif self.cycle is not None and not self.cycle.response_complete:
             self._timer.rest()
@@ -119,7 +135,7 @@ class Connections(HttpToolsProtocol):
         """Refuse a request that comes too slowly; close a connection on which none has begun."""
         if self.flow.read_paused:  # the client waits for this service
             self._timer.expect(self._limits.body)
-        elif self._reading_ended or not (self._in_head or self._in_body()):
+        elif self._reading_ended or not (self._in_head or self._in_body):
             self.transport.close()
             self._timer.expect(self._limits.write)
         else:
@@ -132,7 +148,7 @@ class Connections(HttpToolsProtocol):
                 self._body_left -= len(part)
                 self.on_body(part)
                 if not self._body_left:
-                    super().on_message_complete()
+                    self._complete()
                 continue
             try:
                 self.parser.feed_data(data)
@@ -148,7 +164,7 @@ class Connections(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does; see on_message_begin
         self._body_left = length_behind_upgrade(self.headers)
         if not self._body_left:
-            super().on_message_complete()
+            self._complete()
 
     def on_message_begin(self) -> None:
         """Start a request, unless the one before it was the last."""
@@ -168,6 +184,8 @@ class Connections(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; those behind a chunked body are dropped, or they would count as the request's own."""
         if not self._in_head:
+            if name.lower() in NO_TRAILERS:
+                self._fail(malformed("A field behind the body is one that must stand before it."))
             return
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > MOST_HEAD_BYTES or len(self.headers) >= MOST_HEADERS:
@@ -181,7 +199,9 @@ class Connections(HttpToolsProtocol):
         except BadMessage as exc:
             self._fail(exc)
         self._in_head = False
-        self._silent_bytes = 0
+        self._in_body = True
+        self._silent_bytes = self._body_parts = 0
+        self._limits.idle.leave(self)
         super().on_headers_complete()
         if self.expect_100_continue:
             self.cycle.keep_alive = False  # refused unread, the client may send the body after all, or not
@@ -194,8 +214,7 @@ class Connections(HttpToolsProtocol):
         raise refusal
 
     def _check_head(self) -> None:
-        if len(self.pipeline) >= MOST_PIPELINED:
-            raise overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection.")
+        self._check_waiting()
         if self._is_full and self.url not in PROBES:
             raise overloaded("This service has as many connections as it takes. Try again in a moment.")
         parser = self.parser
@@ -206,27 +225,50 @@ class Connections(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
         self._silent_bytes = 0
+        self._body_parts += 1
+        if self._body_parts > MOST_BODY_PARTS:
+            self._fail(malformed(f"A body comes in at most {MOST_BODY_PARTS} chunks."))
         super().on_body(body)
+        if self.pipeline:
+            self._check_waiting()
 
     def on_message_complete(self) -> None:
         """Note the end of a body; where an upgrade is offered the parser sees it too early."""
         self._silent_bytes = 0
         if not self.parser.should_upgrade():
-            super().on_message_complete()
-            self._go_on_reading()
+            self._complete()
+
+    def _complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+        if self.cycle.response_complete and not (self.flow.write_paused or self.transport.is_closing()):
+            self._wait_for_request()  # it was answered before all of it had come
+        self._go_on_reading()
+
+    def _is_answering(self) -> bool:
+        return self._answering is not None and not self._answering.response_complete
+
+    def _wait_for_request(self) -> None:
+        self._limits.idle.enter(self)
+        if not self._in_head:
+            self._timer.expect(self._limits.keep_alive)
+
+    def _check_waiting(self) -> None:
+        """Raise BadMessage where more waits behind the request that is being answered than may."""
+        waiting = sum(_bytes_of(cycle) for cycle, _ in self.pipeline)
+        if len(self.pipeline) >= MOST_PIPELINED or waiting > MOST_PIPELINED_BYTES:
+            self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and of 16 KB in all."))
 
     def _go_on_reading(self) -> None:
         """Read on behind a request that uvicorn has paused for: a departure is noticed only while reading."""
-        if self.flow.read_paused and sum(len(cycle.body) for cycle, _ in self.pipeline) <= HIGH_WATER_LIMIT:
+        if self.flow.read_paused and self.pipeline:
             self.flow.resume_reading()
-
-    def _in_body(self) -> bool:
-        return self.cycle is not None and not self._in_head and self.cycle.more_body
 
     def _refuse(self, refusal: BadMessage) -> None:
         """Answer `refusal` after the requests before it, and read nothing more."""
         self._reading_ended = True
-        broken = self.cycle if self._in_body() else None
+        refusal.__traceback__ = refusal.__context__ = None  # they lead to what was read, and it may wait for its turn
+        broken = self.cycle if self._in_body else None
         if broken is not None:
             broken.disconnected = True
             broken.message_event.set()
@@ -257,11 +299,14 @@ class Connections(HttpToolsProtocol):
         if self.transport.is_closing():
             self._timer.expect(self._limits.write)
             return
+        if self.flow.write_paused:
+            self.flow.pause_reading()  # until the client has taken what is there: see resume_writing
+            return
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif not (self.flow.write_paused or self._in_head or self._in_body()):
-            self._timer.expect(self._limits.keep_alive)
+        elif not self._in_body:
+            self._wait_for_request()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Remember which request is being answered: one at a time, while the others of the connection wait."""
@@ -277,8 +322,14 @@ class Connections(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Go on as before."""
         super().resume_writing()
-        if self.cycle is None or self.cycle.response_complete:
-            self._timer.expect(self._limits.keep_alive)
+        answering = self._answering
+        if answering is None or answering.response_complete:
+            self.flow.resume_reading()
+        if self.pipeline and answering is not None and answering.response_complete:
+            self._timer.rest()
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.cycle is None or self.cycle.response_complete:
+            self._wait_for_request()
         else:
             self._timer.rest()
             self._set_deadline()
@@ -286,6 +337,7 @@ class Connections(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell that request; those behind it are never begun."""
         self._timer.end()
+        self._limits.idle.leave(self)
         answering = self._answering
         if answering is not None:
             answering.disconnected = True
@@ -293,3 +345,7 @@ class Connections(HttpToolsProtocol):
             if self._departure is not None and not answering.response_complete:
                 self._departure.tell()
         super().connection_lost(exc)
+
+
+def _bytes_of(cycle: RequestResponseCycle) -> int:
+    return len(cycle.body) + sum(len(name) + len(value) for name, value in cycle.scope["headers"])

@@ -17,6 +17,15 @@ MOST_HEAD_BYTES = 32 * 1024
 MOST_HEADERS = 100
 MOST_TARGET_BYTES = 8 * 1024
 
+MOST_BODY_PARTS = 10_000
+"""Chunks of one body: each costs time, however short it is. A body of the greatest length comes in 200 packets."""
+
+NO_TRAILERS = frozenset((
+    b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding",
+    b"upgrade",
+))  # fmt: skip
+"""Fields that may not follow a body (RFC 9110, section 6.5.1): the parser would heed some of them."""
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.principal import Principal
 from app.services.caller_quota import CallerQuota
+from app.web.connection_limits import WRITE_BUFFER_BYTES
 from app.web.guards import PRINCIPAL, answer
 
 REQUEST_BYTES = 56_000
@@ -19,10 +20,10 @@ REQUEST_BYTES = 56_000
 BODY_FACTOR = 6
 """Bytes held for each byte of a body: as it came, as text of up to four bytes a character, and as values."""
 
-VALUE_BYTES, OBJECT_BYTES = 45, 250
-"""Bytes held for each element of a JSON array or object, and for each object, as Python lists and dicts."""
+MARKS = {b",": 45, b"[": 45, b"{": 250, b'"': 35, b":": 40}
+"""Bytes held besides for each of these in a JSON body: for elements, objects, texts and names of members."""
 
-LARGE_ANSWER_BYTES = 64 * 1024
+LARGE_ANSWER_BYTES = WRITE_BUFFER_BYTES
 """What the server buffers for a client without waiting; answers beyond it count until the client has taken them."""
 
 RETRY_AFTER_SECONDS = 5
@@ -53,7 +54,8 @@ class RequestMemory:
             retry_after = (b"retry-after", str(RETRY_AFTER_SECONDS).encode())
             await answer(send, 429, "rate_limited", TOO_MUCH, retry_after)
         finally:
-            self._quota.give_back(owner, held.amount)
+            if held.amount:
+                self._quota.give_back(owner, held.amount)
 
 
 class _NoneLeft(Exception):
@@ -75,12 +77,18 @@ class _Held:
         self.amount += amount
 
     def counting(self, receive: Receive) -> Receive:
-        """Return `receive` with the bytes of the body counted as they come."""
+        """Return `receive` with the bytes of the body counted: as they come, and as values when all have come."""
+        as_values = 0
 
         async def counted() -> Message:
+            nonlocal as_values
             message = await receive()
             if body := message.get("body"):
-                self.take(parsed_bytes(body))
+                self.take(len(body))
+                as_values += parsed_bytes(body)
+            if as_values and not message.get("more_body", False):
+                self.take(as_values)
+                as_values = 0
             return message
 
         return counted
@@ -102,6 +110,5 @@ class _Held:
 
 
 def parsed_bytes(body: bytes) -> int:
-    """Return about what a part of a JSON body takes in memory, as it came and as values."""
-    values = body.count(b",") + body.count(b"[")
-    return BODY_FACTOR * len(body) + VALUE_BYTES * values + OBJECT_BYTES * body.count(b"{")
+    """Return about what a part of a JSON body takes in memory as text and as values."""
+    return (BODY_FACTOR - 1) * len(body) + sum(held * body.count(mark) for mark, held in MARKS.items())

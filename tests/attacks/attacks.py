@@ -261,6 +261,97 @@ async def failed_purchases(target: Target) -> AsyncIterator[None]:
     yield
 
 
+@asynccontextmanager
+async def half_sent_bodies(target: Target) -> AsyncIterator[None]:
+    """Send half of a body of 38 KB of braces 100 times, under as many made-up tokens."""
+    _, headers = batch(["run-1"])
+    requests = (with_body(b"{" * 38_501, headers, f"invented-{number}")[:-1] for number in range(100))
+    connections = await in_parts(map(target.connect, requests))
+    async with _held(connections):
+        yield
+
+
+@asynccontextmanager
+async def heads_sent_ahead(target: Target) -> AsyncIterator[None]:
+    """Wait on 1,000 connections under as many made-up tokens, with 15 heads of 31 KB behind each wait."""
+    behind = (b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: " + b"a" * 31_000 + b"\r\n\r\n") * 15
+
+    async def ask(number: int) -> Connection:
+        return await target.connect(raw(*batch(["run-1"], wait_seconds=50), f"invented-{number}") + behind)
+
+    connections = await in_parts(map(ask, range(1000)), at_once=50)
+    async with _held(connections):
+        yield
+
+
+@asynccontextmanager
+async def unread_answers(target: Target) -> AsyncIterator[None]:
+    """Ask for 14 answers of 57 KB on each of 2,000 connections, under 39 tokens, and read nothing."""
+    ids = [f"run-unread-{index}" for index in range(200)]
+
+    async def ask(number: int) -> Connection:
+        return await target.connect(raw(*batch(ids), f"attacker-{number % 39}") * 14, limit=2**10)
+
+    connections = await in_parts(map(ask, range(2000)), at_once=50)
+    async with _held(connections):
+        yield
+
+
+@asynccontextmanager
+async def invented_waits(target: Target) -> AsyncIterator[None]:
+    """Wait 2,500 times at once, each time under another made-up token."""
+    requests = (raw(*batch([f"run-{n}"], wait_seconds=50), f"invented-{n}") for n in range(2500))
+    connections = await in_parts(map(target.connect, requests))
+    async with _held(connections):
+        yield
+
+
+@asynccontextmanager
+async def crumbs(target: Target) -> AsyncIterator[None]:
+    """Send bodies in chunks of one byte on 12 connections, without a token, as fast as they are taken."""
+    body = b"1\r\n \r\n" * 42_000 + b"0\r\n\r\n"
+    request = b"POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n" + body
+
+    async def keep_sending() -> None:
+        while True:
+            connection = await target.connect(request)
+            await connection.is_closed_within(2)
+            connection.hang_up()
+
+    tasks = [asyncio.create_task(keep_sending()) for _ in range(12)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def silent_connections(target: Target) -> AsyncIterator[None]:
+    """Open 5,200 connections and send nothing, or half of a head of 31 KB on each third."""
+    head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: " + b"a" * 31_000
+    connections = await in_parts(target.connect(head if number % 3 == 0 else b"") for number in range(5200))
+    async with _held(connections):
+        probe = await target.connect(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+        target.figures.append(Figure(await probe.status() != 200, "probes unanswered", most=0))
+        yield
+
+
+@asynccontextmanager
+async def invented_listeners(target: Target) -> AsyncIterator[None]:
+    """Open 50 listeners under each of 20 made-up tokens; then somebody who has read tasks before opens one."""
+    asked = {"notifications": {"resourceSubscriptions": ["luma://tasks/run-1"]}}
+    message, headers = envelope("subscriptions/listen", asked, MODERN)
+    requests = (raw(message, headers, f"junk-{number % 20}") for number in range(1000))
+    connections = await in_parts(map(target.connect, requests), at_once=50)
+    async with _held(connections):
+        honest = await target.connect(raw(message, headers, "honest"))
+        target.figures.append(Figure(not await honest.hears(b"acknowledged"), "known listeners refused", most=0))
+        honest.hang_up()
+        yield
+
+
 SHORT = {"head_seconds": "3", "body_seconds": "3", "keep_alive_seconds": "3", "write_seconds": "3"}
 
 ROWS = (
@@ -277,4 +368,11 @@ ROWS = (
     Row("1,500 hung-up purchases under one key", "6,700 Redis commands/s", hung_up_purchases),
     Row("1,500 idle and half-sent connections", "none was ever closed", unfinished_requests, 0.1, SHORT),
     Row("6,000 requests for no host and in no HTTP", "a line of log each", log_growth),
+    Row("100 half-sent bodies under made-up tokens", "every call was refused", half_sent_bodies),
+    Row("1,000 waits with 15 heads of 31 KB behind each", "665 MB", heads_sent_ahead),
+    Row("28,000 answers of 57 KB that nobody reads", "1,091 MB with 3,900 connections", unread_answers, 0.0, SHORT),
+    Row("2,500 waits under made-up tokens", "344 MB", invented_waits, 0.5),
+    Row("bodies in chunks of one byte", "an honest read took 3.4 s", crumbs),
+    Row("5,200 silent connections", "nobody else got in, probes neither", silent_connections),
+    Row("1,000 listeners under made-up tokens", "no places left for others", invented_listeners),
 )

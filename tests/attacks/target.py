@@ -108,6 +108,14 @@ class Connection:
             return int((await self.reader.readuntil(b"\r\n")).split()[1])
         return 0
 
+    async def hears(self, word: bytes) -> bool:
+        """Return whether the service says `word` within five seconds."""
+        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(5):
+                await self.reader.readuntil(word)
+            return True
+        return False
+
     async def is_closed_within(self, seconds: float) -> bool:
         """Return whether the service ends the connection in that time, whatever it says before."""
         with suppress(TimeoutError):

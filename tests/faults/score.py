@@ -83,7 +83,8 @@ class Score:
     def judge_reads(self, terms: Terms, window: Window) -> None:
         """Count as lost each question that was put off without the fault's excuse."""
         for one in self.put_off:
-            if one.was_known:
+            is_withheld = one.codes == {"unauthorized"} <= terms.reads  # a refused token is given nothing that is kept
+            if one.was_known and not is_withheld:
                 self.lose(f"an id that was read before could not be answered ({', '.join(one.codes)})")
             elif not one.codes <= terms.reads:
                 self.lose(f"ids were put off with {', '.join(one.codes)}, which this fault does not excuse")

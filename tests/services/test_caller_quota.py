@@ -7,24 +7,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import RateLimited
-from app.services.caller_quota import CallerQuota
+from app.services.caller_quota import CallerQuota, Lent
+
+
+def known(total: int, per_caller: int) -> CallerQuota:
+    return CallerQuota(Lent(total, per_caller, 0), lambda _owner: True)
+
+
+def test_callers_that_nobody_knows_leave_a_part_to_the_others() -> None:
+    accepted = set[str]()
+    quota = CallerQuota(Lent(10, 4, 6), accepted.__contains__)
+    assert [quota.take("x", 4), quota.take("y", 2), quota.take("z")] == [True, True, False]
+    accepted.update("xa")
+    assert [quota.take("a", 3), quota.take("x", 1)] == [True, False], "a caller has its own limit besides"
+    assert quota.take("x", 0), "what x holds counts among the known now"
+    assert quota.take("z", 1)
+    for owner, amount in (("x", 4), ("y", 2), ("z", 1), ("a", 3)):
+        quota.give_back(owner, amount)
+    assert [quota.take("y", 4), quota.take("z", 2), quota.take("w")] == [True, True, False]
 
 
 def test_quota_refuses_one_caller_and_serves_the_others() -> None:
-    quota = CallerQuota(total=10, per_caller=3)
+    quota = known(10, 3)
     assert [quota.take("a") for _ in range(4)] == [True, True, True, False]
     assert quota.take("b")
 
 
 def test_quota_refuses_everyone_when_all_of_it_is_lent() -> None:
-    quota = CallerQuota(total=3, per_caller=2)
+    quota = known(3, 2)
     assert [quota.take("a"), quota.take("a"), quota.take("b"), quota.take("c")] == [True, True, True, False]
     quota.give_back("a")
     assert quota.take("c")
 
 
 def test_a_place_is_given_back_whatever_ends_it() -> None:
-    quota = CallerQuota(total=1, per_caller=1)
+    quota = known(1, 1)
     with pytest.raises(KeyError), quota.place("a", "No."):
         raise KeyError
     with quota.place("a", "No."):
@@ -36,7 +53,7 @@ def test_a_place_is_given_back_whatever_ends_it() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 5))))
 def test_quota_never_lends_more_than_it_has(steps: list[tuple[str, int]]) -> None:
-    quota, held = CallerQuota(total=12, per_caller=6), Counter[str]()
+    quota, held = CallerQuota(Lent(12, 6, 8), "a".__eq__), Counter[str]()
     for owner, amount in steps:
         if amount > 0 and quota.take(owner, amount):
             held[owner] += amount
@@ -45,3 +62,4 @@ def test_quota_never_lends_more_than_it_has(steps: list[tuple[str, int]]) -> Non
             held[owner] += amount
         assert quota.in_use == held.total() <= 12
         assert max(held.values(), default=0) <= 6
+        assert held.total() - held["a"] <= 8

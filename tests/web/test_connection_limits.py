@@ -1,6 +1,7 @@
 """What one connection may cost: sizes of a head, time to send and to read, the number of connections."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from app.web.connection_limits import MOST_UNFINISHED_BYTES, IdleConnections
 from tests.support.clock import HandClock
 from tests.support.raw_client import answers_in, exchange
 from tests.support.service import MODERN, Service, call_bytes, envelope, request_bytes, sandbox, serving, settings
@@ -120,6 +122,9 @@ async def _send_for_ever(client: socket.socket, request: bytes, service: Service
 async def test_connections_above_the_limit_are_told_to_come_back_but_probes_are_answered() -> None:
     async with hasty(connections=2) as service:
         opened = [await asyncio.open_connection("127.0.0.1", port_of(service)) for _ in range(2)]
+        for reader, writer in opened:
+            writer.write(START + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+            assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
         last = GET + b"Connection: close\r\n\r\n"
         refused = await exchange(service.url, last.replace(b"/livez", b"/"))
         assert [answer.status for answer in refused] == [503]
@@ -127,6 +132,36 @@ async def test_connections_above_the_limit_are_told_to_come_back_but_probes_are_
         assert [answer.status for answer in await exchange(service.url, last)] == [200]
         for _reader, writer in opened:
             writer.close()
+
+
+@pytest.mark.parametrize("begun", [b"", GET, GET + b"\r\n"], ids=["silent", "half a head", "answered"])
+async def test_a_connection_without_a_request_makes_room_for_a_new_one(begun: bytes) -> None:
+    async with hasty(connections=2) as service:
+        opened = [await asyncio.open_connection("127.0.0.1", port_of(service)) for _ in range(2)]
+        for reader, writer in opened:
+            writer.write(GET + b"\r\n" + begun)
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+        assert [answer.status for answer in await exchange(service.url, GET + b"Connection: close\r\n\r\n")] == [200]
+        with contextlib.suppress(ConnectionResetError):
+            await asyncio.wait_for(opened[0][0].read(), 10)
+        for _reader, writer in opened:
+            writer.close()
+
+
+async def test_heads_that_do_not_end_are_bounded_in_all() -> None:
+    room = IdleConnections()
+    ended: list[int] = []
+
+    class One:
+        def __init__(self, number: int) -> None:
+            self.make_room = lambda: ended.append(number)
+
+    for number in range(1100):
+        room.enter(one := One(number))
+        room.hold(one, 20_000)
+        room.hold(one, 32_000)
+    assert ended == list(range(1100 - MOST_UNFINISHED_BYTES // 32_000))
+    assert room.make_room()
 
 
 async def test_refusals_are_counted_each_time_and_logged_once(

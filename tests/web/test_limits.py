@@ -6,6 +6,7 @@ import logging
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from app.mcp_server.listening import LONGEST_SECONDS, MOST_LISTENERS_PER_CALLER
+from app.bootstrap import SHARE_OF_UNACCEPTED
+from app.mcp_server.listening import LONGEST_SECONDS, MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
 from app.observability.metrics import LONGEST_CLIENT, _client_label
 from app.services.waiting import MOST_WAITING_PER_CALLER
 from app.web.request_memory import REQUEST_BYTES, parsed_bytes
@@ -209,6 +211,35 @@ async def test_what_requests_held_is_given_back(clock: HandClock) -> None:
         await service.fail("luma_get_task", {"task_id": "nobody-knows"})
         await service.post({"not": "json-rpc"})
         assert service.assembly.request_memory.in_use == 0
+
+
+async def test_a_body_that_has_not_come_counts_as_its_bytes_and_a_refusal_gives_nothing_back(clock: HandClock) -> None:
+    async with serving(settings(request_memory_mb=16), sandbox(clock), clock) as service, asyncio.timeout(20):
+        memory, port = service.assembly.request_memory, urlsplit(service.url).port or 0
+        senders = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(3)]
+        head = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\n"
+        for writer in senders:
+            writer.write(head + b"Content-Length: 260001\r\n\r\n" + b"{" * 260_000)
+        while memory.in_use != 3 * (REQUEST_BYTES + 260_000):
+            await asyncio.sleep(0.001)
+        refused = [await service.post({"not": "json-rpc"}, token="x") for _ in range(3)]
+        assert [response.status_code for response in refused] == [429, 429, 429]
+        assert memory.in_use == 3 * (REQUEST_BYTES + 260_000)
+        for writer in senders:
+            writer.close()
+        while memory.in_use:
+            await asyncio.sleep(0.001)
+
+
+async def test_invented_tokens_take_a_part_of_the_places_and_the_known_have_the_rest(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service, AsyncExitStack() as stack:
+        await service.ask("luma_generate_video", {"prompt": "A fox"}, token="known")
+        for number in range(MOST_LISTENERS // SHARE_OF_UNACCEPTED):
+            service.assembly.services.listeners.take(f"invented-{number}")
+        refused = await stack.enter_async_context(listener(service, "one-more"))
+        assert "of these limits is reached" in (await refused.aread()).decode()
+        heard = await stack.enter_async_context(listener(service, "known"))
+        assert "acknowledged" in await first_line(heard.aiter_lines())
 
 
 @examples(deadline=None)
