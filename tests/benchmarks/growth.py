@@ -22,6 +22,7 @@ CACHED = (1_000, 10_000, 100_000, 1_000_000)
 TOKENS = (1, 100, 1_000, 10_000)
 WAITING = (1, 1_000, 2_000)
 WAIT_SECONDS = 4
+WAITING_TOKENS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ async def _while_waiting(service: Any, backend_url: str, count: int) -> dict[str
     port = urlsplit(service.url).port
     async with httpx.AsyncClient() as client:
         idle = service.megabytes()
+        await asyncio.gather(*(_wait(port, number, wait_seconds=0) for number in range(WAITING_TOKENS)))  # known since
         seen = (await client.get(backend_url)).json()["calls"]
         waiting = [asyncio.create_task(_wait(port, number)) for number in range(count)]
         await asyncio.sleep(WAIT_SECONDS / 2)
@@ -112,11 +114,11 @@ async def _while_waiting(service: Any, backend_url: str, count: int) -> dict[str
             "backend calls/s": calls / WAIT_SECONDS}  # fmt: skip
 
 
-async def _wait(port: int | None, number: int) -> None:
+async def _wait(port: int | None, number: int, wait_seconds: float = WAIT_SECONDS) -> None:
     """Wait for tasks over a connection of its own, by hand: a client with a pool would take longer than the service."""
-    arguments = {"task_ids": ids(5, number * 5), "wait_seconds": WAIT_SECONDS}
+    arguments = {"task_ids": ids(5, number * 5), "wait_seconds": wait_seconds}
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(call_bytes("luma_get_tasks_batch", arguments, f"token-{number % 100}"))
+    writer.write(call_bytes("luma_get_tasks_batch", arguments, f"token-{number % WAITING_TOKENS}"))
     status, length = await answer_head(reader)
     assert status == 200, status
     await reader.readexactly(length)
