@@ -1,6 +1,7 @@
 """Every knob of the service, from the environment or a file that was named, with its unit and default."""
 
 import os
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -149,6 +150,9 @@ def require_key(settings: Settings, workers: int) -> None:
         raise SettingsError(f"{PREFIX}SECRET_KEY must be set because {why}. {HOW_TO_MAKE_A_KEY}")
 
 
+_NO_NAME = re.compile(r"[^A-Za-z0-9_].*", re.DOTALL)
+
+
 def origins_of(settings: Settings, env_file: str | None) -> dict[str, str]:
     """Return where each setting came from, by variable: "environment", the name of the file, or "default"."""
     filed = {key.upper() for key, value in _filed(env_file).items() if value}
@@ -158,10 +162,14 @@ def origins_of(settings: Settings, env_file: str | None) -> dict[str, str]:
 
 
 def unknown_variables(env_file: str | None) -> list[str]:
-    """Return the variables that look like settings and are none: misspelt, most likely."""
+    """Return the variables that look like settings and are none: misspelt, most likely.
+
+    A line such as `NAME: value` is read as one name, so a name is cut with "…" where it is none: a secret may follow.
+    """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     given = {*os.environ, *_filed(env_file)}
-    return sorted(name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)
+    unknown = (name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return sorted(_NO_NAME.sub("…", name) for name in unknown)
 
 
 def _filed(env_file: str | None) -> dict[str, str | None]:

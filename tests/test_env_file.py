@@ -113,3 +113,10 @@ def test_a_url_with_a_password_is_refused_without_being_repeated(tmp_path: Path,
     assert ended.returncode == 2
     assert f"LUMA_MCP_{name.upper()} must hold no user name or password" in ended.stderr
     assert "hunter2" not in ended.stdout + ended.stderr
+
+
+def test_a_line_that_is_no_assignment_does_not_show_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LUMA_MCP_REDIS_URL:redis://:hunter2@10.0.0.1/0\n", encoding="utf-8")
+    ended = run("check", cwd=tmp_path, env=environment())
+    assert "LUMA_MCP_REDIS_URL… is not a setting" in ended.stdout
+    assert "hunter2" not in ended.stdout + ended.stderr
