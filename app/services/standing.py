@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from app.services.bounded import Bounded
 
-REFUSED_SECONDS = 10.0
-"""How long a refused token is answered without asking the backend."""
+REFUSED_SECONDS = 1.5
+"""How long a refused token is answered without asking the backend. Short, because a single 401 may be a slip."""
 
 ASK_AGAIN_SECONDS = 300.0
 """How often, at most, a refused token is tried for the sake of results that are cached."""
