@@ -260,8 +260,8 @@ class Connections(HttpToolsProtocol):
             self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and of 16 KB in all."))
 
     def _go_on_reading(self) -> None:
-        """Read on behind a request that uvicorn has paused for: a departure is noticed only while reading."""
-        if self.flow.read_paused and self.pipeline:
+        """Read on where uvicorn has paused for a large body or a request that waits: else no departure is noticed."""
+        if self.flow.read_paused and (self.pipeline or not self.cycle.response_complete):
             self.flow.resume_reading()
 
     def _refuse(self, refusal: BadMessage) -> None:

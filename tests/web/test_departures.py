@@ -10,7 +10,7 @@ import httpx
 from app.web.request_memory import REQUEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.process import environment, serving_process
-from tests.support.service import MODERN, call_bytes, envelope, request_bytes, serving, settings
+from tests.support.service import MODERN, call_bytes, envelope, request_bytes, sandbox, serving, settings
 
 
 def test_a_client_that_leaves_two_requests_behind_leaves_no_traceback(tmp_path: Path) -> None:
@@ -35,6 +35,22 @@ def test_a_listener_that_leaves_another_request_behind_is_noticed(tmp_path: Path
                 come += client.recv(10_000)
         assert httpx.get(f"{server.url}/livez").status_code == 200
     assert "without completing response" not in server.log(), "a stream went on until the service stopped"
+
+
+async def test_a_wait_of_a_large_request_ends_when_its_client_leaves(clock: HandClock) -> None:
+    message, headers = envelope("tools/call", {"name": "luma_get_task", "arguments": {"wait_seconds": 50}}, MODERN)
+    message["params"]["_meta"]["padding"] = "a" * 200_000
+    async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
+        started = await service.ask("luma_generate_video", {"prompt": "A fox"}, token="token")
+        message["params"]["arguments"]["task_id"] = started["task_id"]
+        _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
+        writer.write(request_bytes(message, headers, "token"))
+        while not service.assembly.services.watches.callers:
+            await asyncio.sleep(0.001)
+        writer.close()
+        while service.assembly.services.watches.callers:
+            await asyncio.sleep(0.001)
+        assert service.assembly.request_memory.in_use == 0
 
 
 def _generate(url: str) -> str:

@@ -155,9 +155,9 @@ def held_by_labels() -> int:
     return _client_label.cache_info().currsize * LONGEST_CLIENT
 
 
-def padded(padding: str) -> tuple[bytes, dict[str, str]]:
+def padded(padding: str, task_id: str) -> tuple[bytes, dict[str, str]]:
     """Return a wait that carries `padding`, a JSON value, beside what it says."""
-    arguments = {"task_id": "nobody-knows", "wait_seconds": 50}
+    arguments = {"task_id": task_id, "wait_seconds": 50}
     message, headers = envelope("tools/call", {"name": "luma_get_task", "arguments": arguments}, MODERN)
     message["params"]["_meta"]["padding"] = "PADDING"
     return json.dumps(message).replace('"PADDING"', padding).encode(), {**headers, "content-type": "application/json"}
@@ -174,7 +174,8 @@ async def test_large_requests_of_one_token_are_refused_before_they_pile_up(clock
         serving(settings(), sandbox(clock), clock) as service,
         httpx.AsyncClient(timeout=30, limits=limits) as http,
     ):
-        body, headers = padded(padding)
+        running = await service.ask("luma_generate_video", {"prompt": "A fox"}, token="a")
+        body, headers = padded(padding, running["task_id"])
 
         async def send(token: str) -> httpx.Response:
             sent = {**headers, "authorization": f"Bearer {token}"}
