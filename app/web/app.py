@@ -32,6 +32,7 @@ from app.web.readiness import Readiness
 from app.web.request_ids import RequestIds
 from app.web.request_memory import RequestMemory
 from app.web.routes import metrics_route, not_here, page_route, probe_routes
+from app.web.turns import Turns
 
 MCP_PATHS = ("/mcp", "/mcp/")
 
@@ -118,7 +119,7 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
     """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
-    counted = RequestMemory(Embedding(endpoint), assembly.request_memory, assembly.metrics.refused)
+    counted = RequestMemory(Turns(Embedding(endpoint)), assembly.request_memory, assembly.metrics.refused)
     gate = BearerGate(counted, assembly.tenants, assembly.metrics.refused)
     cors = CORSMiddleware(
         gate,

@@ -328,6 +328,27 @@ async def crumbs(target: Target) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def one_busy_token(target: Target) -> AsyncIterator[None]:
+    """Ask for the same 200 finished tasks on 30 connections of one token, again as soon as they are answered."""
+    request = raw(*batch([f"run-busy-{index}" for index in range(200)]), "attacker")
+
+    async def keep_asking() -> None:
+        connection = await target.connect(request)
+        while True:
+            head = (await connection.reader.readuntil(b"\r\n\r\n")).lower()
+            await connection.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+            await connection.send(request)
+
+    tasks = [asyncio.create_task(keep_asking()) for _ in range(30)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
 async def silent_connections(target: Target) -> AsyncIterator[None]:
     """Open 5,200 connections and send nothing, or half of a head of 31 KB on each third."""
     head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: " + b"a" * 31_000
@@ -373,6 +394,7 @@ ROWS = (
     Row("28,000 answers of 57 KB that nobody reads", "1,091 MB with 3,900 connections", unread_answers, 0.0, SHORT),
     Row("2,500 waits under made-up tokens", "344 MB", invented_waits, 0.5),
     Row("bodies in chunks of one byte", "an honest read took 3.4 s", crumbs),
+    Row("30 connections of one token that ask without end", "an honest read took 2.0 s", one_busy_token),
     Row("5,200 silent connections", "nobody else got in, probes neither", silent_connections),
     Row("1,000 listeners under made-up tokens", "no places left for others", invented_listeners),
 )
