@@ -99,11 +99,17 @@ class Reservation:
         return replace(self, state=state)
 
     def prevails_over(self, other: "Reservation") -> bool:
-        """Whether this is the later of two words on one key, so that whoever holds the other has forgotten this one."""
+        """Whether this is the later of two words on one key, so that whoever holds the other has forgotten this one.
+
+        Where one of two holders has sent something, the other's word that nothing was sent never prevails, however late
+        it is: only who sent can say that nothing was bought.
+        """
         if self.holder == other.holder:
             return _ORDER.index(self.state) > _ORDER.index(other.state)
-        if other.state is ReservationState.HELD:  # under a hold nothing was sent; it is in order where the key was free
-            return self.state is not ReservationState.FREED
+        if (self.state in _NOTHING_SENT) is not (other.state in _NOTHING_SENT):
+            return other.state in _NOTHING_SENT
+        if ReservationState.HELD in (self.state, other.state):  # a hold is in order where the key was free
+            return other.state is ReservationState.HELD and self.state is not ReservationState.FREED
         return self.since > other.since
 
 
@@ -111,6 +117,8 @@ def unreadable(filed_under: str) -> Reservation:
     """Return what stands for a word that cannot be read: nobody can rule out that something was bought."""
     return Reservation(filed_under, "", "", ReservationState.UNKNOWN, 0.0)
 
+
+_NOTHING_SENT = frozenset({ReservationState.HELD, ReservationState.FREED})
 
 _UNDER_WAY_SECONDS = {ReservationState.HELD: HOLD_SECONDS, ReservationState.SENT: SENDING_SECONDS}
 

@@ -182,10 +182,17 @@ class Reservations:
 
     async def _attempt(self, purchase: "_Purchase") -> Bought | None:
         """Buy if the key is free, or return what was bought under it; None while that is undecided."""
-        earlier = await self._bought_by_earlier_release(purchase.claim)
-        mine = earlier or await self._reserve(purchase)
+        mine = await self._reserve(purchase)
         if not isinstance(mine, Reservation):
             return mine
+        try:
+            earlier = await self._bought_by_earlier_release(purchase.claim)
+        except (LumaError, StoreUnavailable):
+            await self._ledger.settle(mine.given_up())
+            raise
+        if earlier is not None:
+            await self._ledger.settle(mine.given_up())
+            return earlier
         return await self._send(mine, await self._sent(mine, purchase.ticket), purchase.send)
 
     async def _reserve(self, purchase: "_Purchase") -> Reservation | Bought | None:

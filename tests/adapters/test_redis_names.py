@@ -96,6 +96,21 @@ async def test_a_key_of_an_earlier_release_is_honoured_for_its_day(clock: HandCl
         assert "replayed" not in await service.ask("luma_generate_video", KEYED)
 
 
+async def test_what_was_bought_after_an_unknown_outcome_of_an_earlier_release_is_replayed(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    async with serving(settings(redis_url=redis_server.url), sandbox(clock), clock) as service:
+        tenant = service.assembly.tenants.principal("token-a").tenant
+        filed = f"{{{tenant}}}:reservation:1:{OLD_DIGEST}"
+        word = {"filed_under": filed, "fingerprint": OLD_PRINT, "holder": "a", "since": clock(), "state": "unknown"}
+        with redis_server.client() as client:
+            client.set(filed, json.dumps(word), px=86_000_000)
+        assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
+        bought = await service.ask("luma_generate_video", {**KEYED, "retry_unknown": True})
+        again = await service.ask("luma_generate_video", KEYED)
+    assert (again["task_id"], again["replayed"]) == (bought["task_id"], True)
+
+
 async def test_the_rights_in_the_document_are_enough(clock: HandClock, fragile_redis: RedisServer) -> None:
     found = re.search(r"ACL SETUSER luma (.*)", DOCUMENT)
     assert found is not None

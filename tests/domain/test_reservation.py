@@ -118,6 +118,16 @@ def test_an_earlier_word_of_another_holder_prevails_only_over_a_hold(
     assert first.prevails_over(second) is expected
 
 
+@pytest.mark.parametrize("sent", [SENT, UNKNOWN, DONE])
+@pytest.mark.parametrize("nothing_sent", [HELD, FREED])
+def test_a_word_that_nothing_was_sent_never_prevails_over_what_another_holder_sent(
+    sent: ReservationState, nothing_sent: ReservationState
+) -> None:
+    mine, other = Reservation("filed", "print", "a", sent, NOW), Reservation("filed", "print", "b", nothing_sent, 9e9)
+    assert mine.prevails_over(other)
+    assert not other.prevails_over(mine)
+
+
 def test_of_two_that_bought_the_later_one_prevails() -> None:
     first, second = Reservation("filed", "print", "a", DONE, NOW), Reservation("filed", "print", "b", DONE, NOW + 9)
     assert second.prevails_over(first)

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
+from pydantic import TypeAdapter
 
 from app.adapters.memory_coordination import MemoryCoordination
 from app.domain.errors import BackendError, InternalError, OutcomeUnknown, RateLimited
-from app.domain.reservation import HOLD_SECONDS, SENDING_SECONDS
+from app.domain.reservation import HOLD_SECONDS, SENDING_SECONDS, Reservation, ReservationState
 from app.ports import Coordination, StoreUnavailable
 from app.services.ledger import Ledger
 from app.services.reservation_keys import Claim
@@ -94,6 +95,22 @@ async def test_a_key_that_was_freed_buys_once_however_the_clocks_differ(clock: H
     again = [await buy(each, backend.takes) for each in (one, other)]
     assert [(each.task_id, each.replayed) for each in again] == [(first.task_id, True)] * 2
     assert backend.sent == 1
+
+
+@pytest.mark.parametrize("state", [ReservationState.FREED, ReservationState.HELD])
+async def test_a_word_in_the_store_that_nothing_was_sent_frees_no_key_that_a_replica_remembers(
+    clock: HandClock, state: ReservationState
+) -> None:
+    shared, backend = MemoryCoordination(clock), Backend()
+    one = replica(shared, clock, 0.0)
+    first = await buy(one, backend.takes)
+    key = RESERVATIONS.key(CLAIM)
+    forged = Reservation(key, RESERVATIONS.fingerprint(CLAIM), "another", state, clock() + 9e9)
+    kept = await shared.get(key)
+    assert kept is not None
+    await shared.replace(key, kept, TypeAdapter(Reservation).dump_json(forged), 60)
+    again = await buy(one, backend.takes)
+    assert (again.task_id, again.replayed, backend.sent) == (first.task_id, True, 1)
 
 
 @pytest.mark.parametrize("step_seconds", [3600.0, -3600.0])
