@@ -9,6 +9,7 @@ from typing import Any, cast
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from app.adapters.redis_link import FAULTS, RedisLink
+from app.adapters.redis_scripts import CLAIM, MEMBERS, READ, REMOVE, REPLACE
 from app.ports import Signing
 
 MOST_MEMBERS = 1_000
@@ -22,20 +23,12 @@ MOST_SILENCES = 3
 Keepalive does not see it: a proxy on the way answers that for a connection which leads nowhere any more.
 """
 
-_REPLACE = """
-if redis.call('get', KEYS[1]) == ARGV[1] then
-  redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
-  return 1
-end
-return 0
-"""
+LARGEST_VALUE_BYTES = 64 * 1024
+LARGEST_MEMBER_BYTES = 512
+"""What is read at most; nothing that this service agrees on comes near it."""
 
-_REMOVE = """
-if redis.call('get', KEYS[1]) == ARGV[1] then
-  return redis.call('del', KEYS[1])
-end
-return 0
-"""
+FURTHEST_AHEAD = 2.0
+"""How many times its own time a member of a set may have left: more than any clock of ours gave it is not ours."""
 
 log = logging.getLogger(__name__)
 
@@ -60,19 +53,16 @@ class RedisCoordination:
         self._closing = False
 
     async def get(self, key: str) -> bytes | None:
-        """Return what is there, or None."""
+        """Return what is there, or None; b"" stands for what is too large to be ours."""
         async with self._link.in_time():
-            return cast("bytes | None", await self._client.get(key))
+            (there,) = await self._client.eval(READ, 1, key, LARGEST_VALUE_BYTES)
+        return cast("bytes | None", there)
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
-        """Put `value` where there is none and return None; else return what is there."""
+        """Put `value` where there is none and return None; else return what is there, as `get` does."""
         async with self._link.in_time():
-            if await self._client.set(key, value, nx=True, px=_milliseconds(ttl_seconds)):
-                return None
-            there = cast("bytes | None", await self._client.get(key))
-        if there is None:  # it ended in between
-            return await self.put_if_absent(key, value, ttl_seconds)
-        return there
+            there = await self._client.eval(CLAIM, 1, key, value, _milliseconds(ttl_seconds), LARGEST_VALUE_BYTES)
+        return cast("bytes | None", there)
 
     async def seconds_left(self, key: str) -> float | None:
         """Return how much longer the key is kept, by the clock of Redis; None where no time is set."""
@@ -83,12 +73,12 @@ class RedisCoordination:
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
         async with self._link.in_time():
-            return bool(await self._client.eval(_REPLACE, 1, key, expected, value, _milliseconds(ttl_seconds)))
+            return bool(await self._client.eval(REPLACE, 1, key, expected, value, _milliseconds(ttl_seconds)))
 
     async def remove(self, key: str, expected: bytes) -> None:
         """Remove the key if it still holds `expected`."""
         async with self._link.in_time():
-            await self._client.eval(_REMOVE, 1, key, expected)
+            await self._client.eval(REMOVE, 1, key, expected)
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set; the ones that leave soonest give way when it is full."""
@@ -96,6 +86,7 @@ class RedisCoordination:
         async with self._link.in_time():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zremrangebyscore(key, "-inf", now)
+            pipeline.zremrangebyscore(key, f"({now + FURTHEST_AHEAD * ttl_seconds}", "+inf")
             signed = [self._signing.sign(key, member.encode()) for member in members]
             pipeline.zadd(key, dict.fromkeys(signed, now + ttl_seconds))
             pipeline.zremrangebyrank(key, 0, -MOST_MEMBERS - 1)
@@ -105,7 +96,7 @@ class RedisCoordination:
     async def members(self, key: str, most: int) -> list[str]:
         """Return the members that are still in their time, the one that stays longest first."""
         async with self._link.in_time():
-            found = await self._client.zrevrangebyscore(key, "+inf", f"({self._wall_clock()}", start=0, num=most)
+            found = await self._client.eval(MEMBERS, 1, key, self._wall_clock(), most, LARGEST_MEMBER_BYTES)
         verified = (self._signing.verified(key, member) for member in found)
         return [member.decode() for member in verified if member is not None]
 

@@ -9,6 +9,7 @@ from redis.asyncio import RedisCluster
 from app.adapters.memory import MemoryStore
 from app.adapters.redis_store import CONNECTIONS, RedisStore, connect
 from app.ports import Store, StoreUnavailable
+from app.services.owned import LARGEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer, free_port
 
@@ -42,10 +43,21 @@ async def test_the_latest_value_counts(store: Store) -> None:
     assert await store.get_many(KEYS[:1]) == [b"new"]
 
 
-@pytest.mark.parametrize("value", [b"", b"\x00\xff\r\n$5\r\n", b"x" * 200_000])
+@pytest.mark.parametrize("value", [b"", b"\x00\xff\r\n$5\r\n", b"x" * LARGEST_BYTES])
 async def test_any_bytes_are_kept_as_they_are(store: Store, value: bytes) -> None:
     await store.put_many({KEYS[0]: value}, {KEYS[0]: 60.0})
     assert await store.get_many(KEYS[:1]) == [value]
+
+
+@pytest.mark.parametrize("form", ["redis", "cluster"])
+async def test_a_value_that_is_too_large_to_be_ours_is_not_read(form: str, redis_urls: dict[str, str]) -> None:
+    store = connect(redis_urls[form])
+    keys = [f"{{tenant-b}}:large:{number}" for number in range(4)]
+    await store.put_many({keys[0]: b"x" * (LARGEST_BYTES + 1), keys[1]: b"mine"}, dict.fromkeys(keys[:2], 60.0))
+    await store.client.rpush(keys[2], b"a list")
+    assert await store.get_many(keys) == [b"", b"mine", b"", None]
+    await store.remove_many(keys)
+    await store.aclose()
 
 
 async def test_what_was_removed_is_none_and_the_rest_stays(store: Store) -> None:
