@@ -39,7 +39,7 @@ class RedisStore:
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return one value per key, in one step; b"" stands for what is too large to be ours."""
         async with self.link.in_time(), self._places:
-            values = await self.client.eval(READ, len(keys), *keys, LARGEST_BYTES)  # type: ignore[misc]
+            values = await self.client.eval(READ, len(keys), *keys, LARGEST_BYTES)
         return cast("list[bytes | None]", values)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:

@@ -10,13 +10,21 @@ from app.domain.task import Answer
 
 @dataclass(slots=True)
 class Subject:
-    """A task that somebody waits for: in how many waits, what is known of it, and whether it was said to have ended."""
+    """A task that somebody waits for: in how many waits, what is known of it, and when it is to be read early.
 
+    Times are unix seconds. `since` is when somebody began to wait; `hinted_at` when a read is due because the task is
+    said to have ended, or None; no later hint counts before `hints_from`. `is_doubted` says that another replica found
+    it missing, which this one has to see for itself.
+    """
+
+    since: float
     waiting: int = 0
     record: Record | None = None
     answer: Answer = None
     answered: bool = False
-    hinted: bool = False
+    hinted_at: float | None = None
+    hints_from: float = 0.0
+    is_doubted: bool = False
 
     @property
     def settled(self) -> bool:

@@ -2,7 +2,8 @@
 
 Through a lease, one of them leads and reads all the tasks that anyone waits for, in one batch; the others look at what
 it wrote down. Whoever holds the lease and dies loses it with the lease's time; while the store is out, each process
-leads for its own callers.
+leads for its own callers. What replicas tell each other is a reason to look, never an answer. A process whose task is
+overdue, because the leader cannot reach the backend or is none of ours, reads for itself.
 """
 
 import asyncio
@@ -27,7 +28,10 @@ from app.services.sight import Sight, Subject
 from app.services.task_cache import TaskCache
 
 LEASE_SECONDS = 10.0
-"""How long a leader that died is waited for."""
+"""How long a leader that died is waited for, and one that lives and does not read."""
+
+HINT_SECONDS = 10.0
+"""How long after a read that a hint brought about the next hint for the same task counts."""
 
 LOOK_SECONDS = 2.0
 """How often a Watch that does not lead looks at what the leader wrote down, in case the news was lost."""
@@ -78,7 +82,8 @@ class Watch:
 
     def join(self, task_ids: Iterable[str]) -> Sight:
         """Count a caller in who waits for `task_ids`."""
-        mine = {task_id: self._subjects.setdefault(task_id, Subject()) for task_id in task_ids}
+        now = self._parts.wall_clock()
+        mine = {task_id: self._subjects.setdefault(task_id, Subject(since=now)) for task_id in task_ids}
         for subject in mine.values():
             subject.waiting += 1
         sight = Sight(mine)
@@ -105,11 +110,12 @@ class Watch:
 
     def hear(self, news: News) -> None:
         """Take in what another replica, or a callback, has to say."""
-        for task_id in news.missing:
-            self._answer(task_id, None)
-        for task_id in news.hinted:
-            if task_id in self._subjects:
-                self._subjects[task_id].hinted = True
+        now = self._parts.wall_clock()
+        for task_id in (*news.hinted, *news.missing):
+            subject = self._subjects.get(task_id)
+            if subject is not None and not subject.settled:
+                subject.hinted_at = max(now, subject.hints_from)
+                subject.is_doubted = subject.is_doubted or task_id in news.missing
         self._stirred.set()
 
     async def _run(self) -> None:
@@ -127,7 +133,7 @@ class Watch:
     async def _step(self) -> None:
         self._stirred.clear()
         await self._look()
-        if await self._leads():
+        if await self._leads() or self._is_left_alone():
             pause = await self._lead()
         else:
             pause = LOOK_SECONDS
@@ -166,6 +172,16 @@ class Watch:
         except StoreUnavailable:
             return True
 
+    def _is_left_alone(self) -> bool:
+        """Whether a task is overdue: its leader does not read; or doubted: a leader's word is not enough."""
+        now = self._parts.wall_clock()
+        for task_id in self._unsettled():
+            subject = self._subjects[task_id]
+            due_at = self._due_at(task_id, subject.record)
+            if due_at <= now and (subject.is_doubted or max(due_at, subject.since) + LEASE_SECONDS <= now):
+                return True
+        return False
+
     async def _lead(self) -> float:
         """Read what is due, for everyone, and return how long nothing will be due (seconds)."""
         others = await self._awaited_elsewhere()
@@ -181,11 +197,10 @@ class Watch:
         return 0.0
 
     def _due_at(self, task_id: str, record: Record | None) -> float:
-        subject = self._subjects.get(task_id)
-        if subject is not None and subject.hinted:
-            return 0.0
         due_at = next_read_at(record, self._parts.pace) if record is not None else 0.0
-        return max(due_at, self._not_before.get(task_id, 0.0))
+        due_at = max(due_at, self._not_before.get(task_id, 0.0))
+        subject = self._subjects.get(task_id)
+        return due_at if subject is None or subject.hinted_at is None else min(due_at, subject.hinted_at)
 
     async def _awaited_elsewhere(self) -> dict[str, Record | None]:
         """Return the tasks that callers of other replicas wait for, with what the store knows of them."""
@@ -198,7 +213,9 @@ class Watch:
 
     async def _read(self, known: Mapping[str, Record | None]) -> None:
         for subject in self._subjects.values():
-            subject.hinted = False
+            if subject.hinted_at is not None:
+                subject.hints_from = self._parts.wall_clock() + HINT_SECONDS
+            subject.hinted_at, subject.is_doubted = None, False
         answers = await self._parts.read(self._principal, list(known))
         now = self._parts.wall_clock()
         self._not_before = dict.fromkeys(known, now + SHORTEST_SHARE * self._parts.pace.expected_seconds)

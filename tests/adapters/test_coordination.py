@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.adapters.memory_coordination import MOST_KEYS, MOST_MEMBERS, SETS_BYTES, MemoryCoordination
-from app.adapters.redis_coordination import RedisCoordination
+from app.adapters.redis_coordination import LARGEST_VALUE_BYTES, RedisCoordination
 from app.adapters.redis_store import connect
 from app.ports import Coordination, StoreRefuses, StoreUnavailable
 from tests.support.clock import HandClock
@@ -91,6 +91,22 @@ async def test_members_stay_for_their_time_and_the_longest_stands_first(
 async def test_a_set_is_bounded(coordination: Coordination) -> None:
     await coordination.add_members(KEY, [f"m{number}" for number in range(MOST_MEMBERS + 50)], 60)
     assert len(await coordination.members(KEY, 10_000)) == MOST_MEMBERS
+
+
+async def test_what_is_too_large_or_too_late_to_be_ours_is_not_read(
+    redis_server: RedisServer, clock: HandClock
+) -> None:
+    store = connect(redis_server.url)
+    agreed = RedisCoordination(store.link, SIGNER, CHANNEL, clock)
+    with redis_server.client() as client:
+        client.set("{tenant-c}:held", b"x" * (LARGEST_VALUE_BYTES + 1))
+        client.zadd("{tenant-c}:awaited", {SIGNER.sign("{tenant-c}:awaited", b"x" * 1000): clock() + 30})
+        client.zadd("{tenant-c}:awaited", {f"junk-{number}": 9e9 for number in range(MOST_MEMBERS)})
+    assert await agreed.get("{tenant-c}:held") == b""
+    assert await agreed.put_if_absent("{tenant-c}:held", b"mine", 60) == b""
+    await agreed.add_members("{tenant-c}:awaited", ["mine"], 60)
+    assert await agreed.members("{tenant-c}:awaited", MOST_MEMBERS) == ["mine"]
+    await store.aclose()
 
 
 async def test_what_is_published_is_heard_until_one_stops_listening(coordination: Coordination) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
+from app.services.news import News, pack
+from app.services.watch import HINT_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, MODERN, Service, envelope, sandbox, serving, settings
@@ -73,6 +75,56 @@ async def test_a_backend_that_fails_for_a_while_delays_the_answer_and_is_not_sto
         answer = await while_time_passes(clock, waiting)
     assert answer["counts"]["completed"] == 2
     assert 0 < network.failures <= 3 * 10, "three tries for each step of the schedule"
+
+
+async def test_a_leader_that_cannot_reach_the_backend_delays_waits_elsewhere_by_its_lease(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    backend = sandbox(clock, seconds=30)
+    network = Faulty(backend)
+    values = settings(redis_url=redis_server.url)
+    async with serving(values, network, clock) as cut_off, serving(values, backend, clock) as well:
+        task_ids = await start(well)
+        network.broken = True
+        leading = asyncio.create_task(ask(cut_off, task_ids))
+        while not network.failures:
+            clock.advance(0.25)
+            await asyncio.sleep(0.001)
+        answer = await while_time_passes(clock, ask(well, task_ids, 35))
+        await while_time_passes(clock, leading)
+    assert answer["counts"]["completed"] == 2
+
+
+async def test_a_lease_that_nobody_of_ours_holds_delays_a_wait_by_its_time(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    backend = sandbox(clock, seconds=30)
+    async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
+        task_ids = await start(service)
+        tenant = service.assembly.tenants.principal("token-a").tenant
+        with redis_server.client() as client:
+            client.set(service.assembly.services.keys.key(tenant, "watcher"), b"nobody, without an end")
+        answer = await while_time_passes(clock, ask(service, task_ids, 45))
+    assert answer["counts"]["completed"] == 2
+
+
+async def test_what_replicas_say_is_looked_at_and_not_believed(clock: HandClock) -> None:
+    backend = sandbox(clock, seconds=40)
+    async with serving(settings(), backend, clock) as service:
+        task_ids = await start(service)
+        tenant = service.assembly.tenants.principal("token-a").tenant
+        waiting = asyncio.create_task(ask(service, task_ids))
+        while not service.assembly.services.watches.callers:
+            await asyncio.sleep(0.001)
+        began = clock()
+        while clock() < began + 30:
+            for news in (News(tenant, missing=task_ids), News(tenant, hinted=task_ids)):
+                await service.assembly.coordination.publish(pack(news))
+            await while_time_passes(clock, clock.sleep(0.5), step=0.25)
+        assert not waiting.done()
+        assert backend.reads <= 4 + 30 / HINT_SECONDS, "the schedule, and a hint once in its time"
+        answer = await while_time_passes(clock, waiting)
+    assert answer["counts"]["completed"] == 2
 
 
 async def test_redis_restarts_while_somebody_waits(clock: HandClock, fragile_redis: RedisServer) -> None:
