@@ -7,9 +7,9 @@ from cachetools import TTLCache
 from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, in_grace
 from app.domain.task import Task
 from app.ports import Store
-from app.services.owned import Owned
+from app.services.owned import NotOurs, Owned
 
-RECORD_KIND = "record:2"
+RECORD_KIND = "record:3"
 
 
 class TaskRecords:
@@ -31,11 +31,11 @@ class TaskRecords:
 
     async def put_many(self, tenant: str, records: Sequence[Record]) -> None:
         """Keep what is known now."""
-        kept = {self._owned.key(tenant, record.task.id): record for record in records}
+        kept, now = {self._owned.key(tenant, record.task.id): record for record in records}, self._wall_clock()
         for key, record in kept.items():
-            if in_grace(record, self._wall_clock()):
+            if in_grace(record, now):
                 self._here[key] = record
-        packed = ((key, self._owned.pack(key, record)) for key, record in kept.items())
+        packed = ((key, self._owned.pack(key, record, now + RECORD_LIFE_SECONDS)) for key, record in kept.items())
         values = {key: value for key, value in packed if value is not None}
         await self._store.put_many(values, dict.fromkeys(values, RECORD_LIFE_SECONDS))
 
@@ -55,7 +55,12 @@ class TaskRecords:
         return {task_id: record.task for task_id, record in records.items() if in_grace(record, now)}
 
     def _unpack(self, key: str, task_id: str, value: bytes | None) -> Record | None:
-        record = self._owned.unpack(key, value) if value is not None else None
+        if value is None:
+            return None
+        try:
+            record = self._owned.unpack(key, value, self._wall_clock())
+        except NotOurs:
+            return None
         if record is None or record.task.id != task_id:
             return None
         return record if record.task.has_plausible_times and record.task.has_showable_text else None

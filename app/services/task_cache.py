@@ -7,9 +7,9 @@ from app.domain.freshness import Lifetimes, time_to_live
 from app.domain.task import Task
 from app.ports import Store, Telemetry
 from app.services.bounded import Bounded
-from app.services.owned import Owned
+from app.services.owned import NotOurs, Owned
 
-TASK_KIND = "task:2"
+TASK_KIND = "task:3"
 """Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
 
 
@@ -72,7 +72,7 @@ class TaskCache:
         now = self._wall_clock()
         by_key = {self._owned.key(tenant, task.id): task for task in tasks}
         ttl_seconds = {key: time_to_live(task, now, self._lifetimes) for key, task in by_key.items()}
-        packed = ((key, self._owned.pack(key, task)) for key, task in by_key.items())
+        packed = ((key, self._owned.pack(key, task, now + ttl_seconds[key])) for key, task in by_key.items())
         values = {key: value for key, value in packed if value is not None}
         self._copy(tenant, tasks, now)
         await self._store.put_many(values, ttl_seconds)
@@ -95,13 +95,13 @@ class TaskCache:
 
     async def _shared(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
         keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
-        values = await self._store.get_many(keys)
+        values, now = await self._store.get_many(keys), self._wall_clock()
         found = {
             task_id: task
             for task_id, key, value in zip(task_ids, keys, values, strict=True)
-            if value is not None and (task := self._unpack(key, task_id, value)) is not None
+            if value is not None and (task := self._unpack(key, task_id, value, now)) is not None
         }
-        self._copy(tenant, list(found.values()), self._wall_clock())
+        self._copy(tenant, list(found.values()), now)
         return found
 
     def _copy(self, tenant: str, tasks: Sequence[Task], now: float) -> None:
@@ -111,9 +111,12 @@ class TaskCache:
                 copy = _Copy(task, until + time_to_live(task, now, self._lifetimes), task.size_bytes)
                 self._copies[tenant, task.id] = copy
 
-    def _unpack(self, key: str, task_id: str, value: bytes) -> Task | None:
-        task = self._owned.unpack(key, value)
-        if task is None or task.id != task_id or not (task.has_plausible_times and task.has_showable_text):
-            self._telemetry.value_refused()
-            return None
-        return task
+    def _unpack(self, key: str, task_id: str, value: bytes, now: float) -> Task | None:
+        try:
+            task = self._owned.unpack(key, value, now)
+            if task is None or (task.id == task_id and task.has_plausible_times and task.has_showable_text):
+                return task
+        except NotOurs:
+            pass
+        self._telemetry.value_refused()
+        return None

@@ -5,7 +5,7 @@ import time
 from pydantic import TypeAdapter
 
 from app.adapters.identity import Tenants
-from app.adapters.signing import Signer
+from app.adapters.signing import MARK_BYTES, Signer
 from app.domain.task import Task, TaskState, Video
 from app.services.key_space import key_space
 from app.services.owned import Owned
@@ -25,7 +25,9 @@ def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) ->
     """Keep tasks for the holders of tokens: of each share, those numbered from its first to before its last."""
     signer = Signer(KEY)
     owned = Owned(TypeAdapter(Task), TASK_KIND, key_space("luma-mcp", backend_url), signer)
-    body = TypeAdapter(Task).dump_json(_task(), exclude_none=True)
+    packed = owned.pack("", _task(), time.time() + DAY_MILLISECONDS / 1000)
+    assert packed is not None
+    body = packed[MARK_BYTES:]
     with redis.client() as client:
         for token, first, last in shares:
             tenant = TENANTS.principal(token).tenant

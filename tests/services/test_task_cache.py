@@ -1,5 +1,6 @@
 """What is answered without asking the backend, and what is not trusted although it is there."""
 
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from app.domain.errors import ErrorCode
 from app.domain.freshness import Lifetimes
 from app.domain.task import Failure, Task, TaskState, Video
 from app.services.key_space import KeySpace
-from app.services.owned import LARGEST_BYTES, Owned
+from app.services.owned import CLOCKS_DIFFER_SECONDS, LARGEST_BYTES, NotOurs, Owned
 from app.services.task_cache import TaskCache
 from tests.support.clock import HandClock
 from tests.support.keeping import SIGNER, TASKS
@@ -88,7 +89,7 @@ async def test_running_tasks_are_in_the_store_alone(clock: HandClock) -> None:
     await one.put_many(A, [running("a"), completed("b", clock)])
     found = await one.get_many(A, ["a", "b"])
     assert (found.local_hits, found.shared_hits) == (1, 1)
-    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:2:a"]], "and only for what this process does not hold"
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:3:a"]], "and only for what this process does not hold"
 
 
 async def test_the_store_is_told_how_long_each_answer_stays_true(clock: HandClock) -> None:
@@ -117,7 +118,7 @@ async def test_no_more_copies_are_kept_than_allowed_and_the_latest_used_stay(clo
     await one.get_many(A, ["a"])
     await one.put_many(A, [completed("c", clock)])
     found = await one.get_many(A, ["a", "b", "c"])
-    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:2:b"]]
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:3:b"]]
     assert (found.local_hits, found.shared_hits) == (2, 1)
 
 
@@ -198,27 +199,40 @@ async def test_a_value_that_cannot_be_trusted_is_a_miss_and_counted(spoil: Any, 
 async def test_the_key_and_the_value_carry_no_more_than_tenant_and_task(clock: HandClock) -> None:
     store = CountingStore()
     await cache(store, clock).put_many(A, [running("a")])
+    until = struct.pack(">d", clock() + LIFETIMES.pending_seconds)
     body = b'{"id":"a","state":"processing","prompt":"A fox","created_at":1789999990.25}'
-    assert store.held == {"luma-mcp:tests:{tenant-a}:task:2:a": SIGNER.sign(KEY_A, body)}
+    assert store.held == {"luma-mcp:tests:{tenant-a}:task:3:a": SIGNER.sign(KEY_A, until + body)}
 
 
 async def test_a_value_counts_for_its_own_backend_tenant_kind_and_id_only(clock: HandClock) -> None:
     store, notes = CountingStore(), Notes()
     await cache(store, clock).put_many(A, [completed("a", clock)])
     (value,) = store.held.values()
-    assert TASKS.unpack(KEY_A, value) is not None
-    elsewhere = Owned(TypeAdapter(Task), "task:2", KeySpace("luma-mcp:other"), SIGNER)
+    assert TASKS.unpack(KEY_A, value, clock()) is not None
+    elsewhere = Owned(TypeAdapter(Task), "task:3", KeySpace("luma-mcp:other"), SIGNER)
     for owned, key in ((TASKS, TASKS.key(B, "a")), (TASKS, TASKS.key(A, "b")), (elsewhere, elsewhere.key(A, "a"))):
-        assert owned.unpack(key, value) is None
+        with pytest.raises(NotOurs):
+            owned.unpack(key, value, clock())
     store.held[TASKS.key(B, "a")] = value
     assert (await cache(store, clock, notes).get_many(B, ["a"])).tasks == {}
     assert notes.values_refused == 1
+
+
+async def test_a_value_that_is_put_back_after_its_time_is_a_miss(clock: HandClock) -> None:
+    store, notes = CountingStore(), Notes()
+    await cache(store, clock).put_many(A, [running("a")])
+    captured = dict(store.held)
+    clock.advance(LIFETIMES.pending_seconds + CLOCKS_DIFFER_SECONDS + 1)
+    store.held = captured
+    assert (await cache(store, clock, notes).get_many(A, ["a"])).tasks == {}
+    assert notes.values_refused == 0
 
 
 async def test_a_value_that_is_too_large_is_neither_kept_nor_looked_at(clock: HandClock) -> None:
     store = CountingStore()
     await cache(store, clock).put_many(A, [replace(running("a"), prompt="x" * LARGEST_BYTES)])
     assert store.held == {}
+    until = struct.pack(">d", clock() + 60)
     body = b'{"id":"a","state":"processing","prompt":"%b"}' % (b"x" * LARGEST_BYTES)
-    store.held[KEY_A] = SIGNER.sign(KEY_A, body)
+    store.held[KEY_A] = SIGNER.sign(KEY_A, until + body)
     assert (await cache(store, clock).get_many(A, ["a"])).tasks == {}
