@@ -2,7 +2,7 @@
 # from resolving again, which fails for extras (`pydantic[email]`) as soon as a newer release is out.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install run test bench faults soak check conformance readme lock clean
+.PHONY: help install run test bench faults soak check conformance clients readme lock clean
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -78,6 +78,9 @@ check: install ## lint, format, types and the direction of imports
 
 conformance: install ## run the official MCP conformance suite against the real service and a fixture build
 	$(BIN)/python -m tests.conformance
+
+clients: install ## try real client programs against the sandbox: Inspector, Codex, Claude Code, Gemini CLI, opencode, Java, curl
+	$(BIN)/python -m tests.clients $(ARGS)
 
 readme: install ## write the generated parts of README.md, and .env.example, anew
 	$(BIN)/python -m app.describing

@@ -1,0 +1,1 @@
+"""Real client programs against the service: see `__main__.py`."""

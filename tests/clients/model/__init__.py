@@ -1,0 +1,1 @@
+"""A model on loopback that follows a script, for agents that cannot run without one."""
