@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 import httpx
@@ -38,6 +39,7 @@ from app.observability.journal import Journal, line_of_a_call
 from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
 from app.observability.tracing import replace_spans
+from app.services.callback_trust import CallbackTrust
 from app.services.callbacks import Callbacks
 from app.services.caller_quota import CallerQuota, Lent
 from app.services.fail_open import FailOpenStore
@@ -190,6 +192,7 @@ class _Shared:
     signing: Signer
     keys: KeySpace
     known: KnownTasks
+    callback_trust: CallbackTrust
 
 
 def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
@@ -207,6 +210,13 @@ def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
         signing=signing,
         keys=keys,
         known=KnownTasks(coordination, keys),
+        callback_trust=CallbackTrust(
+            settings.public_url or "",
+            coordination,
+            keys,
+            missing=partial(metrics.callback_heard, "missing"),
+            doubted=metrics.callbacks_doubted.set,
+        ),
     )
 
 
@@ -232,6 +242,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
             shared.records,
             shared.coordination,
             shared.keys,
+            shared.callback_trust,
             pace,
             clocks.wall,
             clocks.sleep,
@@ -305,6 +316,7 @@ def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks
         shared.records,
         shared.keys,
         shared.signing,
+        shared.callback_trust,
         clocks.wall,
     )
 

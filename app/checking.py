@@ -27,6 +27,8 @@ async def check_everything(settings: Settings, say: Callable[[str], None], *, en
     assembly = assemble(settings, base_url="http://127.0.0.1:8000")
     async with assembly.running():
         store, backend = await _store_answers(assembly, settings, say), await _backend_answers(assembly, settings, say)
+        if store:
+            await _say_callbacks(assembly, settings, say)
     return store and backend
 
 
@@ -65,6 +67,27 @@ def _host_of(url: str) -> str:
     """Return the hosts in a URL of Redis, or the path of a socket, without user and password."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2] or parts.path
+
+
+async def _say_callbacks(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> None:
+    """Say whether the backend reaches the public URL, as far as the replicas have written it down."""
+    if assembly.callbacks is None:
+        return
+    if settings.redis_url is None:
+        say("callbacks: asked for; whether they come is shown by the metric luma_mcp_callbacks_doubted")
+        return
+    try:
+        is_doubted = await assembly.callbacks.trust.is_doubted_anywhere()
+    except StoreUnavailable:
+        return
+    if is_doubted:
+        say(
+            f"warning: AceDataCloud does not call back at {settings.public_url}: videos ended without it, and the "
+            "service reads on schedule. Let AceDataCloud reach that address, or unset LUMA_MCP_PUBLIC_URL and name "
+            "the host in LUMA_MCP_ALLOWED_HOSTS"
+        )
+    else:
+        say("callbacks: asked for, and none is known to be missing")
 
 
 async def _backend_answers(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:

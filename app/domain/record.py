@@ -75,11 +75,14 @@ CALLBACK_SHARE: Final = 1.2
 15 s apart, as AceDataCloud advises; a task that will call back is looked at after 180 s, in case it did not."""
 
 
-def next_read_at(record: Record, pace: Pace) -> float:
-    """Return when a running task is worth reading (unix seconds), by its age when it was last read."""
+def next_read_at(record: Record, pace: Pace, *, callbacks_come: bool = True) -> float:
+    """Return when a running task is worth reading (unix seconds), by its age when it was last read.
+
+    Where callbacks do not come, a task that was to bring one is read like any other.
+    """
     expected = pace.expected_seconds
     began_at = record.began_at if record.began_at is not None else record.read_at or 0.0
-    if record.expects_callback:
+    if record.expects_callback and callbacks_come:
         return began_at + CALLBACK_SHARE * expected
     first = began_at + FIRST_SHARE * expected
     if record.read_at is None:

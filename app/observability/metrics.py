@@ -67,6 +67,9 @@ class Metrics:
         self.refusals = self._counters("http_refusals", "Requests turned away before MCP, by status.", "status")
         self.limit_reached = self._counters("limits_reached", "Callers refused by a limit, by limit.", "limit")
         self.callbacks = self._counters("callbacks", "Callbacks of the backend, by what became of them.", "outcome")
+        self.callbacks_doubted = self._gauge(
+            "callbacks_doubted", "Processes that read on schedule because callbacks of the backend stay away."
+        )
         self.calls_in_flight = self._gauge("calls_in_flight", "Tool calls that are being answered.")
         self.waiting_callers = self._gauge("waiting_callers", "Calls that wait for tasks to finish.")
         self.listeners = self._gauge("listeners", "Streams of subscriptions/listen.")

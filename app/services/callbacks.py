@@ -15,6 +15,7 @@ from typing import Any
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.ports import Coordination, LumaGateway, Sealing, Signing, StoreUnavailable
+from app.services.callback_trust import CallbackTrust
 from app.services.key_space import KeySpace
 from app.services.news import News, pack
 from app.services.records import TaskRecords
@@ -55,6 +56,7 @@ class Callbacks:
         records: TaskRecords,
         keys: KeySpace,
         signing: Signing,
+        trust: CallbackTrust,
         wall_clock: Callable[[], float],
     ) -> None:
         """Be called under `base_url`, as the outside sees this service."""
@@ -65,6 +67,7 @@ class Callbacks:
         self._records = records
         self._keys = keys
         self._signing = signing
+        self.trust = trust
         self._wall_clock = wall_clock
 
     def url(self, tenant: str) -> str:
@@ -154,7 +157,10 @@ class Callbacks:
         """Make the next question about the task reach the backend, and wake those who wait for it."""
         await self._cache.forget_running(tenant, task_id)
         records = await self._records.get_many(tenant, [task_id])
-        if (record := records.get(task_id)) is not None:
+        if (record := records.get(task_id)) is not None and record.task.is_final:
+            return  # a callback that comes after the end was read brings nothing, and is none to rely on
+        await self.trust.arrived()
+        if record is not None:
             await self._records.put_many(tenant, [replace(record, expects_callback=False)])
         try:
             await self._coordination.publish(pack(News(tenant, hinted=[task_id])))

@@ -20,6 +20,7 @@ from app.domain.principal import Principal
 from app.domain.record import SHORTEST_SHARE, Record, is_settled, next_read_at, seen
 from app.domain.task import Answer, Task
 from app.ports import Coordination, StoreUnavailable
+from app.services.callback_trust import CallbackTrust
 from app.services.key_space import KeySpace
 from app.services.news import News, pack
 from app.services.pauses import happens_within
@@ -54,6 +55,7 @@ class WatchParts:
     records: TaskRecords
     coordination: Coordination
     keys: KeySpace
+    callback_trust: CallbackTrust
     pace: Pace
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
@@ -197,7 +199,8 @@ class Watch:
         return 0.0
 
     def _due_at(self, task_id: str, record: Record | None) -> float:
-        due_at = next_read_at(record, self._parts.pace) if record is not None else 0.0
+        trust = self._parts.callback_trust.is_trusted
+        due_at = next_read_at(record, self._parts.pace, callbacks_come=trust) if record is not None else 0.0
         due_at = max(due_at, self._not_before.get(task_id, 0.0))
         subject = self._subjects.get(task_id)
         return due_at if subject is None or subject.hinted_at is None else min(due_at, subject.hinted_at)
@@ -222,6 +225,7 @@ class Watch:
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, Task)}
         records = {task_id: seen(known[task_id], task, now) for task_id, task in tasks.items()}
         await self._parts.records.put_many(self._principal.tenant, list(records.values()))
+        await self._parts.callback_trust.after_read(known, tasks, now)
         for task_id, answer in answers.items():
             self._answer(task_id, answer)
         for task_id, record in records.items():

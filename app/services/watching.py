@@ -55,5 +55,7 @@ class Watches:
 
     def _hear(self, message: bytes) -> None:
         news = unpack(message)
+        if news is not None and news.hinted:
+            self._parts.callback_trust.arrived_elsewhere()
         if news is not None and (watch := self._watches.get(news.tenant)) is not None:
             watch.hear(news)
