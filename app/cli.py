@@ -4,9 +4,13 @@ import asyncio
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_settings, require_key
+
+INTERRUPTED = 130
+"""The exit status of a program that Ctrl-C has ended."""
 
 DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud."
 
@@ -19,10 +23,13 @@ def main() -> None:
     except SettingsError as fault:
         print(f"luma-mcp: {fault}", file=sys.stderr)  # noqa: T201 - before there is a log
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="luma-mcp", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"luma-mcp {version('luma-mcp')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     serve = _command(commands, "serve", _serve, "Serve MCP over HTTP.")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
@@ -37,7 +44,9 @@ def _parser() -> ArgumentParser:
     )
     for command in (serve, stdio):
         command.add_argument(
-            "--sandbox", action="store_true", help="use the built-in backend: no account, no network, no Redis"
+            "--sandbox",
+            action="store_true",
+            help="use the built-in backend, on this machine alone: no account, no network, no Redis, no public URL",
         )
     check = _command(
         commands, "check", _check, "Show each setting and where it came from, and ask what it names if it answers."
@@ -96,6 +105,7 @@ def _describe(_chosen: Namespace) -> None:
 def _settings(chosen: Namespace) -> Settings:
     settings = load_settings(chosen.env_file)
     if chosen.sandbox:
-        settings = settings.model_copy(update={"backend": "sandbox", "redis_url": None})
+        # What a team has set for its service is not this machine's: its links would lead there.
+        settings = settings.model_copy(update={"backend": "sandbox", "redis_url": None, "public_url": None})
     require_key(settings, 1)
     return settings

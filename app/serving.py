@@ -23,6 +23,7 @@ from app.observability.tracing import export_spans
 from app.settings import Settings, SettingsError, load_settings, require_key, unknown_variables
 from app.web.app import create_app
 from app.web.connections import Connections
+from app.web.readiness import STOPPING
 
 DRAIN_SECONDS = 60
 """How long calls in flight may take after SIGTERM; Kubernetes and compose are told to wait longer.
@@ -35,6 +36,14 @@ FILES_BESIDE_CONNECTIONS = 256
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - looked for, not listened on
+"""The hosts that stand for all addresses, and for each the one at which this machine reaches itself."""
+
+NO_LINKS_ELSEWHERE = (
+    ", and the links to videos lead to this machine; for others, run the sandbox with LUMA_MCP_BACKEND=sandbox and "
+    "LUMA_MCP_PUBLIC_URL"
+)
 
 WORKERS_WITHOUT_REDIS = (
     "Several workers need LUMA_MCP_REDIS_URL: each would remember idempotency keys for itself, so that a key could buy "
@@ -59,6 +68,8 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int, e
     allow_open_files(settings.connections + FILES_BESIDE_CONNECTIONS)
     for name in unknown_variables(env_file):
         log.warning("%s is not a setting and has no effect: is it misspelt? `luma-mcp check` lists the settings", name)
+    say_who_is_answered(settings, host)
+    settings = answering_under(settings, host)
     if workers > 1:
         _serve_many(settings, host=host, port=port, workers=workers, env_file=env_file)
     else:
@@ -110,9 +121,10 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
         _serve_metrics(settings.metrics, host, assembly.metrics.registry)
     log.info("Serving MCP at %s/mcp (backend %s)", base_url, settings.backend)
     server = uvicorn.Server(config)
-    # Until uvicorn takes signals over, this one stops it. It raises the signal again once it has drained; by then there
-    # is nothing left to do but to exit with 0.
-    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+    # Until uvicorn takes signals over, these stop it. It raises the signal again once it has drained; by then there is
+    # nothing left to do but to exit with 0.
+    for number in STOPPING:
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     settle()
     server.run(sockets=[listening])
 
@@ -122,7 +134,7 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_f
         if MULTIPROCESS_VARIABLE not in os.environ:
             os.environ[MULTIPROCESS_VARIABLE] = stack.enter_context(tempfile.TemporaryDirectory(prefix="luma-mcp-"))
         config = _config(settings, host=host, port=port, workers=workers)
-        config.app = partial(build_worker, env_file)
+        config.app = partial(build_worker, env_file, host)
         listening = listening_socket(host, port)
         if isinstance(settings.metrics, int) and (registry := registry_of_all_workers()) is not None:
             _serve_metrics(settings.metrics, host, registry)
@@ -139,9 +151,9 @@ def _serve_metrics(port: int, host: str, registry: CollectorRegistry) -> None:
         ) from None
 
 
-def build_worker(env_file: str | None) -> ASGIApp:
+def build_worker(env_file: str | None, host: str = "127.0.0.1") -> ASGIApp:
     """Return the application of one worker among several, which reads the settings for itself."""
-    settings = load_settings(env_file)
+    settings = answering_under(load_settings(env_file), host)
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
     app = create_app(settings, assemble(settings, base_url=""))
@@ -188,6 +200,27 @@ def listening_socket(host: str, port: int) -> socket:
     return bound
 
 
+def answering_under(settings: Settings, host: str) -> Settings:
+    """Return `settings` with `host`, which is listened on, among the hosts to answer; `0.0.0.0` names none."""
+    if host in EVERYWHERE:
+        return settings
+    return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, f"{_in_url(host)}:*")})
+
+
+def say_who_is_answered(settings: Settings, host: str) -> None:
+    """Log which setting other machines need, where the service listens to them and has no address that they can use."""
+    if host in EVERYWHERE and settings.public_url is None:
+        log.info(
+            "Listening on all addresses. Callers on other machines get 421 until the host in their URL is in "
+            "LUMA_MCP_ALLOWED_HOSTS or LUMA_MCP_PUBLIC_URL%s",
+            NO_LINKS_ELSEWHERE if settings.backend == "sandbox" else "",
+        )
+
+
 def _base_url(host: str, listening: socket) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listening.getsockname()[1]}"
+    """Return an address at which this machine itself reaches the socket."""
+    return f"http://{_in_url(EVERYWHERE.get(host, host))}:{listening.getsockname()[1]}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

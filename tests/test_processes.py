@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from app.adapters.sandbox.backend import create_sandbox
 from app.serving import FILES_BESIDE_CONNECTIONS
-from tests.support.process import environment, run, serving_process
+from tests.support.process import Server, environment, run, serving_process
 from tests.support.redis_server import RedisServer
 from tests.support.service import KEY, listening
 
@@ -72,11 +72,17 @@ def test_the_sandboxs_own_video_can_be_extended_by_its_url(tmp_path: Path) -> No
     assert extended["state"] == "pending"
 
 
-def test_sigterm_ends_an_idle_service_with_0(tmp_path: Path) -> None:
+STOPPING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+"""A supervisor, and Ctrl-C."""
+
+
+@STOPPING
+def test_a_signal_ends_an_idle_service_with_0(tmp_path: Path, number: signal.Signals) -> None:
     with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
         until_ready(server.url)
-        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(number)
         assert server.process.wait(30) == 0
+        assert "Traceback" not in server.log()
 
 
 def test_the_limit_of_open_files_fits_the_connections(tmp_path: Path) -> None:
@@ -125,7 +131,10 @@ async def test_sigterm_lets_calls_in_flight_finish(tmp_path: Path, accept: str) 
     assert code == 0
 
 
-async def test_sigterm_answers_those_who_wait_for_tasks_with_what_is_known(tmp_path: Path) -> None:
+@STOPPING
+async def test_a_signal_answers_those_who_wait_for_tasks_with_what_is_known(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     env = environment(sandbox_seconds="1000")
     with serving_process("--sandbox", cwd=tmp_path, env=env) as server:
         started = await asyncio.to_thread(ask, server.url, "luma_generate_video", prompt="A fox")
@@ -138,7 +147,7 @@ async def test_sigterm_answers_those_who_wait_for_tasks_with_what_is_known(tmp_p
         ):
             told = (json.loads(line[5:]) async for line in answer.aiter_lines() if line.startswith("data: {"))
             first = await anext(told)
-            server.process.send_signal(signal.SIGTERM)
+            server.process.send_signal(number)
             *more_progress, last = [one async for one in told]
         code = await asyncio.to_thread(server.process.wait, 30)
     assert first["method"] == "notifications/progress"
@@ -161,6 +170,38 @@ async def until(happened: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):
         while not await happened():
             await asyncio.sleep(0.02)
+
+
+async def test_ctrl_c_ends_workers_and_their_waits_without_a_traceback(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    backend = create_sandbox(seconds=1000, media_url="https://cdn.example.com")
+    async with listening(backend) as backend_url, httpx.AsyncClient(timeout=30, headers=HEADERS) as client:
+        env = environment(acedata_url=backend_url, redis_url=redis_server.url, secret_key=KEY)
+        with serving_process("--workers", "2", cwd=tmp_path, env=env) as server:
+            url = await asyncio.to_thread(lambda: server.url)
+            await asyncio.to_thread(until_ready, url)
+            started = await asyncio.to_thread(ask, url, "luma_generate_video", prompt="A fox")
+            call = message("luma_get_task", task_id=started["task_id"], wait_seconds=50)
+            call["params"]["_meta"] = {"progressToken": "p"}
+            headers = {"accept": "application/json, text/event-stream"}
+            async with client.stream("POST", f"{url}/mcp", json=call, headers=headers) as answer:
+                told = [line async for line in _after_ctrl_c(server, answer)]
+            code = await asyncio.to_thread(server.process.wait, 30)
+    assert '"state":"pending"' in told[-1]
+    assert code == 0
+    assert "Traceback" not in server.log()
+
+
+async def _after_ctrl_c(server: Server, answer: httpx.Response) -> AsyncIterator[str]:
+    """Yield the messages of a stream; with the first, a terminal's Ctrl-C reaches the service and all its workers."""
+    lines = (line async for line in answer.aiter_lines() if line.startswith("data: {"))
+    yield await anext(lines)
+    parent = psutil.Process(server.process.pid)
+    for process in (parent, *parent.children(recursive=True)):
+        process.send_signal(signal.SIGINT)
+    async for line in lines:
+        yield line
 
 
 async def test_workers_share_a_port_a_cache_and_their_metrics(tmp_path: Path, redis_server: RedisServer) -> None:

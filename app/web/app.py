@@ -146,7 +146,12 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         *probe_routes(
             readiness, partial(probe, assembly.store, assembly.coordination, assembly.services.keys), store_name
         ),
-        page_route(lambda url: page(url, assembly.tools, sandbox=assembly.sandbox is not None), settings.public_url),
+        page_route(
+            lambda url, is_doubtful: page(
+                url, assembly.tools, sandbox=assembly.sandbox is not None, is_doubtful=is_doubtful
+            ),
+            settings.public_url,
+        ),
     ]
     if settings.metrics == "on":
         routes.append(metrics_route(assembly.metrics))

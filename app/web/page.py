@@ -15,13 +15,21 @@ SANDBOX_NOTE = (
 )
 
 
-def page(base_url: str, tools: Sequence[LumaTool], *, sandbox: bool) -> str:
-    """Return the page for the service reached at `base_url`."""
+DOUBTFUL_NOTE = (
+    "This address may be wrong, because the page was opened through a proxy whose word on it is not believed. Whoever "
+    "runs this service sets LUMA_MCP_PUBLIC_URL to the address that people use, or names the proxy in "
+    "LUMA_MCP_TRUSTED_PROXIES."
+)
+
+
+def page(base_url: str, tools: Sequence[LumaTool], *, sandbox: bool, is_doubtful: bool = False) -> str:
+    """Return the page for the service reached at `base_url`, which may be wrong where it is doubtful."""
     url = f"{base_url}/mcp"
     template = Template(files("app.web").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         url=escape(url),
-        notice=_notice() if sandbox else "",
+        notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_doubtful else "")
+        + (_notice() if sandbox else ""),
         clients="".join(_client(client.name, client.where, client.paste) for client in clients(url)),
         tools="".join(_tool(tool) for tool in tools),
     )

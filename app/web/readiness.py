@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from types import FrameType
+from typing import Any
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+"""The signals that ask a process to stop: from a supervisor, and from Ctrl-C."""
 
 
 class Phase(StrEnum):
@@ -25,25 +29,31 @@ class Readiness:
 
     @contextmanager
     def serving(self, on_drain: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Be ready while entered, and draining from the moment a SIGTERM arrives, before the server acts on it.
+        """Be ready while entered, and draining from the moment one of STOPPING arrives, before the server acts on it.
 
         `on_drain` is called then, to end what would otherwise go on for long.
         """
-        before = signal.getsignal(signal.SIGTERM)
-        in_main_thread = threading.current_thread() is threading.main_thread()
 
         def drain(number: int, frame: FrameType | None) -> None:
             self.phase = Phase.DRAINING
             on_drain()
-            if callable(before):
-                before(number, frame)
+            before[number](number, frame)
 
-        if in_main_thread and callable(before):
-            signal.signal(signal.SIGTERM, drain)
+        before = _handlers()
+        for number in before:
+            signal.signal(number, drain)
         self.phase = Phase.READY
         try:
             yield
         finally:
             self.phase = Phase.DRAINING
-            if in_main_thread and callable(before):
-                signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _handlers() -> dict[int, Callable[[int, FrameType | None], Any]]:
+    """Return what handles each of STOPPING now; nothing where signals belong to another thread or to the system."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    handlers = ((number, signal.getsignal(number)) for number in STOPPING)
+    return {number: handler for number, handler in handlers if callable(handler)}

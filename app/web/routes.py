@@ -49,16 +49,27 @@ def metrics_route(metrics: Metrics) -> Route:
     return Route("/metrics", exposition)
 
 
-def page_route(page: Callable[[str], str], public_url: str | None) -> Route:
-    """Return /, the page for people; it names `public_url`, or else the address it was opened under."""
+def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Route:
+    """Return /, the page for people; it names `public_url`, or else the address it was opened under.
+
+    `page` is told that address, and whether it may be wrong.
+    """
 
     async def home(request: Request) -> Response:
         url = public_url or f"{request.url.scheme}://{request.url.netloc}"
+        is_doubtful = public_url is None and _came_by_another_address(request)
         policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
         headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "cache-control": "no-cache"}
-        return HTMLResponse(page(url), headers=headers)
+        return HTMLResponse(page(url, is_doubtful), headers=headers)
 
     return Route("/", home)
+
+
+def _came_by_another_address(request: Request) -> bool:
+    """Return whether a proxy says of the request that it came by another scheme or host than this service sees."""
+    said = (request.headers.get("x-forwarded-proto"), request.headers.get("x-forwarded-host"))
+    seen = (request.url.scheme, request.url.netloc)
+    return any(theirs is not None and theirs.lower() != ours for theirs, ours in zip(said, seen, strict=True))
 
 
 async def not_here(request: Request, fault: Exception) -> Response:
