@@ -12,7 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.clients.programs import claude_code, codex, curl, gemini_cli, inspector, java, mcp_remote, opencode
+from tests.clients.programs import (
+    claude_code,
+    cline,
+    codex,
+    continue_cli,
+    copilot_cli,
+    curl,
+    gemini_cli,
+    inspector,
+    java,
+    mcp_remote,
+    opencode,
+    qwen_code,
+)
 from tests.clients.world import NotHere, NotWell, World
 from tests.support.process import environment, serving_process
 
@@ -37,6 +50,10 @@ PROGRAMS = (
     Program("codex", codex.run),
     Program("claude", claude_code.run),
     Program("opencode", opencode.run),
+    Program("copilot", copilot_cli.run),
+    Program("qwen", qwen_code.run),
+    Program("cline", cline.run),
+    Program("continue", continue_cli.run),
 )
 
 

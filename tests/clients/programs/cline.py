@@ -1,0 +1,28 @@
+"""Cline's command line."""
+
+import json
+
+from tests.clients.agent import PROMPT, run_agent
+from tests.clients.model.server import ScriptedModel
+from tests.clients.world import NODE, Finished, World, npm_program
+
+
+def run(world: World) -> None:
+    run_agent(world, _start)
+
+
+def _start(world: World, model: ScriptedModel) -> Finished:
+    program = npm_program("cline", "cline/bin/cline")
+    server = {
+        "type": "streamableHttp",
+        "url": world.mcp_url,
+        "headers": {"Authorization": world.authorization},
+        "timeout": 60,
+    }
+    settings = world.home / "cline_mcp_settings.json"
+    settings.write_text(json.dumps({"mcpServers": {"luma": server}}))
+    env = {"CLINE_MCP_SETTINGS_PATH": str(settings)}
+    account = ("--apikey", "a-key", "--modelid", "scripted", "--baseurl", f"{model.url}/v1")
+    signed_in = world.run(NODE, program, "auth", "openai-compatible", *account, env=env)
+    signed_in.expect(signed_in.status == 0, "it did not take the model's address")
+    return world.run(NODE, program, "--provider", "openai-compatible", PROMPT, env=env)

@@ -1,0 +1,43 @@
+"""Continue's command line."""
+
+import json
+
+from tests.clients.agent import PROMPT, run_agent
+from tests.clients.model.server import ScriptedModel
+from tests.clients.world import NODE, Finished, World, npm_program
+
+
+def run(world: World) -> None:
+    run_agent(world, _start)
+
+
+def _start(world: World, model: ScriptedModel) -> Finished:
+    program = npm_program("continue", "@continuedev/cli/dist/cn.js")
+    config = {
+        "name": "loopback",
+        "version": "1.0.0",
+        "schema": "v1",
+        "models": [
+            {
+                "name": "scripted",
+                "provider": "openai",
+                "model": "scripted",
+                "apiBase": f"{model.url}/v1",
+                "apiKey": "a-key",
+                "capabilities": ["tool_use"],
+                "roles": ["chat"],
+            }
+        ],
+        "mcpServers": [
+            {
+                "name": "luma",
+                "type": "streamable-http",
+                "url": world.mcp_url,
+                "requestOptions": {"headers": {"Authorization": world.authorization}},
+            }
+        ],
+    }
+    file = world.home / "config.yaml"  # JSON is YAML
+    file.write_text(json.dumps(config))
+    env = {"CONTINUE_TELEMETRY_ENABLED": "0", "CONTINUE_CLI_ENABLE_TELEMETRY": "0"}
+    return world.run(NODE, program, "--config", file, "--auto", "--print", PROMPT, env=env)
