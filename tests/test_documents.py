@@ -15,7 +15,7 @@ from tests.support.process import environment, serving_process
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "SECURITY.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "SECURITY.md", "CHANGELOG.md", "docs/clients.md")
 
 
 def test_the_generated_parts_of_the_readme_are_what_the_code_says() -> None:
@@ -31,12 +31,22 @@ def test_a_readme_without_a_part_is_told_which() -> None:
 def test_links_to_files_lead_to_files(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+    assert [target for target in targets if not ((ROOT / name).parent / target).exists()] == []
 
 
-def test_links_within_the_readme_lead_to_headings() -> None:
-    headings = {re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in README.splitlines()}
-    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_within_a_document_lead_to_headings(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    headings = {re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in text.splitlines()}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
+
+
+def test_the_clients_that_were_tried_are_those_that_are_installed() -> None:
+    document = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+    tried = set(re.findall(r"^\|[^|]+\| ([0-9.]+) \|", document, re.MULTILINE))
+    packages = (ROOT / "tests" / "clients" / "packages").glob("*/package.json")
+    pinned = {version for path in packages for version in json.loads(path.read_text())["dependencies"].values()}
+    assert tried == pinned
 
 
 def test_the_readme_says_of_the_fault_runs_what_their_table_says() -> None:

@@ -12,8 +12,9 @@ from app.domain.task import Task
 from app.ports import Coordination, StoreUnavailable
 from app.services.key_space import KeySpace
 
+MISSES_AT_FIRST = 1
 MISSES = 2
-"""Tasks in a row that end without a callback before callbacks are doubted: one call can get lost."""
+"""Tasks in a row that end without a callback before callbacks are doubted. Once callbacks came, one may get lost."""
 
 LATE_SECONDS = 30.0
 """How long after the end of a task its callback is not yet missing."""
@@ -41,12 +42,12 @@ class CallbackTrust:
         self._key = keys.key("callbacks", "doubted", hashlib.sha256(address.encode()).hexdigest()[:16])
         self._missing = missing
         self._doubted = doubted
-        self._misses = 0
+        self._misses, self._allowed = 0, MISSES_AT_FIRST
 
     @property
     def is_trusted(self) -> bool:
         """Whether callbacks come, as far as this replica knows."""
-        return self._misses < MISSES
+        return self._misses < self._allowed
 
     async def after_read(self, before: Mapping[str, Record | None], tasks: Mapping[str, Task], now: float) -> None:
         """Judge by tasks that were just read: those that ended a while ago and were never called about count."""
@@ -69,7 +70,7 @@ class CallbackTrust:
         if not self.is_trusted:
             log.info("AceDataCloud calls back again: running tasks are read when it does")
             self._doubted(0)
-        self._misses = 0
+        self._misses, self._allowed = 0, MISSES
 
     async def is_doubted_anywhere(self) -> bool:
         """Return whether a replica that shares the store doubts callbacks. Raises StoreUnavailable."""
@@ -81,9 +82,9 @@ class CallbackTrust:
         if not was_trusted or self.is_trusted:
             return
         log.warning(
-            "AceDataCloud does not call back: %d videos ended without it. Running tasks are read on schedule until a "
-            "callback comes. Let AceDataCloud reach LUMA_MCP_PUBLIC_URL, or name its host in LUMA_MCP_ALLOWED_HOSTS "
-            "instead",
+            "AceDataCloud does not call back: videos ended without it (%d in a row). Running tasks are read on "
+            "schedule until a callback comes. Let AceDataCloud reach LUMA_MCP_PUBLIC_URL, or name its host in "
+            "LUMA_MCP_ALLOWED_HOSTS instead",
             self._misses,
         )
         self._doubted(1)

@@ -26,7 +26,7 @@ from tests.clients.programs import (
     opencode,
     qwen_code,
 )
-from tests.clients.world import NotHere, NotWell, World
+from tests.clients.world import NotHere, NotWell, World, end_what_is_left
 from tests.support.process import environment, serving_process
 
 SANDBOX_SECONDS = "2"
@@ -87,6 +87,8 @@ def tried(program: Program, *, is_fault_if_absent: bool) -> bool:
             return said(program.name, f"NOT WELL: {exc}", well=False)
         except Exception as exc:  # noqa: BLE001 - one program that breaks must not keep the others from their turn
             return said(program.name, f"NOT WELL: {type(exc).__name__}: {exc}", well=False)
+        finally:
+            end_what_is_left(folder)
     return said(program.name, f"well, {time.monotonic() - started:.0f} s", well=True)
 
 

