@@ -10,12 +10,15 @@ from starlette.routing import Route
 
 from app.observability.metrics import CONTENT_TYPE, Metrics
 from app.ports import StoreRefuses, StoreUnavailable
+from app.web.json_rpc import refusal
 from app.web.readiness import Phase, Readiness
 
 NO_SIGN_IN = (
     "There is no OAuth sign-in here. Send your own AceDataCloud API token as `Authorization: Bearer <token>` with each "
     "request to /mcp."
 )
+
+NO_ENDPOINT = "There is nothing here. The MCP endpoint is POST /mcp: its URL ends in /mcp."
 
 
 def probe_routes(readiness: Readiness, try_store: Callable[[], Awaitable[None]], store_name: str) -> list[Route]:
@@ -73,11 +76,16 @@ def _came_by_another_address(request: Request) -> bool:
 
 
 async def not_here(request: Request, fault: Exception) -> Response:
-    """Answer what is not here, or not by this method, in JSON: clients that look for a sign-in must be told no."""
+    """Answer what is not here, or not by this method, in JSON: clients that look for a sign-in must be told no.
+
+    A client of MCP that was given another URL than that of the endpoint POSTs there, and shows a JSON-RPC error only.
+    """
     status = fault.status_code if isinstance(fault, HTTPException) else 404
     path = request.url.path.removeprefix("/mcp")
     sign_in = path.startswith("/.well-known/") or path in ("/register", "/authorize", "/token")
-    message = NO_SIGN_IN if sign_in else "There is nothing here. The MCP endpoint is POST /mcp."
+    message = NO_SIGN_IN if sign_in else NO_ENDPOINT
     headers = fault.headers if isinstance(fault, HTTPException) else None
     code = "not_found" if status == 404 else "method_not_allowed"  # noqa: PLR2004 - the status itself
+    if request.method == "POST" and not sign_in:
+        return Response(refusal(code, message), status, {**(headers or {}), "content-type": "application/json"})
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=headers)

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import pytest_asyncio
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
 from starlette.applications import Starlette
 
 from app.adapters.memory import MemoryStore
@@ -135,3 +137,22 @@ async def test_a_service_under_a_path_answers_with_it_and_without(path: str) -> 
     assert "https://host.example.com/luma/mcp" in page.text
     assert card["remotes"][0]["url"] == "https://host.example.com/luma/mcp"
     assert elsewhere.status_code == 404
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 405), ("/sse", 404), ("/messages", 404), ("/mcp/mcp", 404)])
+async def test_a_client_that_was_given_another_url_is_told_the_endpoint(
+    service: Service, path: str, status: int
+) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    answer = await service.http.post(f"{service.url}{path}", json=call)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert (body["jsonrpc"], body["id"]) == ("2.0", None)
+    assert "ends in /mcp" in body["error"]["message"]
+
+
+async def test_the_python_client_shows_where_the_endpoint_is(service: Service) -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(MCPError, match="ends in /mcp"), flatten_subgroups=True):
+        async with Client(streamable_http_client(f"{service.url}/")) as client:
+            await client.list_tools()
