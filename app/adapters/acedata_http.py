@@ -12,7 +12,15 @@ from typing import Any
 import httpx
 import stamina
 
-from app.adapters.acedata_body import LARGEST_ANSWER_BYTES, AnswerMemory, Held, UnusableBody, decoded, read_body
+from app.adapters.acedata_body import (
+    LARGEST_ANSWER_BYTES,
+    AnswerMemory,
+    BodyTooLarge,
+    Held,
+    UnusableBody,
+    decoded,
+    read_body,
+)
 from app.adapters.acedata_errors import (
     code_for_log,
     complaint_in,
@@ -32,8 +40,10 @@ from app.domain.principal import Principal
 from app.ports import Telemetry
 from app.services.traffic import Traffic
 
-LEAST_ANSWER_BYTES, BYTES_A_RECORD = 128 * 1024, 96 * 1024
-"""How large an answer may be: so much, and so much for each id; a prompt of 5,000 characters may take 60 KB twice."""
+LEAST_ANSWER_BYTES = 128 * 1024
+BYTES_A_RECORD = 128 * 1024
+"""An answer may have 128 KiB, and as much for each id: a record echoes its prompt twice, and JSON writes an emoji as 12
+bytes, so that 5,000 of them take 120 KB."""
 
 MOST_ANSWERS_BYTES = 64 * 1024 * 1024
 """Bytes of all answers that are being read in this process."""
@@ -70,10 +80,11 @@ class Patience:
 
 @dataclass
 class Tally:
-    """Calls made so far on somebody's behalf; `on_call` is called before each."""
+    """The course of one reading: calls made so far, of which `on_call` hears before each, and times ids were split."""
 
     on_call: Callable[[], None] | None = None
     calls: int = 0
+    splits: int = 0
 
     def count(self) -> None:
         """Count one call that is about to be sent."""
@@ -239,11 +250,15 @@ class AceDataClient:
         return self._urls[path]
 
     def _worth_another(self, fault: Exception) -> bool | float:
-        if not isinstance(fault, LumaError) or not fault.passes:
+        if not isinstance(fault, LumaError) or not fault.passes or isinstance(fault, AnswerTooLarge):
             return False
         if fault.retry_after_seconds is None:
             return True
         return fault.retry_after_seconds if fault.retry_after_seconds <= self._patience.longest_pause else False
+
+
+class AnswerTooLarge(BackendError):
+    """The answer to a question has more bytes than one for as many ids may have. Fewer ids may be answered."""
 
 
 class _OpenEnded(Exception):
@@ -293,6 +308,8 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
 async def _content(response: httpx.Response, most: int, held: Held) -> bytearray:
     try:
         return await read_body(response, most, held)
+    except BodyTooLarge:
+        raise _OpenEnded(AnswerTooLarge()) from None
     except UnusableBody:
         raise _OpenEnded(BackendError()) from None
 
