@@ -85,6 +85,8 @@ class Tally:
     on_call: Callable[[], None] | None = None
     calls: int = 0
     splits: int = 0
+    ends_at: float | None = None
+    """The event loop's time at which all its calls are given up; the first one sets it."""
 
     def count(self) -> None:
         """Count one call that is about to be sent."""
@@ -136,8 +138,13 @@ class AceDataClient:
         self._submit_timeout = httpx.Timeout(patience.submit, connect=patience.connect, pool=patience.pool)
 
     async def read(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
-        """Return the decoded answer to a question that is free to ask twice. Raises LumaError."""
-        async with _deadline(self._patience.read_deadline):
+        """Return the decoded answer to a question that is free to ask twice. Raises LumaError.
+
+        All questions of one `tally` share the deadline, with their retries and waits.
+        """
+        if tally.ends_at is None:
+            tally.ends_at = asyncio.get_running_loop().time() + self._patience.read_deadline
+        async with _deadline(tally.ends_at):
             try:
                 return await self._read_once(path, principal, body, tally)
             except LumaError as fault:
@@ -297,9 +304,9 @@ def _outcome(fault: BaseException) -> str:
 
 
 @asynccontextmanager
-async def _deadline(seconds: float) -> AsyncIterator[None]:
+async def _deadline(loop_time: float) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(loop_time):
             yield
     except TimeoutError as fault:
         raise BackendTimeout from fault
