@@ -145,7 +145,8 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self._bytes:  # the first write after an answer begins the next exchange
             if self._has_bytes_waiting():
-                raise httpcore.ConnectionNotAvailable  # the pool then closes this connection and takes another
+                # The pool closes this connection and takes another; nothing of the request was written yet.
+                raise httpcore.ConnectionNotAvailable
             self._bytes, self._interim_answers = 0, _InterimAnswers()
         await self._stream.write(buffer, timeout)
 

@@ -17,7 +17,7 @@ PASSAGE = 24
 """Letters and digits in a row that are a private text's own, even where the rest of it is missing."""
 
 TOKEN_PASSAGE = 8
-"""The same for a text without a space or slash, which is a token or an id."""
+"""The same for a text that is one word and no URL: a token or an id."""
 
 MOST_PRIVATE = 12_000
 """Characters of all private texts of a call, and of their spellings: the longest prompt and token, and usual URLs."""
@@ -41,7 +41,7 @@ _STRIDE = PASSAGE - _BLOCK + 1
 _TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
 _WORD = re.compile(r"\S+")
 _LINK = re.compile(r"://|www\.|\b(?:data|javascript|mailto):", re.IGNORECASE)
-_HAS_SPACE_OR_SLASH = re.compile(r"[\s/]")
+_SPACE_OR_SCHEME = re.compile(r"\s|://")
 _ESCAPING = re.compile(r"[&%\\]")
 _ESCAPE = re.compile(r"(?:\\+|%)u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})|\\+(.)")
 _NO_LETTERS = bytes(code for code in range(256) if not chr(code).isascii() or not chr(code).isalnum())
@@ -79,7 +79,7 @@ def _repeats(message: str, private: list[str]) -> bool:
     if sum(len(line) for lines in secrets.values() for line in lines) > MOST_PRIVATE:
         raise _Incomparable
     return any(
-        spoken.repeats(line, is_token=_HAS_SPACE_OR_SLASH.search(text) is None)
+        spoken.repeats(line, is_token=_SPACE_OR_SCHEME.search(text) is None)
         for text, lines in secrets.items()
         for line in lines
     )

@@ -288,6 +288,7 @@ def test_a_passage_of_a_long_prompt_is_not_quoted() -> None:
 @pytest.mark.parametrize("message", ["Token sk-4f9a1b2c…", "Token …8d7e6f5a", "Token f9a1 b2c8 d7e6"])
 def test_a_part_of_a_token_is_not_quoted(message: str) -> None:
     assert quotable(message, ("sk-4f9a1b2c8d7e6f5a",)) == ""
+    assert quotable(message, ("base64/sk-4f9a1b2c8d7e6f5a/==",)) == ""
     assert quotable(message, ("sk-0000000000000000",)) != ""
 
 
