@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from app.adapters.acedata_http import AceDataClient, AnswerTooLarge, Tally
+from app.adapters.acedata_exchange import AnswerTooLarge
+from app.adapters.acedata_http import AceDataClient, Tally
 from app.adapters.acedata_wire import callback_url_in, echoes, id_in, read_request, records_in, submit_request, tasks_in
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.generation import Command

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from app.adapters.acedata_body import LARGEST_ANSWER_BYTES
-from app.adapters.acedata_http import AceDataClient, Tally, retry_after_seconds
+from app.adapters.acedata_exchange import retry_after_seconds
+from app.adapters.acedata_http import AceDataClient, Tally
 from app.domain.errors import (
     BackendError,
     BackendTimeout,
