@@ -17,7 +17,7 @@ CHUNK = 50
 """Ids in one call: the most that the provider's own MCP server recommends."""
 
 DEFAULT_LIMIT = 12
-"""Where the worker cuts an answer when it does not heed `limit`, by the sibling services' documentation."""
+"""Records in an answer of a worker that ignores `limit`. Source: the documentation of the sibling services."""
 
 VIDEOS_PATH = "/luma/videos"
 TASKS_PATH = "/luma/tasks"

@@ -42,12 +42,12 @@ class AnswerMemory:
     """Counts the bytes of all answers that are held at once."""
 
     def __init__(self, most: int) -> None:
-        """Lend at most `most` bytes."""
+        """Allow all answers together `most` bytes."""
         self._left = most
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator["Held"]:
-        """Lend bytes to one answer while entered."""
+        """Yield an account for one answer. Its bytes are given back on exit."""
         held = Held(self)
         try:
             yield held
@@ -55,7 +55,7 @@ class AnswerMemory:
             self._left += held.amount
 
     def take(self, amount: int) -> bool:
-        """Lend `amount` bytes, and return whether there were as many left."""
+        """Reserve `amount` bytes. Return False, and reserve none, if fewer are left."""
         if amount > self._left:
             return False
         self._left -= amount
@@ -63,15 +63,15 @@ class AnswerMemory:
 
 
 class Held:
-    """What one answer holds of the memory."""
+    """The bytes that one answer has reserved."""
 
     def __init__(self, memory: AnswerMemory) -> None:
-        """Hold nothing yet."""
+        """Start with no bytes of `memory`."""
         self._memory = memory
         self.amount = 0
 
     def grow(self, amount: int) -> None:
-        """Hold `amount` bytes more. Raises UnusableBody where they are not lent."""
+        """Reserve `amount` bytes more. Raises UnusableBody if fewer are left."""
         if not self._memory.take(amount):
             raise UnusableBody
         self.amount += amount

@@ -17,7 +17,7 @@ from app.ports import Telemetry
 from app.services.traffic import Traffic
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-"""What httpx raises before the first byte of a request has left."""
+"""Errors that httpx raises before it writes the first byte of a request."""
 
 UNREACHABLE = "AceDataCloud cannot be reached from this service right now. Nothing was sent; try again shortly."
 
@@ -43,13 +43,19 @@ class Patience:
 
 @dataclass
 class Tally:
-    """The course of one reading: calls made so far, of which `on_call` hears before each, and times ids were split."""
+    """The course of one reading, which may take several calls."""
 
     on_call: Callable[[], None] | None = None
+    """Called before each call is sent."""
+
     calls: int = 0
+    """Calls sent so far."""
+
     splits: int = 0
+    """Times that ids were asked for again in two halves."""
+
     ends_at: float | None = None
-    """The event loop's time at which all its calls are given up; the first one sets it."""
+    """The event loop's time at which all its calls are given up. The first call sets it."""
 
     def count(self) -> None:
         """Count one call that is about to be sent."""
