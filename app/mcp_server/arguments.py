@@ -168,7 +168,8 @@ class ExtendArguments(_ExtendingArguments):
     """A continuation by id."""
 
     video_id: Annotated[
-        Id, Field(description="The video_id that luma_get_task shows for a completed task; not its task_id.")
+        Id,
+        Field(description="The video_id that the get tools show for a completed task; not its task_id."),
     ]
 
 
@@ -176,14 +177,14 @@ class ExtendFromUrlArguments(_ExtendingArguments):
     """A continuation by URL."""
 
     video_url: Annotated[
-        str, Field(description="The video_url that luma_get_task shows for a completed task, unchanged.")
+        str, Field(description="The video_url that the get tools show for a completed task, unchanged.")
     ]
 
 
 Wait = Annotated[
     float,
     AfterValidator(_wait),
-    Field(description="Answer when all have ended, or after so many seconds: 0 (default, at once) to 50."),
+    Field(description="Answer when no task runs any more, or after so many seconds: 0 (default, at once) to 50."),
 ]
 Detail = Annotated[
     Literal["brief", "full"],
@@ -209,8 +210,8 @@ class TasksArguments(Arguments):
 def tasks_arguments(limit: int) -> type[TasksArguments]:
     """Return the arguments of the batch tool for at most `limit` ids."""
     description = (
-        f"1 to {limit} task_ids that generate and extend tools returned; up to 50 a call keep the answer short. Order "
-        "is kept, repeated ids are answered once."
+        f"1 to {limit} task_ids of generate and extend tools; up to 50 keep the answer short. Order is kept, "
+        "repeated ids are answered once."
     )
     ids = Annotated[list[Id], Field(min_length=1, max_length=limit, description=description)]
     return create_model("TasksArguments", __base__=TasksArguments, task_ids=(ids, ...))

@@ -21,12 +21,13 @@ _SPENDING = (
     "Returns a task_id at once; the video takes 1 to 3 minutes: follow one with luma_get_task, several with "
     "luma_get_tasks_batch. A slow video is no reason to call again.\n\n"
     "Every error but backend_timeout bought nothing; rate_limited: 5 are running. After backend_timeout repeat the "
-    "call with its idempotency_key, adding retry_unknown only if the user agrees; without a key ask the user to check."
+    "call with its idempotency_key, which never buys twice, or also with retry_unknown if the user agrees; without a "
+    "key ask the user to check."
 )
 
 _EXTENDING = (
-    "The result is a new video, which can be extended again. Not documented: how many seconds are added, and whether "
-    "it repeats the earlier footage. An unknown source is invalid_request or a failed task."
+    "The result is a new video of the same shape, which can be extended again. Not documented: seconds added, and "
+    "whether footage repeats. An unknown source is invalid_request or a failed task."
 )
 
 
@@ -46,7 +47,7 @@ def _many(batch_limit: int) -> LumaTool:
         title="Check many videos",
         description=(
             "Check many Luma generations in one call: the state of each, video_id and URL of the completed.\n\n"
-            "Use it for two or more task_ids, and luma_get_task for one. Submit up to 5 first, then call it with "
+            "Use it for two or more task_ids, and luma_get_task for one. Submit up to 5 (the limit), then call it with "
             "wait_seconds 50, and again until ask_again_in_seconds is null. After a time-out of your client ask with "
             "a smaller wait_seconds. likely_stuck: tell the user, do not resubmit.\n\n"
             "Free. Needs the AceDataCloud token that started the tasks. One bad id never fails the others: unknown "
@@ -68,12 +69,13 @@ def _one() -> LumaTool:
         description=(
             "Read one Luma generation in full: its state, then the video with URL, video_id, size and thumbnail, or "
             "why it failed.\n\n"
-            "Use it to follow a single video; for several, luma_get_tasks_batch replaces many of these. Call "
-            "it with wait_seconds 50, and again until ask_again_in_seconds is null; never resubmit meanwhile.\n\n"
-            "Free. Needs the AceDataCloud token that started the task: an unknown or another token's id is the error "
-            "not_found. There is no search for a lost id; repeating the paid call with its idempotency_key returns it. "
-            "A failed generation is an answer with state failed and its error. A finished task comes from a cache, a "
-            f"running one is seconds old. The URL lives {_DAYS} days: hand it on."
+            "Use it to follow a single video; for several, luma_get_tasks_batch replaces many of these. Call it with "
+            "wait_seconds 50, and again until ask_again_in_seconds is null; never resubmit. likely_stuck: tell the "
+            "user.\n\n"
+            "Free. Needs the AceDataCloud token that started the task: an unknown or another token's id is not_found. "
+            "A lost id: repeat the paid call with its idempotency_key within a day. A failed generation is an answer "
+            "with state failed and its error. A finished task comes from a cache, a running one is seconds old. "
+            f"The URL lives {_DAYS} days: hand it on."
         ),
         annotations=READS,
         arguments=TaskArguments,
@@ -153,9 +155,9 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_aspect_ratios",
             title="List aspect ratios",
             description=(
-                "List the seven aspect ratios that the two generate tools accept, with the shape and the use of each, "
-                "to choose a format for a platform. Not needed when the format is known, nor for extending, which "
-                "keeps the earlier shape; for tools see luma_list_actions. Free and static, reads no account."
+                "List the seven aspect ratios of the generate tools, with shape and use of each, to choose a format "
+                "for a platform. Not needed when the format is known, nor for extending, which keeps the shape; for "
+                "tools see luma_list_actions. Free and static, reads no account."
             ),
             annotations=KNOWS,
             arguments=NoArguments,
@@ -167,8 +169,8 @@ def _knowing() -> tuple[LumaTool, ...]:
             title="List actions",
             description=(
                 "List the Luma video tools: what each does and needs, whether it spends credits, and the order in "
-                "which to call them. Use it once when unsure where to start, not once you know the tool; for frame "
-                "formats use luma_list_aspect_ratios, for one video luma_get_task. Free and static, reads no account."
+                "which to call them. Use it once when unsure where to start, not once you know the tool; for "
+                "formats use luma_list_aspect_ratios. Free and static, reads no account."
             ),
             annotations=KNOWS,
             arguments=NoArguments,

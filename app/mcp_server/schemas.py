@@ -68,11 +68,11 @@ def _plain(schema: Any) -> Any:
 
 
 def _without_null(schema: Any) -> Any:
-    """Return a schema of arguments in which null is neither a choice nor a default."""
+    """Return a schema of arguments in which null is no choice, and neither null nor empty text a default."""
     if not isinstance(schema, dict):
         return schema
     kept = {key: _without_null(value) for key, value in schema.items()}
     choices = [choice for choice in kept.get("anyOf", ()) if choice != {"type": "null"}]
     if len(choices) == 1:
         kept = choices[0] | {key: value for key, value in kept.items() if key != "anyOf"}
-    return {key: value for key, value in kept.items() if key != "default" or value is not None}
+    return {key: value for key, value in kept.items() if key != "default" or value not in (None, "")}
