@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -216,6 +216,53 @@ async def test_a_plain_question_before_the_wait_costs_no_read_more_than_itself(
         task = await while_time_passes(clock, answer, step=0.5)
     assert task["state"] == "completed"
     assert backend.reads == 2, "the plain question's, and the callback's"
+
+
+class Holding(httpx.AsyncBaseTransport):
+    """A network that runs `before_answer` with the callback URL and the task before it answers a submission."""
+
+    def __init__(self, backend: Sandbox, before_answer: Callable[[str, str], Awaitable[None]]) -> None:
+        self._inner = httpx.ASGITransport(sandbox_app(backend))
+        self._before_answer = before_answer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._inner.handle_async_request(request)
+        if request.url.path == "/luma/videos":
+            task_id = json.loads(await response.aread())["task_id"]
+            await self._before_answer(json.loads(request.content)["callback_url"], task_id)
+        return response
+
+
+async def test_a_foreign_claim_before_the_answer_does_not_delay_the_owner(clock: HandClock, backend: Sandbox) -> None:
+    services: list[Service] = []
+
+    async def propose_a_foreign_task(url: str, task_id: str) -> None:
+        path = url.removeprefix(PUBLIC)
+        assert await call(services[0], path, {"task_id": "a-foreign-task"}) == 202
+        assert await call(services[0], path, {"task_id": task_id}) == 202, "the true one comes second"
+
+    async with serving(settings(public_url=PUBLIC), Holding(backend, propose_a_foreign_task), clock) as service:
+        services.append(service)
+        task_id, began = await start(service), clock.now
+        answer = service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
+        task = await while_time_passes(clock, answer)
+    assert task["state"] == "completed"
+    assert clock.now - began < 30, "read on schedule, as without callbacks"
+
+
+async def test_a_claim_that_cannot_be_seen_does_not_delay_the_owner(
+    clock: HandClock, backend: Sandbox, fragile_redis: RedisServer
+) -> None:
+    async def lose_the_store(_url: str, _task_id: str) -> None:
+        await asyncio.to_thread(fragile_redis.stop)
+
+    values = settings(public_url=PUBLIC, redis_url=fragile_redis.url)
+    async with serving(values, Holding(backend, lose_the_store), clock) as service:
+        task_id, began = await start(service), clock.now
+        answer = service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
+        task = await while_time_passes(clock, answer)
+    assert task["state"] == "completed"
+    assert clock.now - began < 30
 
 
 class Breaking(httpx.AsyncBaseTransport):
