@@ -76,6 +76,18 @@ async def test_check_tells_missing_rights_and_wrong_passwords(
     assert "word" not in rights.replace("password", "")
 
 
+@pytest.mark.parametrize("url", ["redis://:12{}hidden@127.0.0.1:1/0", "redis://user:12{}34@hidden:6379/0"])
+async def test_check_shows_no_part_of_a_password_that_cuts_the_url(tmp_path: Path, backend: str, url: str) -> None:
+    for sign in "#/?":
+        env = environment(redis_url=url.format(sign), secret_key=KEY, acedata_url=backend)
+        ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+        said = ended.stdout + ended.stderr
+        assert ended.returncode == 2
+        assert "Percent-encode signs" in said
+        assert "hidden" not in said
+        assert "12" + sign not in said
+
+
 async def test_check_tells_a_backend_that_is_something_else(tmp_path: Path) -> None:
     async with listening(Starlette(exception_handlers={404: lambda *_: JSONResponse({}, 404)})) as other:
         ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=environment(acedata_url=other))
