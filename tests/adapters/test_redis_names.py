@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from app.adapters.redis_coordination import LARGEST_MESSAGE_BYTES, RedisCoordination
+from app.adapters.redis_durability import EVICTS, NOT_ON_DISK, NOT_ON_REPLICAS
 from app.adapters.redis_store import connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
@@ -151,6 +152,11 @@ async def test_the_rights_in_the_document_are_enough(clock: HandClock, fragile_r
         denied = client.execute_command("ACL", "LOG")
     assert ready.json()["status"] == "ready"
     assert [entry for entry in denied if b"reservation:1" not in repr(entry).encode()] == []
+
+
+def test_the_document_has_the_settings_that_check_asks_for() -> None:
+    for sentence in (EVICTS, NOT_ON_DISK, NOT_ON_REPLICAS):
+        assert re.search(rf"^{sentence.rpartition('Set ')[2]}\b", DOCUMENT, re.MULTILINE)
 
 
 async def test_junk_in_a_set_is_dropped(redis_server: RedisServer, clock: HandClock) -> None:
