@@ -7,6 +7,7 @@ that only means something inside somebody's network.
 import re
 from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from unicodedata import normalize
 from urllib.parse import SplitResult, quote, urlsplit
 
 from app.domain.errors import InvalidRequest
@@ -55,10 +56,10 @@ _NAT64 = IPv6Address("64:ff9b::").packed[:12]
 def hosts_in(addresses: Iterable[str]) -> frozenset[str]:
     """Return the names of hosts in `addresses`: URLs, or hosts with or without a port; `*` names none.
 
-    An IPv6 address comes in its short form.
+    An IPv6 address comes in its short form, and one that stands for an IPv4 address as that.
     """
     split = (urlsplit(address if "://" in address else f"//{address.removesuffix(':*')}") for address in addresses)
-    return frozenset(host for parts in split if (host := _host(parts)) not in ("", "*"))
+    return frozenset(host for parts in split if (host := _reached(_host(parts))) not in ("", "*"))
 
 
 def check_public_url(
@@ -75,7 +76,7 @@ def check_public_url(
     fault = _fault(value)
     if fault is not None:
         raise InvalidRequest(f"`{argument}` {fault}. Give a public http or https URL that anyone can open.")
-    if own_hosts and _host(urlsplit(value)) in own_hosts:
+    if own_hosts and _reached(_host(urlsplit(value))) in own_hosts:
         raise InvalidRequest(f"`{argument}` leads to this service itself. Give a URL of a server of your own.")
     return value
 
@@ -109,6 +110,19 @@ def _host(parts: SplitResult) -> str:
         return str(IPv6Address(host))
     except AddressValueError:
         return host
+
+
+def _reached(host: str) -> str:
+    """Return the IPv4 address that an IPv6 one stands for, or else `host` as it is."""
+    try:
+        inner = _inner(IPv6Address(host)) if ":" in host else None
+    except AddressValueError:
+        return host
+    return str(inner) if inner is not None else host
+
+
+def _inner(address: IPv6Address) -> IPv4Address | None:
+    return address.ipv4_mapped or address.sixtofour or _nat64(address)
 
 
 def _fault(value: str) -> str | None:
@@ -145,7 +159,20 @@ def _is_public(host: str, *, bracketed: bool) -> bool:
     labels = host.split(".")
     if _NUMERIC.fullmatch(labels[-1]):  # browsers read such a host as an IPv4 address, in many spellings
         return _is_public_ipv4(host)
-    return len(labels) > 1 and labels[-1] not in _PRIVATE_SUFFIXES and all(map(_LABEL.fullmatch, labels))
+    return len(labels) > 1 and labels[-1] not in _PRIVATE_SUFFIXES and all(map(_is_label, labels))
+
+
+def _is_label(label: str) -> bool:
+    """Return whether a label is one of DNS, and no second spelling of an ASCII one that lenient clients would fold."""
+    if not _LABEL.fullmatch(label):
+        return False
+    if not label.startswith("xn--"):
+        return True
+    try:
+        decoded = label.removeprefix("xn--").encode().decode("punycode")
+    except UnicodeError:
+        return False
+    return not normalize("NFKC", decoded).isascii()
 
 
 def _is_public_ipv4(host: str) -> bool:
@@ -161,7 +188,7 @@ def _is_public_ipv6(host: str) -> bool:
         address = IPv6Address(host)
     except AddressValueError:
         return False
-    inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
+    inner = _inner(address)
     if inner is not None:
         return not _is_special(inner)
     return address in _GLOBAL_UNICAST and not any(address in block for block in _SPECIAL_IPV6)

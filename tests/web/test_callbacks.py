@@ -330,6 +330,13 @@ def test_a_caller_that_leaves_in_mid_sentence_leaves_no_traceback(tmp_path: Path
         "http://luma.example.com:8443/",
         "https://also.example.com/callbacks/x",
         "https://[2606:4700:0:0::6810:085b]/callbacks/x",
+        "https://8.8.4.4/callbacks/x",
+        "https://[::ffff:8.8.4.4]/callbacks/x",
+        "https://[::ffff:0808:0404]/callbacks/x",
+        "https://[2002:808:404::1]/callbacks/x",
+        "https://[64:ff9b::8.8.4.4]/callbacks/x",
+        "https://[::FFFF:8.8.8.8]/callbacks/x",
+        "https://8.8.8.8/callbacks/x",
     ],
 )
 @pytest.mark.parametrize(
@@ -347,12 +354,28 @@ async def test_no_url_of_a_caller_may_lead_to_this_service(
 ) -> None:
     values = settings(
         public_url=PUBLIC,
-        allowed_hosts=("127.0.0.1:*", "also.example.com:*", "[2606:4700::6810:85b]", "*"),
+        allowed_hosts=(
+            "127.0.0.1:*",
+            "also.example.com:*",
+            "[2606:4700::6810:85b]",
+            "8.8.4.4:*",
+            "[::ffff:8.8.8.8]",
+            "*",
+        ),
     )
     async with serving(values, backend) as service:
         error = await service.fail(tool, {"prompt": "A fox", **more, name: url})
     assert error["message"].startswith(f"`{name}` leads to this service itself")
     assert backend.submissions("token-a") == 0
+
+
+async def test_no_url_may_lead_to_this_service_by_the_ascii_form_of_its_name(backend: Sandbox) -> None:
+    async with serving(settings(public_url="https://bücher.example.com", allowed_hosts=("127.0.0.1:*",)), backend) as s:
+        url = "https://XN--BCHER-KVA.example.com/callbacks/x"
+        error = await s.fail("luma_generate_video", {"prompt": "A fox", "callback_url": url})
+        page = await s.http.get(f"{s.url}/", headers={"host": "xn--bcher-kva.example.com"})
+    assert error["message"].startswith("`callback_url` leads to this service itself")
+    assert page.status_code == 200
 
 
 async def test_a_ticket_is_good_for_a_day(service: Service, backend: Sandbox, clock: HandClock) -> None:
