@@ -205,9 +205,36 @@ def test_nginx_bounds_what_an_address_may_send_and_logs_no_ticket() -> None:
         assert directive in nginx
     assert 'proxy_set_header Upgrade "";' in nginx
     assert "http2 on" not in re.sub(r"#.*", "", nginx), "nginx before 1.25.1 does not know it"
-    callbacks = nginx.partition("location ^~ /callbacks/ {")[2].partition("}")[0]
-    assert "crit;" in callbacks
     assert "$uri " not in nginx.partition("log_format")[2].partition(";")[0]
+    hidden = re.search(r"~\*(\S+) +/callbacks/-;", nginx)
+    assert hidden is not None
+    for path in ("/callbacks/ticket", "/CALLBACKS/ticket", "/luma/callbacks/ticket"):
+        assert re.search(hidden[1], path, re.IGNORECASE)
+
+
+def test_each_server_of_nginx_has_logs_without_tickets() -> None:
+    """A server without logs of its own writes whole request lines to those of nginx."""
+    servers = re.findall(r"^server \{\n(.*?)^\}", text(ROOT / "deploy" / "nginx.conf"), re.DOTALL | re.MULTILINE)
+    assert len(servers) == 3
+    for server in servers:
+        access, errors = (re.findall(rf"^    {name}_log +(.+?);", server, re.MULTILINE) for name in ("access", "error"))
+        assert access in (["off"], ["/var/log/nginx/luma-mcp.log luma_mcp"])
+        assert len(errors) == 1
+        assert errors[0].endswith(" crit") or "proxy_pass" in server
+
+
+def test_callbacks_have_limits_and_an_error_log_of_their_own_in_any_case() -> None:
+    nginx = text(ROOT / "deploy" / "nginx.conf")
+    callbacks = re.search(r"location ~\* /callbacks/ \{(.*?)\}", nginx, re.DOTALL)
+    assert callbacks is not None
+    assert re.search(r"error_log \S+ crit;", callbacks[1])
+    for kind in ("req", "conn"):
+        zones = set(re.findall(rf"limit_{kind}_zone +\S+ +zone=(\w+):", nginx))
+        own = re.findall(rf"limit_{kind} +(?:zone=)?(\w+)", callbacks[1])
+        shared = re.findall(rf"limit_{kind} +(?:zone=)?(\w+)", nginx.replace(callbacks[1], ""))
+        assert len(own) == 1
+        assert set(own) & set(shared) == set()
+        assert {*own, *shared} == zones
 
 
 def test_the_ingress_bounds_what_an_address_may_send_and_logs_no_ticket() -> None:
