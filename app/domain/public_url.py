@@ -21,6 +21,10 @@ _OWN_FILE = re.compile(r"/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(:[0-9]*)?")
 """Host and port with nothing around them: urlsplit takes the host from between brackets and forgets the rest."""
 
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
+_BEFORE_PATH = re.compile(r"[^:]*://[^/]*")
+"""Whatever a parser may take for user, host and port: not every one ends them at a question or number sign."""
+
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMERIC = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _PRIVATE_SUFFIXES = frozenset((
@@ -56,7 +60,7 @@ _NAT64 = IPv6Address("64:ff9b::").packed[:12]
 def hosts_in(addresses: Iterable[str]) -> frozenset[str]:
     """Return the names of hosts in `addresses`: URLs, or hosts with or without a port; `*` names none.
 
-    An IPv6 address comes in its short form, and one that stands for an IPv4 address as that.
+    An IPv6 address comes in its short form, or as the IPv4 address that it leads to.
     """
     split = (urlsplit(address if "://" in address else f"//{address.removesuffix(':*')}") for address in addresses)
     return frozenset(host for parts in split if (host := _reached(_host(parts))) not in ("", "*"))
@@ -94,7 +98,7 @@ def shown_url(value: str, *, own_prefix: str | None = None) -> str | None:
 def is_plain_url(value: str) -> bool:
     """Return whether `value` has the form that `shown_url` returns, without a second look at its host."""
     return (
-        value.startswith(("https://", "http://"))
+        _SCHEME.match(value) is not None
         and len(value) <= LONGEST_URL
         and value.isascii()
         and value.isprintable()
@@ -113,16 +117,14 @@ def _host(parts: SplitResult) -> str:
 
 
 def _reached(host: str) -> str:
-    """Return the IPv4 address that an IPv6 one stands for, or else `host` as it is."""
+    """Return the IPv4 address that an IPv6 one leads to, or `host` as it is."""
+    if ":" not in host:
+        return host
     try:
-        inner = _inner(IPv6Address(host)) if ":" in host else None
+        inner = _inner(IPv6Address(host))
     except AddressValueError:
         return host
-    return str(inner) if inner is not None else host
-
-
-def _inner(address: IPv6Address) -> IPv4Address | None:
-    return address.ipv4_mapped or address.sixtofour or _nat64(address)
+    return host if inner is None else str(inner)
 
 
 def _fault(value: str) -> str | None:
@@ -135,14 +137,15 @@ def _fault(value: str) -> str | None:
         _ = parts.port  # raises ValueError where the port is no port
     except ValueError:
         return "is not a URL"
+    start = _BEFORE_PATH.match(value)
+    if start is not None and "@" in start[0]:
+        return "contains a user name or password, or an @ before its path"
     return _fault_of(parts)
 
 
 def _fault_of(parts: SplitResult) -> str | None:
     if parts.scheme not in ("http", "https"):
         return "does not start with http:// or https://"
-    if "@" in parts.netloc:
-        return "contains a user name or password"
     host = _host(parts)
     if not host:
         return "names no host"
@@ -196,6 +199,10 @@ def _is_public_ipv6(host: str) -> bool:
 
 def _is_special(address: IPv4Address) -> bool:
     return any(address in block for block in _SPECIAL_IPV4)
+
+
+def _inner(address: IPv6Address) -> IPv4Address | None:
+    return address.ipv4_mapped or address.sixtofour or _nat64(address)
 
 
 def _nat64(address: IPv6Address) -> IPv4Address | None:

@@ -14,9 +14,14 @@ Schema = dict[str, Any]
 
 
 def input_schema(model: type[BaseModel]) -> Schema:
-    """Return the schema of a tool's arguments. Left out means the same as null, which is no choice of its own here."""
+    """Return the schema of a tool's arguments, required ones first.
+
+    Left out means the same as null, which is no choice of its own here.
+    """
     schema: Schema = _without_null(_plain(model.model_json_schema()))
     schema.pop("description", None)
+    properties = schema["properties"]
+    schema["properties"] = {name: properties[name] for name in schema.get("required", ())} | properties
     return schema
 
 

@@ -19,7 +19,7 @@ from app.adapters.sandbox.engine import Sandbox
 from app.services.key_space import key_space
 from app.settings import Settings
 from tests.support.clock import HandClock
-from tests.support.keeping import CHANNEL, KEYS, SIGNER
+from tests.support.keeping import CHANNEL, KEYS, SIGNER, until_heard
 from tests.support.redis_server import RedisServer
 from tests.support.service import SECONDS, sandbox, serving, settings
 
@@ -137,16 +137,11 @@ async def test_the_rights_in_the_document_are_enough(clock: HandClock, fragile_r
         client.execute_command("ACL", "SETUSER", "luma", *rules)
     values = settings(redis_url=fragile_redis.url.replace("redis://", "redis://luma:word@"))
     async with serving(values, sandbox(clock), clock) as one, serving(values, sandbox(clock), clock) as other:
-        heard = asyncio.Event()
-        other.assembly.coordination.subscribe(lambda _message: heard.set())
         task = await one.ask("luma_generate_video", KEYED)
         await one.ask("luma_get_task", {"task_id": task["task_id"]})
         assert (await other.ask("luma_generate_video", KEYED))["replayed"] is True
         await one.call("luma_get_task", {"task_id": "nobody-knows", "wait_seconds": 1})
-        async with asyncio.timeout(20):
-            while not heard.is_set():
-                await one.assembly.coordination.publish(b"hello")
-                await asyncio.sleep(0.01)
+        await until_heard(one.assembly.coordination, other.assembly.coordination)
         ready = await one.http.get(f"{one.url}/readyz")
     with fragile_redis.client() as client:
         denied = client.execute_command("ACL", "LOG")
