@@ -362,7 +362,7 @@ def _store(settings: Settings, metrics: Metrics, clocks: Clocks) -> MemoryStore 
         store = connect(settings.redis_url.get_secret_value())
     except ValueError as fault:
         raise SettingsError(f"LUMA_MCP_REDIS_URL {fault}.") from None
-    store.link.report_to(metrics.store_failed)
+    store.link.report_to(metrics.link_failed)
     return store
 
 

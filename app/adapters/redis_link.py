@@ -53,7 +53,7 @@ class RedisLink:
         self._log_at = 0.0
         self._refusals = 0
         self._denials = Burst(lambda: asyncio.get_running_loop().time())
-        self._count_failure: Callable[[str], None] = lambda _operation: None
+        self._count_failure: Callable[[str], None] = lambda _kind: None
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
         """Call `count_failure` for what only this link sees: "denied" for want of rights, "channel" for its end."""

@@ -18,9 +18,9 @@ def url_of_user(server: RedisServer, *rules: str) -> str:
     return server.url.replace("redis://", "redis://luma:word@")
 
 
-async def counted(service: Service, operation: str, most: int) -> None:
-    """Return once that many failures of an operation are counted."""
-    name = f'luma_mcp_store_failures_total{{operation="{operation}"}} '
+async def counted(service: Service, kind: str, most: int) -> None:
+    """Return once that many failures of a kind are counted."""
+    name = f'luma_mcp_redis_link_failures_total{{kind="{kind}"}} '
     async with asyncio.timeout(20):
         while True:
             lines = service.assembly.metrics.exposition().decode().splitlines()
