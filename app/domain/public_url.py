@@ -7,6 +7,7 @@ that only means something inside somebody's network.
 import re
 from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from unicodedata import normalize
 from urllib.parse import SplitResult, quote, urlsplit
 
 from app.domain.errors import InvalidRequest
@@ -161,7 +162,20 @@ def _is_public(host: str, *, bracketed: bool) -> bool:
     labels = host.split(".")
     if _NUMERIC.fullmatch(labels[-1]):  # browsers read such a host as an IPv4 address, in many spellings
         return _is_public_ipv4(host)
-    return len(labels) > 1 and labels[-1] not in _PRIVATE_SUFFIXES and all(map(_LABEL.fullmatch, labels))
+    return len(labels) > 1 and labels[-1] not in _PRIVATE_SUFFIXES and all(map(_is_label, labels))
+
+
+def _is_label(label: str) -> bool:
+    """Return whether a label is one of DNS, and no second spelling of an ASCII one that lenient clients would fold."""
+    if not _LABEL.fullmatch(label):
+        return False
+    if not label.startswith("xn--"):
+        return True
+    try:
+        decoded = label.removeprefix("xn--").encode().decode("punycode")
+    except UnicodeError:
+        return False
+    return not normalize("NFKC", decoded).isascii()
 
 
 def _is_public_ipv4(host: str) -> bool:

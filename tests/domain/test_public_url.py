@@ -106,6 +106,12 @@ REFUSED_HOSTS = {
         "a.alt",
     ],
     "trailing dots": ["localhost.", "127.0.0.1.", "printer.local.", "redis.", ".", "..", "example.com..", "[::1]."],
+    "an ASCII name in disguise": [
+        "xn--mi7cvad5a.example.com",
+        "xn--uma-xn4a.example.com",
+        "www.xn--luma-.com",
+        "xn--.com",
+    ],
     "empty and malformed labels": [
         ".example.com",
         "a..example.com",
