@@ -196,7 +196,7 @@ class _Shared:
 
 
 def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
-    store = _store(settings, clocks)
+    store = _store(settings, metrics, clocks)
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
     signing, keys = Signer(_secret(settings)), _key_space(settings)
     records = Owned(TypeAdapter(Record), RECORD_KIND, keys, signing)
@@ -367,13 +367,15 @@ def _coordination(
     return MemoryCoordination(clocks.monotonic)
 
 
-def _store(settings: Settings, clocks: Clocks) -> MemoryStore | RedisStore:
+def _store(settings: Settings, metrics: Metrics, clocks: Clocks) -> MemoryStore | RedisStore:
     if settings.redis_url is None:
         return MemoryStore(capacity_bytes=MEMORY_STORE_BYTES, clock=clocks.monotonic)
     try:
-        return connect(settings.redis_url.get_secret_value())
+        store = connect(settings.redis_url.get_secret_value())
     except ValueError as fault:
         raise SettingsError(f"LUMA_MCP_REDIS_URL {fault}.") from None
+    store.link.report_to(metrics.link_failed)
+    return store
 
 
 def _sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:

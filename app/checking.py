@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
+from app.adapters.redis_durability import durability_warnings
+from app.adapters.redis_store import RedisStore
 from app.bootstrap import Assembly, assemble
 from app.ports import StoreUnavailable
 from app.services.store_probe import explained, probe
@@ -60,6 +62,9 @@ async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[
         )
         return False
     say(f"cache: Redis at {host} answers: values, compare-and-set and messages")
+    if isinstance(assembly.store, RedisStore):
+        for warning in await durability_warnings(assembly.store):
+            say(f"warning: {warning}")
     return True
 
 

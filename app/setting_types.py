@@ -79,8 +79,24 @@ def _http_url(value: str) -> str:
 
 
 def _netloc(parts: SplitResult) -> str:
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else _in_ascii(parts.hostname or "")
     return host if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{host}:{parts.port}"
+
+
+def _in_ascii(host: str) -> str:
+    """Return the form of a host that the Host header and callers' URLs have: xn--bcher-kva.example, not bücher.example.
+
+    Names that two versions of IDNA spell differently, such as those with ß, must be written in that form.
+    """
+    if host.isascii():
+        return host
+    try:
+        encoded = host.encode("idna")
+        if encoded.decode("idna") == host:
+            return encoded.decode()
+    except UnicodeError:
+        pass
+    raise ValueError("must name its host in ASCII, as DNS has it: in the form that begins with xn--")
 
 
 def _public_url(value: str) -> str:

@@ -76,6 +76,47 @@ async def test_check_tells_missing_rights_and_wrong_passwords(
     assert "word" not in rights.replace("password", "")
 
 
+@pytest.mark.parametrize("url", ["redis://:12{}hidden@127.0.0.1:1/0", "redis://user:12{}34@hidden:6379/0"])
+async def test_check_shows_no_part_of_a_password_that_cuts_the_url(tmp_path: Path, backend: str, url: str) -> None:
+    for sign in "#/?":
+        env = environment(redis_url=url.format(sign), secret_key=KEY, acedata_url=backend)
+        ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+        said = ended.stdout + ended.stderr
+        assert ended.returncode == 2
+        assert "Percent-encode signs" in said
+        assert "hidden" not in said
+        assert "12" + sign not in said
+
+
+async def test_check_warns_of_a_redis_that_drops_or_loses_keys(
+    tmp_path: Path, backend: str, fragile_redis: RedisServer, replica: RedisServer
+) -> None:
+    with fragile_redis.client() as client, replica.client() as follower:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        async with asyncio.timeout(20):
+            while follower.info("replication")["master_link_status"] != "up":
+                await asyncio.sleep(0.05)
+        code, said = await check(tmp_path, backend, fragile_redis.url)
+        warnings = [line for line in said.splitlines() if line.startswith("warning: ")]
+        assert code == 0, "the service can run so"
+        assert [line.split()[1] for line in warnings] == ["maxmemory-policy", "appendonly", "min-replicas-to-write"]
+        for name, value in (("maxmemory-policy", "noeviction"), ("appendonly", "yes"), ("min-replicas-to-write", 1)):
+            client.config_set(name, value)
+        code, said = await check(tmp_path, backend, fragile_redis.url)
+    assert (code, "warning" in said) == (0, False)
+
+
+async def test_check_tells_that_it_could_not_look_at_the_settings_of_redis(
+    tmp_path: Path, backend: str, fragile_redis: RedisServer
+) -> None:
+    with fragile_redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "luma", "on", ">word", "~*", "&*", "+@all", "-info")
+    code, said = await check(tmp_path, backend, fragile_redis.url.replace("redis://", "redis://luma:word@"))
+    assert code == 0
+    assert "warning: INFO of Redis is denied" in said
+    assert "denies" not in said
+
+
 async def test_check_tells_a_backend_that_is_something_else(tmp_path: Path) -> None:
     async with listening(Starlette(exception_handlers={404: lambda *_: JSONResponse({}, 404)})) as other:
         ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=environment(acedata_url=other))

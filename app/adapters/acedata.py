@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from app.adapters.acedata_exchange import AnswerTooLarge
 from app.adapters.acedata_http import AceDataClient, Tally
 from app.adapters.acedata_wire import callback_url_in, echoes, id_in, read_request, records_in, submit_request, tasks_in
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
@@ -16,13 +17,16 @@ CHUNK = 50
 """Ids in one call: the most that the provider's own MCP server recommends."""
 
 DEFAULT_LIMIT = 12
-"""Where the worker cuts an answer when it does not heed `limit`, by the sibling services' documentation."""
+"""Records in an answer of a worker that ignores `limit`. Source: the documentation of the sibling services."""
 
 VIDEOS_PATH = "/luma/videos"
 TASKS_PATH = "/luma/tasks"
 
 MOST_RECORDS = 4
 """Records for each id that was asked: the backend may repeat itself, but not without end."""
+
+MOST_SPLITS = 16
+"""Times that ids are asked for again in two halves, in one reading. Six find the one of fifty that is too large."""
 
 CANNOT_LOOK = (
     "AceDataCloud could not be asked what became of an earlier call with this `idempotency_key`. This call submitted "
@@ -92,12 +96,27 @@ class AceDataGateway:
         """Return an answer for each id, and the ids that only an answer cut short may have left out."""
         try:
             body = await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally)
+        except AnswerTooLarge:
+            body = None
         except LumaError as fault:
             return dict.fromkeys(task_ids, fault), []
+        if body is None and len(task_ids) > 1 and tally.splits < MOST_SPLITS:
+            return await self._ask_in_halves(principal, task_ids, tally)
         records = records_in(body)
         if records is None or len(records) > MOST_RECORDS * len(task_ids):
             return dict.fromkeys(task_ids, BackendError()), []
         return self._reconcile(task_ids, records, body.get("count"))
+
+    async def _ask_in_halves(
+        self, principal: Principal, task_ids: Sequence[str], tally: Tally
+    ) -> tuple[dict[str, Answer], list[str]]:
+        """Ask for fewer ids at once, because the answer about all of them is too large."""
+        tally.splits += 1
+        halves = _split(task_ids, (len(task_ids) + 1) // 2)
+        (answers, unsure), (others, more) = await asyncio.gather(
+            *(self._ask(principal, half, tally) for half in halves)
+        )
+        return answers | others, unsure + more
 
     def _reconcile(
         self, task_ids: Sequence[str], records: list[dict[str, Any]], count: Any

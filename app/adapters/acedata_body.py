@@ -17,6 +17,9 @@ LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
 MOST_CONTAINERS = 10_000
 """Objects and arrays in one answer; fifty records have a few hundred."""
 
+MOST_STRINGS = 20_000
+"""Strings in an answer that has more brackets than that, in its strings or outside; fifty records have 3,000."""
+
 MOST_PARTS = 10_000
 """Parts in which a body may come; each costs some microseconds, however small it is."""
 
@@ -31,16 +34,20 @@ class UnusableBody(Exception):
     """A body that is too large, or compressed in a way that was not asked for."""
 
 
+class BodyTooLarge(UnusableBody):
+    """A body of more bytes than its request may be answered with."""
+
+
 class AnswerMemory:
     """Counts the bytes of all answers that are held at once."""
 
     def __init__(self, most: int) -> None:
-        """Lend at most `most` bytes."""
+        """Allow all answers together `most` bytes."""
         self._left = most
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator["Held"]:
-        """Lend bytes to one answer while entered."""
+        """Yield an account for one answer. Its bytes are given back on exit."""
         held = Held(self)
         try:
             yield held
@@ -48,7 +55,7 @@ class AnswerMemory:
             self._left += held.amount
 
     def take(self, amount: int) -> bool:
-        """Lend `amount` bytes, and return whether there were as many left."""
+        """Reserve `amount` bytes. Return False, and reserve none, if fewer are left."""
         if amount > self._left:
             return False
         self._left -= amount
@@ -56,15 +63,15 @@ class AnswerMemory:
 
 
 class Held:
-    """What one answer holds of the memory."""
+    """The bytes that one answer has reserved."""
 
     def __init__(self, memory: AnswerMemory) -> None:
-        """Hold nothing yet."""
+        """Start with no bytes of `memory`."""
         self._memory = memory
         self.amount = 0
 
     def grow(self, amount: int) -> None:
-        """Hold `amount` bytes more. Raises UnusableBody where they are not lent."""
+        """Reserve `amount` bytes more. Raises UnusableBody if fewer are left."""
         if not self._memory.take(amount):
             raise UnusableBody
         self.amount += amount
@@ -73,7 +80,7 @@ class Held:
 async def read_body(response: httpx.Response, most: int, held: Held) -> bytearray:
     """Return the decompressed body, of at most `most` bytes, which `held` counts.
 
-    Raises UnusableBody, and httpx.HTTPError where the connection breaks.
+    Raises UnusableBody (BodyTooLarge above `most`), and httpx.HTTPError where the connection breaks.
     """
     decoder = _decoder(response.headers.get("content-encoding", ""))
     content, received, parts = bytearray(), 0, 0
@@ -82,8 +89,10 @@ async def read_body(response: httpx.Response, most: int, held: Held) -> bytearra
             received, parts = received + len(part), parts + 1
             before = len(content)
             content += part if decoder is None else _decompressed(decoder, part, most - len(content))
-            if max(len(content), received) > most or parts > MOST_PARTS:
-                raise UnusableBody  # noqa: TRY301 - one way out for whatever ends the reading
+            if max(len(content), received) > most:
+                raise BodyTooLarge  # noqa: TRY301 - one way out for whatever ends the reading
+            if parts > MOST_PARTS:
+                raise UnusableBody  # noqa: TRY301 - as above
             held.grow(len(content) - before)
         if decoder is not None and not decoder.eof:
             raise UnusableBody  # noqa: TRY301 - as above
@@ -94,16 +103,31 @@ async def read_body(response: httpx.Response, most: int, held: Held) -> bytearra
 
 
 def decoded(content: bytearray) -> Any:
-    """Return the JSON value in `content`, or the beginning of the text where it is none or too intricate.
+    """Return the JSON value in `content`, or its first 1,024 bytes as text if it is not JSON or too intricate.
 
-    Python refuses integers of more than 4,300 digits and nesting beyond its recursion limit by itself.
+    Python itself refuses integers of more than 4,300 digits, and nesting beyond its recursion limit. `content` is read
+    as UTF-8, the only encoding of JSON between systems (RFC 8259): in another one containers could not be counted.
     """
-    if content.count(b"{") + content.count(b"[") <= MOST_CONTAINERS:
+    if _has_few_containers(content):
         try:
-            return json.loads(content)
+            return json.loads(content.decode("utf-8-sig", "surrogatepass"))
         except (ValueError, RecursionError):
             pass
     return content[:1024].decode(errors="replace")
+
+
+def _has_few_containers(content: bytearray) -> bool:
+    """Return whether at most 10,000 objects and arrays begin in `content`, outside of its strings.
+
+    Strings are looked at only if there are more brackets in all; prompts that are echoed may hold many.
+    """
+    if content.count(b"{") + content.count(b"[") <= MOST_CONTAINERS:
+        return True
+    unescaped = content.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if unescaped.count(b'"') > 2 * MOST_STRINGS:
+        return False
+    outside = unescaped.split(b'"')[::2]
+    return sum(part.count(b"{") + part.count(b"[") for part in outside) <= MOST_CONTAINERS
 
 
 def _decoder(encoding: str) -> "zlib._Decompress | None":

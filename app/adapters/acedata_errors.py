@@ -1,7 +1,7 @@
-"""What AceDataCloud says went wrong, translated into our errors.
+"""Error answers of AceDataCloud, translated into the errors of the domain.
 
-The code inside the body decides, not the status: a 403 is used for an empty account, for moderation and for a
-disabled account alike, and some codes come with two statuses. Bodies come in a dozen shapes, so every one is accepted.
+The code in the body decides, not the status: an empty account, moderation and a disabled account all come with 403, and
+some codes come with two statuses. Bodies have a dozen shapes, and all of them are accepted.
 """
 
 from dataclasses import dataclass, field
@@ -61,13 +61,13 @@ _OF_A_QUESTION: dict[type[LumaError], str] = {
     ),
     Refused: "AceDataCloud refused to answer. Asking again will not help: ask the user to look at the account.",
 }
-"""What a complaint about a read means, where the error's own sentence speaks of a submission."""
+"""Sentences for errors of a read. The errors' own sentences speak of a submission."""
 
 _SAYS_WHY = (InvalidRequest, Refused)
-"""The errors whose reader cannot act without the backend's own words."""
+"""Errors that quote the backend's message, because nobody can act on them without it."""
 
 _TURNED_DOWN = frozenset(_BY_CODE) - {"timeout", "no_api", "api_error"}
-"""The codes of a submission that was turned down before anything was started."""
+"""Codes that refuse a submission before anything is started."""
 
 _REFUSED_TOKEN = frozenset({"no_token", "invalid_token", "token_expired", "token_mismatched"})
 _BEHIND_THE_CHECK = frozenset({"used_up", "forbidden"})

@@ -1,20 +1,29 @@
-"""The network to the backend, checked: what follows an answer on its connection is nobody's, and bytes are bounded.
+"""The network to the backend, checked: an answer is read from bytes that came after its request, and they are bounded.
 
-httpcore keeps bytes that came behind an answer, and reads them as the answer to the next request on that connection,
-which may be another tenant's purchase. It also reads any number of interim answers before the final one.
+httpcore uses a connection again although bytes wait on it, and takes them for the answer to the next request, which may
+be another tenant's. They wait in five places: the parser, the plaintext of TLS, its ciphertext, anyio's queue and the
+kernel. The first is checked when the answer ends, as nothing is parsed later; the others are checked in the step of the
+event loop in which the next request is written. A connection on which anything waits is closed, and another one made.
+Bytes that the backend sends after that step cannot be told from the answer.
+
+httpcore also reads any number of interim answers before the final one.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import httpcore
 import httpx
+from anyio.streams.tls import TLSStream
 
 MOST_WIRE_BYTES = 6 * 1024 * 1024
 """Bytes of one exchange as they come, headers and framing included: a body of 4 MiB and half as much again."""
 
 MOST_INTERIM_ANSWERS = 16
-_INTERIM = b"HTTP/1.1 1"
+_STATUS_LINE = re.compile(rb"\nHTTP/\d\.\d (\d)")
+_SPLIT_BYTES = len(b"\nHTTP/1.1 1") - 1
+"""Bytes at the end of one part that may be the beginning of a status line."""
 
 
 class CheckedTransport(httpx.AsyncHTTPTransport):
@@ -72,7 +81,7 @@ class _CheckedConnection(httpcore.AsyncConnectionInterface):
 
 
 class _CheckedStream:
-    """The body of an answer, which ends the connection with it where something is left in the parser's buffer."""
+    """The body of an answer. Closing it closes the connection as well if bytes are left in the parser."""
 
     def __init__(self, stream: Any, connection: Any) -> None:
         self._stream = stream
@@ -116,23 +125,29 @@ class _MeteredBackend(httpcore.AsyncNetworkBackend):
 
 
 class _MeteredStream(httpcore.AsyncNetworkStream):
-    """A stream that breaks where one exchange brings too many bytes, or too many interim answers."""
+    """A stream that breaks where one exchange brings too many bytes, or too many interim answers.
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+    A request is written to a used connection only while no byte waits on it.
+    """
+
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._bytes = 0
-        self._interim_answers = 0
+        self._interim_answers = _InterimAnswers()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = await self._stream.read(max_bytes, timeout)
+        data: bytes = await self._stream.read(max_bytes, timeout)
         self._bytes += len(data)
-        self._interim_answers += data.count(_INTERIM)
-        if self._bytes > MOST_WIRE_BYTES or self._interim_answers > MOST_INTERIM_ANSWERS:
+        if self._bytes > MOST_WIRE_BYTES or self._interim_answers.counted(data) > MOST_INTERIM_ANSWERS:
             raise httpcore.ReadError("the answer is longer than any")
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._bytes = self._interim_answers = 0
+        if self._bytes:  # the first write after an answer begins the next exchange
+            if self._has_bytes_waiting():
+                # The pool closes this connection and takes another; nothing of the request was written yet.
+                raise httpcore.ConnectionNotAvailable
+            self._bytes, self._interim_answers = 0, _InterimAnswers()
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -145,3 +160,34 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+    def _has_bytes_waiting(self) -> bool:
+        """Return whether anything can be read, or the connection ended; True as well for a stream of another make."""
+        layer = getattr(self._stream, "_stream", None)
+        while isinstance(layer, TLSStream):
+            if layer._ssl_object.pending() or layer._read_bio.pending:  # noqa: SLF001 - anyio shows them nowhere else
+                return True
+            layer = layer.transport_stream
+        protocol = getattr(layer, "_protocol", None)
+        return protocol is None or bool(protocol.read_queue) or bool(self._stream.get_extra_info("is_readable"))
+
+
+class _InterimAnswers:
+    """Counts the interim answers (1xx) before the final one of an exchange; a body may look like any number of them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._rest: bytes | None = b"\n"  # a status line begins a line; None behind the final one
+
+    def counted(self, data: bytes) -> int:
+        """Return how many there were, up to the end of `data`."""
+        if self._rest is None:
+            return self._count
+        text = self._rest + data
+        for line in _STATUS_LINE.finditer(text):
+            if line[1] != b"1":
+                self._rest = None
+                return self._count
+            self._count += 1
+        self._rest = text[-_SPLIT_BYTES:]
+        return self._count

@@ -1,4 +1,7 @@
-"""Who is calling: a bearer token, turned into a tenant that may be stored and logged."""
+"""Bearer tokens: how they are read from a header, and which tenant each stands for.
+
+The tenant is a keyed hash of the token, so that it may be stored and logged.
+"""
 
 import hmac
 import re
@@ -14,10 +17,10 @@ _PURPOSE = b"tenant:"
 
 
 class Tenants:
-    """Names callers by a keyed hash of their token, so that a stolen cache names nobody."""
+    """Names callers by a keyed hash of their token. A copy of the cache identifies nobody without the key."""
 
     def __init__(self, secret_key: str | None) -> None:
-        """Key the hash; without `secret_key`, with one that this process alone knows."""
+        """Key the hash with `secret_key`, or with random bytes of this process if there is none."""
         key = secret_key.encode() if secret_key is not None else secrets.token_bytes(32)
         self._keyed = hmac.new(key, _PURPOSE, "sha256")
 

@@ -54,7 +54,7 @@ class RedisCoordination:
 
     async def get(self, key: str) -> bytes | None:
         """Return what is there, or None; b"" stands for what is too large to be ours."""
-        async with self._link.in_time():
+        async with self._link.in_time(may_be_denied=True):
             (there,) = await self._client.eval(READ, 1, key, LARGEST_VALUE_BYTES)
         return cast("bytes | None", there)
 
@@ -127,6 +127,7 @@ class RedisCoordination:
             try:
                 await self._read_channel()
             except FAULTS as fault:
+                self._link.channel_broke(fault)
                 log.debug("The channel between replicas broke (%s): opening it again", type(fault).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import BusyLoadingError, RedisClusterException, RedisError, ResponseError
 
 from app.ports import StoreRefuses, StoreUnavailable
+from app.services.burst import Burst
 
 TIMEOUT_SECONDS = 0.4
 """The longest that any operation may take: two of them, a read and a write, must cost a call under one second."""
@@ -26,9 +27,15 @@ NOT_SERVING = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK"
 Where one address leads to whichever server is the master, the connections that exist still lead to the old one.
 """
 
+DENIED = "NOPERM"
+"""What a server answers to a user that may not do what it asks."""
+
 FAULTS = (RedisError, RedisClusterException, OSError, TimeoutError)
 _WITHIN = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]{2,20}) ")
 """The code in the text of an error: in front, behind the name of a command in a pipeline, or of a line in a script."""
+
+_COMMAND = re.compile(r"'([a-zA-Z|]{1,32})' command")
+"""The command that the text of a refusal names."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +52,19 @@ class RedisLink:
         self._renew_at = 0.0
         self._log_at = 0.0
         self._refusals = 0
+        self._denials = Burst(lambda: asyncio.get_running_loop().time())
+        self._count_failure: Callable[[str], None] = lambda _kind: None
+
+    def report_to(self, count_failure: Callable[[str], None]) -> None:
+        """Call `count_failure` for what only this link sees: "denied" for want of rights, "channel" for its end."""
+        self._count_failure = count_failure
+
+    def channel_broke(self, exc: BaseException) -> None:
+        """Note that the channel ended; where Redis refuses it, nobody else would learn of it."""
+        self._count_failure("channel")
+        code = _code_of(exc)
+        if code and code not in NOT_SERVING:
+            self._log_denial(code, exc)
 
     @property
     def database(self) -> int:
@@ -54,10 +74,11 @@ class RedisLink:
         return int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 
     @asynccontextmanager
-    async def in_time(self) -> AsyncIterator[None]:
+    async def in_time(self, *, may_be_denied: bool = False) -> AsyncIterator[None]:
         """Bound what is done inside. Raises StoreUnavailable where Redis fails or is too slow.
 
-        It is StoreRefuses where Redis answered, but would not do what was asked.
+        It is StoreRefuses where Redis answered, but would not do what was asked. Missing rights are logged, unless the
+        operation may be denied: not every user is given the keys of release 1.0.
         """
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -68,6 +89,9 @@ class RedisLink:
             code = _code_of(exc)
             if code in NOT_SERVING:
                 await self._lead_elsewhere(code)
+            if code == DENIED and not may_be_denied:
+                self._count_failure("denied")
+                self._log_denial(code, exc)
             raise (StoreRefuses if code else StoreUnavailable)(code or type(exc).__name__) from exc
 
     async def aclose(self) -> None:
@@ -114,6 +138,21 @@ class RedisLink:
             self._refusals,
         )
         self._refusals = 0
+
+    def _log_denial(self, code: str, exc: BaseException) -> None:
+        """Log the first denial, and then one line a minute with how many there were."""
+        count = self._denials.count()
+        if count is None:
+            return
+        found = _COMMAND.search(str(exc))
+        log.warning(
+            "Redis denies this service's user %s (%s, %d times since the last such line). Without all of the rights, "
+            "replicas do not hear of each other's tasks and callbacks, so waits end late and read more, or calls with "
+            "an idempotency key are refused. docs/redis.md lists the rights, and `luma-mcp check` tries them",
+            f"the command {found[1].upper()}" if found is not None else "a command, key or channel",
+            code,
+            count,
+        )
 
 
 def _code_of(exc: BaseException) -> str:

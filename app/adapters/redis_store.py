@@ -14,16 +14,11 @@ from redis.exceptions import RedisError
 
 from app.adapters.redis_link import TIMEOUT_SECONDS, RedisLink
 from app.adapters.redis_scripts import READ
+from app.adapters.redis_url import check_redis_url, refusal
 from app.services.owned import LARGEST_BYTES
 
 CONNECTIONS = 32
 """Commands at once; more wait their turn, for a pool that has run out would look like an outage."""
-
-URL_FORMS = (
-    "redis://host:6379/0, rediss://host:6379/0, unix:///run/redis.sock, "
-    "redis+sentinel://host:26379,host:26379/service/0 or redis+cluster://host:6379,host:6379 "
-    "(rediss+sentinel and rediss+cluster with TLS)"
-)
 
 
 class RedisStore:
@@ -69,14 +64,15 @@ class RedisStore:
 
 
 def connect(url: str) -> RedisStore:
-    """Return a store for `url`, one of URL_FORMS, without connecting yet.
+    """Return a store for `url`, one of `redis_url.URL_FORMS`, without connecting yet.
 
     Raises ValueError, without the URL in it, where it is of none of these forms.
     """
     try:
+        check_redis_url(url)
         return _store(url)
     except (ValueError, TypeError, RedisError):  # their words may quote the URL, and so its password
-        raise ValueError(f"is none of {URL_FORMS}") from None
+        raise ValueError(refusal(url)) from None
 
 
 def _store(url: str) -> RedisStore:
@@ -91,7 +87,12 @@ def _store(url: str) -> RedisStore:
 
 
 def _patience() -> dict[str, Any]:
+    """Return the options of every connection; those in the URL prevail.
+
+    RESP2 does all that is needed here. Old servers and some proxies do not know HELLO, with which RESP3 begins.
+    """
     return {
+        "protocol": 2,
         "socket_connect_timeout": TIMEOUT_SECONDS,
         "socket_timeout": TIMEOUT_SECONDS,
         "retry": Retry(NoBackoff(), 0),

@@ -18,7 +18,7 @@ LONGEST_SEALED = 2048
 class Seal:
     """AES-GCM under keys derived from the service's secret, one for each purpose.
 
-    What is sealed for one purpose or for one audience opens for no other.
+    What is sealed for one purpose or for one audience opens for no other, and in one spelling only.
     """
 
     def __init__(self, secret_key: str | None) -> None:
@@ -31,7 +31,7 @@ class Seal:
         nonce = os.urandom(_NONCE_BYTES)
         plain = json.dumps(content, separators=(",", ":")).encode()
         sealed = nonce + self._cipher(purpose).encrypt(nonce, plain, audience.encode())
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return _text(sealed)
 
     def open(self, purpose: str, text: str, audience: str = "") -> dict[str, Any] | None:
         """Return what was sealed, or None for anything that was not sealed here for this purpose and audience."""
@@ -39,6 +39,8 @@ class Seal:
             return None
         try:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            if _text(sealed) != text:  # padded, in the other alphabet, or with bits behind the last byte
+                return None
             plain = self._cipher(purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], audience.encode())
         except (binascii.Error, InvalidTag, ValueError):
             return None
@@ -49,3 +51,8 @@ class Seal:
         if purpose not in self._ciphers:
             self._ciphers[purpose] = AESGCM(hmac.digest(self._secret, b"seal:" + purpose.encode(), "sha256"))
         return self._ciphers[purpose]
+
+
+def _text(sealed: bytes) -> str:
+    """Return the one spelling of sealed bytes that opens."""
+    return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()

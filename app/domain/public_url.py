@@ -7,6 +7,7 @@ that only means something inside somebody's network.
 import re
 from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from unicodedata import normalize
 from urllib.parse import SplitResult, quote, urlsplit
 
 from app.domain.errors import InvalidRequest
@@ -19,6 +20,10 @@ _ASCII = "".join(map(chr, range(128)))
 _OWN_FILE = re.compile(r"/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(:[0-9]*)?")
 """Host and port with nothing around them: urlsplit takes the host from between brackets and forgets the rest."""
+
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
+_BEFORE_PATH = re.compile(r"[^:]*://[^/]*")
+"""Whatever a parser may take for user, host and port: not every one ends them at a question or number sign."""
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMERIC = re.compile(r"0x[0-9a-f]*|[0-9]+")
@@ -55,10 +60,10 @@ _NAT64 = IPv6Address("64:ff9b::").packed[:12]
 def hosts_in(addresses: Iterable[str]) -> frozenset[str]:
     """Return the names of hosts in `addresses`: URLs, or hosts with or without a port; `*` names none.
 
-    An IPv6 address comes in its short form.
+    An IPv6 address comes in its short form, or as the IPv4 address that it leads to.
     """
     split = (urlsplit(address if "://" in address else f"//{address.removesuffix(':*')}") for address in addresses)
-    return frozenset(host for parts in split if (host := _host(parts)) not in ("", "*"))
+    return frozenset(host for parts in split if (host := _reached(_host(parts))) not in ("", "*"))
 
 
 def check_public_url(
@@ -75,7 +80,7 @@ def check_public_url(
     fault = _fault(value)
     if fault is not None:
         raise InvalidRequest(f"`{argument}` {fault}. Give a public http or https URL that anyone can open.")
-    if own_hosts and _host(urlsplit(value)) in own_hosts:
+    if own_hosts and _reached(_host(urlsplit(value))) in own_hosts:
         raise InvalidRequest(f"`{argument}` leads to this service itself. Give a URL of a server of your own.")
     return value
 
@@ -93,7 +98,7 @@ def shown_url(value: str, *, own_prefix: str | None = None) -> str | None:
 def is_plain_url(value: str) -> bool:
     """Return whether `value` has the form that `shown_url` returns, without a second look at its host."""
     return (
-        value.startswith(("https://", "http://"))
+        _SCHEME.match(value) is not None
         and len(value) <= LONGEST_URL
         and value.isascii()
         and value.isprintable()
@@ -111,6 +116,17 @@ def _host(parts: SplitResult) -> str:
         return host
 
 
+def _reached(host: str) -> str:
+    """Return the IPv4 address that an IPv6 one leads to, or `host` as it is."""
+    if ":" not in host:
+        return host
+    try:
+        inner = _inner(IPv6Address(host))
+    except AddressValueError:
+        return host
+    return host if inner is None else str(inner)
+
+
 def _fault(value: str) -> str | None:
     if len(value) > LONGEST_URL:
         return f"is longer than {LONGEST_URL} characters"
@@ -121,14 +137,15 @@ def _fault(value: str) -> str | None:
         _ = parts.port  # raises ValueError where the port is no port
     except ValueError:
         return "is not a URL"
+    start = _BEFORE_PATH.match(value)
+    if start is not None and "@" in start[0]:
+        return "contains a user name or password, or an @ before its path"
     return _fault_of(parts)
 
 
 def _fault_of(parts: SplitResult) -> str | None:
     if parts.scheme not in ("http", "https"):
         return "does not start with http:// or https://"
-    if "@" in parts.netloc:
-        return "contains a user name or password"
     host = _host(parts)
     if not host:
         return "names no host"
@@ -145,7 +162,20 @@ def _is_public(host: str, *, bracketed: bool) -> bool:
     labels = host.split(".")
     if _NUMERIC.fullmatch(labels[-1]):  # browsers read such a host as an IPv4 address, in many spellings
         return _is_public_ipv4(host)
-    return len(labels) > 1 and labels[-1] not in _PRIVATE_SUFFIXES and all(map(_LABEL.fullmatch, labels))
+    return len(labels) > 1 and labels[-1] not in _PRIVATE_SUFFIXES and all(map(_is_label, labels))
+
+
+def _is_label(label: str) -> bool:
+    """Return whether a label is one of DNS, and no second spelling of an ASCII one that lenient clients would fold."""
+    if not _LABEL.fullmatch(label):
+        return False
+    if not label.startswith("xn--"):
+        return True
+    try:
+        decoded = label.removeprefix("xn--").encode().decode("punycode")
+    except UnicodeError:
+        return False
+    return not normalize("NFKC", decoded).isascii()
 
 
 def _is_public_ipv4(host: str) -> bool:
@@ -161,7 +191,7 @@ def _is_public_ipv6(host: str) -> bool:
         address = IPv6Address(host)
     except AddressValueError:
         return False
-    inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
+    inner = _inner(address)
     if inner is not None:
         return not _is_special(inner)
     return address in _GLOBAL_UNICAST and not any(address in block for block in _SPECIAL_IPV6)
@@ -169,6 +199,10 @@ def _is_public_ipv6(host: str) -> bool:
 
 def _is_special(address: IPv4Address) -> bool:
     return any(address in block for block in _SPECIAL_IPV4)
+
+
+def _inner(address: IPv6Address) -> IPv4Address | None:
+    return address.ipv4_mapped or address.sixtofour or _nat64(address)
 
 
 def _nat64(address: IPv6Address) -> IPv4Address | None:

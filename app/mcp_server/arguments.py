@@ -78,20 +78,20 @@ Enhancement = Annotated[
 Timeout = Annotated[
     float | None,
     AfterValidator(_timeout),
-    Field(description="Seconds the backend may take, above 0 to 3600. Default: its own limit."),
+    Field(description="Rarely needed: backend seconds, above 0 to 3600. Default: its own."),
 ]
 Callback = Annotated[str | None, Field(description="Public URL that the backend POSTs the result to. Default: none.")]
 Key = Annotated[
     str | None,
     AfterValidator(_key),
     Field(
-        description="Your name for this purchase, 1 to 128 characters: a repeated call returns the first task. "
+        description="A new name for each video, 1 to 128 characters; for a day the same call gets its task. "
         "Default: none."
     ),
 ]
 RetryUnknown = Annotated[
     bool,
-    Field(description="true buys again under a key of unknown outcome; ask the user first. Default: false."),
+    Field(description="true buys again where a key's outcome is unknown. Default: false."),
 ]
 
 
@@ -167,26 +167,28 @@ class _ExtendingArguments(SpendingArguments):
 class ExtendArguments(_ExtendingArguments):
     """A continuation by id."""
 
-    video_id: Annotated[Id, Field(description="The video_id of a completed task, which is not its task_id.")]
+    video_id: Annotated[
+        Id,
+        Field(description="The video_id that the get tools show for a completed task; not its task_id."),
+    ]
 
 
 class ExtendFromUrlArguments(_ExtendingArguments):
     """A continuation by URL."""
 
-    video_url: Annotated[str, Field(description="The video_url of a completed task, as it was returned.")]
+    video_url: Annotated[
+        str, Field(description="The video_url that the get tools show for a completed task, unchanged.")
+    ]
 
 
 Wait = Annotated[
     float,
     AfterValidator(_wait),
-    Field(description="Seconds to wait for unfinished tasks. 0 (default) answers at once; at most 50."),
+    Field(description="Answer when no task runs any more, or after so many seconds: 0 (default, at once) to 50."),
 ]
 Detail = Annotated[
     Literal["brief", "full"],
-    Field(
-        description='"brief" (default): task_id, state, video_id, video_url, error. "full" adds prompt, size, '
-        "thumbnail and times."
-    ),
+    Field(description='"brief" (default), or "full" with prompt, size, thumbnail and times as well.'),
 ]
 
 
@@ -208,8 +210,8 @@ class TasksArguments(Arguments):
 def tasks_arguments(limit: int) -> type[TasksArguments]:
     """Return the arguments of the batch tool for at most `limit` ids."""
     description = (
-        f"1 to {limit} task_ids that generate and extend tools returned; up to 50 a call keep the answer short. Order "
-        "is kept, repeated ids are answered once."
+        f"1 to {limit} task_ids of generate and extend tools; up to 50 keep the answer short. Order is kept, "
+        "repeated ids are answered once."
     )
     ids = Annotated[list[Id], Field(min_length=1, max_length=limit, description=description)]
     return create_model("TasksArguments", __base__=TasksArguments, task_ids=(ids, ...))

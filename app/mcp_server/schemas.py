@@ -14,9 +14,14 @@ Schema = dict[str, Any]
 
 
 def input_schema(model: type[BaseModel]) -> Schema:
-    """Return the schema of a tool's arguments. Left out means the same as null, which is no choice of its own here."""
+    """Return the schema of a tool's arguments, required ones first.
+
+    Left out means the same as null, which is no choice of its own here.
+    """
     schema: Schema = _without_null(_plain(model.model_json_schema()))
     schema.pop("description", None)
+    properties = schema["properties"]
+    schema["properties"] = {name: properties[name] for name in schema.get("required", ())} | properties
     return schema
 
 
@@ -63,11 +68,11 @@ def _plain(schema: Any) -> Any:
 
 
 def _without_null(schema: Any) -> Any:
-    """Return a schema of arguments in which null is neither a choice nor a default."""
+    """Return a schema of arguments in which null is no choice, and neither null nor empty text a default."""
     if not isinstance(schema, dict):
         return schema
     kept = {key: _without_null(value) for key, value in schema.items()}
     choices = [choice for choice in kept.get("anyOf", ()) if choice != {"type": "null"}]
     if len(choices) == 1:
         kept = choices[0] | {key: value for key, value in kept.items() if key != "anyOf"}
-    return {key: value for key, value in kept.items() if key != "default" or value is not None}
+    return {key: value for key, value in kept.items() if key != "default" or value not in (None, "")}

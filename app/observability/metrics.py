@@ -63,6 +63,9 @@ class Metrics:
         self.backend_seconds = self._histograms("backend_seconds", "Time of a backend call.", "endpoint")
         self.withheld = self._counters("calls_withheld", "Calls not sent to the backend, by why.", "reason")
         self.store_failures = self._counters("store_failures", "Operations that Redis did not answer.", "operation")
+        self.link_failures = self._counters(
+            "redis_link_failures", "Commands that Redis denied its user, and ends of the channel.", "kind"
+        )
         self.values_refused = self._counter("cache_values_refused", "Cached values that could not be trusted.")
         self.refusals = self._counters("http_refusals", "Requests turned away before MCP, by status.", "status")
         self.limit_reached = self._counters("limits_reached", "Callers refused by a limit, by limit.", "limit")
@@ -104,6 +107,10 @@ class Metrics:
     def store_failed(self, operation: str) -> None:
         """Count one operation that the store did not answer."""
         self.store_failures(operation).inc()
+
+    def link_failed(self, kind: str) -> None:
+        """Count what Redis denied ("denied"), or an end of the channel between replicas ("channel")."""
+        self.link_failures(kind).inc()
 
     def value_refused(self) -> None:
         """Count one cached value that was ignored."""

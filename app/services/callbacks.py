@@ -14,6 +14,7 @@ from typing import Any
 
 from app.domain.generation import Command
 from app.domain.principal import Principal
+from app.domain.record import Record
 from app.ports import Coordination, LumaGateway, Sealing, Signing, StoreUnavailable
 from app.services.callback_trust import CallbackTrust
 from app.services.key_space import KeySpace
@@ -83,20 +84,29 @@ class Callbacks:
         return self._digest(ticket)
 
     async def submitted(self, url: str, task_id: str) -> None:
-        """Note which task the submission with `url` became; a callback that came early counts from now."""
+        """Note which task the submission with `url` became; a callback that came early counts from now.
+
+        Where the one that came early named another task, or cannot be seen, the true one may have been lost behind it.
+        Then the task is read on schedule, as without callbacks.
+        """
         ticket = self._opened(url)
         if ticket is None:
             return
-        key = self._ticket_key(ticket["tenant"], self._digest(ticket))
+        tenant, key = ticket["tenant"], self._ticket_key(ticket["tenant"], self._digest(ticket))
         became = self._signing.sign(key, _task(task_id))
         try:
             there = await self._coordination.put_if_absent(key, became, KEPT_SECONDS)
             if there is not None:
                 await self._coordination.replace(key, there, became, KEPT_SECONDS)
         except StoreUnavailable:
+            await self._expect_none(tenant, task_id)
             return
-        if there is not None and self._signing.verified(key, there) == _claim(task_id):
-            await self._look_at(ticket["tenant"], task_id)
+        if there is None:
+            return
+        if self._signing.verified(key, there) == _claim(task_id):
+            await self._look_at(tenant, task_id)
+        else:
+            await self._expect_none(tenant, task_id)
 
     def is_ours(self, sealed: str) -> bool:
         """Return whether this service has made the ticket, and it still counts."""
@@ -156,16 +166,21 @@ class Callbacks:
     async def _look_at(self, tenant: str, task_id: str) -> None:
         """Make the next question about the task reach the backend, and wake those who wait for it."""
         await self._cache.forget_running(tenant, task_id)
-        records = await self._records.get_many(tenant, [task_id])
-        if (record := records.get(task_id)) is not None and record.task.is_final:
+        record = await self._expect_none(tenant, task_id)
+        if record is not None and record.task.is_final:
             return  # a callback that comes after the end was read brings nothing, and is none to rely on
         await self.trust.arrived()
-        if record is not None:
-            await self._records.put_many(tenant, [replace(record, expects_callback=False)])
         try:
             await self._coordination.publish(pack(News(tenant, hinted=[task_id])))
         except StoreUnavailable:
             log.info("A callback could not be passed on: whoever waits reads on schedule")
+
+    async def _expect_none(self, tenant: str, task_id: str) -> Record | None:
+        """Let the task be read on schedule, and return what is known of it."""
+        record = (await self._records.get_many(tenant, [task_id])).get(task_id)
+        if record is not None:
+            await self._records.put_many(tenant, [replace(record, expects_callback=False)])
+        return record
 
 
 def _task(task_id: str) -> bytes:

@@ -1,17 +1,14 @@
 """Under which names this deployment keeps what replicas share: the one place that composes keys and channels."""
 
-import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
-
-_UNFIT_FOR_KEYS = re.compile(r"[^a-z0-9.:_-]")
+from urllib.parse import quote, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
 class KeySpace:
     """The names of one deployment, so that several can share a Redis.
 
-    All begin with `root`: a prefix that an ACL can name, and the backend, whose task ids say nothing elsewhere.
+    All begin with `root`: a prefix that an ACL can name, and the backend's URL, for its task ids say nothing elsewhere.
     """
 
     root: str
@@ -26,7 +23,14 @@ class KeySpace:
 
 
 def key_space(prefix: str, backend_url: str | None) -> KeySpace:
-    """Return the names that begin with `prefix` and the host of the backend; None stands for the sandbox."""
-    parts = urlsplit(backend_url or "//sandbox")
-    host = parts.netloc.rpartition("@")[2].lower()
-    return KeySpace(f"{prefix}:{_UNFIT_FOR_KEYS.sub('_', host)}")
+    """Return the names that begin with `prefix` and the backend's URL; None stands for the sandbox.
+
+    Two backends may differ in scheme, host, port or path alone, so all of them are part of the names. Signs that mean
+    something in keys or ACLs, such as braces and stars, are percent-encoded.
+    """
+    if backend_url is None:
+        return KeySpace(f"{prefix}:sandbox")
+    parts = urlsplit(backend_url)
+    host = quote(parts.netloc.rpartition("@")[2].lower(), safe=":")
+    path = quote(parts.path.rstrip("/"))
+    return KeySpace(f"{prefix}:{parts.scheme}:{host}" + (f":{path}" if path else ""))

@@ -7,8 +7,8 @@ from typing import Protocol
 CONNECTION_LIMITS = "luma_mcp.connection_limits"
 """Where the lifespan state carries the ConnectionLimits."""
 
-WRITE_BUFFER_BYTES = 16 * 1024
-"""What waits in memory for a client that does not read before its answers stop; longer answers count until taken."""
+WRITE_BUFFER_BYTES = 24 * 1024
+"""What waits in memory for a client that does not read before its answers stop; a batch of 50 tasks fits."""
 
 
 MOST_UNFINISHED_BYTES = 32 * 1024 * 1024

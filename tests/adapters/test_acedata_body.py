@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import tracemalloc
 import zlib
 from typing import Any
@@ -13,6 +14,7 @@ from app.adapters.acedata import AceDataGateway
 from app.adapters.acedata_body import (
     LARGEST_ANSWER_BYTES,
     MOST_CONTAINERS,
+    MOST_STRINGS,
     AnswerMemory,
     Held,
     UnusableBody,
@@ -151,18 +153,54 @@ def held() -> Held:
         b"[" + b"[]," * (MOST_CONTAINERS + 1) + b"[]]",
         b"[" + b"{}," * (MOST_CONTAINERS + 1) + b"{}]",
         b'{"id": ' + b"1" * 4_000_000 + b"}",
+        b'["' + rb"\\" * 7 + b'",' + b"{}," * (MOST_CONTAINERS + 1) + b'"{"]',
+        rb'["\"",' + b"{}," * (MOST_CONTAINERS + 1) + rb'"\\"]',
+        b"[" + b'"{",' * (MOST_STRINGS + 1) + b"{}]",
+        ('["\\"",' + "{}," * (MOST_CONTAINERS + 1) + '"{"]').encode("utf-16-le"),
+        ('["\\"",' + "{}," * (MOST_CONTAINERS + 1) + '"{"]').encode("utf-32"),
     ],
-    ids=["nested arrays", "nested objects", "many arrays", "many objects", "a number of 4 MB"],
-)
+    ids=[
+        "nested arrays", "nested objects", "many arrays", "many objects", "a number of 4 MB",
+        "objects behind escaped backslashes", "objects behind an escaped quotation mark", "many strings with brackets",
+        "UTF-16", "UTF-32",
+    ],
+)  # fmt: skip
 def test_json_that_is_made_to_cost_is_no_json(text: bytes) -> None:
     content = bytearray(text)
     tracemalloc.start()
     try:
-        assert decoded(content) == text[:1024].decode()
+        assert decoded(content) == text[:1024].decode(errors="replace")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < MOST_HELD_BYTES
+
+
+BRACES = "{[" * 2500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BRACES,
+        BRACES + '"' * 5000,
+        "\\" * 4999 + "{" * 5000,
+        '\\"' * 2500 + BRACES,
+        "}]" * 2500 + BRACES,
+        "🦊" * 4999 + BRACES,
+    ],
+    ids=["brackets", "quotation marks", "backslashes", "escapes", "closing ones", "beyond ASCII"],
+)
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_brackets_in_prompts_are_no_containers(text: str, *, is_ascii: bool) -> None:
+    records = [{"id": f"task-{number}", "request": {"prompt": text}, "response": {}} for number in range(25)]
+    content = bytearray(json.dumps({"items": records, "count": 25}, ensure_ascii=is_ascii).encode())
+    assert content.count(b"{") + content.count(b"[") > MOST_CONTAINERS
+    assert decoded(content) == {"items": records, "count": 25}
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert decoded(bytearray(b"\xef\xbb\xbf" + RECORD)) == json.loads(RECORD)
 
 
 async def test_a_head_without_end_is_a_fault() -> None:

@@ -145,9 +145,10 @@ def test_only_what_the_reader_can_change_is_quoted(status: int, code: str, messa
         ("<html><head><title>400 Bad Request</title></head></html>", "400 Bad Request"),
         ("[x](data:image/png;base64,AAAA) **bold** `code` # head", "bold code head"),
         ('he said “stop” and "go" {now} [now] | $now', "he said stop and go now now now"),
+        ("it\u2019s too long \u2014 wait\u2026", "it's too long - wait..."),
         ("a < b and c > d", "a b and c d"),
-        ("a\u202eb\u200bc\u2066d\U000e0041e\ufefff", "a b c d e f"),
-        ("prêt à 100 % — 準備", "prêt à 100 % 準備"),
+        ("a\u202eb\u200bc\u2066d\U000e0041e\ufefff", ""),
+        ("prêt à 100 % — 準備", ""),
         ("x" * 200, "x" * 200),
         ("x" * 201, "x" * 199 + "…"),
         ("word " * 100, ("word " * 40)[:199] + "…"),
@@ -186,32 +187,96 @@ def test_a_message_that_repeats_the_prompt_is_not_quoted() -> None:
     assert str(error) == InvalidRequest.sentence
 
 
-SECRET = 'The Duke\'s "plan" für 5 < 6'
+SECRET = 'The Duke\'s "plan" for 5 < 6'
+FOREIGN = 'The Duke\'s "plan" für 5 < 6'
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        f"Bad: {SECRET}!",
-        f"Bad: {SECRET.upper()}!",
-        f"Bad: {SECRET.replace(' ', chr(10) * 2)}!",
-        f"Bad: {SECRET.replace(' ', '')}!",
-        f"Bad: {quote(SECRET)}!",
-        f"Bad: {quote_plus(SECRET)}!",
-        f"Bad: {quote(quote(SECRET))}!",
-        f"Bad: {json.dumps(SECRET)}!",
-        f"Bad: {json.dumps(json.dumps(SECRET))}!",
-        f"Bad: {html.escape(SECRET)}!",
-        f"Bad: {''.join(f'&#{ord(letter)};' for letter in SECRET)}!",
-        f"Bad: {''.join(f'%{byte:02x}' for byte in SECRET.encode())}!",
-        "Bad: " + "".join(f"\\u{ord(letter):04X}" for letter in SECRET),
-        f"Bad: <i>{SECRET.replace(' ', '</i> <i>')}</i>",
-        "x " * 495 + SECRET,
-    ],
-)
+def echoes_of(secret: str) -> list[str]:
+    """Return messages that repeat `secret` in as many spellings."""
+    return [
+        f"Bad: {secret}!",
+        f"Bad: {secret.upper()}!",
+        f"Bad: {secret.replace(' ', chr(10) * 2)}!",
+        f"Bad: {secret.replace(' ', '')}!",
+        f"Bad: {quote(secret)}!",
+        f"Bad: {quote_plus(secret)}!",
+        f"Bad: {quote(quote(secret))}!",
+        f"Bad: {json.dumps(secret)}!",
+        f"Bad: {json.dumps(json.dumps(secret))}!",
+        f"Bad: {html.escape(secret)}!",
+        f"Bad: {''.join(f'&#{ord(letter)};' for letter in secret)}!",
+        f"Bad: {''.join(f'%{byte:02x}' for byte in secret.encode())}!",
+        "Bad: " + "".join(f"\\u{ord(letter):04X}" for letter in secret),
+        "Bad: " + "".join(f"%u{ord(letter):04x}" for letter in secret),
+        "Bad: " + "".join(f"\\x{ord(letter):02x}" for letter in secret),
+        f"Bad: <i>{secret.replace(' ', '</i> <i>')}</i>",
+        "x " * 495 + secret,
+    ]
+
+
+@pytest.mark.parametrize("message", echoes_of(SECRET))
 def test_a_message_is_quoted_whole_or_not_at_all(message: str) -> None:
     assert quotable(message, ("other", SECRET)) == ""
     assert quotable(message, ("other",)) != ""
+
+
+@pytest.mark.parametrize("message", [*echoes_of(FOREIGN), *echoes_of("The Duke's plan fur 5"), "The Duke's plan f?r 5"])
+def test_a_message_that_repeats_a_text_beyond_ascii_is_not_quoted(message: str) -> None:
+    assert quotable(message, ("The Duke's plan für 5",)) == ""
+
+
+LOOK_ALIKES = {
+    "combining accents": "se\u0301cre\u0302t-to\u0301ken",
+    "Cyrillic letters": "s\u0435cr\u0435t-t\u043ek\u0435n",
+    "Greek letters": "secret-t\u03bfken",
+    "an escaped Cyrillic letter": "s\\u0435cret-tok\\u0435n",
+    "an entity for a Greek letter": "secret-t&omicron;ken",
+    "a percent-encoded accent": "se%CC%81cret-token",
+    "full width": "\uff53\uff45\uff43\uff52\uff45\uff54-token",
+}
+
+
+@pytest.mark.parametrize("part", LOOK_ALIKES.values(), ids=LOOK_ALIKES)
+def test_letters_that_look_alike_show_no_part_of_a_token(part: str) -> None:
+    assert quotable(f"Bad token: {part}", ("secret-token",)) == ""
+
+
+@pytest.mark.parametrize(
+    "prompt", ["\uff21 \uff46ox runs", "A f\u014dx runs", "\U0001d400 fox runs", "A \ufb01ne fox runs"]
+)
+def test_the_plain_letters_of_a_prompt_in_others_are_not_quoted(prompt: str) -> None:
+    plain = "A fine fox runs" if "\ufb01" in prompt else "A fox runs"
+    assert quotable(f"Cannot draw: {plain}", (prompt,)) == ""
+
+
+TOO_MUCH = {
+    "characters that become 18 each": "\ufdfa" * 5000,
+    "as many different characters": "".join(map(chr, range(0x4E00, 0x4E00 + 5000))),
+    "escapes": "%41" * 1666,
+    "entities": "&amp;" * 1000,
+    "backslashes": "\\a" * 2500,
+    "escapes of escapes": "&amp;" + "amp;" * 4,
+    "text without end": "a fox " * 10_000,
+}
+
+
+@pytest.mark.parametrize("prompt", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_nothing_is_quoted_where_the_comparison_would_take_too_much(prompt: str) -> None:
+    assert quotable("No such thing.", (prompt,)) == ""
+    assert quotable("No such thing.", (prompt[:6],)) == "No such thing."
+
+
+@pytest.mark.parametrize(
+    "message", ["%2525252541", "&amp;amp;amp;amp;amp;", "".join(f"%25{n:x}" for n in range(400)) * 3]
+)
+def test_a_message_in_layers_of_escapes_is_not_quoted(message: str) -> None:
+    assert quotable(f"Bad: {message}", ("secret",)) == ""
+
+
+def test_the_longest_texts_that_callers_usually_send_are_compared() -> None:
+    message = "Our Al moderators feel your prompt might be against our standards."
+    prompt, url = "A fox walks in the snow. " * 200, "https://cdn.example.com/first-frame.png"
+    assert quotable(message, (prompt, url, "sk-" + "0123456789abcdef" * 20)) == message
 
 
 def test_a_passage_of_a_long_prompt_is_not_quoted() -> None:
@@ -223,11 +288,13 @@ def test_a_passage_of_a_long_prompt_is_not_quoted() -> None:
 @pytest.mark.parametrize("message", ["Token sk-4f9a1b2c…", "Token …8d7e6f5a", "Token f9a1 b2c8 d7e6"])
 def test_a_part_of_a_token_is_not_quoted(message: str) -> None:
     assert quotable(message, ("sk-4f9a1b2c8d7e6f5a",)) == ""
+    assert quotable(message, ("base64/sk-4f9a1b2c8d7e6f5a/==",)) == ""
     assert quotable(message, ("sk-0000000000000000",)) != ""
 
 
 def test_a_quote_has_no_letters_that_nobody_sees() -> None:
-    assert quotable("No\u3164pe\uffa0, not\u115f this") == "Nope, not this"
+    assert quotable("No\u3164pe\uffa0, not\u115f this") == ""
+    assert quotable("No\x00pe, not\x7f this") == "No pe, not this"
 
 
 @pytest.mark.parametrize("filler", ["\u3164", "\uffa0", "\u200b", "\ufe0f", "\U000e0041", "&#12644;", "\\u3164"])

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata import CHUNK, DEFAULT_LIMIT
+from app.adapters.acedata import CHUNK, DEFAULT_LIMIT, MOST_SPLITS
 from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, LumaError, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Task
@@ -260,3 +260,52 @@ async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
     assert of_type(reading, BackendTimeout) == names(20 * CHUNK)
     assert reading.calls < 20, "the chunks that had no place in time were not sent"
     assert traffic.reads.is_idle
+
+
+EMOJI = {"prompt": "\U0001f98a" * 5000}
+"""The longest prompt in the characters that JSON writes with the most bytes: 60 KB, which a record echoes twice."""
+
+
+def with_long_prompts(*long: str) -> Backend:
+    """Return a backend that knows every task, and whose records of `long` are as large as any."""
+
+    def record(task_id: str) -> dict[str, Any]:
+        if task_id not in long:
+            return completed(task_id)
+        return completed(task_id, request=EMOJI, response=completed(task_id)["response"] | EMOJI)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)
+        body = record(asked["id"]) if "id" in asked else listing(*map(record, asked["ids"]))
+        return httpx.Response(200, content=json.dumps(body))
+
+    return Backend(answer)
+
+
+@pytest.mark.parametrize(("count", "calls"), [(1, 1), (7, 1), (25, 1), (50, 3)])
+async def test_an_answer_that_is_too_large_is_asked_for_in_halves(count: int, calls: int) -> None:
+    backend = with_long_prompts(*names(count))
+    reading = await find(backend, names(count))
+    assert of_type(reading, Task) == names(count)
+    assert (reading.calls, len(backend.requests)) == (calls, calls), "and the same question is never asked again"
+
+
+async def test_a_task_that_is_too_large_by_itself_costs_no_other() -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)
+        task_ids = asked.get("ids") or [asked["id"]]
+        filler = "x" * 5_000_000 if "task-13" in task_ids else ""
+        records = [completed(task_id, filler=filler) for task_id in task_ids]
+        return httpx.Response(200, json=listing(*records[:1], *map(completed, task_ids[1:])))
+
+    reading = await find(Backend(answer), names(50))
+    assert of_type(reading, BackendError) == ["task-13"]
+    assert len(of_type(reading, Task)) == 49
+    assert type(reading.answers["task-13"]) is BackendError
+
+
+async def test_answers_that_are_always_too_large_are_given_up() -> None:
+    backend = Backend(replying(200, "x" * 5_000_000))
+    reading = await find(backend, names(200))
+    assert of_type(reading, BackendError) == names(200)
+    assert len(backend.requests) == 4 + 2 * MOST_SPLITS

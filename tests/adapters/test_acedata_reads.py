@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from app.adapters.acedata_body import LARGEST_ANSWER_BYTES
-from app.adapters.acedata_http import retry_after_seconds
+from app.adapters.acedata_exchange import retry_after_seconds
+from app.adapters.acedata_http import AceDataClient, Tally
 from app.domain.errors import (
     BackendError,
     BackendTimeout,
@@ -27,6 +28,7 @@ from app.domain.errors import (
 )
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
+from app.services.traffic import Traffic
 from tests.support.acedata import (
     CALLER,
     NOW,
@@ -197,6 +199,25 @@ async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCapt
         await ask(Backend(breaking(httpx.ConnectTimeout)), retries=0)
     said = [vars(record) for record in caplog.records if record.message == "AceDataCloud gave no whole answer"]
     assert [(one["path"], one["fault"]) for one in said] == [("/luma/tasks", "ConnectTimeout")]
+
+
+async def test_all_questions_of_one_reading_share_its_deadline() -> None:
+    backend, tally = Backend(complaining(500, "api_error"), knowing_every_task, knowing_every_task, hanging), Tally()
+    async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
+        client = AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW))
+
+        async def ask_once() -> Any:
+            return await client.read("/luma/tasks", CALLER, {"action": "retrieve", "id": "task-0"}, tally)
+
+        await ask_once()
+        first = tally.ends_at
+        assert first is not None
+        await ask_once()
+        assert tally.ends_at == first
+        tally.ends_at = asyncio.get_running_loop().time()
+        with pytest.raises(BackendTimeout):
+            await ask_once()
+    assert len(backend.requests) <= 4
 
 
 PART = b" " * 65_536

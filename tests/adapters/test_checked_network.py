@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
 from app.services.traffic import Traffic
 from tests.support.acedata import NOW, QUICK, completed
+from tests.support.certificates import server_context
 from tests.support.clock import HandClock
 from tests.support.raw_http import raw_server
 from tests.support.telemetry import Notes
@@ -39,9 +41,10 @@ def stray() -> bytes:
 class Gateway:
     """A gateway with the service's own clients, over a raw server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, certificate: str = "") -> None:
+        environment = {"SSL_CERT_FILE": certificate}
         self._clients = [
-            pooled_client(url, user_agent="tests", connections=4, environment={}, keeps_connections=kept)
+            pooled_client(url, user_agent="tests", connections=4, environment=environment, keeps_connections=kept)
             for kept in (True, False)
         ]
         reads, purchases = self._clients
@@ -56,7 +59,7 @@ class Gateway:
             await client.aclose()
 
 
-@pytest.mark.parametrize(
+SURPLUS = pytest.mark.parametrize(
     "surplus",
     [
         stray,
@@ -67,6 +70,9 @@ class Gateway:
     ],
     ids=["an answer", "a refusal", "blank lines", "a byte", "a body"],
 )
+
+
+@SURPLUS
 async def test_bytes_behind_an_answer_are_never_another_tenants_answer(surplus: Callable[[], bytes]) -> None:
     async def misbehave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         if "prompt" in body:
@@ -83,6 +89,120 @@ async def test_bytes_behind_an_answer_are_never_another_tenants_answer(surplus: 
             assert not isinstance(task, LumaError | None), task
             assert await gateway.submit(OTHER if number % 2 else ONE, COMMAND) == "own"
         assert server.connections == 8, "each connection ended with what nobody had asked for"
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
+    return server_context(tmp_path_factory.mktemp("certificates"))
+
+
+def padded(task_id: str, length: int) -> bytes:
+    """Return an answer of `length` bytes, head included."""
+    short = answer(completed(task_id, filler=""))
+    digits = len(str(length)) - len(str(len(short)))
+    return answer(completed(task_id, filler="x" * (length - len(short) - digits)))
+
+
+async def read_in_turns(gateway: AceDataGateway, readings: int = 4) -> None:
+    """Read another task for another tenant each time."""
+    for number in range(readings):
+        found = await gateway.find_tasks(ONE if number % 2 else OTHER, [f"task-{number}"])
+        task = found.answers[f"task-{number}"]
+        assert not isinstance(task, LumaError | None), task
+        assert task.id == f"task-{number}"
+
+
+@SURPLUS
+async def test_a_record_of_tls_behind_an_answer_is_nobodys(
+    surplus: Callable[[], bytes], tls: tuple[ssl.SSLContext, str]
+) -> None:
+    context, certificate = tls
+
+    async def misbehave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        writer.writelines([answer(completed(body["id"])), surplus()])  # two records in one segment
+        await writer.drain()
+
+    async with raw_server(misbehave, context) as server, Gateway(server.url, certificate) as gateway:
+        await read_in_turns(gateway)
+        assert server.connections == 4
+
+
+@SURPLUS
+@pytest.mark.parametrize("length", [16_384, 65_536])
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "TLS"])
+async def test_bytes_behind_a_full_buffer_are_nobodys(
+    surplus: Callable[[], bytes], length: int, tls: tuple[ssl.SSLContext, str], *, is_encrypted: bool
+) -> None:
+    context, certificate = tls
+
+    async def misbehave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        content = padded(body["id"], length)
+        assert len(content) == length
+        writer.write(content + surplus())
+        await writer.drain()
+
+    async with (
+        raw_server(misbehave, context if is_encrypted else None) as server,
+        Gateway(server.url, certificate) as gateway,
+    ):
+        await read_in_turns(gateway)
+        assert server.connections == 4
+
+
+@SURPLUS
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "TLS"])
+async def test_bytes_that_come_while_a_connection_waits_are_nobodys(
+    surplus: Callable[[], bytes], tls: tuple[ssl.SSLContext, str], *, is_encrypted: bool
+) -> None:
+    context, certificate = tls
+    writers: list[asyncio.StreamWriter] = []
+
+    async def behave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        writers.append(writer)
+        writer.write(answer(completed(body["id"])))
+        await writer.drain()
+
+    async with (
+        raw_server(behave, context if is_encrypted else None) as server,
+        Gateway(server.url, certificate) as gateway,
+    ):
+        await read_in_turns(gateway, 2)
+        assert server.connections == 1
+        writers[-1].write(surplus())
+        await writers[-1].drain()
+        await read_in_turns(gateway, 2)
+        assert server.connections == 2
+
+
+async def test_a_connection_with_tls_is_used_again(tls: tuple[ssl.SSLContext, str]) -> None:
+    context, certificate = tls
+
+    async def behave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        writer.write(padded(body["id"], 65_536))
+        await writer.drain()
+
+    async with raw_server(behave, context) as server, Gateway(server.url, certificate) as gateway:
+        await read_in_turns(gateway)
+        assert server.connections == 1
+
+
+HEADS = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("parts", [1, 7, 1_000_000], ids=["byte by byte", "in sevens", "at once"])
+async def test_an_answer_may_repeat_heads_in_its_body(parts: int) -> None:
+    body = completed("task-0", echo="\nHTTP/1.1 100 Continue" * 100, other=["HTTP/1.1 100"] * 100)
+    content = HEADS * 3 + answer(body)
+
+    async def misbehave(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+        for start in range(0, len(content), parts):
+            writer.write(content[start : start + parts])
+            await writer.drain()
+            await asyncio.sleep(0)  # a turn of the loop, in which the client may read
+
+    async with raw_server(misbehave) as server, Gateway(server.url) as gateway:
+        found = await gateway.find_tasks(ONE, ["task-0"])
+        assert not isinstance(found.answers["task-0"], LumaError | None)
 
 
 async def test_a_well_behaved_connection_is_used_again_for_reads_and_never_for_purchases() -> None:

@@ -11,7 +11,7 @@ from app.adapters.redis_coordination import LARGEST_VALUE_BYTES, RedisCoordinati
 from app.adapters.redis_store import connect
 from app.ports import Coordination, StoreRefuses, StoreUnavailable
 from tests.support.clock import HandClock
-from tests.support.keeping import CHANNEL, SIGNER
+from tests.support.keeping import CHANNEL, SIGNER, until_heard
 from tests.support.redis_server import RedisServer
 
 FORMS = ["memory", "redis", "sentinel", "cluster"]
@@ -185,16 +185,10 @@ async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer
 async def test_the_channel_opens_again_after_redis_was_away(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
     agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
-    heard = asyncio.Event()
-    agreed.subscribe(lambda _message: heard.set())
     agreed.start()
     openings = 0
     for _ in range(2):
-        heard.clear()
-        async with asyncio.timeout(20):
-            while not heard.is_set():
-                await agreed.publish(b"hello")
-                await asyncio.sleep(0.01)
+        await until_heard(agreed, agreed)
         openings += 1
         await asyncio.to_thread(fragile_redis.stop)
         await asyncio.to_thread(fragile_redis.start)
@@ -227,13 +221,9 @@ async def test_a_channel_that_was_forgotten_on_the_way_is_opened_again(redis_ser
 
     wire = await asyncio.start_server(connect_through, "127.0.0.1", 0)
     store = connect(f"redis://127.0.0.1:{wire.sockets[0].getsockname()[1]}/0")
-    agreed, heard = RedisCoordination(store.link, SIGNER, CHANNEL), asyncio.Event()
-    agreed.subscribe(lambda _message: heard.set())
+    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
     agreed.start()
-    async with asyncio.timeout(20):
-        while not heard.is_set():
-            await agreed.publish(b"hello")
-            await asyncio.sleep(0.01)
+    await until_heard(agreed, agreed)
     await agreed.aclose()
     await store.aclose()
     wire.close()

@@ -11,7 +11,7 @@ from app.adapters.redis_store import CONNECTIONS, connect
 from app.ports import StoreRefuses
 from tests.support.clock import HandClock
 from tests.support.forwarder import Forwarder, forwarding
-from tests.support.keeping import CHANNEL, SIGNER
+from tests.support.keeping import CHANNEL, SIGNER, until_heard
 from tests.support.redis_server import RedisServer
 from tests.support.service import sandbox, serving, settings
 
@@ -77,21 +77,18 @@ async def test_scripts_and_single_commands_notice_a_failover_too(
 
 async def test_the_channel_follows_a_failover(servers: tuple[RedisServer, RedisServer], address: Forwarder) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
-    agreed, heard = RedisCoordination(store.link, SIGNER, CHANNEL), asyncio.Event()
-    agreed.subscribe(lambda _message: heard.set())
+    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
     agreed.start()
-    async with asyncio.timeout(20):
-        while not heard.is_set():
-            await agreed.publish(b"hello")
-            await asyncio.sleep(0.01)
+    await until_heard(agreed, agreed)
     fail_over(servers, address)
     with pytest.raises(StoreRefuses):
         await agreed.put_if_absent(KEY, b"mine", 60)
     with servers[0].client() as old, servers[1].client() as new:
         old.replicaof("NO", "ONE")  # from here on it hears nothing from the new one
         async with asyncio.timeout(20):
-            while not new.pubsub_numsub(CHANNEL)[0][1]:
+            while not (listeners := new.pubsub_numsub(CHANNEL)[0][1]):
                 await asyncio.sleep(0.01)
+    assert listeners == 1
     await agreed.aclose()
     await store.aclose()
 

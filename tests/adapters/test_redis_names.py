@@ -4,15 +4,22 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from app.adapters.redis_coordination import LARGEST_MESSAGE_BYTES, RedisCoordination
+from app.adapters.redis_durability import EVICTS, NOT_ON_DISK, NOT_ON_REPLICAS
 from app.adapters.redis_store import connect
+from app.adapters.sandbox.backend import sandbox_app
+from app.adapters.sandbox.engine import Sandbox
 from app.services.key_space import key_space
 from app.settings import Settings
 from tests.support.clock import HandClock
-from tests.support.keeping import CHANNEL, KEYS, SIGNER
+from tests.support.keeping import CHANNEL, KEYS, SIGNER, until_heard
 from tests.support.redis_server import RedisServer
 from tests.support.service import SECONDS, sandbox, serving, settings
 
@@ -24,9 +31,11 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "redis.md").read_text(encoding=
 
 
 def test_names_begin_with_prefix_and_backend_and_keep_the_hash_tag() -> None:
-    keys = key_space("luma-mcp", "https://user:word@API.acedata.cloud:8443/v1{x}")
-    assert keys.key("tenant", "task:2", "id") == "luma-mcp:api.acedata.cloud:8443:{tenant}:task:2:id"
-    assert keys.channel(3) == "luma-mcp:api.acedata.cloud:8443:3:events"
+    keys = key_space("luma-mcp", "https://user:word@API.acedata.cloud:8443/v1{x}/*")
+    root = "luma-mcp:https:api.acedata.cloud:8443:/v1%7Bx%7D/%2A"
+    assert keys.key("tenant", "task:2", "id") == f"{root}:{{tenant}}:task:2:id"
+    assert keys.channel(3) == f"{root}:3:events"
+    assert key_space("luma-mcp", "https://api.acedata.cloud").root == "luma-mcp:https:api.acedata.cloud"
     assert key_space("luma-mcp", None).root == "luma-mcp:sandbox"
 
 
@@ -45,22 +54,31 @@ async def test_every_key_begins_with_the_prefix(clock: HandClock, redis_server: 
     with redis_server.client() as client:
         names = [name.decode() for name in client.scan_iter()]
     assert names
-    assert [name for name in names if not name.startswith("team:luma:a.example.com:{")] == []
+    assert [name for name in names if not name.startswith("team:luma:https:a.example.com:{")] == []
+
+
+def under_its_path(url: str, backend: Sandbox) -> httpx.ASGITransport:
+    """Return the network to a backend that serves at the path of `url`."""
+    return httpx.ASGITransport(Starlette(routes=[Mount(urlsplit(url).path, sandbox_app(backend))]))
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [
         ({"acedata_url": "https://a.example.com"}, {"acedata_url": "https://b.example.com"}),
+        ({"acedata_url": "https://a.example.com"}, {"acedata_url": "https://a.example.com/staging"}),
+        ({"acedata_url": "https://a.example.com/v1/x"}, {"acedata_url": "https://a.example.com/v1_x"}),
+        ({"acedata_url": "https://a.example.com/v1"}, {"acedata_url": "https://a.example.com/V1"}),
+        ({"acedata_url": "https://localhost:8443"}, {"acedata_url": "http://localhost:8443"}),
         ({"redis_prefix": "one"}, {"redis_prefix": "other"}),
     ],
 )
 async def test_deployments_on_one_redis_with_one_secret_do_not_mix(
     clock: HandClock, redis_server: RedisServer, one: dict[str, str], other: dict[str, str]
 ) -> None:
-    backends = sandbox(clock), sandbox(clock)
     first = settings(redis_url=redis_server.url, **one)
     second = settings(redis_url=redis_server.url, **other)
+    backends = [under_its_path(values.acedata_url, sandbox(clock)) for values in (first, second)]
     async with serving(first, backends[0], clock) as here, serving(second, backends[1], clock) as there:
         task_id = (await here.ask("luma_generate_video", KEYED))["task_id"]
         clock.advance(SECONDS)
@@ -119,21 +137,21 @@ async def test_the_rights_in_the_document_are_enough(clock: HandClock, fragile_r
         client.execute_command("ACL", "SETUSER", "luma", *rules)
     values = settings(redis_url=fragile_redis.url.replace("redis://", "redis://luma:word@"))
     async with serving(values, sandbox(clock), clock) as one, serving(values, sandbox(clock), clock) as other:
-        heard = asyncio.Event()
-        other.assembly.coordination.subscribe(lambda _message: heard.set())
         task = await one.ask("luma_generate_video", KEYED)
         await one.ask("luma_get_task", {"task_id": task["task_id"]})
         assert (await other.ask("luma_generate_video", KEYED))["replayed"] is True
         await one.call("luma_get_task", {"task_id": "nobody-knows", "wait_seconds": 1})
-        async with asyncio.timeout(20):
-            while not heard.is_set():
-                await one.assembly.coordination.publish(b"hello")
-                await asyncio.sleep(0.01)
+        await until_heard(one.assembly.coordination, other.assembly.coordination)
         ready = await one.http.get(f"{one.url}/readyz")
     with fragile_redis.client() as client:
         denied = client.execute_command("ACL", "LOG")
     assert ready.json()["status"] == "ready"
     assert [entry for entry in denied if b"reservation:1" not in repr(entry).encode()] == []
+
+
+def test_the_document_has_the_settings_that_check_asks_for() -> None:
+    for sentence in (EVICTS, NOT_ON_DISK, NOT_ON_REPLICAS):
+        assert re.search(rf"^{sentence.rpartition('Set ')[2]}\b", DOCUMENT, re.MULTILINE)
 
 
 async def test_junk_in_a_set_is_dropped(redis_server: RedisServer, clock: HandClock) -> None:

@@ -34,6 +34,20 @@ def test_what_was_never_sealed_does_not_open(text: str) -> None:
 
 def test_a_changed_character_is_noticed() -> None:
     sealed = Seal(KEY).close("task", CONTENT)
-    for place in range(len(sealed) - 1):
+    for place in range(len(sealed)):
         changed = "B" if sealed[place] == "A" else "A"
         assert Seal(KEY).open("task", sealed[:place] + changed + sealed[place + 1 :]) is None
+
+
+@pytest.mark.parametrize("pad", ["", "x", "xx"])
+def test_a_text_opens_in_one_spelling_only(pad: str) -> None:
+    sealed = Seal(KEY).close("task", {"id": pad})
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    endings = [sealed[:-1] + last for last in alphabet if last != sealed[-1]]
+    others = [
+        *endings,
+        *(sealed + "=" * count for count in (1, 2, 3)),
+        sealed.replace("-", "+").replace("_", "/") + "=",
+    ]
+    assert [other for other in others if Seal(KEY).open("task", other) is not None] == []
+    assert Seal(KEY).open("task", sealed) == {"id": pad}

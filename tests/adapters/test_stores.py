@@ -179,6 +179,19 @@ async def test_whoever_waits_for_a_turn_at_a_hung_redis_gives_up_too(fragile_red
         "redis://:pass/secret@host",
         "redis://:pass#secret@host:1",
         "redis://host:99999/secret",
+        "redis://host/secret",
+        "redis://host/0/secret",
+        "redis://host/0#secret",
+        "redis://user:12/secret@host:6379/0",
+        "redis://user:12/34@secret:6379/0",
+        "redis://:12?secret@host:6379/0",
+        "redis://user:12#secret@host:6379/0",
+        "redis://user:12?secret@host:6379/0",
+        "unix://user:12#secret@/run/redis.sock",
+        "redis+sentinel://user:12/secret@host:26379/luma/0",
+        "redis+sentinel://user:12#secret@host:26379/luma/0",
+        "redis+cluster://user:12?secret@host:6379",
+        "redis+cluster://a,user:12#secret@host:6379",
         "redis://host?secret=1",
         "redis://host?db=secret",
         "redis://[secret",
@@ -206,10 +219,21 @@ def test_a_url_of_no_known_form_is_refused_without_being_repeated(url: str) -> N
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
+@pytest.mark.parametrize("sign", "#/?")
+@pytest.mark.parametrize("form", ["redis://user:12{}34@host:6379/0", "rediss+sentinel://:12{}34@a:1,b:2/luma/0"])
+def test_a_sign_in_a_password_that_cuts_the_url_is_told(form: str, sign: str) -> None:
+    with pytest.raises(ValueError, match=r"Percent-encode signs in the user name and the password: # is %23"):
+        connect(form.format(sign))
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "redis://host",
+        "redis:///3",
+        "redis://host?password=p@ss",
+        "redis://user:p@ss@host_of_redis:6379",
+        "unix://user:word@/run/redis@1.sock",
         "rediss://user:word@host:6380/3?ssl_cert_reqs=none",
         "unix:///run/redis.sock?db=2",
         "redis+sentinel://host/luma",

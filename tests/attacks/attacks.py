@@ -1,7 +1,7 @@
 """The attacks, each with what it cost release 1.0."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +49,17 @@ async def _held(connections: list[Connection]) -> AsyncIterator[None]:
     finally:
         for connection in connections:
             connection.hang_up()
+
+
+@asynccontextmanager
+async def _going_on(loops: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    tasks = list(map(asyncio.create_task, loops))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -105,13 +116,8 @@ async def junk_tokens(target: Target) -> AsyncIterator[None]:
             await connection.status()
             connection.hang_up()
 
-    tasks = [asyncio.create_task(keep_asking(number)) for number in range(300)]
-    try:
+    async with _going_on(keep_asking(number) for number in range(300)):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -318,13 +324,8 @@ async def crumbs(target: Target) -> AsyncIterator[None]:
             await connection.is_closed_within(2)
             connection.hang_up()
 
-    tasks = [asyncio.create_task(keep_sending()) for _ in range(12)]
-    try:
+    async with _going_on(keep_sending() for _ in range(12)):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -339,13 +340,8 @@ async def one_busy_token(target: Target) -> AsyncIterator[None]:
             await connection.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
             await connection.send(request)
 
-    tasks = [asyncio.create_task(keep_asking()) for _ in range(30)]
-    try:
+    async with _going_on(keep_asking() for _ in range(30)):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from tests.support.acedata import completed, listing
+from tests.support.asgi import read_body, send_json
 from tests.support.serve import serve
 
 SUBMISSION_SECONDS = 25.0
@@ -39,21 +40,21 @@ class AttackedBackend:
         self._bomb = bomb()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = json.loads(await _body(receive))
+        asked = json.loads(await read_body(receive))
         if scope["path"] == "/luma/videos":
             await asyncio.sleep(SUBMISSION_SECONDS)
-            await _send(send, 200, json.dumps({"task_id": "run-1"}).encode())
+            await send_json(send, 200, json.dumps({"task_id": "run-1"}).encode())
             return
         await asyncio.sleep(self._delay_seconds)
         if _token(scope).startswith("junk"):
-            await _send(send, 401, json.dumps(REFUSAL).encode())
+            await send_json(send, 401, json.dumps(REFUSAL).encode())
             return
         ids = [asked["id"]] if asked["action"] == "retrieve" else asked["ids"]
         if ids[0].startswith("bomb"):
-            await _send(send, 200, self._bomb, (b"content-encoding", b"gzip, gzip, gzip"))
+            await send_json(send, 200, self._bomb, (b"content-encoding", b"gzip, gzip, gzip"))
             return
         records = list(map(record, ids))
-        await _send(send, 200, json.dumps(records[0] if "id" in asked else listing(*records)).encode())
+        await send_json(send, 200, json.dumps(records[0] if "id" in asked else listing(*records)).encode())
 
 
 def record(task_id: str) -> dict[str, Any]:
@@ -70,21 +71,6 @@ def record(task_id: str) -> dict[str, Any]:
 def _token(scope: Scope) -> str:
     given: bytes = dict(scope["headers"]).get(b"authorization", b"")
     return given.decode().removeprefix("Bearer ")
-
-
-async def _body(receive: Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message = await receive()
-        body += bytes(message.get("body", b""))
-        if not message.get("more_body", False):
-            return body
-
-
-async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
-    await send({"type": "http.response.body", "body": body})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from tests.support.acedata import completed, listing
+from tests.support.asgi import read_body, send_json
 from tests.support.serve import serve
 
 
@@ -28,7 +29,7 @@ class Everything:
             return
         self._clients.add(tuple(scope["client"]))
         self._calls += 1
-        asked = json.loads(await _body(receive))
+        asked = json.loads(await read_body(receive))
         if self._delay_seconds:
             await asyncio.sleep(self._delay_seconds)
         if asked["action"] == "retrieve":
@@ -49,20 +50,8 @@ def running(task_id: str) -> Any:
     return {"id": task_id, "created_at": now - 1.0, "started_at": now - 1.0, "request": {"prompt": "A fox"}}
 
 
-async def _body(receive: Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message = await receive()
-        body += bytes(message.get("body", b""))
-        if not message.get("more_body", False):
-            return body
-
-
 async def _send(send: Send, answer: Any) -> None:
-    body = json.dumps(answer, separators=(",", ":")).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send_json(send, 200, json.dumps(answer, separators=(",", ":")).encode())
 
 
 if __name__ == "__main__":

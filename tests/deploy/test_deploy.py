@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from app.bootstrap import CALLBACKS_PATH
 from app.serving import DRAIN_SECONDS
 from app.settings import PREFIX, Settings
 from app.web.guards import OPEN_PATHS, Allowed
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 KUBERNETES_VERSION = "1.33"
 MANIFESTS = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
-DEPLOYING = [*KUBERNETES.glob("*.yaml"), ROOT / "deploy" / "Dockerfile", ROOT / "deploy" / "nginx.conf"]
+DEPLOYING = [*(ROOT / "deploy").rglob("*.yaml"), ROOT / "deploy" / "Dockerfile", ROOT / "deploy" / "nginx.conf"]
 LOCKS = [ROOT / name for name in ("constraints.txt", "constraints-dev.txt", "constraints-build.txt")]
 ALL_LOCKS = [*LOCKS, ROOT / "constraints-client-2025.txt", ROOT / "tests" / "conformance" / "package-lock.json"]
 
@@ -92,10 +94,38 @@ def test_stopping_takes_longer_than_draining() -> None:
 
 def test_redis_keeps_idempotency_keys_over_restarts_and_evicts_none() -> None:
     redis = yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"]["redis"]
-    options = dict(zip(redis["command"][1::2], redis["command"][2::2], strict=True))
+    words = shlex.split(redis["command"][-1].rpartition("exec redis-server /tmp/redis.conf ")[2])
+    options = dict(zip(words[::2], words[1::2], strict=True))
     assert options["--appendonly"] == "yes"
     assert options["--maxmemory-policy"] == "noeviction"
     assert redis["volumes"] == ["redis-data:/data"]
+
+
+def test_the_redis_of_compose_wants_a_password_that_no_command_line_shows() -> None:
+    services = yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"]
+    redis = services["redis"]
+    assert "REDIS_PASSWORD" not in " ".join(redis["command"])
+    assert 'requirepass "%s"' in redis["command"][-1]
+    assert "$$REDISCLI_AUTH" in redis["command"][-1]
+    assert redis["environment"]["REDISCLI_AUTH"].startswith("${REDIS_PASSWORD:?")
+    assert services["luma-mcp"]["environment"]["LUMA_MCP_REDIS_URL"].startswith("redis://:${REDIS_PASSWORD:?")
+    assert "REDIS_PASSWORD=$(openssl rand -hex" in text(ROOT / "README.md"), "hex needs no percent-encoding"
+
+
+def test_each_service_of_compose_is_bounded_and_runs_on_in_the_background() -> None:
+    for service in yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"].values():
+        assert service["mem_limit"] == service["memswap_limit"]
+        assert service["pids_limit"] > 0
+    assert re.search(r"docker compose up --build -d\b", text(ROOT / "README.md"))
+
+
+def test_images_can_be_pinned_by_digest_without_an_edit() -> None:
+    services = yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"]
+    dockerfile = text(ROOT / "deploy" / "Dockerfile")
+    default = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", dockerfile, re.MULTILINE)
+    assert re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
+    assert services["luma-mcp"]["build"]["args"] == {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{default[0]}}}"}
+    assert services["redis"]["image"].startswith("${REDIS_IMAGE:-")
 
 
 def test_probes_ask_what_the_service_answers() -> None:
@@ -108,6 +138,31 @@ def test_probes_ask_what_the_service_answers() -> None:
         hosts = [given["value"] for given in asked.get("httpHeaders", ())]
         assert path in OPEN_PATHS or [Allowed(Settings(_env_file=None).hosts()).has(host) for host in hosts] == [True]
     assert "/livez" in text(ROOT / "deploy" / "Dockerfile")
+
+
+def test_the_autoscaler_alone_says_how_many_replicas_there_are() -> None:
+    assert "replicas" not in manifest("deployment")["spec"]
+    assert manifest("horizontalpodautoscaler")["spec"]["minReplicas"] == 2
+
+
+def test_each_port_of_the_service_is_one_of_the_pod() -> None:
+    named = {port["name"]: port["containerPort"] for port in container()["ports"]}
+    ports = {port["name"]: port for port in manifest("service")["spec"]["ports"]}
+    assert ports.keys() == named.keys() == {"http", "metrics"}
+    assert {port["targetPort"] for port in ports.values()} == named.keys()
+    assert ports["metrics"]["port"] == named["metrics"]
+
+
+def test_the_network_policy_lets_in_proxies_monitoring_and_probes_and_out_what_is_used() -> None:
+    policy, ports = (
+        manifest("networkpolicy")["spec"],
+        {port["name"]: port["containerPort"] for port in container()["ports"]},
+    )
+    let_in = {next(iter(rule["from"][0])): [port["port"] for port in rule["ports"]] for rule in policy["ingress"]}
+    assert let_in == {"namespaceSelector": [ports["metrics"]], "ipBlock": [ports["http"]]}
+    assert policy["ingress"][0]["ports"] == [{"port": ports["http"]}]
+    out = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    assert out == {53, 6379, 6380, 26379, 443, 4317, 4318}
 
 
 def test_labels_join_what_belongs_together() -> None:
@@ -205,13 +260,54 @@ def test_nginx_bounds_what_an_address_may_send_and_logs_no_ticket() -> None:
         assert directive in nginx
     assert 'proxy_set_header Upgrade "";' in nginx
     assert "http2 on" not in re.sub(r"#.*", "", nginx), "nginx before 1.25.1 does not know it"
-    callbacks = nginx.partition("location ^~ /callbacks/ {")[2].partition("}")[0]
-    assert "crit;" in callbacks
     assert "$uri " not in nginx.partition("log_format")[2].partition(";")[0]
+    hidden = re.search(r"~\*(\S+) +/callbacks/-;", nginx)
+    assert hidden is not None
+    for path in ("/callbacks/ticket", "/CALLBACKS/ticket", "/luma/callbacks/ticket"):
+        assert re.search(hidden[1], path, re.IGNORECASE)
 
 
-def test_the_ingress_bounds_what_an_address_may_send_and_logs_no_ticket() -> None:
-    notes = manifest("ingress")["metadata"]["annotations"]
+def test_each_server_of_nginx_has_logs_without_tickets() -> None:
+    """A server without logs of its own writes whole request lines to those of nginx."""
+    servers = re.findall(r"^server \{\n(.*?)^\}", text(ROOT / "deploy" / "nginx.conf"), re.DOTALL | re.MULTILINE)
+    assert len(servers) == 3
+    for server in servers:
+        access, errors = (re.findall(rf"^    {name}_log +(.+?);", server, re.MULTILINE) for name in ("access", "error"))
+        assert access in (["off"], ["/var/log/nginx/luma-mcp.log luma_mcp"])
+        assert len(errors) == 1
+        assert errors[0].endswith(" crit") or "proxy_pass" in server
+
+
+def test_callbacks_have_limits_and_an_error_log_of_their_own_in_any_case() -> None:
+    nginx = text(ROOT / "deploy" / "nginx.conf")
+    callbacks = re.search(r"location ~\* /callbacks/ \{(.*?)\}", nginx, re.DOTALL)
+    assert callbacks is not None
+    assert re.search(r"error_log \S+ crit;", callbacks[1])
+    for kind in ("req", "conn"):
+        zones = set(re.findall(rf"limit_{kind}_zone +\S+ +zone=(\w+):", nginx))
+        own = re.findall(rf"limit_{kind} +(?:zone=)?(\w+)", callbacks[1])
+        shared = re.findall(rf"limit_{kind} +(?:zone=)?(\w+)", nginx.replace(callbacks[1], ""))
+        assert len(own) == 1
+        assert set(own) & set(shared) == set()
+        assert {*own, *shared} == zones
+
+
+@pytest.mark.parametrize("name", ["ingress", "ingress-callbacks"])
+def test_the_ingress_bounds_what_an_address_may_send_and_logs_no_ticket(name: str) -> None:
+    notes = manifest(name)["metadata"]["annotations"]
     prefix = "nginx.ingress.kubernetes.io"
     assert {f"{prefix}/limit-rps", f"{prefix}/limit-connections"} <= notes.keys()
     assert notes[f"{prefix}/enable-access-log"] == "false"
+
+
+def test_callbacks_have_an_ingress_with_limits_of_their_own_and_all_else_alike() -> None:
+    callers, callbacks = manifest("ingress"), manifest("ingress-callbacks")
+    differing = {
+        note.rpartition("/")[2]
+        for note, value in callers["metadata"]["annotations"].items()
+        if callbacks["metadata"]["annotations"][note] != value
+    }
+    assert differing == {"limit-rps", "limit-burst-multiplier", "limit-connections"}
+    assert callbacks["spec"]["rules"][0]["http"]["paths"][0]["path"] == CALLBACKS_PATH
+    callbacks["spec"]["rules"][0]["http"]["paths"][0]["path"] = "/"
+    assert callbacks["spec"] == callers["spec"]

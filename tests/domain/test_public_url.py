@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.errors import InvalidRequest
-from app.domain.public_url import LONGEST_URL, check_public_url, shown_url
+from app.domain.public_url import LONGEST_URL, check_public_url, hosts_in, is_plain_url, shown_url
 
 OWN = "http://127.0.0.1:8000/sandbox/media"
 
@@ -106,6 +106,12 @@ REFUSED_HOSTS = {
         "a.alt",
     ],
     "trailing dots": ["localhost.", "127.0.0.1.", "printer.local.", "redis.", ".", "..", "example.com..", "[::1]."],
+    "an ASCII name in disguise": [
+        "xn--mi7cvad5a.example.com",
+        "xn--uma-xn4a.example.com",
+        "www.xn--luma-.com",
+        "xn--.com",
+    ],
     "empty and malformed labels": [
         ".example.com",
         "a..example.com",
@@ -119,6 +125,11 @@ REFUSED_HOSTS = {
         "@example.com",
         "example.com@127.0.0.1",
         "a@b@example.com",
+        "example.com?@10.0.0.1",
+        "example.com#@10.0.0.1",
+        "example.com?:80@10.0.0.1",
+        "example.com?a=b#c@127.0.0.1",
+        "example.com;@10.0.0.1",
     ],
     "percent-encoding": [
         "127%2e0%2e0%2e1",
@@ -305,6 +316,26 @@ def test_the_services_own_address_passes_nowhere_else(url: str) -> None:
         check_public_url(url, "video_url", own_prefix=OWN)
 
 
+OWN_HOSTS = hosts_in(["http://[::ffff:8.8.8.8]:8000", "mcp.example.com:*", "[2001:4860:4860::8888]"])
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "8.8.8.8", "8.8.8.8:80", "[::ffff:8.8.8.8]", "[::ffff:808:808]:80", "[64:ff9b::808:808]", "[2002:808:808::1]",
+        "MCP.example.com.", "[2001:4860:4860:0::8888]",
+    ],
+)  # fmt: skip
+def test_no_spelling_of_the_services_own_host_passes(host: str) -> None:
+    with pytest.raises(InvalidRequest, match="this service itself"):
+        check_public_url(f"http://{host}/a.jpg", "callback_url", own_hosts=OWN_HOSTS)
+
+
+@pytest.mark.parametrize("host", ["8.8.4.4", "[::ffff:8.8.4.4]", "[2001:4860:4860::8844]", "a.mcp.example.com"])
+def test_a_host_beside_the_services_own_passes(host: str) -> None:
+    assert check_public_url(f"http://{host}/a.jpg", "callback_url", own_hosts=OWN_HOSTS)
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://secret.example.com", "https://secret", "https://x:secret@example.com", "se cret"]
 )
@@ -318,6 +349,9 @@ def test_the_refusal_names_the_argument_and_never_the_value(url: str) -> None:
     ("url", "shown"),
     [
         ("https://cdn.example.com/a.mp4?x=1", "https://cdn.example.com/a.mp4?x=1"),
+        ("HTTPS://CDN.EXAMPLE.COM/a.mp4", "HTTPS://CDN.EXAMPLE.COM/a.mp4"),
+        ("Http://cdn.example.com", "Http://cdn.example.com"),
+        ("https://cdn.example.com?id=1", "https://cdn.example.com?id=1"),
         ("https://cdn.example.com/a%20b.mp4", "https://cdn.example.com/a%20b.mp4"),
         ("https://cdn.example.com/狐.mp4", "https://cdn.example.com/%E7%8B%90.mp4"),
         (f"{OWN}/a.mp4", f"{OWN}/a.mp4"),
@@ -325,6 +359,7 @@ def test_the_refusal_names_the_argument_and_never_the_value(url: str) -> None:
 )
 def test_a_url_of_the_backend_is_shown_in_ascii(url: str, shown: str) -> None:
     assert shown_url(url, own_prefix=OWN) == shown
+    assert is_plain_url(shown), "it comes back from a store as it went in"
 
 
 @pytest.mark.parametrize(

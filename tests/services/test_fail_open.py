@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from app.ports import StoreUnavailable
-from app.services.fail_open import REST_SECONDS, FailOpenStore
+from app.services.fail_open import CALM_SECONDS, REST_SECONDS, FailOpenStore
 from tests.support.clock import HandClock
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
@@ -125,3 +125,82 @@ async def test_many_callers_caught_by_an_outage_are_one_warning(
     with caplog.at_level(logging.INFO, logger="app"):
         await asyncio.gather(*(store.get_many([KEY]) for _ in range(50)))
     assert len(caplog.records) == 1
+
+
+async def test_a_store_that_refuses_writes_serves_every_read_and_is_one_warning(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    behind = CountingStore()
+    behind.held[KEY] = b"x"
+    behind.refused = {"put": "OOM"}
+    store = standing_before(behind, clock)
+    with caplog.at_level(logging.INFO, logger="app"):
+        for _ in range(100):
+            await store.put_many({KEY: b"y"}, {KEY: 5.0})
+            assert await store.get_many([KEY]) == [b"x"]
+            await store.remove_many(["another"])
+            clock.advance(REST_SECONDS / 4)
+        behind.refused = {}
+        clock.advance(REST_SECONDS)
+        await store.put_many({KEY: b"y"}, {KEY: 5.0})
+    assert [record.getMessage()[:16] for record in caplog.records] == ["Redis is full: r", "Redis answers ag"]
+    assert "cached results are still served" in caplog.records[0].getMessage()
+    assert behind.puts == 26, "one a second, and then the one that was taken"
+
+
+async def test_a_store_that_refuses_reads_takes_every_write(clock: HandClock) -> None:
+    behind = CountingStore()
+    behind.refused = {"get": "NOPERM"}
+    store = standing_before(behind, clock)
+    for number in range(5):
+        assert await store.get_many([KEY]) == [None]
+        await store.put_many({KEY: b"%d" % number}, {KEY: 5.0})
+        assert behind.held[KEY] == b"%d" % number
+    assert len(behind.asked) == 1
+
+
+async def test_a_replica_that_refuses_every_write_is_one_warning(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    behind = CountingStore()
+    behind.refused = {"put": "READONLY", "remove": "READONLY"}
+    store = standing_before(behind, clock)
+    for _ in range(3):
+        await store.put_many({KEY: b"y"}, {KEY: 5.0})
+        await store.remove_many([KEY])
+        clock.advance(REST_SECONDS)
+    behind.refused = {}
+    await store.put_many({KEY: b"y"}, {KEY: 5.0})
+    assert [record.getMessage()[:18] for record in caplog.records] == ["Redis is a replica", "Redis answers agai"]
+
+
+async def test_an_outage_that_turns_into_another_is_told_once_for_each(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    behind = CountingStore()
+    store = standing_before(behind, clock)
+    for is_out in (True, False, True, False):
+        behind.is_out = is_out
+        behind.refused = {"put": "READONLY"}
+        for _ in range(3):
+            await store.get_many([KEY])
+            await store.put_many({KEY: b"y"}, {KEY: 5.0})
+            clock.advance(REST_SECONDS)
+    begins = [record.getMessage()[:18] for record in caplog.records]
+    assert begins == ["Redis does not ans", "Redis answers agai", "Redis is a replica", "Redis does not ans"]
+
+
+async def test_a_store_that_fails_and_works_by_turns_is_a_line_a_minute_at_most(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    behind = CountingStore()
+    store = standing_before(behind, clock)
+    for turn in range(1000):
+        behind.refused = {"put": "OOM"} if turn % 2 else {}
+        await store.put_many({KEY: b"y"}, {KEY: 5.0})
+        clock.advance(REST_SECONDS)
+    assert len(caplog.records) == 5, "two outages, and a third one that lasts"
+    behind.refused = {}
+    clock.advance(CALM_SECONDS)
+    await store.put_many({KEY: b"y"}, {KEY: 5.0})
+    assert caplog.records[-1].getMessage().startswith("Redis answers again")

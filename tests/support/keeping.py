@@ -1,10 +1,13 @@
 """How tests keep values in a store: under the names and the secret of one deployment."""
 
+import asyncio
+
 from pydantic import TypeAdapter
 
 from app.adapters.signing import Signer
 from app.domain.record import Record
 from app.domain.task import Task
+from app.ports import Coordination
 from app.services.key_space import KeySpace
 from app.services.owned import Owned
 from app.services.records import RECORD_KIND
@@ -17,3 +20,14 @@ CHANNEL = KEYS.channel(0)
 TASKS = Owned(TypeAdapter(Task), TASK_KIND, KEYS, SIGNER)
 RECORDS = Owned(TypeAdapter(Record), RECORD_KIND, KEYS, SIGNER)
 RESERVATIONS = ReservationKeys(KEYS, SIGNER)
+
+
+async def until_heard(speaker: Coordination, listener: Coordination) -> None:
+    """Return as soon as what `speaker` says is heard: the channel of `listener` is open then."""
+    heard = asyncio.Event()
+    stop = listener.subscribe(lambda _message: heard.set())
+    async with asyncio.timeout(20):
+        while not heard.is_set():
+            await speaker.publish(b"hello")
+            await asyncio.sleep(0.01)
+    stop()

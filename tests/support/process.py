@@ -11,7 +11,7 @@ from pathlib import Path
 
 COMMAND = str(Path(sys.executable).parent / "luma-mcp")
 _ADDRESS = re.compile(r"Serving MCP at (http://[^/]+)/mcp")
-_KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH", "COVERAGE_PROCESS_START")
+_KEPT = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "PYTHONPATH")
 
 
 def environment(**settings: str) -> dict[str, str]:

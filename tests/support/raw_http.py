@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -41,10 +42,10 @@ async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def raw_server(answer: Misbehaviour) -> AsyncIterator[RawServer]:
+async def raw_server(answer: Misbehaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
     raw = RawServer(answer)
-    server = await asyncio.start_server(raw.serve, "127.0.0.1", 0)
-    raw.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(raw.serve, "127.0.0.1", 0, ssl=tls)
+    raw.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield raw
     finally:

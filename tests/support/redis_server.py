@@ -75,7 +75,9 @@ class RedisServer:
     def _await_answer(self) -> None:
         retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), int(READY_SECONDS / 0.02))
         errors: list[type[Exception]] = [redis.exceptions.ConnectionError]
-        with redis.Redis(port=self.port, password=self.password, retry=retry, retry_on_error=errors) as client:
+        with redis.Redis(
+            port=self.port, password=self.password, protocol=2, retry=retry, retry_on_error=errors
+        ) as client:
             client.ping()
 
     def stop(self) -> None:
@@ -96,7 +98,7 @@ class RedisServer:
         os.kill(self._process.pid, number)
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, password=self.password)
+        return redis.Redis(port=self.port, password=self.password, protocol=2)
 
     def empty(self) -> None:
         with self.client() as client:

@@ -1,12 +1,15 @@
-"""A store that counts its round trips and is out when the test says so."""
+"""A store that counts its round trips, and is out or refuses an operation when the test says so."""
 
 from collections.abc import Mapping, Sequence
 
-from app.ports import StoreUnavailable
+from app.ports import StoreRefuses, StoreUnavailable
 
 
 class CountingStore:
-    """A Store without expiry; `held` is what it holds and how long each value was meant to stay."""
+    """A Store without expiry; `held` is what it holds and how long each value was meant to stay.
+
+    `refused` has the error code for each operation that it does not do: "get", "put", "remove" or "ping".
+    """
 
     def __init__(self) -> None:
         self.held: dict[str, bytes] = {}
@@ -14,26 +17,29 @@ class CountingStore:
         self.asked: list[list[str]] = []
         self.puts = 0
         self.is_out = False
+        self.refused: dict[str, str] = {}
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         self.asked.append(list(keys))
-        self._answer_or_fail()
+        self._answer_or_fail("get")
         return [self.held.get(key) for key in keys]
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         self.puts += 1
-        self._answer_or_fail()
+        self._answer_or_fail("put")
         self.held.update(values)
         self.ttl_seconds.update(ttl_seconds)
 
     async def remove_many(self, keys: Sequence[str]) -> None:
-        self._answer_or_fail()
+        self._answer_or_fail("remove")
         for key in keys:
             self.held.pop(key, None)
 
     async def ping(self) -> None:
-        self._answer_or_fail()
+        self._answer_or_fail("ping")
 
-    def _answer_or_fail(self) -> None:
+    def _answer_or_fail(self, operation: str) -> None:
         if self.is_out:
             raise StoreUnavailable("out")
+        if operation in self.refused:
+            raise StoreRefuses(self.refused[operation])

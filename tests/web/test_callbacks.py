@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -218,6 +218,53 @@ async def test_a_plain_question_before_the_wait_costs_no_read_more_than_itself(
     assert backend.reads == 2, "the plain question's, and the callback's"
 
 
+class Holding(httpx.AsyncBaseTransport):
+    """A network that runs `before_answer` with the callback URL and the task before it answers a submission."""
+
+    def __init__(self, backend: Sandbox, before_answer: Callable[[str, str], Awaitable[None]]) -> None:
+        self._inner = httpx.ASGITransport(sandbox_app(backend))
+        self._before_answer = before_answer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._inner.handle_async_request(request)
+        if request.url.path == "/luma/videos":
+            task_id = json.loads(await response.aread())["task_id"]
+            await self._before_answer(json.loads(request.content)["callback_url"], task_id)
+        return response
+
+
+async def test_a_foreign_claim_before_the_answer_does_not_delay_the_owner(clock: HandClock, backend: Sandbox) -> None:
+    services: list[Service] = []
+
+    async def propose_a_foreign_task(url: str, task_id: str) -> None:
+        path = url.removeprefix(PUBLIC)
+        assert await call(services[0], path, {"task_id": "a-foreign-task"}) == 202
+        assert await call(services[0], path, {"task_id": task_id}) == 202, "the true one comes second"
+
+    async with serving(settings(public_url=PUBLIC), Holding(backend, propose_a_foreign_task), clock) as service:
+        services.append(service)
+        task_id, began = await start(service), clock.now
+        answer = service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
+        task = await while_time_passes(clock, answer)
+    assert task["state"] == "completed"
+    assert clock.now - began < 30, "read on schedule, as without callbacks"
+
+
+async def test_a_claim_that_cannot_be_seen_does_not_delay_the_owner(
+    clock: HandClock, backend: Sandbox, fragile_redis: RedisServer
+) -> None:
+    async def lose_the_store(_url: str, _task_id: str) -> None:
+        await asyncio.to_thread(fragile_redis.stop)
+
+    values = settings(public_url=PUBLIC, redis_url=fragile_redis.url)
+    async with serving(values, Holding(backend, lose_the_store), clock) as service:
+        task_id, began = await start(service), clock.now
+        answer = service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
+        task = await while_time_passes(clock, answer)
+    assert task["state"] == "completed"
+    assert clock.now - began < 30
+
+
 class Breaking(httpx.AsyncBaseTransport):
     """A network that loses the first answer to a submission."""
 
@@ -283,6 +330,13 @@ def test_a_caller_that_leaves_in_mid_sentence_leaves_no_traceback(tmp_path: Path
         "http://luma.example.com:8443/",
         "https://also.example.com/callbacks/x",
         "https://[2606:4700:0:0::6810:085b]/callbacks/x",
+        "https://8.8.4.4/callbacks/x",
+        "https://[::ffff:8.8.4.4]/callbacks/x",
+        "https://[::ffff:0808:0404]/callbacks/x",
+        "https://[2002:808:404::1]/callbacks/x",
+        "https://[64:ff9b::8.8.4.4]/callbacks/x",
+        "https://[::FFFF:8.8.8.8]/callbacks/x",
+        "https://8.8.8.8/callbacks/x",
     ],
 )
 @pytest.mark.parametrize(
@@ -300,12 +354,28 @@ async def test_no_url_of_a_caller_may_lead_to_this_service(
 ) -> None:
     values = settings(
         public_url=PUBLIC,
-        allowed_hosts=("127.0.0.1:*", "also.example.com:*", "[2606:4700::6810:85b]", "*"),
+        allowed_hosts=(
+            "127.0.0.1:*",
+            "also.example.com:*",
+            "[2606:4700::6810:85b]",
+            "8.8.4.4:*",
+            "[::ffff:8.8.8.8]",
+            "*",
+        ),
     )
     async with serving(values, backend) as service:
         error = await service.fail(tool, {"prompt": "A fox", **more, name: url})
     assert error["message"].startswith(f"`{name}` leads to this service itself")
     assert backend.submissions("token-a") == 0
+
+
+async def test_no_url_may_lead_to_this_service_by_the_ascii_form_of_its_name(backend: Sandbox) -> None:
+    async with serving(settings(public_url="https://bücher.example.com", allowed_hosts=("127.0.0.1:*",)), backend) as s:
+        url = "https://XN--BCHER-KVA.example.com/callbacks/x"
+        error = await s.fail("luma_generate_video", {"prompt": "A fox", "callback_url": url})
+        page = await s.http.get(f"{s.url}/", headers={"host": "xn--bcher-kva.example.com"})
+    assert error["message"].startswith("`callback_url` leads to this service itself")
+    assert page.status_code == 200
 
 
 async def test_a_ticket_is_good_for_a_day(service: Service, backend: Sandbox, clock: HandClock) -> None:

@@ -71,6 +71,7 @@ async def test_what_waits_behind_a_request_is_bounded(behind: bytes) -> None:
         writer.close()
         while service.assembly.request_memory.in_use:
             await asyncio.sleep(0.001)
+        assert await _refusals(service, "503") == before + 1
 
 
 async def test_a_departure_is_noticed_however_much_was_sent_ahead() -> None:
@@ -85,6 +86,7 @@ async def test_a_departure_is_noticed_however_much_was_sent_ahead() -> None:
         writer.transport.abort()
         while service.assembly.services.watches.callers:
             await asyncio.sleep(0.001)
+        assert 'outcome="cancelled"' in (await service.http.get(f"{service.url}/metrics")).text
 
 
 async def test_keep_alive_counts_from_the_end_of_a_body_that_was_answered_before_it_came() -> None:

@@ -190,6 +190,7 @@ async def test_a_client_that_leaves_ends_its_wait_however_it_spells_it(name: str
         writer.close()
         while not await count(service, 'outcome="cancelled"'):
             await service.http.get(f"{service.url}/livez")
+        assert service.assembly.services.watches.callers == 0
 
 
 async def test_a_progress_token_is_noticed_however_it_is_spelt(service: Service) -> None:

@@ -88,6 +88,40 @@ async def test_a_hung_redis_is_asked_once_and_then_left_alone(clock: HandClock, 
     assert ready.json()["status"] == "degraded"
 
 
+WRITE_FAULTS = {
+    "Redis is full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+    "Redis is a replica": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+}
+
+
+@pytest.mark.parametrize("told", WRITE_FAULTS)
+async def test_a_redis_that_takes_no_writes_serves_what_it_holds_and_is_told_once(
+    clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, told: str
+) -> None:
+    begin, end = WRITE_FAULTS[told]
+    backend, values = sandbox(clock), settings(redis_url=fragile_redis.url)
+    async with serving(values, backend, clock) as service:
+        finished = await start(service, "token-a")
+        clock.advance(SECONDS)
+        await service.ask("luma_get_tasks_batch", {"task_ids": finished})
+    with fragile_redis.client() as client:
+        client.execute_command(*begin)
+        async with serving(values, backend, clock) as fresh:
+            for task_id in finished:
+                running = (await fresh.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
+                await fresh.ask("luma_get_task", {"task_id": running})  # a write that is refused
+                reads = backend.reads
+                await fresh.ask("luma_get_task", {"task_id": task_id})
+                assert backend.reads == reads, "a finished task comes from Redis"
+            client.execute_command(*end)
+            clock.advance(4)
+            await fresh.ask("luma_get_task", {"task_id": running})
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.services.fail_open"]
+    assert [line.startswith(told) for line in lines] == [True, False]
+    assert "cached results are still served" in lines[0]
+    assert lines[1].startswith("Redis answers again")
+
+
 async def test_two_waits_for_redis_stay_under_a_second() -> None:
     assert 2 * TIMEOUT_SECONDS < 1
 

@@ -7,7 +7,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.principal import Principal
 from app.web.guards import PRINCIPAL
-from app.web.turns import Turns
+from app.web.turns import SHARED_SECONDS, Turns
+from tests.support.clock import HandClock
 
 
 async def _nothing(*_: object) -> None:
@@ -46,6 +47,18 @@ async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -
     assert max(began.values()) == 1
     (other,) = (turn for name, turn in busy.began if name == "one")
     assert other == min(began)
+
+
+async def test_a_token_that_is_alone_takes_no_turns(clock: HandClock) -> None:
+    busy = Busy()
+    turns = Turns(busy, clock)
+    await asyncio.gather(*(request(turns, name) for name in ("many", "one", "many")))
+    clock.advance(SHARED_SECONDS)
+    counting = asyncio.create_task(busy.count())
+    busy.began.clear()
+    await asyncio.gather(*(request(turns, "many") for _ in range(30)))
+    counting.cancel()
+    assert len({turn for _, turn in busy.began}) == 1
 
 
 async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""What the sandbox keeps per token: how much runs, how much was asked, how much was spent."""
+"""The sandbox's accounts: running generations, reads in this second and credits spent, for each token."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from app.adapters.sandbox.tasks import Owner, Record
 
 PRICE_CREDITS = 1.19
-"""What one finished generation costs, by AceDataCloud's price list; failures and reads are free."""
+"""The price of a generation that succeeded. Failures and reads are free. Source: AceDataCloud's price list."""
 
 
 @dataclass(slots=True)
 class Account:
-    """The standing of one bearer token; times are unix seconds."""
+    """The account of one bearer token. Times are unix seconds."""
 
     owner: Owner = field(default_factory=Owner)
     submissions: int = 0

@@ -1,0 +1,45 @@
+"""Which URLs of Redis are unambiguous: otherwise a part of a password could stand in the place of the host."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+URL_FORMS = (
+    "redis://host:6379/0, rediss://host:6379/0, unix:///run/redis.sock, "
+    "redis+sentinel://host:26379,host:26379/service/0 or redis+cluster://host:6379,host:6379 "
+    "(rediss+sentinel and rediss+cluster with TLS)"
+)
+HOW_TO_ENCODE = (
+    "Percent-encode signs in the user name and the password: # is %23, / is %2F, ? is %3F, : is %3A, @ is %40 and "
+    "% is %25"
+)
+
+_HOST = re.compile(r"([\w.-]+|\[[0-9A-Za-z:.%]+\])(:\d{1,5})?")
+_DATABASE = re.compile(r"/?\d*")
+
+
+def check_redis_url(url: str) -> None:
+    """Raise ValueError where a part of `url` is not what its form has there."""
+    parts = urlsplit(url)
+    has_odd_option = any("=" not in option for option in parts.query.split("&") if option)
+    if "#" in url or has_odd_option or not _leads_somewhere(parts):
+        raise ValueError
+
+
+def _leads_somewhere(parts: SplitResult) -> bool:
+    hosts = parts.netloc.rpartition("@")[2]
+    if parts.scheme == "unix":
+        return hosts == ""
+    if not all(_HOST.fullmatch(host) for host in hosts.split(",") if host) or "@" in parts.path:
+        return False
+    return parts.scheme not in ("redis", "rediss") or _DATABASE.fullmatch(parts.path) is not None
+
+
+def refusal(url: str) -> str:
+    """Return why `url` is refused, as the end of a sentence, without a part of it."""
+    return f"is none of {URL_FORMS}" + (f". {HOW_TO_ENCODE}" if _is_cut(url) else "")
+
+
+def _is_cut(url: str) -> bool:
+    """Return whether what stands before the last `@` goes beyond the place of the user name and the password."""
+    behind = url.partition("://")[2]
+    return any(sign in behind.rpartition("@")[0] for sign in "#/?")

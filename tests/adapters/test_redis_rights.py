@@ -1,0 +1,67 @@
+"""A Redis user without all of the rights: the service goes on, the log says what is missing, a counter counts it."""
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.support.clock import HandClock
+from tests.support.redis_server import RedisServer
+from tests.support.service import Service, sandbox, serving, settings
+
+KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
+
+
+def url_of_user(server: RedisServer, *rules: str) -> str:
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "luma", "reset", "on", ">word", "~luma-mcp:*", "+@all", *rules)
+    return server.url.replace("redis://", "redis://luma:word@")
+
+
+async def counted(service: Service, kind: str, most: int) -> None:
+    """Return once that many failures of a kind are counted."""
+    name = f'luma_mcp_redis_link_failures_total{{kind="{kind}"}} '
+    async with asyncio.timeout(20):
+        while True:
+            lines = service.assembly.metrics.exposition().decode().splitlines()
+            if any(line.startswith(name) and float(line.removeprefix(name)) >= most for line in lines):
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("rules", [("resetchannels",), ("&*", "-subscribe")])
+async def test_a_channel_that_redis_denies_is_logged_once_and_counted(
+    clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, rules: tuple[str, ...]
+) -> None:
+    url = url_of_user(fragile_redis, *rules)
+    async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
+        await service.ask("luma_generate_video", KEYED)
+        await counted(service, "channel", 3)
+    lines = [record.getMessage() for record in caplog.records if "denies" in record.getMessage()]
+    assert len(lines) == 1
+    assert "docs/redis.md lists the rights" in lines[0]
+    assert "word" not in lines[0]
+
+
+@pytest.mark.parametrize("command", ["publish", "zadd"])
+async def test_a_command_that_redis_denies_to_the_agreement_is_logged_once_and_counted(
+    clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, command: str
+) -> None:
+    url = url_of_user(fragile_redis, "&*", f"-{command}")
+    async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
+        for number in range(3):
+            await service.ask("luma_generate_video", {**KEYED, "idempotency_key": f"fox-{number}"})
+        await counted(service, "denied", 3)
+    lines = [record.getMessage() for record in caplog.records if "denies" in record.getMessage()]
+    assert len(lines) == 1
+    assert f"the command {command.upper()} (NOPERM" in lines[0]
+
+
+async def test_keys_of_release_1_0_may_be_denied_in_silence(
+    clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = url_of_user(fragile_redis, "&*")
+    with caplog.at_level(logging.WARNING, logger="app"):
+        async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
+            await service.ask("luma_generate_video", KEYED)
+    assert [record for record in caplog.records if record.name.startswith("app.adapters.redis")] == []
