@@ -59,7 +59,7 @@ class Call:
 
     @property
     def largest_answer_bytes(self) -> int:
-        """Where the reading of its answer ends."""
+        """The most bytes that its answer may have."""
         records = len(self.body.get("ids", ("one",)))
         return min(LEAST_ANSWER_BYTES + BYTES_A_RECORD * records, LARGEST_ANSWER_BYTES)
 

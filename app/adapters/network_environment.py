@@ -1,6 +1,7 @@
-"""What the environment says of the way to the backend: a proxy, and the certificates to trust.
+"""Environment variables for connections to the backend: the proxy to use, and the certificates to trust.
 
-httpx reads the same variables, but meets an IPv6 address in NO_PROXY, a SOCKS proxy or a missing file with a traceback.
+httpx reads the same variables. It raises an exception without a sentence for an IPv6 address in NO_PROXY, a SOCKS proxy
+or a missing file.
 """
 
 import ssl

@@ -1,6 +1,6 @@
-"""What Redis does in one step, as scripts: replace and remove by comparison, and read no more than can be of use.
+"""Lua scripts that Redis runs: compare and replace, compare and remove, and reads that leave large values out.
 
-Whoever writes to Redis could leave values of any size, and a client reads a reply whole before it can look at it.
+Others who write to Redis could leave values of any size there, and a client reads a reply whole before it checks it.
 """
 
 from typing import Final

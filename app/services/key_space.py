@@ -14,7 +14,7 @@ class KeySpace:
     root: str
 
     def key(self, tenant: str, kind: str, name: str = "") -> str:
-        """Return a key of the tenant's. The tenant is a Redis Cluster hash tag: one tenant, one node, one MGET."""
+        """Return a key of the tenant's. The tenant is the hash tag: one node of a Cluster has all of its keys."""
         return f"{self.root}:{{{tenant}}}:{kind}:{name}"
 
     def channel(self, database: int) -> str:
