@@ -11,6 +11,7 @@ from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from app.adapters.redis_link import FAULTS, RedisLink
 from app.adapters.redis_scripts import CLAIM, MEMBERS, READ, REMOVE, REPLACE
 from app.ports import Signing
+from app.services.owned import LARGEST_BYTES
 
 MOST_MEMBERS = 1_000
 LARGEST_MESSAGE_BYTES = 1024 * 1024
@@ -23,9 +24,8 @@ MOST_SILENCES = 3
 Keepalive does not see it: a proxy on the way answers that for a connection which leads nowhere any more.
 """
 
-LARGEST_VALUE_BYTES = 64 * 1024
 LARGEST_MEMBER_BYTES = 512
-"""What is read at most; nothing that this service agrees on comes near it."""
+"""Members above this size are not read. Those of this service have at most 144 bytes."""
 
 FURTHEST_AHEAD = 2.0
 """How many times its own time a member of a set may have left: more than any clock of ours gave it is not ours."""
@@ -55,13 +55,13 @@ class RedisCoordination:
     async def get(self, key: str) -> bytes | None:
         """Return what is there, or None; b"" stands for what is too large to be ours."""
         async with self._link.in_time(may_be_denied=True):
-            (there,) = await self._client.eval(READ, 1, key, LARGEST_VALUE_BYTES)
+            (there,) = await self._client.eval(READ, 1, key, LARGEST_BYTES)
         return cast("bytes | None", there)
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Put `value` where there is none and return None; else return what is there, as `get` does."""
         async with self._link.in_time():
-            there = await self._client.eval(CLAIM, 1, key, value, _milliseconds(ttl_seconds), LARGEST_VALUE_BYTES)
+            there = await self._client.eval(CLAIM, 1, key, value, _milliseconds(ttl_seconds), LARGEST_BYTES)
         return cast("bytes | None", there)
 
     async def seconds_left(self, key: str) -> float | None:

@@ -19,16 +19,14 @@ TIMEOUT_SECONDS = 0.4
 RENEW_SECONDS = 1.0
 """How often all connections are ended at most, while Redis goes on answering that it cannot serve."""
 
-LOG_AGAIN_SECONDS = 60.0
-
 NOT_SERVING = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "LOADING", "NOREPLICAS"})
-"""What a server answers that is no master (any more), or cannot serve now.
+"""Error codes of a server that is no master any more, or cannot serve now.
 
 Where one address leads to whichever server is the master, the connections that exist still lead to the old one.
 """
 
 DENIED = "NOPERM"
-"""What a server answers to a user that may not do what it asks."""
+"""The error code for a command, key or channel that the user has no right to."""
 
 FAULTS = (RedisError, RedisClusterException, OSError, TimeoutError)
 _WITHIN = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]{2,20}) ")
@@ -50,9 +48,7 @@ class RedisLink:
         """How often all connections were ended; a channel that was opened before is to be opened anew."""
         self._is_stale = False
         self._renew_at = 0.0
-        self._log_at = 0.0
-        self._refusals = 0
-        self._denials = Burst(lambda: asyncio.get_running_loop().time())
+        self._refusals, self._denials = Burst(_loop_time), Burst(_loop_time)
         self._count_failure: Callable[[str], None] = lambda _kind: None
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
@@ -108,7 +104,7 @@ class RedisLink:
 
         Whatever is used next dials anew, and so reaches the server that the address leads to now.
         """
-        now = asyncio.get_running_loop().time()
+        now = _loop_time()
         if now < self._renew_at:
             return
         self._renew_at, self._is_stale = now + RENEW_SECONDS, False
@@ -125,19 +121,16 @@ class RedisLink:
 
     def _log(self, code: str) -> None:
         """Log the first of a row of such answers, and then one line a minute with how many there were."""
-        now = asyncio.get_running_loop().time()
-        self._refusals += 1
-        if now < self._log_at:
+        count = self._refusals.count()
+        if count is None:
             return
-        self._log_at = now + LOG_AGAIN_SECONDS
         log.warning(
             "Redis answered %s (%d times since the last such line): the server behind LUMA_MCP_REDIS_URL is not a "
             "master that serves. Its connections are ended and dialed anew; until a master answers, calls with an "
             "idempotency key are refused and nothing is cached",
             code,
-            self._refusals,
+            count,
         )
-        self._refusals = 0
 
     def _log_denial(self, code: str, exc: BaseException) -> None:
         """Log the first denial, and then one line a minute with how many there were."""
@@ -153,6 +146,10 @@ class RedisLink:
             code,
             count,
         )
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _code_of(exc: BaseException) -> str:

@@ -215,9 +215,10 @@ class Watch:
         return records
 
     async def _read(self, known: Mapping[str, Record | None]) -> None:
+        next_hints_from = self._parts.wall_clock() + HINT_SECONDS
         for subject in self._subjects.values():
             if subject.hinted_at is not None:
-                subject.hints_from = self._parts.wall_clock() + HINT_SECONDS
+                subject.hints_from = next_hints_from
             subject.hinted_at, subject.is_doubted = None, False
         answers = await self._parts.read(self._principal, list(known))
         now = self._parts.wall_clock()

@@ -1,6 +1,7 @@
 """The page at /: what this is, its address, and how to add it, for a person who opened the URL in a browser."""
 
 from collections.abc import Sequence
+from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -25,14 +26,18 @@ DOUBTFUL_NOTE = (
 def page(base_url: str, tools: Sequence[LumaTool], *, sandbox: bool, is_doubtful: bool = False) -> str:
     """Return the page for the service reached at `base_url`, which may be wrong where it is doubtful."""
     url = f"{base_url}/mcp"
-    template = Template(files("app.web").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(
+    return _template().substitute(
         url=escape(url),
         notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_doubtful else "")
         + (_notice() if sandbox else ""),
         clients="".join(_client(client.name, client.where, client.paste) for client in clients(url)),
         tools="".join(_tool(tool) for tool in tools),
     )
+
+
+@cache
+def _template() -> Template:
+    return Template(files("app.web").joinpath("page.html").read_text(encoding="utf-8"))
 
 
 def _notice() -> str:

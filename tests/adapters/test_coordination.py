@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.adapters.memory_coordination import MOST_KEYS, MOST_MEMBERS, SETS_BYTES, MemoryCoordination
-from app.adapters.redis_coordination import LARGEST_VALUE_BYTES, RedisCoordination
+from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_store import connect
 from app.ports import Coordination, StoreRefuses, StoreUnavailable
+from app.services.owned import LARGEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, SIGNER, until_heard
 from tests.support.redis_server import RedisServer
@@ -99,7 +100,7 @@ async def test_what_is_too_large_or_too_late_to_be_ours_is_not_read(
     store = connect(redis_server.url)
     agreed = RedisCoordination(store.link, SIGNER, CHANNEL, clock)
     with redis_server.client() as client:
-        client.set("{tenant-c}:held", b"x" * (LARGEST_VALUE_BYTES + 1))
+        client.set("{tenant-c}:held", b"x" * (LARGEST_BYTES + 1))
         client.zadd("{tenant-c}:awaited", {SIGNER.sign("{tenant-c}:awaited", b"x" * 1000): clock() + 30})
         client.zadd("{tenant-c}:awaited", {f"junk-{number}": 9e9 for number in range(MOST_MEMBERS)})
     assert await agreed.get("{tenant-c}:held") == b""

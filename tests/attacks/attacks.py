@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.attacks.target import Connection, Figure, Target, batch, padded, raw
-from tests.support.service import MODERN, envelope
+from tests.attacks.target import Connection, Figure, Target, batch, raw
+from tests.support.service import MODERN, envelope, padded
 
 Attack = Callable[[Target], Any]
 """An asynchronous context in which the attack goes on; figures of what it found go to the target."""

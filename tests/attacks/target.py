@@ -1,7 +1,6 @@
 """The service that is attacked, an honest caller beside the attack, and what the attack costs both."""
 
 import asyncio
-import json
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -139,13 +138,6 @@ def batch(task_ids: list[str], **more: Any) -> tuple[dict[str, Any], dict[str, s
 def raw(message: Mapping[str, Any], headers: Mapping[str, str], token: str) -> bytes:
     """Return a whole HTTP request."""
     return request_bytes(message, {"accept": "application/json, text/event-stream", **headers}, token)
-
-
-def padded(message: Mapping[str, Any], padding: str) -> bytes:
-    """Return the message as JSON with `padding`, which is JSON itself, in its `_meta`."""
-    copy = json.loads(json.dumps(message))
-    copy["params"]["_meta"]["padding"] = "PADDING"
-    return json.dumps(copy).replace('"PADDING"', padding).encode()
 
 
 @contextmanager

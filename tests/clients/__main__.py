@@ -10,8 +10,11 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tests.clients.agent import run_agent
+from tests.clients.model.server import ScriptedModel
 from tests.clients.programs import (
     claude_code,
     cline,
@@ -26,7 +29,7 @@ from tests.clients.programs import (
     opencode,
     qwen_code,
 )
-from tests.clients.world import NotHere, NotWell, World, end_what_is_left
+from tests.clients.world import Finished, NotHere, NotWell, World, end_what_is_left
 from tests.support.process import environment, serving_process
 
 SANDBOX_SECONDS = "2"
@@ -37,8 +40,13 @@ class Program:
     """A program and how to try it; `is_quick` if it is installed and tried in seconds."""
 
     name: str
-    run: Callable[[World], None]
+    run: Callable[[World], object]
     is_quick: bool = False
+
+
+def agent(name: str, start: Callable[[World, ScriptedModel], Finished]) -> Program:
+    """Return an agent, which is tried with the scripted model."""
+    return Program(name, partial(run_agent, start=start))
 
 
 PROGRAMS = (
@@ -47,13 +55,13 @@ PROGRAMS = (
     Program("curl", curl.run, is_quick=True),
     Program("mcp-remote", mcp_remote.run, is_quick=True),
     Program("gemini", gemini_cli.run),
-    Program("codex", codex.run),
-    Program("claude", claude_code.run),
-    Program("opencode", opencode.run),
-    Program("copilot", copilot_cli.run),
-    Program("qwen", qwen_code.run),
-    Program("cline", cline.run),
-    Program("continue", continue_cli.run),
+    agent("codex", codex.start),
+    agent("claude", claude_code.start),
+    agent("opencode", opencode.start),
+    agent("copilot", copilot_cli.start),
+    agent("qwen", qwen_code.start),
+    agent("cline", cline.start),
+    agent("continue", continue_cli.start),
 )
 
 

@@ -106,6 +106,13 @@ def envelope(method: str, params: Mapping[str, Any], era: str) -> tuple[dict[str
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, headers
 
 
+def padded(message: Mapping[str, Any], padding: str) -> bytes:
+    """Return the message as JSON with `padding`, which is JSON itself, in its `_meta`."""
+    copy = json.loads(json.dumps(message))
+    copy["params"]["_meta"]["padding"] = "PADDING"
+    return json.dumps(copy).replace('"PADDING"', padding).encode()
+
+
 def call_bytes(tool: str, arguments: Mapping[str, Any], token: str) -> bytes:
     """Return a whole HTTP request that calls a tool, for a test that writes to the connection itself."""
     message, headers = envelope("tools/call", {"name": tool, "arguments": arguments}, MODERN)

@@ -20,7 +20,7 @@ from app.observability.metrics import LONGEST_CLIENT, _client_label
 from app.services.waiting import MOST_WAITING_PER_CALLER
 from app.web.request_memory import REQUEST_BYTES, parsed_bytes
 from tests.support.clock import HandClock
-from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
+from tests.support.service import MODERN, Service, envelope, padded, sandbox, serving, settings
 
 STREAM = {"accept": "application/json, text/event-stream"}
 
@@ -155,14 +155,6 @@ def held_by_labels() -> int:
     return _client_label.cache_info().currsize * LONGEST_CLIENT
 
 
-def padded(padding: str, task_id: str) -> tuple[bytes, dict[str, str]]:
-    """Return a wait that carries `padding`, a JSON value, beside what it says."""
-    arguments = {"task_id": task_id, "wait_seconds": 50}
-    message, headers = envelope("tools/call", {"name": "luma_get_task", "arguments": arguments}, MODERN)
-    message["params"]["_meta"]["padding"] = "PADDING"
-    return json.dumps(message).replace('"PADDING"', padding).encode(), {**headers, "content-type": "application/json"}
-
-
 @pytest.mark.parametrize(
     "padding",
     ["[" + ",".join(["[]"] * 60_000) + "]", '"' + "a" * 240_000 + '"', "[" + ",".join(['{"":0}'] * 30_000) + "]"],
@@ -175,10 +167,12 @@ async def test_large_requests_of_one_token_are_refused_before_they_pile_up(clock
         httpx.AsyncClient(timeout=30, limits=limits) as http,
     ):
         running = await service.ask("luma_generate_video", {"prompt": "A fox"}, token="a")
-        body, headers = padded(padding, running["task_id"])
+        arguments = {"task_id": running["task_id"], "wait_seconds": 50}
+        message, headers = envelope("tools/call", {"name": "luma_get_task", "arguments": arguments}, MODERN)
+        body = padded(message, padding)
 
         async def send(token: str) -> httpx.Response:
-            sent = {**headers, "authorization": f"Bearer {token}"}
+            sent = {**headers, "authorization": f"Bearer {token}", "content-type": "application/json"}
             return await http.post(f"{service.url}/mcp", content=body, headers=sent)
 
         calls = [asyncio.create_task(send("a")) for _ in range(40)]

@@ -20,6 +20,13 @@ async def start(service: Service, count: int = 2) -> list[str]:
     return [result["task_id"] for result in started]
 
 
+def lend(service: Service, server: RedisServer, holder: bytes, milliseconds: int | None = None) -> None:
+    """Let `holder` have the lease of the watch of token-a."""
+    tenant = service.assembly.tenants.principal("token-a").tenant
+    with server.client() as client:
+        client.set(service.assembly.services.keys.key(tenant, "watcher"), holder, px=milliseconds)
+
+
 async def ask(service: Service, task_ids: list[str], wait_seconds: float = 50) -> Any:
     return await service.ask("luma_get_tasks_batch", {"task_ids": task_ids, "wait_seconds": wait_seconds})
 
@@ -28,9 +35,7 @@ async def test_the_lease_of_a_replica_that_died_is_taken_over(clock: HandClock, 
     backend = sandbox(clock, seconds=30)
     async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
         task_ids = await start(service)
-        tenant = service.assembly.tenants.principal("token-a").tenant
-        with redis_server.client() as client:
-            client.set(service.assembly.services.keys.key(tenant, "watcher"), b"a replica that is no more", px=300)
+        lend(service, redis_server, b"a replica that is no more", 300)
         answer = await while_time_passes(clock, ask(service, task_ids), step=0.5)
     assert answer["counts"]["completed"] == 2
 
@@ -41,9 +46,7 @@ async def test_while_another_replica_leads_none_of_its_reads_are_repeated(
     backend = sandbox(clock, seconds=1000)
     async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
         task_ids = await start(service)
-        tenant = service.assembly.tenants.principal("token-a").tenant
-        with redis_server.client() as client:
-            client.set(service.assembly.services.keys.key(tenant, "watcher"), b"another replica, alive", px=60_000)
+        lend(service, redis_server, b"another replica, alive", 60_000)
         answer = await while_time_passes(clock, ask(service, task_ids, 20))
     assert answer["counts"]["pending"] == 2
     assert backend.reads == 0
@@ -101,9 +104,7 @@ async def test_a_lease_that_nobody_of_ours_holds_delays_a_wait_by_its_time(
     backend = sandbox(clock, seconds=30)
     async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
         task_ids = await start(service)
-        tenant = service.assembly.tenants.principal("token-a").tenant
-        with redis_server.client() as client:
-            client.set(service.assembly.services.keys.key(tenant, "watcher"), b"nobody, without an end")
+        lend(service, redis_server, b"nobody, without an end")
         answer = await while_time_passes(clock, ask(service, task_ids, 45))
     assert answer["counts"]["completed"] == 2
 

@@ -2,16 +2,12 @@
 
 import json
 
-from tests.clients.agent import PROMPT, run_agent
+from tests.clients.agent import PROMPT
 from tests.clients.model.server import ScriptedModel
 from tests.clients.world import NODE, Finished, World, npm_program
 
 
-def run(world: World) -> None:
-    run_agent(world, _start)
-
-
-def _start(world: World, model: ScriptedModel) -> Finished:
+def start(world: World, model: ScriptedModel) -> Finished:
     program = npm_program("cline", "cline/bin/cline")
     server = {
         "type": "streamableHttp",

@@ -1,6 +1,6 @@
 """Codex, in its exec mode."""
 
-from tests.clients.agent import PROMPT, run_agent
+from tests.clients.agent import PROMPT
 from tests.clients.model.server import ScriptedModel
 from tests.clients.world import Finished, World, npm_program
 
@@ -29,11 +29,7 @@ default_tools_approval_mode = "approve"
 """
 
 
-def run(world: World) -> None:
-    run_agent(world, _start)
-
-
-def _start(world: World, model: ScriptedModel) -> Finished:
+def start(world: World, model: ScriptedModel) -> Finished:
     program = npm_program("codex", "@openai/codex-*/vendor/*/bin/codex")
     folder = world.home / ".codex"
     folder.mkdir()

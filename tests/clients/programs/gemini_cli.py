@@ -1,6 +1,7 @@
 """Gemini CLI, in its headless mode; it adds an argument of its own, wait_for_previous, to every tool."""
 
 import json
+from typing import Any
 
 from tests.clients.agent import PROMPT, run_agent
 from tests.clients.model.script import client_names
@@ -15,18 +16,23 @@ def run(world: World) -> None:
         raise NotWell("it does not add wait_for_previous to every tool any more: the script did not send it")
 
 
-def _start(world: World, model: ScriptedModel) -> Finished:
-    program = npm_program("gemini", "@google/gemini-cli/bundle/gemini.js")
-    folder = world.home / ".gemini"
-    folder.mkdir()
+def configure(world: World, folder: str, login: str, **more: Any) -> None:
+    """Write the settings, with `more` beside them; those of Qwen Code, which is made from Gemini CLI, are the same."""
     settings = {
-        "security": {"auth": {"selectedType": "gemini-api-key"}},
+        "security": {"auth": {"selectedType": login}},
         "privacy": {"usageStatisticsEnabled": False},
         "telemetry": {"enabled": False},
         "general": {"enableAutoUpdate": False},
         "mcpServers": {"luma": {"httpUrl": world.mcp_url, "headers": {"Authorization": world.authorization}}},
     }
-    (folder / "settings.json").write_text(json.dumps(settings))
+    file = world.home / folder / "settings.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(settings | more))
+
+
+def _start(world: World, model: ScriptedModel) -> Finished:
+    program = npm_program("gemini", "@google/gemini-cli/bundle/gemini.js")
+    configure(world, ".gemini", "gemini-api-key")
     env = {"GEMINI_API_KEY": "a-key", "GOOGLE_GEMINI_BASE_URL": model.url}
     command = ("--yolo", "--skip-trust", "--model", "gemini-2.5-pro", "--prompt", PROMPT)
     return world.run(NODE, program, *command, env=env)
