@@ -5,12 +5,15 @@
 
 import asyncio
 import json
+import os
 import random
 import socket
 import time
 from argparse import ArgumentParser
 from collections import Counter
 from typing import Any
+
+import psutil
 
 from tests.faults.breaking import FAULTS, REFUSALS, RETRY_AFTER_SECONDS, Broken, send
 from tests.faults.truth import purchased_id, record
@@ -35,7 +38,7 @@ class Oracle:
         self.calls: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
-        self._refused_at: dict[str, float] = {}
+        self._refused_at: dict[tuple[str, int | None], float] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -65,14 +68,15 @@ class Oracle:
     async def _answer_or_break(self, path: str, token: str, body: Any, writer: asyncio.StreamWriter) -> None:
         question, buys = f"{path} {token} {json.dumps(body)}", path.endswith("/videos")
         self.calls[token] += 1
-        fault = self._fault_for(question)
+        asked = (question, _asker(writer) if self._puts_off else None)
+        fault = self._fault_for(asked)
         answer = {} if fault in REFUSALS else self._true_answer(path, token, body)
         await asyncio.sleep(SUBMITTING_SECONDS if buys else READING_SECONDS)
         if fault is None:
             await send(writer, answer)
             return
         if fault == PATIENT:
-            self._refused_at[question] = time.monotonic()
+            self._refused_at[asked] = time.monotonic()
         kind = "purchases" if buys else "reads"
         self.broken[kind] += 1
         await FAULTS[fault](Broken(writer, answer, token, self.broken[kind], self.random))
@@ -82,9 +86,14 @@ class Oracle:
         if "seed" in order:
             self.random.seed(order["seed"])
 
-    def _fault_for(self, question: str) -> str | None:
+    @property
+    def _puts_off(self) -> bool:
+        """Whether it matters which replica asks: each keeps the waits that it was told of."""
+        return self.fault == PATIENT or bool(self._refused_at)
+
+    def _fault_for(self, asked: tuple[str, int | None]) -> str | None:
         """Return what becomes of a question. One that was put off is answered the next time, so that waits show."""
-        if (refused_at := self._refused_at.pop(question, None)) is not None:
+        if (refused_at := self._refused_at.pop(asked, None)) is not None:
             kept = time.monotonic() - refused_at >= RETRY_AFTER_SECONDS - EARLY_SECONDS
             self.waits["kept" if kept else "cut short"] += 1
             return None
@@ -99,6 +108,12 @@ class Oracle:
             return record(token, body["id"]) or {}
         items = [found for task_id in body["ids"] if (found := record(token, task_id)) is not None]
         return {"items": items, "count": len(items)}
+
+
+def _asker(writer: asyncio.StreamWriter) -> int | None:
+    """Return the process at the other end of a connection: replicas share one address of the backend, as in service."""
+    port, own = writer.get_extra_info("peername")[1], os.getpid()
+    return next((c.pid for c in psutil.net_connections("tcp4") if c.laddr.port == port and c.pid != own), None)
 
 
 async def serve(listening: socket.socket) -> None:

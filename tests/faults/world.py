@@ -135,7 +135,7 @@ async def running(form: Form) -> AsyncIterator[World]:
         world.oracle_url = _start_oracle(stack)
         for number in range(2):
             log = Path(form.log) if form.log is not None and number == 0 else folder / f"replica-{number}.log"
-            settings = {"redis_url": redis_url, "acedata_url": f"{world.oracle_url}/{number}", "secret_key": KEY}
+            settings = {"redis_url": redis_url, "acedata_url": world.oracle_url, "secret_key": KEY}
             replica = Replica([*form.command, *form.arguments], settings, log, _clockwork(world, form))
             stack.callback(replica.close)
             world.replicas.append(replica)
