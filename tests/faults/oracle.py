@@ -113,7 +113,7 @@ class Oracle:
 def _asker(writer: asyncio.StreamWriter) -> int | None:
     """Return the process at the other end of a connection: replicas share one address of the backend, as in service."""
     port, own = writer.get_extra_info("peername")[1], os.getpid()
-    return next((c.pid for c in psutil.net_connections("tcp4") if c.laddr.port == port and c.pid != own), None)
+    return next((c.pid for c in psutil.net_connections("tcp4") if c.laddr[1:] == (port,) and c.pid != own), None)
 
 
 async def serve(listening: socket.socket) -> None:
