@@ -27,7 +27,7 @@ _SPENDING = (
 
 _EXTENDING = (
     "The result is a new video of the same shape, which can be extended again. Not documented: seconds added, and "
-    "whether footage repeats. An unknown or expired source is invalid_request or a failed task."
+    "whether footage repeats. "
 )
 
 
@@ -121,7 +121,7 @@ def _extending() -> tuple[LumaTool, ...]:
             description=(
                 "Continue a finished Luma video, named by video_id, from its last frame; no live link is needed. With "
                 "only a link use luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}\n\n{_SPENDING}"
+                f"{_EXTENDING}An unknown video_id is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=SPENDS,
             arguments=ExtendArguments,
@@ -135,7 +135,7 @@ def _extending() -> tuple[LumaTool, ...]:
                 "Continue a finished Luma video, named by video_url, from its last frame: only one made through "
                 f"AceDataCloud, within the {_DAYS} days that its link lives. With a video_id use luma_extend_video, "
                 "which needs no live link; for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}\n\n{_SPENDING}"
+                f"{_EXTENDING}An unknown or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=SPENDS,
             arguments=ExtendFromUrlArguments,
