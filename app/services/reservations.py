@@ -3,16 +3,18 @@
 import asyncio
 import hashlib
 import json
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
+from app.domain.errors import BackendTimeout, InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
 from app.domain.foreign_text import is_plain_id
 from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, Verdict, verdict
 from app.ports import StoreRefuses, StoreUnavailable
+from app.services.burst import FaultLog
 from app.services.ledger import Ledger
 from app.services.pauses import happens_within
 from app.services.reservation_keys import Claim, ReservationKeys, key_of_earlier_release
@@ -51,6 +53,12 @@ TOO_MANY_CALLS = (
 )
 
 _UNKNOWN = Verdict.OUTCOME_UNKNOWN
+
+_MAY_HAVE_BOUGHT = (OutcomeUnknown, BackendTimeout, InternalError)
+"""Errors of sending after which a task may run. Any other LumaError says that nothing was started; no other exception
+does."""
+
+log = logging.getLogger(__name__)
 
 Became = Callable[[str], Awaitable[str | None]]
 """Tells which task a submission with a ticket became, or None where nobody can tell. Raises LumaError."""
@@ -112,6 +120,12 @@ class Reservations:
         self._calls: Counter[str] = Counter()
         self._earlier_until = clock() + KEPT_SECONDS
         self._wall_clock = wall_clock
+        self._faults = FaultLog(
+            log,
+            "A purchase with an idempotency key met a fault of this service after it may have been sent. Its key will "
+            "not buy again unless the caller agrees.",
+            clock,
+        )
         self._clock = clock
         self._sleep = sleep
 
@@ -266,14 +280,24 @@ class Reservations:
         """Send, and write down how it ended; until then the key stays "sent", and so is refused rather than risked."""
         try:
             task_id = await send()
-        except OutcomeUnknown:
-            await self._ledger.settle(sent.unknown(self._wall_clock()))
-            raise OutcomeUnknown(f"{OutcomeUnknown.sentence} {UNKNOWN_BEFORE}") from None
-        except LumaError:
-            await self._ledger.settle(mine.given_up())
-            raise
-        await self._ledger.settle(sent.done(task_id, self._wall_clock()))
-        return Bought(task_id, replayed=False)
+        except LumaError as exc:
+            if not isinstance(exc, _MAY_HAVE_BOUGHT):
+                await self._settle(mine.given_up())
+                raise
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
+            self._faults.note(exc)
+        else:
+            await self._settle(sent.done(task_id, self._wall_clock()))
+            return Bought(task_id, replayed=False)
+        await self._settle(sent.unknown(self._wall_clock()))
+        raise OutcomeUnknown(f"{OutcomeUnknown.sentence} {UNKNOWN_BEFORE}")
+
+    async def _settle(self, word: Reservation) -> None:
+        """Write down how sending ended. A fault of the ledger changes nothing about it."""
+        try:
+            await self._ledger.settle(word)
+        except Exception as exc:  # noqa: BLE001 - the submission is over, and its caller must learn how it ended
+            self._faults.note(exc)
 
 
 def _replayed(found: Reservation) -> Bought:

@@ -1,6 +1,7 @@
 """Starting generations: the calls that cost money."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import submitted
 from app.ports import LumaGateway
+from app.services.burst import FaultLog
 from app.services.callbacks import Callbacks
 from app.services.known_tasks import KnownTasks
 from app.services.records import TaskRecords
@@ -17,6 +19,8 @@ from app.services.reservations import Bought, Reservations
 from app.services.submission_slots import SubmissionSlots
 
 B = TypeVar("B")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class VideoService:
         self._callbacks = callbacks
         self._wall_clock = wall_clock
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._faults = FaultLog(
+            log, "A video was started, but its task could not be noted; its caller gets the task_id."
+        )
 
     async def start(self, principal: Principal, order: Order) -> Bought:
         """Return the task, bought now or by an earlier call with the same claim.
@@ -105,12 +112,18 @@ class VideoService:
     async def _submit(self, principal: Principal, command: Command, url: str | None) -> str:
         sent = command if url is None else replace(command, callback_url=url)
         task_id = await self._slots.through(principal.tenant, lambda: self._gateway.submit(principal, sent))
+        try:
+            await self._note(principal, task_id, url)
+        except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must learn its id
+            self._faults.note(exc)
+        return task_id
+
+    async def _note(self, principal: Principal, task_id: str, url: str | None) -> None:
         self._known.remember(principal.tenant, [task_id])
         record = submitted(task_id, self._wall_clock(), expects_callback=url is not None)
         await self._records.put_many(principal.tenant, [record])
         if self._callbacks is not None and url is not None:
             await self._callbacks.submitted(url, task_id)
-        return task_id
 
     async def _outliving_the_caller(self, submission: Coroutine[Any, Any, B]) -> B:
         task = asyncio.get_running_loop().create_task(submission)

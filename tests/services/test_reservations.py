@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from app.adapters.memory_coordination import MemoryCoordination
-from app.domain.errors import BackendError, InternalError, OutcomeUnknown, RateLimited
+from app.domain.errors import BackendError, BackendTimeout, InternalError, OutcomeUnknown, RateLimited
 from app.domain.reservation import HOLD_SECONDS, SENDING_SECONDS, Reservation, ReservationState
 from app.ports import Coordination, StoreUnavailable
 from app.services.ledger import Ledger
@@ -261,3 +261,42 @@ async def test_retry_unknown_is_about_the_outcome_that_was_unknown_when_the_call
     with pytest.raises(OutcomeUnknown):
         await buy(other, backend.takes, again)
     assert backend.sent == 3, "a call that comes later agrees to the second outcome"
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, OSError, KeyError, InternalError, BackendTimeout])
+async def test_whatever_breaks_a_submission_leaves_its_outcome_unknown_at_once(
+    clock: HandClock, kind: type[Exception]
+) -> None:
+    backend = Backend()
+
+    async def breaks() -> str:
+        backend.sent += 1
+        raise kind
+
+    one = replica(MemoryCoordination(clock), clock, 0.0)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await buy(one, breaks)
+    assert backend.sent == 1
+    agreed = await buy(one, backend.takes, replace(CLAIM, retry_unknown=True))
+    assert agreed == Bought("task-2", replayed=False)
+
+
+class NoOutcomes(MemoryCoordination):
+    """An agreement with a fault of its own whenever an outcome is to be written down."""
+
+    async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
+        if b"done" in value or b"unknown" in value:
+            raise RuntimeError("odd")
+        return await super().put_if_absent(key, value, ttl_seconds)
+
+
+async def test_a_purchase_whose_outcome_cannot_be_written_down_has_its_outcome(clock: HandClock) -> None:
+    backend, one = Backend(), replica(NoOutcomes(clock), clock, 0.0)
+    assert await buy(one, backend.takes) == Bought("task-1", replayed=False)
+    with pytest.raises(OutcomeUnknown):
+        await buy(one, unknown_to_all, Claim("tenant", "another", "print"))
+
+
+async def unknown_to_all() -> str:
+    raise OutcomeUnknown
