@@ -95,7 +95,7 @@ class AceDataGateway:
         """Return an answer for each id, and the ids that only an answer cut short may have left out."""
 
         def reconciled(body: Any) -> tuple[dict[str, Answer], list[str]]:
-            return self._reconcile(task_ids, body)
+            return self._reconcile(principal, task_ids, body)
 
         try:
             return await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally, reconciled)
@@ -117,12 +117,14 @@ class AceDataGateway:
         )
         return answers | others, unsure + more
 
-    def _reconcile(self, task_ids: Sequence[str], body: Any) -> tuple[dict[str, Answer], list[str]]:
+    def _reconcile(
+        self, principal: Principal, task_ids: Sequence[str], body: Any
+    ) -> tuple[dict[str, Answer], list[str]]:
         """Match records to ids: the backend may reorder, repeat, leave out, and answer about something else."""
         records = records_in(body)
         if records is None or len(records) > MOST_RECORDS * len(task_ids):
             return dict.fromkeys(task_ids, BackendError()), []
-        tasks = tasks_in(records, self._wall_clock(), self._own_media_url)
+        tasks = tasks_in(records, self._wall_clock(), self._own_media_url, token=principal.credential)
         left_out = [task_id for task_id in task_ids if task_id not in tasks]
         beside_the_point = len(tasks) > len(task_ids) - len(left_out) or (records and not tasks)
         absent: Answer = BackendError() if beside_the_point else None
