@@ -6,7 +6,16 @@ from typing import Any
 
 from app.adapters.acedata_exchange import AnswerTooLarge
 from app.adapters.acedata_http import AceDataClient, Tally
-from app.adapters.acedata_wire import callback_url_in, echoes, id_in, read_request, records_in, submit_request, tasks_in
+from app.adapters.acedata_wire import (
+    callback_url_in,
+    echoes,
+    id_in,
+    read_request,
+    records_in,
+    submit_request,
+    task_id_in,
+    tasks_in,
+)
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.generation import Command
 from app.domain.principal import Principal
@@ -124,9 +133,11 @@ class AceDataGateway:
         records = records_in(body)
         if records is None or len(records) > MOST_RECORDS * len(task_ids):
             return dict.fromkeys(task_ids, BackendError()), []
-        tasks = tasks_in(records, self._wall_clock(), self._own_media_url, token=principal.credential)
+        named, wanted = [task_id_in(record) for record in records], {*task_ids}
+        asked = [record for record, task_id in zip(records, named, strict=True) if task_id in wanted]
+        tasks = tasks_in(asked, self._wall_clock(), self._own_media_url, token=principal.credential)
         left_out = [task_id for task_id in task_ids if task_id not in tasks]
-        beside_the_point = len(tasks) > len(task_ids) - len(left_out) or (records and not tasks)
+        beside_the_point = not {*named} - {None} <= wanted or (records and not tasks)
         absent: Answer = BackendError() if beside_the_point else None
         answers: dict[str, Answer] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
         count = body.get("count")

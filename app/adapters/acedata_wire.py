@@ -105,6 +105,11 @@ def tasks_in(
     return tasks
 
 
+def task_id_in(record: dict[str, Any]) -> str | None:
+    """Return the id of the task that a record is about, or None where it names none."""
+    return id_in(record.get("id")) or id_in(_object(record.get("response")).get("task_id"))
+
+
 def task_from(
     record: dict[str, Any], now: float, own_prefix: str | None = None, quoting: Quoting | None = None
 ) -> Task | None:
@@ -113,8 +118,7 @@ def task_from(
     `own_prefix` is where this service itself serves videos, in the sandbox alone. The account's own fields (user_id,
     application_id, credential_id, trace_id) stop here, and so do ids and URLs that may not be shown.
     """
-    response = _object(record.get("response"))
-    task_id = id_in(record.get("id")) or id_in(response.get("task_id"))
+    response, task_id = _object(record.get("response")), task_id_in(record)
     if task_id is None:
         return None
     complaint = complaint_in(response)
