@@ -69,6 +69,17 @@ async def test_strangers_push_no_key_out_of_a_process_that_is_alone(clock: HandC
     assert held < 10, "what bought nothing leaves at once"
 
 
+async def test_a_refusal_that_cannot_be_compared_with_its_prompt_is_a_refusal_all_the_same(clock: HandClock) -> None:
+    backend = sandbox(clock)
+    incomparable = {"prompt": "[refuse] &#" + "1" * 4_400, "idempotency_key": "fox-1"}
+    async with serving(settings(), backend, clock) as service:
+        for _ in range(2):
+            assert (await service.fail("luma_generate_video", incomparable))["code"] == "refused"
+        clock.advance(2)
+        freed = await service.ask("luma_generate_video", KEYED)
+    assert "replayed" not in freed
+
+
 async def test_without_a_key_every_call_buys(clock: HandClock) -> None:
     backend = sandbox(clock)
     async with serving(settings(), backend, clock) as service:
