@@ -140,7 +140,10 @@ class Exchanges:
             fault = exc.with_traceback(None)
         finally:
             del body
-        raise fault
+        try:
+            raise fault
+        finally:
+            del fault  # as in AceDataClient.read: a circle would keep the answer and its connection
 
     def _fault(
         self, principal: Principal, call: Call[T], response: httpx.Response, body: Any, size: int
