@@ -43,6 +43,7 @@ from app.services.callback_trust import CallbackTrust
 from app.services.callbacks import Callbacks
 from app.services.caller_quota import CallerQuota, Lent
 from app.services.fail_open import FailOpenStore
+from app.services.fair_limiter import FairLimiter
 from app.services.key_space import KeySpace, key_space
 from app.services.known_tasks import KnownTasks
 from app.services.ledger import Ledger
@@ -52,6 +53,7 @@ from app.services.records import RECORD_KIND, TaskRecords
 from app.services.reservation_keys import ReservationKeys
 from app.services.reservations import Reservations
 from app.services.single_flight import SingleFlight
+from app.services.standing import TokenStanding
 from app.services.submission_slots import SubmissionSlots
 from app.services.task_cache import TASK_KIND, TaskCache
 from app.services.tasks import FlightKey, TaskService
@@ -105,6 +107,7 @@ class Assembly:
     purchases: httpx.AsyncClient
     flights: SingleFlight[FlightKey, Answer]
     request_memory: CallerQuota
+    standing: TokenStanding
     sandbox: Sandbox | None
     callbacks: Callbacks | None
 
@@ -149,7 +152,7 @@ def assemble(
         clocks.wall,
         own_media_url=sandbox.media_url if sandbox is not None else None,
     )
-    shared = _shared(settings, metrics, clocks)
+    shared = _shared(settings, metrics, clocks, traffic)
     callbacks = _callbacks(settings, shared, clocks)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
     queued = QueuedIds(metrics, clocks.monotonic, traffic.standing.is_accepted)
@@ -166,6 +169,7 @@ def assemble(
         purchases=purchases,
         flights=flights,
         request_memory=_request_memory(settings, refusals, traffic),
+        standing=traffic.standing,
         sandbox=sandbox,
         callbacks=callbacks,
     )
@@ -195,7 +199,7 @@ class _Shared:
     callback_trust: CallbackTrust
 
 
-def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
+def _shared(settings: Settings, metrics: Metrics, clocks: Clocks, traffic: Traffic) -> _Shared:
     store = _store(settings, metrics, clocks)
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
     signing, keys = Signer(_secret(settings)), _key_space(settings)
@@ -204,7 +208,14 @@ def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
     return _Shared(
         store=store,
         coordination=coordination,
-        cache=_cache(settings, open_store, Owned(TypeAdapter(Task), TASK_KIND, keys, signing), metrics, clocks),
+        cache=_cache(
+            settings,
+            open_store,
+            Owned(TypeAdapter(Task), TASK_KIND, keys, signing),
+            metrics,
+            clocks,
+            traffic.store_reads,
+        ),
         records=TaskRecords(open_store, records, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic),
         seal=Seal(_secret(settings)),
         signing=signing,
@@ -347,12 +358,20 @@ def _secret(settings: Settings) -> str | None:
     return settings.secret_key.get_secret_value() if settings.secret_key is not None else None
 
 
-def _cache(settings: Settings, store: FailOpenStore, owned: Owned[Task], metrics: Metrics, clocks: Clocks) -> TaskCache:
+def _cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
+    settings: Settings,
+    store: FailOpenStore,
+    owned: Owned[Task],
+    metrics: Metrics,
+    clocks: Clocks,
+    reads: FairLimiter,
+) -> TaskCache:
     return TaskCache(
         store,
         owned,
         Lifetimes(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
+        reads=reads,
         local_bytes=LOCAL_BYTES,
         wall_clock=clocks.wall,
         monotonic_clock=clocks.monotonic,

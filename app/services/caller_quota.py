@@ -1,7 +1,8 @@
 """How much of one resource callers hold at once: bounded for each, for all, and for those who are nobody yet.
 
 Any string is a token, so callers whose token the backend has not accepted share a part: they cannot take the rest from
-those who are known.
+those who are known. No caller holds more than is left to the others, so however many hold as much as they may, there is
+something left for one that comes.
 """
 
 from collections.abc import Callable, Iterator
@@ -54,11 +55,10 @@ class CallerQuota:
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
         held, lent = self._held.get(owner, 0) + amount, self._lent
-        if (
-            held > lent.per_caller
-            or self.in_use + amount > lent.total
-            or not (is_accepted or self._unaccepted_in_use + amount <= lent.unaccepted)
-        ):
+        left = lent.total - self.in_use
+        if not is_accepted:
+            left = min(left, lent.unaccepted - self._unaccepted_in_use)
+        if held > min(lent.per_caller, left) and amount:
             self._refused()
             return False
         self._held[owner] = held
@@ -67,11 +67,6 @@ class CallerQuota:
             self._unaccepted[owner] = self._unaccepted.get(owner, 0) + amount
             self._unaccepted_in_use += amount
         return True
-
-    def add(self, owner: str, amount: int) -> None:
-        """Lend `amount` more to `owner`, whatever is left: for what exists already and cannot be refused."""
-        self._held[owner] = self._held.get(owner, 0) + amount
-        self.in_use += amount
 
     def give_back(self, owner: str, amount: int = 1) -> None:
         """Take back `amount`, which was lent to `owner`."""
