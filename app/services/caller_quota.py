@@ -1,8 +1,8 @@
 """How much of one resource callers hold at once: bounded for each, for all, and for those who are nobody yet.
 
 Any string is a token, so callers whose token the backend has not accepted share a part: they cannot take the rest from
-those who are known. No caller holds more than is left to the others, so however many hold as much as they may, there is
-something left for one that comes.
+those who are known. The last quarter is for callers that hold next to nothing: those who hold as much as they may
+cannot take the rest from one that comes.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from app.domain.errors import RateLimited
 
 RETRY_AFTER_SECONDS = 5.0
+
+SMALL_SHARE = 64
+"""The last quarter is for callers that hold at most this part of their own limit, or ask for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,8 @@ class CallerQuota:
         is_accepted = self._is_accepted(owner)
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
-        held, lent = self._held.get(owner, 0) + amount, self._lent
-        left = lent.total - self.in_use
-        if not is_accepted:
-            left = min(left, lent.unaccepted - self._unaccepted_in_use)
-        if held > min(lent.per_caller, left) and amount:
+        held = self._held.get(owner, 0) + amount
+        if held > self._lent.per_caller or (amount and not self._has_room(held, amount, is_accepted=is_accepted)):
             self._refused()
             return False
         self._held[owner] = held
@@ -67,6 +67,14 @@ class CallerQuota:
             self._unaccepted[owner] = self._unaccepted.get(owner, 0) + amount
             self._unaccepted_in_use += amount
         return True
+
+    def _has_room(self, held: int, amount: int, *, is_accepted: bool) -> bool:
+        """Return whether a caller may hold `held` in all, of which `amount` is new."""
+        lent = self._lent
+        is_small = held == amount or held <= lent.per_caller // SMALL_SHARE
+        return self.in_use + amount <= _part(lent.total, whole=is_small) and (
+            is_accepted or self._unaccepted_in_use + amount <= _part(lent.unaccepted, whole=is_small)
+        )
 
     def give_back(self, owner: str, amount: int = 1) -> None:
         """Take back `amount`, which was lent to `owner`."""
@@ -95,3 +103,7 @@ class CallerQuota:
         finally:
             self.give_back(owner)
             self._changed(self.in_use)
+
+
+def _part(most: int, *, whole: bool) -> int:
+    return most if whole else most - most // 4

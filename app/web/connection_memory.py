@@ -67,13 +67,14 @@ class ConnectionMemory:
         self.total += more
 
     def _make_room(self) -> None:
-        """End the oldest connection of the largest share, unless it holds less by now than it did."""
+        """End the oldest connection of the largest share; one that holds less by now than it did counts as new."""
         share = max(self._shares.values(), key=lambda one: one.total)
         connection, noted = next(iter(share.connections.items()))
         held = connection.held_bytes()
-        if 0 < held < noted:
-            self._set(share, connection, held)
-            return
+        owner = self._owners[connection]
         self.release(connection)
-        if held:
+        if held >= noted:
             connection.make_room()
+        elif held:
+            self._owners[connection] = owner
+            self._set(self._shares.setdefault(owner, _Share()), connection, held)

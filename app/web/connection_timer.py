@@ -85,7 +85,7 @@ class ConnectionTimer:
             self.expect(self._write_seconds)
 
 
-def untaken_bytes(transport: asyncio.Transport) -> int:
+def untaken_bytes(transport: asyncio.WriteTransport) -> int:
     """Return what the peer has not taken of the bytes that wait here; 0 where none wait.
 
     The system takes bytes off this process in steps of a megabyte or so, which a slow peer needs a minute for: what it

@@ -43,7 +43,7 @@ def with_body(body: bytes, headers: dict[str, str], token: str) -> bytes:
 
 
 @asynccontextmanager
-async def _held(connections: list[Connection]) -> AsyncIterator[None]:
+async def held_open(connections: list[Connection]) -> AsyncIterator[None]:
     try:
         yield
     finally:
@@ -52,7 +52,7 @@ async def _held(connections: list[Connection]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _going_on(loops: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def going_on(loops: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     tasks = list(map(asyncio.create_task, loops))
     try:
         yield
@@ -99,7 +99,7 @@ async def many_listeners(target: Target) -> AsyncIterator[None]:
     message, headers = envelope("subscriptions/listen", asked, MODERN)
     request = with_body(padded(message, LISTS), headers, "attacker")
     connections = await in_parts((target.connect(request) for _ in range(1000)), at_once=50)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -116,7 +116,7 @@ async def junk_tokens(target: Target) -> AsyncIterator[None]:
             await connection.status()
             connection.hang_up()
 
-    async with _going_on(keep_asking(number) for number in range(300)):
+    async with going_on(keep_asking(number) for number in range(300)):
         yield
 
 
@@ -144,7 +144,7 @@ async def slow_readers(target: Target) -> AsyncIterator[None]:
         return await target.connect(request * 20, limit=2**10)
 
     connections = await in_parts(map(ask, range(100)), at_once=10)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -155,7 +155,7 @@ async def endless_heads(target: Target) -> AsyncIterator[None]:
     address = b"GET /" + b"a" * 400_000
     both = [target.connect(head) for _ in range(100)] + [target.connect(address) for _ in range(100)]
     connections = await in_parts(both)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -171,7 +171,7 @@ async def large_waits(target: Target) -> AsyncIterator[None]:
     connections = await in_parts(map(wait, range(60)), at_once=10)
     for connection in connections[::2]:
         connection.hang_up()
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -223,7 +223,7 @@ async def unfinished_requests(target: Target) -> AsyncIterator[None]:
     connections = await in_parts(target.connect(starts[number % 4]) for number in range(1500))
     closed = await in_parts((connection.is_closed_within(12) for connection in connections), at_once=1500)
     target.figures.append(Figure(closed.count(False), "of 1,500 connections left after their time", most=0))
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -273,7 +273,7 @@ async def half_sent_bodies(target: Target) -> AsyncIterator[None]:
     _, headers = batch(["run-1"])
     requests = (with_body(b"{" * 38_501, headers, f"invented-{number}")[:-1] for number in range(100))
     connections = await in_parts(map(target.connect, requests))
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -286,7 +286,7 @@ async def heads_sent_ahead(target: Target) -> AsyncIterator[None]:
         return await target.connect(raw(*batch(["run-1"], wait_seconds=50), f"invented-{number}") + behind)
 
     connections = await in_parts(map(ask, range(1000)), at_once=50)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -299,7 +299,7 @@ async def unread_answers(target: Target) -> AsyncIterator[None]:
         return await target.connect(raw(*batch(ids), f"attacker-{number % 39}") * 14, limit=2**10)
 
     connections = await in_parts(map(ask, range(2000)), at_once=50)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -308,7 +308,7 @@ async def invented_waits(target: Target) -> AsyncIterator[None]:
     """Wait 2,500 times at once, each time under another made-up token."""
     requests = (raw(*batch([f"run-{n}"], wait_seconds=50), f"invented-{n}") for n in range(2500))
     connections = await in_parts(map(target.connect, requests))
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -324,7 +324,7 @@ async def crumbs(target: Target) -> AsyncIterator[None]:
             await connection.is_closed_within(2)
             connection.hang_up()
 
-    async with _going_on(keep_sending() for _ in range(12)):
+    async with going_on(keep_sending() for _ in range(12)):
         yield
 
 
@@ -340,7 +340,7 @@ async def one_busy_token(target: Target) -> AsyncIterator[None]:
             await connection.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
             await connection.send(request)
 
-    async with _going_on(keep_asking() for _ in range(30)):
+    async with going_on(keep_asking() for _ in range(30)):
         yield
 
 
@@ -349,7 +349,7 @@ async def silent_connections(target: Target) -> AsyncIterator[None]:
     """Open 5,200 connections and send nothing, or half of a head of 31 KB on each third."""
     head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: " + b"a" * 31_000
     connections = await in_parts(target.connect(head if number % 3 == 0 else b"") for number in range(5200))
-    async with _held(connections):
+    async with held_open(connections):
         probe = await target.connect(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
         target.figures.append(Figure(await probe.status() != 200, "probes unanswered", most=0))
         yield
@@ -362,7 +362,7 @@ async def invented_listeners(target: Target) -> AsyncIterator[None]:
     message, headers = envelope("subscriptions/listen", asked, MODERN)
     requests = (raw(message, headers, f"junk-{number % 20}") for number in range(1000))
     connections = await in_parts(map(target.connect, requests), at_once=50)
-    async with _held(connections):
+    async with held_open(connections):
         honest = await target.connect(raw(message, headers, "honest"))
         target.figures.append(Figure(not await honest.hears(b"acknowledged"), "known listeners refused", most=0))
         honest.hang_up()

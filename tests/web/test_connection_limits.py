@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from app.web.connection_limits import IdleConnections, IdleKind
 from tests.support.clock import HandClock
 from tests.support.raw_client import answers_in, exchange
 from tests.support.service import MODERN, Service, call_bytes, envelope, request_bytes, sandbox, serving, settings
@@ -144,7 +145,7 @@ HALF_BODY = START + b"Content-Length: 9\r\n\r\n{"
 @pytest.mark.parametrize(
     "begun",
     [b"", GET, GET + b"\r\n", HALF_OF_NOBODY, HALF_BODY],
-    ids=["silent", "half a head", "answered", "half a body", "half a body with a token"],
+    ids=["silent", "half a head", "answered", "half a body without a token", "half a body"],
 )
 async def test_a_connection_without_a_request_makes_room_for_a_new_one(begun: bytes) -> None:
     async with hasty(connections=2) as service:
@@ -159,12 +160,30 @@ async def test_a_connection_without_a_request_makes_room_for_a_new_one(begun: by
             writer.close()
 
 
+async def test_half_a_body_of_nobody_makes_room_before_one_with_a_token_and_the_oldest_first() -> None:
+    idle, ended = IdleConnections(), list[str]()
+
+    class One:
+        def __init__(self, name: str) -> None:
+            self.make_room = lambda: ended.append(name)
+
+    for kind in (IdleKind.HALF_BODY, IdleKind.HALF_BODY_OF_NOBODY, IdleKind.NO_REQUEST):
+        for number in range(2):
+            idle.move(One(f"{kind.name} {number}"), None, kind)
+    idle.move(left := One("left"), None, IdleKind.ANSWERED)
+    idle.move(left, IdleKind.ANSWERED, None)
+    while idle.make_room():
+        pass
+    names = ("HALF_BODY_OF_NOBODY", "NO_REQUEST", "HALF_BODY")
+    assert ended == [f"{name} {number}" for name in names for number in range(2)]
+
+
 async def test_connections_make_room_in_the_order_of_how_little_they_are_worth() -> None:
     answered = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"
     ended: dict[bytes, asyncio.Future[bytes]] = {}
-    async with hasty(connections=4) as service, asyncio.timeout(20):
+    async with hasty(connections=3) as service, asyncio.timeout(20):
         writers = []
-        for kind in (HALF_BODY, b"", HALF_OF_NOBODY, answered):
+        for kind in (HALF_BODY, b"", answered):
             reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
             writer.write(GET + b"\r\n" + kind)
             await reader.readuntil(b" 200 ")
@@ -172,7 +191,7 @@ async def test_connections_make_room_in_the_order_of_how_little_they_are_worth()
                 await reader.readuntil(b" 404 ")
             ended[kind] = asyncio.ensure_future(reader.read())
             writers.append(writer)
-        for kind in (answered, HALF_OF_NOBODY, b""):
+        for kind in (answered, b""):
             assert not ended[kind].done()
             writers.append((await asyncio.open_connection("127.0.0.1", port_of(service)))[1])
             await asyncio.wait([ended[kind]])

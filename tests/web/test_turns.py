@@ -1,16 +1,33 @@
 """One token does not take the event loop from the others."""
 
 import asyncio
+import json
 from collections import Counter
+from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from mcp.server.lowlevel import Server
+from starlette.types import Message, Receive, Scope, Send
 
+from app.services.caller_quota import CallerQuota, Lent
+from app.web.mcp_endpoint import McpEndpoint
+from app.web.request_memory import HELD, Held
 from app.web.turns import MOST_IN_A_TURN, SHARED_SECONDS, InTurn, Turns
 from tests.support.clock import HandClock
 
 
 async def _nothing(*_: object) -> None:
     """Stand for what no request here uses."""
+
+
+class CountingTurns(Turns):
+    """Counts the turns that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(nobody)
+        self.taken: list[str] = []
+
+    async def turn(self, caller: str) -> None:
+        self.taken.append(caller)
 
 
 class Busy:
@@ -106,9 +123,30 @@ async def test_however_many_callers_there_are_few_begin_in_a_turn_and_the_accept
 async def test_a_caller_that_comes_seldom_does_not_wait_behind_those_that_come_often() -> None:
     busy = Busy()
     app = InTurn(busy, Turns(nobody))
-    often = [request(app, f"often-{n}") for n in range(100) for _ in range(20)]
-    while len(busy.began) < 300:
+    often = [request(app, f"often-{n}") for n in range(300) for _ in range(20)]
+    while len(busy.began) < 600:
         await asyncio.sleep(0)
     await request(app, "seldom")
-    assert [name for name, _ in busy.began].index("seldom") <= 300 + 3 * MOST_IN_A_TURN
+    assert [name for name, _ in busy.began].index("seldom") <= 600 + 8 * MOST_IN_A_TURN
     await asyncio.gather(*often)
+
+
+async def test_each_message_of_a_batch_takes_a_turn() -> None:
+    turns, sent = CountingTurns(), list[Message]()
+    messages = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in range(5)]
+    received: list[Message] = [{"type": "http.request", "body": json.dumps(messages).encode(), "more_body": False}]
+
+    async def receive() -> Message:
+        return received.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", b"Bearer x"), (b"content-type", b"application/json")]
+    held = Held(CallerQuota(Lent(10**7, 10**7, 10**7), nobody), "x")
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, HELD: held}
+    endpoint = McpEndpoint(Server("test"), turns, lambda _status: None)
+    async with endpoint.running():
+        await endpoint(scope, receive, send)
+    assert [answer["id"] for answer in json.loads(sent[1]["body"])] == list(range(5))
+    assert turns.taken == ["Bearer x"] * 4, "the request itself has taken the first one's"
