@@ -45,6 +45,8 @@ class CallerQuota:
         """
         self._changed = changed
         self._lent = lent
+        self._plenty = lent.total - lent.total // 4
+        self._plenty_for_unaccepted = lent.unaccepted - lent.unaccepted // 4
         self._is_accepted = is_accepted
         self._refused = refused
         self._held: dict[str, int] = {}
@@ -58,7 +60,12 @@ class CallerQuota:
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
         held = self._held.get(owner, 0) + amount
-        if held > self._lent.per_caller or (amount and not self._has_room(held, amount, is_accepted=is_accepted)):
+        is_plenty = self.in_use + amount <= self._plenty and (
+            is_accepted or self._unaccepted_in_use + amount <= self._plenty_for_unaccepted
+        )
+        if held > self._lent.per_caller or not (
+            is_plenty or self._may_have_the_rest(held, amount, is_accepted=is_accepted)
+        ):
             self._refused()
             return False
         self._held[owner] = held
@@ -68,12 +75,13 @@ class CallerQuota:
             self._unaccepted_in_use += amount
         return True
 
-    def _has_room(self, held: int, amount: int, *, is_accepted: bool) -> bool:
-        """Return whether a caller may hold `held` in all, of which `amount` is new."""
+    def _may_have_the_rest(self, held: int, amount: int, *, is_accepted: bool) -> bool:
+        """Return whether a caller may hold `held` in all, of which `amount` is new, though little is left."""
         lent = self._lent
-        is_small = held == amount or held <= lent.per_caller // SMALL_SHARE
-        return self.in_use + amount <= _part(lent.total, whole=is_small) and (
-            is_accepted or self._unaccepted_in_use + amount <= _part(lent.unaccepted, whole=is_small)
+        return amount == 0 or (
+            (held == amount or held <= lent.per_caller // SMALL_SHARE)
+            and self.in_use + amount <= lent.total
+            and (is_accepted or self._unaccepted_in_use + amount <= lent.unaccepted)
         )
 
     def give_back(self, owner: str, amount: int = 1) -> None:
@@ -103,7 +111,3 @@ class CallerQuota:
         finally:
             self.give_back(owner)
             self._changed(self.in_use)
-
-
-def _part(most: int, *, whole: bool) -> int:
-    return most if whole else most - most // 4

@@ -129,7 +129,7 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
         write=settings.write_seconds,
         connections=settings.connections,
         refused=assembly.metrics.refused,
-        memory=ConnectionMemory(assembly.standing.is_accepted),
+        memory=ConnectionMemory(assembly.standing.is_accepted, partial(assembly.metrics.refused, 503)),
     )
 
 

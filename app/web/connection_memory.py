@@ -4,9 +4,12 @@ The bytes are bounded in all. Where that is too much, the caller whose connectio
 has held some for longest: a caller that holds less than the others loses none, however many the others are.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from app.web.bursts import BurstLog
 
 MOST_CONNECTION_BYTES = 40 * 1024 * 1024
 """Of all connections of a process."""
@@ -31,9 +34,16 @@ class _Share:
 class ConnectionMemory:
     """Counts what the connections of each caller hold; those whose token is not accepted, or who have none, are one."""
 
-    def __init__(self, is_accepted: Callable[[str], bool] = lambda _owner: False) -> None:
-        """`is_accepted` tells whether the backend has accepted the token of an owner lately."""
+    def __init__(
+        self, is_accepted: Callable[[str], bool] = lambda _owner: False, ended: Callable[[], None] = lambda: None
+    ) -> None:
+        """`is_accepted` tells whether the backend has accepted the token of an owner lately.
+
+        `ended` is called for each connection that is ended.
+        """
         self._is_accepted = is_accepted
+        self._ended = ended
+        self._bursts = BurstLog(logging.getLogger(__name__))
         self._shares: dict[str, _Share] = {}
         self._owners: dict[Holder, str] = {}
         self.total = 0
@@ -74,6 +84,13 @@ class ConnectionMemory:
         owner = self._owners[connection]
         self.release(connection)
         if held >= noted:
+            self._ended()
+            self._bursts.warn(
+                "memory",
+                "Ended a connection: clients leave more than %d MB of requests unfinished and of answers unread, and "
+                "its caller holds most of that. Other callers are served",
+                MOST_CONNECTION_BYTES // 1024**2,
+            )
             connection.make_room()
         elif held:
             self._owners[connection] = owner

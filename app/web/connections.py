@@ -47,6 +47,8 @@ SMALL_READ_BYTES = 8 * 1024
 
 PROBES = (b"/livez", b"/readyz")
 
+_NO_REQUEST = IdleKind.NO_REQUEST  # looked up once: Python 3.11 finds members of an enumeration slowly
+
 _bursts = BurstLog(logging.getLogger(__name__))
 
 
@@ -247,7 +249,7 @@ class Connections(AccountedConnection):
         return self._answering is not None and not self._answering.response_complete
 
     def _wait_for_request(self) -> None:
-        self._become(IdleKind.NO_REQUEST)
+        self._become(_NO_REQUEST)
         if not self._in_head:
             self._timer.expect(self._limits.keep_alive)
 

@@ -82,7 +82,7 @@ class Held:
         """Start without any."""
         self._quota = quota
         self._owner = owner
-        self._counted_answer = INCLUDED_ANSWER_BYTES
+        self._counted_answer = ANSWER_FACTOR * INCLUDED_ANSWER_BYTES
         self.amount = self.answer_bytes = 0
 
     def take(self, amount: int) -> None:

@@ -42,15 +42,15 @@ async def test_a_large_answer_is_refused_where_its_token_holds_too_much_and_othe
 ) -> None:
     async with serving(settings(request_memory_mb=16), sandbox(clock), clock) as service:
         asked = {"prompt": "A fox. " * 100}
-        ids = [(await service.ask("luma_generate_video", asked, token="a"))["task_id"] for _ in range(120)]
-        leave(service, "a", REQUEST_BYTES + 60_000)
+        ids = [(await service.ask("luma_generate_video", asked, token="a"))["task_id"] for _ in range(200)]
+        leave(service, "a", REQUEST_BYTES + 95_000)
         refused = await service.fail("luma_get_tasks_batch", {"task_ids": ids, "detail": "full"}, token="a")
         small = await service.ask("luma_get_task", {"task_id": ids[0]}, token="a")
         other = await service.ask("luma_get_tasks_batch", {"task_ids": ids, "detail": "full"}, token="b")
     assert refused["code"] == "rate_limited"
     assert refused["retry_after_seconds"] == 5
     assert small["task_id"] == ids[0]
-    assert other["counts"]["missing"] + other["counts"]["unavailable"] + len(other["tasks"]) == 120
+    assert other["counts"]["missing"] + other["counts"]["unavailable"] + len(other["tasks"]) == 200
 
 
 async def test_a_batch_has_a_greatest_length_of_its_own_and_a_small_answer_is_never_dropped() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 
+import pytest
+
 from app.web.connection_memory import MOST_CONNECTION_BYTES, ConnectionMemory
 from app.web.connection_timer import LEAST_PROGRESS_BYTES, untaken_bytes
 
@@ -21,14 +23,18 @@ class One:
         self._ended.append(self)
 
 
-async def test_heads_that_do_not_end_are_bounded_in_all_and_the_oldest_go_first() -> None:
-    memory, ended = ConnectionMemory(), list[One]()
+async def test_heads_that_do_not_end_are_bounded_in_all_and_the_oldest_go_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ended, counted = list[One](), list[None]()
+    memory = ConnectionMemory(ended=lambda: counted.append(None))
     connections = [One(ended, 32_000) for _ in range(2000)]
     for one in connections:
         memory.hold(one, "", 20_000)
         memory.hold(one, "", 32_000)
     assert ended == connections[: len(ended)]
-    assert len(ended) == 2000 - MOST_CONNECTION_BYTES // 32_000
+    assert len(ended) == len(counted) == 2000 - MOST_CONNECTION_BYTES // 32_000
+    assert len(caplog.records) == 1
     assert memory.total <= MOST_CONNECTION_BYTES
     for one in connections[len(ended) :]:
         memory.release(one)
