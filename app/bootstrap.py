@@ -326,7 +326,14 @@ def _videos(
 ) -> VideoService:
     is_shared = isinstance(shared.coordination, RedisCoordination)
     kept = FREED_KEPT_SECONDS if is_shared else FREED_KEPT_ALONE_SECONDS
-    ledger = Ledger(shared.coordination, clocks.wall, clocks.sleep, freed_kept_seconds=kept)
+    ledger = Ledger(
+        shared.coordination,
+        shared.signing,
+        clocks.wall,
+        clocks.sleep,
+        clock=clocks.monotonic,
+        freed_kept_seconds=kept,
+    )
     reservations = Reservations(
         ledger, ReservationKeys(shared.keys, shared.signing), clocks.wall, clocks.monotonic, clocks.sleep
     )

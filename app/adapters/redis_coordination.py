@@ -49,6 +49,8 @@ class RedisCoordination:
         self._client: Any = link.client
         self._wall_clock = wall_clock
         self._listeners: dict[object, Callable[[bytes], None]] = {}
+        self._followers: list[Callable[[bool], None]] = []
+        self._is_open = False
         self._reading: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -100,10 +102,10 @@ class RedisCoordination:
         verified = (self._signing.verified(key, member) for member in found)
         return [member.decode() for member in verified if member is not None]
 
-    async def publish(self, message: bytes) -> None:
-        """Tell every process that listens."""
+    async def publish(self, message: bytes) -> int:
+        """Tell every process that listens, and return how many there are; a Cluster counts those of one node."""
         async with self._link.in_time():
-            await self._client.publish(self._channel, self._signing.sign(self._channel, message))
+            return int(await self._client.publish(self._channel, self._signing.sign(self._channel, message)))
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with every message until the returned function is called."""
@@ -111,8 +113,15 @@ class RedisCoordination:
         self._listeners[token] = listener
         return lambda: self._listeners.pop(token, None) and None
 
+    def follow_channel(self, changed: Callable[[bool], None]) -> None:
+        """Call `changed` with whether the channel is open, now if it is not, and whenever that changes."""
+        self._followers.append(changed)
+        if not self._is_open:
+            changed(False)  # noqa: FBT003 - the state itself
+
     def start(self) -> None:
         """Begin to listen, on a connection of its own that is made anew whenever it breaks."""
+        self._link.on_renewal(lambda: self._note(is_open=False))
         self._reading = asyncio.get_running_loop().create_task(self._read_until_closed())
 
     async def aclose(self) -> None:
@@ -141,7 +150,7 @@ class RedisCoordination:
         client = await _one_node_of(self._client) if isinstance(self._client, RedisCluster) else self._client
         renewals = self._link.renewals
         try:
-            async with client.pubsub(ignore_subscribe_messages=True) as channel:
+            async with client.pubsub() as channel:
                 await channel.subscribe(self._channel)
                 silences = 0
                 while not self._closing and self._link.renewals == renewals:
@@ -153,9 +162,17 @@ class RedisCoordination:
                         await channel.ping()
                     elif message["type"] == "message":
                         self._tell(message["data"])
+                    elif message["type"] == "subscribe":  # Redis confirms: what is published from now on is heard
+                        self._note(is_open=True)
         finally:
+            self._note(is_open=False)
             if client is not self._client:
                 await client.aclose()
+
+    def _note(self, *, is_open: bool) -> None:
+        self._is_open = is_open
+        for changed in self._followers:
+            changed(is_open)
 
     def _tell(self, received: bytes) -> None:
         """Pass on what one of our own processes said; anything else is dropped unread."""

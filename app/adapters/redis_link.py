@@ -50,6 +50,11 @@ class RedisLink:
         self._renew_at = 0.0
         self._refusals, self._denials = Burst(_loop_time), Burst(_loop_time)
         self._count_failure: Callable[[str], None] = lambda _kind: None
+        self._renewed: Callable[[], None] = lambda: None
+
+    def on_renewal(self, renewed: Callable[[], None]) -> None:
+        """Call `renewed` whenever all connections are ended."""
+        self._renewed = renewed
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
         """Call `count_failure` for what only this link sees: "denied" for want of rights, "channel" for its end."""
@@ -109,6 +114,7 @@ class RedisLink:
             return
         self._renew_at, self._is_stale = now + RENEW_SECONDS, False
         self.renewals += 1
+        self._renewed()
         if isinstance(self.client, RedisCluster):
             for node in self.client.get_nodes():
                 node.update_active_connections_for_reconnect()
