@@ -145,11 +145,17 @@ class Ledger:
         await self._coordination.publish(to_message(word))
         return True
 
-    async def settle(self, word: Reservation) -> None:
-        """Write down the outcome of a purchase: now, or as soon as the store takes it."""
+    async def settle(self, word: Reservation, *, leaves_key: bool = True) -> None:
+        """Write down the outcome of a purchase: now, or as soon as the store takes it.
+
+        Where nothing was bought the key is removed instead, if it is to leave none.
+        """
         self._remember(word)
         try:
-            await self._write(word)
+            if leaves_key or word.state is not ReservationState.FREED:
+                await self._write(word)
+            else:
+                await self._remove(word)
         except StoreUnavailable as fault:
             _log_once(
                 self._untaken, f"The outcome of a purchase cannot be written down now ({fault}): it is tried again"
@@ -189,6 +195,14 @@ class Ledger:
         """Make the store hold `word` and tell it, unless the store holds a later one. Raises StoreUnavailable."""
         if await self._keep(word):
             await self._tell(word)
+
+    async def _remove(self, word: Reservation) -> None:
+        """Take what the holder of `word` said out of the store, and tell it. Raises StoreUnavailable."""
+        key = word.filed_under
+        kept = await self._coordination.get(key)
+        if kept is not None and self._format.unpack(key, kept).holder == word.holder:
+            await self._coordination.remove(key, kept)
+        await self._tell(word)
 
     async def _write_back(self, word: Reservation) -> None:
         """Make the store hold `word`, which was told already, as long as it counts. Raises StoreUnavailable."""

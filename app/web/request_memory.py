@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.principal import Principal
 from app.services.caller_quota import CallerQuota
+from app.services.loans import LOAN, Loan
 from app.web.guards import PRINCIPAL, answer
 
 REQUEST_BYTES = 56_000
@@ -45,6 +46,8 @@ class RequestMemory:
         """Pass the request on with its bytes counted."""
         owner = cast("Principal", scope[PRINCIPAL]).tenant
         held = _Held(self._quota, owner)
+        loan = Loan(held.give_back)
+        outer = LOAN.set(loan)
         try:
             held.take(REQUEST_BYTES)
             await self._app(scope, held.counting(receive), held.until_taken(send))
@@ -53,8 +56,8 @@ class RequestMemory:
             retry_after = (b"retry-after", str(RETRY_AFTER_SECONDS).encode())
             await answer(send, 429, "rate_limited", TOO_MUCH, retry_after)
         finally:
-            if held.amount:
-                self._quota.give_back(owner, held.amount)
+            LOAN.reset(outer)
+            loan.end()
 
 
 class _NoneLeft(Exception):
@@ -74,6 +77,11 @@ class _Held:
         if not self._quota.take(self._owner, amount):
             raise _NoneLeft
         self.amount += amount
+
+    def give_back(self) -> None:
+        """Count nothing any more."""
+        if self.amount:
+            self._quota.give_back(self._owner, self.amount)
 
     def counting(self, receive: Receive) -> Receive:
         """Return `receive` with the bytes of the body counted: as they come, and as values when all have come."""
