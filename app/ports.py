@@ -52,6 +52,10 @@ class StoreRefuses(StoreUnavailable):
     """The store answers, but does not do what it is asked: a replica, full, loading, or without the right to."""
 
 
+class StoreBusy(StoreUnavailable):
+    """More is asked of the store than this process may ask at once; the store itself may be well."""
+
+
 class Store(Protocol):
     """Bytes by key with a time to live. Absence means never put, expired or evicted; nobody may tell which.
 

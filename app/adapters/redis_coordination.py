@@ -11,6 +11,7 @@ from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from app.adapters.redis_link import FAULTS, RedisLink
 from app.adapters.redis_scripts import CLAIM, MEMBERS, READ, REMOVE, REPLACE
 from app.ports import Signing
+from app.services.key_space import tenant_in
 from app.services.owned import LARGEST_BYTES
 
 MOST_MEMBERS = 1_000
@@ -56,36 +57,36 @@ class RedisCoordination:
 
     async def get(self, key: str) -> bytes | None:
         """Return what is there, or None; b"" stands for what is too large to be ours."""
-        async with self._link.in_time(may_be_denied=True):
+        async with self._link.in_time(tenant_in(key), may_be_denied=True):
             (there,) = await self._client.eval(READ, 1, key, LARGEST_BYTES)
         return cast("bytes | None", there)
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Put `value` where there is none and return None; else return what is there, as `get` does."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             there = await self._client.eval(CLAIM, 1, key, value, _milliseconds(ttl_seconds), LARGEST_BYTES)
         return cast("bytes | None", there)
 
     async def seconds_left(self, key: str) -> float | None:
         """Return how much longer the key is kept, by the clock of Redis; None where no time is set."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             left = cast("int", await self._client.pttl(key))
         return left / 1000 if left >= 0 else None
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             return bool(await self._client.eval(REPLACE, 1, key, expected, value, _milliseconds(ttl_seconds)))
 
     async def remove(self, key: str, expected: bytes) -> None:
         """Remove the key if it still holds `expected`."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             await self._client.eval(REMOVE, 1, key, expected)
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set; the ones that leave soonest give way when it is full."""
         now = self._wall_clock()
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zremrangebyscore(key, "-inf", now)
             pipeline.zremrangebyscore(key, f"({now + FURTHEST_AHEAD * ttl_seconds}", "+inf")
@@ -97,7 +98,7 @@ class RedisCoordination:
 
     async def members(self, key: str, most: int) -> list[str]:
         """Return the members that are still in their time, the one that stays longest first."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             found = await self._client.eval(MEMBERS, 1, key, self._wall_clock(), most, LARGEST_MEMBER_BYTES)
         verified = (self._signing.verified(key, member) for member in found)
         return [member.decode() for member in verified if member is not None]

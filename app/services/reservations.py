@@ -12,7 +12,7 @@ from typing import Any
 from app.domain.errors import InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
 from app.domain.foreign_text import is_plain_id
 from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, Verdict, verdict
-from app.ports import StoreRefuses, StoreUnavailable
+from app.ports import StoreBusy, StoreRefuses, StoreUnavailable
 from app.services.ledger import Ledger
 from app.services.pauses import happens_within
 from app.services.reservation_keys import Claim, ReservationKeys, key_of_earlier_release
@@ -48,6 +48,10 @@ UNKNOWN_BEFORE = (
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 TOO_MANY_CALLS = (
     "This service has too many calls with idempotency keys under way for this token. Nothing was sent: try again "
+    "shortly with the same key."
+)
+TOO_MANY_AT_ONCE = (
+    "This service has too many calls with idempotency keys at once to check them all. Nothing was sent: try again "
     "shortly with the same key."
 )
 TOO_MANY_UNKNOWN = (
@@ -302,6 +306,8 @@ def _replayed(found: Reservation) -> Bought:
     return Bought(found.task_id, replayed=True)
 
 
-def _refusal(fault: StoreUnavailable) -> InternalError:
+def _refusal(fault: StoreUnavailable) -> LumaError:
+    if isinstance(fault, StoreBusy):
+        return RateLimited(TOO_MANY_AT_ONCE, retry_after_seconds=1.0)
     sentence = REFUSED_BY_STORE if isinstance(fault, StoreRefuses) else REFUSED_WITHOUT_STORE
     return InternalError(sentence, retry_after_seconds=5.0)
