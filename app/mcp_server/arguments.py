@@ -68,6 +68,11 @@ Prompt = Annotated[
     AfterValidator(_prompt),
     Field(description="What happens on screen: subject, action, place, camera, style. 1 to 5000 characters."),
 ]
+NextPrompt = Annotated[
+    str,
+    AfterValidator(_prompt),
+    Field(description="What happens next: action, camera, style. 1 to 5000 characters."),
+]
 Ratio = Annotated[AspectRatio, Field(description="Frame shape: 16:9 (default), 9:16, 1:1, 4:3, 3:4, 21:9 or 9:21.")]
 FirstFrame = Annotated[str, Field(description="Public image URL for the first frame. Default: none.")]
 LastFrame = Annotated[str, Field(description="Public image URL for the last frame. Default: none.")]
@@ -85,13 +90,16 @@ Key = Annotated[
     str | None,
     AfterValidator(_key),
     Field(
-        description="A new name for each video, 1 to 128 characters; for a day the same call gets its task. "
-        "Default: none."
+        description="A new name for each video, after a failed one too, 1 to 128 characters. For a day the same "
+        "arguments get its task, others are refused. Default: none."
     ),
 ]
 RetryUnknown = Annotated[
     bool,
-    Field(description="true buys again where a key's outcome is unknown. Default: false."),
+    Field(
+        description="true buys again, maybe twice, if backend_timeout stays despite the key: ask the user. "
+        "Default: false."
+    ),
 ]
 
 
@@ -154,7 +162,7 @@ class GenerateFromImageArguments(SpendingArguments):
 class _ExtendingArguments(SpendingArguments):
     """What both continuations take."""
 
-    prompt: Prompt
+    prompt: NextPrompt
     end_image_url: LastFrame = ""
     callback_url: Callback = None
 
@@ -176,15 +184,18 @@ class ExtendArguments(_ExtendingArguments):
 class ExtendFromUrlArguments(_ExtendingArguments):
     """A continuation by URL."""
 
-    video_url: Annotated[
-        str, Field(description="The video_url that the get tools show for a completed task, unchanged.")
-    ]
+    video_url: Annotated[str, Field(description="A video_url of an earlier result, unchanged.")]
 
 
 Wait = Annotated[
     float,
     AfterValidator(_wait),
     Field(description="Answer when no task runs any more, or after so many seconds: 0 (default, at once) to 50."),
+]
+WaitForOne = Annotated[
+    float,
+    AfterValidator(_wait),
+    Field(description="Answer when the task has ended, or after so many seconds: 0 (default, at once) to 50."),
 ]
 Detail = Annotated[
     Literal["brief", "full"],
@@ -196,7 +207,7 @@ class TaskArguments(Arguments):
     """One task."""
 
     task_id: Annotated[Id, Field(description="The task_id that a generate or extend tool returned.")]
-    wait_seconds: Wait = 0
+    wait_seconds: WaitForOne = 0
 
 
 class TasksArguments(Arguments):

@@ -17,17 +17,17 @@ from app.mcp_server.views import ActionsView, BatchView, RatiosView, SingleTaskV
 _DAYS = round(VIDEO_LIFE_SECONDS / 86400)
 
 _SPENDING = (
-    "Costs about 1.2 credits of your token's AceDataCloud account when the video completes; a failed one is free. "
+    "Costs about 1.2 credits of your token's AceDataCloud account when the video completes, else nothing. "
     "Returns a task_id at once; the video takes 1 to 3 minutes: follow one with luma_get_task, several with "
-    "luma_get_tasks_batch. A slow video is no reason to call again.\n\n"
-    "Every error but backend_timeout bought nothing; rate_limited: 5 are running. After backend_timeout repeat the "
-    "call with its idempotency_key, which never buys twice, or also with retry_unknown if the user agrees; without a "
-    "key ask the user to check."
+    "luma_get_tasks_batch. Never resubmit a slow one.\n\n"
+    "Always give an idempotency_key. After backend_timeout repeat the same call with it, which within a day never "
+    "buys twice; without a key ask the user to check. Other errors bought nothing; rate_limited: 5 run, wait until "
+    "one ends."
 )
 
 _EXTENDING = (
     "The result is a new video of the same shape, which can be extended again. Not documented: seconds added, and "
-    "whether footage repeats. An unknown source is invalid_request or a failed task."
+    "whether footage repeats. "
 )
 
 
@@ -47,12 +47,12 @@ def _many(batch_limit: int) -> LumaTool:
         title="Check many videos",
         description=(
             "Check many Luma generations in one call: the state of each, video_id and URL of the completed.\n\n"
-            "Use it for two or more task_ids, and luma_get_task for one. Submit up to 5 (the limit), then call it with "
+            "Use it for two or more task_ids, and luma_get_task for one. Call it with "
             "wait_seconds 50, and again until ask_again_in_seconds is null. After a time-out of your client ask with "
             "a smaller wait_seconds. likely_stuck: tell the user, do not resubmit.\n\n"
             "Free. Needs the AceDataCloud token that started the tasks. One bad id never fails the others: unknown "
-            "and other tokens' ids come back in missing, ids that could not be read now in unavailable, failed "
-            f"generations in tasks with their error. An empty list, or more than {batch_limit} ids, is refused. "
+            "and other tokens' ids come back in missing, ids that could not be read now in unavailable (ask again), "
+            f"failed generations in tasks with their error. An empty list, or more than {batch_limit} ids, is refused. "
             f"Finished tasks come from a cache, running ones are seconds old. URLs live {_DAYS} days."
         ),
         annotations=READS,
@@ -67,15 +67,12 @@ def _one() -> LumaTool:
         name="luma_get_task",
         title="Check one video",
         description=(
-            "Read one Luma generation in full: its state, then the video with URL, video_id, size and thumbnail, or "
-            "why it failed.\n\n"
+            "Read one Luma generation in full: its state, the video with URL and video_id, or why it failed.\n\n"
             "Use it to follow a single video; for several, luma_get_tasks_batch replaces many of these. Call it with "
-            "wait_seconds 50, and again until ask_again_in_seconds is null; never resubmit. likely_stuck: tell the "
-            "user.\n\n"
+            "wait_seconds 50, and again until ask_again_in_seconds is null. likely_stuck: tell the user.\n\n"
             "Free. Needs the AceDataCloud token that started the task: an unknown or another token's id is not_found. "
-            "A lost id: repeat the paid call with its idempotency_key within a day. A failed generation is an answer "
-            "with state failed and its error. A finished task comes from a cache, a running one is seconds old. "
-            f"The URL lives {_DAYS} days: hand it on."
+            "A lost id: repeat the paid call with its idempotency_key within a day. A finished task comes from a "
+            f"cache, a running one is seconds old. The URL lives {_DAYS} days."
         ),
         annotations=READS,
         arguments=TaskArguments,
@@ -103,7 +100,7 @@ def _generating() -> tuple[LumaTool, ...]:
             name="luma_generate_video_from_image",
             title="Generate a video from images",
             description=(
-                "Start a new video of about 5 s from a first image, a last image or both; at least one is needed. "
+                "Start a new video of about 5 s from start_image_url, end_image_url or both; one is required. "
                 "Without pictures use luma_generate_video; to continue a finished video, luma_extend_video. The "
                 "picture may set the frame shape, whatever aspect_ratio says.\n\n" + _SPENDING
             ),
@@ -122,9 +119,9 @@ def _extending() -> tuple[LumaTool, ...]:
             name="luma_extend_video",
             title="Extend a video",
             description=(
-                "Continue a finished Luma video from its last frame, named by its video_id. With only its link use "
-                "luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}\n\n{_SPENDING}"
+                "Continue a finished Luma video, named by video_id, from its last frame; no live link is needed. With "
+                "only a link use luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
+                f"{_EXTENDING}An unknown video_id is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=SPENDS,
             arguments=ExtendArguments,
@@ -135,10 +132,10 @@ def _extending() -> tuple[LumaTool, ...]:
             name="luma_extend_video_from_url",
             title="Extend a video by its URL",
             description=(
-                "Continue a finished Luma video from its last frame, named by its video_url: only one made through "
+                "Continue a finished Luma video, named by video_url, from its last frame: only one made through "
                 f"AceDataCloud, within the {_DAYS} days that its link lives. With a video_id use luma_extend_video, "
                 "which needs no live link; for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}\n\n{_SPENDING}"
+                f"{_EXTENDING}An unknown or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=SPENDS,
             arguments=ExtendFromUrlArguments,
@@ -168,9 +165,9 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_actions",
             title="List actions",
             description=(
-                "List the Luma video tools: what each does and needs, whether it spends credits, and the order in "
-                "which to call them. Use it once when unsure where to start, not once you know the tool; for "
-                "formats use luma_list_aspect_ratios. Free and static, reads no account."
+                "List the order in which to call the Luma video tools, and what each does, needs and costs. Use it "
+                "once when unsure where to start, not once you know the tool; for formats use "
+                "luma_list_aspect_ratios. Free and static, reads no account."
             ),
             annotations=KNOWS,
             arguments=NoArguments,
