@@ -38,7 +38,7 @@ MOST_SECONDS = 2.5
 CHANNEL_SECONDS = 4.0
 """How long a call waits for a replica that did not hear the others to be up to date again."""
 
-ECHO_SECONDS = 1.0
+ECHO_SECONDS = 2.0
 """How long an echo may take before the channel counts as broken."""
 
 AGAIN_SECONDS = 0.5
@@ -89,7 +89,7 @@ class LedgerSync:
         self._write = write
         self._up_to_date = asyncio.Event()
         self._up_to_date.set()
-        self._was_open = False
+        self._was_open = self._is_closed = False
         self._asking: asyncio.Task[None] | None = None
         self._number, self._answers, self._listeners = "", 0, 0
         self._all_done = asyncio.Event()
@@ -142,7 +142,7 @@ class LedgerSync:
             self._learn(entry)
             if self._untold.get(entry.filed_under) == entry:
                 del self._untold[entry.filed_under]
-        if said.question is not None and said.question not in self._seen:
+        if said.question is not None and said.question not in self._seen and not self._is_closed:
             self._answer(said.question)
         if self._number in said.done:
             self._count_answers(1)
@@ -150,6 +150,7 @@ class LedgerSync:
 
     async def aclose(self) -> None:
         """Ask and tell no more."""
+        self._is_closed = True
         tasks = [task for task in (self._asking, self._telling) if task is not None]
         for task in tasks:
             task.cancel()
@@ -162,7 +163,7 @@ class LedgerSync:
             lost.set()
         if self._asking is not None:
             self._asking.cancel()
-        if is_open:
+        if is_open and not self._is_closed:
             self._asking = asyncio.get_running_loop().create_task(self._ask(settles=self._was_open))
             self._was_open = True
 

@@ -261,3 +261,31 @@ async def test_retry_unknown_is_about_the_outcome_that_was_unknown_when_the_call
     with pytest.raises(OutcomeUnknown):
         await buy(other, backend.takes, again)
     assert backend.sent == 3, "a call that comes later agrees to the second outcome"
+
+
+class TakingNothing(MemoryCoordination):
+    """An agreement that takes nothing new while it is out."""
+
+    is_out = False
+
+    async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
+        if self.is_out:
+            raise StoreUnavailable("gone")
+        return await super().put_if_absent(key, value, ttl_seconds)
+
+
+async def test_outcomes_that_cannot_be_written_down_are_one_line_in_the_log(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = TakingNothing(clock)
+    one = replica(shared, clock, 0.0)
+
+    async def takes() -> str:
+        shared.is_out = True
+        return "task-1"
+
+    for number in range(5):
+        shared.is_out = False
+        await buy(one, takes, replace(CLAIM, idempotency_key=f"key-{number}"))
+    await one.aclose()
+    assert caplog.text.count("cannot be written down now") == 1
