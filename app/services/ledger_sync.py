@@ -35,10 +35,10 @@ SETTLE_SECONDS = 1.0
 MOST_SECONDS = 2.5
 """How long the answers may take. One that hears the question but is hung, or older, must not stop purchases."""
 
-CHANNEL_SECONDS = 4.0
+CHANNEL_SECONDS = 3.0
 """How long a call waits for a replica that did not hear the others to be up to date again."""
 
-ECHO_SECONDS = 2.0
+ECHO_SECONDS = 1.5
 """How long an echo may take before the channel counts as broken."""
 
 AGAIN_SECONDS = 0.5
@@ -111,12 +111,15 @@ class LedgerSync:
 
         Raises StoreUnavailable.
         """
-        for _ in range(2):  # the channel may break, and be mended, while the first echo is on its way
+        now = asyncio.get_running_loop().time
+        ends_at = now() + CHANNEL_SECONDS
+        while not (self.is_up_to_date and await self._hears_its_echo()):  # it may break while the echo is on its way
+            if (left := ends_at - now()) <= 0:
+                return False
+            await happens_within(self._up_to_date, left, self._sleep)
             if not self.is_up_to_date:
-                await happens_within(self._up_to_date, CHANNEL_SECONDS, self._sleep)
-            if self.is_up_to_date and await self._hears_its_echo():
-                return True
-        return False
+                return False
+        return True
 
     async def _hears_its_echo(self) -> bool:
         number, heard = secrets.token_hex(8), asyncio.Event()
