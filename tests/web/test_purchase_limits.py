@@ -6,16 +6,18 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from app.adapters.acedata_http import Patience
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.bootstrap import SHARE_OF_UNACCEPTED
+from app.bootstrap import SHARE_OF_UNACCEPTED, assemble
 from app.services.standing import REFUSED_SECONDS
 from app.services.unaccepted_keys import MOST_PER_TOKEN, WINDOW_SECONDS
 from app.services.videos import MOST_UNDER_WAY
+from app.web.app import create_app
 from app.web.request_memory import REQUEST_BYTES
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
-from tests.support.service import Service, sandbox, serving, settings
+from tests.support.service import Service, listening, sandbox, serving, settings
 
 KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
 REFUSAL = {"error": {"code": "invalid_token", "message": "The specified token is invalid or wrong."}, "trace_id": "t"}
@@ -99,11 +101,12 @@ async def test_made_up_tokens_share_a_part_of_the_purchases_under_way(
     arguments = {"prompt": "A fox"} | ({"idempotency_key": key} if key is not None else {})
     share = MOST_UNDER_WAY // SHARE_OF_UNACCEPTED
     limits = httpx.Limits(max_connections=share + 20)
-    async with (
-        serving(settings(), network, clock) as running,
-        httpx.AsyncClient(timeout=30, limits=limits) as http,
-    ):
-        service = Service(running.url, running.assembly, http)
+    values = settings()
+    parts = assemble(
+        values, base_url="http://127.0.0.1", transport=network, patience=Patience(pool=30.0), clocks=clock.clocks
+    )
+    async with listening(create_app(values, parts)) as url, httpx.AsyncClient(timeout=60, limits=limits) as http:
+        service = Service(url, parts, http)
         await is_accepted(service, "honest")
         calls = [
             asyncio.create_task(service.fail("luma_generate_video", arguments, token=f"invented-{number}"))
