@@ -58,7 +58,8 @@ from app.services.submission_slots import SubmissionSlots
 from app.services.task_cache import TASK_KIND, TaskCache
 from app.services.tasks import FlightKey, TaskService
 from app.services.traffic import Traffic
-from app.services.videos import VideoService
+from app.services.unaccepted_keys import UnacceptedKeys
+from app.services.videos import MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, VideoService
 from app.services.waiting import MOST_WAITING, MOST_WAITING_PER_CALLER, WaitingRoom
 from app.services.watch import WatchParts
 from app.services.watching import Watches
@@ -157,7 +158,7 @@ def assemble(
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
     queued = QueuedIds(metrics, clocks.monotonic, traffic.standing.is_accepted)
     tasks = TaskService(gateway, shared.cache, shared.records, flights, traffic.standing, queued)
-    videos = _videos(gateway, shared, callbacks, clocks, metrics)
+    videos = _videos(gateway, shared, callbacks, clocks, refusals, traffic)
     return Assembly(
         tools=catalogue(settings.batch_limit),
         services=_services(settings, tasks, videos, shared, clocks, sandbox, refusals, traffic),
@@ -332,14 +333,31 @@ def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks
     )
 
 
-def _videos(
-    gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks, metrics: Metrics
+def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must know of it
+    gateway: AceDataGateway,
+    shared: _Shared,
+    callbacks: Callbacks | None,
+    clocks: Clocks,
+    refusals: Refusals,
+    traffic: Traffic,
 ) -> VideoService:
     is_shared = isinstance(shared.coordination, RedisCoordination)
     kept = FREED_KEPT_SECONDS if is_shared else FREED_KEPT_ALONE_SECONDS
-    ledger = Ledger(shared.coordination, clocks.wall, clocks.sleep, freed_kept_seconds=kept)
+    ledger = Ledger(
+        shared.coordination,
+        shared.signing,
+        clocks.wall,
+        clocks.sleep,
+        clock=clocks.monotonic,
+        freed_kept_seconds=kept,
+    )
     reservations = Reservations(
-        ledger, ReservationKeys(shared.keys, shared.signing), clocks.wall, clocks.monotonic, clocks.sleep
+        ledger,
+        ReservationKeys(shared.keys, shared.signing),
+        clocks.wall,
+        clocks.monotonic,
+        clocks.sleep,
+        unaccepted=UnacceptedKeys(clocks.monotonic, traffic.standing.is_accepted),
     )
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
     return VideoService(
@@ -350,8 +368,21 @@ def _videos(
         shared.known,
         callbacks=callbacks,
         wall_clock=clocks.wall,
-        in_flight=metrics.submissions_in_flight.set,
+        standing=traffic.standing,
+        places=_purchase_places(refusals, traffic),
+        telemetry=refusals.metrics,
+        in_flight=refusals.metrics.submissions_in_flight.set,
     )
+
+
+def _purchase_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
+    effect = (
+        f"Refused a submission: {MOST_UNDER_WAY_PER_CALLER} of its token or {MOST_UNDER_WAY} in all are under way, "
+        f"or {MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} of tokens that AceDataCloud has not accepted. They go on when "
+        "their callers leave; nothing of the refused one was sent."
+    )
+    lent = Lent(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, MOST_UNDER_WAY // SHARE_OF_UNACCEPTED)
+    return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("submissions", effect))
 
 
 def _secret(settings: Settings) -> str | None:

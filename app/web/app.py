@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +20,7 @@ from app.adapters.identity import bearer_token
 from app.adapters.sandbox.media import media_routes
 from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
 from app.observability.tracing import flush_spans
-from app.services.store_probe import probe
+from app.services.store_probe import SharedProbe, probe
 from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.caller import HttpCaller
@@ -157,11 +158,10 @@ def _any_of(origins: Sequence[str]) -> str:
 
 
 def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> list[BaseRoute]:
+    try_store = partial(probe, assembly.store, assembly.coordination, assembly.services.keys)
     store_name = "redis" if settings.redis_url is not None else "memory"
     routes: list[BaseRoute] = [
-        *probe_routes(
-            readiness, partial(probe, assembly.store, assembly.coordination, assembly.services.keys), store_name
-        ),
+        *probe_routes(readiness, SharedProbe(try_store, time.monotonic), store_name),
         page_route(
             lambda url, is_doubtful: page(
                 url, assembly.tools, sandbox=assembly.sandbox is not None, is_doubtful=is_doubtful

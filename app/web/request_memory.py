@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.domain.errors import RateLimited
 from app.domain.principal import Principal
 from app.services.caller_quota import CallerQuota
+from app.services.loans import LOAN, Loan
 from app.web.departures import DEPARTURE
 from app.web.guards import PRINCIPAL, answer
 
@@ -59,6 +60,8 @@ class RequestMemory:
         departure = scope.get(DEPARTURE)
         if departure is not None:
             departure.owner = owner
+        loan = Loan(held.give_back)
+        outer = LOAN.set(loan)
         try:
             held.take(REQUEST_BYTES)
             await self._app(scope, held.counting(receive), send)
@@ -67,8 +70,8 @@ class RequestMemory:
             retry_after = (b"retry-after", str(RETRY_AFTER_SECONDS).encode())
             await answer(send, 429, "rate_limited", TOO_MUCH, retry_after)
         finally:
-            if held.amount:
-                self._quota.give_back(owner, held.amount)
+            LOAN.reset(outer)
+            loan.end()
 
 
 class _NoneLeft(Exception):
@@ -90,6 +93,11 @@ class Held:
         if not self._quota.take(self._owner, amount):
             raise _NoneLeft
         self.amount += amount
+
+    def give_back(self) -> None:
+        """Count nothing any more."""
+        if self.amount:
+            self._quota.give_back(self._owner, self.amount)
 
     def counting(self, receive: Receive) -> Receive:
         """Return `receive` with the bytes of the body counted: as they come, and as values when all have come."""

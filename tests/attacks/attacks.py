@@ -203,11 +203,46 @@ async def hung_up_purchases(target: Target) -> AsyncIterator[None]:
         connection.hang_up()
 
     await in_parts(map(buy, range(1500)), at_once=150)
+    await asyncio.sleep(2)  # the service is still noticing that the last of them left
     with target.redis.client() as redis:
         before = int(redis.info("stats")["total_commands_processed"])
         await asyncio.sleep(2)
         asked = int(redis.info("stats")["total_commands_processed"]) - before
     target.figures.append(Figure(asked / 2, "Redis commands/s", most=200))
+    yield
+
+
+@asynccontextmanager
+async def abandoned_purchases(target: Target) -> AsyncIterator[None]:
+    """Buy 6,000 times with long prompts under as many made-up tokens, half of them with keys, and hang up on each."""
+
+    async def buy(number: int) -> None:
+        arguments = {"prompt": "🦊" * 4_900} | ({"idempotency_key": f"key-{number}"} if number % 2 else {})
+        message, headers = envelope("tools/call", {"name": "luma_generate_video", "arguments": arguments}, MODERN)
+        connection = await target.connect(raw(message, headers, f"invented-{number}"))
+        await asyncio.sleep(0.05)
+        connection.hang_up()
+
+    await in_parts(map(buy, range(6000)), at_once=150)
+    yield
+
+
+@asynccontextmanager
+async def refused_purchases(target: Target) -> AsyncIterator[None]:
+    """Buy for five seconds under one refused token, each time under another key, on 48 connections."""
+    over = asyncio.get_running_loop().time() + 5
+
+    async def keep_buying(worker: int) -> None:
+        number = 0
+        while asyncio.get_running_loop().time() < over:
+            number += 1
+            connection = await target.connect(_purchase(f"key-{worker}-{number}", "junk"))
+            await connection.status()
+            connection.hang_up()
+
+    await asyncio.gather(*map(keep_buying, range(48)))
+    with target.redis.client() as redis:
+        target.figures.append(Figure(redis.dbsize(), "keys in Redis", most=50))
     yield
 
 
@@ -383,6 +418,8 @@ ROWS = (
     Row("20 answers in three layers of gzip", "470 MB each", packed_answers),
     Row("300 keyed purchases of refused tokens", "a key each in Redis for a day", failed_purchases),
     Row("1,500 hung-up purchases under one key", "6,700 Redis commands/s", hung_up_purchases),
+    Row("6,000 purchases of made-up tokens that hung up", "732 MB", abandoned_purchases),
+    Row("keyed purchases of one refused token, for 5 s", "807 keys a second in Redis", refused_purchases),
     Row("1,500 idle and half-sent connections", "none was ever closed", unfinished_requests, 0.1, SHORT),
     Row("6,000 requests for no host and in no HTTP", "a line of log each", log_growth),
     Row("100 half-sent bodies under made-up tokens", "every call was refused", half_sent_bodies),
