@@ -43,6 +43,7 @@ from app.services.callback_trust import CallbackTrust
 from app.services.callbacks import Callbacks
 from app.services.caller_quota import CallerQuota, Lent
 from app.services.fail_open import FailOpenStore
+from app.services.fair_limiter import FairLimiter
 from app.services.key_space import KeySpace, key_space
 from app.services.known_tasks import KnownTasks
 from app.services.ledger import Ledger
@@ -52,11 +53,13 @@ from app.services.records import RECORD_KIND, TaskRecords
 from app.services.reservation_keys import ReservationKeys
 from app.services.reservations import Reservations
 from app.services.single_flight import SingleFlight
+from app.services.standing import TokenStanding
 from app.services.submission_slots import SubmissionSlots
 from app.services.task_cache import TASK_KIND, TaskCache
 from app.services.tasks import FlightKey, TaskService
 from app.services.traffic import Traffic
-from app.services.videos import VideoService
+from app.services.unaccepted_keys import UnacceptedKeys
+from app.services.videos import MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, VideoService
 from app.services.waiting import MOST_WAITING, MOST_WAITING_PER_CALLER, WaitingRoom
 from app.services.watch import WatchParts
 from app.services.watching import Watches
@@ -105,6 +108,7 @@ class Assembly:
     purchases: httpx.AsyncClient
     flights: SingleFlight[FlightKey, Answer]
     request_memory: CallerQuota
+    standing: TokenStanding
     sandbox: Sandbox | None
     callbacks: Callbacks | None
 
@@ -149,12 +153,12 @@ def assemble(
         clocks.wall,
         own_media_url=sandbox.media_url if sandbox is not None else None,
     )
-    shared = _shared(settings, metrics, clocks)
+    shared = _shared(settings, metrics, clocks, traffic)
     callbacks = _callbacks(settings, shared, clocks)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
     queued = QueuedIds(metrics, clocks.monotonic, traffic.standing.is_accepted)
     tasks = TaskService(gateway, shared.cache, shared.records, flights, traffic.standing, queued)
-    videos = _videos(gateway, shared, callbacks, clocks, metrics)
+    videos = _videos(gateway, shared, callbacks, clocks, refusals, traffic)
     return Assembly(
         tools=catalogue(settings.batch_limit),
         services=_services(settings, tasks, videos, shared, clocks, sandbox, refusals, traffic),
@@ -166,6 +170,7 @@ def assemble(
         purchases=purchases,
         flights=flights,
         request_memory=_request_memory(settings, refusals, traffic),
+        standing=traffic.standing,
         sandbox=sandbox,
         callbacks=callbacks,
     )
@@ -195,7 +200,7 @@ class _Shared:
     callback_trust: CallbackTrust
 
 
-def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
+def _shared(settings: Settings, metrics: Metrics, clocks: Clocks, traffic: Traffic) -> _Shared:
     store = _store(settings, metrics, clocks)
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
     signing, keys = Signer(_secret(settings)), _key_space(settings)
@@ -204,7 +209,14 @@ def _shared(settings: Settings, metrics: Metrics, clocks: Clocks) -> _Shared:
     return _Shared(
         store=store,
         coordination=coordination,
-        cache=_cache(settings, open_store, Owned(TypeAdapter(Task), TASK_KIND, keys, signing), metrics, clocks),
+        cache=_cache(
+            settings,
+            open_store,
+            Owned(TypeAdapter(Task), TASK_KIND, keys, signing),
+            metrics,
+            clocks,
+            traffic.store_reads,
+        ),
         records=TaskRecords(open_store, records, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic),
         seal=Seal(_secret(settings)),
         signing=signing,
@@ -321,14 +333,31 @@ def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks
     )
 
 
-def _videos(
-    gateway: AceDataGateway, shared: _Shared, callbacks: Callbacks | None, clocks: Clocks, metrics: Metrics
+def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must know of it
+    gateway: AceDataGateway,
+    shared: _Shared,
+    callbacks: Callbacks | None,
+    clocks: Clocks,
+    refusals: Refusals,
+    traffic: Traffic,
 ) -> VideoService:
     is_shared = isinstance(shared.coordination, RedisCoordination)
     kept = FREED_KEPT_SECONDS if is_shared else FREED_KEPT_ALONE_SECONDS
-    ledger = Ledger(shared.coordination, clocks.wall, clocks.sleep, freed_kept_seconds=kept)
+    ledger = Ledger(
+        shared.coordination,
+        shared.signing,
+        clocks.wall,
+        clocks.sleep,
+        clock=clocks.monotonic,
+        freed_kept_seconds=kept,
+    )
     reservations = Reservations(
-        ledger, ReservationKeys(shared.keys, shared.signing), clocks.wall, clocks.monotonic, clocks.sleep
+        ledger,
+        ReservationKeys(shared.keys, shared.signing),
+        clocks.wall,
+        clocks.monotonic,
+        clocks.sleep,
+        unaccepted=UnacceptedKeys(clocks.monotonic, traffic.standing.is_accepted),
     )
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
     return VideoService(
@@ -339,20 +368,41 @@ def _videos(
         shared.known,
         callbacks=callbacks,
         wall_clock=clocks.wall,
-        in_flight=metrics.submissions_in_flight.set,
+        standing=traffic.standing,
+        places=_purchase_places(refusals, traffic),
+        telemetry=refusals.metrics,
+        in_flight=refusals.metrics.submissions_in_flight.set,
     )
+
+
+def _purchase_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
+    effect = (
+        f"Refused a submission: {MOST_UNDER_WAY_PER_CALLER} of its token or {MOST_UNDER_WAY} in all are under way, "
+        f"or {MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} of tokens that AceDataCloud has not accepted. They go on when "
+        "their callers leave; nothing of the refused one was sent."
+    )
+    lent = Lent(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, MOST_UNDER_WAY // SHARE_OF_UNACCEPTED)
+    return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("submissions", effect))
 
 
 def _secret(settings: Settings) -> str | None:
     return settings.secret_key.get_secret_value() if settings.secret_key is not None else None
 
 
-def _cache(settings: Settings, store: FailOpenStore, owned: Owned[Task], metrics: Metrics, clocks: Clocks) -> TaskCache:
+def _cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
+    settings: Settings,
+    store: FailOpenStore,
+    owned: Owned[Task],
+    metrics: Metrics,
+    clocks: Clocks,
+    reads: FairLimiter,
+) -> TaskCache:
     return TaskCache(
         store,
         owned,
         Lifetimes(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
+        reads=reads,
         local_bytes=LOCAL_BYTES,
         wall_clock=clocks.wall,
         monotonic_clock=clocks.monotonic,

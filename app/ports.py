@@ -52,6 +52,10 @@ class StoreRefuses(StoreUnavailable):
     """The store answers, but does not do what it is asked: a replica, full, loading, or without the right to."""
 
 
+class StoreBusy(StoreUnavailable):
+    """More is asked of the store than this process may ask at once; the store itself may be well."""
+
+
 class Store(Protocol):
     """Bytes by key with a time to live. Absence means never put, expired or evicted; nobody may tell which.
 
@@ -109,8 +113,19 @@ class Coordination(Protocol):
         """Return at most `most` members that are still in their time, the one that stays longest first."""
         ...
 
-    async def publish(self, message: bytes) -> None:
-        """Tell every process that listens, this one too. Nothing is kept for those who do not listen now."""
+    async def publish(self, message: bytes) -> int:
+        """Tell every process that listens, this one too, and return how many there are, as far as that can be told.
+
+        Nothing is kept for those who do not listen now.
+        """
+        ...
+
+    def follow_channel(self, changed: Callable[[bool], None]) -> None:
+        """Call `changed` with True whenever this process begins to listen, and with False when it ceases.
+
+        It is called with False at once where this process does not listen yet, and never where it is always heard.
+        Messages between False and True are missed.
+        """
         ...
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:

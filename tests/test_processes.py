@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from app.adapters.sandbox.backend import create_sandbox
+from app.adapters.signing import Signer
 from app.serving import FILES_BESIDE_CONNECTIONS
 from tests.support.process import Server, environment, run, serving_process
 from tests.support.redis_server import RedisServer
@@ -363,8 +364,10 @@ async def test_a_replica_killed_while_sending_leaves_a_key_that_buys_nothing_mor
 
 def age_reservations(redis: RedisServer, *, seconds: float) -> None:
     """Make every reservation look as if it had been made earlier."""
+    signer = Signer(KEY)
     with redis.client() as client:
         for key in client.scan_iter("*:reservation:*"):
-            held = json.loads(client.get(key) or b"")
+            held = json.loads(signer.verified(key.decode(), client.get(key) or b"") or b"")
             left = client.pttl(key) - int(seconds * 1000)
-            client.set(key, json.dumps(held | {"since": held["since"] - seconds}), px=left)
+            aged = json.dumps(held | {"since": held["since"] - seconds}).encode()
+            client.set(key, signer.sign(key.decode(), aged), px=left)

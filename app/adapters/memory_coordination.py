@@ -95,10 +95,14 @@ class MemoryCoordination:
         current = self._current(key)
         return sorted(current, key=current.__getitem__, reverse=True)[:most]
 
-    async def publish(self, message: bytes) -> None:
-        """Tell every listener in this process."""
+    async def publish(self, message: bytes) -> int:
+        """Tell every listener in this process, which is the only one."""
         for listener in list(self._listeners.values()):
             listener(message)
+        return 1
+
+    def follow_channel(self, changed: Callable[[bool], None]) -> None:
+        """Return: nothing that is said here is missed."""
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with every message until the returned function is called."""

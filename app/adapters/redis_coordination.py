@@ -11,6 +11,7 @@ from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from app.adapters.redis_link import FAULTS, RedisLink
 from app.adapters.redis_scripts import CLAIM, MEMBERS, READ, REMOVE, REPLACE
 from app.ports import Signing
+from app.services.key_space import tenant_in
 from app.services.owned import LARGEST_BYTES
 
 MOST_MEMBERS = 1_000
@@ -49,41 +50,43 @@ class RedisCoordination:
         self._client: Any = link.client
         self._wall_clock = wall_clock
         self._listeners: dict[object, Callable[[bytes], None]] = {}
+        self._followers: list[Callable[[bool], None]] = []
+        self._is_open = False
         self._reading: asyncio.Task[None] | None = None
         self._closing = False
 
     async def get(self, key: str) -> bytes | None:
         """Return what is there, or None; b"" stands for what is too large to be ours."""
-        async with self._link.in_time(may_be_denied=True):
+        async with self._link.in_time(tenant_in(key), may_be_denied=True):
             (there,) = await self._client.eval(READ, 1, key, LARGEST_BYTES)
         return cast("bytes | None", there)
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Put `value` where there is none and return None; else return what is there, as `get` does."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             there = await self._client.eval(CLAIM, 1, key, value, _milliseconds(ttl_seconds), LARGEST_BYTES)
         return cast("bytes | None", there)
 
     async def seconds_left(self, key: str) -> float | None:
         """Return how much longer the key is kept, by the clock of Redis; None where no time is set."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             left = cast("int", await self._client.pttl(key))
         return left / 1000 if left >= 0 else None
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             return bool(await self._client.eval(REPLACE, 1, key, expected, value, _milliseconds(ttl_seconds)))
 
     async def remove(self, key: str, expected: bytes) -> None:
         """Remove the key if it still holds `expected`."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             await self._client.eval(REMOVE, 1, key, expected)
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set; the ones that leave soonest give way when it is full."""
         now = self._wall_clock()
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zremrangebyscore(key, "-inf", now)
             pipeline.zremrangebyscore(key, f"({now + FURTHEST_AHEAD * ttl_seconds}", "+inf")
@@ -95,15 +98,15 @@ class RedisCoordination:
 
     async def members(self, key: str, most: int) -> list[str]:
         """Return the members that are still in their time, the one that stays longest first."""
-        async with self._link.in_time():
+        async with self._link.in_time(tenant_in(key)):
             found = await self._client.eval(MEMBERS, 1, key, self._wall_clock(), most, LARGEST_MEMBER_BYTES)
         verified = (self._signing.verified(key, member) for member in found)
         return [member.decode() for member in verified if member is not None]
 
-    async def publish(self, message: bytes) -> None:
-        """Tell every process that listens."""
+    async def publish(self, message: bytes) -> int:
+        """Tell every process that listens, and return how many there are; a Cluster counts those of one node."""
         async with self._link.in_time():
-            await self._client.publish(self._channel, self._signing.sign(self._channel, message))
+            return int(await self._client.publish(self._channel, self._signing.sign(self._channel, message)))
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with every message until the returned function is called."""
@@ -111,8 +114,15 @@ class RedisCoordination:
         self._listeners[token] = listener
         return lambda: self._listeners.pop(token, None) and None
 
+    def follow_channel(self, changed: Callable[[bool], None]) -> None:
+        """Call `changed` with whether the channel is open, now if it is not, and whenever that changes."""
+        self._followers.append(changed)
+        if not self._is_open:
+            changed(False)  # noqa: FBT003 - the state itself
+
     def start(self) -> None:
         """Begin to listen, on a connection of its own that is made anew whenever it breaks."""
+        self._link.on_renewal(lambda: self._note(is_open=False))
         self._reading = asyncio.get_running_loop().create_task(self._read_until_closed())
 
     async def aclose(self) -> None:
@@ -141,7 +151,7 @@ class RedisCoordination:
         client = await _one_node_of(self._client) if isinstance(self._client, RedisCluster) else self._client
         renewals = self._link.renewals
         try:
-            async with client.pubsub(ignore_subscribe_messages=True) as channel:
+            async with client.pubsub() as channel:
                 await channel.subscribe(self._channel)
                 silences = 0
                 while not self._closing and self._link.renewals == renewals:
@@ -153,9 +163,17 @@ class RedisCoordination:
                         await channel.ping()
                     elif message["type"] == "message":
                         self._tell(message["data"])
+                    elif message["type"] == "subscribe":  # Redis confirms: what is published from now on is heard
+                        self._note(is_open=True)
         finally:
+            self._note(is_open=False)
             if client is not self._client:
                 await client.aclose()
+
+    def _note(self, *, is_open: bool) -> None:
+        self._is_open = is_open
+        for changed in self._followers:
+            changed(is_open)
 
     def _tell(self, received: bytes) -> None:
         """Pass on what one of our own processes said; anything else is dropped unread."""

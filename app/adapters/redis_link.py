@@ -10,6 +10,7 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import BusyLoadingError, RedisClusterException, RedisError, ResponseError
 
+from app.adapters.redis_queue import RedisQueue
 from app.ports import StoreRefuses, StoreUnavailable
 from app.services.burst import Burst
 
@@ -48,11 +49,20 @@ class RedisLink:
         """How often all connections were ended; a channel that was opened before is to be opened anew."""
         self._is_stale = False
         self._renew_at = 0.0
-        self._refusals, self._denials = Burst(_loop_time), Burst(_loop_time)
+        self._refusals, self._denials, self._floods = (Burst(_loop_time) for _ in range(3))
+        self._queue = RedisQueue(self._log_busy)
         self._count_failure: Callable[[str], None] = lambda _kind: None
+        self._renewed: Callable[[], None] = lambda: None
+
+    def on_renewal(self, renewed: Callable[[], None]) -> None:
+        """Call `renewed` whenever all connections are ended."""
+        self._renewed = renewed
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
-        """Call `count_failure` for what only this link sees: "denied" for want of rights, "channel" for its end."""
+        """Call `count_failure` for what only this link sees.
+
+        "denied" is for want of rights, "channel" for its end, and "busy" for want of a place.
+        """
         self._count_failure = count_failure
 
     def channel_broke(self, exc: BaseException) -> None:
@@ -70,12 +80,18 @@ class RedisLink:
         return int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 
     @asynccontextmanager
-    async def in_time(self, *, may_be_denied: bool = False) -> AsyncIterator[None]:
-        """Bound what is done inside. Raises StoreUnavailable where Redis fails or is too slow.
+    async def in_time(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
+        """Wait for a place, by turns with other tenants, and bound what is done inside.
 
-        It is StoreRefuses where Redis answered, but would not do what was asked. Missing rights are logged, unless the
+        Raises StoreBusy where there was no place in time, and StoreUnavailable where Redis fails or is too slow. It is
+        StoreRefuses where Redis answered, but would not do what was asked. Missing rights are logged, unless the
         operation may be denied: not every user is given the keys of release 1.0.
         """
+        async with self._queue.place(tenant), self._judged(may_be_denied=may_be_denied):
+            yield
+
+    @asynccontextmanager
+    async def _judged(self, *, may_be_denied: bool) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 if self._is_stale:
@@ -109,6 +125,7 @@ class RedisLink:
             return
         self._renew_at, self._is_stale = now + RENEW_SECONDS, False
         self.renewals += 1
+        self._renewed()
         if isinstance(self.client, RedisCluster):
             for node in self.client.get_nodes():
                 node.update_active_connections_for_reconnect()
@@ -131,6 +148,17 @@ class RedisLink:
             code,
             count,
         )
+
+    def _log_busy(self, reason: str) -> None:
+        self._count_failure("busy")
+        if (count := self._floods.count()) is not None:
+            log.warning(
+                "Calls ask more of Redis than this process may at once (%s, %d times since the last such line): cached "
+                "results are read from the backend, and calls with an idempotency key are refused for a moment. Redis "
+                "may be well: run more replicas, or limit callers at the proxy",
+                reason,
+                count,
+            )
 
     def _log_denial(self, code: str, exc: BaseException) -> None:
         """Log the first denial, and then one line a minute with how many there were."""

@@ -1,7 +1,6 @@
 """The store that replicas share: Redis, alone, behind Sentinel or as a Cluster."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,12 +12,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.adapters.redis_link import TIMEOUT_SECONDS, RedisLink
+from app.adapters.redis_queue import CONNECTIONS
 from app.adapters.redis_scripts import READ
 from app.adapters.redis_url import check_redis_url, refusal
+from app.services.key_space import tenant_in
 from app.services.owned import LARGEST_BYTES
 
-CONNECTIONS = 32
-"""Commands at once; more wait their turn, for a pool that has run out would look like an outage."""
+SPARE_CONNECTIONS = 4
+"""Beyond the places for operations: the channel has one, and a pool that has run out would look like an outage."""
 
 
 class RedisStore:
@@ -29,17 +30,16 @@ class RedisStore:
         self.client = client
         self.link = RedisLink(client)
         self._watchers = watchers
-        self._places = asyncio.Semaphore(CONNECTIONS)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return one value per key, in one step; b"" stands for what is too large to be ours."""
-        async with self.link.in_time(), self._places:
+        async with self.link.in_time(_tenant_of(keys)):
             values = await self.client.eval(READ, len(keys), *keys, LARGEST_BYTES)
         return cast("list[bytes | None]", values)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Keep each value for its time, with one pipeline of SET PX."""
-        async with self.link.in_time(), self._places:
+        async with self.link.in_time(_tenant_of(values)):
             pipeline: Any = self.client.pipeline(transaction=False)
             for key, value in values.items():
                 pipeline.set(key, value, px=max(1, int(ttl_seconds[key] * 1000)))
@@ -48,12 +48,12 @@ class RedisStore:
     async def remove_many(self, keys: Sequence[str]) -> None:
         """Forget the keys, with one UNLINK."""
         if keys:
-            async with self.link.in_time(), self._places:
+            async with self.link.in_time(_tenant_of(keys)):
                 await self.client.unlink(*keys)
 
     async def ping(self) -> None:
         """Return if Redis answers."""
-        async with self.link.in_time(), self._places:
+        async with self.link.in_time():
             await self.client.ping()
 
     async def aclose(self) -> None:
@@ -61,6 +61,11 @@ class RedisStore:
         await self.link.aclose()
         for watcher in self._watchers:
             await watcher.aclose()
+
+
+def _tenant_of(keys: Iterable[str]) -> str:
+    """Return whose the keys are; they share one tenant."""
+    return tenant_in(next(iter(keys), ""))
 
 
 def connect(url: str) -> RedisStore:
@@ -82,7 +87,8 @@ def _store(url: str) -> RedisStore:
         return _behind_sentinel(url, tls=tls)
     if scheme in ("redis+cluster", "rediss+cluster"):
         return RedisStore(_cluster(url, tls=tls))
-    pool = BlockingConnectionPool.from_url(url, max_connections=CONNECTIONS, timeout=TIMEOUT_SECONDS, **_patience())
+    most = CONNECTIONS + SPARE_CONNECTIONS
+    pool = BlockingConnectionPool.from_url(url, max_connections=most, timeout=TIMEOUT_SECONDS, **_patience())
     return RedisStore(_checked(Redis.from_pool(pool)))
 
 

@@ -13,7 +13,7 @@ from mcp_types.methods import validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from app.domain.errors import InternalError, LumaError
+from app.domain.errors import InternalError, LumaError, RateLimited
 from app.domain.principal import Principal
 from app.domain.task import NO_EFFORT, Effort
 from app.mcp_server.answer import ToolAnswer
@@ -77,7 +77,10 @@ class Caller(Protocol):
         ...
 
     def embed(self, ctx: Context, value: Json) -> Any:
-        """Return what stands for `value` in the result: the value, or what the transport will put it in place of."""
+        """Return what stands for `value` in the result: the value, or what the transport will put it in place of.
+
+        Raises RateLimited where the caller's answers hold too much memory already.
+        """
         ...
 
 
@@ -144,7 +147,11 @@ class Door:
         self._journal.began()
         try:
             answer = await self._answer(tool, _call(ctx, principal), given, record)
-            result = await self._result(ctx, principal, answer)
+            try:
+                result = await self._result(ctx, principal, answer)
+            except RateLimited as exc:  # the answer would be too large beside the caller's other requests
+                record.outcome = exc.code.value
+                result = await self._result(ctx, principal, exc)
             return result if record.era == "2025" else {"resultType": "complete", "_meta": self._stamp, **result}
         finally:
             record.seconds = time.perf_counter() - started

@@ -64,7 +64,7 @@ class Metrics:
         self.withheld = self._counters("calls_withheld", "Calls not sent to the backend, by why.", "reason")
         self.store_failures = self._counters("store_failures", "Operations that Redis did not answer.", "operation")
         self.link_failures = self._counters(
-            "redis_link_failures", "Commands that Redis denied its user, and ends of the channel.", "kind"
+            "redis_link_failures", "Commands denied by Redis or without a place here, and ends of the channel.", "kind"
         )
         self.values_refused = self._counter("cache_values_refused", "Cached values that could not be trusted.")
         self.refusals = self._counters("http_refusals", "Requests turned away before MCP, by status.", "status")
@@ -109,7 +109,7 @@ class Metrics:
         self.store_failures(operation).inc()
 
     def link_failed(self, kind: str) -> None:
-        """Count what Redis denied ("denied"), or an end of the channel between replicas ("channel")."""
+        """Count what Redis denied ("denied"), an end of the channel ("channel"), or a want of places ("busy")."""
         self.link_failures(kind).inc()
 
     def value_refused(self) -> None:

@@ -7,11 +7,12 @@ that read says is shown and cached.
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
+from app.domain.errors import LumaError
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import Record
@@ -26,6 +27,10 @@ PURPOSE = "callback"
 KEPT_SECONDS = 24 * 3600.0
 """How long a ticket is good for, and so what is kept about it: as long as a reservation that may wait for it."""
 
+MOST_CLAIMS = 8
+"""Tasks that callbacks may name before the submission is answered; a further one takes the place of the last."""
+
+MOST_CHANGES = 5
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +43,7 @@ class Heard(StrEnum):
     REPEATED = "repeated"
     """The task was called about before: nothing more is done."""
     EARLY = "early"
-    """The submission is not answered yet: the id is kept, to be checked against the answer."""
+    """The submission is not answered yet, or its ticket is lost: the id is kept, to be checked against the answer."""
     UNKNOWN_TICKET = "unknown_ticket"
     """Nobody was given this ticket."""
     OTHER_TASK = "other_task"
@@ -103,7 +108,7 @@ class Callbacks:
             return
         if there is None:
             return
-        if self._signing.verified(key, there) == _claim(task_id):
+        if task_id in _claims(self._signing.verified(key, there)):
             await self._look_at(tenant, task_id)
         else:
             await self._expect_none(tenant, task_id)
@@ -118,20 +123,40 @@ class Callbacks:
         if ticket is None:
             return Heard.UNKNOWN_TICKET
         tenant, key = ticket["tenant"], self._ticket_key(ticket["tenant"], self._digest(ticket))
-        claim = self._signing.sign(key, _claim(task_id))
-        there = await self._coordination.put_if_absent(key, claim, KEPT_SECONDS)
-        known = _claim("") if there is None else self._signing.verified(key, there) or b""
-        if known.startswith(b"claim:"):
-            return Heard.EARLY
-        if known != _task(task_id):
+        known = await self._claim(key, task_id)
+        if known not in (_task(task_id), b""):
             return Heard.OTHER_TASK
-        if (
-            await self._coordination.put_if_absent(self._keys.key(tenant, "called", task_id), b"1", KEPT_SECONDS)
-            is not None
-        ):
+        is_early = not known
+        if is_early and (await self._records.get_many(tenant, [task_id])).get(task_id) is None:
+            await self._hint(tenant, task_id)  # others may wait for it already, if the ticket and the record were lost
+            return Heard.EARLY
+        called = self._keys.key(tenant, "called", task_id)
+        if await self._coordination.put_if_absent(called, b"1", KEPT_SECONDS) is not None:
             return Heard.REPEATED
         await self._look_at(tenant, task_id)
-        return Heard.TAKEN
+        return Heard.EARLY if is_early else Heard.TAKEN
+
+    async def _claim(self, key: str, task_id: str) -> bytes:
+        """Note the claim under `key`, and return b""; or return the answer to the submission, if that is known.
+
+        It is b"" as well where somebody else has written there. Raises StoreUnavailable.
+        """
+        there = await self._coordination.put_if_absent(key, self._signing.sign(key, _claim([task_id])), KEPT_SECONDS)
+        for _ in range(MOST_CHANGES):
+            if there is None:
+                return b""
+            known = self._signing.verified(key, there) or b""
+            claims = _claims(known)
+            if not claims:
+                return known
+            if task_id in claims:
+                return b""
+            # A ticket may have leaked, so the first claim is not the true one for certain; nor is the last.
+            mine = self._signing.sign(key, _claim([*claims[: MOST_CLAIMS - 1], task_id]))
+            if await self._coordination.replace(key, there, mine, KEPT_SECONDS):
+                return b""
+            there = await self._coordination.get(key)
+        return b""
 
     async def claimed(self, gateway: LumaGateway, principal: Principal, digest: str, command: Command) -> str | None:
         """Return the task that the submission of `command` became, if the backend called about it since.
@@ -142,12 +167,19 @@ class Callbacks:
         key = self._ticket_key(principal.tenant, digest)
         there = await self._coordination.get(key)
         said = self._signing.verified(key, there) if there is not None else None
-        kind, _, task_id = (said or b"").decode().partition(":")
-        if kind not in ("claim", "task"):
-            return None
-        echoed = self._opened(await gateway.callback_url_of(principal, task_id, command) or "")
-        ours = echoed is not None and echoed["tenant"] == principal.tenant and self._digest(echoed) == digest
-        return task_id if ours else None
+        fault: LumaError | None = None
+        for task_id in _claims(said) or _answers(said):
+            try:
+                url = await gateway.callback_url_of(principal, task_id, command)
+            except LumaError as exc:  # a false claim must not hide the true one
+                fault = exc
+                continue
+            echoed = self._opened(url or "")
+            if echoed is not None and echoed["tenant"] == principal.tenant and self._digest(echoed) == digest:
+                return task_id
+        if fault is not None:
+            raise fault
+        return None
 
     def _ticket(self, sealed: str) -> dict[str, Any] | None:
         ticket = self._seal.open(PURPOSE, sealed)
@@ -170,6 +202,9 @@ class Callbacks:
         if record is not None and record.task.is_final:
             return  # a callback that comes after the end was read brings nothing, and is none to rely on
         await self.trust.arrived()
+        await self._hint(tenant, task_id)
+
+    async def _hint(self, tenant: str, task_id: str) -> None:
         try:
             await self._coordination.publish(pack(News(tenant, hinted=[task_id])))
         except StoreUnavailable:
@@ -187,5 +222,19 @@ def _task(task_id: str) -> bytes:
     return b"task:" + task_id.encode()
 
 
-def _claim(task_id: str) -> bytes:
-    return b"claim:" + task_id.encode()
+def _claim(task_ids: Sequence[str]) -> bytes:
+    return b"claim:" + "\n".join(task_ids).encode()
+
+
+def _claims(known: bytes | None) -> list[str]:
+    """Return the tasks that callbacks have named before the submission was answered."""
+    return _after(b"claim:", known)
+
+
+def _answers(known: bytes | None) -> list[str]:
+    """Return the task that the submission became, as a list, if that is known."""
+    return _after(b"task:", known)
+
+
+def _after(kind: bytes, known: bytes | None) -> list[str]:
+    return known.removeprefix(kind).decode().split("\n") if known is not None and known.startswith(kind) else []

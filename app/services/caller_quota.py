@@ -1,7 +1,8 @@
 """How much of one resource callers hold at once: bounded for each, for all, and for those who are nobody yet.
 
 Any string is a token, so callers whose token the backend has not accepted share a part: they cannot take the rest from
-those who are known.
+those who are known. The last quarter is for callers that hold next to nothing: those who hold as much as they may
+cannot take the rest from one that comes.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 from app.domain.errors import RateLimited
 
 RETRY_AFTER_SECONDS = 5.0
+
+SMALL_SHARE = 64
+"""The last quarter is for callers that hold at most this part of their own limit, or ask for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class CallerQuota:
         """
         self._changed = changed
         self._lent = lent
+        self._plenty = lent.total - lent.total // 4
+        self._plenty_for_unaccepted = lent.unaccepted - lent.unaccepted // 4
         self._is_accepted = is_accepted
         self._refused = refused
         self._held: dict[str, int] = {}
@@ -53,11 +59,12 @@ class CallerQuota:
         is_accepted = self._is_accepted(owner)
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
-        held, lent = self._held.get(owner, 0) + amount, self._lent
-        if (
-            held > lent.per_caller
-            or self.in_use + amount > lent.total
-            or not (is_accepted or self._unaccepted_in_use + amount <= lent.unaccepted)
+        held = self._held.get(owner, 0) + amount
+        is_plenty = self.in_use + amount <= self._plenty and (
+            is_accepted or self._unaccepted_in_use + amount <= self._plenty_for_unaccepted
+        )
+        if held > self._lent.per_caller or not (
+            is_plenty or self._may_have_the_rest(held, amount, is_accepted=is_accepted)
         ):
             self._refused()
             return False
@@ -68,10 +75,14 @@ class CallerQuota:
             self._unaccepted_in_use += amount
         return True
 
-    def add(self, owner: str, amount: int) -> None:
-        """Lend `amount` more to `owner`, whatever is left: for what exists already and cannot be refused."""
-        self._held[owner] = self._held.get(owner, 0) + amount
-        self.in_use += amount
+    def _may_have_the_rest(self, held: int, amount: int, *, is_accepted: bool) -> bool:
+        """Return whether a caller may hold `held` in all, of which `amount` is new, though little is left."""
+        lent = self._lent
+        return amount == 0 or (
+            (held == amount or held <= lent.per_caller // SMALL_SHARE)
+            and self.in_use + amount <= lent.total
+            and (is_accepted or self._unaccepted_in_use + amount <= lent.unaccepted)
+        )
 
     def give_back(self, owner: str, amount: int = 1) -> None:
         """Take back `amount`, which was lent to `owner`."""

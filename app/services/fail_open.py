@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from app.ports import Store, StoreRefuses, StoreUnavailable, Telemetry
+from app.ports import Store, StoreBusy, StoreRefuses, StoreUnavailable, Telemetry
 from app.services.store_probe import explained
 
 T = TypeVar("T")
@@ -72,6 +72,8 @@ class FailOpenStore:
             return otherwise
         try:
             answer = await ask()
+        except StoreBusy:  # that says nothing of the store, which goes on being asked
+            return otherwise
         except StoreUnavailable as exc:
             self._failed(operation, exc)
             return otherwise

@@ -34,3 +34,8 @@ def key_space(prefix: str, backend_url: str | None) -> KeySpace:
     host = quote(parts.netloc.rpartition("@")[2].lower(), safe=":")
     path = quote(parts.path.rstrip("/"))
     return KeySpace(f"{prefix}:{parts.scheme}:{host}" + (f":{path}" if path else ""))
+
+
+def tenant_in(key: str) -> str:
+    """Return whose key it is: what stands in braces, as `KeySpace.key` writes it; "" where nothing does."""
+    return key.partition("{")[2].partition("}")[0]

@@ -8,10 +8,10 @@ from app.ports import Telemetry
 from app.services.burst import Burst
 
 MOST_PER_TENANT = 2_400
-MOST_IN_TOTAL = 12_000
-"""Ids, at about 1 KB each with the tasks that wait for them."""
+MOST_IN_TOTAL = 6_000
+"""Ids, at 1 KB each with the tasks that wait for them, or 7 KB where prompts are long."""
 
-MOST_UNACCEPTED = 8_000
+MOST_UNACCEPTED = 4_000
 """Of the total, for all tokens together that the backend has not accepted lately: they cost nothing to invent."""
 
 QUESTION_WEIGHT = 4

@@ -13,11 +13,12 @@ from typing import Any
 from app.domain.errors import BackendTimeout, InternalError, InvalidRequest, LumaError, OutcomeUnknown, RateLimited
 from app.domain.foreign_text import is_plain_id
 from app.domain.reservation import KEPT_SECONDS, Reservation, ReservationState, Verdict, verdict
-from app.ports import StoreRefuses, StoreUnavailable
+from app.ports import StoreBusy, StoreRefuses, StoreUnavailable
 from app.services.burst import FaultLog
 from app.services.ledger import Ledger
 from app.services.pauses import happens_within
 from app.services.reservation_keys import Claim, ReservationKeys, key_of_earlier_release
+from app.services.unaccepted_keys import WINDOW_SECONDS, UnacceptedKeys
 
 LOOK_AGAIN_SECONDS = 0.25
 BACK_OFF = 1.5
@@ -50,6 +51,14 @@ STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. 
 TOO_MANY_CALLS = (
     "This service has too many calls with idempotency keys under way for this token. Nothing was sent: try again "
     "shortly with the same key."
+)
+TOO_MANY_AT_ONCE = (
+    "This service has too many calls with idempotency keys at once to check them all. Nothing was sent: try again "
+    "shortly with the same key."
+)
+TOO_MANY_UNKNOWN = (
+    "AceDataCloud has not accepted this token lately, and too many calls of such tokens ended with an unknown outcome. "
+    "Nothing was sent: ask about any task, which shows that AceDataCloud accepts the token, then try again."
 )
 
 _UNKNOWN = Verdict.OUTCOME_UNKNOWN
@@ -105,15 +114,21 @@ class _Purchase:
 class Reservations:
     """Lets exactly one call per key send."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its ledger, its keys, its clocks and its bound
         self,
         ledger: Ledger,
         keys: ReservationKeys,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        *,
+        unaccepted: UnacceptedKeys | None = None,
     ) -> None:
-        """Agree through `ledger`; `wall_clock` gives unix seconds, `clock` counts seconds and never goes back."""
+        """Agree through `ledger`; `wall_clock` gives unix seconds, `clock` counts seconds and never goes back.
+
+        `unaccepted` bounds the keys of tokens that the backend has not accepted; without it, none are bounded.
+        """
+        self._unaccepted = unaccepted or UnacceptedKeys(clock, lambda _tenant: True)
         self._ledger = ledger
         self._keys = keys
         self._turns: dict[str, asyncio.Event] = {}
@@ -145,6 +160,8 @@ class Reservations:
         """
         if self._calls[claim.tenant] >= MOST_CALLS:
             raise RateLimited(TOO_MANY_CALLS)
+        if not self._unaccepted.admit(claim.tenant):
+            raise RateLimited(TOO_MANY_UNKNOWN, retry_after_seconds=WINDOW_SECONDS)
         self._calls[claim.tenant] += 1
         try:
             purchase = _Purchase(claim, self._keys.key(claim), ticket, send, became)
@@ -202,12 +219,17 @@ class Reservations:
         try:
             earlier = await self._bought_by_earlier_release(purchase.claim)
         except (LumaError, StoreUnavailable):
-            await self._ledger.settle(mine.given_up())
+            await self._give_up(purchase, mine)
             raise
         if earlier is not None:
-            await self._ledger.settle(mine.given_up())
+            await self._give_up(purchase, mine)
             return earlier
-        return await self._send(mine, await self._sent(mine, purchase.ticket), purchase.send)
+        return await self._send(purchase, mine, await self._sent(purchase, mine))
+
+    async def _give_up(self, purchase: "_Purchase", mine: Reservation) -> None:
+        """Free the key, or leave it as unknown as it was; a token that is not accepted leaves no key behind."""
+        leaves_key = not self._unaccepted.leaves_none(purchase.claim.tenant)
+        await self._ledger.settle(mine.given_up(), leaves_key=leaves_key)
 
     async def _reserve(self, purchase: "_Purchase") -> Reservation | Bought | None:
         """Return a reservation of this call's own, or what an earlier call bought; None while another is under way."""
@@ -265,30 +287,31 @@ class Reservations:
             await self._ledger.settle(found.done(task_id, self._wall_clock()))
         return task_id
 
-    async def _sent(self, mine: Reservation, ticket: str | None) -> Reservation:
+    async def _sent(self, purchase: "_Purchase", mine: Reservation) -> Reservation:
         """Return the reservation as sent, written down. Raises LumaError where nothing may be sent."""
-        sent = mine.sent(self._wall_clock(), ticket)
+        sent = mine.sent(self._wall_clock(), purchase.ticket)
         try:
             if await self._ledger.advance(mine, sent):
                 return sent
         except StoreUnavailable as fault:
-            await self._ledger.settle(mine.given_up())  # the store may have taken it all the same
+            await self._give_up(purchase, mine)  # the store may have taken it all the same
             raise _refusal(fault) from fault
         raise RateLimited(STILL_UNDER_WAY)
 
-    async def _send(self, mine: Reservation, sent: Reservation, send: Callable[[], Awaitable[str]]) -> Bought:
+    async def _send(self, purchase: "_Purchase", mine: Reservation, sent: Reservation) -> Bought:
         """Send, and write down how it ended; until then the key stays "sent", and so is refused rather than risked."""
         try:
-            task_id = await send()
+            task_id = await purchase.send()
         except LumaError as exc:
             if not isinstance(exc, _MAY_HAVE_BOUGHT):
-                await self._settle(mine.given_up())
+                await self._give_up(purchase, mine)
                 raise
         except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
             self._faults.note(exc)
         else:
             await self._settle(sent.done(task_id, self._wall_clock()))
             return Bought(task_id, replayed=False)
+        self._unaccepted.stays(purchase.claim.tenant)
         await self._settle(sent.unknown(self._wall_clock()))
         raise OutcomeUnknown(f"{OutcomeUnknown.sentence} {UNKNOWN_BEFORE}")
 
@@ -307,6 +330,8 @@ def _replayed(found: Reservation) -> Bought:
     return Bought(found.task_id, replayed=True)
 
 
-def _refusal(fault: StoreUnavailable) -> InternalError:
+def _refusal(fault: StoreUnavailable) -> LumaError:
+    if isinstance(fault, StoreBusy):
+        return RateLimited(TOO_MANY_AT_ONCE, retry_after_seconds=1.0)
     sentence = REFUSED_BY_STORE if isinstance(fault, StoreRefuses) else REFUSED_WITHOUT_STORE
     return InternalError(sentence, retry_after_seconds=5.0)

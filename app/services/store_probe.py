@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 
 from app.ports import Coordination, Store, StoreRefuses, StoreUnavailable
 from app.services.key_space import KeySpace
@@ -9,6 +10,9 @@ from app.services.key_space import KeySpace
 KEPT_SECONDS = 10.0
 HEARD_WITHIN_SECONDS = 2.0
 TENANT = "probe"
+
+SHARED_SECONDS = 1.0
+"""How long a try counts for those who ask after it."""
 
 ADVICE = {
     "READONLY": "is a replica that takes no writes: name the master, or all Sentinels",
@@ -50,6 +54,33 @@ async def probe(store: Store, coordination: Coordination, keys: KeySpace, *, wit
     await coordination.remove(held, b"2")
     if with_channel:
         await _probe_channel(coordination, name.encode())
+
+
+class SharedProbe:
+    """Lets all who ask within a second share one try, so that nobody can make the store busy with them."""
+
+    def __init__(self, try_store: Callable[[], Awaitable[None]], clock: Callable[[], float]) -> None:
+        """Share the tries of `try_store`, by `clock`, which counts seconds and never goes back."""
+        self._try_store = try_store
+        self._clock = clock
+        self._trying: asyncio.Future[StoreUnavailable | None] | None = None
+        self._began_at = 0.0
+
+    async def __call__(self) -> None:
+        """Raise what a try that began less than a second ago raised, or a new one. Raises StoreUnavailable."""
+        if self._trying is None or (self._trying.done() and self._clock() - self._began_at >= SHARED_SECONDS):
+            self._began_at = self._clock()
+            self._trying = asyncio.ensure_future(self._try())
+        fault = await asyncio.shield(self._trying)
+        if fault is not None:
+            raise fault.with_traceback(None)
+
+    async def _try(self) -> StoreUnavailable | None:
+        try:
+            await self._try_store()
+        except StoreUnavailable as exc:
+            return exc.with_traceback(None)
+        return None
 
 
 async def _probe_channel(coordination: Coordination, message: bytes) -> None:

@@ -7,6 +7,7 @@ from app.domain.freshness import Lifetimes, time_to_live
 from app.domain.task import Task
 from app.ports import Store, Telemetry
 from app.services.bounded import Bounded
+from app.services.fair_limiter import FairLimiter
 from app.services.owned import NotOurs, Owned
 
 TASK_KIND = "task:3"
@@ -43,15 +44,20 @@ class TaskCache:
         lifetimes: Lifetimes,
         telemetry: Telemetry,
         *,
+        reads: FairLimiter,
         local_bytes: int,
         wall_clock: Callable[[], float],
         monotonic_clock: Callable[[], float],
     ) -> None:
-        """Keep final tasks of at most `local_bytes` here, the rest as `owned` says; `wall_clock` gives unix seconds."""
+        """Keep final tasks of at most `local_bytes` here, the rest as `owned` says; `wall_clock` gives unix seconds.
+
+        `reads` has the places for questions to the store: each may bring the values of some hundred tasks.
+        """
         self._store = store
         self._owned = owned
         self._lifetimes = lifetimes
         self._telemetry = telemetry
+        self._reads = reads
         self._copies: Bounded[tuple[str, str], _Copy] = Bounded(local_bytes, lambda copy: copy.size_bytes)
         self._wall_clock = wall_clock
         self._monotonic_clock = monotonic_clock
@@ -95,12 +101,13 @@ class TaskCache:
 
     async def _shared(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Task]:
         keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
-        values, now = await self._store.get_many(keys), self._wall_clock()
-        found = {
-            task_id: task
-            for task_id, key, value in zip(task_ids, keys, values, strict=True)
-            if value is not None and (task := self._unpack(key, task_id, value, now)) is not None
-        }
+        async with self._reads.place(tenant):
+            values, now = await self._store.get_many(keys), self._wall_clock()
+            found = {
+                task_id: task
+                for task_id, key, value in zip(task_ids, keys, values, strict=True)
+                if value is not None and (task := self._unpack(key, task_id, value, now)) is not None
+            }
         self._copy(tenant, list(found.values()), now)
         return found
 

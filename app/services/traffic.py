@@ -14,6 +14,9 @@ PURCHASES = Shares(places=16, per_tenant=5, unaccepted=12)
 SPARE_CONNECTIONS = 4
 """Beyond the places, for connections that are still being closed: a pool that is full would fail calls."""
 
+STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
+"""Questions to the store at once: the answer to one about 200 tasks takes some MB until it is rendered."""
+
 
 class Traffic:
     """The places for reads and for purchases, and what is known of the tokens that want them."""
@@ -23,6 +26,7 @@ class Traffic:
         self.standing = TokenStanding(clock)
         self.reads = FairLimiter(READS, self.standing.is_accepted)
         self.purchases = FairLimiter(PURCHASES, self.standing.is_accepted)
+        self.store_reads = FairLimiter(STORE_READS, self.standing.is_accepted)
 
     @property
     def read_connections(self) -> int:

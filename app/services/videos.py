@@ -4,19 +4,33 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
+from app.domain.errors import RateLimited, Unauthorized
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import submitted
-from app.ports import LumaGateway
+from app.ports import LumaGateway, Telemetry
 from app.services.burst import FaultLog
 from app.services.callbacks import Callbacks
+from app.services.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
 from app.services.known_tasks import KnownTasks
+from app.services.loans import LOAN, Loan
 from app.services.records import TaskRecords
 from app.services.reservation_keys import Claim
 from app.services.reservations import Bought, Reservations
+from app.services.standing import TokenStanding
 from app.services.submission_slots import SubmissionSlots
+
+MOST_UNDER_WAY = 600
+MOST_UNDER_WAY_PER_CALLER = 64
+"""Purchases under way in this process, and of one token: a caller may leave, and its purchase goes on."""
+
+TOO_MANY_UNDER_WAY = (
+    "This service has as many submissions under way as it takes, for this token or in all. Nothing was sent: try again "
+    "shortly."
+)
 
 B = TypeVar("B")
 
@@ -48,13 +62,20 @@ class VideoService:
         *,
         callbacks: Callbacks | None,
         wall_clock: Callable[[], float],
+        standing: TokenStanding,
+        places: CallerQuota,
+        telemetry: Telemetry,
         in_flight: Callable[[int], None] = lambda _count: None,
     ) -> None:
         """Submit through `gateway`; without `callbacks` the backend is not asked to call.
 
-        `in_flight` is called with how many purchases are under way whenever that changes.
+        Each purchase holds one of `places` until it ends, whether its caller is there or not. `in_flight` is called
+        with how many there are whenever that changes.
         """
         self._in_flight = in_flight
+        self._standing = standing
+        self._places = places
+        self._telemetry = telemetry
         self._gateway = gateway
         self._records = records
         self._reservations = reservations
@@ -72,6 +93,9 @@ class VideoService:
 
         Raises LumaError where nothing was started, or where nobody can tell.
         """
+        if self._standing.just_refused(principal.tenant):
+            self._telemetry.call_withheld("token_refused")
+            raise Unauthorized
         bought = await self._start(principal, order)
         if bought.replayed:
             self._known.remember(principal.tenant, [bought.task_id])
@@ -94,14 +118,15 @@ class VideoService:
                 return None
             return await self._callbacks.claimed(self._gateway, principal, ticket, order.command)
 
+        outlive = partial(self._outliving_the_caller, principal.tenant)
         if order.claim is None:
 
             async def bought() -> Bought:
                 return Bought(await send(), replayed=False)
 
-            return await self._outliving_the_caller(bought())
+            return await outlive(bought())
         ticket = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
-        return await self._reservations.buy(order.claim, ticket, send, became, self._outliving_the_caller)
+        return await self._reservations.buy(order.claim, ticket, send, became, outlive)
 
     def _callback_url(self, principal: Principal, command: Command) -> str | None:
         """Return where the backend is to call, unless it is to call the caller, or this service has no address."""
@@ -125,15 +150,27 @@ class VideoService:
         if self._callbacks is not None and url is not None:
             await self._callbacks.submitted(url, task_id)
 
-    async def _outliving_the_caller(self, submission: Coroutine[Any, Any, B]) -> B:
+    async def _outliving_the_caller(self, tenant: str, submission: Coroutine[Any, Any, B]) -> B:
+        """Return what `submission` returns; it goes on without its caller, and the memory of the request stays lent.
+
+        Raises RateLimited where too many are under way.
+        """
+        if not self._places.take(tenant):
+            submission.close()
+            raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
         task = asyncio.get_running_loop().create_task(submission)
         self._under_way.add(task)
         self._in_flight(len(self._under_way))
-        task.add_done_callback(self._landed)
+        if (loan := LOAN.get()) is not None:
+            loan.keep()
+        task.add_done_callback(partial(self._landed, tenant, loan))
         return await asyncio.shield(task)
 
-    def _landed(self, task: asyncio.Task[Any]) -> None:
+    def _landed(self, tenant: str, loan: Loan | None, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         self._in_flight(len(self._under_way))
+        self._places.give_back(tenant)
+        if loan is not None:
+            loan.end()
         if not task.cancelled():
             task.exception()  # marks it as seen: the caller may have left

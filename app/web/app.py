@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,14 +16,16 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.adapters.identity import bearer_token
 from app.adapters.sandbox.media import media_routes
 from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
 from app.observability.tracing import flush_spans
-from app.services.store_probe import probe
+from app.services.store_probe import SharedProbe, probe
 from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.caller import HttpCaller
 from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits
+from app.web.connection_memory import ConnectionMemory
 from app.web.discovery import card_routes
 from app.web.embedding import Embedding
 from app.web.guards import BearerGate, HostGuard, PageHostGuard
@@ -32,7 +35,7 @@ from app.web.readiness import Readiness
 from app.web.request_ids import RequestIds
 from app.web.request_memory import RequestMemory
 from app.web.routes import metrics_route, not_here, page_route, probe_routes
-from app.web.turns import Turns
+from app.web.turns import PROBES, InTurn, Turns
 
 MCP_PATHS = ("/mcp", "/mcp/")
 
@@ -79,7 +82,8 @@ def create_app(
     surface = surface_of(settings, assembly, HttpCaller())
     surface.server.middleware += [surface.door.straight, surface.request_log]
     extend(surface.server)
-    endpoint = McpEndpoint(surface.server, assembly.metrics.refused, streams)
+    turns = Turns(_known_callers(assembly))
+    endpoint = McpEndpoint(surface.server, turns, assembly.metrics.refused, streams)
     readiness = Readiness()
 
     def begin_to_stop() -> None:
@@ -103,7 +107,19 @@ def create_app(
     pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
     guarded_pages = PageHostGuard(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
-    return Front(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
+    return InTurn(Front(_guarded(endpoint, settings, assembly), guarded_pages, prefix), turns)
+
+
+def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
+    """Return what tells of an Authorization header whether the backend has accepted its token; probes are known."""
+
+    def is_known(caller: str) -> bool:
+        token = bearer_token(caller)
+        if token is None:
+            return caller in PROBES
+        return assembly.standing.is_accepted(assembly.tenants.principal(token).tenant)
+
+    return is_known
 
 
 def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
@@ -114,12 +130,13 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
         write=settings.write_seconds,
         connections=settings.connections,
         refused=assembly.metrics.refused,
+        memory=ConnectionMemory(assembly.standing.is_accepted, partial(assembly.metrics.refused, 503)),
     )
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
     """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
-    counted = RequestMemory(Turns(Embedding(endpoint)), assembly.request_memory, assembly.metrics.refused)
+    counted = RequestMemory(Embedding(endpoint), assembly.request_memory, assembly.metrics.refused)
     gate = BearerGate(counted, assembly.tenants, assembly.metrics.refused)
     cors = CORSMiddleware(
         gate,
@@ -141,11 +158,10 @@ def _any_of(origins: Sequence[str]) -> str:
 
 
 def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> list[BaseRoute]:
+    try_store = partial(probe, assembly.store, assembly.coordination, assembly.services.keys)
     store_name = "redis" if settings.redis_url is not None else "memory"
     routes: list[BaseRoute] = [
-        *probe_routes(
-            readiness, partial(probe, assembly.store, assembly.coordination, assembly.services.keys), store_name
-        ),
+        *probe_routes(readiness, SharedProbe(try_store, time.monotonic), store_name),
         page_route(
             lambda url, is_doubtful: page(
                 url, assembly.tools, sandbox=assembly.sandbox is not None, is_doubtful=is_doubtful

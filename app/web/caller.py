@@ -12,6 +12,7 @@ from app.mcp_server.encoding import Json
 from app.web.embedding import EMBEDDED, Embedded
 from app.web.guards import PRINCIPAL, header
 from app.web.request_ids import REQUEST_ID
+from app.web.request_memory import HELD, Held
 
 _PRODUCT = re.compile(r"[^/\s(]+")
 
@@ -36,8 +37,14 @@ class HttpCaller:
         return cast("str", _scope(ctx)[REQUEST_ID])
 
     def embed(self, ctx: Context, value: Json) -> str:
-        """Return the mark in whose place the answer will carry `value`."""
-        embedded: Embedded = _scope(ctx)[EMBEDDED]
+        """Return the mark in whose place the answer will carry `value`.
+
+        Raises RateLimited where the caller's requests hold too much memory for it.
+        """
+        scope = _scope(ctx)
+        held: Held = scope[HELD]
+        held.count_answer(len(value))
+        embedded: Embedded = scope[EMBEDDED]
         return embedded.add(value)
 
 

@@ -2,58 +2,60 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Protocol
+
+from app.web.connection_memory import ConnectionMemory
 
 CONNECTION_LIMITS = "luma_mcp.connection_limits"
 """Where the lifespan state carries the ConnectionLimits."""
 
-WRITE_BUFFER_BYTES = 24 * 1024
-"""What waits in memory for a client that does not read before its answers stop; a batch of 50 tasks fits."""
 
+class IdleKind(IntEnum):
+    """Why a connection may be ended in favour of a new one; those of the first kind go first."""
 
-MOST_UNFINISHED_BYTES = 32 * 1024 * 1024
-"""Of the heads of requests that have not come to their end, on all connections of a process."""
+    ANSWERED = 0
+    """Its request is answered or refused, and its client has not sent all of it yet."""
+    HALF_BODY_OF_NOBODY = 1
+    """A part of a body has come, of a request without a token."""
+    NO_REQUEST = 2
+    """No whole head of a request has come."""
+    UNREAD_ANSWER = 3
+    """Its request is answered, and its client has not taken all of the answer yet."""
+    HALF_BODY = 4
+    """A part of a body has come, of a request with a token."""
 
 
 class Idle(Protocol):
-    """A connection on which no request is under way."""
+    """A connection that waits for its client."""
 
     def make_room(self) -> None:
         """End it."""
 
 
 class IdleConnections:
-    """The connections without a whole head of a request; the one that waits longest makes room first."""
+    """The connections that wait for their clients; of each kind the one that waits longest makes room first."""
 
     def __init__(self) -> None:
         """Hold none."""
-        self._head_bytes: dict[Idle, int] = {}
-        self._total_bytes = 0
+        self._kinds: tuple[dict[Idle, None], ...] = tuple({} for _ in IdleKind)
 
-    def enter(self, connection: Idle) -> None:
-        """Note that a connection has no request under way."""
-        self._head_bytes.setdefault(connection, 0)
-
-    def leave(self, connection: Idle) -> None:
-        """Note that a request has come, or that the connection has ended."""
-        self._total_bytes -= self._head_bytes.pop(connection, 0)
-
-    def hold(self, connection: Idle, head_bytes: int) -> None:
-        """Note how much there is of an unfinished head; where that is too much in all, others make room."""
-        if connection in self._head_bytes:
-            self._total_bytes += head_bytes - self._head_bytes[connection]
-            self._head_bytes[connection] = head_bytes
-            while self._total_bytes > MOST_UNFINISHED_BYTES:
-                self.make_room()
+    def move(self, connection: Idle, before: IdleKind | None, now: IdleKind | None) -> None:
+        """Note that a connection waits for something else than before, or for nothing (None)."""
+        if before is not None:
+            self._kinds[before].pop(connection, None)
+        if now is not None:
+            self._kinds[now][connection] = None
 
     def make_room(self) -> bool:
-        """End the connection that has been idle for longest; return whether there was any."""
-        longest = next(iter(self._head_bytes), None)
-        if longest is None:
-            return False
-        self.leave(longest)
-        longest.make_room()
-        return True
+        """End one connection; return whether there was any."""
+        for kind in self._kinds:
+            longest = next(iter(kind), None)
+            if longest is not None:
+                del kind[longest]
+                longest.make_room()
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +69,4 @@ class ConnectionLimits:
     connections: int = 4000
     refused: Callable[[int], None] = lambda _status: None
     idle: IdleConnections = field(default_factory=IdleConnections)
+    memory: ConnectionMemory = field(default_factory=ConnectionMemory)

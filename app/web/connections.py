@@ -10,10 +10,11 @@ from functools import partial
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.web.bursts import BurstLog
-from app.web.connection_limits import CONNECTION_LIMITS, WRITE_BUFFER_BYTES, ConnectionLimits
+from app.web.connection_account import AccountedConnection
+from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits, IdleKind
 from app.web.connection_timer import ConnectionTimer
 from app.web.departures import DEPARTURE, Departure
 from app.web.framing import (
@@ -41,7 +42,12 @@ MOST_PIPELINED = 16
 MOST_PIPELINED_BYTES = 16 * 1024
 """Requests of one connection that may wait for the one before them, and the bytes of their heads and bodies."""
 
+SMALL_READ_BYTES = 8 * 1024
+"""A request that comes whole in one read of up to so much is not counted."""
+
 PROBES = (b"/livez", b"/readyz")
+
+_NO_REQUEST = IdleKind.NO_REQUEST  # looked up once: Python 3.11 finds members of an enumeration slowly
 
 _bursts = BurstLog(logging.getLogger(__name__))
 
@@ -50,31 +56,24 @@ class _NoMoreRequests(Exception):
     """Raised in the parser at a request behind the last one of a connection; it is not answered."""
 
 
-class Connections(HttpToolsProtocol):
+class Connections(AccountedConnection):
     """One connection. It also tells the request that is being answered when its client leaves.
 
     uvicorn tells only the newest request of a connection; one before it would be answered into the void, and a stream
     would go on for ever.
     """
 
-    _answering: RequestResponseCycle | None = None
-    _departure: Departure | None = None
     _reading_ended = False
     """Whether everything that still comes is dropped."""
     _is_last = False
     """Whether the newest request is the last of its connection, such as one with Connection: close."""
-    _in_head = False
-    _in_body = False
     _body_parts = 0
     _is_full = False
     """Whether the process had all the connections that it takes when this one was made."""
     _head_bytes = 0
-    _silent_bytes = 0
-    """Bytes read since the last end of a head or part of a body: of heads, chunk extensions and trailers."""
     _body_left = 0
     """Bytes to come of a body whose head offered an upgrade; no parser reads them."""
     _refusal: BadMessage | None = None
-    _limits: ConnectionLimits
     _timer: ConnectionTimer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -83,21 +82,16 @@ class Connections(HttpToolsProtocol):
         self._limits = self.app_state.get(CONNECTION_LIMITS) or ConnectionLimits()
         self._timer = ConnectionTimer(self.loop, transport, self._limits.write, self._time_is_up)
         self._timer.expect(self._limits.head)
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        transport.set_write_buffer_limits(high=0)  # so writing pauses where the client has not taken everything
         most, idle = self._limits.connections, self._limits.idle
         if len(self.connections) > most and idle.make_room():
             _bursts.warn("idle", "Closed idle connections: more than %d are open (LUMA_MCP_CONNECTIONS)", most)
-        idle.enter(self)
+        self._become(IdleKind.NO_REQUEST)
         self._is_full = len(self.connections) > most
         if len(self.connections) > most + max(16, most // 4):
             self._limits.refused(503)
             _bursts.warn("connections", "Closed a connection: more than %d are open (LUMA_MCP_CONNECTIONS)", most)
             transport.abort()
-
-    def make_room(self) -> None:
-        """End a connection on which nothing is under way, in favour of a new one."""
-        self.connections.discard(self)
-        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read requests, or refuse the connection at the first byte that belongs to none."""
@@ -119,15 +113,19 @@ class Connections(HttpToolsProtocol):
                 self._refuse(self._refusal or malformed("This is not well-formed HTTP/1.1."))
         else:
             self._set_deadline()
+            if self._in_head and not self._silent_bytes:
+                self._bytes_before = len(data)
+            if self._in_head or self._in_body or len(data) > SMALL_READ_BYTES or self.pipeline:
+                self._note_held()
 
     def _set_deadline(self) -> None:
         if self.flow.write_paused:
             return
         if self._in_head:
             self._timer.expect_once(self._limits.head)
-            self._limits.idle.hold(self, self._silent_bytes)
         elif self._in_body:
             self._timer.expect_once(self._limits.body)
+            self._become_half_sent()
         elif self.cycle is not None and not self.cycle.response_complete:
             self._timer.rest()
 
@@ -171,7 +169,7 @@ class Connections(HttpToolsProtocol):
         if self._is_last:
             raise _NoMoreRequests
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._bytes_before = 0
         self._timer.begin()
         super().on_message_begin()
 
@@ -201,7 +199,7 @@ class Connections(HttpToolsProtocol):
         self._in_head = False
         self._in_body = True
         self._silent_bytes = self._body_parts = 0
-        self._limits.idle.leave(self)
+        self._become(None)
         super().on_headers_complete()
         if self.expect_100_continue:
             self.cycle.keep_alive = False  # refused unread, the client may send the body after all, or not
@@ -241,7 +239,9 @@ class Connections(HttpToolsProtocol):
     def _complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
-        if self.cycle.response_complete and not (self.flow.write_paused or self.transport.is_closing()):
+        if not self.cycle.response_complete:
+            self._become(None)
+        elif not (self.flow.write_paused or self.transport.is_closing()):
             self._wait_for_request()  # it was answered before all of it had come
         self._go_on_reading()
 
@@ -249,14 +249,13 @@ class Connections(HttpToolsProtocol):
         return self._answering is not None and not self._answering.response_complete
 
     def _wait_for_request(self) -> None:
-        self._limits.idle.enter(self)
+        self._become(_NO_REQUEST)
         if not self._in_head:
             self._timer.expect(self._limits.keep_alive)
 
     def _check_waiting(self) -> None:
         """Raise BadMessage where more waits behind the request that is being answered than may."""
-        waiting = sum(_bytes_of(cycle) for cycle, _ in self.pipeline)
-        if len(self.pipeline) >= MOST_PIPELINED or waiting > MOST_PIPELINED_BYTES:
+        if len(self.pipeline) >= MOST_PIPELINED or self._waiting_bytes() > MOST_PIPELINED_BYTES:
             self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and of 16 KB in all."))
 
     def _go_on_reading(self) -> None:
@@ -272,6 +271,7 @@ class Connections(HttpToolsProtocol):
         if broken is not None:
             broken.disconnected = True
             broken.message_event.set()
+            broken.body = bytearray()
             self.pipeline = type(self.pipeline)(entry for entry in self.pipeline if entry[0] is not broken)
         answering = self._answering
         if answering is broken and broken is not None and broken.response_started:
@@ -291,21 +291,40 @@ class Connections(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
+        self._linger()
+
+    def _linger(self) -> None:
+        self._become(IdleKind.ANSWERED)
         self._timer.expect(LINGER_SECONDS)
 
     def on_response_complete(self) -> None:
         """Start the next request that waits, or wait for one; the timer is ours in place of uvicorn's."""
         self.server_state.total_requests += 1
+        if self._answering is not None and self._answering.body:
+            self._answering.body = bytearray()  # it was answered unread
         if self.transport.is_closing():
+            self._become(IdleKind.UNREAD_ANSWER)
             self._timer.expect(self._limits.write)
-            return
-        if self.flow.write_paused:
+        elif self.flow.write_paused:
+            self._become(IdleKind.UNREAD_ANSWER)
             self.flow.pause_reading()  # until the client has taken what is there: see resume_writing
-            return
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Start the next request, or wait for it or for the rest of the one that was answered already."""
         self.flow.resume_reading()
+        if self._is_noted:
+            self._note_held()
         if self.pipeline:
+            self._become(None)
             self._start_asgi_task(*self.pipeline.pop())
-        elif not self._in_body:
+            self._set_deadline()
+        elif self._reading_ended:
+            self._linger()
+        elif self._in_body:
+            self._set_deadline()
+        else:
             self._wait_for_request()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -315,29 +334,27 @@ class Connections(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
-        """Start to watch a peer that does not read."""
+        """Start to watch a peer that has not taken everything."""
         super().pause_writing()
         self._timer.expect(self._limits.write)
+        self._note_held()
 
     def resume_writing(self) -> None:
-        """Go on as before."""
+        """Go on as before: the peer has taken everything."""
         super().resume_writing()
-        answering = self._answering
-        if answering is None or answering.response_complete:
-            self.flow.resume_reading()
-        if self.pipeline and answering is not None and answering.response_complete:
-            self._timer.rest()
-            self._start_asgi_task(*self.pipeline.pop())
-        elif self.cycle is None or self.cycle.response_complete:
-            self._wait_for_request()
+        if self.transport.is_closing():
+            return
+        self._timer.rest()
+        if not self._is_answering():
+            self._go_on()
         else:
-            self._timer.rest()
+            self._note_held()
             self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell that request; those behind it are never begun."""
         self._timer.end()
-        self._limits.idle.leave(self)
+        self._leave_limits()
         answering = self._answering
         if answering is not None:
             answering.disconnected = True
@@ -345,7 +362,3 @@ class Connections(HttpToolsProtocol):
             if self._departure is not None and not answering.response_complete:
                 self._departure.tell()
         super().connection_lost(exc)
-
-
-def _bytes_of(cycle: RequestResponseCycle) -> int:
-    return len(cycle.body) + sum(len(name) + len(value) for name, value in cycle.scope["headers"])

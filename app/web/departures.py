@@ -9,13 +9,17 @@ DEPARTURE = "luma_mcp.departure"
 
 
 class Departure:
-    """Whether the client of one request has left, and the task that ends with it."""
+    """Whether the client of one request has left, and the task that ends with it.
 
-    __slots__ = ("_task", "_told")
+    `owner` is whose request it is, once that is known, for the connection.
+    """
+
+    __slots__ = ("_task", "_told", "owner")
 
     def __init__(self) -> None:
         """Start with a client that is there."""
         self._told = False
+        self.owner = ""
         self._task: asyncio.Task[object] | None = None
 
     def tell(self) -> None:

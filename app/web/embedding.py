@@ -28,21 +28,27 @@ class Embedded:
     def __init__(self) -> None:
         """Start without any."""
         self.values: list[tuple[bytes, Json]] = []
+        self._number = 0
 
     def add(self, value: Json) -> str:
         """Keep `value` for the answer; return the mark that stands for it until then."""
-        mark = f"{_MARK}{len(self.values)}"
+        mark = f"{_MARK}{self._number}"
+        self._number += 1
         self.values.append((f'"{mark}"'.encode(), value))
         return mark
 
     def filled(self, body: bytes) -> bytes:
-        """Return a part of the answer with those of the values in it whose marks it holds."""
+        """Return a part of the answer with those of the values in it whose marks it holds; these are let go."""
         parts: list[bytes] = []
         end = 0
+        left: list[tuple[bytes, Json]] = []
         for at, mark, value in sorted((body.find(mark), mark, value) for mark, value in self.values):
             if at >= 0:
                 parts += (body[end:at], value)
                 end = at + len(mark)
+            else:
+                left.append((mark, value))
+        self.values = left
         return b"".join((*parts, body[end:]))
 
 

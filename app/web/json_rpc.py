@@ -115,10 +115,12 @@ def _completed(message: dict[str, Any]) -> bytes:
     return json.dumps({**message, "params": left_out | message.get("params", {})}).encode()
 
 
-def refusal(word: str, message: str, code: int = INVALID_REQUEST, **data: Any) -> bytes:
-    """Return the JSON-RPC error of a request that was turned away before it was read: its id is not known."""
+def refusal(
+    word: str, message: str, code: int = INVALID_REQUEST, *, request_id: str | int | None = None, **data: Any
+) -> bytes:
+    """Return the JSON-RPC error of a request that was turned away; without an id where it was not read."""
     error = {"code": code, "message": message, "data": {"code": word, **data}}
-    return json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
+    return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
 
 
 def in_our_words(body: bytes) -> bytes:

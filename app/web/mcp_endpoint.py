@@ -10,9 +10,12 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.web.batch_answer import BatchAnswer
 from app.web.departures import DEPARTURE, Departure
 from app.web.guards import answer, header, send_json
 from app.web.json_rpc import Refused, examine, in_our_words, refusal
+from app.web.request_memory import HELD
+from app.web.turns import Turns, caller_of
 
 LARGEST_BODY_BYTES = 256 * 1024
 
@@ -47,9 +50,17 @@ class McpEndpoint:
     """
 
     def __init__(
-        self, server: Server[Any], refused: Callable[[int], None], streams: Callable[[bytes], bool] = wants_progress
+        self,
+        server: Server[Any],
+        turns: Turns,
+        refused: Callable[[int], None],
+        streams: Callable[[bytes], bool] = wants_progress,
     ) -> None:
-        """Serve `server`; `refused` is told the status of each request turned away before MCP."""
+        """Serve `server`; `refused` is told the status of each request turned away before MCP.
+
+        Each message of a batch but the first takes one of the `turns`, for a request has had one when it comes here.
+        """
+        self._turns = turns
         self._plain = _manager(server, json_response=True)
         self._streaming = _manager(server, json_response=False)
         self._refused = refused
@@ -81,10 +92,10 @@ class McpEndpoint:
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
         del body  # it would be held for as long as the call waits
-        headers = _headers(scope, drops_version=examined.drops_version)
         if examined.is_batch:
-            await self._answer_batch({**scope, "headers": headers}, examined.messages, receive, send)
+            await self._answer_batch(scope, examined.messages, receive, send)
             return
+        headers = _headers(scope, drops_version=examined.drops_version)
         answering, message = self._manager_for(scope, examined.messages[0]), examined.messages.pop()
         replayed = _replay(message, receive)
         del message
@@ -100,19 +111,22 @@ class McpEndpoint:
 
     async def _answer_batch(self, scope: Scope, messages: list[bytes], receive: Receive, send: Send) -> None:
         """Answer each message in turn, and then all of them as one array; notifications have no answer."""
-        answers: list[bytes] = []
-
-        async def collected(message: Message) -> None:
-            if body := message.get("body"):
-                answers.append(in_our_words(body))
-
-        for message in messages:
-            departure = scope.get(DEPARTURE) or Departure()
-            await departure.while_connected(self._plain.handle_request, scope, _replay(message, receive), collected)
-        if answers:
-            await send_json(send, 200, b"[" + b",".join(answers) + b"]")
-        else:
-            await send_json(send, 202, b"")
+        caller, answers = caller_of(scope), BatchAnswer(scope[HELD])
+        headers = _headers(scope, drops_version=False)
+        departure = scope.get(DEPARTURE) or Departure()
+        for number, message in enumerate(messages):
+            if answers.is_full:
+                answers.refuse(message)
+                continue
+            if number:
+                await self._turns.turn(caller)  # the first one's has come already
+            answers.next_is(message)
+            replayed = _replay(message, receive)
+            await departure.while_connected(
+                self._plain.handle_request, {**scope, "headers": headers}, replayed, answers.collect
+            )
+        body = answers.body()
+        await send_json(send, 200 if body else 202, body)
 
     async def _body(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
         """Return the whole body, or None where it was refused or its sender has left."""

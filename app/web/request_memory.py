@@ -1,7 +1,7 @@
 """How much memory the requests of one token, and of all, may hold while they are answered.
 
 Any string is a token and any caller is many, so what a request may cost is reckoned in bytes, from its first byte to
-the last byte of its answer that the client has taken.
+the end of its answer. An answer that is written belongs to its connection: see connection_memory.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,11 @@ from typing import cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.domain.errors import RateLimited
 from app.domain.principal import Principal
 from app.services.caller_quota import CallerQuota
+from app.services.loans import LOAN, Loan
+from app.web.departures import DEPARTURE
 from app.web.guards import PRINCIPAL, answer
 
 REQUEST_BYTES = 56_000
@@ -22,8 +25,17 @@ BODY_FACTOR = 6
 ELEMENT_BYTES, OBJECT_BYTES, QUOTE_BYTES, MEMBER_BYTES = 45, 250, 35, 40
 """Bytes held besides for each element, object, quotation mark and name of a member in a JSON body."""
 
-LARGE_ANSWER_BYTES = 32 * 1024
-"""Longer answers count until the client has taken them; a batch of 50 is shorter, and sent in one piece."""
+ANSWER_FACTOR = 2
+"""Bytes held for each byte of an answer: as parts, and as one piece."""
+
+INCLUDED_ANSWER_BYTES = 32 * 1024
+"""An answer up to here is part of REQUEST_BYTES: a batch of 50 is shorter, and the list of tools."""
+
+SMALL_PART_BYTES = 8 * 1024
+"""A part of an answer up to here is never refused: it may tell of a purchase."""
+
+HELD = "luma_mcp.held"
+"""Where a request's scope carries its Held."""
 
 RETRY_AFTER_SECONDS = 5
 TOO_MUCH = (
@@ -44,36 +56,48 @@ class RequestMemory:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its bytes counted."""
         owner = cast("Principal", scope[PRINCIPAL]).tenant
-        held = _Held(self._quota, owner)
+        held = scope[HELD] = Held(self._quota, owner)
+        departure = scope.get(DEPARTURE)
+        if departure is not None:
+            departure.owner = owner
+        loan = Loan(held.give_back)
+        outer = LOAN.set(loan)
         try:
             held.take(REQUEST_BYTES)
-            await self._app(scope, held.counting(receive), held.until_taken(send))
+            await self._app(scope, held.counting(receive), send)
         except _NoneLeft:
             self._refused(429)
             retry_after = (b"retry-after", str(RETRY_AFTER_SECONDS).encode())
             await answer(send, 429, "rate_limited", TOO_MUCH, retry_after)
         finally:
-            if held.amount:
-                self._quota.give_back(owner, held.amount)
+            LOAN.reset(outer)
+            loan.end()
 
 
 class _NoneLeft(Exception):
     """A request holds more than is lent, and is not answered any further."""
 
 
-class _Held:
-    """What one request holds."""
+class Held:
+    """What one request holds, in bytes: `amount` is lent by the quota, and `answer_bytes` are those of its answer."""
 
     def __init__(self, quota: CallerQuota, owner: str) -> None:
+        """Start without any."""
         self._quota = quota
         self._owner = owner
-        self.amount = 0
+        self._counted_answer = ANSWER_FACTOR * INCLUDED_ANSWER_BYTES
+        self.amount = self.answer_bytes = 0
 
     def take(self, amount: int) -> None:
         """Count `amount` bytes more. Raises _NoneLeft where they are not lent."""
         if not self._quota.take(self._owner, amount):
             raise _NoneLeft
         self.amount += amount
+
+    def give_back(self) -> None:
+        """Count nothing any more."""
+        if self.amount:
+            self._quota.give_back(self._owner, self.amount)
 
     def counting(self, receive: Receive) -> Receive:
         """Return `receive` with the bytes of the body counted: as they come, and as values when all have come."""
@@ -93,20 +117,18 @@ class _Held:
 
         return counted
 
-    def until_taken(self, send: Send) -> Send:
-        """Return `send` that waits, at the end of a large answer, until the client has taken nearly all of it."""
-
-        async def taken(message: Message) -> None:
-            body = message.get("body", b"")
-            if len(body) <= LARGE_ANSWER_BYTES or message.get("more_body", False):
-                await send(message)
-                return
-            self._quota.add(self._owner, len(body))  # it exists already
-            self.amount += len(body)
-            await send({**message, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-
-        return taken
+    def count_answer(self, amount: int) -> None:
+        """Count a part of the answer. Raises RateLimited for a large one where that much is not lent."""
+        self.answer_bytes += amount
+        more = ANSWER_FACTOR * self.answer_bytes - self._counted_answer
+        if more <= 0:
+            return
+        if self._quota.take(self._owner, more):
+            self._counted_answer += more
+            self.amount += more
+        elif amount > SMALL_PART_BYTES:
+            self.answer_bytes -= amount
+            raise RateLimited(TOO_MUCH, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
 def parsed_bytes(body: bytes) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,6 +20,9 @@ NO_SIGN_IN = (
 )
 
 NO_ENDPOINT = "There is nothing here. The MCP endpoint is POST /mcp: its URL ends in /mcp."
+
+
+MOST_PAGES = 16
 
 
 def probe_routes(readiness: Readiness, try_store: Callable[[], Awaitable[None]], store_name: str) -> list[Route]:
@@ -55,15 +59,16 @@ def metrics_route(metrics: Metrics) -> Route:
 def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Route:
     """Return /, the page for people; it names `public_url`, or else the address it was opened under.
 
-    `page` is told that address, and whether it may be wrong.
+    `page` is told that address, and whether it may be wrong. The pages of the latest addresses are kept.
     """
+    rendered = lru_cache(MOST_PAGES)(lambda url, is_doubtful: page(url, is_doubtful).encode())
 
     async def home(request: Request) -> Response:
         url = public_url or f"{request.url.scheme}://{request.url.netloc}"
         is_doubtful = public_url is None and _came_by_another_address(request)
         policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
         headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "cache-control": "no-cache"}
-        return HTMLResponse(page(url, is_doubtful), headers=headers)
+        return HTMLResponse(rendered(url, is_doubtful), headers=headers)
 
     return Route("/", home)
 

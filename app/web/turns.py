@@ -1,68 +1,133 @@
-"""Turns of the event loop: a token begins one request in each, however many are ready, while others are about.
+"""Turns of the event loop: how many requests begin in each, and whose, while several callers send them.
 
-Answers from the cache are nearly all computing, and the loop runs whatever is ready before it looks at anybody else.
-Turns cost a token that is alone a fifth of its rate, so it takes none.
+Answers from the cache are nearly all computing, and the loop runs whatever is ready before it looks at anybody else. So
+each caller begins one request in a turn, and all of them together no more than take a few milliseconds. Every request
+without a token belongs to one caller. Turns cost a caller that is alone a fifth of its rate, so it takes none.
 """
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.domain.principal import Principal
-from app.web.guards import PRINCIPAL
+from app.web.guards import header
 
 SHARED_SECONDS = 0.25
-"""How long after requests of two tokens tokens take turns."""
+"""How long after requests of two callers callers take turns."""
+
+TURN_SECONDS = 0.004
+"""How long a turn may take before fewer requests begin in the next."""
+
+MOST_IN_A_TURN = 16
+
+PROBES = ("/livez", "/readyz")
+
+Queue = deque[asyncio.Future[None]]
+Line = OrderedDict[str, None]
 
 
 class Turns:
-    """Lets requests in; where several tokens send them, the first of a token at once and those beside it one by one."""
+    """Lets requests begin: at once where there is room in this turn of the loop, else in a later one.
 
-    def __init__(self, app: ASGIApp, clock: Callable[[], float] = time.monotonic) -> None:
-        """Stand behind the bearer token and before `app`; `clock` counts seconds and never goes back."""
-        self._app = app
+    Callers wait in four lines that are served alternately. A token costs nothing to invent, so those that the backend
+    has accepted stand apart; and so do callers of whom one request has begun and others wait, for they come often.
+    """
+
+    def __init__(self, is_accepted: Callable[[str], bool], clock: Callable[[], float] = time.monotonic) -> None:
+        """`is_accepted` is told what `caller_of` returns; `clock` counts seconds and never goes back."""
+        self._is_accepted = is_accepted
         self._clock = clock
-        self._ready: dict[str, deque[asyncio.Future[None]]] = {}
+        self._began: set[str] = set()
+        self._queues: dict[str, Queue] = {}
+        self._kinds = [(True, True), (False, True), (True, False), (False, False)]  # is it accepted, is it new
+        self._lines: dict[tuple[bool, bool], Line] = {kind: OrderedDict() for kind in self._kinds}
+        self._most = MOST_IN_A_TURN
+        self._turn_began = 0.0
         self._latest = ""
         self._shared_until = 0.0
 
     @property
     def is_idle(self) -> bool:
-        """Whether no token has begun a request in this turn, and none waits."""
-        return not self._ready
+        """Whether nobody has begun a request in this turn, and nobody waits."""
+        return not self._began and not self._queues
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on when it is its turn."""
-        await self._turn(cast("Principal", scope[PRINCIPAL]).tenant)
-        await self._app(scope, receive, send)
-
-    async def _turn(self, owner: str) -> None:
+    async def turn(self, caller: str) -> None:
+        """Return when a request of `caller` may begin."""
         now = self._clock()
-        if owner != self._latest:
-            self._latest, self._shared_until = owner, now + SHARED_SECONDS
-        if now >= self._shared_until:
+        if caller != self._latest:
+            self._latest, self._shared_until = caller, now + SHARED_SECONDS
+        if now >= self._shared_until and not self._queues:
             return
         loop = asyncio.get_running_loop()
-        ready = self._ready.get(owner)
-        if ready is None:
-            self._ready[owner] = deque()
-            loop.call_soon(self._go_on, loop, owner)
+        if self.is_idle:
+            self._turn_began = now
+            loop.call_soon(self._next_turn, loop)
+        if caller not in self._began and caller not in self._queues and len(self._began) < self._most:
+            self._began.add(caller)
             return
-        turn: asyncio.Future[None] = loop.create_future()
-        ready.append(turn)
+        queue = self._queues.get(caller)
+        if queue is None:
+            queue = self._queues[caller] = deque()
+            self._lines[self._is_accepted(caller), True][caller] = None
+        queue.append(turn := loop.create_future())
         await turn
 
-    def _go_on(self, loop: asyncio.AbstractEventLoop, owner: str) -> None:
-        """Let the next request of the token in, in the next turn of the loop; forget the token where none is left."""
-        ready = self._ready[owner]
-        while ready:
-            turn = ready.popleft()
+    def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let those in whose turn it is; go on for as long as anybody begins a request."""
+        self._adapt(self._clock())
+        self._began.clear()
+        again: list[tuple[Line, str]] = []
+        for _ in range(self._most):
+            kind = next((kind for kind in self._kinds if self._lines[kind]), None)
+            if kind is None:
+                break
+            self._kinds.remove(kind)
+            self._kinds.append(kind)
+            caller, _ = self._lines[kind].popitem(last=False)
+            if self._begin(caller):
+                again.append((self._lines[kind[0], False], caller))
+        for line, caller in again:
+            line[caller] = None
+        if not self.is_idle:
+            loop.call_soon(self._next_turn, loop)
+
+    def _adapt(self, now: float) -> None:
+        """Let fewer requests begin after a long turn, and more after a short one."""
+        is_long = now - self._turn_began > TURN_SECONDS
+        self._most = max(1, self._most // 2) if is_long else min(MOST_IN_A_TURN, self._most + 1)
+        self._turn_began = now
+
+    def _begin(self, caller: str) -> bool:
+        """Let the next request of the caller begin that has not left; return whether more of them wait."""
+        queue = self._queues[caller]
+        while queue:
+            turn = queue.popleft()
             if not turn.done():
                 turn.set_result(None)
-                loop.call_soon(self._go_on, loop, owner)
-                return
-        del self._ready[owner]
+                self._began.add(caller)
+                break
+        if not queue:
+            del self._queues[caller]
+        return bool(queue)
+
+
+class InTurn:
+    """Stands before everything, so that refusals take turns too; probes count as callers of their own."""
+
+    def __init__(self, app: ASGIApp, turns: Turns) -> None:
+        """Stand before `app`."""
+        self._app = app
+        self._turns = turns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on when it is its turn, and a lifespan at once."""
+        if scope["type"] == "http":
+            await self._turns.turn(caller_of(scope))
+        await self._app(scope, receive, send)
+
+
+def caller_of(scope: Scope) -> str:
+    """Return whose turn a request takes: its Authorization header, a probe's path, or "" for all others."""
+    return scope["path"] if scope["path"] in PROBES else header(scope, b"authorization") or ""

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from app.adapters.redis_coordination import RedisCoordination
-from app.adapters.redis_store import CONNECTIONS, connect
+from app.adapters.redis_queue import CONNECTIONS
+from app.adapters.redis_store import connect
 from app.ports import StoreRefuses
 from tests.support.clock import HandClock
 from tests.support.forwarder import Forwarder, forwarding

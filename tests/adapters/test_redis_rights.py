@@ -35,7 +35,7 @@ async def test_a_channel_that_redis_denies_is_logged_once_and_counted(
 ) -> None:
     url = url_of_user(fragile_redis, *rules)
     async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
-        await service.ask("luma_generate_video", KEYED)
+        assert "Nothing was sent" in (await service.fail("luma_generate_video", KEYED))["message"]
         await counted(service, "channel", 3)
     lines = [record.getMessage() for record in caplog.records if "denies" in record.getMessage()]
     assert len(lines) == 1
@@ -43,14 +43,14 @@ async def test_a_channel_that_redis_denies_is_logged_once_and_counted(
     assert "word" not in lines[0]
 
 
-@pytest.mark.parametrize("command", ["publish", "zadd"])
+@pytest.mark.parametrize(("command", "is_refused"), [("publish", True), ("zadd", False)])
 async def test_a_command_that_redis_denies_to_the_agreement_is_logged_once_and_counted(
-    clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, command: str
+    clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, command: str, *, is_refused: bool
 ) -> None:
     url = url_of_user(fragile_redis, "&*", f"-{command}")
     async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
-        for number in range(3):
-            await service.ask("luma_generate_video", {**KEYED, "idempotency_key": f"fox-{number}"})
+        calls = [service.call("luma_generate_video", {**KEYED, "idempotency_key": f"fox-{n}"}) for n in range(3)]
+        assert {result["isError"] for result in await asyncio.gather(*calls)} == {is_refused}
         await counted(service, "denied", 3)
     lines = [record.getMessage() for record in caplog.records if "denies" in record.getMessage()]
     assert len(lines) == 1

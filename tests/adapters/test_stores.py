@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import RedisCluster
 
 from app.adapters.memory import MemoryStore
-from app.adapters.redis_store import CONNECTIONS, RedisStore, connect
+from app.adapters.redis_queue import CONNECTIONS
+from app.adapters.redis_store import RedisStore, connect
 from app.ports import Store, StoreUnavailable
 from app.services.owned import LARGEST_BYTES
 from tests.support.clock import HandClock

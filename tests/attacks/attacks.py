@@ -44,7 +44,7 @@ def with_body(body: bytes, headers: dict[str, str], token: str) -> bytes:
 
 
 @asynccontextmanager
-async def _held(connections: list[Connection]) -> AsyncIterator[None]:
+async def held_open(connections: list[Connection]) -> AsyncIterator[None]:
     try:
         yield
     finally:
@@ -53,7 +53,7 @@ async def _held(connections: list[Connection]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _going_on(loops: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def going_on(loops: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     tasks = list(map(asyncio.create_task, loops))
     try:
         yield
@@ -100,7 +100,7 @@ async def many_listeners(target: Target) -> AsyncIterator[None]:
     message, headers = envelope("subscriptions/listen", asked, MODERN)
     request = with_body(padded(message, LISTS), headers, "attacker")
     connections = await in_parts((target.connect(request) for _ in range(1000)), at_once=50)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -117,7 +117,7 @@ async def junk_tokens(target: Target) -> AsyncIterator[None]:
             await connection.status()
             connection.hang_up()
 
-    async with _going_on(keep_asking(number) for number in range(300)):
+    async with going_on(keep_asking(number) for number in range(300)):
         yield
 
 
@@ -145,7 +145,7 @@ async def slow_readers(target: Target) -> AsyncIterator[None]:
         return await target.connect(request * 20, limit=2**10)
 
     connections = await in_parts(map(ask, range(100)), at_once=10)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -156,7 +156,7 @@ async def endless_heads(target: Target) -> AsyncIterator[None]:
     address = b"GET /" + b"a" * 400_000
     both = [target.connect(head) for _ in range(100)] + [target.connect(address) for _ in range(100)]
     connections = await in_parts(both)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -172,7 +172,7 @@ async def large_waits(target: Target) -> AsyncIterator[None]:
     connections = await in_parts(map(wait, range(60)), at_once=10)
     for connection in connections[::2]:
         connection.hang_up()
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -200,7 +200,7 @@ async def swelling_answers(target: Target) -> AsyncIterator[None]:
             assert await connection.status() in (200, 429)
             connection.hang_up()
 
-    async with _going_on(map(keep_asking, range(8))):
+    async with going_on(map(keep_asking, range(8))):
         yield
 
 
@@ -219,11 +219,46 @@ async def hung_up_purchases(target: Target) -> AsyncIterator[None]:
         connection.hang_up()
 
     await in_parts(map(buy, range(1500)), at_once=150)
+    await asyncio.sleep(2)  # the service is still noticing that the last of them left
     with target.redis.client() as redis:
         before = int(redis.info("stats")["total_commands_processed"])
         await asyncio.sleep(2)
         asked = int(redis.info("stats")["total_commands_processed"]) - before
     target.figures.append(Figure(asked / 2, "Redis commands/s", most=200))
+    yield
+
+
+@asynccontextmanager
+async def abandoned_purchases(target: Target) -> AsyncIterator[None]:
+    """Buy 6,000 times with long prompts under as many made-up tokens, half of them with keys, and hang up on each."""
+
+    async def buy(number: int) -> None:
+        arguments = {"prompt": "🦊" * 4_900} | ({"idempotency_key": f"key-{number}"} if number % 2 else {})
+        message, headers = envelope("tools/call", {"name": "luma_generate_video", "arguments": arguments}, MODERN)
+        connection = await target.connect(raw(message, headers, f"invented-{number}"))
+        await asyncio.sleep(0.05)
+        connection.hang_up()
+
+    await in_parts(map(buy, range(6000)), at_once=150)
+    yield
+
+
+@asynccontextmanager
+async def refused_purchases(target: Target) -> AsyncIterator[None]:
+    """Buy for five seconds under one refused token, each time under another key, on 48 connections."""
+    over = asyncio.get_running_loop().time() + 5
+
+    async def keep_buying(worker: int) -> None:
+        number = 0
+        while asyncio.get_running_loop().time() < over:
+            number += 1
+            connection = await target.connect(_purchase(f"key-{worker}-{number}", "junk"))
+            await connection.status()
+            connection.hang_up()
+
+    await asyncio.gather(*map(keep_buying, range(48)))
+    with target.redis.client() as redis:
+        target.figures.append(Figure(redis.dbsize(), "keys in Redis", most=50))
     yield
 
 
@@ -239,7 +274,7 @@ async def unfinished_requests(target: Target) -> AsyncIterator[None]:
     connections = await in_parts(target.connect(starts[number % 4]) for number in range(1500))
     closed = await in_parts((connection.is_closed_within(12) for connection in connections), at_once=1500)
     target.figures.append(Figure(closed.count(False), "of 1,500 connections left after their time", most=0))
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -289,7 +324,7 @@ async def half_sent_bodies(target: Target) -> AsyncIterator[None]:
     _, headers = batch(["run-1"])
     requests = (with_body(b"{" * 38_501, headers, f"invented-{number}")[:-1] for number in range(100))
     connections = await in_parts(map(target.connect, requests))
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -302,7 +337,7 @@ async def heads_sent_ahead(target: Target) -> AsyncIterator[None]:
         return await target.connect(raw(*batch(["run-1"], wait_seconds=50), f"invented-{number}") + behind)
 
     connections = await in_parts(map(ask, range(1000)), at_once=50)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -315,7 +350,7 @@ async def unread_answers(target: Target) -> AsyncIterator[None]:
         return await target.connect(raw(*batch(ids), f"attacker-{number % 39}") * 14, limit=2**10)
 
     connections = await in_parts(map(ask, range(2000)), at_once=50)
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -324,7 +359,7 @@ async def invented_waits(target: Target) -> AsyncIterator[None]:
     """Wait 2,500 times at once, each time under another made-up token."""
     requests = (raw(*batch([f"run-{n}"], wait_seconds=50), f"invented-{n}") for n in range(2500))
     connections = await in_parts(map(target.connect, requests))
-    async with _held(connections):
+    async with held_open(connections):
         yield
 
 
@@ -340,7 +375,7 @@ async def crumbs(target: Target) -> AsyncIterator[None]:
             await connection.is_closed_within(2)
             connection.hang_up()
 
-    async with _going_on(keep_sending() for _ in range(12)):
+    async with going_on(keep_sending() for _ in range(12)):
         yield
 
 
@@ -356,7 +391,7 @@ async def one_busy_token(target: Target) -> AsyncIterator[None]:
             await connection.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
             await connection.send(request)
 
-    async with _going_on(keep_asking() for _ in range(30)):
+    async with going_on(keep_asking() for _ in range(30)):
         yield
 
 
@@ -365,7 +400,7 @@ async def silent_connections(target: Target) -> AsyncIterator[None]:
     """Open 5,200 connections and send nothing, or half of a head of 31 KB on each third."""
     head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: " + b"a" * 31_000
     connections = await in_parts(target.connect(head if number % 3 == 0 else b"") for number in range(5200))
-    async with _held(connections):
+    async with held_open(connections):
         probe = await target.connect(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
         target.figures.append(Figure(await probe.status() != 200, "probes unanswered", most=0))
         yield
@@ -378,7 +413,7 @@ async def invented_listeners(target: Target) -> AsyncIterator[None]:
     message, headers = envelope("subscriptions/listen", asked, MODERN)
     requests = (raw(message, headers, f"junk-{number % 20}") for number in range(1000))
     connections = await in_parts(map(target.connect, requests), at_once=50)
-    async with _held(connections):
+    async with held_open(connections):
         honest = await target.connect(raw(message, headers, "honest"))
         target.figures.append(Figure(not await honest.hears(b"acknowledged"), "known listeners refused", most=0))
         honest.hang_up()
@@ -400,6 +435,8 @@ ROWS = (
     Row("8 callers whose answers are 4 MiB made to cost", "1,032 MB", swelling_answers),
     Row("300 keyed purchases of refused tokens", "a key each in Redis for a day", failed_purchases),
     Row("1,500 hung-up purchases under one key", "6,700 Redis commands/s", hung_up_purchases),
+    Row("6,000 purchases of made-up tokens that hung up", "732 MB", abandoned_purchases),
+    Row("keyed purchases of one refused token, for 5 s", "807 keys a second in Redis", refused_purchases),
     Row("1,500 idle and half-sent connections", "none was ever closed", unfinished_requests, 0.1, SHORT),
     Row("6,000 requests for no host and in no HTTP", "a line of log each", log_growth),
     Row("100 half-sent bodies under made-up tokens", "every call was refused", half_sent_bodies),

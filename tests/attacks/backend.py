@@ -6,7 +6,7 @@
 - an id that begins with "bomb" is answered with text that is packed by gzip three times over
 - an id that begins with "swell" is answered with 4 MiB of JSON that takes many times as much memory, or time, to decode
 - every other id is a finished task
-- a submission takes longer than anybody waits
+- any other submission takes longer than anybody waits
 """
 
 import asyncio
@@ -56,12 +56,13 @@ class AttackedBackend:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = json.loads(await read_body(receive))
-        if scope["path"] == "/luma/videos":
+        is_refused = _token(scope).startswith("junk")
+        if scope["path"] == "/luma/videos" and not is_refused:
             await asyncio.sleep(SUBMISSION_SECONDS)
             await send_json(send, 200, json.dumps({"task_id": "run-1"}).encode())
             return
         await asyncio.sleep(self._delay_seconds)
-        if _token(scope).startswith("junk"):
+        if is_refused:
             await send_json(send, 401, json.dumps(REFUSAL).encode())
             return
         ids = [asked["id"]] if asked["action"] == "retrieve" else asked["ids"]

@@ -51,6 +51,19 @@ def test_a_place_is_given_back_whatever_ends_it() -> None:
     assert quota.in_use == 0
 
 
+def test_however_many_hold_as_much_as_they_may_there_is_something_left_for_one_that_comes() -> None:
+    quota = known(1000, 100)
+    for name in map(str, range(40)):
+        while quota.take(name):
+            pass
+    assert quota.take("honest")
+    quota = CallerQuota(Lent(1000, 100, 500), lambda _owner: False)
+    for name in map(str, range(40)):
+        while quota.take(name):
+            pass
+    assert quota.take("unknown")
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 5))))
 def test_quota_never_lends_more_than_it_has(steps: list[tuple[str, int]]) -> None:
     quota, held = CallerQuota(Lent(12, 6, 8), "a".__eq__), Counter[str]()

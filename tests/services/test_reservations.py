@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from pydantic import TypeAdapter
 
 from app.adapters.memory_coordination import MemoryCoordination
 from app.domain.errors import BackendError, BackendTimeout, InternalError, OutcomeUnknown, RateLimited
 from app.domain.reservation import HOLD_SECONDS, SENDING_SECONDS, Reservation, ReservationState
 from app.ports import Coordination, StoreUnavailable
 from app.services.ledger import Ledger
+from app.services.ledger_format import LedgerFormat
 from app.services.reservation_keys import Claim
 from app.services.reservations import MOST_CALLS, Bought, Reservations
 from tests.support.clock import HandClock, while_time_passes
-from tests.support.keeping import RESERVATIONS
+from tests.support.keeping import RESERVATIONS, SIGNER
 
 CLAIM = Claim("tenant", "key", "print")
 AHEAD = pytest.mark.parametrize("ahead_seconds", [0.0, 30.0, -30.0])
@@ -42,7 +42,7 @@ def replica(shared: Coordination, clock: HandClock, ahead_seconds: float) -> Res
 
 
 def with_wall_clock(shared: Coordination, clock: HandClock, wall_clock: Callable[[], float]) -> Reservations:
-    return Reservations(Ledger(shared, wall_clock, clock.sleep), RESERVATIONS, wall_clock, clock, clock.sleep)
+    return Reservations(Ledger(shared, SIGNER, wall_clock, clock.sleep), RESERVATIONS, wall_clock, clock, clock.sleep)
 
 
 async def buy(reservations: Reservations, send: Callable[[], Awaitable[str]], claim: Claim = CLAIM) -> Bought:
@@ -108,7 +108,7 @@ async def test_a_word_in_the_store_that_nothing_was_sent_frees_no_key_that_a_rep
     forged = Reservation(key, RESERVATIONS.fingerprint(CLAIM), "another", state, clock() + 9e9)
     kept = await shared.get(key)
     assert kept is not None
-    await shared.replace(key, kept, TypeAdapter(Reservation).dump_json(forged), 60)
+    await shared.replace(key, kept, LedgerFormat(SIGNER).pack(forged), 60)
     again = await buy(one, backend.takes)
     assert (again.task_id, again.replayed, backend.sent) == (first.task_id, True, 1)
 
@@ -300,3 +300,31 @@ async def test_a_purchase_whose_outcome_cannot_be_written_down_has_its_outcome(c
 
 async def unknown_to_all() -> str:
     raise OutcomeUnknown
+
+
+class TakingNothing(MemoryCoordination):
+    """An agreement that takes nothing new while it is out."""
+
+    is_out = False
+
+    async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
+        if self.is_out:
+            raise StoreUnavailable("gone")
+        return await super().put_if_absent(key, value, ttl_seconds)
+
+
+async def test_outcomes_that_cannot_be_written_down_are_one_line_in_the_log(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = TakingNothing(clock)
+    one = replica(shared, clock, 0.0)
+
+    async def takes() -> str:
+        shared.is_out = True
+        return "task-1"
+
+    for number in range(5):
+        shared.is_out = False
+        await buy(one, takes, replace(CLAIM, idempotency_key=f"key-{number}"))
+    await one.aclose()
+    assert caplog.text.count("cannot be written down now") == 1

@@ -10,9 +10,11 @@ from pydantic import TypeAdapter
 from app.domain.errors import ErrorCode
 from app.domain.freshness import Lifetimes
 from app.domain.task import Failure, Task, TaskState, Video
+from app.services.fair_limiter import FairLimiter
 from app.services.key_space import KeySpace
 from app.services.owned import CLOCKS_DIFFER_SECONDS, LARGEST_BYTES, NotOurs, Owned
 from app.services.task_cache import TaskCache
+from app.services.traffic import STORE_READS
 from tests.support.clock import HandClock
 from tests.support.keeping import SIGNER, TASKS
 from tests.support.stores import CountingStore
@@ -31,6 +33,7 @@ def cache(
         TASKS,
         LIFETIMES,
         notes or Notes(),
+        reads=FairLimiter(STORE_READS, lambda _tenant: True),
         local_bytes=local_bytes,
         wall_clock=clock,
         monotonic_clock=clock,

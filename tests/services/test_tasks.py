@@ -13,12 +13,14 @@ from app.domain.record import GRACE_SECONDS, submitted
 from app.domain.task import Answer, Effort, Task, TaskState, Video
 from app.ports import Reading
 from app.services.fail_open import FailOpenStore
+from app.services.fair_limiter import FairLimiter
 from app.services.queued_ids import MOST_PER_TENANT, MOST_UNACCEPTED, QUESTION_WEIGHT, QueuedIds
 from app.services.records import TaskRecords
 from app.services.single_flight import SingleFlight
 from app.services.standing import REFUSED_SECONDS, TokenStanding
 from app.services.task_cache import TaskCache
 from app.services.tasks import TaskService
+from app.services.traffic import STORE_READS
 from tests.support.clock import HandClock
 from tests.support.keeping import RECORDS, TASKS
 from tests.support.stores import CountingStore
@@ -61,7 +63,10 @@ class Room:
         notes = Notes()
         before = FailOpenStore(store, notes, clock)
         lifetimes = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
-        cache = TaskCache(before, TASKS, lifetimes, notes, local_bytes=10**6, wall_clock=clock, monotonic_clock=clock)
+        reads = FairLimiter(STORE_READS, lambda _tenant: True)
+        cache = TaskCache(
+            before, TASKS, lifetimes, notes, reads=reads, local_bytes=10**6, wall_clock=clock, monotonic_clock=clock
+        )
         self.records = TaskRecords(before, RECORDS, wall_clock=clock, monotonic_clock=clock)
         self.standing = TokenStanding(clock)
         self.queued = QueuedIds(notes, clock, self.standing.is_accepted)

@@ -12,8 +12,10 @@ from app.domain.freshness import Lifetimes, Pace
 from app.domain.principal import Principal
 from app.domain.task import Answer
 from app.services.callback_trust import CallbackTrust
+from app.services.fair_limiter import FairLimiter
 from app.services.records import TaskRecords
 from app.services.task_cache import TaskCache
+from app.services.traffic import STORE_READS
 from app.services.watch import WatchParts
 from app.services.watching import Watches
 from tests.support.clock import HandClock, while_time_passes
@@ -47,7 +49,14 @@ def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> Watche
     coordination = MemoryCoordination(clock)
     trust = CallbackTrust("", coordination, KEYS, missing=lambda: None, doubted=lambda _is: None)
     cache = TaskCache(
-        store, TASKS, Lifetimes(60.0, 1.0), Notes(), local_bytes=1000, wall_clock=clock, monotonic_clock=clock
+        store,
+        TASKS,
+        Lifetimes(60.0, 1.0),
+        Notes(),
+        reads=FairLimiter(STORE_READS, lambda _tenant: True),
+        local_bytes=1000,
+        wall_clock=clock,
+        monotonic_clock=clock,
     )
     records = TaskRecords(store, RECORDS, wall_clock=clock, monotonic_clock=clock)
     return Watches(WatchParts(read, cache, records, coordination, KEYS, trust, Pace(150.0), clock, clock.sleep))

@@ -14,6 +14,7 @@ import pytest
 
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
+from app.services.callbacks import MOST_CLAIMS
 from app.web.callbacks import LARGEST_CALLBACK_BYTES
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.process import environment, serving_process
@@ -218,6 +219,25 @@ async def test_a_plain_question_before_the_wait_costs_no_read_more_than_itself(
     assert backend.reads == 2, "the plain question's, and the callback's"
 
 
+@pytest.mark.parametrize("lost", [("ticket",), ("ticket", "record:3")])
+@pytest.mark.parametrize("left_there", [None, b"noise"])
+async def test_a_callback_ends_the_wait_though_its_ticket_was_lost(
+    clock: HandClock, redis_server: RedisServer, lost: tuple[str, ...], left_there: bytes | None
+) -> None:
+    async with calling_back(clock, redis_server) as (one, _, backend):
+        task_id, began = await start(one), clock.now
+        answer = asyncio.create_task(one.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50}))
+        await while_time_passes(clock, clock.sleep(20), step=0.5)
+        with redis_server.client() as client:
+            for kind in lost:
+                for key in client.scan_iter(f"*:{kind}:*"):
+                    client.set(key, left_there) if left_there else client.delete(key)
+        task = await while_time_passes(clock, answer, step=0.5)
+    assert task["state"] == "completed"
+    assert clock.now - began <= 42
+    assert backend.reads <= 3
+
+
 class Holding(httpx.AsyncBaseTransport):
     """A network that runs `before_answer` with the callback URL and the task before it answers a submission."""
 
@@ -292,6 +312,21 @@ async def test_a_callback_completes_a_reservation_whose_outcome_was_unknown(cloc
         again = await service.ask("luma_generate_video", KEYED)
     assert again["task_id"] == network.lost[0]["task_id"]
     assert again["replayed"] is True
+    assert backend.submissions("token-a") == 1
+
+
+@pytest.mark.parametrize("false_claims", [1, MOST_CLAIMS + 2])
+async def test_false_claims_before_the_true_one_do_not_hide_it(
+    clock: HandClock, backend: Sandbox, false_claims: int
+) -> None:
+    network = Breaking(backend)
+    async with serving(settings(public_url=PUBLIC), network, clock) as service:
+        await service.fail("luma_generate_video", KEYED)
+        path, task_id = network.lost[0]["url"].removeprefix(PUBLIC), network.lost[0]["task_id"]
+        for claimed in (*(f"false-{number}" for number in range(false_claims)), task_id, task_id):
+            assert await call(service, path, {"task_id": claimed}) == 202
+        again = await service.ask("luma_generate_video", KEYED)
+    assert (again["task_id"], again["replayed"]) == (task_id, True)
     assert backend.submissions("token-a") == 1
 
 

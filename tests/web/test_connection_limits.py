@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from app.web.connection_limits import MOST_UNFINISHED_BYTES, IdleConnections
+from app.web.connection_limits import IdleConnections, IdleKind
 from tests.support.clock import HandClock
 from tests.support.raw_client import answers_in, exchange
 from tests.support.service import MODERN, Service, call_bytes, envelope, request_bytes, sandbox, serving, settings
@@ -120,11 +120,15 @@ async def _send_for_ever(client: socket.socket, request: bytes, service: Service
 
 
 async def test_connections_above_the_limit_are_told_to_come_back_but_probes_are_answered() -> None:
-    async with hasty(connections=2) as service:
+    async with hasty(connections=2) as service, asyncio.timeout(20):
+        task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
+        await service.http.aclose()  # its idle connection would make room
+        call = call_bytes("luma_get_task", {"task_id": task_id, "wait_seconds": 50}, "token-a")
         opened = [await asyncio.open_connection("127.0.0.1", port_of(service)) for _ in range(2)]
-        for reader, writer in opened:
-            writer.write(START + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")
-            assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+        for _reader, writer in opened:
+            writer.write(call)
+        while service.assembly.services.watches.callers < 2:
+            await asyncio.sleep(0.001)
         last = GET + b"Connection: close\r\n\r\n"
         refused = await exchange(service.url, last.replace(b"/livez", b"/"))
         assert [answer.status for answer in refused] == [503]
@@ -134,7 +138,15 @@ async def test_connections_above_the_limit_are_told_to_come_back_but_probes_are_
             writer.close()
 
 
-@pytest.mark.parametrize("begun", [b"", GET, GET + b"\r\n"], ids=["silent", "half a head", "answered"])
+HALF_OF_NOBODY = b"POST /callbacks/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"
+HALF_BODY = START + b"Content-Length: 9\r\n\r\n{"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"", GET, GET + b"\r\n", HALF_OF_NOBODY, HALF_BODY],
+    ids=["silent", "half a head", "answered", "half a body without a token", "half a body"],
+)
 async def test_a_connection_without_a_request_makes_room_for_a_new_one(begun: bytes) -> None:
     async with hasty(connections=2) as service:
         opened = [await asyncio.open_connection("127.0.0.1", port_of(service)) for _ in range(2)]
@@ -148,20 +160,45 @@ async def test_a_connection_without_a_request_makes_room_for_a_new_one(begun: by
             writer.close()
 
 
-async def test_heads_that_do_not_end_are_bounded_in_all() -> None:
-    room = IdleConnections()
-    ended: list[int] = []
+async def test_half_a_body_of_nobody_makes_room_before_one_with_a_token_and_the_oldest_first() -> None:
+    idle, ended = IdleConnections(), list[str]()
 
     class One:
-        def __init__(self, number: int) -> None:
-            self.make_room = lambda: ended.append(number)
+        def __init__(self, name: str) -> None:
+            self.make_room = lambda: ended.append(name)
 
-    for number in range(1100):
-        room.enter(one := One(number))
-        room.hold(one, 20_000)
-        room.hold(one, 32_000)
-    assert ended == list(range(1100 - MOST_UNFINISHED_BYTES // 32_000))
-    assert room.make_room()
+    for kind in (IdleKind.HALF_BODY, IdleKind.HALF_BODY_OF_NOBODY, IdleKind.NO_REQUEST):
+        for number in range(2):
+            idle.move(One(f"{kind.name} {number}"), None, kind)
+    idle.move(left := One("left"), None, IdleKind.ANSWERED)
+    idle.move(left, IdleKind.ANSWERED, None)
+    while idle.make_room():
+        pass
+    names = ("HALF_BODY_OF_NOBODY", "NO_REQUEST", "HALF_BODY")
+    assert ended == [f"{name} {number}" for name in names for number in range(2)]
+
+
+async def test_connections_make_room_in_the_order_of_how_little_they_are_worth() -> None:
+    answered = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"
+    ended: dict[bytes, asyncio.Future[bytes]] = {}
+    async with hasty(connections=3) as service, asyncio.timeout(20):
+        writers = []
+        for kind in (HALF_BODY, b"", answered):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
+            writer.write(GET + b"\r\n" + kind)
+            await reader.readuntil(b" 200 ")
+            if kind is answered:
+                await reader.readuntil(b" 404 ")
+            ended[kind] = asyncio.ensure_future(reader.read())
+            writers.append(writer)
+        for kind in (answered, b""):
+            assert not ended[kind].done()
+            writers.append((await asyncio.open_connection("127.0.0.1", port_of(service)))[1])
+            await asyncio.wait([ended[kind]])
+        assert not ended[HALF_BODY].done()
+        for writer in writers:
+            writer.close()
+    await asyncio.gather(*ended.values(), return_exceptions=True)
 
 
 async def test_refusals_are_counted_each_time_and_logged_once(

@@ -86,8 +86,9 @@ async def test_a_purchase_whose_client_left_is_found_again(clock: HandClock) -> 
         writer.write(call_bytes("luma_generate_video", {"prompt": "A fox"}, "token-a"))
         await backend.asked.wait()
         writer.close()
-        while service.assembly.request_memory.in_use:
+        while service.assembly.metrics.registry.get_sample_value("luma_mcp_calls_in_flight"):
             await asyncio.sleep(0.001)
+        assert service.assembly.request_memory.in_use >= REQUEST_BYTES, "lent until the purchase ends"
         backend.go_on.set()
         params = {
             "ref": {"type": "ref/resource", "uri": "luma://tasks/{task_id}"},

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from app.adapters.memory import MemoryStore
 from app.web.readiness import Phase, Readiness
-from app.web.routes import probe_routes
+from app.web.routes import page_route, probe_routes
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, sandbox, serving, settings
 
@@ -156,3 +156,17 @@ async def test_the_python_client_shows_where_the_endpoint_is(service: Service) -
     with pytest.RaisesGroup(pytest.RaisesExc(MCPError, match="ends in /mcp"), flatten_subgroups=True):
         async with Client(streamable_http_client(f"{service.url}/")) as client:
             await client.list_tools()
+
+
+async def test_the_page_is_put_together_once_for_each_address() -> None:
+    asked: list[str] = []
+
+    def page(url: str, _is_doubtful: bool) -> str:
+        asked.append(url)
+        return url
+
+    app = Starlette(routes=[page_route(page, None)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
+        answers = [(await http.get(f"http://{host}/")).text for host in ("a", "b", "a", "a")]
+    assert answers == ["http://a", "http://b", "http://a", "http://a"]
+    assert asked == ["http://a", "http://b"]

@@ -1,18 +1,33 @@
 """One token does not take the event loop from the others."""
 
 import asyncio
+import json
 from collections import Counter
+from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from mcp.server.lowlevel import Server
+from starlette.types import Message, Receive, Scope, Send
 
-from app.domain.principal import Principal
-from app.web.guards import PRINCIPAL
-from app.web.turns import SHARED_SECONDS, Turns
+from app.services.caller_quota import CallerQuota, Lent
+from app.web.mcp_endpoint import McpEndpoint
+from app.web.request_memory import HELD, Held
+from app.web.turns import MOST_IN_A_TURN, SHARED_SECONDS, InTurn, Turns
 from tests.support.clock import HandClock
 
 
 async def _nothing(*_: object) -> None:
     """Stand for what no request here uses."""
+
+
+class CountingTurns(Turns):
+    """Counts the turns that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(nobody)
+        self.taken: list[str] = []
+
+    async def turn(self, caller: str) -> None:
+        self.taken.append(caller)
 
 
 class Busy:
@@ -31,16 +46,21 @@ class Busy:
             await asyncio.sleep(0)
 
 
-def request(turns: Turns, name: str) -> asyncio.Task[None]:
-    scope = {PRINCIPAL: Principal(tenant=name, credential=name), "name": name}
-    return asyncio.ensure_future(turns(scope, _nothing, _nothing))  # type: ignore[arg-type]
+def request(app: InTurn, name: str, path: str = "/mcp") -> asyncio.Task[None]:
+    headers = [(b"authorization", name.encode())] if name else []
+    scope = {"type": "http", "path": path, "headers": headers, "name": name}
+    return asyncio.ensure_future(app(scope, _nothing, _nothing))  # type: ignore[arg-type]
+
+
+def nobody(_caller: str) -> bool:
+    return False
 
 
 async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -> None:
     busy = Busy()
-    turns = Turns(busy)
+    app = InTurn(busy, Turns(nobody))
     counting = asyncio.create_task(busy.count())
-    await asyncio.gather(*(request(turns, name) for name in ["many"] * 30 + ["one"]))
+    await asyncio.gather(*(request(app, name) for name in ["many"] * 30 + ["one"]))
     counting.cancel()
     began = Counter(turn for name, turn in busy.began if name == "many")
     assert began.total() == 30
@@ -51,20 +71,21 @@ async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -
 
 async def test_a_token_that_is_alone_takes_no_turns(clock: HandClock) -> None:
     busy = Busy()
-    turns = Turns(busy, clock)
-    await asyncio.gather(*(request(turns, name) for name in ("many", "one", "many")))
+    app = InTurn(busy, Turns(nobody, clock))
+    await asyncio.gather(*(request(app, name) for name in ("many", "one", "many")))
     clock.advance(SHARED_SECONDS)
     counting = asyncio.create_task(busy.count())
     busy.began.clear()
-    await asyncio.gather(*(request(turns, "many") for _ in range(30)))
+    await asyncio.gather(*(request(app, "many") for _ in range(30)))
     counting.cancel()
     assert len({turn for _, turn in busy.began}) == 1
 
 
 async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_kept() -> None:
     busy = Busy()
-    turns = Turns(busy)
-    requests = [request(turns, "many") for _ in range(10)]
+    turns = Turns(nobody)
+    app = InTurn(busy, turns)
+    requests = [request(app, "many") for _ in range(10)]
     await asyncio.sleep(0)
     for leaving in requests[1::2]:
         leaving.cancel()
@@ -73,3 +94,59 @@ async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_
     for _ in range(3):
         await asyncio.sleep(0)
     assert turns.is_idle
+
+
+async def test_all_without_a_token_are_one_caller_and_probes_are_others() -> None:
+    busy = Busy()
+    app = InTurn(busy, Turns(nobody))
+    counting = asyncio.create_task(busy.count())
+    await asyncio.gather(
+        request(app, "one"), *(request(app, "", f"/{n}") for n in range(30)), request(app, "", "/livez")
+    )
+    counting.cancel()
+    began = Counter(turn for name, turn in busy.began if not name)
+    assert began.total() == 31
+    assert sorted(began.values()) == [1] * 29 + [2]
+
+
+async def test_however_many_callers_there_are_few_begin_in_a_turn_and_the_accepted_go_between() -> None:
+    busy = Busy()
+    app = InTurn(busy, Turns("known".__eq__))
+    counting = asyncio.create_task(busy.count())
+    await asyncio.gather(*(request(app, f"invented-{n}") for n in range(300)), request(app, "known"))
+    counting.cancel()
+    began = Counter(turn for _, turn in busy.began)
+    assert max(began.values()) <= MOST_IN_A_TURN
+    assert [name for name, _ in busy.began].index("known") <= 2 * MOST_IN_A_TURN
+
+
+async def test_a_caller_that_comes_seldom_does_not_wait_behind_those_that_come_often() -> None:
+    busy = Busy()
+    app = InTurn(busy, Turns(nobody))
+    often = [request(app, f"often-{n}") for n in range(300) for _ in range(20)]
+    while len(busy.began) < 600:
+        await asyncio.sleep(0)
+    await request(app, "seldom")
+    assert [name for name, _ in busy.began].index("seldom") <= 600 + 8 * MOST_IN_A_TURN
+    await asyncio.gather(*often)
+
+
+async def test_each_message_of_a_batch_takes_a_turn() -> None:
+    turns, sent = CountingTurns(), list[Message]()
+    messages = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in range(5)]
+    received: list[Message] = [{"type": "http.request", "body": json.dumps(messages).encode(), "more_body": False}]
+
+    async def receive() -> Message:
+        return received.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", b"Bearer x"), (b"content-type", b"application/json")]
+    held = Held(CallerQuota(Lent(10**7, 10**7, 10**7), nobody), "x")
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, HELD: held}
+    endpoint = McpEndpoint(Server("test"), turns, lambda _status: None)
+    async with endpoint.running():
+        await endpoint(scope, receive, send)
+    assert [answer["id"] for answer in json.loads(sent[1]["body"])] == list(range(5))
+    assert turns.taken == ["Bearer x"] * 4, "the request itself has taken the first one's"

@@ -17,16 +17,18 @@ from app.bootstrap import assemble
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
 from app.ports import Reading
+from app.services.caller_quota import CallerQuota, Lent
 from app.services.known_tasks import KnownTasks
 from app.services.ledger import Ledger
 from app.services.records import TaskRecords
 from app.services.reservation_keys import Claim
 from app.services.reservations import Reservations
+from app.services.standing import TokenStanding
 from app.services.submission_slots import SubmissionSlots
 from app.services.videos import Order, VideoService
 from app.web.app import create_app
 from tests.support.clock import HandClock, while_time_passes
-from tests.support.keeping import KEYS, RECORDS, RESERVATIONS
+from tests.support.keeping import KEYS, RECORDS, RESERVATIONS, SIGNER
 from tests.support.service import (
     IMPATIENT,
     MODERN,
@@ -38,6 +40,7 @@ from tests.support.service import (
     settings,
     text_of,
 )
+from tests.support.telemetry import Notes
 
 KINDS = pytest.mark.parametrize("kind", [ssl.SSLError, OSError, RuntimeError, ValueError, KeyError])
 KEYED = {"prompt": "A fox", "idempotency_key": "fox-number-1"}
@@ -184,7 +187,7 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     coordination = MemoryCoordination(clock)
-    ledger = Ledger(coordination, clock, clock.sleep)
+    ledger = Ledger(coordination, SIGNER, clock, clock.sleep)
     videos = VideoService(
         Selling(),
         broken_records(clock),
@@ -193,6 +196,9 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
         KnownTasks(coordination, KEYS),
         callbacks=None,
         wall_clock=clock,
+        standing=TokenStanding(clock),
+        places=CallerQuota(Lent(10, 10, 10), lambda _owner: True),
+        telemetry=Notes(),
     )
     for claim in (None, Claim("tenant", "key", "print")):
         bought = await videos.start(Principal("tenant", "token"), Order(GenerateVideo("A fox"), claim))

@@ -1,0 +1,74 @@
+"""One connection as the limits of the process see it: what it waits for, and the bytes that it holds."""
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.web.connection_limits import ConnectionLimits, IdleKind
+from app.web.departures import Departure
+
+
+class AccountedConnection(HttpToolsProtocol):
+    """Tells the limits, in few words, what becomes of this connection."""
+
+    _limits: ConnectionLimits
+    _answering: RequestResponseCycle | None = None
+    _departure: Departure | None = None
+    """Belongs to the request that is being answered, or was answered last."""
+    _in_head = False
+    _in_body = False
+    _silent_bytes = 0
+    """Bytes read since the last end of a head or part of a body: of heads, chunk extensions and trailers."""
+    _bytes_before = 0
+    """Bytes read together with the beginning of the head that has not ended, and maybe of requests before it."""
+    _kind: IdleKind | None = None
+    _is_noted = False
+    """Whether the limits count bytes of this connection."""
+
+    def make_room(self) -> None:
+        """End this connection, on which nothing is being worked out, in favour of others."""
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def held_bytes(self) -> int:
+        """Return what came and has not been read, and what was written and has not been taken."""
+        head = self._bytes_before + self._silent_bytes if self._in_head else 0
+        body = len(self._answering.body) if self._answering is not None else 0
+        return head + body + self._waiting_bytes() + self.transport.get_write_buffer_size()
+
+    def _waiting_bytes(self) -> int:
+        """Return what the requests hold that wait behind the one that is being answered."""
+        return sum(map(_bytes_of, (cycle for cycle, _ in self.pipeline)))
+
+    def _note_held(self) -> None:
+        """Have the limits count what is held now; this may end connections, this one too."""
+        if held := self.held_bytes():
+            self._is_noted = True
+            self._limits.memory.hold(self, self._departure.owner if self._departure is not None else "", held)
+        elif self._is_noted:
+            self._is_noted = False
+            self._limits.memory.release(self)
+
+    def _become(self, kind: IdleKind | None) -> None:
+        """Note what this connection waits for from its client; None where the client waits."""
+        if kind is not self._kind:
+            self._limits.idle.move(self, self._kind, kind)
+            self._kind = kind
+
+    def _become_half_sent(self) -> None:
+        """Note that a part of a body has come; behind another request nothing waits for it yet."""
+        if self.pipeline:
+            return
+        if self.cycle.response_complete:
+            self._become(IdleKind.ANSWERED)
+        elif any(name == b"authorization" for name, _ in self.headers):
+            self._become(IdleKind.HALF_BODY)
+        else:
+            self._become(IdleKind.HALF_BODY_OF_NOBODY)
+
+    def _leave_limits(self) -> None:
+        """Note that the connection has ended."""
+        self._become(None)
+        self._limits.memory.release(self)
+
+
+def _bytes_of(cycle: RequestResponseCycle) -> int:
+    return len(cycle.body) + sum(len(name) + len(value) for name, value in cycle.scope["headers"])

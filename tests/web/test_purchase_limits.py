@@ -1,0 +1,188 @@
+"""What purchases may hold: callers leave, tokens are made up, and keys stay in Redis."""
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from app.adapters.acedata_http import Patience
+from app.adapters.sandbox.backend import sandbox_app
+from app.adapters.sandbox.engine import Sandbox
+from app.bootstrap import SHARE_OF_UNACCEPTED, assemble
+from app.services.standing import REFUSED_SECONDS
+from app.services.unaccepted_keys import MOST_PER_TOKEN, WINDOW_SECONDS
+from app.services.videos import MOST_UNDER_WAY
+from app.web.app import create_app
+from app.web.request_memory import REQUEST_BYTES
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.redis_server import RedisServer
+from tests.support.service import Service, listening, sandbox, serving, settings
+
+KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
+REFUSAL = {"error": {"code": "invalid_token", "message": "The specified token is invalid or wrong."}, "trace_id": "t"}
+
+
+class Network(httpx.AsyncBaseTransport):
+    """Answers reads; a submission goes on when the test says so, and ends as it says."""
+
+    def __init__(self, backend: Sandbox) -> None:
+        self._inner = httpx.ASGITransport(sandbox_app(backend))
+        self.tokens: list[str] = []
+        self.arrived, self.go_on = asyncio.Event(), asyncio.Event()
+        self.end: Callable[[httpx.Request], httpx.Response] | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/luma/videos":
+            self.tokens.append(request.headers["authorization"].removeprefix("Bearer "))
+            self.arrived.set()
+            await self.go_on.wait()
+            if self.end is not None:
+                return self.end(request)
+        return await self._inner.handle_async_request(request)
+
+
+def refusing(_request: httpx.Request) -> httpx.Response:
+    return httpx.Response(401, json=REFUSAL)
+
+
+def unreachable(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
+
+
+def losing_the_answer(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadError("reset", request=request)
+
+
+@pytest.fixture
+def network(clock: HandClock) -> Network:
+    return Network(sandbox(clock))
+
+
+def reservations(redis_server: RedisServer) -> int:
+    with redis_server.client() as client:
+        return len(list(client.scan_iter("*:reservation:*")))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0)
+
+
+async def is_accepted(service: Service, token: str) -> None:
+    """Let the backend accept the token."""
+    await service.call("luma_get_task", {"task_id": "anything"}, token=token)
+
+
+@pytest.mark.parametrize("arguments", [KEYED, {"prompt": "A fox"}])
+async def test_the_memory_of_a_request_stays_lent_until_its_purchase_ends(
+    clock: HandClock, network: Network, arguments: dict[str, str]
+) -> None:
+    async with serving(settings(), network, clock) as service:
+        lent = service.assembly.request_memory
+        params = {"name": "luma_generate_video", "arguments": arguments}
+        leaving = asyncio.create_task(service.request("tools/call", params))
+        await network.arrived.wait()
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        in_flight = service.assembly.metrics.registry.get_sample_value
+        await until(lambda: in_flight("luma_mcp_calls_in_flight") == 0)
+        await service.http.get(f"{service.url}/livez")
+        assert lent.in_use >= REQUEST_BYTES
+        network.go_on.set()
+        await until(lambda: lent.in_use == 0)
+
+
+@pytest.mark.parametrize("key", ["fox-1", None])
+async def test_made_up_tokens_share_a_part_of_the_purchases_under_way(
+    clock: HandClock, network: Network, key: str | None
+) -> None:
+    arguments = {"prompt": "A fox"} | ({"idempotency_key": key} if key is not None else {})
+    share = MOST_UNDER_WAY // SHARE_OF_UNACCEPTED
+    limits = httpx.Limits(max_connections=share + 20)
+    values = settings()
+    parts = assemble(
+        values, base_url="http://127.0.0.1", transport=network, patience=Patience(pool=30.0), clocks=clock.clocks
+    )
+    async with listening(create_app(values, parts)) as url, httpx.AsyncClient(timeout=60, limits=limits) as http:
+        service = Service(url, parts, http)
+        await is_accepted(service, "honest")
+        calls = [
+            asyncio.create_task(service.fail("luma_generate_video", arguments, token=f"invented-{number}"))
+            for number in range(share + 10)
+        ]
+        await until(lambda: any(call.done() for call in calls))
+        honest = asyncio.create_task(service.fail("luma_generate_video", arguments, token="honest"))
+        await until(lambda: "honest" in network.tokens)
+        network.end = refusing
+        network.go_on.set()
+        errors = await while_time_passes(clock, asyncio.gather(*calls))
+        await honest
+    refused = [error for error in errors if "as many submissions under way as it takes" in error["message"]]
+    assert len(refused) == 10
+    assert {error["code"] for error in refused} == {"rate_limited"}
+
+
+async def test_a_token_that_the_backend_refuses_leaves_no_key(
+    clock: HandClock, network: Network, redis_server: RedisServer
+) -> None:
+    network.go_on.set()
+    network.end = refusing
+    values = settings(redis_url=redis_server.url)
+    async with serving(values, network, clock) as one, serving(values, network, clock) as other:
+        for replica in (one, other):
+            assert (await replica.fail("luma_generate_video", KEYED))["code"] == "unauthorized"
+        assert reservations(redis_server) == 0
+        network.end = None
+        clock.advance(REFUSED_SECONDS)
+        assert (await other.ask("luma_generate_video", KEYED))["state"] == "pending", "the key is free everywhere"
+        assert (await one.ask("luma_generate_video", KEYED))["replayed"] is True
+
+
+async def test_a_token_that_was_just_refused_reserves_nothing(
+    clock: HandClock, network: Network, redis_server: RedisServer
+) -> None:
+    network.go_on.set()
+    network.end = refusing
+    async with serving(settings(redis_url=redis_server.url), network, clock) as service:
+        await service.fail("luma_generate_video", KEYED)
+        with redis_server.client() as client:
+            before = client.info("commandstats")["cmdstat_eval"]["calls"]
+            assert (await service.fail("luma_generate_video", KEYED))["code"] == "unauthorized"
+            assert client.info("commandstats")["cmdstat_eval"]["calls"] == before
+    assert network.tokens == ["token-a"]
+
+
+@pytest.mark.parametrize(("accepted", "keys"), [(False, 0), (True, 1)])
+async def test_only_a_token_that_was_accepted_leaves_a_key_under_which_nothing_was_bought(
+    clock: HandClock, network: Network, redis_server: RedisServer, *, accepted: bool, keys: int
+) -> None:
+    network.go_on.set()
+    network.end = unreachable
+    async with serving(settings(redis_url=redis_server.url), network, clock) as service:
+        if accepted:
+            await is_accepted(service, "token-a")
+        assert "Nothing was sent" in (await service.fail("luma_generate_video", KEYED))["message"]
+        assert reservations(redis_server) == keys
+
+
+async def test_a_token_that_is_not_accepted_leaves_a_few_keys_of_unknown_outcome(
+    clock: HandClock, network: Network
+) -> None:
+    network.go_on.set()
+    network.end = losing_the_answer
+    async with serving(settings(), network, clock) as service:
+        keyed = [{**KEYED, "idempotency_key": f"fox-{number}"} for number in range(MOST_PER_TOKEN + 1)]
+        for arguments in keyed[:-1]:
+            assert (await service.fail("luma_generate_video", arguments))["code"] == "backend_timeout"
+        refused = await service.fail("luma_generate_video", keyed[-1])
+        assert refused["code"] == "rate_limited"
+        assert "has not accepted this token" in refused["message"]
+        assert (await service.fail("luma_generate_video", keyed[-1], token="another"))["code"] == "backend_timeout"
+        clock.advance(WINDOW_SECONDS)
+        assert (await service.fail("luma_generate_video", keyed[-1]))["code"] == "backend_timeout"
+        await is_accepted(service, "token-a")
+        for number in range(MOST_PER_TOKEN):
+            error = await service.fail("luma_generate_video", {**KEYED, "idempotency_key": f"cat-{number}"})
+            assert error["code"] == "backend_timeout"
