@@ -24,11 +24,13 @@ from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.adapters.seal import Seal
 from app.adapters.signing import Signer
+from app.adapters.sql.engine import database_now
+from app.adapters.sql.purchases import SqlClock
 from app.domain.freshness import Lifetimes, Pace
 from app.domain.public_url import hosts_in
 from app.domain.record import Record
-from app.domain.reservation import FREED_KEPT_ALONE_SECONDS, FREED_KEPT_SECONDS
 from app.domain.task import Answer, Task
+from app.durability import Durable, durable
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.catalogue import catalogue
 from app.mcp_server.door import Caller
@@ -45,20 +47,16 @@ from app.services.caller_quota import CallerQuota, Lent
 from app.services.fail_open import FailOpenStore
 from app.services.fair_limiter import FairLimiter
 from app.services.key_space import KeySpace, key_space
-from app.services.known_tasks import KnownTasks
-from app.services.ledger import Ledger
 from app.services.owned import Owned
 from app.services.queued_ids import QueuedIds
 from app.services.records import RECORD_KIND, TaskRecords
-from app.services.reservation_keys import ReservationKeys
-from app.services.reservations import Reservations
 from app.services.single_flight import SingleFlight
 from app.services.standing import TokenStanding
 from app.services.submission_slots import SubmissionSlots
+from app.services.submitted_tasks import SubmittedTasks
 from app.services.task_cache import TASK_KIND, TaskCache
 from app.services.tasks import FlightKey, TaskService
 from app.services.traffic import Traffic
-from app.services.unaccepted_keys import UnacceptedKeys
 from app.services.videos import MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, VideoService
 from app.services.waiting import MOST_WAITING, MOST_WAITING_PER_CALLER, WaitingRoom
 from app.services.watch import WatchParts
@@ -87,11 +85,12 @@ CALLBACKS_PATH = "/callbacks"
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Time, as the parts are given it: unix seconds, seconds that never go back, and waiting for some to pass."""
+    """Time, as the parts are given it: unix seconds, seconds that never go back, waiting, and the database's clock."""
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    database: SqlClock = database_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +110,19 @@ class Assembly:
     standing: TokenStanding
     sandbox: Sandbox | None
     callbacks: Callbacks | None
+    durable: Durable
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Lend the parts; on the way out, stop what is in the air and close every connection."""
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.durable.running())
             stack.push_async_callback(self.store.aclose)
             stack.push_async_callback(self.coordination.aclose)
             stack.push_async_callback(self.backend.aclose)
             stack.push_async_callback(self.purchases.aclose)
             stack.push_async_callback(self.flights.aclose)
             stack.push_async_callback(self.services.watches.aclose)
-            stack.push_async_callback(self.services.known.aclose)
             stack.push_async_callback(self.services.videos.aclose)
             self.coordination.start()
             yield
@@ -154,14 +154,25 @@ def assemble(
         own_media_url=sandbox.media_url if sandbox is not None else None,
     )
     shared = _shared(settings, metrics, clocks, traffic)
-    callbacks = _callbacks(settings, shared, clocks)
+    durable_parts = durable(
+        settings,
+        shared.coordination,
+        shared.signing,
+        shared.keys,
+        wall_clock=clocks.wall,
+        clock=clocks.monotonic,
+        sleep=clocks.sleep,
+        database_clock=clocks.database,
+        is_accepted=traffic.standing.is_accepted,
+    )
+    callbacks = _callbacks(settings, shared, durable_parts, clocks)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
     queued = QueuedIds(metrics, clocks.monotonic, traffic.standing.is_accepted)
     tasks = TaskService(gateway, shared.cache, shared.records, flights, traffic.standing, queued)
-    videos = _videos(gateway, shared, callbacks, clocks, refusals, traffic)
+    videos = _videos(gateway, shared, durable_parts, callbacks, clocks, refusals, traffic)
     return Assembly(
         tools=catalogue(settings.batch_limit),
-        services=_services(settings, tasks, videos, shared, clocks, sandbox, refusals, traffic),
+        services=_services(settings, tasks, videos, shared, durable_parts, clocks, sandbox, refusals, traffic),
         tenants=Tenants(_secret(settings)),
         metrics=metrics,
         store=shared.store,
@@ -173,6 +184,7 @@ def assemble(
         standing=traffic.standing,
         sandbox=sandbox,
         callbacks=callbacks,
+        durable=durable_parts,
     )
 
 
@@ -196,7 +208,6 @@ class _Shared:
     seal: Seal
     signing: Signer
     keys: KeySpace
-    known: KnownTasks
     callback_trust: CallbackTrust
 
 
@@ -221,7 +232,6 @@ def _shared(settings: Settings, metrics: Metrics, clocks: Clocks, traffic: Traff
         seal=Seal(_secret(settings)),
         signing=signing,
         keys=keys,
-        known=KnownTasks(coordination, keys),
         callback_trust=CallbackTrust(
             settings.public_url or "",
             coordination,
@@ -241,6 +251,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     tasks: TaskService,
     videos: VideoService,
     shared: _Shared,
+    durable: Durable,
     clocks: Clocks,
     sandbox: Sandbox | None,
     refusals: Refusals,
@@ -266,7 +277,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
             tasks, shared.cache, watches, clocks.monotonic, clocks.sleep, places=_waiting_places(refusals, traffic)
         ),
         videos=videos,
-        known=shared.known,
+        submitted=SubmittedTasks(durable.purchases),
         records=shared.records,
         watches=watches,
         coordination=shared.coordination,
@@ -315,7 +326,7 @@ def _request_memory(settings: Settings, refusals: Refusals, traffic: Traffic) ->
     return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("request_memory", effect))
 
 
-def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks | None:
+def _callbacks(settings: Settings, shared: _Shared, durable: Durable, clocks: Clocks) -> Callbacks | None:
     """Return what the backend may call, where it can: the service has an address and the backend is a real one."""
     if settings.public_url is None or settings.backend == "sandbox":
         return None
@@ -326,8 +337,8 @@ def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks
         shared.coordination,
         shared.cache,
         shared.records,
-        shared.keys,
         shared.signing,
+        durable.purchases,
         shared.callback_trust,
         clocks.wall,
     )
@@ -336,36 +347,18 @@ def _callbacks(settings: Settings, shared: _Shared, clocks: Clocks) -> Callbacks
 def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must know of it
     gateway: AceDataGateway,
     shared: _Shared,
+    durable: Durable,
     callbacks: Callbacks | None,
     clocks: Clocks,
     refusals: Refusals,
     traffic: Traffic,
 ) -> VideoService:
-    is_shared = isinstance(shared.coordination, RedisCoordination)
-    kept = FREED_KEPT_SECONDS if is_shared else FREED_KEPT_ALONE_SECONDS
-    ledger = Ledger(
-        shared.coordination,
-        shared.signing,
-        clocks.wall,
-        clocks.sleep,
-        clock=clocks.monotonic,
-        freed_kept_seconds=kept,
-    )
-    reservations = Reservations(
-        ledger,
-        ReservationKeys(shared.keys, shared.signing),
-        clocks.wall,
-        clocks.monotonic,
-        clocks.sleep,
-        unaccepted=UnacceptedKeys(clocks.monotonic, traffic.standing.is_accepted),
-    )
     slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
     return VideoService(
         gateway,
         shared.records,
-        reservations,
+        durable.service,
         slots,
-        shared.known,
         callbacks=callbacks,
         wall_clock=clocks.wall,
         standing=traffic.standing,

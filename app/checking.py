@@ -7,10 +7,9 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
-from app.adapters.redis_durability import durability_warnings
-from app.adapters.redis_store import RedisStore
 from app.bootstrap import Assembly, assemble
-from app.ports import StoreUnavailable
+from app.ports import DatabaseUnavailable, StoreUnavailable
+from app.services.shared_database import MISMATCH
 from app.services.store_probe import explained, probe
 from app.settings import PREFIX, Settings, origins_of, require_key, unknown_variables
 
@@ -28,10 +27,11 @@ async def check_everything(settings: Settings, say: Callable[[str], None], *, en
     require_key(settings, 1)
     assembly = assemble(settings, base_url="http://127.0.0.1:8000")
     async with assembly.running():
-        store, backend = await _store_answers(assembly, settings, say), await _backend_answers(assembly, settings, say)
+        database, store = await _database_answers(assembly, say), await _store_answers(assembly, settings, say)
+        backend = await _backend_answers(assembly, settings, say)
         if store:
             await _say_callbacks(assembly, settings, say)
-    return store and backend
+    return database and store and backend
 
 
 def _say_settings(settings: Settings, say: Callable[[str], None], env_file: str | None) -> None:
@@ -49,6 +49,23 @@ def _shown(value: object) -> str:
     return "unset" if value is None else _CREDENTIALS.sub(f"//{MASK}@", str(value))
 
 
+async def _database_answers(assembly: Assembly, say: Callable[[str], None]) -> bool:
+    database, shared = assembly.durable.database, assembly.durable.shared
+    try:
+        facts = await database.open()
+    except DatabaseUnavailable as exc:
+        say(
+            f"database: {database.kind} at {database.place} does not answer ({exc}). Calls with an idempotency key "
+            "would be refused, others not be recorded"
+        )
+        return False
+    say(f"database: {database.kind} at {database.place} answers, schema version {facts.version}")
+    await shared.compare()
+    if shared.is_other:
+        say(f"database: {MISMATCH}")
+    return not shared.is_other
+
+
 async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
     if settings.redis_url is None:
         say("cache: in this process's memory")
@@ -57,14 +74,9 @@ async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[
     try:
         await probe(assembly.store, assembly.coordination, assembly.services.keys, with_channel=True)
     except StoreUnavailable as exc:
-        say(
-            f"cache: Redis at {host} {explained(exc)}. Calls with an idempotency key would be refused, others be slower"
-        )
+        say(f"cache: Redis at {host} {explained(exc)}. Calls would be slower, and waits end later")
         return False
     say(f"cache: Redis at {host} answers: values, compare-and-set and messages")
-    if isinstance(assembly.store, RedisStore):
-        for warning in await durability_warnings(assembly.store):
-            say(f"warning: {warning}")
     return True
 
 

@@ -1,4 +1,4 @@
-"""The command line: serve · stdio · check · describe."""
+"""The command line: serve · stdio · check · database · describe."""
 
 import asyncio
 import sys
@@ -56,6 +56,11 @@ def _parser() -> ArgumentParser:
             "--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help="settings beside the environment (%(default)s)"
         )
     stdio.add_argument("--env-file", metavar="FILE", help="settings beside the environment; no file is read unasked")
+    database = _command(commands, "database", _database, "Show or migrate the database of purchases.")
+    database.add_argument("action", choices=["upgrade"], help="upgrade: bring its schema to this release's version")
+    database.add_argument(
+        "--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help="settings beside the environment (%(default)s)"
+    )
     _command(commands, "describe", _describe, "Print the tools and the settings as the README shows them.")
     return parser
 
@@ -96,6 +101,12 @@ def _check(chosen: Namespace) -> None:
     sys.exit(0 if asyncio.run(check_everything(settings, print, env_file=chosen.env_file)) else 1)
 
 
+def _database(chosen: Namespace) -> None:
+    from app.durability import upgrade  # noqa: PLC0415 - the other commands migrate nothing by hand
+
+    asyncio.run(upgrade(load_settings(chosen.env_file), print))
+
+
 def _describe(_chosen: Namespace) -> None:
     from app.describing import settings_table, tools_table  # noqa: PLC0415 - the other commands print no tables
 
@@ -106,6 +117,7 @@ def _settings(chosen: Namespace) -> Settings:
     settings = load_settings(chosen.env_file)
     if chosen.sandbox:
         # What a team has set for its service is not this machine's: its links would lead there.
-        settings = settings.model_copy(update={"backend": "sandbox", "redis_url": None, "public_url": None})
+        alone = {"backend": "sandbox", "redis_url": None, "public_url": None, "database_url": None, "data_dir": None}
+        settings = settings.model_copy(update=alone)
     require_key(settings, 1)
     return settings

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from app.domain.generation import Command
 from app.domain.principal import Principal
+from app.domain.purchase import NewPurchase, Purchase, PurchaseState
 from app.domain.task import Answer
 
 
@@ -56,6 +57,71 @@ class StoreBusy(StoreUnavailable):
     """More is asked of the store than this process may ask at once; the store itself may be well."""
 
 
+class DatabaseUnavailable(Exception):
+    """The database cannot answer now, or did not answer in time: an operation may or may not have happened."""
+
+
+class DatabaseTooNew(Exception):
+    """A newer release of this program has migrated the database; `str()` says what to do."""
+
+
+class Purchases(Protocol):
+    """The submissions of all callers to one backend, each recorded before it is sent.
+
+    Every method raises DatabaseUnavailable, and may be repeated.
+    """
+
+    async def claim(self, new: NewPurchase) -> Purchase | None:
+        """Record `new` as sent and return None; return the purchase that holds its key where there is one."""
+        ...
+
+    async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
+        """Record `new` as sent under the key that `earlier` holds, and return whether it still held it."""
+        ...
+
+    async def settle(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
+        """Move a purchase to `state`, and return whether that was allowed. `refused` gives the key back."""
+        ...
+
+    async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
+        """Record a purchase that was sent while the database was out."""
+        ...
+
+    async def forget(self, attempt: str) -> None:
+        """Delete a purchase that was sent for a token which the backend does not know."""
+        ...
+
+    async def of_callback(self, callback_id: str) -> Purchase | None:
+        """Return the purchase whose callback this is."""
+        ...
+
+    async def note_call(self, attempt: str) -> bool:
+        """Note that the backend has called back, and return whether this was the first time."""
+        ...
+
+    async def add_claim(self, callback_id: str, task_id: str) -> None:
+        """Remember which task a callback named, for a bounded number of tasks."""
+        ...
+
+    async def claims(self, callback_id: str) -> list[str]:
+        """Return the tasks that callbacks named, the first one first."""
+        ...
+
+    async def newest(
+        self, owner: str, most: int, *, state: PurchaseState | None = None, before: tuple[float, str] | None = None
+    ) -> list[Purchase]:
+        """Return at most `most` purchases of `owner` before the one with this time and attempt, the newest first."""
+        ...
+
+    async def task_ids(self, owner: str, prefix: str, most: int) -> list[str]:
+        """Return at most `most` ids of the owner's tasks that begin with `prefix`, the newest first."""
+        ...
+
+    async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
+        """Delete purchases older than `seconds`, refused ones and claims older than `refused_seconds`; count them."""
+        ...
+
+
 class Store(Protocol):
     """Bytes by key with a time to live. Absence means never put, expired or evicted; nobody may tell which.
 
@@ -93,16 +159,16 @@ class Coordination(Protocol):
         """Put `value` where there is none and return None; else leave and return what is there."""
         ...
 
-    async def seconds_left(self, key: str) -> float | None:
-        """Return how much longer the key is kept, by the one clock of what keeps it; None where no time is set."""
-        ...
-
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
         ...
 
     async def remove(self, key: str, expected: bytes) -> None:
         """Remove the key if it still holds `expected`."""
+        ...
+
+    async def any_key(self, pattern: str) -> bool:
+        """Return whether a key matches the glob `pattern`: looks through all keys, which may take seconds."""
         ...
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
@@ -113,19 +179,8 @@ class Coordination(Protocol):
         """Return at most `most` members that are still in their time, the one that stays longest first."""
         ...
 
-    async def publish(self, message: bytes) -> int:
-        """Tell every process that listens, this one too, and return how many there are, as far as that can be told.
-
-        Nothing is kept for those who do not listen now.
-        """
-        ...
-
-    def follow_channel(self, changed: Callable[[bool], None]) -> None:
-        """Call `changed` with True whenever this process begins to listen, and with False when it ceases.
-
-        It is called with False at once where this process does not listen yet, and never where it is always heard.
-        Messages between False and True are missed.
-        """
+    async def publish(self, message: bytes) -> None:
+        """Tell every process that listens, this one too. Nothing is kept for those who do not listen now."""
         ...
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:

@@ -1,5 +1,6 @@
 """Running the application under uvicorn: one process or several, drained before they stop."""
 
+import asyncio
 import logging
 import os
 import resource
@@ -16,6 +17,8 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from app.bootstrap import assemble
+from app.durability import prepare_database
+from app.local_secret import with_local_secret
 from app.memory import settle
 from app.observability.logs import configure_logging
 from app.observability.metrics import MULTIPROCESS_VARIABLE, registry_of_all_workers
@@ -46,8 +49,8 @@ NO_LINKS_ELSEWHERE = (
 )
 
 WORKERS_WITHOUT_REDIS = (
-    "Several workers need LUMA_MCP_REDIS_URL: each would remember idempotency keys for itself, so that a key could buy "
-    "once in each of them."
+    "Several workers need LUMA_MCP_REDIS_URL: without it each keeps a cache of its own, and does not hear of callbacks "
+    "that reach another."
 )
 
 log = logging.getLogger(__name__)
@@ -65,6 +68,8 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int, e
         raise SettingsError(WORKERS_WITHOUT_REDIS)
     configure_logging(settings.log_level, settings.log_format)
     prepare_metrics_folder()
+    settings = with_local_secret(settings)
+    asyncio.run(prepare_database(settings))
     allow_open_files(settings.connections + FILES_BESIDE_CONNECTIONS)
     for name in unknown_variables(env_file):
         log.warning("%s is not a setting and has no effect: is it misspelt? `luma-mcp check` lists the settings", name)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -25,6 +26,7 @@ from app.setting_types import (
 )
 
 PREFIX = "LUMA_MCP_"
+DATABASE_FILE = "luma-mcp.db"
 DEFAULT_ENV_FILE = ".env"
 """Read by `serve` and `check` where it exists; `stdio` is started in other people's folders and reads no such file."""
 
@@ -52,6 +54,18 @@ class Settings(BaseSettings):
         "https://api.acedata.cloud",
         description="base URL of the AceDataCloud API; plain http for loopback addresses only",
     )
+    database_url: SecretStr | None = Field(
+        None,
+        description="where purchases are recorded: `sqlite:///path`, which one host's workers share, or "
+        "`postgresql://user:password@host/name` for several hosts; unset is a file in `LUMA_MCP_DATA_DIR`",
+    )
+    data_dir: Path | None = Field(
+        None, description="folder of that file; unset is the user's data folder, and memory for the sandbox and `stdio`"
+    )
+    idempotency_seconds: Seconds = Field(
+        86_400.0, description="how long an idempotency key stands for its purchase (24 hours)"
+    )
+    purchase_days: int = Field(90, ge=1, le=3650, description="how many days a purchase is listed")
     redis_url: SecretStr | None = Field(
         None,
         description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://h1:26379,h2:26379/service/0` or "
@@ -117,6 +131,14 @@ class Settings(BaseSettings):
         None, description="the AceDataCloud token of `luma-mcp stdio`; the HTTP service never reads it"
     )
 
+    def database(self) -> str | None:
+        """Return the URL of the database; None keeps it in the process's memory."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        if self.data_dir is None and self.backend == "sandbox":
+            return None
+        return f"sqlite:///{(self.data_dir or user_data_path('luma-mcp', appauthor=False)) / DATABASE_FILE}"
+
     def hosts(self) -> tuple[str, ...]:
         """Return the Host headers to answer."""
         return (*LOOPBACK_HOSTS, *self.allowed_hosts, *((urlsplit(self.public_url).netloc,) if self.public_url else ()))
@@ -145,9 +167,22 @@ def load_settings(env_file: str | None) -> Settings:
 
 def require_key(settings: Settings, workers: int) -> None:
     """Refuse to run where callers would be told apart by a key that nobody shares. Raises SettingsError."""
-    if settings.secret_key is None and (settings.redis_url is not None or workers > 1):
-        why = "Redis is used" if settings.redis_url is not None else "there is more than one worker"
+    if settings.secret_key is not None:
+        return
+    if settings.redis_url is not None or workers > 1 or _is_shared(settings.database()):
+        why = (
+            "Redis is used"
+            if settings.redis_url is not None
+            else "there is more than one worker"
+            if workers > 1
+            else "LUMA_MCP_DATABASE_URL names a server"
+        )
         raise SettingsError(f"{PREFIX}SECRET_KEY must be set because {why}. {HOW_TO_MAKE_A_KEY}")
+
+
+def _is_shared(database: str | None) -> bool:
+    """Return whether several hosts could use the database."""
+    return database is not None and not database.startswith("sqlite:")
 
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_].*", re.DOTALL)

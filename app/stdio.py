@@ -12,12 +12,14 @@ import anyio
 import uvicorn
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.stdio import stdio_server
+from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from app.adapters.identity import bearer_token
 from app.adapters.sandbox.media import media_routes
 from app.bootstrap import SANDBOX_MEDIA_PATH, Assembly, assemble, surface_of
 from app.domain.principal import Principal
+from app.local_secret import with_local_secret
 from app.mcp_server.door import Context
 from app.mcp_server.encoding import Json
 from app.mcp_server.server import Surface
@@ -85,7 +87,8 @@ async def serve_stdio(settings: Settings) -> None:
     Raises SettingsError where the token is missing or malformed.
     """
     # Nothing comes in by that address here: neither callbacks nor those who open the sandbox's links.
-    settings = settings.model_copy(update={"public_url": None})
+    kept = {} if settings.database_url or settings.data_dir else {"database_url": SecretStr("sqlite:///:memory:")}
+    settings = with_local_secret(settings.model_copy(update={"public_url": None, **kept}))
     token = _token(settings)
     configure_logging(settings.log_level, settings.log_format)
     export_spans()

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from app.adapters.sandbox.backend import create_sandbox
 from tests.support.clock import HandClock
+from tests.support.postgres_server import PostgresServer
 from tests.support.process import environment, run
 from tests.support.redis_server import RedisClusterNode, RedisServer
 from tests.support.service import KEY, listening, sandbox, serving, settings
@@ -88,33 +89,45 @@ async def test_check_shows_no_part_of_a_password_that_cuts_the_url(tmp_path: Pat
         assert "12" + sign not in said
 
 
-async def test_check_warns_of_a_redis_that_drops_or_loses_keys(
-    tmp_path: Path, backend: str, fragile_redis: RedisServer, replica: RedisServer
+async def test_check_shows_the_database_and_its_version(
+    tmp_path: Path, backend: str, shared_postgres: PostgresServer
 ) -> None:
-    with fragile_redis.client() as client, replica.client() as follower:
-        client.config_set("maxmemory-policy", "allkeys-lru")
-        async with asyncio.timeout(20):
-            while follower.info("replication")["master_link_status"] != "up":
-                await asyncio.sleep(0.05)
-        code, said = await check(tmp_path, backend, fragile_redis.url)
-        warnings = [line for line in said.splitlines() if line.startswith("warning: ")]
-        assert code == 0, "the service can run so"
-        assert [line.split()[1] for line in warnings] == ["maxmemory-policy", "appendonly", "min-replicas-to-write"]
-        for name, value in (("maxmemory-policy", "noeviction"), ("appendonly", "yes"), ("min-replicas-to-write", 1)):
-            client.config_set(name, value)
-        code, said = await check(tmp_path, backend, fragile_redis.url)
-    assert (code, "warning" in said) == (0, False)
+    file = f"{tmp_path}/luma.db"
+    for url, place in (
+        (f"sqlite:///{file}", f"SQLite at {file}"),
+        (shared_postgres.url, "PostgreSQL at 127.0.0.1/luma"),
+    ):
+        env = environment(acedata_url=backend, database_url=url, secret_key=KEY)
+        ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+        assert f"{place} answers, schema version 0001" in ended.stdout
+        assert "luma:luma" not in ended.stdout
 
 
-async def test_check_tells_that_it_could_not_look_at_the_settings_of_redis(
-    tmp_path: Path, backend: str, fragile_redis: RedisServer
+async def test_check_tells_that_the_database_is_out(tmp_path: Path, backend: str) -> None:
+    env = environment(acedata_url=backend, database_url="postgresql://luma:hidden@127.0.0.1:1/luma", secret_key=KEY)
+    ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+    assert ended.returncode == 1
+    assert "PostgreSQL at 127.0.0.1/luma does not answer" in ended.stdout
+    assert "hidden" not in ended.stdout
+
+
+async def test_check_tells_of_replicas_with_another_database(
+    tmp_path: Path, backend: str, redis_server: RedisServer
 ) -> None:
-    with fragile_redis.client() as client:
-        client.execute_command("ACL", "SETUSER", "luma", "on", ">word", "~*", "&*", "+@all", "-info")
-    code, said = await check(tmp_path, backend, fragile_redis.url.replace("redis://", "redis://luma:word@"))
-    assert code == 0
-    assert "warning: INFO of Redis is denied" in said
-    assert "denies" not in said
+    ends = []
+    for name in ("one", "other"):
+        own = f"sqlite:///{tmp_path}/{name}.db"
+        env = environment(acedata_url=backend, redis_url=redis_server.url, database_url=own, secret_key=KEY)
+        ends.append(await asyncio.to_thread(run, "check", cwd=tmp_path, env=env))
+    assert [ended.returncode for ended in ends] == [0, 1]
+    assert "uses this Redis with another database" in ends[1].stdout
+
+
+async def test_the_database_is_upgraded_by_hand(tmp_path: Path) -> None:
+    env = environment(database_url=f"sqlite:///{tmp_path}/luma.db")
+    for _ in range(2):
+        ended = await asyncio.to_thread(run, "database", "upgrade", cwd=tmp_path, env=env)
+        assert (ended.returncode, "has schema version 0001" in ended.stdout) == (0, True)
 
 
 async def test_check_tells_a_backend_that_is_something_else(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import signal
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from app.adapters.sandbox.backend import create_sandbox
-from app.adapters.signing import Signer
 from app.serving import FILES_BESIDE_CONNECTIONS
 from tests.support.process import Server, environment, run, serving_process
 from tests.support.redis_server import RedisServer
@@ -339,12 +340,12 @@ def holding_backend(buying: asyncio.Event, go_on: asyncio.Event, sold: list[str]
 
 
 async def test_a_replica_killed_while_sending_leaves_a_key_that_buys_nothing_more(
-    tmp_path: Path, redis_server: RedisServer
+    tmp_path: Path, redis_server: RedisServer, database_url: str
 ) -> None:
     buying, go_on, sold = asyncio.Event(), asyncio.Event(), list[str]()
     call = message("luma_generate_video", prompt="A fox", idempotency_key="fox-1")
     async with listening(holding_backend(buying, go_on, sold)) as backend, httpx.AsyncClient(timeout=90) as client:
-        env = environment(acedata_url=backend, redis_url=redis_server.url, secret_key=KEY)
+        env = environment(acedata_url=backend, redis_url=redis_server.url, database_url=database_url, secret_key=KEY)
         with serving_process(cwd=tmp_path, env=env) as one, serving_process(cwd=tmp_path, env=env) as other:
             urls = await asyncio.to_thread(lambda: (one.url, other.url))
             first = asyncio.create_task(client.post(f"{urls[0]}/mcp", json=call, headers=HEADERS))
@@ -353,7 +354,7 @@ async def test_a_replica_killed_while_sending_leaves_a_key_that_buys_nothing_mor
             one.process.kill()
             await asyncio.wait([first])
             go_on.set()
-            age_reservations(redis_server, seconds=61)
+            age_purchases(database_url, seconds=61)
             again = await client.post(f"{urls[1]}/mcp", json=call, headers=HEADERS)
             retried = message("luma_generate_video", prompt="A fox", idempotency_key="fox-1", retry_unknown=True)
             bought = await client.post(f"{urls[1]}/mcp", json=retried, headers=HEADERS)
@@ -362,12 +363,7 @@ async def test_a_replica_killed_while_sending_leaves_a_key_that_buys_nothing_mor
     assert bought.json()["result"]["structuredContent"]["result"]["task_id"] == "task-1"
 
 
-def age_reservations(redis: RedisServer, *, seconds: float) -> None:
-    """Make every reservation look as if it had been made earlier."""
-    signer = Signer(KEY)
-    with redis.client() as client:
-        for key in client.scan_iter("*:reservation:*"):
-            held = json.loads(signer.verified(key.decode(), client.get(key) or b"") or b"")
-            left = client.pttl(key) - int(seconds * 1000)
-            aged = json.dumps(held | {"since": held["since"] - seconds}).encode()
-            client.set(key, signer.sign(key.decode(), aged), px=left)
+def age_purchases(database_url: str, *, seconds: float) -> None:
+    """Make every purchase look as if it had been made earlier."""
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE purchases SET created_at = created_at - ?1, changed_at = changed_at - ?1", [seconds])

@@ -6,7 +6,16 @@ from typing import Any
 
 from app.adapters.acedata_exchange import AnswerTooLarge
 from app.adapters.acedata_http import AceDataClient, Tally
-from app.adapters.acedata_wire import callback_url_in, echoes, id_in, read_request, records_in, submit_request, tasks_in
+from app.adapters.acedata_wire import (
+    callback_url_in,
+    echoes,
+    id_in,
+    read_request,
+    records_in,
+    submit_request,
+    task_id_in,
+    tasks_in,
+)
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.generation import Command
 from app.domain.principal import Principal
@@ -65,23 +74,22 @@ class AceDataGateway:
     async def submit(self, principal: Principal, command: Command) -> str:
         """Start a generation. Raises LumaError; where the outcome is unknown its sentence says so."""
         private = tuple(filter(None, (getattr(command, name, None) for name in _PRIVATE)))
-        answer = await self._client.send_once(VIDEOS_PATH, principal, submit_request(command), private)
-        task_id = id_in(answer.get("task_id"))
-        if task_id is None:
-            raise OutcomeUnknown  # a task was started, but nobody could ask for it under such an id
-        return task_id
+        return await self._client.send_once(VIDEOS_PATH, principal, submit_request(command), private, _started)
 
     async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
         """Return the callback URL that the backend echoes for the task, if the rest of its echo agrees with `command`.
 
         Raises LumaError.
         """
+
+        def echoed(body: Any) -> str | None:
+            found = (record for record in records_in(body) or () if record.get("id") == task_id)
+            return next((callback_url_in(record) for record in found if echoes(record, command)), None)
+
         try:
-            body = await self._client.read(TASKS_PATH, principal, read_request([task_id]), Tally())
+            return await self._client.read(TASKS_PATH, principal, read_request([task_id]), Tally(), echoed)
         except (BackendError, BackendTimeout) as exc:
             raise type(exc)(CANNOT_LOOK, retry_after_seconds=exc.retry_after_seconds) from None
-        found = (record for record in records_in(body) or () if record.get("id") == task_id)
-        return next((callback_url_in(record) for record in found if echoes(record, command)), None)
 
     async def _find_chunk(self, principal: Principal, task_ids: Sequence[str], tally: Tally) -> dict[str, Answer]:
         answers, unsure = await self._ask(principal, task_ids, tally)
@@ -94,18 +102,18 @@ class AceDataGateway:
         self, principal: Principal, task_ids: Sequence[str], tally: Tally
     ) -> tuple[dict[str, Answer], list[str]]:
         """Return an answer for each id, and the ids that only an answer cut short may have left out."""
+
+        def reconciled(body: Any) -> tuple[dict[str, Answer], list[str]]:
+            return self._reconcile(principal, task_ids, body)
+
         try:
-            body = await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally)
+            return await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally, reconciled)
         except AnswerTooLarge:
-            body = None
+            if len(task_ids) == 1 or tally.splits >= MOST_SPLITS:
+                return dict.fromkeys(task_ids, BackendError()), []
         except LumaError as fault:
             return dict.fromkeys(task_ids, fault), []
-        if body is None and len(task_ids) > 1 and tally.splits < MOST_SPLITS:
-            return await self._ask_in_halves(principal, task_ids, tally)
-        records = records_in(body)
-        if records is None or len(records) > MOST_RECORDS * len(task_ids):
-            return dict.fromkeys(task_ids, BackendError()), []
-        return self._reconcile(task_ids, records, body.get("count"))
+        return await self._ask_in_halves(principal, task_ids, tally)
 
     async def _ask_in_halves(
         self, principal: Principal, task_ids: Sequence[str], tally: Tally
@@ -119,16 +127,30 @@ class AceDataGateway:
         return answers | others, unsure + more
 
     def _reconcile(
-        self, task_ids: Sequence[str], records: list[dict[str, Any]], count: Any
+        self, principal: Principal, task_ids: Sequence[str], body: Any
     ) -> tuple[dict[str, Answer], list[str]]:
         """Match records to ids: the backend may reorder, repeat, leave out, and answer about something else."""
-        tasks = tasks_in(records, self._wall_clock(), self._own_media_url)
+        records = records_in(body)
+        if records is None or len(records) > MOST_RECORDS * len(task_ids):
+            return dict.fromkeys(task_ids, BackendError()), []
+        named, wanted = [task_id_in(record) for record in records], {*task_ids}
+        asked = [record for record, task_id in zip(records, named, strict=True) if task_id in wanted]
+        tasks = tasks_in(asked, self._wall_clock(), self._own_media_url, token=principal.credential)
         left_out = [task_id for task_id in task_ids if task_id not in tasks]
-        beside_the_point = len(tasks) > len(task_ids) - len(left_out) or (records and not tasks)
+        beside_the_point = not {*named} - {None} <= wanted or (records and not tasks)
         absent: Answer = BackendError() if beside_the_point else None
         answers: dict[str, Answer] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
+        count = body.get("count")
         cut = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
         return answers, left_out if cut else []
+
+
+def _started(body: Any) -> str:
+    """Return the id of the task that a submission became. Raises OutcomeUnknown where none can be asked for by it."""
+    task_id = id_in(body.get("task_id")) if isinstance(body, dict) else None
+    if task_id is None:
+        raise OutcomeUnknown
+    return task_id
 
 
 def _split(task_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

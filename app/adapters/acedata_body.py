@@ -5,7 +5,7 @@ httpx would undo any number of layers of compression, each without a limit, befo
 
 import json
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -18,7 +18,13 @@ MOST_CONTAINERS = 10_000
 """Objects and arrays in one answer; fifty records have a few hundred."""
 
 MOST_STRINGS = 20_000
-"""Strings in an answer that has more brackets than that, in its strings or outside; fifty records have 3,000."""
+"""Strings in one answer, names of fields among them; fifty records have 3,000."""
+
+MOST_COMMAS = 20_000
+"""Commas outside of strings in one answer, of which nearly each ends a value; fifty records have 1,700."""
+
+LONGEST_NUMBER = 40
+"""Characters; times have 17. Longer ones take the square of their length."""
 
 MOST_PARTS = 10_000
 """Parts in which a body may come; each costs some microseconds, however small it is."""
@@ -102,32 +108,58 @@ async def read_body(response: httpx.Response, most: int, held: Held) -> bytearra
     return content
 
 
+def expansion(content: bytearray) -> int:
+    """Return how many bytes `decoded` takes for a while: the text and its strings, of up to four bytes a character."""
+    return 2 * len(content) * (1 if content.isascii() else 4)
+
+
 def decoded(content: bytearray) -> Any:
     """Return the JSON value in `content`, or its first 1,024 bytes as text if it is not JSON or too intricate.
 
-    Python itself refuses integers of more than 4,300 digits, and nesting beyond its recursion limit. `content` is read
-    as UTF-8, the only encoding of JSON between systems (RFC 8259): in another one containers could not be counted.
+    Python itself refuses nesting beyond its recursion limit. `content` is read as UTF-8, the only encoding of JSON
+    between systems (RFC 8259): in another one values could not be counted.
     """
-    if _has_few_containers(content):
+    if _has_few_values(content):
         try:
-            return json.loads(content.decode("utf-8-sig", "surrogatepass"))
+            return _DECODER.decode(content.decode("utf-8-sig"))
         except (ValueError, RecursionError):
             pass
     return content[:1024].decode(errors="replace")
 
 
-def _has_few_containers(content: bytearray) -> bool:
-    """Return whether at most 10,000 objects and arrays begin in `content`, outside of its strings.
+def _has_few_values(content: bytearray) -> bool:
+    """Return whether `content` has at most as many values of each kind as an answer may have.
 
-    Strings are looked at only if there are more brackets in all; prompts that are echoed may hold many.
+    Escapes and strings are looked at only if there are more marks in all; prompts that are echoed may hold many.
     """
-    if content.count(b"{") + content.count(b"[") <= MOST_CONTAINERS:
+    if content.count(b'"') <= 2 * MOST_STRINGS and _has_few_marks([content]):
         return True
     unescaped = content.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if unescaped.count(b'"') > 2 * MOST_STRINGS:
+    return unescaped.count(b'"') <= 2 * MOST_STRINGS and _has_few_marks(unescaped.split(b'"')[::2])
+
+
+def _has_few_marks(parts: Sequence[bytearray]) -> bool:
+    """Return whether few objects and arrays begin, and few commas are, in `parts`."""
+    if sum(part.count(b",") for part in parts) > MOST_COMMAS:
         return False
-    outside = unescaped.split(b'"')[::2]
-    return sum(part.count(b"{") + part.count(b"[") for part in outside) <= MOST_CONTAINERS
+    return sum(part.count(b"{") + part.count(b"[") for part in parts) <= MOST_CONTAINERS
+
+
+def _int(text: str) -> int:
+    return int(_checked(text))
+
+
+def _float(text: str) -> float:
+    return float(_checked(text))
+
+
+def _checked(number: str) -> str:
+    if len(number) > LONGEST_NUMBER:
+        raise ValueError("a number of too many digits")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_int=_int, parse_float=_float)
 
 
 def _decoder(encoding: str) -> "zlib._Decompress | None":

@@ -66,14 +66,23 @@ _OF_A_QUESTION: dict[type[LumaError], str] = {
 _SAYS_WHY = (InvalidRequest, Refused)
 """Errors that quote the backend's message, because nobody can act on them without it."""
 
-_TURNED_DOWN = frozenset(_BY_CODE) - {"timeout", "no_api", "api_error"}
-"""Codes that refuse a submission before anything is started."""
+_TURNED_DOWN = frozenset(_BY_CODE) - {"timeout", "no_api", "api_error", "busy"}
+"""Codes that refuse a submission before anything is started. No document says when `busy` is answered."""
+
+_LIMITS = frozenset({"too_many_requests", "rate_limited"})
+"""Codes after which a submission is sent again."""
 
 _REFUSED_TOKEN = frozenset({"no_token", "invalid_token", "token_expired", "token_mismatched"})
 _BEHIND_THE_CHECK = frozenset({"used_up", "forbidden"})
 
 _TURNED_DOWN_WITH = frozenset({200, 400, 401, 402, 403, 413, 422, 429})
 """The statuses with which such a code is believed; any other may come from a proxy, or after the start."""
+
+_LIMITED_WITH = frozenset({429})
+"""The same for a limit: a submission that was turned down by one is sent again."""
+
+_NAMES = ("task_id", "task_ids", "id", "ids", "video_id", "video_url")
+"""Fields that name a task or its video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +120,17 @@ def error_for(
 
 def started_nothing(complaint: Complaint, status: int, body: Any) -> bool:
     """Whether a submission answered like this was certainly turned down; False where nobody can tell."""
-    return complaint.code in _TURNED_DOWN and status in _TURNED_DOWN_WITH and not _names_a_task(body)
+    statuses = _LIMITED_WITH if complaint.code in _LIMITS else _TURNED_DOWN_WITH
+    return complaint.code in _TURNED_DOWN and status in statuses and not _names_a_task(body)
 
 
-def _names_a_task(body: Any) -> bool:
-    parts = (body, body.get("response"), body.get("data")) if isinstance(body, dict) else ()
-    return any(isinstance(part, dict) and (part.get("task_id") or part.get("id")) for part in parts)
+def _names_a_task(body: Any, layers: int = 5) -> bool:
+    """Whether anything in `body` names a task or a video, or lies too deep to be looked at."""
+    if not isinstance(body, dict | list):
+        return False
+    if layers == 0 or (isinstance(body, dict) and any(body.get(name) for name in _NAMES)):
+        return True
+    return any(_names_a_task(part, layers - 1) for part in (body.values() if isinstance(body, dict) else body))
 
 
 def refuses_the_token(complaint: Complaint, status: int) -> bool:

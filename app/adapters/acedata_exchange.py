@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import httpx
 
@@ -16,6 +17,7 @@ from app.adapters.acedata_body import (
     Held,
     UnusableBody,
     decoded,
+    expansion,
     read_body,
 )
 from app.adapters.acedata_errors import code_for_log, complaint_in, error_for, started_nothing
@@ -39,10 +41,15 @@ LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(Generic[T]):
     """One request.
+
+    `translate` makes of a decoded answer what is kept of it, in the step in which it is decoded: a body takes up to ten
+    times its bytes, and only one at a time. What it raises is raised.
 
     `private` is text of the caller's that no error may quote; None marks a question, which buys nothing.
     """
@@ -50,6 +57,7 @@ class Call:
     path: str
     body: dict[str, Any]
     limits: httpx.Timeout
+    translate: Callable[[Any], T]
     private: tuple[str, ...] | None = None
 
     @property
@@ -96,8 +104,8 @@ class Exchanges:
         self._memory = AnswerMemory(MOST_ANSWERS_BYTES)
         self._urls: dict[str, httpx.URL] = {}
 
-    async def run(self, principal: Principal, call: Call) -> Any:
-        """Return the decoded answer to `call`. Raises LumaError, OpenEnded and httpx.HTTPError."""
+    async def run(self, principal: Principal, call: Call[T]) -> T:
+        """Return what `call` makes of its answer. Raises LumaError, OpenEnded, httpx.HTTPError, and what it raises."""
         outcome, started = "ok", time.perf_counter()
         headers = {"authorization": f"Bearer {principal.credential}"}
         try:
@@ -107,7 +115,7 @@ class Exchanges:
                 http.stream("POST", url, json=call.body, headers=headers, timeout=call.limits) as response,
             ):
                 content = await _content(without_location(response), call.largest_answer_bytes, held)
-                return self._judged(principal, call, response, content)
+                return self._translated(principal, call, response, content)
         except BaseException as fault:
             outcome = _outcome(fault)
             if isinstance(fault, httpx.HTTPError):
@@ -116,12 +124,31 @@ class Exchanges:
         finally:
             self._telemetry.backend_called(call.path, outcome, time.perf_counter() - started)
 
-    def _judged(self, principal: Principal, call: Call, response: httpx.Response, content: bytearray) -> Any:
-        """Return the decoded body of a success. Raises LumaError for a complaint, whatever status it came with."""
-        body = decoded(content)
-        if response.is_success and not isinstance(body, str) and not _complains(body):
-            self._gate.was_answered(principal)
-            return body
+    def _translated(self, principal: Principal, call: Call[T], response: httpx.Response, content: bytearray) -> T:
+        """Return what `call` makes of the body of a success. Raises LumaError and OpenEnded for a complaint.
+
+        Nothing of the body stays, not even in the frames of an exception, while the connection is given back.
+        """
+        size, body = len(content), decoded(content)
+        content.clear()
+        try:
+            if response.is_success and not isinstance(body, str) and not _complains(body):
+                self._gate.was_answered(principal)
+                return call.translate(body)
+            fault = self._fault(principal, call, response, body, size)
+        except (LumaError, OpenEnded) as exc:
+            fault = exc.with_traceback(None)
+        finally:
+            del body
+        try:
+            raise fault
+        finally:
+            del fault  # as in AceDataClient.read: a circle would keep the answer and its connection
+
+    def _fault(
+        self, principal: Principal, call: Call[T], response: httpx.Response, body: Any, size: int
+    ) -> LumaError | OpenEnded:
+        """Return what a complaint means, whatever status it came with."""
         complaint = complaint_in(body)
         self._gate.was_turned_down(principal, complaint, response.status_code)
         status = 500 if response.is_success else response.status_code
@@ -130,14 +157,9 @@ class Exchanges:
         if error.passes:
             error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
         # The message stays out: it may repeat a prompt, an id or a token in a form that no search would find.
-        facts = {
-            "path": call.path,
-            "status": response.status_code,
-            "code": code_for_log(complaint),
-            "bytes": len(content),
-        }
+        facts = {"path": call.path, "status": response.status_code, "code": code_for_log(complaint), "bytes": size}
         log.info("AceDataCloud complained", extra=facts)
-        raise error if started_nothing(complaint, response.status_code, body) else OpenEnded(error)
+        return error if started_nothing(complaint, response.status_code, body) else OpenEnded(error)
 
     def _url(self, path: str) -> httpx.URL:
         """Return the whole URL, which httpx would put together and parse anew for every call."""
@@ -169,12 +191,15 @@ def _outcome(fault: BaseException) -> str:
 
 
 async def _content(response: httpx.Response, most: int, held: Held) -> bytearray:
+    """Return the body, when there is memory for what becomes of it besides. Raises OpenEnded."""
     try:
-        return await read_body(response, most, held)
+        content = await read_body(response, most, held)
+        held.grow(expansion(content))
     except BodyTooLarge:
         raise OpenEnded(AnswerTooLarge()) from None
     except UnusableBody:
         raise OpenEnded(BackendError()) from None
+    return content
 
 
 def _complains(body: Any) -> bool:

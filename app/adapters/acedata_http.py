@@ -1,10 +1,11 @@
 """How often AceDataCloud is asked, and for how long: questions again within a deadline, submissions once."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import stamina
@@ -14,6 +15,7 @@ from app.adapters.acedata_gate import BackendGate
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.principal import Principal
 from app.ports import Telemetry
+from app.services.burst import FaultLog
 from app.services.traffic import Traffic
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -25,6 +27,10 @@ NOT_OFFERED = (
     "AceDataCloud does not offer this operation at the moment. Nothing was started or charged; if this goes on, ask "
     "the user to look at AceDataCloud's status page."
 )
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +86,35 @@ class AceDataClient:
         self._gate = BackendGate(traffic, telemetry, patience.pool)
         self._exchanges = Exchanges(http, purchases or http, self._gate, telemetry)
         self._patience = patience
+        self._faults = FaultLog(
+            log,
+            "A call to AceDataCloud met a fault of this service. The outcome of a submission is unknown then, and its "
+            "caller is told so. A read is answered as if AceDataCloud had the fault.",
+        )
         self._read_timeout = httpx.Timeout(patience.read, connect=patience.connect, pool=patience.pool)
         self._submit_timeout = httpx.Timeout(patience.submit, connect=patience.connect, pool=patience.pool)
 
-    async def read(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
-        """Return the decoded answer to a question that is free to ask twice. Raises LumaError.
+    async def read(
+        self, path: str, principal: Principal, body: dict[str, Any], tally: Tally, translate: Callable[[Any], T]
+    ) -> T:
+        """Return what `translate` makes of the answer to a question that is free to ask twice. Raises LumaError.
 
         All questions of one `tally` share the deadline, with their retries and waits.
         """
         if tally.ends_at is None:
             tally.ends_at = asyncio.get_running_loop().time() + self._patience.read_deadline
+        call = Call(path, body, self._read_timeout, translate)
         async with _deadline(tally.ends_at):
             try:
-                return await self._read_once(path, principal, body, tally)
+                return await self._read_once(principal, call, tally)
             except LumaError as fault:
                 first = fault
             try:
-                return await self._read_again(path, principal, body, tally, first)
+                return await self._read_again(principal, call, tally, first)
             finally:
                 del first  # a fault leads to this frame, and would stay until the garbage collector finds the circle
 
-    async def _read_again(
-        self, path: str, principal: Principal, body: dict[str, Any], tally: Tally, first: LumaError
-    ) -> Any:
+    async def _read_again(self, principal: Principal, call: Call[T], tally: Tally, first: LumaError) -> T:
         """Go on after a first read that failed: by the machinery of retries, which nearly all reads do without."""
         async for attempt in stamina.retry_context(
             on=self._worth_another,
@@ -115,26 +127,31 @@ class AceDataClient:
             with attempt:
                 if attempt.num == 1:
                     raise first
-                return await self._read_once(path, principal, body, tally)
+                return await self._read_once(principal, call, tally)
         raise AssertionError  # pragma: no cover - the loop above returns or raises
 
     async def send_once(
-        self, path: str, principal: Principal, body: dict[str, Any], private: tuple[str, ...]
-    ) -> dict[str, Any]:
-        """Return the answer to a call that costs money and is therefore sent once, when there is a place for it.
+        self,
+        path: str,
+        principal: Principal,
+        body: dict[str, Any],
+        private: tuple[str, ...],
+        translate: Callable[[Any], T],
+    ) -> T:
+        """Return what `translate` makes of the answer to a call that costs money and is therefore sent once.
+
+        It is sent when there is a place for it.
 
         `private` is text of the caller's that no error may quote. Raises LumaError, whose sentence says whether
         anything can have been started.
         """
         async with self._gate.submitting(principal):
-            return await self._submit_once(path, principal, body, private)
+            return await self._submit_once(principal, Call(path, body, self._submit_timeout, translate, private))
 
-    async def _submit_once(
-        self, path: str, principal: Principal, body: dict[str, Any], private: tuple[str, ...]
-    ) -> dict[str, Any]:
+    async def _submit_once(self, principal: Principal, call: Call[T]) -> T:
         try:
             async with asyncio.timeout(self._patience.submit + self._patience.connect):
-                return _object(await self._exchanges.run(principal, Call(path, body, self._submit_timeout, private)))
+                return await self._exchanges.run(principal, call)
         except _NOT_SENT:
             fault: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, OpenEnded):
@@ -143,15 +160,21 @@ class AceDataClient:
             fault = BackendError(NOT_OFFERED)
         except LumaError as complaint:
             fault = complaint.with_traceback(None)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
+            self._faults.note(exc)
+            fault = OutcomeUnknown()
         raise fault  # without cause or past: what there was of an answer would stay for as long as anybody holds this
 
-    async def _read_once(self, path: str, principal: Principal, body: dict[str, Any], tally: Tally) -> Any:
+    async def _read_once(self, principal: Principal, call: Call[T], tally: Tally) -> T:
         try:
             async with self._gate.reading(principal):
                 tally.count()
-                return await self._exchanges.run(principal, Call(path, body, self._read_timeout))
+                return await self._exchanges.run(principal, call)
         except (httpx.HTTPError, LumaError, OpenEnded) as fault:
             reading = reading_of(fault).with_traceback(None)
+        except Exception as exc:  # noqa: BLE001 - a fault with one answer must not cost the others of a batch
+            self._faults.note(exc)
+            reading = BackendError()
         raise reading  # as above: the first one is held until the last retry is over
 
     def _worth_another(self, fault: Exception) -> bool | float:
@@ -169,9 +192,3 @@ async def _deadline(loop_time: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as fault:
         raise BackendTimeout from fault
-
-
-def _object(answer: Any) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        raise OpenEnded(BackendError())
-    return answer

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app.adapters.acedata_errors import Complaint, complaint_in, error_for
+from app.adapters.acedata_quotes import Quoting
 from app.domain.errors import ErrorCode
 from app.domain.foreign_text import LONGEST_SHOWN_PROMPT, is_plain_id, visible_line
 from app.domain.generation import Command, GenerateVideo
@@ -58,6 +59,9 @@ def _extend_fields(command: Any) -> dict[str, Any]:
     }
 
 
+_PRIVATE = ("start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
+"""Fields of a request, beside the prompt, that no sentence may repeat."""
+
 _TELLING = ("action", "prompt", "start_image_url", "end_image_url", "video_id", "video_url")
 
 
@@ -85,24 +89,36 @@ def records_in(body: Any) -> list[dict[str, Any]] | None:
     return [body] if body else []
 
 
-def tasks_in(records: Iterable[dict[str, Any]], now: float, own_prefix: str | None = None) -> dict[str, Task]:
-    """Return the tasks by id; where one id comes twice, a final state wins over a running one."""
+def tasks_in(
+    records: Iterable[dict[str, Any]], now: float, own_prefix: str | None = None, *, token: str = ""
+) -> dict[str, Task]:
+    """Return the tasks by id; where one id comes twice, a final state wins over a running one.
+
+    What is quoted of failures repeats neither `token` nor the request.
+    """
     tasks: dict[str, Task] = {}
+    quoting = Quoting(token)
     for record in records:
-        task = task_from(record, now, own_prefix)
+        task = task_from(record, now, own_prefix, quoting)
         if task is not None and not (task.id in tasks and tasks[task.id].is_final):
             tasks[task.id] = task
     return tasks
 
 
-def task_from(record: dict[str, Any], now: float, own_prefix: str | None = None) -> Task | None:
+def task_id_in(record: dict[str, Any]) -> str | None:
+    """Return the id of the task that a record is about, or None where it names none."""
+    return id_in(record.get("id")) or id_in(_object(record.get("response")).get("task_id"))
+
+
+def task_from(
+    record: dict[str, Any], now: float, own_prefix: str | None = None, quoting: Quoting | None = None
+) -> Task | None:
     """Return the task in `record` as of `now` (unix seconds), or None where the record names no task.
 
     `own_prefix` is where this service itself serves videos, in the sandbox alone. The account's own fields (user_id,
     application_id, credential_id, trace_id) stop here, and so do ids and URLs that may not be shown.
     """
-    response = _object(record.get("response"))
-    task_id = id_in(record.get("id")) or id_in(response.get("task_id"))
+    response, task_id = _object(record.get("response")), task_id_in(record)
     if task_id is None:
         return None
     complaint = complaint_in(response)
@@ -115,7 +131,7 @@ def task_from(record: dict[str, Any], now: float, own_prefix: str | None = None)
         state=state,
         prompt=_prompt(response.get("prompt")) or _prompt(_object(record.get("request")).get("prompt")),
         video=video if state is TaskState.COMPLETED else None,
-        failure=_failure(complaint, evidence) if state is TaskState.FAILED else None,
+        failure=_failure(complaint, evidence, record, quoting or Quoting()) if state is TaskState.FAILED else None,
         created_at=created_at,
         finished_at=finished_at,
         elapsed_seconds=_elapsed(record, created_at, finished_at),
@@ -136,17 +152,35 @@ def _evidence(
     )
 
 
-def _failure(complaint: Complaint, evidence: Evidence) -> Failure:
+def _failure(complaint: Complaint, evidence: Evidence, record: dict[str, Any], quoting: Quoting) -> Failure:
+    if evidence.has_video:
+        return Failure(
+            ErrorCode.BACKEND_ERROR,
+            "AceDataCloud calls this task failed, but names a video for it, so it may have been charged. Ask the user "
+            "to look at the account's history before submitting it again.",
+        )
     if evidence.success is not False and evidence.state_word != "failed":
         return Failure(
             ErrorCode.BACKEND_ERROR,
             "AceDataCloud ended this task without naming a video. Ask the user to look at the account's history "
             "before submitting it again.",
         )
-    error = error_for(complaint, FAILED_GENERATION_STATUS)
+    echoed, message = _echoed(record), complaint.message or ""
+    private = quoting.private(message, echoed) if message and echoed else None
+    if private is None:
+        complaint = Complaint(complaint.code)
+    error = error_for(complaint, FAILED_GENERATION_STATUS, private=private or ())
     if error.passes:
         return Failure(error.code, "The generation failed at AceDataCloud and was not charged. Submit it again.")
     return Failure(error.code, str(error))
+
+
+def _echoed(record: dict[str, Any]) -> list[str]:
+    """Return the caller's texts in a record; none where the prompt is not among them, or one of them is no text."""
+    request = _object(record.get("request"))
+    prompts = [prompt for prompt in (request.get("prompt"), _object(record.get("response")).get("prompt")) if prompt]
+    texts = [*prompts, *(request[name] for name in _PRIVATE if request.get(name))] if prompts else []
+    return texts if all(isinstance(text, str) for text in texts) else []
 
 
 def _video(response: dict[str, Any], own_prefix: str | None) -> Video | None:

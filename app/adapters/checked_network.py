@@ -10,9 +10,11 @@ httpcore also reads any number of interim answers before the final one.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import anyio
 import httpcore
 import httpx
 from anyio.streams.tls import TLSStream
@@ -24,6 +26,9 @@ MOST_INTERIM_ANSWERS = 16
 _STATUS_LINE = re.compile(rb"\nHTTP/\d\.\d (\d)")
 _SPLIT_BYTES = len(b"\nHTTP/1.1 1") - 1
 """Bytes at the end of one part that may be the beginning of a status line."""
+
+_BREAKS = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+"""Exceptions of a connection that breaks. httpcore lets some pass: `ssl.SSLError`, and EndOfStream in a write."""
 
 
 class CheckedTransport(httpx.AsyncHTTPTransport):
@@ -124,6 +129,15 @@ class _MeteredBackend(httpcore.AsyncNetworkBackend):
         await self._backend.sleep(seconds)
 
 
+@contextmanager
+def _breaking_as(kind: type[Exception]) -> Iterator[None]:
+    """Raise `kind`, an exception of httpcore's, in place of those by which the layers below say that it broke."""
+    try:
+        yield
+    except _BREAKS as exc:
+        raise kind(type(exc).__name__) from exc
+
+
 class _MeteredStream(httpcore.AsyncNetworkStream):
     """A stream that breaks where one exchange brings too many bytes, or too many interim answers.
 
@@ -136,7 +150,8 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
         self._interim_answers = _InterimAnswers()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data: bytes = await self._stream.read(max_bytes, timeout)
+        with _breaking_as(httpcore.ReadError):
+            data: bytes = await self._stream.read(max_bytes, timeout)
         self._bytes += len(data)
         if self._bytes > MOST_WIRE_BYTES or self._interim_answers.counted(data) > MOST_INTERIM_ANSWERS:
             raise httpcore.ReadError("the answer is longer than any")
@@ -148,15 +163,18 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
                 # The pool closes this connection and takes another; nothing of the request was written yet.
                 raise httpcore.ConnectionNotAvailable
             self._bytes, self._interim_answers = 0, _InterimAnswers()
-        await self._stream.write(buffer, timeout)
+        with _breaking_as(httpcore.WriteError):
+            await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        with suppress(*_BREAKS):  # the connection is gone, and an answer that was read whole stays one
+            await self._stream.aclose()
 
     async def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        return _MeteredStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        with _breaking_as(httpcore.ConnectError):
+            return _MeteredStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

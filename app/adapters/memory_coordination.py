@@ -1,6 +1,7 @@
 """Agreement within one process, where nobody else has to agree."""
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 
 from cachetools import TLRUCache
 
@@ -64,11 +65,6 @@ class MemoryCoordination:
         self._held[key] = (value, self._clock() + ttl_seconds)
         return None
 
-    async def seconds_left(self, key: str) -> float | None:
-        """Return how much longer the key is kept, or None where it is not there."""
-        held = self._held.get(key)
-        return held[1] - self._clock() if held is not None else None
-
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
         held = self._held.get(key)
@@ -83,6 +79,10 @@ class MemoryCoordination:
         if held is not None and held[0] == expected:
             del self._held[key]
 
+    async def any_key(self, pattern: str) -> bool:
+        """Return whether a key matches `pattern`."""
+        return any(fnmatchcase(key, pattern) for key in self._held)
+
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set; the ones that leave soonest give way when it is full."""
         until = self._clock() + ttl_seconds
@@ -95,14 +95,10 @@ class MemoryCoordination:
         current = self._current(key)
         return sorted(current, key=current.__getitem__, reverse=True)[:most]
 
-    async def publish(self, message: bytes) -> int:
+    async def publish(self, message: bytes) -> None:
         """Tell every listener in this process, which is the only one."""
         for listener in list(self._listeners.values()):
             listener(message)
-        return 1
-
-    def follow_channel(self, changed: Callable[[bool], None]) -> None:
-        """Return: nothing that is said here is missed."""
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with every message until the returned function is called."""

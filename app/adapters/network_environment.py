@@ -15,8 +15,13 @@ class EnvironmentFault(ValueError):
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy that leads to `url`, or None. Raises EnvironmentFault for one that cannot."""
+    """Return the URL of the proxy that leads to `url`, or None; none leads to this machine.
+
+    Raises EnvironmentFault for one that cannot be used.
+    """
     parts = urlsplit(url)
+    if _is_loopback(parts.hostname or ""):  # plain http is for this machine alone, and a proxy would carry it elsewhere
+        return None
     if _is_exempt(parts.hostname or "", _read(environment, "no_proxy")[1]):
         return None
     for variable in (f"{parts.scheme}_proxy", "all_proxy"):
@@ -74,6 +79,13 @@ def _checked(name: str, value: str) -> str:
             "exempt the backend's host with NO_PROXY."
         )
     return proxy
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_exempt(host: str, no_proxy: str) -> bool:

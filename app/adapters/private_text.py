@@ -52,10 +52,13 @@ class _Incomparable(Exception):
 
 
 def repeats(message: str, private: Iterable[str]) -> bool:
-    """Return whether `message`, outside of links, repeats one of `private` or a passage of it, or may do so."""
+    """Return whether `message`, outside of links, repeats one of `private` or a passage of it, or may do so.
+
+    `html.unescape` raises ValueError for a character's number of more than 4,300 digits.
+    """
     try:
         return _repeats(message, [text for text in private if text])
-    except _Incomparable:
+    except (_Incomparable, ValueError):
         return True
 
 

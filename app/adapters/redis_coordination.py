@@ -10,7 +10,7 @@ from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from app.adapters.redis_link import FAULTS, RedisLink
 from app.adapters.redis_scripts import CLAIM, MEMBERS, READ, REMOVE, REPLACE
-from app.ports import Signing
+from app.ports import Signing, StoreUnavailable
 from app.services.key_space import tenant_in
 from app.services.owned import LARGEST_BYTES
 
@@ -34,6 +34,9 @@ FURTHEST_AHEAD = 2.0
 log = logging.getLogger(__name__)
 
 
+LONGEST_SEARCH_SECONDS = 20.0
+
+
 class RedisCoordination:
     """The Coordination of replicas: keys with SET NX, sets as sorted sets by expiry, messages by pub/sub."""
 
@@ -50,8 +53,6 @@ class RedisCoordination:
         self._client: Any = link.client
         self._wall_clock = wall_clock
         self._listeners: dict[object, Callable[[bytes], None]] = {}
-        self._followers: list[Callable[[bool], None]] = []
-        self._is_open = False
         self._reading: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -67,12 +68,6 @@ class RedisCoordination:
             there = await self._client.eval(CLAIM, 1, key, value, _milliseconds(ttl_seconds), LARGEST_BYTES)
         return cast("bytes | None", there)
 
-    async def seconds_left(self, key: str) -> float | None:
-        """Return how much longer the key is kept, by the clock of Redis; None where no time is set."""
-        async with self._link.in_time(tenant_in(key)):
-            left = cast("int", await self._client.pttl(key))
-        return left / 1000 if left >= 0 else None
-
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
         async with self._link.in_time(tenant_in(key)):
@@ -82,6 +77,16 @@ class RedisCoordination:
         """Remove the key if it still holds `expected`."""
         async with self._link.in_time(tenant_in(key)):
             await self._client.eval(REMOVE, 1, key, expected)
+
+    async def any_key(self, pattern: str) -> bool:
+        """Return whether a key matches `pattern`, after as many round trips as there are thousands of keys."""
+        try:
+            async with asyncio.timeout(LONGEST_SEARCH_SECONDS):
+                async for _ in self._client.scan_iter(match=pattern, count=1000):
+                    return True
+        except FAULTS as exc:
+            raise StoreUnavailable(type(exc).__name__) from exc
+        return False
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set; the ones that leave soonest give way when it is full."""
@@ -103,10 +108,10 @@ class RedisCoordination:
         verified = (self._signing.verified(key, member) for member in found)
         return [member.decode() for member in verified if member is not None]
 
-    async def publish(self, message: bytes) -> int:
-        """Tell every process that listens, and return how many there are; a Cluster counts those of one node."""
+    async def publish(self, message: bytes) -> None:
+        """Tell every process that listens."""
         async with self._link.in_time():
-            return int(await self._client.publish(self._channel, self._signing.sign(self._channel, message)))
+            await self._client.publish(self._channel, self._signing.sign(self._channel, message))
 
     def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with every message until the returned function is called."""
@@ -114,15 +119,8 @@ class RedisCoordination:
         self._listeners[token] = listener
         return lambda: self._listeners.pop(token, None) and None
 
-    def follow_channel(self, changed: Callable[[bool], None]) -> None:
-        """Call `changed` with whether the channel is open, now if it is not, and whenever that changes."""
-        self._followers.append(changed)
-        if not self._is_open:
-            changed(False)  # noqa: FBT003 - the state itself
-
     def start(self) -> None:
         """Begin to listen, on a connection of its own that is made anew whenever it breaks."""
-        self._link.on_renewal(lambda: self._note(is_open=False))
         self._reading = asyncio.get_running_loop().create_task(self._read_until_closed())
 
     async def aclose(self) -> None:
@@ -163,17 +161,9 @@ class RedisCoordination:
                         await channel.ping()
                     elif message["type"] == "message":
                         self._tell(message["data"])
-                    elif message["type"] == "subscribe":  # Redis confirms: what is published from now on is heard
-                        self._note(is_open=True)
         finally:
-            self._note(is_open=False)
             if client is not self._client:
                 await client.aclose()
-
-    def _note(self, *, is_open: bool) -> None:
-        self._is_open = is_open
-        for changed in self._followers:
-            changed(is_open)
 
     def _tell(self, received: bytes) -> None:
         """Pass on what one of our own processes said; anything else is dropped unread."""

@@ -52,11 +52,6 @@ class RedisLink:
         self._refusals, self._denials, self._floods = (Burst(_loop_time) for _ in range(3))
         self._queue = RedisQueue(self._log_busy)
         self._count_failure: Callable[[str], None] = lambda _kind: None
-        self._renewed: Callable[[], None] = lambda: None
-
-    def on_renewal(self, renewed: Callable[[], None]) -> None:
-        """Call `renewed` whenever all connections are ended."""
-        self._renewed = renewed
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
         """Call `count_failure` for what only this link sees.
@@ -125,7 +120,6 @@ class RedisLink:
             return
         self._renew_at, self._is_stale = now + RENEW_SECONDS, False
         self.renewals += 1
-        self._renewed()
         if isinstance(self.client, RedisCluster):
             for node in self.client.get_nodes():
                 node.update_active_connections_for_reconnect()
@@ -143,8 +137,8 @@ class RedisLink:
             return
         log.warning(
             "Redis answered %s (%d times since the last such line): the server behind LUMA_MCP_REDIS_URL is not a "
-            "master that serves. Its connections are ended and dialed anew; until a master answers, calls with an "
-            "idempotency key are refused and nothing is cached",
+            "master that serves. Its connections are ended and dialed anew; until a master answers, each process "
+            "caches for itself",
             code,
             count,
         )
@@ -168,8 +162,8 @@ class RedisLink:
         found = _COMMAND.search(str(exc))
         log.warning(
             "Redis denies this service's user %s (%s, %d times since the last such line). Without all of the rights, "
-            "replicas do not hear of each other's tasks and callbacks, so waits end late and read more, or calls with "
-            "an idempotency key are refused. docs/redis.md lists the rights, and `luma-mcp check` tries them",
+            "replicas do not hear of each other's tasks and callbacks, so waits end late and read more. docs/redis.md "
+            "lists the rights, and `luma-mcp check` tries them",
             f"the command {found[1].upper()}" if found is not None else "a command, key or channel",
             code,
             count,

@@ -26,16 +26,21 @@ _BEFORE_PATH = re.compile(r"[^:]*://[^/]*")
 """Whatever a parser may take for user, host and port: not every one ends them at a question or number sign."""
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_TOP = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]+")
+"""The form of every name in the root zone."""
+
 _NUMERIC = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _PRIVATE_SUFFIXES = frozenset((
     "localhost", "localdomain", "localnet", "local", "internal", "intranet", "lan", "home", "corp", "private", "domain",
     "workgroup", "svc", "pod", "cluster", "consul", "docker", "arpa", "onion", "alt", "test", "example", "invalid",
     "mail", "k8s", "nomad", "priv", "lab", "intra", "vpn", "dmz", "i2p", "flycast", "localhost6", "localdomain6",
+    "default", "production", "staging", "preprod", "uat", "infra", "backend", "frontend", "monitoring", "database",
 ))  # fmt: skip
 """Last labels that mean something inside a network, or nothing; none is delegated in the public root zone.
 
 Sources: RFC 2606, RFC 6761 and RFC 6762 appendix G, ICANN's reservation of `internal`, and the defaults of Kubernetes,
-Consul, Docker, Nomad and Fly.io; `mail` is one of the names that ICANN defers for good.
+Consul, Docker, Nomad and Fly.io; `mail` is one of the names that ICANN defers for good. The last line has usual
+namespaces of Kubernetes, where service.namespace is a name.
 """
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
@@ -134,9 +139,11 @@ def _fault(value: str) -> str | None:
         return "contains a space, a control or direction character, a backslash or another that a URL must not have"
     try:
         parts = urlsplit(value)
-        _ = parts.port  # raises ValueError where the port is no port
+        port = parts.port  # raises ValueError where the port is no port
     except ValueError:
         return "is not a URL"
+    if port == 0:
+        return "names port 0, which nothing listens on"
     start = _BEFORE_PATH.match(value)
     if start is not None and "@" in start[0]:
         return "contains a user name or password, or an @ before its path"
@@ -162,7 +169,9 @@ def _is_public(host: str, *, bracketed: bool) -> bool:
     labels = host.split(".")
     if _NUMERIC.fullmatch(labels[-1]):  # browsers read such a host as an IPv4 address, in many spellings
         return _is_public_ipv4(host)
-    return len(labels) > 1 and labels[-1] not in _PRIVATE_SUFFIXES and all(map(_is_label, labels))
+    if len(labels) < 2 or not _TOP.fullmatch(labels[-1]):  # noqa: PLR2004 - a name beside the top one
+        return False
+    return labels[-1] not in _PRIVATE_SUFFIXES and all(map(_is_label, labels))
 
 
 def _is_label(label: str) -> bool:

@@ -161,7 +161,10 @@ class Door:
         if isinstance(answer, LumaError):
             return wire_result(error_text(answer), {"error": error_view(answer)}, is_error=True)
         if answer.started is not None and self._handles.wanted(ctx):
-            return await self._handles.created(principal, answer.started)
+            try:
+                return await self._handles.created(principal, answer.started)
+            except Exception:  # the video is bought: a result that names its task serves as well
+                log.exception("The handle of a task that was started could not be made; its caller gets the task_id")
         embed = self._caller.embed
         return wire_result(embed(ctx, answer.text), embed(ctx, answer.result), is_error=False)
 

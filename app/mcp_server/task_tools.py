@@ -38,11 +38,7 @@ async def get_task(services: Services, call: Call, arguments: TaskArguments) -> 
 
 async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:
     if wait_seconds == 0:
-        lookup = await services.tasks.find(call.principal, task_ids)
-        if lookup.effort.fetched:
-            met = [task_id for task_id, answer in lookup.answers.items() if isinstance(answer, Task)]
-            services.known.remember(call.principal.tenant, met)
-        return lookup
+        return await services.tasks.find(call.principal, task_ids)
 
     async def report(elapsed_seconds: float, finished: int, asked: int) -> None:
         await call.progress(elapsed_seconds, wait_seconds, f"{finished} of {asked} finished")

@@ -15,8 +15,8 @@ from app.mcp_server.schemas import input_schema, output_schema
 from app.ports import Coordination, Sealing, Signing
 from app.services.caller_quota import CallerQuota
 from app.services.key_space import KeySpace
-from app.services.known_tasks import KnownTasks
 from app.services.records import TaskRecords
+from app.services.submitted_tasks import SubmittedTasks
 from app.services.tasks import TaskService
 from app.services.videos import VideoService
 from app.services.waiting import WaitingRoom
@@ -37,7 +37,7 @@ class Services:
     tasks: TaskService
     waiting: WaitingRoom
     videos: VideoService
-    known: KnownTasks
+    submitted: SubmittedTasks
     records: TaskRecords
     watches: Watches
     coordination: Coordination

@@ -15,8 +15,7 @@ from app.mcp_server.arguments import (
 )
 from app.mcp_server.tool import Call, Services
 from app.mcp_server.views import SubmittedView
-from app.services.reservation_keys import Claim
-from app.services.reservations import fingerprint
+from app.services.purchases import fingerprint
 from app.services.videos import Order
 
 
@@ -82,7 +81,8 @@ async def extend_video_from_url(services: Services, call: Call, arguments: Exten
 async def _start(
     services: Services, principal: Principal, command: Command, tool: str, arguments: SpendingArguments
 ) -> ToolAnswer:
-    bought = await services.videos.start(principal, Order(command, _claim(principal, tool, arguments)))
+    order = Order(command, fingerprint(tool, arguments.bought()), arguments.idempotency_key, arguments.retry_unknown)
+    bought = await services.videos.start(principal, order)
     wait, usual = services.pace.first_question_seconds, services.pace.expected_seconds
     began = "Already started by an earlier call with this key" if bought.replayed else "Started"
     message = (
@@ -103,17 +103,6 @@ async def _start(
         view,
         effort=Effort(backend_calls=0 if bought.replayed else 1),
         started=bought.task_id,
-    )
-
-
-def _claim(principal: Principal, tool: str, arguments: SpendingArguments) -> Claim | None:
-    if arguments.idempotency_key is None:
-        return None
-    return Claim(
-        principal.tenant,
-        arguments.idempotency_key,
-        fingerprint(tool, arguments.bought()),
-        retry_unknown=arguments.retry_unknown,
     )
 
 

@@ -1,5 +1,7 @@
 """Saying once what happens often: the first time, and then a sum."""
 
+import logging
+import time
 from collections.abc import Callable
 
 QUIET_SECONDS = 60.0
@@ -23,3 +25,19 @@ class Burst:
         self._quiet_until = now + QUIET_SECONDS
         count, self._count = self._count, 0
         return count
+
+
+class FaultLog:
+    """Logs exceptions that nothing expects, with their places in the code: the first one, and then one in a minute."""
+
+    def __init__(self, log: logging.Logger, effect: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Log through `log`, whose lines say what the effect of the fault is."""
+        self._log = log
+        self._effect = effect
+        self._burst = Burst(clock)
+
+    def note(self, fault: BaseException) -> None:
+        """Count a fault, and log it where a line is due."""
+        count = self._burst.count()
+        if count is not None:
+            self._log.error("%s", self._effect, exc_info=fault, extra={"faults": count})

@@ -7,7 +7,7 @@ that read says is shown and cached.
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -16,21 +16,23 @@ from app.domain.errors import LumaError
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import Record
-from app.ports import Coordination, LumaGateway, Sealing, Signing, StoreUnavailable
+from app.ports import (
+    Coordination,
+    DatabaseUnavailable,
+    LumaGateway,
+    Purchases,
+    Sealing,
+    Signing,
+    StoreUnavailable,
+)
 from app.services.callback_trust import CallbackTrust
-from app.services.key_space import KeySpace
 from app.services.news import News, pack
 from app.services.records import TaskRecords
 from app.services.task_cache import TaskCache
 
 PURPOSE = "callback"
 KEPT_SECONDS = 24 * 3600.0
-"""How long a ticket is good for, and so what is kept about it: as long as a reservation that may wait for it."""
-
-MOST_CLAIMS = 8
-"""Tasks that callbacks may name before the submission is answered; a further one takes the place of the last."""
-
-MOST_CHANGES = 5
+"""How long a ticket is good for: as long as an idempotency key whose outcome it may tell."""
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class Heard(StrEnum):
     REPEATED = "repeated"
     """The task was called about before: nothing more is done."""
     EARLY = "early"
-    """The submission is not answered yet, or its ticket is lost: the id is kept, to be checked against the answer."""
+    """The submission is not answered yet, or not recorded: the id is kept, to be checked against the answer."""
     UNKNOWN_TICKET = "unknown_ticket"
     """Nobody was given this ticket."""
     OTHER_TASK = "other_task"
@@ -60,8 +62,8 @@ class Callbacks:
         coordination: Coordination,
         cache: TaskCache,
         records: TaskRecords,
-        keys: KeySpace,
         signing: Signing,
+        purchases: Purchases,
         trust: CallbackTrust,
         wall_clock: Callable[[], float],
     ) -> None:
@@ -71,7 +73,7 @@ class Callbacks:
         self._coordination = coordination
         self._cache = cache
         self._records = records
-        self._keys = keys
+        self._purchases = purchases
         self._signing = signing
         self.trust = trust
         self._wall_clock = wall_clock
@@ -88,94 +90,64 @@ class Callbacks:
             raise ValueError("this is no callback URL of this service")
         return self._digest(ticket)
 
-    async def submitted(self, url: str, task_id: str) -> None:
-        """Note which task the submission with `url` became; a callback that came early counts from now.
+    async def submitted(self, owner: str, callback_id: str, task_id: str) -> None:
+        """Look for a callback that came before the task of its submission was recorded.
 
-        Where the one that came early named another task, or cannot be seen, the true one may have been lost behind it.
-        Then the task is read on schedule, as without callbacks.
+        Where only others were named, or nobody can tell, the true one may have been lost behind them. Then the task is
+        read on schedule, as without callbacks.
         """
-        ticket = self._opened(url)
-        if ticket is None:
-            return
-        tenant, key = ticket["tenant"], self._ticket_key(ticket["tenant"], self._digest(ticket))
-        became = self._signing.sign(key, _task(task_id))
         try:
-            there = await self._coordination.put_if_absent(key, became, KEPT_SECONDS)
-            if there is not None:
-                await self._coordination.replace(key, there, became, KEPT_SECONDS)
-        except StoreUnavailable:
-            await self._expect_none(tenant, task_id)
+            named = await self._purchases.claims(callback_id)
+        except DatabaseUnavailable:
+            await self._expect_none(owner, task_id)
             return
-        if there is None:
-            return
-        if task_id in _claims(self._signing.verified(key, there)):
-            await self._look_at(tenant, task_id)
-        else:
-            await self._expect_none(tenant, task_id)
+        if task_id in named:
+            await self._look_at(owner, task_id)
+        elif named:
+            await self._expect_none(owner, task_id)
 
     def is_ours(self, sealed: str) -> bool:
         """Return whether this service has made the ticket, and it still counts."""
         return self._ticket(sealed) is not None
 
     async def hear(self, sealed: str, task_id: str) -> Heard:
-        """Take in a callback that claims to be about `task_id`. Raises StoreUnavailable where it cannot be judged."""
+        """Take in a callback that claims to be about `task_id`. Raises DatabaseUnavailable."""
         ticket = self._ticket(sealed)
         if ticket is None:
             return Heard.UNKNOWN_TICKET
-        tenant, key = ticket["tenant"], self._ticket_key(ticket["tenant"], self._digest(ticket))
-        known = await self._claim(key, task_id)
-        if known not in (_task(task_id), b""):
-            return Heard.OTHER_TASK
-        is_early = not known
-        if is_early and (await self._records.get_many(tenant, [task_id])).get(task_id) is None:
-            await self._hint(tenant, task_id)  # others may wait for it already, if the ticket and the record were lost
+        callback_id = self._digest(ticket)
+        purchase = await self._purchases.of_callback(callback_id)
+        if purchase is None or purchase.task_id is None:
+            await self._purchases.add_claim(callback_id, task_id)
+            purchase = await self._purchases.of_callback(callback_id)  # the answer may have come in the meantime
+        if purchase is None:
+            await self._hint(ticket["tenant"], task_id)  # others may wait for it, if it was sent without a database
+        if purchase is None or purchase.task_id is None:
             return Heard.EARLY
-        called = self._keys.key(tenant, "called", task_id)
-        if await self._coordination.put_if_absent(called, b"1", KEPT_SECONDS) is not None:
+        if purchase.task_id != task_id:
+            return Heard.OTHER_TASK
+        if not await self._purchases.note_call(purchase.attempt):
             return Heard.REPEATED
-        await self._look_at(tenant, task_id)
-        return Heard.EARLY if is_early else Heard.TAKEN
+        await self._look_at(purchase.owner, task_id)
+        return Heard.TAKEN
 
-    async def _claim(self, key: str, task_id: str) -> bytes:
-        """Note the claim under `key`, and return b""; or return the answer to the submission, if that is known.
-
-        It is b"" as well where somebody else has written there. Raises StoreUnavailable.
-        """
-        there = await self._coordination.put_if_absent(key, self._signing.sign(key, _claim([task_id])), KEPT_SECONDS)
-        for _ in range(MOST_CHANGES):
-            if there is None:
-                return b""
-            known = self._signing.verified(key, there) or b""
-            claims = _claims(known)
-            if not claims:
-                return known
-            if task_id in claims:
-                return b""
-            # A ticket may have leaked, so the first claim is not the true one for certain; nor is the last.
-            mine = self._signing.sign(key, _claim([*claims[: MOST_CLAIMS - 1], task_id]))
-            if await self._coordination.replace(key, there, mine, KEPT_SECONDS):
-                return b""
-            there = await self._coordination.get(key)
-        return b""
-
-    async def claimed(self, gateway: LumaGateway, principal: Principal, digest: str, command: Command) -> str | None:
+    async def claimed(
+        self, gateway: LumaGateway, principal: Principal, callback_id: str, command: Command
+    ) -> str | None:
         """Return the task that the submission of `command` became, if the backend called about it since.
 
-        `digest` is that of its URL. The call is a hint; it counts only if the backend itself echoes that very URL for
-        that task, and nothing but `command`. Raises LumaError, and StoreUnavailable where nobody can tell.
+        A call is a hint; it counts only if the backend itself echoes that very URL for that task, and nothing but
+        `command`. Raises LumaError, and DatabaseUnavailable where nobody can tell.
         """
-        key = self._ticket_key(principal.tenant, digest)
-        there = await self._coordination.get(key)
-        said = self._signing.verified(key, there) if there is not None else None
         fault: LumaError | None = None
-        for task_id in _claims(said) or _answers(said):
+        for task_id in await self._purchases.claims(callback_id):
             try:
                 url = await gateway.callback_url_of(principal, task_id, command)
             except LumaError as exc:  # a false claim must not hide the true one
                 fault = exc
                 continue
             echoed = self._opened(url or "")
-            if echoed is not None and echoed["tenant"] == principal.tenant and self._digest(echoed) == digest:
+            if echoed is not None and echoed["tenant"] == principal.tenant and self._digest(echoed) == callback_id:
                 return task_id
         if fault is not None:
             raise fault
@@ -191,9 +163,6 @@ class Callbacks:
 
     def _digest(self, ticket: dict[str, Any]) -> str:
         return self._signing.digest("ticket", ticket["number"])
-
-    def _ticket_key(self, tenant: str, digest: str) -> str:
-        return self._keys.key(tenant, "ticket", digest)
 
     async def _look_at(self, tenant: str, task_id: str) -> None:
         """Make the next question about the task reach the backend, and wake those who wait for it."""
@@ -216,25 +185,3 @@ class Callbacks:
         if record is not None:
             await self._records.put_many(tenant, [replace(record, expects_callback=False)])
         return record
-
-
-def _task(task_id: str) -> bytes:
-    return b"task:" + task_id.encode()
-
-
-def _claim(task_ids: Sequence[str]) -> bytes:
-    return b"claim:" + "\n".join(task_ids).encode()
-
-
-def _claims(known: bytes | None) -> list[str]:
-    """Return the tasks that callbacks have named before the submission was answered."""
-    return _after(b"claim:", known)
-
-
-def _answers(known: bytes | None) -> list[str]:
-    """Return the task that the submission became, as a list, if that is known."""
-    return _after(b"task:", known)
-
-
-def _after(kind: bytes, known: bytes | None) -> list[str]:
-    return known.removeprefix(kind).decode().split("\n") if known is not None and known.startswith(kind) else []

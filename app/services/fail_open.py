@@ -23,11 +23,10 @@ A store that is nearly full, or slow, fails and works by turns; each turn would 
 
 SILENCE = "silence"
 _EFFECTS = {
-    SILENCE: "answering from the backend until it is back. Each process keeps its own results, and calls with an "
-    "idempotency key are refused",
+    SILENCE: "answering from the backend until it is back. Each process keeps its own results, and waits end later",
     "get": "cached results cannot be read from it, and finished tasks are read from the backend again",
     "put": "cached results are still served, but new ones are kept by each process for itself and read from the "
-    "backend again by the others; calls with an idempotency key are refused",
+    "backend again by the others",
     "remove": "a task that has called back may be shown as running for some seconds more",
 }
 """What it means that the store does not answer, or refuses one kind of operation."""

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
-from app.ports import Coordination, Store, StoreRefuses, StoreUnavailable
+from app.ports import Coordination, DatabaseUnavailable, Store, StoreRefuses, StoreUnavailable
 from app.services.key_space import KeySpace
 
 KEPT_SECONDS = 10.0
@@ -63,11 +63,11 @@ class SharedProbe:
         """Share the tries of `try_store`, by `clock`, which counts seconds and never goes back."""
         self._try_store = try_store
         self._clock = clock
-        self._trying: asyncio.Future[StoreUnavailable | None] | None = None
+        self._trying: asyncio.Future[Exception | None] | None = None
         self._began_at = 0.0
 
     async def __call__(self) -> None:
-        """Raise what a try that began less than a second ago raised, or a new one. Raises StoreUnavailable."""
+        """Raise what a try that began less than a second ago raised, or a new one. Raises what the try raised."""
         if self._trying is None or (self._trying.done() and self._clock() - self._began_at >= SHARED_SECONDS):
             self._began_at = self._clock()
             self._trying = asyncio.ensure_future(self._try())
@@ -75,10 +75,10 @@ class SharedProbe:
         if fault is not None:
             raise fault.with_traceback(None)
 
-    async def _try(self) -> StoreUnavailable | None:
+    async def _try(self) -> Exception | None:
         try:
             await self._try_store()
-        except StoreUnavailable as exc:
+        except (StoreUnavailable, DatabaseUnavailable) as exc:
             return exc.with_traceback(None)
         return None
 

@@ -1,23 +1,23 @@
 """Starting generations: the calls that cost money."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from app.domain.errors import RateLimited, Unauthorized
-from app.domain.generation import Command
+from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
 from app.domain.record import submitted
 from app.ports import LumaGateway, Telemetry
+from app.services.burst import FaultLog
 from app.services.callbacks import Callbacks
 from app.services.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
-from app.services.known_tasks import KnownTasks
 from app.services.loans import LOAN, Loan
+from app.services.purchases import Bought, PurchaseRequest, PurchaseService
 from app.services.records import TaskRecords
-from app.services.reservation_keys import Claim
-from app.services.reservations import Bought, Reservations
 from app.services.standing import TokenStanding
 from app.services.submission_slots import SubmissionSlots
 
@@ -30,15 +30,22 @@ TOO_MANY_UNDER_WAY = (
     "shortly."
 )
 
-B = TypeVar("B")
+B = TypeVar("B", Bought, Bought | None)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to buy, and the claim under which it may be bought once; without one, every order buys."""
+    """What to buy. With an idempotency key it is bought once; without one, every order buys.
+
+    `fingerprint` stands for the tool and its arguments.
+    """
 
     command: Command
-    claim: Claim | None = None
+    fingerprint: str
+    idempotency_key: str | None = None
+    retry_unknown: bool = False
 
 
 class VideoService:
@@ -52,9 +59,8 @@ class VideoService:
         self,
         gateway: LumaGateway,
         records: TaskRecords,
-        reservations: Reservations,
+        purchases: PurchaseService,
         slots: SubmissionSlots,
-        known: KnownTasks,
         *,
         callbacks: Callbacks | None,
         wall_clock: Callable[[], float],
@@ -74,12 +80,14 @@ class VideoService:
         self._telemetry = telemetry
         self._gateway = gateway
         self._records = records
-        self._reservations = reservations
+        self._purchases = purchases
         self._slots = slots
-        self._known = known
         self._callbacks = callbacks
         self._wall_clock = wall_clock
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._faults = FaultLog(
+            log, "A video was started, but its task could not be noted; its caller gets the task_id."
+        )
 
     async def start(self, principal: Principal, order: Order) -> Bought:
         """Return the task, bought now or by an earlier call with the same claim.
@@ -89,37 +97,45 @@ class VideoService:
         if self._standing.just_refused(principal.tenant):
             self._telemetry.call_withheld("token_refused")
             raise Unauthorized
-        bought = await self._start(principal, order)
-        if bought.replayed:
-            self._known.remember(principal.tenant, [bought.task_id])
+        url = self._callback_url(principal, order.command)
+        callback_id = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
+
+        async def send() -> str:
+            return await self._submit(principal, order.command, url)
+
+        async def reconcile(earlier: str) -> str | None:
+            if self._callbacks is None:
+                return None
+            return await self._callbacks.claimed(self._gateway, principal, earlier, order.command)
+
+        async def outlive(purchase: Coroutine[Any, Any, B]) -> B:
+            return await self._outliving_the_caller(principal.tenant, callback_id, purchase)
+
+        request = PurchaseRequest(
+            principal.tenant,
+            "generate" if isinstance(order.command, GenerateVideo) else "extend",
+            order.fingerprint,
+            order.idempotency_key,
+            order.retry_unknown,
+        )
+        return await self._purchases.buy(request, callback_id, send, reconcile, outlive)
+
+    async def _followed_up(self, tenant: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+        """Run a purchase; once its task is recorded, look for a callback that came before."""
+        bought = await purchase
+        if bought is None or bought.replayed or self._callbacks is None or callback_id is None:
+            return bought
+        try:
+            await self._callbacks.submitted(tenant, callback_id, bought.task_id)
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._faults.note(exc)
         return bought
 
     async def aclose(self) -> None:
         """Let what is under way come to its end, which the backend client bounds."""
         if self._under_way:
             await asyncio.wait(self._under_way)
-        await self._reservations.aclose()
-
-    async def _start(self, principal: Principal, order: Order) -> Bought:
-        url = self._callback_url(principal, order.command)
-
-        async def send() -> str:
-            return await self._submit(principal, order.command, url)
-
-        async def became(ticket: str) -> str | None:
-            if self._callbacks is None:
-                return None
-            return await self._callbacks.claimed(self._gateway, principal, ticket, order.command)
-
-        outlive = partial(self._outliving_the_caller, principal.tenant)
-        if order.claim is None:
-
-            async def bought() -> Bought:
-                return Bought(await send(), replayed=False)
-
-            return await outlive(bought())
-        ticket = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
-        return await self._reservations.buy(order.claim, ticket, send, became, outlive)
+        await self._purchases.aclose()
 
     def _callback_url(self, principal: Principal, command: Command) -> str | None:
         """Return where the backend is to call, unless it is to call the caller, or this service has no address."""
@@ -130,22 +146,22 @@ class VideoService:
     async def _submit(self, principal: Principal, command: Command, url: str | None) -> str:
         sent = command if url is None else replace(command, callback_url=url)
         task_id = await self._slots.through(principal.tenant, lambda: self._gateway.submit(principal, sent))
-        self._known.remember(principal.tenant, [task_id])
-        record = submitted(task_id, self._wall_clock(), expects_callback=url is not None)
-        await self._records.put_many(principal.tenant, [record])
-        if self._callbacks is not None and url is not None:
-            await self._callbacks.submitted(url, task_id)
+        try:
+            record = submitted(task_id, self._wall_clock(), expects_callback=url is not None)
+            await self._records.put_many(principal.tenant, [record])
+        except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must learn its id
+            self._faults.note(exc)
         return task_id
 
-    async def _outliving_the_caller(self, tenant: str, submission: Coroutine[Any, Any, B]) -> B:
-        """Return what `submission` returns; it goes on without its caller, and the memory of the request stays lent.
+    async def _outliving_the_caller(self, tenant: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+        """Return what `purchase` returns; it goes on without its caller, and the memory of the request stays lent.
 
         Raises RateLimited where too many are under way.
         """
         if not self._places.take(tenant):
-            submission.close()
+            purchase.close()
             raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
-        task = asyncio.get_running_loop().create_task(submission)
+        task = asyncio.get_running_loop().create_task(self._followed_up(tenant, callback_id, purchase))
         self._under_way.add(task)
         self._in_flight(len(self._under_way))
         if (loan := LOAN.get()) is not None:

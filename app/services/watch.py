@@ -12,14 +12,15 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from app.domain.errors import LumaError
+from app.domain.errors import BackendError, LumaError
 from app.domain.freshness import Pace
 from app.domain.principal import Principal
 from app.domain.record import SHORTEST_SHARE, Record, is_settled, next_read_at, seen
 from app.domain.task import Answer, Task
 from app.ports import Coordination, StoreUnavailable
+from app.services.burst import FaultLog
 from app.services.callback_trust import CallbackTrust
 from app.services.key_space import KeySpace
 from app.services.news import News, pack
@@ -43,7 +44,16 @@ JITTER = 0.1
 MOST_WATCHED = 1000
 """Tasks that one watcher reads for other replicas beside its own."""
 
+LONGEST_PAUSE_SECONDS = 60.0
+"""How long a Watch rests at most after faults of this service; each in a row doubles the rest, from LOOK_SECONDS on."""
+
 log = logging.getLogger(__name__)
+
+
+def _fault_log() -> FaultLog:
+    return FaultLog(
+        log, "Watching tasks met a fault of this service. Reads go on, less often; callers may see old states."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class WatchParts:
     pace: Pace
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
+    faults: FaultLog = field(default_factory=_fault_log)
 
 
 class Watch:
@@ -121,13 +132,16 @@ class Watch:
         self._stirred.set()
 
     async def _run(self) -> None:
+        pause = LOOK_SECONDS
         try:
             while not self._stopping:  # a cancellation can be lost in a client library; this cannot
                 try:
                     await self._step()
-                except Exception:
-                    log.exception("A watcher met a fault of this service and goes on")
-                    await self._parts.sleep(LOOK_SECONDS)
+                    pause = LOOK_SECONDS
+                except Exception as exc:  # noqa: BLE001 - others wait with this watch
+                    self._parts.faults.note(exc)
+                    await self._parts.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         finally:
             with suppress(StoreUnavailable):
                 await asyncio.shield(self._parts.coordination.remove(self._lease_key, self._holder))
@@ -220,7 +234,7 @@ class Watch:
             if subject.hinted_at is not None:
                 subject.hints_from = next_hints_from
             subject.hinted_at, subject.is_doubted = None, False
-        answers = await self._parts.read(self._principal, list(known))
+        answers = await self._asked(list(known))
         now = self._parts.wall_clock()
         self._not_before = dict.fromkeys(known, now + SHORTEST_SHARE * self._parts.pace.expected_seconds)
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, Task)}
@@ -234,6 +248,14 @@ class Watch:
         changed = [task_id for task_id, record in records.items() if _differs(known[task_id], record)]
         missing = [task_id for task_id, answer in answers.items() if answer is None]
         await self._tell(News(self._principal.tenant, changed=changed, missing=missing))
+
+    async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, Answer]:
+        """Read the tasks; a fault that nothing expects is one of the backend's, and read again as late as after one."""
+        try:
+            return await self._parts.read(self._principal, task_ids)
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._parts.faults.note(exc)
+            return dict.fromkeys(task_ids, BackendError())
 
     async def _tell(self, news: News) -> None:
         if news.changed or news.missing:

@@ -161,7 +161,12 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
     try_store = partial(probe, assembly.store, assembly.coordination, assembly.services.keys)
     store_name = "redis" if settings.redis_url is not None else "memory"
     routes: list[BaseRoute] = [
-        *probe_routes(readiness, SharedProbe(try_store, time.monotonic), store_name),
+        *probe_routes(
+            readiness,
+            SharedProbe(try_store, time.monotonic),
+            store_name,
+            assembly.durable.status,
+        ),
         page_route(
             lambda url, is_doubtful: page(
                 url, assembly.tools, sandbox=assembly.sandbox is not None, is_doubtful=is_doubtful

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from app.bootstrap import CALLBACKS_PATH
 from app.domain.foreign_text import is_plain_id
-from app.ports import StoreUnavailable
+from app.ports import DatabaseUnavailable
 from app.services.callbacks import Callbacks, Heard
 
 LARGEST_CALLBACK_BYTES = 64 * 1024
@@ -49,8 +49,8 @@ def callback_route(callbacks: Callbacks, count: Callable[[str], None]) -> Route:
             return _answer(400)
         try:
             heard = await callbacks.hear(ticket, task_id)
-        except StoreUnavailable:
-            count("store_down")
+        except DatabaseUnavailable:
+            count("database_down")
             return _answer(503)
         count(heard.value)
         return _answer(_STATUS[heard])

@@ -25,8 +25,13 @@ NO_ENDPOINT = "There is nothing here. The MCP endpoint is POST /mcp: its URL end
 MOST_PAGES = 16
 
 
-def probe_routes(readiness: Readiness, try_store: Callable[[], Awaitable[None]], store_name: str) -> list[Route]:
-    """Return /livez, which touches nothing, and /readyz, which also tells how the store is.
+def probe_routes(
+    readiness: Readiness,
+    try_store: Callable[[], Awaitable[None]],
+    store_name: str,
+    database_status: Callable[[], Awaitable[str]],
+) -> list[Route]:
+    """Return /livez, which touches nothing, and /readyz, which also tells how the store and the database are.
 
     `try_store` does what the service needs of its store, and raises StoreUnavailable.
     """
@@ -37,12 +42,14 @@ def probe_routes(readiness: Readiness, try_store: Callable[[], Awaitable[None]],
     async def readyz(_request: Request) -> Response:
         if readiness.phase is not Phase.READY:
             return JSONResponse({"status": readiness.phase.value}, status_code=503)
+        store, database = "up", await database_status()
         try:
             await try_store()
         except StoreUnavailable as exc:
-            status = "refuses" if isinstance(exc, StoreRefuses) else "down"
-            return JSONResponse({"status": "degraded", "store": store_name, "store_status": status})
-        return JSONResponse({"status": "ready", "store": store_name, "store_status": "up"})
+            store = "refuses" if isinstance(exc, StoreRefuses) else "down"
+        status = "ready" if store == database == "up" else "degraded"
+        found = {"status": status, "store": store_name, "store_status": store, "database_status": database}
+        return JSONResponse(found)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import tracemalloc
 import zlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -13,21 +14,26 @@ import pytest
 from app.adapters.acedata import AceDataGateway
 from app.adapters.acedata_body import (
     LARGEST_ANSWER_BYTES,
+    LONGEST_NUMBER,
+    MOST_COMMAS,
     MOST_CONTAINERS,
     MOST_STRINGS,
     AnswerMemory,
     Held,
     UnusableBody,
     decoded,
+    expansion,
     read_body,
 )
+from app.adapters.acedata_exchange import Call, Exchanges, OpenEnded
+from app.adapters.acedata_gate import BackendGate
 from app.adapters.acedata_http import AceDataClient, Patience
 from app.adapters.acedata_pool import pooled_client
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
 from app.services.traffic import Traffic
-from tests.support.acedata import CALLER, NOW
+from tests.support.acedata import CALLER, NOW, Backend
 from tests.support.raw_http import raw_server
 from tests.support.telemetry import Notes
 
@@ -153,6 +159,16 @@ def held() -> Held:
         b"[" + b"[]," * (MOST_CONTAINERS + 1) + b"[]]",
         b"[" + b"{}," * (MOST_CONTAINERS + 1) + b"{}]",
         b'{"id": ' + b"1" * 4_000_000 + b"}",
+        b'{"id": ' + b"1" * (LONGEST_NUMBER + 1) + b"}",
+        b'{"id": 1.' + b"1" * LONGEST_NUMBER + b"}",
+        b'{"x": [' + b"9" * 4_299 + b"]}",
+        b'{"x": {' + b",".join(b'"%06x":0' % number for number in range(360_000)) + b"}}",
+        b'{"x": {' + b",".join(b'"%x":0' % number for number in range(MOST_STRINGS)) + b"}}",
+        b'{"x": [' + b"-9," * 1_390_000 + b"1]}",
+        b'{"x": [' + b"9," * (MOST_COMMAS + 1) + b"1]}",
+        ('{"x": ["🦊",' + '"éé",' * 590_000 + "1]}").encode(),
+        b'{"x": [' + b'"",' * MOST_STRINGS + b"1]}",
+        b'{"x": "' + b"\xed\xa0\x80" * 1_390_000 + b'"}',
         b'["' + rb"\\" * 7 + b'",' + b"{}," * (MOST_CONTAINERS + 1) + b'"{"]',
         rb'["\"",' + b"{}," * (MOST_CONTAINERS + 1) + rb'"\\"]',
         b"[" + b'"{",' * (MOST_STRINGS + 1) + b"{}]",
@@ -161,6 +177,8 @@ def held() -> Held:
     ],
     ids=[
         "nested arrays", "nested objects", "many arrays", "many objects", "a number of 4 MB",
+        "a long number", "a long fraction", "a number in the square of its length", "keys of 4 MB", "many keys",
+        "numbers of 4 MB", "many numbers", "strings beside an emoji", "many strings", "halves of characters",
         "objects behind escaped backslashes", "objects behind an escaped quotation mark", "many strings with brackets",
         "UTF-16", "UTF-32",
     ],
@@ -197,6 +215,78 @@ def test_brackets_in_prompts_are_no_containers(text: str, *, is_ascii: bool) -> 
     content = bytearray(json.dumps({"items": records, "count": 25}, ensure_ascii=is_ascii).encode())
     assert content.count(b"{") + content.count(b"[") > MOST_CONTAINERS
     assert decoded(content) == {"items": records, "count": 25}
+
+
+MARKS = {"commas": ",", "quotation marks": '"', "escapes": '\\",', "braces": "{},", "all": '\\"{[,]}"'}
+
+
+@pytest.mark.parametrize("text", MARKS.values(), ids=MARKS)
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_what_prompts_hold_counts_for_no_value_of_the_fullest_batch(text: str, *, is_ascii: bool) -> None:
+    prompt = (text * 5000)[:5000]
+    echoed = {"prompt": prompt, "start_image_url": f"https://a.example.com/{'x' * 2000}", "loop": False}
+    parts = {f"field-{number}": 1.5 for number in range(20)}
+    record = {"id": "task-0", "request": echoed, "response": {"prompt": prompt, **parts}, **parts}
+    records = [record] * 50
+    content = json.dumps({"items": records, "count": 50}, ensure_ascii=is_ascii).encode()
+    assert len(content) <= LARGEST_ANSWER_BYTES
+    assert decoded(bytearray(content)) == {"items": records, "count": 50}
+
+
+EXPANDING = {
+    "one long string": ('{"x": "🦊' + "a" * 4_000_000 + '"}').encode(),
+    "many strings": ('{"x": [' + ",".join('"🦊' + "a" * 200 + '"' for _ in range(MOST_STRINGS - 1)) + "]}").encode(),
+    "ASCII": b'{"x": "' + b"a" * 4_000_000 + b'"}',
+    "accents": ('{"x": "' + "é" * 2_000_000 + '"}').encode(),
+}
+
+
+@pytest.mark.parametrize("content", EXPANDING.values(), ids=EXPANDING)
+def test_what_decoding_takes_is_counted(content: bytes) -> None:
+    body = bytearray(content)
+    tracemalloc.start()
+    try:
+        assert isinstance(decoded(body), dict)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= expansion(body) + 2_000_000, "and the objects around 20,000 values"
+
+
+async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_of_it() -> None:
+    goes_on, full = asyncio.Event(), asyncio.Semaphore(0)
+    filler = b"a" * (LARGEST_ANSWER_BYTES - 100)
+
+    async def waiting() -> AsyncIterator[bytes]:
+        yield b'{"x": "' + filler
+        full.release()
+        await goes_on.wait()
+        yield b'"}'
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        answers: dict[str, bytes | AsyncIterator[bytes]] = {
+            "/waits": waiting(),
+            "/expands": '{"x": "🦊'.encode() + filler + b'"}',
+            "/fits": b'{"x": "' + filler + b'"}',
+        }
+        return httpx.Response(200, content=answers[request.url.path])
+
+    async with httpx.AsyncClient(transport=Backend(answer), base_url="http://backend") as http:
+        exchanges = Exchanges(http, http, BackendGate(Traffic(lambda: NOW), Notes(), 1.0), Notes())
+
+        async def length_of(path: str) -> int:
+            call = Call(path, {"ids": ["task-0"] * 50}, httpx.Timeout(60), lambda body: len(body["x"]))
+            return await exchanges.run(CALLER, call)
+
+        held = [asyncio.create_task(length_of("/waits")) for _ in range(12)]
+        for _ in held:
+            await full.acquire()
+        with pytest.raises(OpenEnded):
+            await length_of("/expands")
+        assert await length_of("/fits") == len(filler)
+        goes_on.set()
+        assert await asyncio.gather(*held) == [len(filler)] * len(held)
+        assert await length_of("/expands") == 1 + len(filler)
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:

@@ -2,6 +2,7 @@
 
 import html
 import json
+import random
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -9,6 +10,7 @@ import pytest
 
 from app.adapters.acedata_errors import Complaint, code_for_log, complaint_in, error_for, started_nothing
 from app.adapters.acedata_quotes import LONGEST_QUOTE, quotable
+from app.adapters.private_text import repeats
 from app.domain.errors import (
     AccountDisabled,
     BackendError,
@@ -332,7 +334,8 @@ def test_only_a_documented_code_reaches_the_log() -> None:
     assert code_for_log(Complaint(None, "a fox in the snow")) == "none"
 
 
-REFUSING_CODES = frozenset(code for _, code, _, _ in DOCUMENTED) - {"timeout", "no_api", "api_error"}
+REFUSING_CODES = frozenset(code for _, code, _, _ in DOCUMENTED) - {"timeout", "no_api", "api_error", "busy"}
+LIMITS = frozenset({"too_many_requests", "rate_limited"})
 STATUSES = (200, 201, 202, 204, 206, *range(300, 309), *range(400, 432), 451, 499, *range(500, 512), 599)
 
 
@@ -341,8 +344,75 @@ STATUSES = (200, 201, 202, 204, 206, *range(300, 309), *range(400, 432), 451, 49
     "code", [*sorted({code for _, code, _, _ in DOCUMENTED}), None, "something_new", "BAD_REQUEST", "unknown"]
 )
 def test_only_a_documented_refusal_means_that_nothing_was_started(status: int, code: str | None) -> None:
-    refuses = code in REFUSING_CODES and status in (200, 400, 401, 402, 403, 413, 422, 429)
+    believed = (429,) if code in LIMITS else (200, 400, 401, 402, 403, 413, 422, 429)
     body = {"success": False, "error": {"code": code, "message": "No."}}
-    assert started_nothing(complaint_in(body), status, body) is refuses
-    for naming in ({"task_id": "task-0"}, {"id": "task-0"}, {"response": {"task_id": "task-0"}}, {"data": {"id": "t"}}):
+    assert started_nothing(complaint_in(body), status, body) is (code in REFUSING_CODES and status in believed)
+    for naming in NAMING:
         assert not started_nothing(complaint_in(body), status, body | naming)
+
+
+NAMING: list[dict[str, Any]] = [
+    {"task_id": "task-0"},
+    {"id": "task-0"},
+    {"response": {"task_id": "task-0"}},
+    {"data": {"id": "t"}},
+    {"task_ids": ["task-0"]},
+    {"tasks": [{"task_id": "task-0"}]},
+    {"items": [{"response": {"video_url": "https://cdn.example.com/a.mp4"}}]},
+    {"video_id": "video-0", "video_url": "https://cdn.example.com/a.mp4"},
+    {"result": {"data": [[{"id": "task-0"}]]}},
+    {"deep": [[[[[[{"id": "task-0"}]]]]]]},
+]
+
+
+@pytest.mark.parametrize("digits", [4_301, 100_000])
+@pytest.mark.parametrize("place", ["message", "private"])
+def test_no_text_makes_comparing_fail(digits: int, place: str) -> None:
+    """html.unescape reads the number of a character reference, and Python refuses those of more than 4,300 digits."""
+    reference = f"&#{'1' * digits};"
+    message = f"Not this {reference}" if place == "message" else "Not this."
+    error = error_for(Complaint("forbidden", message), 403, private=(f"a fox {reference}", "token-a"))
+    assert str(error) == Refused.sentence
+    assert repeats("Not this.", [f"&#{'1' * digits};"])
+
+
+PIECES = (
+    "&#",
+    "&#x",
+    "%",
+    "%u",
+    "\\",
+    "\\u",
+    "\\x",
+    "1" * 4_400,
+    "f" * 9,
+    "d800",
+    ";",
+    "<",
+    ">",
+    "\ud800",
+    "\x00",
+    "é",
+    "🦊",
+    "://",
+)
+
+
+def test_no_mixture_of_escapes_makes_comparing_fail() -> None:
+    chooser = random.Random(5)
+    for _ in range(2_000):
+        message, prompt = ("".join(chooser.choices(PIECES, k=6)) for _ in range(2))
+        assert repeats(f"No: {message}", [prompt]) in {True, False}
+
+
+@pytest.mark.parametrize("length", range(900, 2_100, 20))
+@pytest.mark.parametrize(
+    "secret", ["sk-live-9f8e7d6c5b4a", "a_naked_zebra_in_Trafalgar_Square", "a.naked.zebra.in.Trafalgar.Square"]
+)
+def test_a_link_that_the_cut_goes_through_is_a_link_to_both(length: int, secret: str) -> None:
+    message = f"www.{'a' * length} {secret}-{'z' * 60}://x and so on"
+    private = ("a naked zebra in Trafalgar Square", "sk-live-9f8e7d6c5b4a")
+    quote = quotable(message, private)
+    assert "sk-" not in quote
+    assert "naked" not in quote
+    assert "zebra" not in quote

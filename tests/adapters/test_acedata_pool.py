@@ -1,6 +1,7 @@
 """Nothing of one tenant's exchange with the backend lives on in the client that all tenants share."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from app.adapters.acedata import AceDataGateway
 from app.adapters.acedata_http import AceDataClient
-from app.adapters.acedata_pool import pooled_client
+from app.adapters.acedata_pool import RECEIVE_BUFFER_BYTES, pooled_client
 from app.domain.principal import Principal
 from app.domain.task import Task
 from app.services.traffic import Traffic
@@ -147,3 +148,16 @@ def test_the_client_keeps_no_cookie_that_code_sets() -> None:
     client.cookies.set("a", "b")
     assert list(client.cookies.jar) == []
     assert isinstance(client, httpx.AsyncClient)
+
+
+async def test_the_kernel_keeps_less_for_a_connection_than_one_read_of_the_event_loop() -> None:
+    """A read that is filled is followed by others at once, up to 32, before anything can be counted."""
+    recorder = HeadRecorder(answer())
+    async with (
+        gateway_to(recorder),
+        pooled_client(recorder.url, user_agent="tests", connections=1) as http,
+        http.stream("POST", "/luma/tasks", json={}) as response,
+    ):
+        stream = response.extensions["network_stream"]
+        kept = stream.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    assert kept in (RECEIVE_BUFFER_BYTES, 2 * RECEIVE_BUFFER_BYTES), "by itself it grows to megabytes under load"

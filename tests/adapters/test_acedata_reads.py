@@ -207,7 +207,9 @@ async def test_all_questions_of_one_reading_share_its_deadline() -> None:
         client = AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW))
 
         async def ask_once() -> Any:
-            return await client.read("/luma/tasks", CALLER, {"action": "retrieve", "id": "task-0"}, tally)
+            return await client.read(
+                "/luma/tasks", CALLER, {"action": "retrieve", "id": "task-0"}, tally, lambda body: body
+            )
 
         await ask_once()
         first = tally.ends_at

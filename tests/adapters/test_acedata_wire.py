@@ -252,3 +252,61 @@ def test_a_link_that_is_not_public_is_not_shown() -> None:
 
 def test_a_record_whose_id_callers_could_not_send_is_no_task() -> None:
     assert task_from({"id": f"a{HOSTILE}", "response": {"task_id": "b c"}}, NOW) is None
+
+
+PROMPT, TOKEN = "a naked zebra in Trafalgar Square at dawn", "sk-live-9f8e7d6c5b4a"
+
+
+def failing(message: str, request: Any, **response: Any) -> dict[str, Any]:
+    """Return the record of a task that moderation turned down with `message`."""
+    error = {"code": "forbidden", "message": message}
+    return completed("task-0", request=request, response={"success": False, "error": error, **response})
+
+
+def told(*records: dict[str, Any]) -> list[str]:
+    """Return what is told of the failures in `records`, each read under an id of its own."""
+    numbered = [{**record, "id": f"task-{number}"} for number, record in enumerate(records)]
+    failures = [task.failure for task in tasks_in(numbered, NOW, token=TOKEN).values()]
+    return [failure.message for failure in failures if failure is not None]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        failing(f"The prompt '{PROMPT}' was refused", {"prompt": PROMPT}),
+        failing(f"The prompt '{PROMPT}' was refused", {}, prompt=PROMPT),
+        failing(f"Bearer {TOKEN} was refused", {"prompt": "A fox"}),
+        failing(f"Bearer {TOKEN[:14]} was refused", {"prompt": "A fox"}),
+        failing("Cannot call a.example.com/key-1234567", {"prompt": "A fox", "callback_url": "https://a.example.com/key-1234567"}),
+        failing("Refused.", {}),
+        failing("Refused.", None),
+        failing("Refused.", {"prompt": ["a", "fox"]}),
+        failing("Refused.", {"prompt": "A fox", "video_url": {"a": 1}}),
+        failing("Refused.", {"prompt": "&#" + "1" * 4_400}),
+    ],
+    ids=[
+        "the prompt", "the prompt of the response", "the token", "a part of the token", "a URL", "nothing to compare",
+        "no request", "no text", "a URL that is none", "a text that cannot be compared",
+    ],
+)  # fmt: skip
+def test_a_failure_repeats_neither_the_token_nor_the_request(record: dict[str, Any]) -> None:
+    (message,) = told(record)
+    assert message.startswith("Moderation refused")
+    assert "AceDataCloud says" not in message
+
+
+def test_a_full_batch_of_failures_is_quoted_and_the_work_on_one_made_to_cost_is_bounded() -> None:
+    reason = "Our Al moderators feel your prompt might be against our community standards."
+    usual = told(*(failing(reason, {"prompt": "A fox in the snow. " * 15}) for _ in range(50)))
+    assert [reason in message for message in usual] == [True] * 50
+    costly = told(*(failing(reason + "abc " * 300, {"prompt": "tags " * 1_000}) for _ in range(200)))
+    assert 5 <= sum("AceDataCloud says" in message for message in costly) <= 20
+
+
+def test_a_failed_task_with_a_video_may_have_been_charged() -> None:
+    task = read(with_response(state="failed"))
+    assert task.state is TaskState.FAILED
+    assert task.video is None
+    assert task.failure is not None
+    assert "may have been charged" in task.failure.message
+    assert "Submit it again" not in task.failure.message

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -255,3 +256,42 @@ async def test_a_redirect_is_neither_followed_nor_parsed(location: str, status: 
         assert isinstance(found.answers["task-0"], BackendError)
         with pytest.raises(OutcomeUnknown):
             await gateway.submit(ONE, COMMAND)
+
+
+NO_TLS = {
+    "a record that nobody can decrypt": b"\x17\x03\x03\x00\x20" + b"x" * 32,
+    "an alert in the clear": b"\x15\x03\x03\x00\x02\x02\x28",
+    "plain HTTP": b"HTTP/1.1 200 OK\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"], ids=["at once", "halfway"])
+@pytest.mark.parametrize("case", NO_TLS)
+async def test_a_broken_tls_connection_is_a_broken_connection(
+    case: str, start: bytes, tls: tuple[ssl.SSLContext, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    context, certificate = tls
+
+    async def misbehave(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+        writer.write(start)
+        await writer.drain()
+        os.write(writer.get_extra_info("socket").fileno(), NO_TLS[case])  # past the encryption
+
+    async with raw_server(misbehave, context) as server, Gateway(server.url, certificate) as gateway:
+        found = await gateway.find_tasks(ONE, ["task-0"])
+        assert type(found.answers["task-0"]) is BackendError
+        with pytest.raises(OutcomeUnknown):
+            await gateway.submit(ONE, COMMAND)
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == [], "it is nothing unexpected"
+
+
+async def test_a_whole_answer_counts_though_its_connection_breaks_behind_it(tls: tuple[ssl.SSLContext, str]) -> None:
+    context, certificate = tls
+
+    async def misbehave(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+        writer.write(answer({"task_id": "own"}))
+        await writer.drain()
+        os.write(writer.get_extra_info("socket").fileno(), NO_TLS["an alert in the clear"])
+
+    async with raw_server(misbehave, context) as server, Gateway(server.url, certificate) as gateway:
+        assert await gateway.submit(ONE, COMMAND) == "own"

@@ -56,17 +56,6 @@ async def test_a_value_is_replaced_only_by_who_knows_it(coordination: Coordinati
     assert await coordination.replace("{tenant-a}:nothing", b"", b"new", 60) is False
 
 
-async def test_the_time_that_is_left_is_told_by_what_keeps_the_key(coordination: Coordination) -> None:
-    await coordination.put_if_absent(KEY, b"mine", 60)
-    left = await coordination.seconds_left(KEY)
-    await coordination.replace(KEY, b"mine", b"changed", 600)
-    longer = await coordination.seconds_left(KEY)
-    assert left is not None
-    assert longer is not None
-    assert 0 < left <= 60 < longer <= 600
-    assert await coordination.seconds_left("{tenant-a}:nothing") is None
-
-
 async def test_a_value_is_removed_only_by_who_knows_it(coordination: Coordination) -> None:
     await coordination.put_if_absent(KEY, b"mine", 60)
     await coordination.remove(KEY, b"another's")
@@ -170,7 +159,6 @@ async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer
     fragile_redis.stop()
     for attempt in (
         agreed.get(KEY),
-        agreed.seconds_left(KEY),
         agreed.put_if_absent(KEY, b"", 1),
         agreed.replace(KEY, b"", b"", 1),
         agreed.remove(KEY, b""),

@@ -34,6 +34,14 @@ def test_proxy_for_exempts_addresses_and_networks(exempt: str) -> None:
     assert proxy_for("http://[::1]:8000", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "[::1]"}) is None
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "[::1]"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_proxy_leads_to_this_machine(scheme: str, host: str) -> None:
+    """Plain http is allowed to loopback because it leaves no machine; through a proxy the tokens would."""
+    proxies = {"HTTP_PROXY": "http://p:1", "HTTPS_PROXY": "http://p:1", "ALL_PROXY": "http://p:1"}
+    assert proxy_for(f"{scheme}://{host}:8000", proxies) is None
+
+
 @pytest.mark.parametrize("value", ["socks5://user:secret@p:1", "http://p:secret", "http:// secret", "ftp://secret"])
 def test_a_refusal_names_the_variable_and_no_value(value: str) -> None:
     with pytest.raises(EnvironmentFault, match="HTTPS_PROXY") as refused:

@@ -11,8 +11,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from app.adapters.identity import Tenants
 from app.adapters.redis_coordination import LARGEST_MESSAGE_BYTES, RedisCoordination
-from app.adapters.redis_durability import EVICTS, NOT_ON_DISK, NOT_ON_REPLICAS
 from app.adapters.redis_store import connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
@@ -21,7 +21,7 @@ from app.settings import Settings
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, KEYS, SIGNER, until_heard
 from tests.support.redis_server import RedisServer
-from tests.support.service import SECONDS, sandbox, serving, settings
+from tests.support.service import KEY, SECONDS, sandbox, serving, settings
 
 KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
 SET = KEYS.key("tenant-a", "awaited")
@@ -93,49 +93,69 @@ def test_databases_have_channels_of_their_own(redis_server: RedisServer) -> None
     assert KEYS.channel(0) != KEYS.channel(3)
 
 
+def kept_by_release_1_0(server: RedisServer, clock: HandClock, **fields: str) -> None:
+    """Write a reservation as release 1.0 did, for the key "fox-1" and these arguments."""
+    tenant = Tenants(KEY).principal("token-a").tenant
+    filed = f"{{{tenant}}}:reservation:1:{OLD_DIGEST}"
+    word = {"filed_under": filed, "fingerprint": OLD_PRINT, "holder": "a", "since": clock(), **fields}
+    with server.client() as client:
+        client.set(filed, json.dumps(word), px=86_000_000)
+
+
 async def test_a_key_of_an_earlier_release_is_honoured_for_its_day(clock: HandClock, redis_server: RedisServer) -> None:
     backend = sandbox(clock)
-    values = settings(redis_url=redis_server.url)
-    async with serving(values, backend, clock) as service:
-        tenant = service.assembly.tenants.principal("token-a").tenant
-        # As the release before wrote it, for the key "fox-1" and these arguments.
-        filed = f"{{{tenant}}}:reservation:1:{OLD_DIGEST}"
-        word = {"filed_under": filed, "fingerprint": OLD_PRINT, "holder": "a", "since": clock()}
-        with redis_server.client() as client:
-            client.set(filed, json.dumps({**word, "state": "done", "task_id": "task-of-before"}), px=86_000_000)
-            again = await service.ask("luma_generate_video", KEYED)
-            assert (again["task_id"], again["replayed"]) == ("task-of-before", True)
-            other = await service.fail("luma_generate_video", {**KEYED, "prompt": "A cat"})
-            assert other["code"] == "invalid_request"
-            client.set(filed, json.dumps({**word, "state": "unknown"}), px=86_000_000)
-            assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
-            client.set(filed, json.dumps({**word, "state": "freed"}), px=86_000_000)
-        assert backend.submissions("token-a") == 0
-        assert "replayed" not in await service.ask("luma_generate_video", KEYED)
+    kept_by_release_1_0(redis_server, clock, state="done", task_id="task-of-before")
+    async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
+        other = await service.fail("luma_generate_video", {**KEYED, "prompt": "A cat"})
+        assert other["code"] == "invalid_request"
+        again = await service.ask("luma_generate_video", KEYED)
+        assert (again["task_id"], again["replayed"]) == ("task-of-before", True)
+        redis_server.empty()
+        assert (await service.ask("luma_generate_video", KEYED))["task_id"] == "task-of-before", "it is recorded now"
+    assert backend.submissions("token-a") == 0
 
 
-async def test_what_was_bought_after_an_unknown_outcome_of_an_earlier_release_is_replayed(
-    clock: HandClock, redis_server: RedisServer
+@pytest.mark.parametrize("state", ["unknown", "sent"])
+async def test_an_outcome_that_an_earlier_release_left_unknown_refuses_the_key(
+    clock: HandClock, redis_server: RedisServer, state: str
 ) -> None:
+    kept_by_release_1_0(redis_server, clock, state=state)
     async with serving(settings(redis_url=redis_server.url), sandbox(clock), clock) as service:
-        tenant = service.assembly.tenants.principal("token-a").tenant
-        filed = f"{{{tenant}}}:reservation:1:{OLD_DIGEST}"
-        word = {"filed_under": filed, "fingerprint": OLD_PRINT, "holder": "a", "since": clock(), "state": "unknown"}
-        with redis_server.client() as client:
-            client.set(filed, json.dumps(word), px=86_000_000)
         assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
         bought = await service.ask("luma_generate_video", {**KEYED, "retry_unknown": True})
         again = await service.ask("luma_generate_video", KEYED)
     assert (again["task_id"], again["replayed"]) == (bought["task_id"], True)
 
 
-async def test_the_rights_in_the_document_are_enough(clock: HandClock, fragile_redis: RedisServer) -> None:
+@pytest.mark.parametrize("state", ["freed", "held"])
+async def test_a_key_under_which_an_earlier_release_bought_nothing_is_free(
+    clock: HandClock, redis_server: RedisServer, state: str
+) -> None:
+    kept_by_release_1_0(redis_server, clock, state=state)
+    async with serving(settings(redis_url=redis_server.url), sandbox(clock), clock) as service:
+        assert "replayed" not in await service.ask("luma_generate_video", KEYED)
+
+
+async def test_a_redis_that_goes_out_on_the_day_of_the_upgrade_refuses_keys_that_it_may_hold(
+    clock: HandClock, fragile_redis: RedisServer
+) -> None:
+    kept_by_release_1_0(fragile_redis, clock, state="done", task_id="task-of-before")
+    async with serving(settings(redis_url=fragile_redis.url), sandbox(clock), clock) as service:
+        fragile_redis.stop()
+        assert "upgraded" in (await service.fail("luma_generate_video", KEYED))["message"]
+        assert (await service.ask("luma_generate_video", {"prompt": "A fox"}))["state"] == "pending"
+
+
+async def test_the_rights_in_the_document_are_enough(
+    clock: HandClock, fragile_redis: RedisServer, database_url: str
+) -> None:
     found = re.search(r"ACL SETUSER luma (.*)", DOCUMENT)
     assert found is not None
     rules = found[1].replace("THE_PASSWORD", "word").replace("+client|setinfo +client|setname", "+client").split()
     with fragile_redis.client() as client:
         client.execute_command("ACL", "SETUSER", "luma", *rules)
-    values = settings(redis_url=fragile_redis.url.replace("redis://", "redis://luma:word@"))
+    url = fragile_redis.url.replace("redis://", "redis://luma:word@")
+    values = settings(redis_url=url, database_url=database_url)
     async with serving(values, sandbox(clock), clock) as one, serving(values, sandbox(clock), clock) as other:
         task = await one.ask("luma_generate_video", KEYED)
         await one.ask("luma_get_task", {"task_id": task["task_id"]})
@@ -147,11 +167,6 @@ async def test_the_rights_in_the_document_are_enough(clock: HandClock, fragile_r
         denied = client.execute_command("ACL", "LOG")
     assert ready.json()["status"] == "ready"
     assert [entry for entry in denied if b"reservation:1" not in repr(entry).encode()] == []
-
-
-def test_the_document_has_the_settings_that_check_asks_for() -> None:
-    for sentence in (EVICTS, NOT_ON_DISK, NOT_ON_REPLICAS):
-        assert re.search(rf"^{sentence.rpartition('Set ')[2]}\b", DOCUMENT, re.MULTILINE)
 
 
 async def test_junk_in_a_set_is_dropped(redis_server: RedisServer, clock: HandClock) -> None:

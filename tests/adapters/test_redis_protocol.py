@@ -23,17 +23,17 @@ def old_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 
 
 async def test_a_redis_without_hello_serves_values_agreement_and_messages(
-    clock: HandClock, old_redis: RedisServer
+    clock: HandClock, old_redis: RedisServer, database_url: str
 ) -> None:
     secret = f":{old_redis.password}@" if old_redis.password is not None else ""
-    values = settings(redis_url=old_redis.url.replace("redis://", f"redis://{secret}"))
+    values = settings(redis_url=old_redis.url.replace("redis://", f"redis://{secret}"), database_url=database_url)
     async with serving(values, sandbox(clock), clock) as one, serving(values, sandbox(clock), clock) as other:
         bought = await one.ask("luma_generate_video", KEYED)
         assert (await other.ask("luma_generate_video", KEYED))["task_id"] == bought["task_id"]
         parts = one.assembly
         await probe(parts.store, parts.coordination, parts.services.keys, with_channel=True)
         ready = await one.http.get(f"{one.url}/readyz")
-    assert ready.json() == {"status": "ready", "store": "redis", "store_status": "up"}
+    assert ready.json() == {"status": "ready", "store": "redis", "store_status": "up", "database_status": "up"}
 
 
 async def test_a_protocol_in_the_url_prevails(redis_server: RedisServer) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from tests.attacks.target import Connection, Figure, Target, batch, raw
@@ -186,6 +187,21 @@ async def packed_answers(target: Target) -> AsyncIterator[None]:
 
     await in_parts(map(ask, range(20)), at_once=5)
     yield
+
+
+@asynccontextmanager
+async def swelling_answers(target: Target) -> AsyncIterator[None]:
+    """Let eight callers ask without end for answers of 4 MiB that are made to cost when they are decoded."""
+
+    async def keep_asking(number: int) -> None:
+        for turn in count():
+            ids = [f"swell-{number}-{turn}-{task}" for task in range(200)]
+            connection = await target.connect(raw(*batch(ids), f"attacker-{number}"))
+            assert await connection.status() in (200, 429)
+            connection.hang_up()
+
+    async with going_on(map(keep_asking, range(8))):
+        yield
 
 
 def _purchase(key: str, token: str, prompt: str = "A fox") -> bytes:
@@ -416,6 +432,7 @@ ROWS = (
     Row("heads and addresses of 400 KB", "454 MB", endless_heads, 0.1, SHORT),
     Row("60 waits of 240 KB with an escaped name", "held whole; clients that left went unnoticed", large_waits),
     Row("20 answers in three layers of gzip", "470 MB each", packed_answers),
+    Row("8 callers whose answers are 4 MiB made to cost", "1,032 MB", swelling_answers),
     Row("300 keyed purchases of refused tokens", "a key each in Redis for a day", failed_purchases),
     Row("1,500 hung-up purchases under one key", "6,700 Redis commands/s", hung_up_purchases),
     Row("6,000 purchases of made-up tokens that hung up", "732 MB", abandoned_purchases),

@@ -4,6 +4,7 @@
 - an id that begins with "long" is a finished task with a prompt of 5,000 characters
 - an id that begins with "run" is a task that never ends
 - an id that begins with "bomb" is answered with text that is packed by gzip three times over
+- an id that begins with "swell" is answered with 4 MiB of JSON that takes many times as much memory, or time, to decode
 - every other id is a finished task
 - any other submission takes longer than anybody waits
 """
@@ -13,6 +14,7 @@ import gzip
 import json
 import time
 from argparse import ArgumentParser
+from itertools import cycle
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -32,12 +34,25 @@ def bomb() -> bytes:
     return gzip.compress(gzip.compress(packed))
 
 
+def swelling() -> list[bytes]:
+    """Return bodies of 4 MiB: an emoji that widens each letter, strings, keys, numbers, and escapes."""
+    room = 4 * 1024 * 1024 - 100
+    return [
+        '{"items": [], "x": "🦊'.encode() + b"a" * room + b'"}',
+        '{"items": [], "x": ["🦊",'.encode() + '"éé",'.encode() * (room // 7) + b"1]}",
+        b'{"items": [], "x": {' + b",".join(b'"%06x":0' % number for number in range(room // 11)) + b"}}",
+        b'{"items": [], "x": [' + b"-9," * (room // 3) + b"1]}",
+        b'{"items": [], "x": "' + b'a\\"' * (room // 3) + b'"}',
+    ]
+
+
 class AttackedBackend:
     """Answers reads after `delay_seconds`."""
 
     def __init__(self, delay_seconds: float) -> None:
         self._delay_seconds = delay_seconds
         self._bomb = bomb()
+        self._swelling = cycle(swelling())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = json.loads(await read_body(receive))
@@ -53,6 +68,9 @@ class AttackedBackend:
         ids = [asked["id"]] if asked["action"] == "retrieve" else asked["ids"]
         if ids[0].startswith("bomb"):
             await send_json(send, 200, self._bomb, (b"content-encoding", b"gzip, gzip, gzip"))
+            return
+        if ids[0].startswith("swell"):
+            await send_json(send, 200, next(self._swelling))
             return
         records = list(map(record, ids))
         await send_json(send, 200, json.dumps(records[0] if "id" in asked else listing(*records)).encode())

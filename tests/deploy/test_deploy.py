@@ -92,13 +92,14 @@ def test_stopping_takes_longer_than_draining() -> None:
     assert int(grace.removesuffix("s")) > DRAIN_SECONDS
 
 
-def test_redis_keeps_idempotency_keys_over_restarts_and_evicts_none() -> None:
-    redis = yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"]["redis"]
+def test_postgres_keeps_purchases_over_restarts_and_redis_is_a_cache() -> None:
+    services = yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"]
+    redis = services["redis"]
+    assert services["postgres"]["volumes"] == ["postgres-data:/var/lib/postgresql"]
     words = shlex.split(redis["command"][-1].rpartition("exec redis-server /tmp/redis.conf ")[2])
     options = dict(zip(words[::2], words[1::2], strict=True))
-    assert options["--appendonly"] == "yes"
-    assert options["--maxmemory-policy"] == "noeviction"
-    assert redis["volumes"] == ["redis-data:/data"]
+    assert options["--appendonly"] == "no"
+    assert options["--maxmemory-policy"] == "volatile-lru", "all keys have a time to live"
 
 
 def test_the_redis_of_compose_wants_a_password_that_no_command_line_shows() -> None:
@@ -162,7 +163,7 @@ def test_the_network_policy_lets_in_proxies_monitoring_and_probes_and_out_what_i
     assert let_in == {"namespaceSelector": [ports["metrics"]], "ipBlock": [ports["http"]]}
     assert policy["ingress"][0]["ports"] == [{"port": ports["http"]}]
     out = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
-    assert out == {53, 6379, 6380, 26379, 443, 4317, 4318}
+    assert out == {53, 5432, 6379, 6380, 26379, 443, 4317, 4318}
 
 
 def test_labels_join_what_belongs_together() -> None:

@@ -153,6 +153,10 @@ REFUSED_HOSTS = {
     ],
     "bad ports": [
         "example.com:99999",
+        "example.com:0",
+        "example.com:00000",
+        "8.8.8.8:0",
+        "[2606:4700:4700::1111]:0",
         "example.com:-1",
         "example.com:a",
         "example.com:80:80",
@@ -160,6 +164,16 @@ REFUSED_HOSTS = {
         "example.com:8_0",
     ],
     "nothing": ["", ":80", "?a=b", "#a"],
+    "namespaces": [
+        "kubernetes.default",
+        "kubernetes.default.",
+        "coredns.kube-system",
+        "redis.staging",
+        "db.ns1",
+        "api.a",
+        "service.under-way",
+        "web.preprod:8080",
+    ],
 }
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.domain.reservation import SENDING_SECONDS
-from app.services.reservations import REFUSED_BY_STORE, REFUSED_WITHOUT_STORE, STILL_UNDER_WAY, UNKNOWN_BEFORE
+from app.domain.purchase import SENDING_SECONDS
+from app.services.purchases import REFUSED_WITHOUT_DATABASE, STILL_UNDER_WAY, UNKNOWN_BEFORE
 from tests.faults.calls import Fate, Reply
 from tests.faults.score import Score
 from tests.faults.terms import Terms, Window
@@ -79,7 +79,7 @@ class Purchase:
 
 def _refusal(error: Mapping[str, Any]) -> str:
     message = str(error["message"])
-    if REFUSED_WITHOUT_STORE in message or REFUSED_BY_STORE in message:
+    if REFUSED_WITHOUT_DATABASE in message:
         return WITHOUT_STORE
     if STILL_UNDER_WAY in message:
         return UNDER_WAY

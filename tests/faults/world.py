@@ -136,6 +136,7 @@ async def running(form: Form) -> AsyncIterator[World]:
         for number in range(2):
             log = Path(form.log) if form.log is not None and number == 0 else folder / f"replica-{number}.log"
             settings = {"redis_url": redis_url, "acedata_url": world.oracle_url, "secret_key": KEY}
+            settings["database_url"] = f"sqlite:///{folder}/luma.db"
             replica = Replica([*form.command, *form.arguments], settings, log, _clockwork(world, form))
             stack.callback(replica.close)
             world.replicas.append(replica)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from sqlalchemy import ColumnElement, Float, literal
+
 from app.bootstrap import Clocks
 
 T = TypeVar("T")
@@ -39,9 +41,13 @@ class HandClock:
         """How many are asleep."""
         return len(self._sleepers)
 
+    def sql(self) -> ColumnElement[float]:
+        """Return the time as SQL."""
+        return literal(self.now, Float(53))
+
     @property
     def clocks(self) -> Clocks:
-        return Clocks(wall=self, monotonic=self, sleep=self.sleep)
+        return Clocks(wall=self, monotonic=self, sleep=self.sleep, database=self.sql)
 
 
 async def while_time_passes(clock: HandClock, waiting: Awaitable[T], *, step: float = 1.0) -> T:

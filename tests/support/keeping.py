@@ -11,7 +11,6 @@ from app.ports import Coordination
 from app.services.key_space import KeySpace
 from app.services.owned import Owned
 from app.services.records import RECORD_KIND
-from app.services.reservation_keys import ReservationKeys
 from app.services.task_cache import TASK_KIND
 
 KEYS = KeySpace("luma-mcp:tests")
@@ -19,7 +18,6 @@ SIGNER = Signer("a key for tests that is long enough, 48 bytes or so")
 CHANNEL = KEYS.channel(0)
 TASKS = Owned(TypeAdapter(Task), TASK_KIND, KEYS, SIGNER)
 RECORDS = Owned(TypeAdapter(Record), RECORD_KIND, KEYS, SIGNER)
-RESERVATIONS = ReservationKeys(KEYS, SIGNER)
 
 
 async def until_heard(speaker: Coordination, listener: Coordination) -> None:

@@ -15,7 +15,8 @@ _KEPT = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "PYTHONPATH")
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return an environment with these LUMA_MCP_ settings and no others."""
+    """Return an environment with these LUMA_MCP_ settings and no others; purchases are kept in memory by default."""
+    settings = {"database_url": "sqlite:///:memory:", **settings}
     base = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return base | {f"LUMA_MCP_{name.upper()}": value for name, value in settings.items()}
 

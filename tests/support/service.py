@@ -26,6 +26,7 @@ MODERN = "2026-07-28"
 LEGACY = ("2025-03-26", "2025-06-18", "2025-11-25")
 ERAS = (*LEGACY, MODERN)
 KEY = "a key for tests that is long enough, 48 bytes or so"
+IN_MEMORY = "sqlite:///:memory:"
 SECONDS = 8.0
 
 IMPATIENT = Patience(
@@ -37,7 +38,7 @@ FREE = Behaviour(max_in_flight=None, reads_per_second=None)
 
 def settings(**values: Any) -> Settings:
     """Return settings for a test: the defaults but for `values`, whatever the environment says."""
-    return Settings(_env_file=None, secret_key=KEY, log_format="json", **values)
+    return Settings(_env_file=None, **{"secret_key": KEY, "log_format": "json", "database_url": IN_MEMORY, **values})
 
 
 def sandbox(clock: HandClock, behaviour: Behaviour = FREE, *, seconds: float = SECONDS) -> Sandbox:

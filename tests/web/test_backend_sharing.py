@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from app.services.queued_ids import MOST_UNACCEPTED, QUESTION_WEIGHT
 from app.services.standing import REFUSED_SECONDS
 from app.services.traffic import PURCHASES, READS
 from tests.support.acedata import knowing_every_task
@@ -45,11 +46,16 @@ class SharedBackend(httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"items": [], "count": 0})
 
 
+IDS = 60
+JUNK_BATCHES = MOST_UNACCEPTED // (IDS + QUESTION_WEIGHT)
+"""As many as wait for the backend together: one more would be refused at once."""
+
+
 def ids(number: int) -> list[str]:
-    return [f"task-{number}-{each}" for each in range(60)]
+    return [f"task-{number}-{each}" for each in range(IDS)]
 
 
-async def test_three_hundred_junk_batches_leave_places_for_an_accepted_token_and_for_purchases() -> None:
+async def test_junk_batches_leave_places_for_an_accepted_token_and_for_purchases() -> None:
     backend = SharedBackend()
     async with serving(settings(), backend) as service:
         await service.ask("luma_get_task", {"task_id": "mine-0"}, token="honest")
@@ -57,7 +63,7 @@ async def test_three_hundred_junk_batches_leave_places_for_an_accepted_token_and
             asyncio.create_task(
                 service.call("luma_get_tasks_batch", {"task_ids": ids(number)}, token=f"junk-{number % 30}")
             )
-            for number in range(150)
+            for number in range(JUNK_BATCHES)
         ]
         await backend.is_full.wait()
         found: Any = await service.ask("luma_get_task", {"task_id": "mine-1"}, token="honest")

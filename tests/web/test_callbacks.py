@@ -14,9 +14,10 @@ import pytest
 
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.services.callbacks import MOST_CLAIMS
+from app.adapters.sql.purchases import MOST_CLAIMS
 from app.web.callbacks import LARGEST_CALLBACK_BYTES
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.postgres_server import PostgresServer
 from tests.support.process import environment, serving_process
 from tests.support.redis_server import RedisServer
 from tests.support.service import FREE, SECONDS, Service, sandbox, serving, settings
@@ -168,8 +169,10 @@ async def test_without_a_public_address_the_backend_is_not_asked_to_call(clock: 
 
 
 @asynccontextmanager
-async def calling_back(clock: HandClock, redis: RedisServer) -> AsyncIterator[tuple[Service, Service, Sandbox]]:
-    """Two replicas on one Redis, and a backend that calls the second one."""
+async def calling_back(
+    clock: HandClock, redis: RedisServer, database_url: str
+) -> AsyncIterator[tuple[Service, Service, Sandbox]]:
+    """Two replicas on one Redis and one database, and a backend that calls the second one."""
     client = httpx.AsyncClient()
     addresses: list[str] = []
 
@@ -184,7 +187,7 @@ async def calling_back(clock: HandClock, redis: RedisServer) -> AsyncIterator[tu
         behaviour=FREE,
         deliver=deliver,
     )
-    values = settings(public_url=PUBLIC, redis_url=redis.url)
+    values = settings(public_url=PUBLIC, redis_url=redis.url, database_url=database_url)
     async with serving(values, backend, clock) as one, serving(values, backend, clock) as other, client:
         addresses.append(other.url)
         yield one, other, backend
@@ -192,9 +195,9 @@ async def calling_back(clock: HandClock, redis: RedisServer) -> AsyncIterator[tu
 
 
 async def test_ten_tasks_that_end_at_different_times_cost_at_most_a_read_each_and_end_the_wait(
-    clock: HandClock, redis_server: RedisServer
+    clock: HandClock, redis_server: RedisServer, database_url: str
 ) -> None:
-    async with calling_back(clock, redis_server) as (one, _, backend):
+    async with calling_back(clock, redis_server, database_url) as (one, _, backend):
         task_ids = []
         for number in range(10):
             task_ids.append(await start(one, f"Fox {number}"))
@@ -208,9 +211,9 @@ async def test_ten_tasks_that_end_at_different_times_cost_at_most_a_read_each_an
 
 
 async def test_a_plain_question_before_the_wait_costs_no_read_more_than_itself(
-    clock: HandClock, redis_server: RedisServer
+    clock: HandClock, redis_server: RedisServer, database_url: str
 ) -> None:
-    async with calling_back(clock, redis_server) as (one, _, backend):
+    async with calling_back(clock, redis_server, database_url) as (one, _, backend):
         task_id = await start(one)
         await one.ask("luma_get_task", {"task_id": task_id})
         answer = one.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
@@ -219,19 +222,17 @@ async def test_a_plain_question_before_the_wait_costs_no_read_more_than_itself(
     assert backend.reads == 2, "the plain question's, and the callback's"
 
 
-@pytest.mark.parametrize("lost", [("ticket",), ("ticket", "record:3")])
 @pytest.mark.parametrize("left_there", [None, b"noise"])
-async def test_a_callback_ends_the_wait_though_its_ticket_was_lost(
-    clock: HandClock, redis_server: RedisServer, lost: tuple[str, ...], left_there: bytes | None
+async def test_a_callback_ends_the_wait_though_redis_lost_what_was_known(
+    clock: HandClock, redis_server: RedisServer, database_url: str, left_there: bytes | None
 ) -> None:
-    async with calling_back(clock, redis_server) as (one, _, backend):
+    async with calling_back(clock, redis_server, database_url) as (one, _, backend):
         task_id, began = await start(one), clock.now
         answer = asyncio.create_task(one.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50}))
         await while_time_passes(clock, clock.sleep(20), step=0.5)
         with redis_server.client() as client:
-            for kind in lost:
-                for key in client.scan_iter(f"*:{kind}:*"):
-                    client.set(key, left_there) if left_there else client.delete(key)
+            for key in client.scan_iter("*:record:3:*"):
+                client.set(key, left_there) if left_there else client.delete(key)
         task = await while_time_passes(clock, answer, step=0.5)
     assert task["state"] == "completed"
     assert clock.now - began <= 42
@@ -271,13 +272,13 @@ async def test_a_foreign_claim_before_the_answer_does_not_delay_the_owner(clock:
 
 
 async def test_a_claim_that_cannot_be_seen_does_not_delay_the_owner(
-    clock: HandClock, backend: Sandbox, fragile_redis: RedisServer
+    clock: HandClock, backend: Sandbox, fragile_postgres: PostgresServer
 ) -> None:
-    async def lose_the_store(_url: str, _task_id: str) -> None:
-        await asyncio.to_thread(fragile_redis.stop)
+    async def lose_the_database(_url: str, _task_id: str) -> None:
+        await asyncio.to_thread(fragile_postgres.stop)
 
-    values = settings(public_url=PUBLIC, redis_url=fragile_redis.url)
-    async with serving(values, Holding(backend, lose_the_store), clock) as service:
+    values = settings(public_url=PUBLIC, database_url=fragile_postgres.url)
+    async with serving(values, Holding(backend, lose_the_database), clock) as service:
         task_id, began = await start(service), clock.now
         answer = service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
         task = await while_time_passes(clock, answer)

@@ -64,7 +64,7 @@ async def seen_after(service: Service, clock: HandClock) -> float:
     task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
     while True:
         question = service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
-        if (await while_time_passes(clock, question, step=3))["state"] == "completed":
+        if (await while_time_passes(clock, question, step=0.5))["state"] == "completed":
             return clock.now - began
 
 

@@ -1,4 +1,4 @@
-"""What purchases may hold: callers leave, tokens are made up, and keys stay in Redis."""
+"""What purchases may hold: callers leave, tokens are made up, and rows stay in the database."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.bootstrap import SHARE_OF_UNACCEPTED, assemble
 from app.services.standing import REFUSED_SECONDS
-from app.services.unaccepted_keys import MOST_PER_TOKEN, WINDOW_SECONDS
+from app.services.unaccepted_purchases import MOST_PER_TOKEN, WINDOW_SECONDS
 from app.services.videos import MOST_UNDER_WAY
 from app.web.app import create_app
 from app.web.request_memory import REQUEST_BYTES
 from tests.support.clock import HandClock, while_time_passes
-from tests.support.redis_server import RedisServer
+from tests.support.postgres_server import PostgresServer
 from tests.support.service import Service, listening, sandbox, serving, settings
 
 KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
@@ -59,9 +59,9 @@ def network(clock: HandClock) -> Network:
     return Network(sandbox(clock))
 
 
-def reservations(redis_server: RedisServer) -> int:
-    with redis_server.client() as client:
-        return len(list(client.scan_iter("*:reservation:*")))
+async def rows(service: Service, token: str = "token-a") -> int:
+    tenant = service.assembly.tenants.principal(token).tenant
+    return len(await service.assembly.durable.purchases.newest(tenant, 100))
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -124,50 +124,49 @@ async def test_made_up_tokens_share_a_part_of_the_purchases_under_way(
     assert {error["code"] for error in refused} == {"rate_limited"}
 
 
-async def test_a_token_that_the_backend_refuses_leaves_no_key(
-    clock: HandClock, network: Network, redis_server: RedisServer
+@pytest.mark.parametrize("arguments", [KEYED, {"prompt": "A fox"}])
+async def test_a_token_that_the_backend_refuses_leaves_no_row(
+    clock: HandClock, network: Network, database_url: str, arguments: dict[str, str]
 ) -> None:
     network.go_on.set()
     network.end = refusing
-    values = settings(redis_url=redis_server.url)
+    values = settings(database_url=database_url)
     async with serving(values, network, clock) as one, serving(values, network, clock) as other:
         for replica in (one, other):
-            assert (await replica.fail("luma_generate_video", KEYED))["code"] == "unauthorized"
-        assert reservations(redis_server) == 0
+            assert (await replica.fail("luma_generate_video", arguments))["code"] == "unauthorized"
+        assert await rows(one) == 0
         network.end = None
         clock.advance(REFUSED_SECONDS)
         assert (await other.ask("luma_generate_video", KEYED))["state"] == "pending", "the key is free everywhere"
         assert (await one.ask("luma_generate_video", KEYED))["replayed"] is True
 
 
-async def test_a_token_that_was_just_refused_reserves_nothing(
-    clock: HandClock, network: Network, redis_server: RedisServer
+async def test_a_token_that_was_just_refused_records_nothing(
+    clock: HandClock, network: Network, fragile_postgres: PostgresServer
 ) -> None:
     network.go_on.set()
     network.end = refusing
-    async with serving(settings(redis_url=redis_server.url), network, clock) as service:
+    async with serving(settings(database_url=fragile_postgres.url), network, clock) as service:
         await service.fail("luma_generate_video", KEYED)
-        with redis_server.client() as client:
-            before = client.info("commandstats")["cmdstat_eval"]["calls"]
-            assert (await service.fail("luma_generate_video", KEYED))["code"] == "unauthorized"
-            assert client.info("commandstats")["cmdstat_eval"]["calls"] == before
+        fragile_postgres.stop()
+        assert (await service.fail("luma_generate_video", KEYED))["code"] == "unauthorized", "without the database"
     assert network.tokens == ["token-a"]
 
 
-@pytest.mark.parametrize(("accepted", "keys"), [(False, 0), (True, 1)])
-async def test_only_a_token_that_was_accepted_leaves_a_key_under_which_nothing_was_bought(
-    clock: HandClock, network: Network, redis_server: RedisServer, *, accepted: bool, keys: int
+@pytest.mark.parametrize(("accepted", "kept"), [(False, 0), (True, 1)])
+async def test_only_a_token_that_was_accepted_leaves_a_row_of_what_was_refused(
+    clock: HandClock, network: Network, *, accepted: bool, kept: int
 ) -> None:
     network.go_on.set()
     network.end = unreachable
-    async with serving(settings(redis_url=redis_server.url), network, clock) as service:
+    async with serving(settings(), network, clock) as service:
         if accepted:
             await is_accepted(service, "token-a")
         assert "Nothing was sent" in (await service.fail("luma_generate_video", KEYED))["message"]
-        assert reservations(redis_server) == keys
+        assert await rows(service) == kept
 
 
-async def test_a_token_that_is_not_accepted_leaves_a_few_keys_of_unknown_outcome(
+async def test_a_token_that_is_not_accepted_leaves_a_few_rows_of_unknown_outcome(
     clock: HandClock, network: Network
 ) -> None:
     network.go_on.set()

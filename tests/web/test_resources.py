@@ -83,11 +83,19 @@ async def test_ids_that_the_tenant_knows_complete_newest_first(era: str, clock: 
         assert await completed(service, "", era=era, token="token-b") == []
 
 
-async def test_an_id_that_was_only_asked_about_is_known_from_then_on(clock: HandClock) -> None:
+async def test_an_id_that_was_only_asked_about_completes_nothing(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         (task_id,) = await started(service)
         await service.ask("luma_get_tasks_batch", {"task_ids": [task_id, "unknown"]}, token="token-b")
-        assert await completed(service, "", token="token-b") == [task_id]
+        assert await completed(service, "", token="token-b") == []
+
+
+async def test_submitted_ids_complete_after_a_restart(clock: HandClock, database_url: str) -> None:
+    values, backend = settings(database_url=database_url), sandbox(clock)
+    async with serving(values, backend, clock) as service:
+        task_ids = await started(service, 2)
+    async with serving(values, backend, clock) as restarted:
+        assert sorted(await completed(restarted, "")) == sorted(task_ids)
 
 
 async def test_at_most_a_hundred_ids_complete(clock: HandClock) -> None:

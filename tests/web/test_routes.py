@@ -32,7 +32,7 @@ async def test_livez_answers_any_host_and_readyz_those_that_are_allowed(service:
     assert (await service.http.get(f"{service.url}/livez", headers=by_address)).json() == {"status": "alive"}
     assert (await service.http.get(f"{service.url}/readyz", headers=by_address)).status_code == 421
     response = await service.http.get(f"{service.url}/readyz", headers={"host": "localhost"})
-    assert response.json() == {"status": "ready", "store": "memory", "store_status": "up"}
+    assert response.json() == {"status": "ready", "store": "memory", "store_status": "up", "database_status": "up"}
 
 
 async def test_a_process_is_starting_then_ready_and_draining_from_the_moment_of_sigterm() -> None:
@@ -55,7 +55,12 @@ async def test_a_process_is_starting_then_ready_and_draining_from_the_moment_of_
 async def test_readyz_is_503_while_calls_are_not_wanted(phase: Phase) -> None:
     readiness = Readiness()
     readiness.phase = phase
-    app = Starlette(routes=probe_routes(readiness, MemoryStore(capacity_bytes=1000, clock=HandClock()).ping, "memory"))
+    store = MemoryStore(capacity_bytes=1000, clock=HandClock())
+
+    async def is_up() -> str:
+        return "up"
+
+    app = Starlette(routes=probe_routes(readiness, store.ping, "memory", is_up))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         response = await client.get("/readyz")
     assert response.status_code == 503

@@ -1,7 +1,7 @@
-"""How many keys the calls of tokens that the backend has not accepted may leave in the store.
+"""How many rows the calls of tokens that the backend has not accepted may leave in the database.
 
-Any string is a token, and each call can name another key. A key under which nothing was bought is removed at once; one
-whose outcome is unknown must stay for its day, so those are counted.
+Any string is a token, and each call can name another key. A purchase under which nothing was bought is deleted at once;
+one whose outcome is unknown must stay for its day, so those are counted.
 """
 
 from collections import Counter, deque
@@ -10,11 +10,11 @@ from collections.abc import Callable
 WINDOW_SECONDS = 600.0
 MOST_OF_ALL = 500
 MOST_PER_TOKEN = 10
-"""Keys of unknown outcome in this time, of all such tokens together and of one."""
+"""Purchases of unknown outcome in this time, of all such tokens together and of one."""
 
 
-class UnacceptedKeys:
-    """Counts keys of unknown outcome in this process."""
+class UnacceptedPurchases:
+    """Counts purchases of unknown outcome in this process."""
 
     def __init__(self, clock: Callable[[], float], is_accepted: Callable[[str], bool]) -> None:
         """Count seconds by `clock`, which never goes back; `is_accepted` tells whether the backend accepts a token."""
@@ -24,11 +24,11 @@ class UnacceptedKeys:
         self._of_tenant: Counter[str] = Counter()
 
     def leaves_none(self, tenant: str) -> bool:
-        """Whether a call that bought nothing is to leave no key."""
+        """Whether a call that bought nothing is to leave no row."""
         return not self._is_accepted(tenant)
 
     def admit(self, tenant: str) -> bool:
-        """Return whether a call may reserve a key, which could stay."""
+        """Return whether a call may record a purchase, which could stay."""
         if self._is_accepted(tenant):
             return True
         while self._left and self._left[0][0] <= self._clock() - WINDOW_SECONDS:
@@ -39,7 +39,7 @@ class UnacceptedKeys:
         return len(self._left) < MOST_OF_ALL and self._of_tenant.get(tenant, 0) < MOST_PER_TOKEN
 
     def stays(self, tenant: str) -> None:
-        """Note that a call of the tenant's left a key of unknown outcome."""
+        """Note that a call of the tenant's left a purchase of unknown outcome."""
         if not self._is_accepted(tenant):
             self._left.append((self._clock(), tenant))
             self._of_tenant[tenant] += 1

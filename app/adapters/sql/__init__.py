@@ -1,0 +1,1 @@
+"""The database: SQLite for one host, PostgreSQL for several."""

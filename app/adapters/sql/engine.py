@@ -1,0 +1,264 @@
+"""The connection to the database, and the one place where its faults become `DatabaseUnavailable`."""
+
+import asyncio
+import os
+import sqlite3
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Float, event, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from app.adapters.sql.migrate import create, migrate
+from app.adapters.sql.tables import service
+from app.ports import DatabaseUnavailable
+
+OPERATION_SECONDS = 5.0
+"""The longest that one operation may take, the wait for a connection among it."""
+
+BUSY_SECONDS = 3.0
+"""How long SQLite waits for another writer."""
+
+CONNECTIONS = 8
+TRIES = 2
+"""A second try follows at once where the connection turned out to be dead. Every operation may be repeated."""
+
+T = TypeVar("T")
+
+
+class database_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's own clock in unix seconds: one clock for all replicas."""
+
+    type = Float(53)
+    inherit_cache = True
+
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(_element: database_now, _compiler: Any, **_options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_now, "postgresql")
+def _postgresql_now(_element: database_now, _compiler: Any, **_options: Any) -> str:
+    return "extract(epoch from clock_timestamp())::float8"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """The version of the schema, the database's random id, and when it was made (unix seconds)."""
+
+    version: str
+    id: str
+    created_at: float
+
+
+class Database:
+    """An engine that is migrated before its first use. No operation raises anything but `DatabaseUnavailable`."""
+
+    def __init__(self, url: str | None) -> None:
+        """Use the database at `url`; None keeps it in this process's memory.
+
+        Raises ValueError, with the rest of a sentence about the URL, where it has no known form.
+        """
+        self._url = _parsed(url)
+        self._engine = _engine(self._url)
+        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.facts: DatabaseFacts | None = None
+        self._migrating = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    @property
+    def kind(self) -> str:
+        """Return "SQLite" or "PostgreSQL"."""
+        return "SQLite" if self._url.get_backend_name() == "sqlite" else "PostgreSQL"
+
+    @property
+    def place(self) -> str:
+        """Return where the database is, without user and password."""
+        return self._url.database or "memory" if self.kind == "SQLite" else f"{self._url.host}/{self._url.database}"
+
+    async def open(self) -> DatabaseFacts:
+        """Bring the schema to this program's version, unless it is there already, and return what the database is.
+
+        Raises DatabaseUnavailable, and DatabaseTooNew where a newer program has migrated it.
+        """
+        async with self._migrating:
+            if self.facts is None:
+                self.facts = await self._try(self._migrate)
+            return self.facts
+
+    async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Return the result of `operation`, whose statements each count by themselves. Raises DatabaseUnavailable."""
+        return await self._whole(self._with(self._autocommit, operation))
+
+    async def run_as_one(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Return the result of `operation`, whose statements count together. Raises DatabaseUnavailable."""
+        return await self._whole(self._with(self._engine, operation))
+
+    async def ping(self) -> None:
+        """Return if the database answers. Raises DatabaseUnavailable."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            await connection.execute(select(1))
+
+        await self.run(operation)
+
+    async def aclose(self) -> None:
+        """Wait for the operations under way, which `OPERATION_SECONDS` bounds, and close the connections."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        await self._engine.dispose()
+
+    async def _whole(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Run an operation to its end, also when its caller leaves: nobody could use its connection again."""
+        if self.facts is None:
+            await self.open()
+        task = asyncio.get_running_loop().create_task(self._try(operation))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _try(self, operation: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(OPERATION_SECONDS):
+                for left in reversed(range(TRIES)):
+                    try:
+                        return await operation()
+                    except DBAPIError as exc:
+                        if not (exc.connection_invalidated and left):
+                            raise
+        except (SQLAlchemyError, sqlite3.Error, OSError) as exc:
+            raise DatabaseUnavailable(_words(exc)) from None
+        raise AssertionError("the last try returns or raises")
+
+    def _with(
+        self, engine: AsyncEngine, operation: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> Callable[[], Awaitable[T]]:
+        async def connected() -> T:
+            async with engine.begin() as connection:
+                return await operation(connection)
+
+        return connected
+
+    async def _migrate(self) -> DatabaseFacts:
+        if (path := self._file()) is not None:
+            await asyncio.to_thread(_make_private, path)
+        version = await (migrate if self._is_shared() else create)(self._engine)
+        async with self._autocommit.connect() as connection:
+            rows = await connection.execute(select(service))
+            facts = {row.name: row.value for row in rows}
+        return DatabaseFacts(version, facts["database_id"], float(facts["created_at"]))
+
+    def _is_shared(self) -> bool:
+        """Return whether other processes, or releases, may use the database."""
+        return self._url.database != ":memory:"
+
+    def _file(self) -> Path | None:
+        return Path(self._url.database or "") if self.kind == "SQLite" and self._is_shared() else None
+
+
+def _parsed(given: str | None) -> URL:
+    if given is None:
+        return make_url("sqlite+aiosqlite:///:memory:")
+    try:
+        url = make_url(given)
+    except ArgumentError:
+        raise ValueError("is no database URL: write sqlite:///path or postgresql://user:password@host/name") from None
+    match url.drivername:
+        case "sqlite" if url.database and not url.host and not url.query:
+            return url.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres" if url.database and url.host and set(url.query) <= {"sslmode", "sslrootcert"}:
+            return url.set(drivername="postgresql+asyncpg")
+        case _:
+            raise ValueError(
+                "must be sqlite:///path or postgresql://user:password@host/name, which may end in ?sslmode=verify-full "
+                "and &sslrootcert=/path/to/ca.pem"
+            )
+
+
+def _tls(url: URL) -> ssl.SSLContext | str:
+    """Return what asyncpg takes for the URL's sslmode, which means what it means to libpq; without one, "prefer".
+
+    The verifying modes trust the file in sslrootcert, or else the system's authorities. Raises ValueError.
+    """
+    mode, authority = (
+        str(url.query.get(name, default)) for name, default in (("sslmode", "prefer"), ("sslrootcert", ""))
+    )
+    if mode in ("disable", "allow", "prefer", "require"):
+        return mode
+    if mode not in ("verify-ca", "verify-full"):
+        raise ValueError("has an sslmode that is none of disable, allow, prefer, require, verify-ca and verify-full")
+    try:
+        context = ssl.create_default_context(cafile=authority or None)
+    except OSError:
+        raise ValueError("names an sslrootcert that cannot be read") from None
+    context.check_hostname = mode == "verify-full"
+    return context
+
+
+def _engine(url: URL) -> AsyncEngine:
+    """Return the engine. Its errors hide parameters, which are digests and task ids."""
+    if url.get_backend_name() != "sqlite":
+        limits = {"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS}
+        arguments = {**limits, "ssl": _tls(url), "server_settings": {"application_name": "luma-mcp", "jit": "off"}}
+        return create_async_engine(
+            url.set(query={}),
+            hide_parameters=True,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
+            connect_args=arguments,
+        )
+    from sqlalchemy.pool import AsyncAdaptedQueuePool  # noqa: PLC0415
+
+    in_memory = url.database == ":memory:"
+    engine = create_async_engine(
+        url,
+        hide_parameters=True,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1 if in_memory else CONNECTIONS,  # each connection to :memory: is a database of its own
+        max_overflow=0,
+        pool_timeout=BUSY_SECONDS,
+        connect_args={"timeout": BUSY_SECONDS},
+    )
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Leave transactions to `_begin_sqlite`, and let every commit reach the disk."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    """Take the write lock at the start: a transaction that reads first could not be promoted while others write."""
+    if (
+        connection.get_isolation_level() != "AUTOCOMMIT"
+        and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
+    ):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _make_private(path: Path) -> None:
+    """Create the file and its folder for this user alone; SQLite gives its other files the rights of the first."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _words(exc: Exception) -> str:
+    """Return the kind of a fault: messages may quote addresses and statements."""
+    original = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
+    cause = original.__cause__ or original
+    return type(cause).__name__

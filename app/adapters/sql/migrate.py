@@ -1,0 +1,70 @@
+"""Bringing a database to the schema of this program, by one process at a time."""
+
+import secrets
+import time
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.adapters.sql.tables import metadata, service
+from app.ports import DatabaseTooNew
+
+REVISIONS = ("0001",)
+"""Every revision of the schema, oldest first."""
+
+_LOCK = 0x6C756D61
+"""An arbitrary number: PostgreSQL's name of the lock under which migrations run."""
+
+_FOLDER = Path(__file__).parent / "migrations"
+
+
+async def create(engine: AsyncEngine) -> str:
+    """Create the tables in a database that belongs to this process alone, and return the newest revision.
+
+    Alembic, which takes 11 MB, is not needed for that.
+    """
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+        facts = {"database_id": secrets.token_hex(16), "created_at": f"{time.time():.0f}"}
+        rows = [{"name": name, "value": value} for name, value in facts.items()]
+        await connection.execute(service.insert(), rows)
+    return REVISIONS[-1]
+
+
+async def migrate(engine: AsyncEngine) -> str:
+    """Return the newest revision, which the database has then. Raises DatabaseTooNew."""
+    async with engine.connect() as connection:
+        current = await connection.run_sync(_revision)
+    if current != REVISIONS[-1]:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade_alone)
+    return REVISIONS[-1]
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the database's revision; None where it is empty."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found is not None and found not in REVISIONS:
+        raise DatabaseTooNew(
+            "The database was migrated by a newer release of luma-mcp. Run that release, or restore a backup that was "
+            "made before it."
+        )
+    return found
+
+
+def _upgrade_alone(connection: Connection) -> None:
+    """Migrate in one transaction, which SQLite's write lock or PostgreSQL's advisory lock keeps to one process."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    if _revision(connection) == REVISIONS[-1]:
+        return
+    from alembic import command  # noqa: PLC0415 - 11 MB that only a migration needs
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,284 @@
+"""The purchases of all callers, in SQL that SQLite and PostgreSQL share."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import Insert
+
+from app.adapters.sql.engine import Database, database_now
+from app.adapters.sql.tables import callback_claims, purchases
+from app.domain.purchase import ALLOWED_MOVES, NewPurchase, Purchase, PurchaseState
+from app.ports import DatabaseUnavailable
+
+MOST_CLAIMS = 8
+"""Task ids that are remembered for one callback: a forged one does not displace the true one."""
+
+MOST_CHANGES = 3
+"""How often a key may be set free between a statement that finds it taken and one that reads by whom."""
+
+SqlClock = Callable[[], ColumnElement[float]]
+
+
+class SqlPurchases:
+    """The rows of one backend. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, backend: str, now: SqlClock = database_now) -> None:
+        """Keep the purchases from `backend`; `now` is the clock, as SQL."""
+        self._database = database
+        self._backend = backend
+        self._now = now
+        self._insert: Callable[..., Any] = sqlite.insert if database.kind == "SQLite" else postgresql.insert
+
+    async def claim(self, new: NewPurchase) -> Purchase | None:
+        """Record `new` as sent and return None; return the purchase that holds its key where there is one."""
+
+        async def operation(connection: AsyncConnection) -> Purchase | None:
+            for _ in range(MOST_CHANGES):
+                if await _is_inserted(connection, self._row(new)):
+                    return None
+                holder = await self._holder(connection, new)
+                if holder is not None:
+                    return None if holder.attempt == new.attempt else holder
+            raise DatabaseUnavailable("the key changes hands too often")
+
+        return await self._database.run(operation)
+
+    async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
+        """Record `new` as sent under the key that `earlier` holds, and return whether it still held it."""
+
+        async def operation(connection: AsyncConnection) -> bool:
+            released = await connection.execute(
+                update(purchases)
+                .where(
+                    purchases.c.attempt == earlier.attempt,
+                    purchases.c.state == earlier.state,
+                    purchases.c.key_hash == earlier.key_hash,
+                )
+                .values(key_hash=None)
+            )
+            return released.rowcount == 1 and await _is_inserted(
+                connection, self._row(new).values(replaces=earlier.attempt)
+            )
+
+        return await self._database.run_as_one(operation)
+
+    async def settle(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
+        """Move a purchase to `state`, with the task that it became, and return whether that was allowed.
+
+        A refused purchase gives its key back to the purchase that it replaced, or sets it free.
+        """
+        before = [earlier for earlier, allowed in ALLOWED_MOVES.items() if state in allowed]
+        mine = and_(purchases.c.attempt == attempt, purchases.c.state.in_(before))
+        moved = update(purchases).where(mine).values(state=state, task_id=task_id, changed_at=self._now())
+        if state is not PurchaseState.REFUSED:
+            return await self._changes(moved)
+
+        async def operation(connection: AsyncConnection) -> bool:
+            await _give_key_back(connection, mine)
+            return bool((await connection.execute(moved)).rowcount)
+
+        return await self._database.run_as_one(operation)
+
+    async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
+        """Record a purchase that was sent while the database was out."""
+
+        async def operation(connection: AsyncConnection) -> None:
+            await _is_inserted(connection, self._row(new).values(state=state, task_id=task_id))
+
+        await self._database.run(operation)
+
+    async def forget(self, attempt: str) -> None:
+        """Delete a purchase that was sent for a token which the backend does not know."""
+        mine = purchases.c.attempt == attempt
+
+        async def operation(connection: AsyncConnection) -> None:
+            await _give_key_back(connection, mine)
+            await connection.execute(delete(purchases).where(mine))
+
+        await self._database.run_as_one(operation)
+
+    async def of_callback(self, callback_id: str) -> Purchase | None:
+        """Return the purchase whose callback this is."""
+        return await self._one(purchases.c.callback_id == callback_id)
+
+    async def note_call(self, attempt: str) -> bool:
+        """Note that the backend has called back, and return whether this was the first time."""
+        return await self._changes(
+            update(purchases)
+            .where(purchases.c.attempt == attempt, purchases.c.called_at.is_(None))
+            .values(called_at=self._now())
+        )
+
+    async def add_claim(self, callback_id: str, task_id: str) -> None:
+        """Remember which task a callback named; beyond the eighth, it takes the place of the latest.
+
+        A callback's address may have leaked, so the first task is not the true one for certain; nor is the last.
+        """
+        mine = callback_claims.c.callback_id == callback_id
+
+        async def operation(connection: AsyncConnection) -> None:
+            named = await self._claims(connection, callback_id)
+            if task_id in named:
+                return
+            if len(named) >= MOST_CLAIMS:
+                await connection.execute(delete(callback_claims).where(mine, callback_claims.c.task_id == named[-1]))
+            claim = self._insert(callback_claims).values(
+                callback_id=callback_id, task_id=task_id, created_at=self._now()
+            )
+            await connection.execute(claim.on_conflict_do_nothing())
+
+        await self._database.run_as_one(operation)
+
+    async def claims(self, callback_id: str) -> list[str]:
+        """Return the tasks that callbacks named, the first one first."""
+        return await self._database.run(lambda connection: self._claims(connection, callback_id))
+
+    @staticmethod
+    async def _claims(connection: AsyncConnection, callback_id: str) -> list[str]:
+        found = await connection.execute(
+            select(callback_claims.c.task_id)
+            .where(callback_claims.c.callback_id == callback_id)
+            .order_by(callback_claims.c.created_at)
+        )
+        return list(found.scalars())
+
+    async def newest(
+        self, owner: str, most: int, *, state: PurchaseState | None = None, before: tuple[float, str] | None = None
+    ) -> list[Purchase]:
+        """Return at most `most` purchases of `owner`, the newest first.
+
+        `before` is `created_at` and `attempt` of the last one that is known already.
+        """
+        wanted = [purchases.c.backend == self._backend, purchases.c.owner == owner]
+        if state is not None:
+            wanted.append(purchases.c.state == state)
+        if before is not None:
+            at, attempt = before
+            tie = and_(purchases.c.created_at == at, purchases.c.attempt < attempt)
+            wanted.append(or_(purchases.c.created_at < at, tie))
+        newest_first = (purchases.c.created_at.desc(), purchases.c.attempt.desc())
+
+        async def operation(connection: AsyncConnection) -> list[Purchase]:
+            found = await connection.execute(self._select().where(*wanted).order_by(*newest_first).limit(most))
+            return [_purchase(row) for row in found]
+
+        return await self._database.run(operation)
+
+    async def task_ids(self, owner: str, prefix: str, most: int) -> list[str]:
+        """Return at most `most` ids of the owner's tasks that begin with `prefix`, the newest first."""
+
+        async def operation(connection: AsyncConnection) -> list[str]:
+            found = await connection.execute(
+                select(purchases.c.task_id)
+                .where(
+                    purchases.c.backend == self._backend,
+                    purchases.c.owner == owner,
+                    purchases.c.task_id.startswith(prefix, autoescape=True),
+                )
+                .order_by(purchases.c.created_at.desc())
+                .limit(most)
+            )
+            return list(found.scalars())
+
+        return await self._database.run(operation)
+
+    async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
+        """Delete purchases older than `seconds`, and refused ones and claims older than `refused_seconds`."""
+        now = self._now()
+
+        async def operation(connection: AsyncConnection) -> int:
+            await connection.execute(
+                delete(callback_claims).where(callback_claims.c.created_at < now - refused_seconds)
+            )
+            old = or_(
+                purchases.c.created_at < now - seconds,
+                and_(purchases.c.state == PurchaseState.REFUSED, purchases.c.created_at < now - refused_seconds),
+            )
+            return (await connection.execute(delete(purchases).where(old))).rowcount
+
+        return await self._database.run(operation)
+
+    def _row(self, new: NewPurchase) -> Insert:
+        now = self._now()
+        values = self._insert(purchases).values(
+            attempt=new.attempt,
+            owner=new.owner,
+            backend=self._backend,
+            action=new.action,
+            request_hash=new.request_hash,
+            key_hash=new.key_hash,
+            callback_id=new.callback_id,
+            state=PurchaseState.SENT,
+            created_at=now,
+            changed_at=now,
+        )
+        inserted: Insert = values.on_conflict_do_nothing()
+        return inserted
+
+    async def _holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
+        """Return the purchase in the way of `new`, or `new` itself where an earlier try recorded it."""
+        found = await connection.execute(
+            self._select().where(
+                or_(
+                    purchases.c.attempt == new.attempt,
+                    and_(
+                        purchases.c.backend == self._backend,
+                        purchases.c.owner == new.owner,
+                        purchases.c.key_hash == new.key_hash,
+                    ),
+                )
+            )
+        )
+        row = found.first()
+        return None if row is None else _purchase(row)
+
+    async def _one(self, wanted: ColumnElement[bool]) -> Purchase | None:
+        async def operation(connection: AsyncConnection) -> Purchase | None:
+            row = (await connection.execute(self._select().where(purchases.c.backend == self._backend, wanted))).first()
+            return None if row is None else _purchase(row)
+
+        return await self._database.run(operation)
+
+    async def _changes(self, statement: Any) -> bool:
+        async def operation(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(statement)).rowcount)
+
+        return await self._database.run(operation)
+
+    def _select(self) -> Any:
+        return select(purchases, (self._now() - purchases.c.changed_at).label("age_seconds"))
+
+
+async def _is_inserted(connection: AsyncConnection, row: Insert) -> bool:
+    return (await connection.execute(row.returning(purchases.c.attempt))).first() is not None
+
+
+async def _give_key_back(connection: AsyncConnection, mine: ColumnElement[bool]) -> None:
+    """Take the key from a purchase that bought nothing; one that it replaced may have bought, and holds it again."""
+    found = await connection.execute(select(purchases.c.replaces, purchases.c.key_hash).where(mine))
+    row = found.first()
+    if row is None or row.key_hash is None:
+        return
+    await connection.execute(update(purchases).where(mine).values(key_hash=None))
+    if row.replaces is not None:
+        replaced = purchases.c.attempt == row.replaces
+        await connection.execute(update(purchases).where(replaced).values(key_hash=row.key_hash))
+
+
+def _purchase(row: Row[Any]) -> Purchase:
+    return Purchase(
+        attempt=row.attempt,
+        owner=row.owner,
+        action=row.action,
+        request_hash=row.request_hash,
+        key_hash=row.key_hash,
+        callback_id=row.callback_id,
+        state=PurchaseState(row.state),
+        task_id=row.task_id,
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        age_seconds=max(row.age_seconds, 0.0),
+    )

@@ -1,0 +1,47 @@
+"""The secret key of a service that was given none: made once, and kept beside its SQLite file."""
+
+import os
+import secrets
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from app.settings import Settings, SettingsError
+
+FILE = "luma-mcp.key"
+_SQLITE = "sqlite:///"
+
+
+def with_local_secret(settings: Settings) -> Settings:
+    """Return `settings` with a secret key, where they name none and keep purchases in a file.
+
+    Callers are told apart by a hash under that key: with another one after a restart, nobody would find their purchases
+    again. Raises SettingsError where the file cannot be read or written.
+    """
+    url = settings.database()
+    if settings.secret_key is not None or url is None or not url.startswith(_SQLITE) or url.endswith(":memory:"):
+        return settings
+    path = Path(url.removeprefix(_SQLITE)).with_name(FILE)
+    try:
+        key = _read_or_make(path)
+    except (OSError, ValueError) as exc:
+        raise SettingsError(
+            f"The key file {path} cannot be read or made ({type(exc).__name__}): set LUMA_MCP_SECRET_KEY, or "
+            "LUMA_MCP_DATA_DIR to a folder that this user may write to."
+        ) from None
+    return settings.model_copy(update={"secret_key": SecretStr(key)})
+
+
+def _read_or_make(path: Path) -> str:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = path.read_text(encoding="ascii").strip()
+        if len(key) < 32:  # noqa: PLR2004 - as LUMA_MCP_SECRET_KEY
+            raise ValueError("too short") from None
+        return key
+    key = secrets.token_urlsafe(48)
+    with os.fdopen(file, "w", encoding="ascii") as opened:
+        opened.write(key)
+    return key

@@ -1,0 +1,27 @@
+"""Deleting what is older than anybody asks for."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from app.ports import DatabaseUnavailable, Purchases
+
+EVERY_SECONDS = 3600.0
+REFUSED_SECONDS = 24 * 3600.0
+"""How long refused purchases and claims of callbacks are kept."""
+
+DAY_SECONDS = 86_400.0
+
+log = logging.getLogger(__name__)
+
+
+async def delete_old_purchases(purchases: Purchases, days: int, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Delete purchases older than `days`, once an hour, for ever."""
+    while True:
+        try:
+            deleted = await purchases.delete_old(refused_seconds=REFUSED_SECONDS, seconds=days * DAY_SECONDS)
+        except DatabaseUnavailable:
+            log.info("Old purchases could not be deleted: the database does not answer. It is tried again in an hour")
+        else:
+            if deleted:
+                log.info("%d purchases older than %d days, or refused and older than one, were deleted", deleted, days)
+        await sleep(EVERY_SECONDS)

@@ -1,0 +1,97 @@
+"""Idempotency keys that release 1.0 kept in Redis, honoured for a day after the database was made.
+
+This file goes with the release after next.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+
+from app.domain.errors import InvalidRequest, OutcomeUnknown
+from app.domain.foreign_text import is_plain_id
+from app.ports import Coordination, StoreRefuses, StoreUnavailable
+
+KEPT_SECONDS = 24 * 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class _Reservation(BaseModel):
+    """What release 1.0 wrote; other fields do not matter here."""
+
+    filed_under: str | None = None
+    fingerprint: str
+    state: Literal["held", "sent", "done", "unknown", "freed"]
+    task_id: str | None = None
+
+
+class EarlierReservations:
+    """Reads the old keys; nothing writes them any more."""
+
+    def __init__(
+        self, coordination: Coordination, created_at: Callable[[], float], wall_clock: Callable[[], float]
+    ) -> None:
+        """Read through `coordination` for a day from `created_at`, when the database was made (unix seconds)."""
+        self._coordination = coordination
+        self._created_at = created_at
+        self._wall_clock = wall_clock
+        self._may_exist = True
+
+    async def look(self) -> None:
+        """Look whether there are old keys at all: without any, purchases do not depend on Redis."""
+        if self._is_over():
+            return
+        try:
+            self._may_exist = await self._coordination.any_key("*:reservation:1:*")
+        except StoreUnavailable:
+            log.info("Redis cannot be searched for idempotency keys of release 1.0: each key is looked up, for a day")
+
+    def _is_over(self) -> bool:
+        return self._wall_clock() >= self._created_at() + KEPT_SECONDS
+
+    async def task_of(self, owner: str, idempotency_key: str, fingerprint: str, *, retry_unknown: bool) -> str | None:
+        """Return the task that was bought under the key; None where nothing was.
+
+        Raises InvalidRequest for other arguments, OutcomeUnknown where a video may have been bought, and
+        StoreUnavailable.
+        """
+        if not self._may_exist or self._is_over():
+            return None
+        key = _key(owner, idempotency_key)
+        try:
+            kept = await self._coordination.get(key)
+        except StoreRefuses as exc:
+            if str(exc) == "NOPERM":  # an ACL that names the keys of this release alone: there are no others
+                return None
+            raise
+        if kept is None:
+            return None
+        try:
+            found = _Reservation.model_validate_json(kept)
+        except ValidationError:
+            raise OutcomeUnknown from None
+        if found.filed_under not in (None, key):  # it was moved here by somebody else
+            raise OutcomeUnknown
+        return _task_id(found, fingerprint, retry_unknown=retry_unknown)
+
+
+def _task_id(found: _Reservation, fingerprint: str, *, retry_unknown: bool) -> str | None:
+    if found.state == "freed":
+        return None
+    if found.fingerprint != fingerprint:
+        raise InvalidRequest
+    if found.state == "done":
+        if found.task_id is None or not is_plain_id(found.task_id):
+            raise OutcomeUnknown
+        return found.task_id
+    if found.state == "held" or retry_unknown:
+        return None
+    raise OutcomeUnknown
+
+
+def _key(owner: str, idempotency_key: str) -> str:
+    digest = hashlib.sha256(idempotency_key.encode()).hexdigest()
+    return f"{{{owner}}}:reservation:1:{digest[:40]}"

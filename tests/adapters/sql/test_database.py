@@ -1,0 +1,170 @@
+"""Opening a database: migrations by one process at a time, other people's schemas, rights, and a server that is out."""
+
+import asyncio
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.engine import Database, database_now
+from app.adapters.sql.migrate import REVISIONS
+from app.adapters.sql.tables import metadata
+from app.ports import DatabaseTooNew, DatabaseUnavailable
+from tests.support.databases import empty_database, opened
+from tests.support.postgres_server import PostgresServer
+
+
+async def revision(connection: AsyncConnection) -> object:
+    return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+
+
+async def test_migrations_make_the_tables_that_the_code_names(database: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    async def operation(connection: AsyncConnection) -> list[object]:
+        return await connection.run_sync(differences)
+
+    assert await database.run_as_one(operation) == []
+
+
+def test_every_revision_is_named_in_its_order() -> None:
+    folder = Path("app/adapters/sql/migrations")
+    scripts = [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
+    assert tuple(reversed(scripts)) == REVISIONS
+
+
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_many_processes_migrate_once(url: str) -> None:
+    databases = [Database(url) for _ in range(4)]
+    [facts] = set(await asyncio.gather(*(one.open() for one in databases)))
+    assert facts.version == REVISIONS[-1]
+    assert facts.created_at == pytest.approx(time.time(), abs=3600)
+    for one in databases:
+        await one.aclose()
+
+
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_a_database_of_a_newer_release_is_refused(url: str) -> None:
+    async with opened(url) as database:
+
+        async def operation(connection: AsyncConnection) -> None:
+            await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+        await database.run(operation)
+    with pytest.raises(DatabaseTooNew, match="newer release"):
+        async with opened(url):
+            pass
+
+
+async def test_the_clock_of_the_database_counts_unix_seconds(database: Database) -> None:
+    async def operation(connection: AsyncConnection) -> float:
+        return float((await connection.execute(select(database_now()))).scalar_one())
+
+    assert await database.run(operation) == pytest.approx(time.time(), abs=3600)
+
+
+async def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        async with opened(f"sqlite:///{tmp_path}/new/luma.db") as database:
+            await database.run(revision)
+            modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
+    finally:
+        os.umask(old)
+    assert modes == {0o600}
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+async def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    with pytest.raises(DatabaseUnavailable):
+        await Database(f"sqlite:///{tmp_path}/file/luma.db").open()
+
+
+async def test_a_server_that_is_out_is_unavailable_and_comes_back(fragile_postgres: PostgresServer) -> None:
+    url = await empty_database(fragile_postgres)
+    async with opened(url) as database:
+        assert await database.run(revision) == REVISIONS[-1]
+        fragile_postgres.stop()
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await database.run(revision)
+        assert "127.0.0.1" not in str(caught.value)
+        fragile_postgres.start()
+        assert await database.run(revision) == REVISIONS[-1]
+
+
+async def test_a_server_that_restarted_costs_no_operation(fragile_postgres: PostgresServer) -> None:
+    url = await empty_database(fragile_postgres)
+    async with opened(url) as database:
+        await asyncio.gather(*(database.run(revision) for _ in range(4)))
+        fragile_postgres.stop()
+        fragile_postgres.start()
+        assert await asyncio.gather(*(database.run(revision) for _ in range(4))) == [REVISIONS[-1]] * 4
+
+
+async def test_a_database_that_is_out_at_the_start_is_migrated_at_its_first_use(
+    fragile_postgres: PostgresServer,
+) -> None:
+    url = await empty_database(fragile_postgres)
+    fragile_postgres.stop()
+    database = Database(url)
+    with pytest.raises(DatabaseUnavailable):
+        await database.open()
+    fragile_postgres.start()
+    assert await database.run(revision) == REVISIONS[-1]
+    await database.aclose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://user:secret@host/name",
+        "sqlite://",
+        "sqlite:///",
+        "postgresql://user:secret@host",
+        "postgresql://user:secret@host/name?options=x",
+        "secret",
+        "",
+    ],
+)
+def test_a_url_of_no_known_form_is_refused_without_its_secrets(url: str) -> None:
+    with pytest.raises(ValueError, match="sqlite:///path") as caught:
+        Database(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("query", ["sslmode=x", "sslmode=verify-full&sslrootcert=/nowhere"])
+def test_a_way_of_tls_that_does_not_exist_is_refused(query: str) -> None:
+    with pytest.raises(ValueError, match="ssl"):
+        Database(f"postgresql://user:word@host/name?{query}")
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require", "verify-ca", "verify-full"])
+async def test_tls_is_used_as_the_url_says(shared_postgres: PostgresServer, mode: str) -> None:
+    database = Database(f"{shared_postgres.url}?sslmode={mode}")
+    if mode in ("disable", "prefer"):
+        await database.open()
+    else:
+        with pytest.raises(DatabaseUnavailable):  # this server speaks no TLS
+            await database.open()
+    await database.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://user:secret@host:5433/name", "host/name"),
+        ("postgres://host/name", "host/name"),
+        ("sqlite:////var/lib/luma.db", "/var/lib/luma.db"),
+    ],
+)
+def test_the_place_holds_no_secret(url: str, place: str) -> None:
+    assert Database(url).place == place

@@ -1,0 +1,198 @@
+"""Purchases in SQLite and PostgreSQL: who gets a key, which moves are allowed, what is listed and deleted."""
+
+import asyncio
+import secrets
+
+import pytest
+
+from app.adapters.sql.engine import Database
+from app.adapters.sql.purchases import MOST_CLAIMS, SqlPurchases
+from app.domain.purchase import NewPurchase, PurchaseState
+from tests.support.clock import HandClock
+from tests.support.databases import purchases_at
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def purchases(database: Database, clock: HandClock) -> SqlPurchases:
+    return purchases_at(database, clock)
+
+
+def new(key_hash: str | None = "key", owner: str = "owner", callback_id: str | None = None) -> NewPurchase:
+    return NewPurchase(secrets.token_hex(16), owner, "generate", "request", key_hash, callback_id)
+
+
+async def test_one_of_many_callers_gets_a_key(purchases: SqlPurchases) -> None:
+    callers = [new() for _ in range(100)]
+    found = await asyncio.gather(*map(purchases.claim, callers))
+    [winner] = [caller for caller, holder in zip(callers, found, strict=True) if holder is None]
+    assert {holder.attempt for holder in found if holder is not None} == {winner.attempt}
+
+
+async def test_a_claim_may_be_repeated(purchases: SqlPurchases) -> None:
+    mine = new()
+    assert [await purchases.claim(mine), await purchases.claim(mine)] == [None, None]
+
+
+async def test_keys_belong_to_their_owner(purchases: SqlPurchases) -> None:
+    assert await purchases.claim(new()) is None
+    assert await purchases.claim(new(owner="other")) is None
+
+
+async def test_purchases_without_a_key_never_meet(purchases: SqlPurchases) -> None:
+    assert [await purchases.claim(new(None)) for _ in range(3)] == [None] * 3
+
+
+async def test_a_recorded_purchase_is_read_as_it_was_written(purchases: SqlPurchases, clock: HandClock) -> None:
+    mine = new(callback_id="callback")
+    await purchases.claim(mine)
+    clock.advance(5)
+    found = await purchases.of_callback("callback")
+    assert found is not None
+    assert NewPurchase(mine.attempt, found.owner, found.action, found.request_hash, found.key_hash, "callback") == mine
+    assert (found.state, found.task_id, found.created_at) == (PurchaseState.SENT, None, clock() - 5)
+    assert found.age_seconds == pytest.approx(5)
+
+
+@pytest.mark.parametrize("state", [PurchaseState.STARTED, PurchaseState.UNKNOWN])
+async def test_an_outcome_that_bought_or_may_have_keeps_the_key(purchases: SqlPurchases, state: PurchaseState) -> None:
+    mine = new()
+    await purchases.claim(mine)
+    assert await purchases.settle(mine.attempt, state, "task" if state is PurchaseState.STARTED else None)
+    holder = await purchases.claim(new())
+    assert holder is not None
+    assert (holder.attempt, holder.state) == (mine.attempt, state)
+
+
+async def test_a_refused_purchase_frees_its_key(purchases: SqlPurchases) -> None:
+    mine = new()
+    await purchases.claim(mine)
+    assert await purchases.settle(mine.attempt, PurchaseState.REFUSED)
+    assert await purchases.claim(new()) is None
+
+
+async def test_an_unknown_outcome_is_cleared_up_by_its_task_alone(purchases: SqlPurchases) -> None:
+    mine = new()
+    await purchases.claim(mine)
+    await purchases.settle(mine.attempt, PurchaseState.UNKNOWN)
+    assert not await purchases.settle(mine.attempt, PurchaseState.REFUSED)
+    assert await purchases.settle(mine.attempt, PurchaseState.STARTED, "task")
+    assert not await purchases.settle(mine.attempt, PurchaseState.UNKNOWN)
+    [found] = await purchases.newest("owner", 10)
+    assert (found.state, found.task_id) == (PurchaseState.STARTED, "task")
+
+
+async def test_one_of_many_callers_takes_over(purchases: SqlPurchases) -> None:
+    earlier = new()
+    await purchases.claim(earlier)
+    await purchases.settle(earlier.attempt, PurchaseState.UNKNOWN)
+    callers = [new() for _ in range(20)]
+    holder = await purchases.claim(callers[0])
+    assert holder is not None
+    taken = await asyncio.gather(*(purchases.take_over(holder, caller) for caller in callers))
+    assert taken.count(True) == 1
+    now = await purchases.claim(new())
+    assert now is not None
+    assert now.attempt == callers[taken.index(True)].attempt
+    assert {found.attempt for found in await purchases.newest("owner", 10)} == {earlier.attempt, now.attempt}
+
+
+@pytest.mark.parametrize("ends", ["refused", "forgotten"])
+async def test_a_key_goes_back_to_the_unknown_outcome_that_was_replaced(purchases: SqlPurchases, ends: str) -> None:
+    earlier, mine = new(), new()
+    await purchases.claim(earlier)
+    await purchases.settle(earlier.attempt, PurchaseState.UNKNOWN)
+    holder = await purchases.claim(mine)
+    assert holder is not None
+    assert await purchases.take_over(holder, mine)
+    if ends == "refused":
+        await purchases.settle(mine.attempt, PurchaseState.REFUSED)
+    else:
+        await purchases.forget(mine.attempt)
+    again = await purchases.claim(new())
+    assert again is not None
+    assert (again.attempt, again.state) == (earlier.attempt, PurchaseState.UNKNOWN)
+
+
+async def test_a_purchase_that_changed_is_not_taken_over(purchases: SqlPurchases) -> None:
+    earlier = new()
+    await purchases.claim(earlier)
+    holder = await purchases.claim(new())
+    await purchases.settle(earlier.attempt, PurchaseState.STARTED, "task")
+    assert holder is not None
+    assert not await purchases.take_over(holder, new())
+
+
+async def test_a_purchase_that_was_sent_while_the_database_was_out_is_recorded(purchases: SqlPurchases) -> None:
+    mine = new(None)
+    await purchases.record(mine, PurchaseState.STARTED, "task")
+    await purchases.record(mine, PurchaseState.STARTED, "task")
+    assert [found.task_id for found in await purchases.newest("owner", 10)] == ["task"]
+
+
+async def test_the_newest_come_first_and_page_by_page(purchases: SqlPurchases, clock: HandClock) -> None:
+    made = []
+    for number in range(5):
+        mine = new(None)
+        await purchases.claim(mine)
+        await purchases.settle(mine.attempt, PurchaseState.STARTED, f"task-{number}")
+        clock.advance(0 if number == 2 else 1)  # two have the same time
+        made.append(f"task-{number}")
+    await purchases.claim(new(None, owner="other"))
+    first = await purchases.newest("owner", 3)
+    rest = await purchases.newest("owner", 3, before=(first[-1].created_at, first[-1].attempt))
+    listed = [found.task_id or "" for found in (*first, *rest)]
+    assert sorted(listed) == made
+    assert [listed[0], listed[-1]] == ["task-4", "task-0"]
+    assert len(await purchases.newest("owner", 9, state=PurchaseState.SENT)) == 0
+
+
+async def test_task_ids_complete_a_prefix_of_the_owners_own(purchases: SqlPurchases, clock: HandClock) -> None:
+    for owner, task_id in (("owner", "a%1"), ("owner", "a%2"), ("owner", "ab3"), ("other", "a%4")):
+        mine = new(None, owner)
+        await purchases.claim(mine)
+        await purchases.settle(mine.attempt, PurchaseState.STARTED, task_id)
+        clock.advance(1)
+    assert await purchases.task_ids("owner", "a%", 10) == ["a%2", "a%1"]
+    assert await purchases.task_ids("owner", "", 2) == ["ab3", "a%2"]
+
+
+async def test_a_callback_is_noted_once(purchases: SqlPurchases) -> None:
+    mine = new(callback_id="callback")
+    await purchases.claim(mine)
+    assert [await purchases.note_call(mine.attempt), await purchases.note_call(mine.attempt)] == [True, False]
+
+
+async def test_claims_of_a_callback_are_bounded_and_the_first_and_the_last_stay(
+    purchases: SqlPurchases, clock: HandClock
+) -> None:
+    named = [f"task-{number}" for number in range(MOST_CLAIMS + 2)]
+    for task_id in (*named, named[0]):
+        await purchases.add_claim("callback", task_id)
+        clock.advance(1)
+    assert await purchases.claims("callback") == [*named[: MOST_CLAIMS - 1], named[-1]]
+
+
+async def test_old_rows_are_deleted(purchases: SqlPurchases, clock: HandClock) -> None:
+    started, refused, recent = new(None), new(None), new(None)
+    for one in (started, refused):
+        await purchases.claim(one)
+    await purchases.settle(started.attempt, PurchaseState.STARTED, "task")
+    await purchases.settle(refused.attempt, PurchaseState.REFUSED)
+    await purchases.add_claim("callback", "task")
+    clock.advance(2 * DAY)
+    await purchases.claim(recent)
+    assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 1
+    assert {found.attempt for found in await purchases.newest("owner", 9)} == {started.attempt, recent.attempt}
+    assert await purchases.claims("callback") == []
+    clock.advance(89 * DAY)
+    assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 1
+
+
+async def test_a_forgotten_purchase_leaves_nothing(purchases: SqlPurchases) -> None:
+    mine = new()
+    await purchases.claim(mine)
+    await purchases.forget(mine.attempt)
+    assert await purchases.newest("owner", 9) == []
+    assert await purchases.claim(new()) is None

@@ -1,0 +1,79 @@
+"""A database that fails on command: before an operation, after it, or for good."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from app.domain.purchase import NewPurchase, Purchase, PurchaseState
+from app.ports import DatabaseUnavailable, Purchases
+
+T = TypeVar("T")
+
+
+class Crashed(asyncio.CancelledError):
+    """The process was killed here: nothing after it runs. As a cancellation it ends background tasks in silence."""
+
+
+class FaultyPurchases(Purchases):
+    """Passes operations on, but for those that are to fail.
+
+    `faults` are taken one for each operation: "before" fails without doing it, "after" does it and fails all the same,
+    "crash before" and "crash after" end the process, None does as asked.
+    """
+
+    def __init__(self, true: Purchases) -> None:
+        self._true = true
+        self.faults: list[str | None] = []
+        self.is_out = False
+        self.is_dead = False
+
+    async def claim(self, new: NewPurchase) -> Purchase | None:
+        return await self._pass(lambda: self._true.claim(new))
+
+    async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
+        return await self._pass(lambda: self._true.take_over(earlier, new))
+
+    async def settle(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
+        return await self._pass(lambda: self._true.settle(attempt, state, task_id))
+
+    async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
+        await self._pass(lambda: self._true.record(new, state, task_id))
+
+    async def forget(self, attempt: str) -> None:
+        await self._pass(lambda: self._true.forget(attempt))
+
+    async def of_callback(self, callback_id: str) -> Purchase | None:
+        return await self._pass(lambda: self._true.of_callback(callback_id))
+
+    async def note_call(self, attempt: str) -> bool:
+        return await self._pass(lambda: self._true.note_call(attempt))
+
+    async def add_claim(self, callback_id: str, task_id: str) -> None:
+        await self._pass(lambda: self._true.add_claim(callback_id, task_id))
+
+    async def claims(self, callback_id: str) -> list[str]:
+        return await self._pass(lambda: self._true.claims(callback_id))
+
+    async def newest(self, owner: str, most: int, **wanted: Any) -> list[Purchase]:
+        return await self._pass(lambda: self._true.newest(owner, most, **wanted))
+
+    async def task_ids(self, owner: str, prefix: str, most: int) -> list[str]:
+        return await self._pass(lambda: self._true.task_ids(owner, prefix, most))
+
+    async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
+        return await self._pass(lambda: self._true.delete_old(refused_seconds=refused_seconds, seconds=seconds))
+
+    async def _pass(self, operation: Callable[[], Awaitable[T]]) -> T:
+        fault = self.faults.pop(0) if self.faults else None
+        if self.is_dead or fault == "crash before":
+            self.is_dead = True
+            raise Crashed
+        if self.is_out or fault == "before":
+            raise DatabaseUnavailable("out")
+        result = await operation()
+        if fault == "crash after":
+            self.is_dead = True
+            raise Crashed
+        if fault == "after":
+            raise DatabaseUnavailable("out")
+        return result
