@@ -84,7 +84,7 @@ class Purchases(Protocol):
         ...
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
-        """Record a purchase that was sent while the database was out."""
+        """Record the outcome of a purchase that is not recorded for certain; a refused one holds no key."""
         ...
 
     async def forget(self, attempt: str) -> None:

@@ -256,7 +256,8 @@ class PurchaseService:
             if earlier is not None:
                 return await self._after(earlier, call)
         except DatabaseUnavailable:
-            await self._writer.write(Outcome(call.new, PurchaseState.REFUSED))  # it may have been recorded all the same
+            # It may have been recorded all the same, or may still be: a row of the same attempt stands in its way then.
+            await self._writer.write(Outcome(call.new, PurchaseState.REFUSED, is_recorded=False))
             raise
         return await self._buy_under(call)
 

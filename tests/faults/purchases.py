@@ -10,13 +10,13 @@ from tests.faults.calls import Fate, Reply
 from tests.faults.score import Score
 from tests.faults.terms import Terms, Window
 
-WITHOUT_STORE = "keys cannot be checked"
+WITHOUT_DATABASE = "keys cannot be checked"
 UNDER_WAY = "another is under way"
 UNKNOWN = "outcome unknown"
 LEFT = "left before the answer"
 TAKEN = "taken"
 
-_DEFINITE = frozenset({WITHOUT_STORE, "rate_limited", "unauthorized", "backend_error", "invalid_request"})
+_DEFINITE = frozenset({WITHOUT_DATABASE, "rate_limited", "unauthorized", "backend_error", "invalid_request"})
 """What tells the caller that nothing was bought."""
 
 _TOLD_ELSEWHERE = frozenset({TAKEN, LEFT, Fate.UNREACHED.value, Fate.SILENT.value, Fate.UNFIT.value})
@@ -80,7 +80,7 @@ class Purchase:
 def _refusal(error: Mapping[str, Any]) -> str:
     message = str(error["message"])
     if REFUSED_WITHOUT_DATABASE in message:
-        return WITHOUT_STORE
+        return WITHOUT_DATABASE
     if STILL_UNDER_WAY in message:
         return UNDER_WAY
     if UNKNOWN_BEFORE in message or "nobody can tell" in message:

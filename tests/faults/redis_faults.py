@@ -10,7 +10,7 @@ import redis
 
 from tests.faults.poison import Kept, poison, restore
 from tests.faults.ports import low_port
-from tests.faults.purchases import UNKNOWN, WITHOUT_STORE
+from tests.faults.purchases import UNKNOWN, WITHOUT_DATABASE
 from tests.faults.scenario import Scenario, Stage
 from tests.faults.sentinel import promoted
 from tests.faults.terms import Terms
@@ -174,7 +174,7 @@ def _refusals(stage: Stage, name: str) -> int:
         return found
 
 
-_OUT = Terms(purchases=frozenset({WITHOUT_STORE}), read_seconds=2.0)
+_OUT = Terms(purchases=frozenset({WITHOUT_DATABASE}), read_seconds=2.0)
 """Reads go on as if nothing were; a purchase under a key is refused while nobody can tell what the key stands for."""
 
 REDIS_SCENARIOS = (
@@ -188,7 +188,7 @@ REDIS_SCENARIOS = (
         "Redis",
         "failed over by Sentinel",
         failed_over,
-        Terms(purchases=frozenset({WITHOUT_STORE}), read_seconds=2.0, recovery_seconds=10.0),
+        Terms(purchases=frozenset({WITHOUT_DATABASE}), read_seconds=2.0, recovery_seconds=10.0),
         seconds=0,
         at_once=True,
         form=Form(redis="sentinel"),

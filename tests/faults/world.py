@@ -19,6 +19,7 @@ from tests.faults.ports import low_port
 from tests.faults.replica import ROOT, Replica
 from tests.faults.sentinel import start_sentinel
 from tests.faults.wire import Wire
+from tests.support.postgres_server import PostgresServer
 from tests.support.process import COMMAND
 from tests.support.redis_server import RedisSentinel, RedisServer
 
@@ -37,6 +38,7 @@ class Form:
     arguments: Sequence[str] = ()
     log: str | None = None
     redis: Literal["alone", "slow", "sentinel"] = "alone"
+    database: Literal["sqlite", "postgres"] = "sqlite"
     clock: bool = False
 
 
@@ -54,12 +56,18 @@ class World:
     http: httpx.AsyncClient
     oracle_url: str = ""
     sentinel: RedisSentinel | None = None
+    postgres: PostgresServer | None = None
     replicas: list[Replica] = field(default_factory=list)
 
     @property
     def urls(self) -> list[str]:
         """Where the replicas answer."""
         return [replica.url for replica in self.replicas]
+
+    @property
+    def database_file(self) -> Path:
+        """The SQLite file of both replicas, where they have one."""
+        return self.folder / "luma.db"
 
     @property
     def clock(self) -> Path:
@@ -132,11 +140,12 @@ async def running(form: Form) -> AsyncIterator[World]:
         world.redis.port = low_port()
         world.set_clock(0)
         redis_url = await _start_redis(world, form, stack)
+        database_url = await _start_database(world, form, stack)
         world.oracle_url = _start_oracle(stack)
         for number in range(2):
             log = Path(form.log) if form.log is not None and number == 0 else folder / f"replica-{number}.log"
             settings = {"redis_url": redis_url, "acedata_url": world.oracle_url, "secret_key": KEY}
-            settings["database_url"] = f"sqlite:///{folder}/luma.db"
+            settings["database_url"] = database_url
             replica = Replica([*form.command, *form.arguments], settings, log, _clockwork(world, form))
             stack.callback(replica.close)
             world.replicas.append(replica)
@@ -162,6 +171,16 @@ async def _start_redis(world: World, form: Form, stack: AsyncExitStack) -> str:
             return f"redis+sentinel://127.0.0.1:{world.sentinel.port}/luma/0"
         case "alone":
             return world.redis.url
+
+
+async def _start_database(world: World, form: Form, stack: AsyncExitStack) -> str:
+    """Start a PostgreSQL where the form wants one; return the URL of the database."""
+    if form.database == "sqlite":
+        return f"sqlite:///{world.database_file}"
+    world.postgres = await asyncio.to_thread(PostgresServer, low_port())
+    stack.callback(world.postgres.close)
+    await asyncio.to_thread(world.postgres.start)
+    return world.postgres.url
 
 
 def _start_oracle(stack: AsyncExitStack) -> str:

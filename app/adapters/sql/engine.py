@@ -21,10 +21,10 @@ from app.adapters.sql.tables import service
 from app.ports import DatabaseUnavailable
 
 OPERATION_SECONDS = 5.0
-"""The longest that one operation may take, the wait for a connection among it."""
+"""The longest that a caller waits for one operation, the wait for a connection among it."""
 
-BUSY_SECONDS = 3.0
-"""How long SQLite waits for another writer."""
+BUSY_SECONDS = 2.0
+"""How long SQLite waits for another writer, and PostgreSQL's driver for a connection and for each statement."""
 
 CONNECTIONS = 8
 TRIES = 2
@@ -122,18 +122,24 @@ class Database:
             await self.open()
         task = asyncio.get_running_loop().create_task(self._try(operation))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait([task], timeout=OPERATION_SECONDS)
+        if not task.done():
+            raise DatabaseUnavailable("TimeoutError")
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        task.exception()  # marks it as seen: its caller may be gone
 
     async def _try(self, operation: Callable[[], Awaitable[T]]) -> T:
         try:
-            async with asyncio.timeout(OPERATION_SECONDS):
-                for left in reversed(range(TRIES)):
-                    try:
-                        return await operation()
-                    except DBAPIError as exc:
-                        if not (exc.connection_invalidated and left):
-                            raise
+            for left in reversed(range(TRIES)):
+                try:
+                    return await operation()
+                except DBAPIError as exc:
+                    if not (exc.connection_invalidated and left):
+                        raise
         except (SQLAlchemyError, sqlite3.Error, OSError) as exc:
             raise DatabaseUnavailable(_words(exc)) from None
         raise AssertionError("the last try returns or raises")

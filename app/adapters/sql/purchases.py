@@ -83,10 +83,11 @@ class SqlPurchases:
         return await self._database.run_as_one(operation)
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
-        """Record a purchase that was sent while the database was out."""
+        """Record the outcome of a purchase that is not recorded for certain; a refused one holds no key."""
 
         async def operation(connection: AsyncConnection) -> None:
-            await _is_inserted(connection, self._row(new).values(state=state, task_id=task_id))
+            key_hash = None if state is PurchaseState.REFUSED else new.key_hash
+            await _is_inserted(connection, self._row(new).values(state=state, task_id=task_id, key_hash=key_hash))
 
         await self._database.run(operation)
 

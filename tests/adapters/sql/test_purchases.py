@@ -131,6 +131,13 @@ async def test_a_purchase_that_was_sent_while_the_database_was_out_is_recorded(p
     assert [found.task_id for found in await purchases.newest("owner", 10)] == ["task"]
 
 
+async def test_a_claim_that_comes_after_its_own_refusal_takes_no_key(purchases: SqlPurchases) -> None:
+    mine = new()
+    await purchases.record(mine, PurchaseState.REFUSED, None)
+    await purchases.claim(mine)
+    assert await purchases.claim(new()) is None
+
+
 async def test_the_newest_come_first_and_page_by_page(purchases: SqlPurchases, clock: HandClock) -> None:
     made = []
     for number in range(5):

@@ -1,0 +1,120 @@
+"""What breaks at the database."""
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+
+import asyncpg
+import psutil
+
+from tests.faults.purchases import WITHOUT_DATABASE
+from tests.faults.scenario import Scenario, Stage
+from tests.faults.terms import Terms
+from tests.faults.world import Form
+from tests.support.postgres_server import PostgresServer
+
+_OUT = Terms(purchases=frozenset({WITHOUT_DATABASE}), purchase_seconds=16.0, grace_seconds=12.0)
+"""A claim takes 5 s to fail where the database hangs, and so does the outcome that is written after it."""
+
+_ON_POSTGRES = Form(database="postgres")
+
+
+def _postgres(stage: Stage) -> PostgresServer:
+    assert stage.world.postgres is not None
+    return stage.world.postgres
+
+
+async def _recorded(stage: Stage) -> int:
+    """Return how many purchases the database holds."""
+    connection = await asyncpg.connect(_postgres(stage).url)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM purchases"))
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def killed(stage: Stage) -> AsyncIterator[None]:
+    """End PostgreSQL as in a crash, and start it again when the fault is over."""
+    before = await _recorded(stage)
+    await asyncio.to_thread(_postgres(stage).stop, signal.SIGQUIT)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(_postgres(stage).start)
+    stage.saw("purchases were there after the crash", of=before if await _recorded(stage) >= before else 0)
+
+
+@asynccontextmanager
+async def restarted(stage: Stage) -> AsyncIterator[None]:
+    """End PostgreSQL and start it again at once."""
+    first = _postgres(stage).pid
+    await asyncio.to_thread(_postgres(stage).stop)
+    await asyncio.to_thread(_postgres(stage).start)
+    stage.saw("another process", of=_postgres(stage).pid != first)
+    yield
+
+
+@asynccontextmanager
+async def hung(stage: Stage) -> AsyncIterator[None]:
+    """Stop all processes of PostgreSQL, which leaves their connections open."""
+    server = psutil.Process(_postgres(stage).pid)
+    stopped = [server, *server.children(recursive=True)]
+    for process in stopped:
+        process.suspend()
+    try:
+        stage.saw("processes stopped", of=len(stopped))
+        yield
+    finally:
+        for process in stopped:
+            process.resume()
+
+
+@asynccontextmanager
+async def read_only(stage: Stage) -> AsyncIterator[None]:
+    """Let PostgreSQL take no writes, as a standby or one whose disk is full."""
+    await _set_read_only(stage, "on")
+    try:
+        connection = await asyncpg.connect(_postgres(stage).url)
+        try:
+            await connection.execute("DELETE FROM purchases WHERE attempt = 'nobody'")
+        except asyncpg.ReadOnlySQLTransactionError:
+            stage.saw("a write was refused")
+        finally:
+            await connection.close()
+        yield
+    finally:
+        await _set_read_only(stage, "off")
+
+
+async def _set_read_only(stage: Stage, value: str) -> None:
+    connection = await asyncpg.connect(_postgres(stage).url)
+    try:
+        await connection.execute("SET default_transaction_read_only = off")
+        await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def locked(stage: Stage) -> AsyncIterator[None]:
+    """Let another process hold SQLite's write lock."""
+    with closing(sqlite3.connect(stage.world.database_file, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        stage.saw("the write lock is held elsewhere", of=connection.in_transaction)
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+
+
+DATABASE_SCENARIOS = (
+    Scenario("Database", "PostgreSQL crashed, and back after a while", killed, _OUT, form=_ON_POSTGRES),
+    Scenario("Database", "PostgreSQL restarted", restarted, _OUT, seconds=0, at_once=True, form=_ON_POSTGRES),
+    Scenario("Database", "PostgreSQL hung", hung, _OUT, seconds=6.0, form=_ON_POSTGRES),
+    Scenario("Database", "PostgreSQL takes no writes", read_only, _OUT, form=_ON_POSTGRES),
+    Scenario("Database", "SQLite locked by another process", locked, _OUT, seconds=4.0),
+)
