@@ -13,7 +13,10 @@ MAPPED_FROM_BYTES = 128 * 1024
 It has to stay below the 256 KB in which uvloop reads what comes fast: those would share the heap with what stays.
 """
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+MOST_ARENAS = 2
+"""Heaps of glibc for threads: each connection to SQLite has a thread, and would keep a heap of its own."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3)."""
 
 

@@ -4,6 +4,7 @@ The code in the body decides, not the status: an empty account, moderation and a
 some codes come with two statuses. Bodies have a dozen shapes, and all of them are accepted.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,8 +82,11 @@ _TURNED_DOWN_WITH = frozenset({200, 400, 401, 402, 403, 413, 422, 429})
 _LIMITED_WITH = frozenset({429})
 """The same for a limit: a submission that was turned down by one is sent again."""
 
-_NAMES = ("task_id", "task_ids", "id", "ids", "video_id", "video_url")
-"""Fields that name a task or its video."""
+_OF_A_REFUSAL = frozenset({"success", "error", "code", "message", "detail", "trace_id"})
+_OF_AN_ERROR = frozenset({"code", "message", "detail", "type"})
+"""All that a refusal holds, as documented or seen."""
+
+_TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +125,20 @@ def error_for(
 def started_nothing(complaint: Complaint, status: int, body: Any) -> bool:
     """Whether a submission answered like this was certainly turned down; False where nobody can tell."""
     statuses = _LIMITED_WITH if complaint.code in _LIMITS else _TURNED_DOWN_WITH
-    return complaint.code in _TURNED_DOWN and status in statuses and not _names_a_task(body)
+    return complaint.code in _TURNED_DOWN and status in statuses and _is_a_refusal_alone(body)
 
 
-def _names_a_task(body: Any, layers: int = 5) -> bool:
-    """Whether anything in `body` names a task or a video, or lies too deep to be looked at."""
-    if not isinstance(body, dict | list):
+def _is_a_refusal_alone(body: Any) -> bool:
+    """Whether `body` is a documented refusal and nothing besides: whatever else it holds could be about a task."""
+    if not isinstance(body, dict) or not body.keys() <= _OF_A_REFUSAL or body.get("success"):
         return False
-    if layers == 0 or (isinstance(body, dict) and any(body.get(name) for name in _NAMES)):
-        return True
-    return any(_names_a_task(part, layers - 1) for part in (body.values() if isinstance(body, dict) else body))
+    error = body.get("error")
+    parts = [*(body.values()), *(error.values() if isinstance(error, dict) else ())]
+    texts = [part for part in parts if isinstance(part, str)]
+    if isinstance(error, dict) and not error.keys() <= _OF_AN_ERROR:
+        return False
+    is_flat = all(part is error or not isinstance(part, dict | list) for part in parts)
+    return is_flat and not any(_TASK_ID.search(text) for text in texts if text is not body.get("trace_id"))
 
 
 def refuses_the_token(complaint: Complaint, status: int) -> bool:

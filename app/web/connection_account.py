@@ -5,6 +5,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from app.web.connection_limits import ConnectionLimits, IdleKind
 from app.web.departures import Departure
 
+HEADER_BYTES = 200
+"""What a header takes beside its letters: a tuple and two bytes objects."""
+
+CYCLE_BYTES = 3_000
+"""What a request that waits takes beside its headers and body: its scope and the objects that will answer it."""
+
 
 class AccountedConnection(HttpToolsProtocol):
     """Tells the limits, in few words, what becomes of this connection."""
@@ -30,13 +36,14 @@ class AccountedConnection(HttpToolsProtocol):
 
     def held_bytes(self) -> int:
         """Return what came and has not been read, and what was written and has not been taken."""
-        head = self._bytes_before + self._silent_bytes if self._in_head else 0
+        head = self._bytes_before + self._silent_bytes + HEADER_BYTES * len(self.headers) if self._in_head else 0
         body = len(self._answering.body) if self._answering is not None else 0
-        return head + body + self._waiting_bytes() + self.transport.get_write_buffer_size()
+        waiting = sum(_cost_of(cycle) for cycle, _ in self.pipeline)
+        return head + body + waiting + self.transport.get_write_buffer_size()
 
     def _waiting_bytes(self) -> int:
-        """Return what the requests hold that wait behind the one that is being answered."""
-        return sum(map(_bytes_of, (cycle for cycle, _ in self.pipeline)))
+        """Return what came of the requests that wait behind the one that is being answered."""
+        return sum(_bytes_of(cycle) for cycle, _ in self.pipeline)
 
     def _note_held(self) -> None:
         """Have the limits count what is held now; this may end connections, this one too."""
@@ -72,3 +79,8 @@ class AccountedConnection(HttpToolsProtocol):
 
 def _bytes_of(cycle: RequestResponseCycle) -> int:
     return len(cycle.body) + sum(len(name) + len(value) for name, value in cycle.scope["headers"])
+
+
+def _cost_of(cycle: RequestResponseCycle) -> int:
+    """Return about what a request that waits takes in memory."""
+    return CYCLE_BYTES + _bytes_of(cycle) + HEADER_BYTES * sum(1 for _ in cycle.scope["headers"])

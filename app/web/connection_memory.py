@@ -11,7 +11,7 @@ from typing import Protocol
 
 from app.web.bursts import BurstLog
 
-MOST_CONNECTION_BYTES = 40 * 1024 * 1024
+MOST_CONNECTION_BYTES = 32 * 1024 * 1024
 """Of all connections of a process."""
 
 

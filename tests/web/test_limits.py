@@ -18,7 +18,7 @@ from app.bootstrap import SHARE_OF_UNACCEPTED
 from app.mcp_server.listening import LONGEST_SECONDS, MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
 from app.observability.metrics import LONGEST_CLIENT, _client_label
 from app.services.waiting import MOST_WAITING_PER_CALLER
-from app.web.request_memory import REQUEST_BYTES, parsed_bytes
+from app.web.request_memory import HALF_SENT_BYTES, REQUEST_BYTES, parsed_bytes
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, envelope, padded, sandbox, serving, settings
 
@@ -215,11 +215,11 @@ async def test_a_body_that_has_not_come_counts_as_its_bytes_and_a_refusal_gives_
         head = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\n"
         for writer in senders:
             writer.write(head + b"Content-Length: 260001\r\n\r\n" + b"{" * 260_000)
-        while memory.in_use != 3 * (REQUEST_BYTES + 260_000):
+        while memory.in_use != 3 * (HALF_SENT_BYTES + 260_000):
             await asyncio.sleep(0.001)
-        refused = [await service.post({"not": "json-rpc"}, token="x") for _ in range(3)]
+        refused = [await service.post({"not": "json-rpc" * 10_000}, token="x") for _ in range(3)]
         assert [response.status_code for response in refused] == [429, 429, 429]
-        assert memory.in_use == 3 * (REQUEST_BYTES + 260_000)
+        assert memory.in_use == 3 * (HALF_SENT_BYTES + 260_000)
         for writer in senders:
             writer.close()
         while memory.in_use:

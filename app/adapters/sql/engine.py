@@ -26,7 +26,7 @@ OPERATION_SECONDS = 5.0
 BUSY_SECONDS = 2.0
 """How long SQLite waits for another writer, and PostgreSQL's driver for a connection and for each statement."""
 
-CONNECTIONS = 8
+CONNECTIONS = 4
 TRIES = 2
 """A second try follows at once where the connection turned out to be dead. Every operation may be repeated."""
 
