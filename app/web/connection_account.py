@@ -32,6 +32,7 @@ class AccountedConnection(HttpToolsProtocol):
     def make_room(self) -> None:
         """End this connection, on which nothing is being worked out, in favour of others."""
         self.connections.discard(self)
+        self.pipeline.clear()  # at once: thousands of connections may be read in one turn, before any is lost
         self.transport.abort()
 
     def held_bytes(self) -> int:
