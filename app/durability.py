@@ -18,6 +18,9 @@ from app.services.store_probe import SharedProbe
 from app.services.unaccepted_purchases import UnacceptedPurchases
 from app.settings import Settings, SettingsError
 
+MIGRATION_SECONDS = 600.0
+"""How long a migration may take that is run before the service starts, or by hand."""
+
 log = logging.getLogger(__name__)
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -85,7 +88,7 @@ async def prepare_database(settings: Settings) -> None:
         return
     database = _named(url)
     try:
-        await database.open()
+        await database.open(MIGRATION_SECONDS)
     except DatabaseTooNew as exc:
         raise SettingsError(str(exc)) from None
     except DatabaseUnavailable as exc:
@@ -105,7 +108,7 @@ async def upgrade(settings: Settings, say: Callable[[str], None]) -> None:
         return
     database = _named(url)
     try:
-        facts = await database.open()
+        facts = await database.open(MIGRATION_SECONDS)
     except DatabaseTooNew as exc:
         raise SettingsError(str(exc)) from None
     except DatabaseUnavailable as exc:
@@ -136,7 +139,8 @@ def durable(  # noqa: PLR0913 - the two times, and what replicas share
 ) -> Durable:
     """Return what stands on the database that `settings` name. Raises SettingsError for a URL of no known form."""
     database = _named(settings.database())
-    purchases = SqlPurchases(database, keys.root, database_clock)
+    backend = keys.root.removeprefix(f"{settings.redis_prefix}:")  # purchases outlive a change of Redis's prefix
+    purchases = SqlPurchases(database, backend, database_clock)
     shared = SharedDatabase(coordination, keys, lambda: database.facts.id if database.facts else None, sleep)
     created_at = lambda: database.facts.created_at if database.facts else 0.0  # noqa: E731
     earlier = EarlierReservations(coordination, created_at, wall_clock)

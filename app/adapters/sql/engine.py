@@ -27,6 +27,7 @@ BUSY_SECONDS = 2.0
 """How long SQLite waits for another writer, and PostgreSQL's driver for a connection and for each statement."""
 
 CONNECTIONS = 4
+LAST_PORT = 65_535
 TRIES = 2
 """A second try follows at once where the connection turned out to be dead. Every operation may be repeated."""
 
@@ -71,7 +72,8 @@ class Database:
         self._engine = _engine(self._url)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self.facts: DatabaseFacts | None = None
-        self._migrating = asyncio.Lock()
+        self._opening: asyncio.Task[DatabaseFacts] | None = None
+        self._identity: tuple[int, int] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
     @property
@@ -84,15 +86,17 @@ class Database:
         """Return where the database is, without user and password."""
         return self._url.database or "memory" if self.kind == "SQLite" else f"{self._url.host}/{self._url.database}"
 
-    async def open(self) -> DatabaseFacts:
+    async def open(self, seconds: float = OPERATION_SECONDS) -> DatabaseFacts:
         """Bring the schema to this program's version, unless it is there already, and return what the database is.
 
-        Raises DatabaseUnavailable, and DatabaseTooNew where a newer program has migrated it.
+        All who call meanwhile share one attempt, and wait for it at most `seconds`. Raises DatabaseUnavailable, and
+        DatabaseTooNew where a newer program has migrated it.
         """
-        async with self._migrating:
-            if self.facts is None:
-                self.facts = await self._try(self._migrate)
-            return self.facts
+        if self.facts is None:
+            if self._opening is None or self._opening.done():
+                self._opening = self._begin(self._migrate)
+            self.facts = await self._result(self._opening, seconds)
+        return self.facts
 
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Return the result of `operation`, whose statements each count by themselves. Raises DatabaseUnavailable."""
@@ -120,13 +124,25 @@ class Database:
         """Run an operation to its end, also when its caller leaves: nobody could use its connection again."""
         if self.facts is None:
             await self.open()
+        if self._file_is_another():
+            raise DatabaseUnavailable("the file is gone, or another one is in its place")
+        return await self._result(self._begin(operation), OPERATION_SECONDS)
+
+    def _begin(self, operation: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(self._try(operation))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
-        await asyncio.wait([task], timeout=OPERATION_SECONDS)
+        return task
+
+    async def _result(self, task: asyncio.Task[T], seconds: float) -> T:
+        await asyncio.wait([task], timeout=seconds)
         if not task.done():
             raise DatabaseUnavailable("TimeoutError")
         return task.result()
+
+    def _file_is_another(self) -> bool:
+        """Return whether the SQLite file was deleted or replaced: open connections would go on with the old one."""
+        return self._identity is not None and _identity_of(self._file()) != self._identity
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
@@ -140,7 +156,7 @@ class Database:
                 except DBAPIError as exc:
                     if not (exc.connection_invalidated and left):
                         raise
-        except (SQLAlchemyError, sqlite3.Error, OSError) as exc:
+        except (SQLAlchemyError, sqlite3.Error, OSError, ValueError, OverflowError) as exc:
             raise DatabaseUnavailable(_words(exc)) from None
         raise AssertionError("the last try returns or raises")
 
@@ -156,6 +172,7 @@ class Database:
     async def _migrate(self) -> DatabaseFacts:
         if (path := self._file()) is not None:
             await asyncio.to_thread(_make_private, path)
+            self._identity = _identity_of(path)
         version = await (migrate if self._is_shared() else create)(self._engine)
         async with self._autocommit.connect() as connection:
             rows = await connection.execute(select(service))
@@ -175,11 +192,13 @@ def _parsed(given: str | None) -> URL:
         return make_url("sqlite+aiosqlite:///:memory:")
     try:
         url = make_url(given)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ValueError("is no database URL: write sqlite:///path or postgresql://user:password@host/name") from None
     match url.drivername:
         case "sqlite" if url.database and not url.host and not url.query:
             return url.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres" if "@" in (url.host or "") or (url.port or 0) > LAST_PORT:
+            raise ValueError("has an @ in its password, or a port that is none: write @ as %40, : as %3A and / as %2F")
         case "postgresql" | "postgres" if url.database and url.host and set(url.query) <= {"sslmode", "sslrootcert"}:
             return url.set(drivername="postgresql+asyncpg")
         case _:
@@ -255,6 +274,15 @@ def _begin_sqlite(connection: Any) -> None:
         and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
     ):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _identity_of(path: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from another of the same name; None where there is none."""
+    try:
+        found = (path or Path()).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_private(path: Path) -> None:

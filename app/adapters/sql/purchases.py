@@ -258,10 +258,20 @@ async def _is_inserted(connection: AsyncConnection, row: Insert) -> bool:
 
 
 async def _give_key_back(connection: AsyncConnection, mine: ColumnElement[bool]) -> None:
-    """Take the key from a purchase that bought nothing; one that it replaced may have bought, and holds it again."""
-    found = await connection.execute(select(purchases.c.replaces, purchases.c.key_hash).where(mine))
+    """Take a purchase that bought nothing out of the line of those that replaced each other.
+
+    What replaced it replaces its own predecessor from then on, and its key goes back to that one, which may have
+    bought. So `replaces` never leads to a refused purchase.
+    """
+    found = await connection.execute(
+        select(purchases.c.attempt, purchases.c.replaces, purchases.c.key_hash).where(mine).with_for_update()
+    )
     row = found.first()
-    if row is None or row.key_hash is None:
+    if row is None:
+        return
+    successors = purchases.c.replaces == row.attempt
+    await connection.execute(update(purchases).where(successors).values(replaces=row.replaces))
+    if row.key_hash is None:
         return
     await connection.execute(update(purchases).where(mine).values(key_hash=None))
     if row.replaces is not None:

@@ -29,6 +29,7 @@ purchases = Table(
     Index("purchases_newest", "backend", "owner", "created_at"),
     Index("purchases_task", "backend", "owner", "task_id"),
     Index("purchases_callback", "callback_id"),
+    Index("purchases_replaces", "replaces"),
     Index("purchases_age", "created_at"),
 )
 """Every submission. NULLs are distinct to the unique constraint: purchases without a key never meet."""

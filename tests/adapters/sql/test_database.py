@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import stat
 import time
 from pathlib import Path
@@ -139,6 +140,34 @@ def test_a_url_of_no_known_form_is_refused_without_its_secrets(url: str) -> None
     with pytest.raises(ValueError, match="sqlite:///path") as caught:
         Database(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://user:pass@secret@host/name", "postgresql://user@host:99999/name"])
+def test_a_password_that_is_not_encoded_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="%40") as caught:
+        Database(url)
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_file_that_was_replaced_is_unavailable(tmp_path: Path) -> None:
+    async with opened(f"sqlite:///{tmp_path}/luma.db") as database:
+        await database.run(revision)
+        for replaced in (False, True):
+            (tmp_path / "luma.db").unlink(missing_ok=True)
+            if replaced:
+                (tmp_path / "luma.db").write_bytes(b"")
+            with pytest.raises(DatabaseUnavailable, match="another"):
+                await database.run(revision)
+
+
+async def test_all_who_wait_for_a_database_that_hangs_share_one_attempt() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        database = Database(f"postgresql://user@127.0.0.1:{port}/name?sslmode=disable")
+        calls = [asyncio.create_task(database.run(revision)) for _ in range(40)]
+        await asyncio.wait(calls)
+        assert {type(call.exception()) for call in calls} == {DatabaseUnavailable}
+        await database.aclose()
 
 
 @pytest.mark.parametrize("query", ["sslmode=x", "sslmode=verify-full&sslrootcert=/nowhere"])

@@ -115,6 +115,28 @@ async def test_a_key_goes_back_to_the_unknown_outcome_that_was_replaced(purchase
     assert (again.attempt, again.state) == (earlier.attempt, PurchaseState.UNKNOWN)
 
 
+@pytest.mark.parametrize("first_ends", ["refused", "forgotten"])
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_a_key_goes_back_past_purchases_that_bought_nothing(
+    purchases: SqlPurchases, first_ends: str, *, in_order: bool
+) -> None:
+    unknown, second, third = new(), new(), new()
+    await purchases.claim(unknown)
+    await purchases.settle(unknown.attempt, PurchaseState.UNKNOWN)
+    for mine in (second, third):
+        holder = await purchases.claim(mine)
+        assert holder is not None
+        assert await purchases.take_over(holder, mine)
+    for ended in (second, third) if in_order else (third, second):
+        if first_ends == "refused":
+            await purchases.settle(ended.attempt, PurchaseState.REFUSED)
+        else:
+            await purchases.forget(ended.attempt)
+    holder = await purchases.claim(new())
+    assert holder is not None
+    assert (holder.attempt, holder.state) == (unknown.attempt, PurchaseState.UNKNOWN)
+
+
 async def test_a_purchase_that_changed_is_not_taken_over(purchases: SqlPurchases) -> None:
     earlier = new()
     await purchases.claim(earlier)

@@ -33,6 +33,7 @@ def upgrade() -> None:
     op.create_index("purchases_newest", "purchases", ["backend", "owner", "created_at"])
     op.create_index("purchases_task", "purchases", ["backend", "owner", "task_id"])
     op.create_index("purchases_callback", "purchases", ["callback_id"])
+    op.create_index("purchases_replaces", "purchases", ["replaces"])
     op.create_index("purchases_age", "purchases", ["created_at"])
     op.create_table(
         "callback_claims",
