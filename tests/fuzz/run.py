@@ -79,7 +79,10 @@ async def fuzz(cases: int, universe: int, folder: Path, findings: Findings) -> F
     backend = Sandbox(GENERATION_SECONDS, f"{PUBLIC_URL}/media", behaviour=WELL, deliver=known.deliver)
     figures = Figures(cases)
     async with listening(sandbox_app(backend)) as backend_url:
-        env = environment(acedata_url=backend_url, public_url=PUBLIC_URL, secret_key=KEY)
+        database_url = (
+            f"sqlite:///{folder}/luma.db"  # as a service has it: rows in memory would grow with each purchase
+        )
+        env = environment(acedata_url=backend_url, public_url=PUBLIC_URL, secret_key=KEY, database_url=database_url)
         with ExitStack() as stack:
             server = stack.enter_context(serving_process(cwd=folder, env=env))
             run = Run(server, grammar, known, findings, figures)

@@ -28,6 +28,8 @@ BUSY_SECONDS = 2.0
 
 CONNECTIONS = 4
 LAST_PORT = 65_535
+CACHE_KIB = 256
+"""Pages that each connection to SQLite keeps: a purchase touches a few, and the system keeps the file besides."""
 TRIES = 2
 """A second try follows at once where the connection turned out to be dead. Every operation may be repeated."""
 
@@ -262,7 +264,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     """Leave transactions to `_begin_sqlite`, and let every commit reach the disk."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{CACHE_KIB}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
