@@ -21,6 +21,10 @@ MOST_CHANGES = 3
 SqlClock = Callable[[], ColumnElement[float]]
 
 
+class _NotTaken(Exception):
+    """The key has changed hands, or the purchase that wants it is refused already."""
+
+
 class SqlPurchases:
     """The rows of one backend. Every method raises DatabaseUnavailable."""
 
@@ -48,7 +52,7 @@ class SqlPurchases:
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
         """Record `new` as sent under the key that `earlier` holds, and return whether it still held it."""
 
-        async def operation(connection: AsyncConnection) -> bool:
+        async def operation(connection: AsyncConnection) -> None:
             released = await connection.execute(
                 update(purchases)
                 .where(
@@ -58,11 +62,15 @@ class SqlPurchases:
                 )
                 .values(key_hash=None)
             )
-            return released.rowcount == 1 and await _is_inserted(
-                connection, self._row(new).values(replaces=earlier.attempt)
-            )
+            mine = self._row(new).values(replaces=earlier.attempt)
+            if released.rowcount != 1 or not await _is_inserted(connection, mine):
+                raise _NotTaken  # rolls back: `earlier` keeps its key
 
-        return await self._database.run_as_one(operation)
+        try:
+            await self._database.run_as_one(operation)
+        except _NotTaken:
+            return False
+        return True
 
     async def settle(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
         """Move a purchase to `state`, with the task that it became, and return whether that was allowed.

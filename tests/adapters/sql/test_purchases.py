@@ -160,6 +160,19 @@ async def test_a_claim_that_comes_after_its_own_refusal_takes_no_key(purchases: 
     assert await purchases.claim(new()) is None
 
 
+async def test_a_purchase_that_takes_over_after_its_own_refusal_takes_no_key(purchases: SqlPurchases) -> None:
+    unknown, mine = new(), new()
+    await purchases.claim(unknown)
+    await purchases.settle(unknown.attempt, PurchaseState.UNKNOWN)
+    holder = await purchases.claim(mine)
+    assert holder is not None
+    await purchases.record(mine, PurchaseState.REFUSED, None)
+    assert not await purchases.take_over(holder, mine)
+    again = await purchases.claim(new())
+    assert again is not None
+    assert (again.attempt, again.state) == (unknown.attempt, PurchaseState.UNKNOWN)
+
+
 async def test_the_newest_come_first_and_page_by_page(purchases: SqlPurchases, clock: HandClock) -> None:
     made = []
     for number in range(5):
