@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from app.adapters.sql.engine import Database
+from app.adapters.sql.engine import Database, DatabaseFacts
 from app.adapters.sql.purchases import SqlClock, SqlPurchases
 from app.ports import Coordination, DatabaseTooNew, DatabaseUnavailable, Signing
 from app.services.cleaning import delete_old_purchases
@@ -88,17 +88,13 @@ async def prepare_database(settings: Settings) -> None:
         return
     database = _named(url)
     try:
-        await database.open(MIGRATION_SECONDS)
-    except DatabaseTooNew as exc:
-        raise SettingsError(str(exc)) from None
+        await _migrated(database)
     except DatabaseUnavailable as exc:
         if database.kind == "SQLite":
             raise SettingsError(
                 f"The database file {database.place} cannot be opened ({exc}): set LUMA_MCP_DATA_DIR to a folder that "
                 "this user may write to, or LUMA_MCP_DATABASE_URL to another database."
             ) from None
-    finally:
-        await database.aclose()
 
 
 async def upgrade(settings: Settings, say: Callable[[str], None]) -> None:
@@ -108,14 +104,20 @@ async def upgrade(settings: Settings, say: Callable[[str], None]) -> None:
         return
     database = _named(url)
     try:
-        facts = await database.open(MIGRATION_SECONDS)
-    except DatabaseTooNew as exc:
-        raise SettingsError(str(exc)) from None
+        facts = await _migrated(database)
     except DatabaseUnavailable as exc:
         raise SettingsError(f"The database at {database.place} does not answer ({exc}).") from None
+    say(f"The {database.kind} database at {database.place} has schema version {facts.version}.")
+
+
+async def _migrated(database: Database) -> DatabaseFacts:
+    """Migrate the database, however long that takes, and close it. Raises SettingsError and DatabaseUnavailable."""
+    try:
+        return await database.open(MIGRATION_SECONDS)
+    except DatabaseTooNew as exc:
+        raise SettingsError(str(exc)) from None
     finally:
         await database.aclose()
-    say(f"The {database.kind} database at {database.place} has schema version {facts.version}.")
 
 
 def _named(url: str | None) -> Database:

@@ -107,12 +107,6 @@ class Purchases(Protocol):
         """Return the tasks that callbacks named, the first one first."""
         ...
 
-    async def newest(
-        self, owner: str, most: int, *, state: PurchaseState | None = None, before: tuple[float, str] | None = None
-    ) -> list[Purchase]:
-        """Return at most `most` purchases of `owner` before the one with this time and attempt, the newest first."""
-        ...
-
     async def task_ids(self, owner: str, prefix: str, most: int) -> list[str]:
         """Return at most `most` ids of the owner's tasks that begin with `prefix`, the newest first."""
         ...

@@ -133,12 +133,15 @@ def _is_a_refusal_alone(body: Any) -> bool:
     if not isinstance(body, dict) or not body.keys() <= _OF_A_REFUSAL or body.get("success"):
         return False
     error = body.get("error")
-    parts = [*(body.values()), *(error.values() if isinstance(error, dict) else ())]
-    texts = [part for part in parts if isinstance(part, str)]
-    if isinstance(error, dict) and not error.keys() <= _OF_AN_ERROR:
+    inner = error if isinstance(error, dict) else {}
+    if not inner.keys() <= _OF_AN_ERROR:
         return False
-    is_flat = all(part is error or not isinstance(part, dict | list) for part in parts)
-    return is_flat and not any(_TASK_ID.search(text) for text in texts if text is not body.get("trace_id"))
+    outer = {name: value for name, value in body.items() if value is not inner}
+    return not any(
+        isinstance(value, dict | list)
+        or (name != "trace_id" and isinstance(value, str) and _TASK_ID.search(value) is not None)
+        for name, value in (*outer.items(), *inner.items())
+    )
 
 
 def refuses_the_token(complaint: Complaint, status: int) -> bool:

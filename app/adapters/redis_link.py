@@ -148,8 +148,8 @@ class RedisLink:
         if (count := self._floods.count()) is not None:
             log.warning(
                 "Calls ask more of Redis than this process may at once (%s, %d times since the last such line): cached "
-                "results are read from the backend, and calls with an idempotency key are refused for a moment. Redis "
-                "may be well: run more replicas, or limit callers at the proxy",
+                "results are read from the backend. Redis may be well: run more replicas, or limit callers at the "
+                "proxy",
                 reason,
                 count,
             )

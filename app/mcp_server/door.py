@@ -22,6 +22,7 @@ from app.mcp_server.encoding import Json
 from app.mcp_server.texts import error_text
 from app.mcp_server.tool import Call, LumaTool, Services
 from app.mcp_server.views import error_view
+from app.services.burst import FaultLog
 
 Context = ServerRequestContext[Any, Any]
 
@@ -109,6 +110,9 @@ class Door:
         stamp: Mapping[str, Any],
     ) -> None:
         """Serve `tools`, by name, with `services`; `stamp` is the `_meta` of results from 2026 on."""
+        self._faults = FaultLog(
+            log, "The handle of a task that was started could not be made; its caller gets the task_id"
+        )
         self._stamp = stamp
         self._handles = handles
         self._tools = tools
@@ -163,8 +167,8 @@ class Door:
         if answer.started is not None and self._handles.wanted(ctx):
             try:
                 return await self._handles.created(principal, answer.started)
-            except Exception:  # the video is bought: a result that names its task serves as well
-                log.exception("The handle of a task that was started could not be made; its caller gets the task_id")
+            except Exception as exc:  # noqa: BLE001 - the video is bought: a result that names its task serves as well
+                self._faults.note(exc)
         embed = self._caller.embed
         return wire_result(embed(ctx, answer.text), embed(ctx, answer.result), is_error=False)
 

@@ -50,11 +50,6 @@ class PurchaseWriter:
         self._writing: asyncio.Task[None] | None = None
         self._delays, self._losses = Burst(clock), Burst(clock)
 
-    @property
-    def unwritten(self) -> int:
-        """Return how many outcomes wait for the database."""
-        return len(self._unwritten)
-
     async def write(self, outcome: Outcome) -> None:
         """Write the outcome, or leave it to be written later; never raises."""
         try:

@@ -1,6 +1,5 @@
-"""A caller's own submissions, newest first: for completion of task ids, and for lists."""
+"""A caller's own submissions, newest first: for completion of task ids."""
 
-from app.domain.purchase import Purchase, PurchaseState
 from app.ports import DatabaseUnavailable, Purchases
 
 MOST_COMPLETIONS = 100
@@ -20,9 +19,3 @@ class SubmittedTasks:
             return await self._purchases.task_ids(owner, prefix, MOST_COMPLETIONS)
         except DatabaseUnavailable:
             return []
-
-    async def newest(
-        self, owner: str, most: int, *, state: PurchaseState | None = None, before: tuple[float, str] | None = None
-    ) -> list[Purchase]:
-        """Return at most `most` submissions. Raises DatabaseUnavailable."""
-        return await self._purchases.newest(owner, most, state=state, before=before)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from app.domain.purchase import NewPurchase, Purchase, PurchaseState
 from app.ports import DatabaseUnavailable, Purchases
@@ -53,9 +53,6 @@ class FaultyPurchases(Purchases):
 
     async def claims(self, callback_id: str) -> list[str]:
         return await self._pass(lambda: self._true.claims(callback_id))
-
-    async def newest(self, owner: str, most: int, **wanted: Any) -> list[Purchase]:
-        return await self._pass(lambda: self._true.newest(owner, most, **wanted))
 
     async def task_ids(self, owner: str, prefix: str, most: int) -> list[str]:
         return await self._pass(lambda: self._true.task_ids(owner, prefix, most))

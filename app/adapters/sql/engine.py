@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.sql.functions import FunctionElement
 
 from app.adapters.sql.migrate import create, migrate
@@ -75,6 +76,7 @@ class Database:
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self.facts: DatabaseFacts | None = None
         self._opening: asyncio.Task[DatabaseFacts] | None = None
+        self._file = Path(self._url.database or "") if self.kind == "SQLite" and self._is_shared() else None
         self._identity: tuple[int, int] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -144,7 +146,7 @@ class Database:
 
     def _file_is_another(self) -> bool:
         """Return whether the SQLite file was deleted or replaced: open connections would go on with the old one."""
-        return self._identity is not None and _identity_of(self._file()) != self._identity
+        return self._file is not None and _identity_of(self._file) != self._identity
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
@@ -172,9 +174,9 @@ class Database:
         return connected
 
     async def _migrate(self) -> DatabaseFacts:
-        if (path := self._file()) is not None:
-            await asyncio.to_thread(_make_private, path)
-            self._identity = _identity_of(path)
+        if self._file is not None:
+            await asyncio.to_thread(_make_private, self._file)
+            self._identity = _identity_of(self._file)
         version = await (migrate if self._is_shared() else create)(self._engine)
         async with self._autocommit.connect() as connection:
             rows = await connection.execute(select(service))
@@ -184,9 +186,6 @@ class Database:
     def _is_shared(self) -> bool:
         """Return whether other processes, or releases, may use the database."""
         return self._url.database != ":memory:"
-
-    def _file(self) -> Path | None:
-        return Path(self._url.database or "") if self.kind == "SQLite" and self._is_shared() else None
 
 
 def _parsed(given: str | None) -> URL:
@@ -215,9 +214,8 @@ def _tls(url: URL) -> ssl.SSLContext | str:
 
     The verifying modes trust the file in sslrootcert, or else the system's authorities. Raises ValueError.
     """
-    mode, authority = (
-        str(url.query.get(name, default)) for name, default in (("sslmode", "prefer"), ("sslrootcert", ""))
-    )
+    mode = str(url.query.get("sslmode", "prefer"))
+    authority = str(url.query.get("sslrootcert", ""))
     if mode in ("disable", "allow", "prefer", "require"):
         return mode
     if mode not in ("verify-ca", "verify-full"):
@@ -243,8 +241,6 @@ def _engine(url: URL) -> AsyncEngine:
             pool_timeout=BUSY_SECONDS,
             connect_args=arguments,
         )
-    from sqlalchemy.pool import AsyncAdaptedQueuePool  # noqa: PLC0415
-
     in_memory = url.database == ":memory:"
     engine = create_async_engine(
         url,
@@ -271,17 +267,14 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Any) -> None:
     """Take the write lock at the start: a transaction that reads first could not be promoted while others write."""
-    if (
-        connection.get_isolation_level() != "AUTOCOMMIT"
-        and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
-    ):
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _identity_of(path: Path | None) -> tuple[int, int] | None:
+def _identity_of(path: Path) -> tuple[int, int] | None:
     """Return what tells a file from another of the same name; None where there is none."""
     try:
-        found = (path or Path()).stat()
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

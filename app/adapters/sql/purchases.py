@@ -110,7 +110,8 @@ class SqlPurchases:
 
     async def of_callback(self, callback_id: str) -> Purchase | None:
         """Return the purchase whose callback this is."""
-        return await self._one(purchases.c.callback_id == callback_id)
+        wanted = and_(purchases.c.backend == self._backend, purchases.c.callback_id == callback_id)
+        return await self._database.run(lambda connection: self._first(connection, wanted))
 
     async def note_call(self, attempt: str) -> bool:
         """Note that the backend has called back, and return whether this was the first time."""
@@ -228,27 +229,16 @@ class SqlPurchases:
 
     async def _holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
         """Return the purchase in the way of `new`, or `new` itself where an earlier try recorded it."""
-        found = await connection.execute(
-            self._select().where(
-                or_(
-                    purchases.c.attempt == new.attempt,
-                    and_(
-                        purchases.c.backend == self._backend,
-                        purchases.c.owner == new.owner,
-                        purchases.c.key_hash == new.key_hash,
-                    ),
-                )
-            )
+        same_key = and_(
+            purchases.c.backend == self._backend,
+            purchases.c.owner == new.owner,
+            purchases.c.key_hash == new.key_hash,
         )
-        row = found.first()
+        return await self._first(connection, or_(purchases.c.attempt == new.attempt, same_key))
+
+    async def _first(self, connection: AsyncConnection, wanted: ColumnElement[bool]) -> Purchase | None:
+        row = (await connection.execute(self._select().where(wanted))).first()
         return None if row is None else _purchase(row)
-
-    async def _one(self, wanted: ColumnElement[bool]) -> Purchase | None:
-        async def operation(connection: AsyncConnection) -> Purchase | None:
-            row = (await connection.execute(self._select().where(purchases.c.backend == self._backend, wanted))).first()
-            return None if row is None else _purchase(row)
-
-        return await self._database.run(operation)
 
     async def _changes(self, statement: Any) -> bool:
         async def operation(connection: AsyncConnection) -> bool:

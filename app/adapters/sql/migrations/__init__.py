@@ -1,1 +1,1 @@
-"""What Alembic runs to bring a database from one release's schema to the next one's."""
+"""Alembic's migrations, each from one revision of the schema to the next."""
