@@ -17,13 +17,15 @@ KEY = "luma-mcp:tests:{tenant-a}:task:3:a"
 
 async def test_the_time_in_line_is_not_held_against_redis(redis_server: RedisServer) -> None:
     """Each operation takes a tenth of a second, and the last one waits for longer than an operation may take."""
-    store = connect(redis_server.url)
+    store, refusals = connect(redis_server.url), list[str]()
+    store.link.report_to(refusals.append)
 
     async def slow_operation(number: int) -> None:
         async with store.link.in_time(f"tenant-{number}"):
             await asyncio.sleep(0.1)
 
     await asyncio.gather(*map(slow_operation, range(CONNECTIONS * 6)))
+    assert refusals == []
     await store.aclose()
 
 
