@@ -173,7 +173,7 @@ def assemble(
     return Assembly(
         tools=catalogue(settings.batch_limit),
         services=_services(settings, tasks, videos, shared, durable_parts, clocks, sandbox, refusals, traffic),
-        tenants=Tenants(_secret(settings)),
+        tenants=Tenants(*_secrets(settings)),
         metrics=metrics,
         store=shared.store,
         coordination=shared.coordination,
@@ -214,7 +214,7 @@ class _Shared:
 def _shared(settings: Settings, metrics: Metrics, clocks: Clocks, traffic: Traffic) -> _Shared:
     store = _store(settings, metrics, clocks)
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
-    signing, keys = Signer(_secret(settings)), _key_space(settings)
+    signing, keys = Signer(*_secrets(settings)), _key_space(settings)
     records = Owned(TypeAdapter(Record), RECORD_KIND, keys, signing)
     coordination = _coordination(store, signing, keys, clocks)
     return _Shared(
@@ -229,7 +229,7 @@ def _shared(settings: Settings, metrics: Metrics, clocks: Clocks, traffic: Traff
             traffic.store_reads,
         ),
         records=TaskRecords(open_store, records, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic),
-        seal=Seal(_secret(settings)),
+        seal=Seal(*_secrets(settings)),
         signing=signing,
         keys=keys,
         callback_trust=CallbackTrust(
@@ -337,7 +337,6 @@ def _callbacks(settings: Settings, shared: _Shared, durable: Durable, clocks: Cl
         shared.coordination,
         shared.cache,
         shared.records,
-        shared.signing,
         durable.purchases,
         shared.callback_trust,
         clocks.wall,
@@ -378,8 +377,8 @@ def _purchase_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
     return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("submissions", effect))
 
 
-def _secret(settings: Settings) -> str | None:
-    return settings.secret_key.get_secret_value() if settings.secret_key is not None else None
+def _secrets(settings: Settings) -> list[str]:
+    return [key.get_secret_value() for key in settings.secret_key]
 
 
 def _cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache

@@ -19,7 +19,7 @@ def with_local_secret(settings: Settings) -> Settings:
     again. Raises SettingsError where the file cannot be read or written.
     """
     url = settings.database()
-    if settings.secret_key is not None or url is None or not url.startswith(_SQLITE) or url.endswith(":memory:"):
+    if settings.secret_key or url is None or not url.startswith(_SQLITE) or url.endswith(":memory:"):
         return settings
     path = Path(url.removeprefix(_SQLITE)).with_name(FILE)
     try:
@@ -29,7 +29,7 @@ def with_local_secret(settings: Settings) -> Settings:
             f"The key file {path} cannot be read or made ({type(exc).__name__}): set LUMA_MCP_SECRET_KEY, or "
             "LUMA_MCP_DATA_DIR to a folder that this user may write to."
         ) from None
-    return settings.model_copy(update={"secret_key": SecretStr(key)})
+    return settings.model_copy(update={"secret_key": (SecretStr(key),)})
 
 
 def _read_or_make(path: Path) -> str:

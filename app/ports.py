@@ -107,8 +107,8 @@ class Purchases(Protocol):
         """Return the tasks that callbacks named, the first one first."""
         ...
 
-    async def task_ids(self, owner: str, prefix: str, most: int) -> list[str]:
-        """Return at most `most` ids of the owner's tasks that begin with `prefix`, the newest first."""
+    async def task_ids(self, owners: Sequence[str], prefix: str, most: int) -> list[str]:
+        """Return at most `most` ids of the owners' tasks that begin with `prefix`, the newest first."""
         ...
 
     async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
@@ -189,8 +189,11 @@ class Sealing(Protocol):
         """Return `content` sealed, in characters that any URL takes."""
         ...
 
-    def open(self, purpose: str, text: str, audience: str = "") -> dict[str, Any] | None:
-        """Return what was sealed for this purpose, or None."""
+    def open(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
+        """Return what was sealed for this purpose, or None.
+
+        `audiences` has the name of the one audience under each secret key, in their order.
+        """
         ...
 
 
@@ -205,8 +208,8 @@ class Signing(Protocol):
         """Return what was signed for `place`, or None."""
         ...
 
-    def digest(self, purpose: str, text: str) -> str:
-        """Return a keyed hash that stands for `text`."""
+    def digests(self, purpose: str, text: str) -> tuple[str, ...]:
+        """Return the keyed hashes that stand for `text`, one for each secret key, the current one first."""
         ...
 
 

@@ -113,9 +113,23 @@ def is_loopback(host: str) -> bool:
     return address == ip_address("::1") or address in ip_network("127.0.0.0/8")
 
 
+def _secrets(value: Any) -> Any:
+    """Return the secret keys in a list; a key that holds commas must be written in JSON."""
+    if isinstance(value, str) and len(items := _listed(value)) > 1 and any(_is_short(item) for item in items):
+        raise ValueError(
+            f"must list keys of at least {SHORTEST_KEY_BYTES} bytes: commas separate them. Write one key that holds "
+            'commas as ["the key"]'
+        )
+    return _listed(value)
+
+
+def _is_short(key: str) -> bool:
+    return len(key.encode()) < SHORTEST_KEY_BYTES
+
+
 def _strong(value: SecretStr) -> SecretStr:
     key = value.get_secret_value()
-    if len(key.encode()) < SHORTEST_KEY_BYTES:
+    if _is_short(key):
         raise ValueError(f"must be at least {SHORTEST_KEY_BYTES} bytes. {HOW_TO_MAKE_A_KEY}")
     if len(set(key)) < FEWEST_CHARACTERS or key.lower().startswith(_EXAMPLES):
         raise ValueError(f"is an example or has too little variety to be secret. {HOW_TO_MAKE_A_KEY}")
@@ -134,5 +148,6 @@ Networks = Annotated[Listed, AfterValidator(_networks)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Key = Annotated[SecretStr, AfterValidator(_strong)]
+Keys = Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_secrets)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]

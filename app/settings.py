@@ -16,7 +16,7 @@ from app.setting_types import (
     HOW_TO_MAKE_A_KEY,
     Hosts,
     HttpUrl,
-    Key,
+    Keys,
     Networks,
     Origins,
     Port,
@@ -76,10 +76,10 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{1,64}(:[A-Za-z0-9._-]{1,64}){0,3}$",
         description="what all keys and channels in Redis begin with, followed by a colon; an ACL can name it",
     )
-    secret_key: Key | None = Field(
-        None,
+    secret_key: Keys = Field(
+        (),
         description="32 bytes or more, the same on every replica; keys the hash that stands for a caller. Needed with "
-        "Redis or more than one worker",
+        "Redis or more than one worker. `new,old` rotates it: the first one makes, all are recognised",
     )
     public_url: PublicUrl | None = Field(
         None, description="the URL that people see, such as `https://luma.example.com`; its host is allowed"
@@ -167,7 +167,7 @@ def load_settings(env_file: str | None) -> Settings:
 
 def require_key(settings: Settings, workers: int) -> None:
     """Refuse to run where callers would be told apart by a key that nobody shares. Raises SettingsError."""
-    if settings.secret_key is not None:
+    if settings.secret_key:
         return
     if settings.redis_url is not None or workers > 1 or _is_shared(settings.database()):
         why = (

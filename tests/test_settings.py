@@ -59,6 +59,7 @@ def test_a_setting_is_read_as_it_is_evidently_meant(name: str, value: str, meant
         ("secret_key", "a" * 64, "too little variety"),
         ("secret_key", "abab" * 16, "too little variety"),
         ("secret_key", "short", "at least 32 bytes"),
+        ("secret_key", f"{KEY},short", "commas separate them"),
     ],
 )
 def test_a_setting_that_can_never_work_is_refused_with_a_sentence(name: str, value: str, sentence: str) -> None:
@@ -146,3 +147,11 @@ def test_a_misspelt_setting_is_named_when_the_service_starts(tmp_path: Path) -> 
         assert server.url
         server.process.terminate()
         assert "LUMA_MCP_LOG_LEVLE is not a setting" in server.log()
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [(f"{KEY}, {KEY[::-1]},", [KEY, KEY[::-1]]), (f'["{KEY}, and more"]', [f"{KEY}, and more"]), ("", [])],
+)
+def test_secret_keys_are_listed(value: str, keys: list[str]) -> None:
+    assert [key.get_secret_value() for key in settings(secret_key=value).secret_key] == keys

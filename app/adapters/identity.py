@@ -5,8 +5,8 @@ The tenant is a keyed hash of the token, so that it may be stored and logged.
 
 import hmac
 import re
-import secrets
 
+from app.adapters.secret_keys import key_bytes
 from app.domain.principal import Principal
 
 LONGEST_TOKEN = 4096
@@ -19,16 +19,21 @@ _PURPOSE = b"tenant:"
 class Tenants:
     """Names callers by a keyed hash of their token. A copy of the cache identifies nobody without the key."""
 
-    def __init__(self, secret_key: str | None) -> None:
-        """Key the hash with `secret_key`, or with random bytes of this process if there is none."""
-        key = secret_key.encode() if secret_key is not None else secrets.token_bytes(32)
-        self._keyed = hmac.new(key, _PURPOSE, "sha256")
+    def __init__(self, *secrets: str) -> None:
+        """Key the hash with the first of `secrets`; under the others, a caller has names from before a rotation."""
+        current, *former = (hmac.new(key, _PURPOSE, "sha256") for key in key_bytes(secrets))
+        self._current, self._former = current, former
 
     def principal(self, token: str) -> Principal:
         """Return the caller who holds `token`. The backend, not this service, knows whether it is good."""
-        hashed = self._keyed.copy()
-        hashed.update(token.encode())
-        return Principal(tenant=hashed.digest()[:16].hex(), credential=token)
+        former = tuple(_name(keyed, token) for keyed in self._former) if self._former else ()
+        return Principal(tenant=_name(self._current, token), credential=token, former=former)
+
+
+def _name(keyed: hmac.HMAC, token: str) -> str:
+    hashed = keyed.copy()
+    hashed.update(token.encode())
+    return hashed.digest()[:16].hex()
 
 
 def bearer_token(authorization: str | None) -> str | None:

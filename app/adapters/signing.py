@@ -2,7 +2,8 @@
 
 import hashlib
 import hmac
-import secrets
+
+from app.adapters.secret_keys import key_bytes
 
 MARK_BYTES = 16
 
@@ -13,26 +14,29 @@ class Signer:
     BLAKE2b with a key is a message authentication code (RFC 7693); it takes 1 microsecond for a task, HMAC twice that.
     """
 
-    def __init__(self, secret_key: str | None) -> None:
-        """Derive from `secret_key`; without it, from one that this process alone knows."""
-        secret = secret_key.encode() if secret_key is not None else secrets.token_bytes(32)
-        key = hmac.digest(secret, b"signing:", "sha256")
-        self._keyed = hashlib.blake2b(key=key, digest_size=MARK_BYTES)
+    def __init__(self, *secrets: str) -> None:
+        """Derive a key from each of `secrets`: the first one marks, all of them verify."""
+        derived = (hmac.digest(secret, b"signing:", "sha256") for secret in key_bytes(secrets))
+        self._keyed, *self._former = (hashlib.blake2b(key=key, digest_size=MARK_BYTES) for key in derived)
 
     def sign(self, place: str, body: bytes) -> bytes:
         """Return `body` with its mark in front; it counts at `place` alone."""
-        return self._mark(place, body) + body
+        return _mark(self._keyed, place, body) + body
 
     def verified(self, place: str, signed: bytes) -> bytes | None:
         """Return what was signed for `place`, or None."""
-        body = signed[MARK_BYTES:]
-        return body if hmac.compare_digest(signed[:MARK_BYTES], self._mark(place, body)) else None
+        mark, body = signed[:MARK_BYTES], signed[MARK_BYTES:]
+        if hmac.compare_digest(mark, _mark(self._keyed, place, body)):
+            return body
+        is_former = any(hmac.compare_digest(mark, _mark(keyed, place, body)) for keyed in self._former)
+        return body if is_former else None
 
-    def digest(self, purpose: str, text: str) -> str:
-        """Return what stands for `text` in a store: nobody without the secret can guess the text from it."""
-        return self._mark(purpose, text.encode()).hex()
+    def digests(self, purpose: str, text: str) -> tuple[str, ...]:
+        """Return what stands for `text` in a store, for each secret: nobody without it can guess the text."""
+        return tuple(_mark(keyed, purpose, text.encode()).hex() for keyed in (self._keyed, *self._former))
 
-    def _mark(self, place: str, body: bytes) -> bytes:
-        keyed = self._keyed.copy()
-        keyed.update(b"%b\0%b" % (place.encode(), body))
-        return keyed.digest()
+
+def _mark(keyed: "hashlib.blake2b", place: str, body: bytes) -> bytes:
+    marking = keyed.copy()
+    marking.update(b"%b\0%b" % (place.encode(), body))
+    return marking.digest()

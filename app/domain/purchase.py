@@ -1,5 +1,6 @@
 """One submission of a paid command: its states, and what a call that repeats its idempotency key may do."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,6 +30,22 @@ ALLOWED_MOVES = {
 """The one table of moves. An unknown outcome is only ever cleared up by the task that it became."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class KeyName:
+    """How an idempotency key is named in the database: by digests under one secret key of the service.
+
+    Attributes:
+        owner: digest of the caller to whom the key belongs.
+        key_hash: digest of the key.
+        request_hash: digest of the tool and the arguments that the key stands for.
+
+    """
+
+    owner: str
+    key_hash: str
+    request_hash: str
+
+
 @dataclass(frozen=True, slots=True)
 class NewPurchase:
     """A purchase before it is recorded.
@@ -37,9 +54,9 @@ class NewPurchase:
         attempt: random name of this submission, 32 hex digits.
         owner: digest of the caller to whom the purchase belongs.
         action: what was asked for, `generate` or `extend`.
-        request_hash: keyed digest of the tool and its arguments.
-        key_hash: keyed digest of the idempotency key; None without one.
-        callback_id: keyed digest of the callback's ticket; None where the backend is not asked to call back.
+        request_hash: digest of the tool and its arguments, under the current secret key.
+        keys: the names of the idempotency key, the current one first; none without a key.
+        callback_id: digest of the callback's ticket; None where the backend is not asked to call back.
 
     """
 
@@ -47,7 +64,7 @@ class NewPurchase:
     owner: str
     action: str
     request_hash: str
-    key_hash: str | None = None
+    keys: tuple[KeyName, ...] = ()
     callback_id: str | None = None
 
 
@@ -56,7 +73,7 @@ class Purchase:
     """A recorded purchase; times are unix seconds by the database's clock.
 
     Attributes:
-        key_hash: None where there was no key, and after the key was set free.
+        request_hash: digest under the secret key of the name by which it was found, if by one.
         task_id: the task that it became; None in every state but `started`.
         age_seconds: time since the last change of state, when it was read.
 
@@ -66,7 +83,6 @@ class Purchase:
     owner: str
     action: str
     request_hash: str
-    key_hash: str | None
     callback_id: str | None
     state: PurchaseState
     task_id: str | None
@@ -90,14 +106,14 @@ class Decision(StrEnum):
     """Refuse: to send again might buy a second video."""
 
 
-def decide(earlier: Purchase, request_hash: str, key_lives_seconds: float) -> Decision:
-    """Return what a call with `request_hash` does after `earlier`, which holds its key.
+def decide(earlier: Purchase, request_hashes: Collection[str], key_lives_seconds: float) -> Decision:
+    """Return what a call, whose request any of `request_hashes` stands for, does after `earlier`, which holds its key.
 
     A key is remembered for `key_lives_seconds` from the first record of its purchase.
     """
     if earlier.state is PurchaseState.REFUSED or _has_expired(earlier, key_lives_seconds):
         return Decision.TAKE_OVER
-    if earlier.request_hash != request_hash:
+    if earlier.request_hash not in request_hashes:
         return Decision.OTHER_ARGUMENTS
     if earlier.state is PurchaseState.STARTED:
         return Decision.REPLAY

@@ -75,7 +75,7 @@ async def complete_task_id(services: Services, principal: Principal, params: Com
         return Completion(values=[], total=0, has_more=False)
     if services.tasks.was_refused(principal.tenant):  # only the backend can tell whether the token counts again
         return Completion(values=[], total=0, has_more=False)
-    values = await services.submitted.beginning_with(principal.tenant, params.argument.value)
+    values = await services.submitted.beginning_with(principal.owners, params.argument.value)
     return Completion(values=values, total=len(values), has_more=False)
 
 

@@ -113,7 +113,7 @@ class TaskHandles:
         """Return the backend's id and the creation time (unix seconds) behind a handle of the principal's, or None."""
         if not handle.startswith(PREFIX):
             return None
-        content = self._services.seal.open(PURPOSE, handle.removeprefix(PREFIX), principal.tenant)
+        content = self._services.seal.open(PURPOSE, handle.removeprefix(PREFIX), principal.owners)
         if content is None or self._now() - content["created"] > TTL_SECONDS:
             return None
         return content["id"], content["created"]

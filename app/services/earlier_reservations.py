@@ -5,7 +5,7 @@ This file goes with the release after next.
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ValidationError
@@ -52,33 +52,38 @@ class EarlierReservations:
     def _is_over(self) -> bool:
         return self._wall_clock() >= self._created_at() + KEPT_SECONDS
 
-    async def task_of(self, owner: str, idempotency_key: str, fingerprint: str, *, retry_unknown: bool) -> str | None:
-        """Return the task that was bought under the key; None where nothing was.
+    async def task_of(
+        self, owners: Sequence[str], idempotency_key: str, fingerprint: str, *, retry_unknown: bool
+    ) -> str | None:
+        """Return the task that was bought under the key, by any name of its owner's; None where nothing was.
 
         Raises InvalidRequest for other arguments, OutcomeUnknown where a video may have been bought, and
         StoreUnavailable.
         """
         if not self._may_exist or self._is_over():
             return None
-        key = _key(owner, idempotency_key)
+        for owner in owners:
+            kept = await self._kept(key := _key(owner, idempotency_key))
+            if kept is not None and (task_id := _bought(kept, key, fingerprint, retry_unknown=retry_unknown)):
+                return task_id
+        return None
+
+    async def _kept(self, key: str) -> bytes | None:
         try:
-            kept = await self._coordination.get(key)
+            return await self._coordination.get(key)
         except StoreRefuses as exc:
             if str(exc) == "NOPERM":  # an ACL that names the keys of this release alone: there are no others
                 return None
             raise
-        if kept is None:
-            return None
-        try:
-            found = _Reservation.model_validate_json(kept)
-        except ValidationError:
-            raise OutcomeUnknown from None
-        if found.filed_under not in (None, key):  # it was moved here by somebody else
-            raise OutcomeUnknown
-        return _task_id(found, fingerprint, retry_unknown=retry_unknown)
 
 
-def _task_id(found: _Reservation, fingerprint: str, *, retry_unknown: bool) -> str | None:
+def _bought(kept: bytes, key: str, fingerprint: str, *, retry_unknown: bool) -> str | None:
+    try:
+        found = _Reservation.model_validate_json(kept)
+    except ValidationError:
+        raise OutcomeUnknown from None
+    if found.filed_under not in (None, key):  # it was moved here by somebody else
+        raise OutcomeUnknown
     if found.state == "freed":
         return None
     if found.fingerprint != fingerprint:

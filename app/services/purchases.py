@@ -19,7 +19,7 @@ from app.domain.errors import (
     RateLimited,
     Unauthorized,
 )
-from app.domain.purchase import Decision, NewPurchase, Purchase, PurchaseState, decide
+from app.domain.purchase import Decision, KeyName, NewPurchase, Purchase, PurchaseState, decide
 from app.ports import DatabaseUnavailable, Purchases, Signing, StoreUnavailable
 from app.services.burst import Burst, FaultLog
 from app.services.earlier_reservations import EarlierReservations
@@ -81,13 +81,24 @@ Reconcile = Callable[[str], Awaitable[str | None]]
 
 @dataclass(frozen=True, slots=True)
 class PurchaseRequest:
-    """A paid call: `fingerprint` stands for the tool and its arguments, without the key and how to use it."""
+    """A paid call.
 
-    owner: str
+    Attributes:
+        owners: the caller's name under each secret key of the service, the current one first.
+        fingerprint: stands for the tool and its arguments, without the key and how to use it.
+
+    """
+
+    owners: tuple[str, ...]
     action: str
     fingerprint: str
     idempotency_key: str | None = None
     retry_unknown: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Return the caller's current name."""
+        return self.owners[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +168,7 @@ class PurchaseService:
         self._key_lives_seconds = key_lives_seconds
         self._key_fault = key_fault
         self._unaccepted = unaccepted
-        self._turns: dict[tuple[str, str | None], asyncio.Event] = {}
+        self._turns: dict[KeyName, asyncio.Event] = {}
         self._calls: Counter[str] = Counter()
         self._unrecorded = Burst(clock)
         self._faults = FaultLog(
@@ -180,7 +191,7 @@ class PurchaseService:
         if not self._unaccepted.admit(request.owner):
             raise RateLimited(TOO_MANY_UNKNOWN, retry_after_seconds=WINDOW_SECONDS)
         new = self._new(request, callback_id)
-        if new.key_hash is None:
+        if not new.keys:
             return await outlive(self._buy_without_key(new, send))
         if (fault := self._key_fault()) is not None:
             raise InternalError(fault)
@@ -203,12 +214,14 @@ class PurchaseService:
     def _new(self, request: PurchaseRequest, callback_id: str | None) -> NewPurchase:
         """Return the purchase with digests: keys and prompts are short texts, which a plain hash would not hide."""
         key = request.idempotency_key
+        digests = () if key is None else self._signing.digests("idempotency key", key)
+        hashes = self._signing.digests("fingerprint", request.fingerprint)
         return NewPurchase(
             attempt=secrets.token_hex(16),
             owner=request.owner,
             action=request.action,
-            request_hash=self._signing.digest("fingerprint", request.fingerprint),
-            key_hash=None if key is None else self._signing.digest("idempotency key", key),
+            request_hash=hashes[0],
+            keys=tuple(map(KeyName, request.owners, digests, hashes)),
             callback_id=callback_id,
         )
 
@@ -231,7 +244,7 @@ class PurchaseService:
 
         Only what may have claimed the key outlives its caller; one who leaves while it waits for others just ends.
         """
-        give_up_at, pause, key = self._clock() + LONGEST_WAIT_SECONDS, LOOK_AGAIN_SECONDS, _key(call.new)
+        give_up_at, pause, key = self._clock() + LONGEST_WAIT_SECONDS, LOOK_AGAIN_SECONDS, call.new.keys[0]
         while (turn := self._turns.get(key)) is not None:
             if (left := give_up_at - self._clock()) <= 0:
                 raise RateLimited(STILL_UNDER_WAY)
@@ -272,7 +285,7 @@ class PurchaseService:
         request = call.request
         try:
             task_id = await self._earlier.task_of(
-                request.owner, key, request.fingerprint, retry_unknown=request.retry_unknown
+                request.owners, key, request.fingerprint, retry_unknown=request.retry_unknown
             )
         except (LumaError, StoreUnavailable) as exc:
             await self._writer.write(Outcome(call.new, PurchaseState.REFUSED))
@@ -284,7 +297,7 @@ class PurchaseService:
 
     async def _after(self, earlier: Purchase, call: _Call) -> Bought | None:
         """Return the earlier purchase's task, or buy in its place; None while it is under way."""
-        decision = decide(earlier, call.new.request_hash, self._key_lives_seconds)
+        decision = decide(earlier, {name.request_hash for name in call.new.keys}, self._key_lives_seconds)
         if decision is Decision.OUTCOME_UNKNOWN:
             if (task_id := await self._reconciled(earlier, call)) is not None:
                 return Bought(task_id, replayed=True)
@@ -333,7 +346,7 @@ class PurchaseService:
             return Bought(task_id, replayed=False)
         self._unaccepted.stays(new.owner)
         await ended(PurchaseState.UNKNOWN)
-        raise OutcomeUnknown(OutcomeUnknown.sentence if new.key_hash is None else UNKNOWN_NOW)
+        raise OutcomeUnknown(UNKNOWN_NOW if new.keys else OutcomeUnknown.sentence)
 
 
 def _refusal_of_earlier(exc: Exception) -> LumaError:
@@ -345,7 +358,3 @@ def _refusal_of_earlier(exc: Exception) -> LumaError:
             return OutcomeUnknown(UNKNOWN_BEFORE)
         case _:
             return InternalError(REFUSED_WITHOUT_REDIS, retry_after_seconds=5.0)
-
-
-def _key(new: NewPurchase) -> tuple[str, str | None]:
-    return new.owner, new.key_hash

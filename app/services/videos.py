@@ -112,7 +112,7 @@ class VideoService:
             return await self._outliving_the_caller(principal.tenant, callback_id, purchase)
 
         request = PurchaseRequest(
-            principal.tenant,
+            principal.owners,
             "generate" if isinstance(order.command, GenerateVideo) else "extend",
             order.fingerprint,
             order.idempotency_key,

@@ -4,7 +4,7 @@ import pytest
 
 from app.adapters.identity import LONGEST_TOKEN, Tenants, bearer_token
 
-KEY = "a key for tests that is long enough, 48 bytes or so"
+KEY = "a key for tests that is long enough: 48 bytes or so"
 
 
 def test_one_token_is_one_tenant_in_every_process_with_the_key() -> None:
@@ -17,14 +17,14 @@ def test_different_tokens_keys_and_keyless_processes_are_different_tenants() -> 
         Tenants(KEY).principal("token-b").tenant,
         Tenants(KEY).principal("token-a ").tenant,
         Tenants(KEY + "!").principal("token-a").tenant,
-        Tenants(None).principal("token-a").tenant,
-        Tenants(None).principal("token-a").tenant,
+        Tenants().principal("token-a").tenant,
+        Tenants().principal("token-a").tenant,
     ]
     assert len(set(tenants)) == len(tenants)
 
 
 def test_a_keyless_process_agrees_with_itself() -> None:
-    tenants = Tenants(None)
+    tenants = Tenants()
     assert tenants.principal("token-a") == tenants.principal("token-a")
 
 
@@ -72,3 +72,11 @@ def test_a_principal_shows_its_tenant_and_never_its_token() -> None:
 )
 def test_a_bearer_token_is_read_as_its_standard_writes_it(header: str | None, token: str | None) -> None:
     assert bearer_token(header) == token
+
+
+def test_a_caller_keeps_the_names_of_older_keys() -> None:
+    old, new = KEY, KEY[::-1]
+    assert Tenants(new, old).principal("token-a").owners == (
+        Tenants(new).principal("token-a").tenant,
+        Tenants(old).principal("token-a").tenant,
+    )

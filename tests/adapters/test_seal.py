@@ -4,12 +4,12 @@ import pytest
 
 from app.adapters.seal import Seal
 
-KEY = "a key for tests that is long enough, 48 bytes or so"
+KEY = "a key for tests that is long enough: 48 bytes or so"
 CONTENT = {"id": "task", "created": 1.5}
 
 
 def test_what_was_sealed_opens_on_every_replica_with_the_key() -> None:
-    assert Seal(KEY).open("task", Seal(KEY).close("task", CONTENT, "tenant-a"), "tenant-a") == CONTENT
+    assert Seal(KEY).open("task", Seal(KEY).close("task", CONTENT, "tenant-a"), ["tenant-a"]) == CONTENT
 
 
 def test_it_tells_nothing_and_is_never_the_same_twice() -> None:
@@ -21,10 +21,10 @@ def test_it_tells_nothing_and_is_never_the_same_twice() -> None:
 
 def test_it_opens_for_no_other_purpose_audience_or_key() -> None:
     sealed = Seal(KEY).close("task", CONTENT, "tenant-a")
-    assert Seal(KEY).open("callback", sealed, "tenant-a") is None
-    assert Seal(KEY).open("task", sealed, "tenant-b") is None
-    assert Seal(KEY + "!").open("task", sealed, "tenant-a") is None
-    assert Seal(None).open("task", Seal(None).close("task", CONTENT)) is None
+    assert Seal(KEY).open("callback", sealed, ["tenant-a"]) is None
+    assert Seal(KEY).open("task", sealed, ["tenant-b"]) is None
+    assert Seal(KEY + "!").open("task", sealed, ["tenant-a"]) is None
+    assert Seal().open("task", Seal().close("task", CONTENT)) is None
 
 
 @pytest.mark.parametrize("text", ["", "A", "AAAA", "A" * 5000, "é", "a b", "====", "$$$$", "\n"])
@@ -51,3 +51,12 @@ def test_a_text_opens_in_one_spelling_only(pad: str) -> None:
     ]
     assert [other for other in others if Seal(KEY).open("task", other) is not None] == []
     assert Seal(KEY).open("task", sealed) == {"id": pad}
+
+
+def test_it_opens_what_was_sealed_under_another_of_its_keys() -> None:
+    old, new = KEY, KEY[::-1]
+    sealed = Seal(old).close("task", CONTENT, "tenant under old")
+    names = ["tenant under new", "tenant under old"]
+    assert Seal(new, old).open("task", sealed, names) == CONTENT
+    assert Seal(new, old).open("task", sealed, ["tenant under old", "tenant under new"]) is None
+    assert Seal(old).open("task", Seal(new, old).close("task", CONTENT), [""]) is None

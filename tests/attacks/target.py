@@ -17,7 +17,7 @@ from tests.support.process import COMMAND
 from tests.support.redis_server import RedisServer
 from tests.support.service import MODERN, envelope, request_bytes
 
-KEY = "a key for attacks that is long enough, 48 bytes or so"
+KEY = "a key for attacks that is long enough: 48 bytes or so"
 READS = 15
 SAMPLE_SECONDS = 0.05
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from app.adapters.memory_coordination import MemoryCoordination
+from app.adapters.signing import Signer
 from app.adapters.sql.engine import Database
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.purchase import SENDING_SECONDS
@@ -24,10 +25,11 @@ from app.services.unaccepted_purchases import UnacceptedPurchases
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import purchases_at
 from tests.support.faulty_purchases import Crashed, FaultyPurchases
-from tests.support.keeping import SIGNER
 
 DAY = 86_400.0
 OWNERS = itertools.count()
+ROTATION = [("old",), ("old", "new"), ("new", "old")]
+"""What a replica may know of the secret keys while they are rotated; the first one makes, all are recognised."""
 
 Fate = str
 """What the network makes of a submission: "taken", "refused", "answer lost", "request lost" or "broken"."""
@@ -99,14 +101,15 @@ class Histories(RuleBasedStateMachine):
         self.callbacks = itertools.count()
         self.arrived: set[str] = set()
         self.true = purchases_at(self.database, self.clock)
+        self.secrets = [ROTATION[0], ROTATION[0]]
         self.databases = [FaultyPurchases(self.true), FaultyPurchases(self.true)]
-        self.replicas = [self.started(one) for one in self.databases]
+        self.replicas = [self.started(number) for number in (0, 1)]
 
-    def started(self, purchases: FaultyPurchases) -> PurchaseService:
+    def started(self, number: int) -> PurchaseService:
         earlier = EarlierReservations(MemoryCoordination(self.clock), lambda: 0.0, self.clock)
         return PurchaseService(
-            purchases,
-            SIGNER,
+            self.databases[number],
+            Signer(*self.secrets[number]),
             earlier,
             key_lives_seconds=DAY,
             key_fault=lambda: None,
@@ -117,7 +120,7 @@ class Histories(RuleBasedStateMachine):
 
     def restart(self, number: int) -> None:
         self.databases[number] = FaultyPurchases(self.true)
-        self.replicas[number] = self.started(self.databases[number])
+        self.replicas[number] = self.started(number)
 
     async def one_call(self, replica: int, key: str, prompt: str, fate: Fate, *, retry_unknown: bool) -> None:
         callback_id = f"{self.owner}-{next(self.callbacks)}"
@@ -140,7 +143,8 @@ class Histories(RuleBasedStateMachine):
             found = [v.task_id for v in self.backend.book.get(key, []) if v.callback_id == earlier]
             return found[0] if found and earlier in self.arrived else None
 
-        wanted = PurchaseRequest(self.owner, "generate", fingerprint("tool", {"p": prompt}), key, retry_unknown)
+        owners = tuple(f"{self.owner} under {secret}" for secret in self.secrets[replica])
+        wanted = PurchaseRequest(owners, "generate", fingerprint("tool", {"p": prompt}), key, retry_unknown)
         told = await told_by(self.replicas[replica].buy(wanted, callback_id, send, reconcile, inline))
         if isinstance(told, Bought):
             known = {(video.task_id, video.prompt) for video in self.backend.book.get(key, [])}
@@ -193,6 +197,11 @@ class Histories(RuleBasedStateMachine):
     def kill(self, replica: int) -> None:
         self.databases[replica].is_dead = True
         self.restart(replica)
+
+    @rule(replica=st.sampled_from([0, 1]), secrets=st.sampled_from(ROTATION))
+    def rotate_the_secret(self, replica: int, secrets: tuple[str, ...]) -> None:
+        self.secrets[replica] = secrets
+        self.kill(replica)
 
     @rule(data=st.data())
     def call_back(self, data: st.DataObject) -> None:

@@ -41,7 +41,7 @@ async def nobody_knows(_callback_id: str) -> str | None:
 
 
 def request(key: str | None = "key", prompt: str = "a cat", *, retry_unknown: bool = False) -> PurchaseRequest:
-    return PurchaseRequest("owner", "generate", fingerprint("tool", {"prompt": prompt}), key, retry_unknown)
+    return PurchaseRequest(("owner",), "generate", fingerprint("tool", {"prompt": prompt}), key, retry_unknown)
 
 
 class Backend:
@@ -101,7 +101,7 @@ class Fleet:
         return await self.replicas[replica].buy(wanted or request(), "callback", send, reconcile, inline)
 
     async def states(self) -> list[PurchaseState]:
-        return [found.state for found in await self.purchases.newest("owner", 100)]
+        return [found.state for found in await self.purchases.newest(["owner"], 100)]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A database that fails on command: before an operation, after it, or for good."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from app.domain.purchase import NewPurchase, Purchase, PurchaseState
@@ -54,8 +54,8 @@ class FaultyPurchases(Purchases):
     async def claims(self, callback_id: str) -> list[str]:
         return await self._pass(lambda: self._true.claims(callback_id))
 
-    async def task_ids(self, owner: str, prefix: str, most: int) -> list[str]:
-        return await self._pass(lambda: self._true.task_ids(owner, prefix, most))
+    async def task_ids(self, owners: Sequence[str], prefix: str, most: int) -> list[str]:
+        return await self._pass(lambda: self._true.task_ids(owners, prefix, most))
 
     async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
         return await self._pass(lambda: self._true.delete_old(refused_seconds=refused_seconds, seconds=seconds))

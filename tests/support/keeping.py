@@ -14,7 +14,7 @@ from app.services.records import RECORD_KIND
 from app.services.task_cache import TASK_KIND
 
 KEYS = KeySpace("luma-mcp:tests")
-SIGNER = Signer("a key for tests that is long enough, 48 bytes or so")
+SIGNER = Signer("a key for tests that is long enough: 48 bytes or so")
 CHANNEL = KEYS.channel(0)
 TASKS = Owned(TypeAdapter(Task), TASK_KIND, KEYS, SIGNER)
 RECORDS = Owned(TypeAdapter(Record), RECORD_KIND, KEYS, SIGNER)

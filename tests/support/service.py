@@ -25,7 +25,7 @@ from tests.support.clock import HandClock
 MODERN = "2026-07-28"
 LEGACY = ("2025-03-26", "2025-06-18", "2025-11-25")
 ERAS = (*LEGACY, MODERN)
-KEY = "a key for tests that is long enough, 48 bytes or so"
+KEY = "a key for tests that is long enough: 48 bytes or so"
 IN_MEMORY = "sqlite:///:memory:"
 SECONDS = 8.0
 

@@ -61,7 +61,7 @@ def network(clock: HandClock) -> Network:
 
 async def rows(service: Service, token: str = "token-a") -> int:
     tenant = service.assembly.tenants.principal(token).tenant
-    return len(await service.assembly.durable.purchases.newest(tenant, 100))
+    return len(await service.assembly.durable.purchases.newest([tenant], 100))
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.adapters.sql.tables import metadata, service
 from app.ports import DatabaseTooNew
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of the schema, oldest first."""
 
 _LOCK = 0x6C756D61

@@ -1,13 +1,16 @@
 """The purchases of all callers, in SQL that SQLite and PostgreSQL share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
 from app.adapters.sql.engine import Database, database_now
+from app.adapters.sql.keys import give_back, holder, take, take_over
 from app.adapters.sql.tables import callback_claims, purchases
 from app.domain.purchase import ALLOWED_MOVES, NewPurchase, Purchase, PurchaseState
 from app.ports import DatabaseUnavailable
@@ -37,33 +40,37 @@ class SqlPurchases:
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
         """Record `new` as sent and return None; return the purchase that holds its key where there is one."""
+        if not new.keys:
+            await self._database.run(lambda connection: _is_inserted(connection, self._row(new)))
+            return None
 
-        async def operation(connection: AsyncConnection) -> Purchase | None:
-            for _ in range(MOST_CHANGES):
-                if await _is_inserted(connection, self._row(new)):
-                    return None
-                holder = await self._holder(connection, new)
-                if holder is not None:
-                    return None if holder.attempt == new.attempt else holder
-            raise DatabaseUnavailable("the key changes hands too often")
+        async def operation(connection: AsyncConnection) -> None:
+            if not (
+                await _is_inserted(connection, self._row(new))
+                and await take(connection, self._insert, self._backend, new)
+            ):
+                raise _NotTaken  # rolls back
 
-        return await self._database.run(operation)
+        for _ in range(MOST_CHANGES):
+            with suppress(_NotTaken):
+                await self._database.run_as_one(operation)
+                return None
+            if (found := await self._database.run(lambda connection: self._holder(connection, new))) is not None:
+                return None if found.attempt == new.attempt else found
+        raise DatabaseUnavailable("the key changes hands too often")
 
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
         """Record `new` as sent under the key that `earlier` holds, and return whether it still held it."""
+        unchanged = and_(purchases.c.attempt == earlier.attempt, purchases.c.state == earlier.state)
+        mine = self._row(new).values(replaces=earlier.attempt)
 
         async def operation(connection: AsyncConnection) -> None:
-            released = await connection.execute(
-                update(purchases)
-                .where(
-                    purchases.c.attempt == earlier.attempt,
-                    purchases.c.state == earlier.state,
-                    purchases.c.key_hash == earlier.key_hash,
-                )
-                .values(key_hash=None)
-            )
-            mine = self._row(new).values(replaces=earlier.attempt)
-            if released.rowcount != 1 or not await _is_inserted(connection, mine):
+            found = await connection.execute(select(purchases.c.attempt).where(unchanged).with_for_update())
+            if (
+                found.first() is None
+                or not await _is_inserted(connection, mine)
+                or not await take_over(connection, self._insert, self._backend, earlier.attempt, new)
+            ):
                 raise _NotTaken  # rolls back: `earlier` keeps its key
 
         try:
@@ -84,17 +91,16 @@ class SqlPurchases:
             return await self._changes(moved)
 
         async def operation(connection: AsyncConnection) -> bool:
-            await _give_key_back(connection, mine)
+            await give_back(connection, mine)
             return bool((await connection.execute(moved)).rowcount)
 
         return await self._database.run_as_one(operation)
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
-        """Record the outcome of a purchase that is not recorded for certain; a refused one holds no key."""
+        """Record the outcome of a purchase that is not recorded for certain; it holds no key then."""
 
         async def operation(connection: AsyncConnection) -> None:
-            key_hash = None if state is PurchaseState.REFUSED else new.key_hash
-            await _is_inserted(connection, self._row(new).values(state=state, task_id=task_id, key_hash=key_hash))
+            await _is_inserted(connection, self._row(new).values(state=state, task_id=task_id))
 
         await self._database.run(operation)
 
@@ -103,7 +109,7 @@ class SqlPurchases:
         mine = purchases.c.attempt == attempt
 
         async def operation(connection: AsyncConnection) -> None:
-            await _give_key_back(connection, mine)
+            await give_back(connection, mine)
             await connection.execute(delete(purchases).where(mine))
 
         await self._database.run_as_one(operation)
@@ -155,13 +161,18 @@ class SqlPurchases:
         return list(found.scalars())
 
     async def newest(
-        self, owner: str, most: int, *, state: PurchaseState | None = None, before: tuple[float, str] | None = None
+        self,
+        owners: Sequence[str],
+        most: int,
+        *,
+        state: PurchaseState | None = None,
+        before: tuple[float, str] | None = None,
     ) -> list[Purchase]:
-        """Return at most `most` purchases of `owner`, the newest first.
+        """Return at most `most` purchases of `owners`, the newest first.
 
         `before` is `created_at` and `attempt` of the last one that is known already.
         """
-        wanted = [purchases.c.backend == self._backend, purchases.c.owner == owner]
+        wanted = [purchases.c.backend == self._backend, purchases.c.owner.in_(owners)]
         if state is not None:
             wanted.append(purchases.c.state == state)
         if before is not None:
@@ -176,16 +187,16 @@ class SqlPurchases:
 
         return await self._database.run(operation)
 
-    async def task_ids(self, owner: str, prefix: str, most: int) -> list[str]:
-        """Return at most `most` ids of the owner's tasks that begin with `prefix`, the newest first."""
+    async def task_ids(self, owners: Sequence[str], prefix: str, most: int) -> list[str]:
+        """Return at most `most` ids of the owners' tasks that begin with `prefix`, the newest first."""
 
         async def operation(connection: AsyncConnection) -> list[str]:
             found = await connection.execute(
                 select(purchases.c.task_id)
                 .where(
                     purchases.c.backend == self._backend,
-                    purchases.c.owner == owner,
-                    purchases.c.task_id.startswith(prefix, autoescape=True),
+                    purchases.c.owner.in_(owners),
+                    func.substr(purchases.c.task_id, 1, len(prefix)) == prefix,
                 )
                 .order_by(purchases.c.created_at.desc())
                 .limit(most)
@@ -218,7 +229,6 @@ class SqlPurchases:
             backend=self._backend,
             action=new.action,
             request_hash=new.request_hash,
-            key_hash=new.key_hash,
             callback_id=new.callback_id,
             state=PurchaseState.SENT,
             created_at=now,
@@ -229,12 +239,10 @@ class SqlPurchases:
 
     async def _holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
         """Return the purchase in the way of `new`, or `new` itself where an earlier try recorded it."""
-        same_key = and_(
-            purchases.c.backend == self._backend,
-            purchases.c.owner == new.owner,
-            purchases.c.key_hash == new.key_hash,
-        )
-        return await self._first(connection, or_(purchases.c.attempt == new.attempt, same_key))
+        key = await holder(connection, self._backend, new.keys)
+        attempt = new.attempt if key is None else key.attempt
+        found = await self._first(connection, purchases.c.attempt == attempt)
+        return found if found is None or key is None else replace(found, request_hash=key.request_hash)
 
     async def _first(self, connection: AsyncConnection, wanted: ColumnElement[bool]) -> Purchase | None:
         row = (await connection.execute(self._select().where(wanted))).first()
@@ -265,35 +273,12 @@ async def _is_inserted(connection: AsyncConnection, row: Insert) -> bool:
     return (await connection.execute(row.returning(purchases.c.attempt))).first() is not None
 
 
-async def _give_key_back(connection: AsyncConnection, mine: ColumnElement[bool]) -> None:
-    """Take a purchase that bought nothing out of the line of those that replaced each other.
-
-    What replaced it replaces its own predecessor from then on, and its key goes back to that one, which may have
-    bought. So `replaces` never leads to a refused purchase.
-    """
-    found = await connection.execute(
-        select(purchases.c.attempt, purchases.c.replaces, purchases.c.key_hash).where(mine).with_for_update()
-    )
-    row = found.first()
-    if row is None:
-        return
-    successors = purchases.c.replaces == row.attempt
-    await connection.execute(update(purchases).where(successors).values(replaces=row.replaces))
-    if row.key_hash is None:
-        return
-    await connection.execute(update(purchases).where(mine).values(key_hash=None))
-    if row.replaces is not None:
-        replaced = purchases.c.attempt == row.replaces
-        await connection.execute(update(purchases).where(replaced).values(key_hash=row.key_hash))
-
-
 def _purchase(row: Row[Any]) -> Purchase:
     return Purchase(
         attempt=row.attempt,
         owner=row.owner,
         action=row.action,
         request_hash=row.request_hash,
-        key_hash=row.key_hash,
         callback_id=row.callback_id,
         state=PurchaseState(row.state),
         task_id=row.task_id,

@@ -1,6 +1,6 @@
 """The tables. Migrations create them; `tests/adapters/sql` holds the two against each other."""
 
-from sqlalchemy import CheckConstraint, Column, Float, Index, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, Float, ForeignKey, Index, MetaData, String, Table
 
 from app.domain.purchase import PurchaseState
 
@@ -16,7 +16,6 @@ purchases = Table(
     Column("backend", String(300), nullable=False),
     Column("action", String(16), nullable=False),
     Column("request_hash", String(64), nullable=False),
-    Column("key_hash", String(64)),
     Column("callback_id", String(64)),
     Column("state", String(16), nullable=False),
     Column("task_id", String(200)),
@@ -25,14 +24,25 @@ purchases = Table(
     Column("created_at", Float(53), nullable=False),
     Column("changed_at", Float(53), nullable=False),
     CheckConstraint(f"state IN ({_STATES})", name="purchases_state"),
-    UniqueConstraint("backend", "owner", "key_hash", name="purchases_key"),
     Index("purchases_newest", "backend", "owner", "created_at"),
     Index("purchases_task", "backend", "owner", "task_id"),
     Index("purchases_callback", "callback_id"),
     Index("purchases_replaces", "replaces"),
     Index("purchases_age", "created_at"),
 )
-"""Every submission. NULLs are distinct to the unique constraint: purchases without a key never meet."""
+"""Every submission."""
+
+purchase_keys = Table(
+    "purchase_keys",
+    metadata,
+    Column("backend", String(300), primary_key=True),
+    Column("owner", String(64), primary_key=True),
+    Column("key_hash", String(64), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("attempt", String(32), ForeignKey("purchases.attempt", ondelete="CASCADE"), nullable=False),
+    Index("purchase_keys_attempt", "attempt"),
+)
+"""Which purchase holds an idempotency key: a row for each name of the key, one for each secret key of the service."""
 
 callback_claims = Table(
     "callback_claims",

@@ -8,18 +8,25 @@ import time
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, column, select, table, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.adapters.sql.engine import Database, database_now
 from app.adapters.sql.migrate import REVISIONS
 from app.adapters.sql.tables import metadata
+from app.domain.purchase import KeyName, NewPurchase
 from app.ports import DatabaseTooNew, DatabaseUnavailable
-from tests.support.databases import empty_database, opened
+from tests.support.clock import HandClock
+from tests.support.databases import BACKEND, empty_database, opened, purchases_at
 from tests.support.postgres_server import PostgresServer
+
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
 
 async def revision(connection: AsyncConnection) -> object:
@@ -63,6 +70,48 @@ async def test_a_database_of_a_newer_release_is_refused(url: str) -> None:
     with pytest.raises(DatabaseTooNew, match="newer release"):
         async with opened(url):
             pass
+
+
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_a_key_of_the_first_schema_is_held_after_the_migration(url: str, clock: HandClock) -> None:
+    row = {
+        "attempt": "a" * 32,
+        "owner": "owner",
+        "backend": BACKEND,
+        "action": "generate",
+        "request_hash": "request",
+        "key_hash": "key",
+        "state": "started",
+        "task_id": "task",
+        "created_at": clock(),
+        "changed_at": clock(),
+    }
+    await asyncio.to_thread(_at_revision, url, "0001", row)
+    async with opened(url) as database:
+        new = NewPurchase("b" * 32, "owner", "generate", "request", (KeyName("owner", "key", "request"),))
+        found = await purchases_at(database, clock).claim(new)
+        assert found is not None
+        assert (found.attempt, found.task_id) == ("a" * 32, "task")
+
+
+def _at_revision(url: str, wanted: str, row: dict[str, object]) -> None:
+    """Bring an empty database to an older revision, with one purchase in it."""
+
+    async def migrated() -> None:
+        engine = create_async_engine(make_url(url).set(drivername=DRIVERS[make_url(url).drivername]))
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade, wanted)
+            await connection.execute(table("purchases", *map(column, row)).insert(), row)
+        await engine.dispose()
+
+    asyncio.run(migrated())
+
+
+def _upgrade(connection: Connection, wanted: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "app/adapters/sql/migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, wanted)
 
 
 async def test_the_clock_of_the_database_counts_unix_seconds(database: Database) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from app.adapters.sql.engine import Database
 from app.adapters.sql.purchases import MOST_CLAIMS, SqlPurchases
-from app.domain.purchase import NewPurchase, PurchaseState
+from app.domain.purchase import KeyName, NewPurchase, PurchaseState
 from tests.support.clock import HandClock
 from tests.support.databases import purchases_at
 
@@ -20,7 +20,8 @@ def purchases(database: Database, clock: HandClock) -> SqlPurchases:
 
 
 def new(key_hash: str | None = "key", owner: str = "owner", callback_id: str | None = None) -> NewPurchase:
-    return NewPurchase(secrets.token_hex(16), owner, "generate", "request", key_hash, callback_id)
+    keys = () if key_hash is None else (KeyName(owner, key_hash, "request"),)
+    return NewPurchase(secrets.token_hex(16), owner, "generate", "request", keys, callback_id)
 
 
 async def test_one_of_many_callers_gets_a_key(purchases: SqlPurchases) -> None:
@@ -50,7 +51,7 @@ async def test_a_recorded_purchase_is_read_as_it_was_written(purchases: SqlPurch
     clock.advance(5)
     found = await purchases.of_callback("callback")
     assert found is not None
-    assert NewPurchase(mine.attempt, found.owner, found.action, found.request_hash, found.key_hash, "callback") == mine
+    assert NewPurchase(found.attempt, found.owner, found.action, found.request_hash, mine.keys, "callback") == mine
     assert (found.state, found.task_id, found.created_at) == (PurchaseState.SENT, None, clock() - 5)
     assert found.age_seconds == pytest.approx(5)
 
@@ -79,7 +80,7 @@ async def test_an_unknown_outcome_is_cleared_up_by_its_task_alone(purchases: Sql
     assert not await purchases.settle(mine.attempt, PurchaseState.REFUSED)
     assert await purchases.settle(mine.attempt, PurchaseState.STARTED, "task")
     assert not await purchases.settle(mine.attempt, PurchaseState.UNKNOWN)
-    [found] = await purchases.newest("owner", 10)
+    [found] = await purchases.newest(["owner"], 10)
     assert (found.state, found.task_id) == (PurchaseState.STARTED, "task")
 
 
@@ -95,7 +96,7 @@ async def test_one_of_many_callers_takes_over(purchases: SqlPurchases) -> None:
     now = await purchases.claim(new())
     assert now is not None
     assert now.attempt == callers[taken.index(True)].attempt
-    assert {found.attempt for found in await purchases.newest("owner", 10)} == {earlier.attempt, now.attempt}
+    assert {found.attempt for found in await purchases.newest(["owner"], 10)} == {earlier.attempt, now.attempt}
 
 
 @pytest.mark.parametrize("ends", ["refused", "forgotten"])
@@ -150,7 +151,7 @@ async def test_a_purchase_that_was_sent_while_the_database_was_out_is_recorded(p
     mine = new(None)
     await purchases.record(mine, PurchaseState.STARTED, "task")
     await purchases.record(mine, PurchaseState.STARTED, "task")
-    assert [found.task_id for found in await purchases.newest("owner", 10)] == ["task"]
+    assert [found.task_id for found in await purchases.newest(["owner"], 10)] == ["task"]
 
 
 async def test_a_claim_that_comes_after_its_own_refusal_takes_no_key(purchases: SqlPurchases) -> None:
@@ -182,12 +183,12 @@ async def test_the_newest_come_first_and_page_by_page(purchases: SqlPurchases, c
         clock.advance(0 if number == 2 else 1)  # two have the same time
         made.append(f"task-{number}")
     await purchases.claim(new(None, owner="other"))
-    first = await purchases.newest("owner", 3)
-    rest = await purchases.newest("owner", 3, before=(first[-1].created_at, first[-1].attempt))
+    first = await purchases.newest(["owner"], 3)
+    rest = await purchases.newest(["owner"], 3, before=(first[-1].created_at, first[-1].attempt))
     listed = [found.task_id or "" for found in (*first, *rest)]
     assert sorted(listed) == made
     assert [listed[0], listed[-1]] == ["task-4", "task-0"]
-    assert len(await purchases.newest("owner", 9, state=PurchaseState.SENT)) == 0
+    assert len(await purchases.newest(["owner"], 9, state=PurchaseState.SENT)) == 0
 
 
 async def test_task_ids_complete_a_prefix_of_the_owners_own(purchases: SqlPurchases, clock: HandClock) -> None:
@@ -196,8 +197,8 @@ async def test_task_ids_complete_a_prefix_of_the_owners_own(purchases: SqlPurcha
         await purchases.claim(mine)
         await purchases.settle(mine.attempt, PurchaseState.STARTED, task_id)
         clock.advance(1)
-    assert await purchases.task_ids("owner", "a%", 10) == ["a%2", "a%1"]
-    assert await purchases.task_ids("owner", "", 2) == ["ab3", "a%2"]
+    assert await purchases.task_ids(["owner"], "a%", 10) == ["a%2", "a%1"]
+    assert await purchases.task_ids(["owner"], "", 2) == ["ab3", "a%2"]
 
 
 async def test_a_callback_is_noted_once(purchases: SqlPurchases) -> None:
@@ -226,7 +227,7 @@ async def test_old_rows_are_deleted(purchases: SqlPurchases, clock: HandClock) -
     clock.advance(2 * DAY)
     await purchases.claim(recent)
     assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 1
-    assert {found.attempt for found in await purchases.newest("owner", 9)} == {started.attempt, recent.attempt}
+    assert {found.attempt for found in await purchases.newest(["owner"], 9)} == {started.attempt, recent.attempt}
     assert await purchases.claims("callback") == []
     clock.advance(89 * DAY)
     assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 1
@@ -236,5 +237,67 @@ async def test_a_forgotten_purchase_leaves_nothing(purchases: SqlPurchases) -> N
     mine = new()
     await purchases.claim(mine)
     await purchases.forget(mine.attempt)
-    assert await purchases.newest("owner", 9) == []
+    assert await purchases.newest(["owner"], 9) == []
     assert await purchases.claim(new()) is None
+
+
+def named(*names: str) -> NewPurchase:
+    """Return a purchase whose key has these names, as a replica that knows several secret keys gives it."""
+    keys = tuple(KeyName(f"owner under {name}", f"key under {name}", f"request under {name}") for name in names)
+    return NewPurchase(secrets.token_hex(16), keys[0].owner, "generate", "request", keys)
+
+
+ROTATION = [("old",), ("old", "new"), ("new", "old")]
+"""What replicas may know of the secret keys at one time, while they are rotated."""
+
+
+@pytest.mark.parametrize("first", ROTATION)
+@pytest.mark.parametrize("second", ROTATION)
+async def test_a_key_is_found_under_each_name(
+    purchases: SqlPurchases, first: tuple[str, ...], second: tuple[str, ...]
+) -> None:
+    mine = named(*first)
+    assert await purchases.claim(mine) is None
+    holder = await purchases.claim(named(*second))
+    assert holder is not None
+    assert holder.attempt == mine.attempt
+    assert holder.request_hash in {f"request under {name}" for name in second}
+
+
+async def test_one_of_many_callers_with_other_names_gets_a_key(purchases: SqlPurchases) -> None:
+    for _ in range(10):
+        callers = [named(*names) for names in ROTATION * 4]
+        found = await asyncio.gather(*map(purchases.claim, callers))
+        [winner] = [caller for caller, holder in zip(callers, found, strict=True) if holder is None]
+        assert {holder.attempt for holder in found if holder is not None} == {winner.attempt}
+        await purchases.settle(winner.attempt, PurchaseState.REFUSED)
+
+
+async def test_who_takes_over_holds_every_name(purchases: SqlPurchases) -> None:
+    earlier, mine = named("old"), named("new", "old")
+    await purchases.claim(earlier)
+    await purchases.settle(earlier.attempt, PurchaseState.UNKNOWN)
+    holder = await purchases.claim(mine)
+    assert holder is not None
+    assert await purchases.take_over(holder, mine)
+    for names in ROTATION:
+        found = await purchases.claim(named(*names))
+        assert found is not None
+        assert found.attempt == mine.attempt
+
+
+async def test_a_caller_finds_what_its_former_names_bought(purchases: SqlPurchases, clock: HandClock) -> None:
+    for number, owner in enumerate(("former", "current", "other")):
+        mine = new(None, owner)
+        await purchases.claim(mine)
+        await purchases.settle(mine.attempt, PurchaseState.STARTED, f"task-{number}")
+        clock.advance(1)
+    assert [found.task_id for found in await purchases.newest(["current", "former"], 9)] == ["task-1", "task-0"]
+    assert await purchases.task_ids(["current", "former"], "", 9) == ["task-1", "task-0"]
+
+
+async def test_completion_heeds_case(purchases: SqlPurchases) -> None:
+    mine = new(None)
+    await purchases.claim(mine)
+    await purchases.settle(mine.attempt, PurchaseState.STARTED, "Task")
+    assert [await purchases.task_ids(["owner"], prefix, 9) for prefix in ("T", "t")] == [["Task"], []]
