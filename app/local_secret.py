@@ -9,7 +9,6 @@ from pydantic import SecretStr
 from app.settings import Settings, SettingsError
 
 FILE = "luma-mcp.key"
-_SQLITE = "sqlite:///"
 
 
 def with_local_secret(settings: Settings) -> Settings:
@@ -18,10 +17,10 @@ def with_local_secret(settings: Settings) -> Settings:
     Callers are told apart by a hash under that key: with another one after a restart, nobody would find their purchases
     again. Raises SettingsError where the file cannot be read or written.
     """
-    url = settings.database()
-    if settings.secret_key or url is None or not url.startswith(_SQLITE) or url.endswith(":memory:"):
+    database = settings.database_file()
+    if settings.secret_key or database is None:
         return settings
-    path = Path(url.removeprefix(_SQLITE)).with_name(FILE)
+    path = database.with_name(FILE)
     try:
         key = _read_or_make(path)
     except (OSError, ValueError) as exc:

@@ -5,7 +5,7 @@ import re
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from dotenv import dotenv_values
 from platformdirs import user_data_path
@@ -137,7 +137,13 @@ class Settings(BaseSettings):
             return self.database_url.get_secret_value()
         if self.data_dir is None and self.backend == "sandbox":
             return None
-        return f"sqlite:///{(self.data_dir or user_data_path('luma-mcp', appauthor=False)) / DATABASE_FILE}"
+        return f"sqlite:///{quote(str((self.data_dir or user_data_path('luma-mcp', appauthor=False)) / DATABASE_FILE))}"
+
+    def database_file(self) -> Path | None:
+        """Return the file of an SQLite database; None for another database, or one in memory."""
+        url = self.database() or ""
+        path = unquote(url.removeprefix("sqlite:///"))
+        return Path(path) if url.startswith("sqlite:///") and path != ":memory:" else None
 
     def hosts(self) -> tuple[str, ...]:
         """Return the Host headers to answer."""

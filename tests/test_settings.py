@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from app.adapters.sql.engine import Database
 from app.settings import SettingsError, load_settings
 from app.web.guards import Allowed
 from tests.support.process import environment, run, serving_process
@@ -155,3 +156,10 @@ def test_a_misspelt_setting_is_named_when_the_service_starts(tmp_path: Path) -> 
 )
 def test_secret_keys_are_listed(value: str, keys: list[str]) -> None:
     assert [key.get_secret_value() for key in settings(secret_key=value).secret_key] == keys
+
+
+@pytest.mark.parametrize("name", ["plain", "a?b", "a%20b", "a#b", "ä b"])
+def test_the_database_is_in_the_folder_that_is_named(tmp_path: Path, name: str) -> None:
+    values = settings(database_url=None, data_dir=tmp_path / name)
+    assert values.database_file() == tmp_path / name / "luma-mcp.db"
+    assert Database(values.database()).place == str(tmp_path / name / "luma-mcp.db")

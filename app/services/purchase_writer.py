@@ -51,11 +51,17 @@ class PurchaseWriter:
         self._delays, self._losses = Burst(clock), Burst(clock)
 
     async def write(self, outcome: Outcome) -> None:
-        """Write the outcome, or leave it to be written later; never raises."""
+        """Write the outcome, or leave it to be written later; never raises.
+
+        Where the purchase could not be recorded just now, the caller does not wait for the database once more.
+        """
+        if not outcome.is_recorded:
+            self._write_later(outcome)
+            return
         try:
             await self._write(outcome)
-        except DatabaseUnavailable as exc:
-            self._write_later(outcome, exc)
+        except DatabaseUnavailable:
+            self._write_later(outcome)
 
     async def aclose(self) -> None:
         """Try once more to write what waits. An unwritten keyed purchase stays `sent`, so its key buys nothing."""
@@ -66,20 +72,25 @@ class PurchaseWriter:
         if self._unwritten:
             log.error("%d outcomes of purchases were not recorded: the database does not answer", len(self._unwritten))
 
-    def _write_later(self, outcome: Outcome, exc: DatabaseUnavailable) -> None:
+    def _write_later(self, outcome: Outcome) -> None:
         if len(self._unwritten) >= MOST_UNWRITTEN:
             if (lost := self._losses.count()) is not None:
                 log.error("%d outcomes of purchases were dropped: too many wait for the database", lost)
             return
         self._unwritten.append(outcome)
-        if (count := self._delays.count()) is not None:
-            log.warning(
-                "The database does not answer (%s): the outcomes of %d purchases are recorded when it does", exc, count
-            )
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_until_done())
 
     async def _write_until_done(self) -> None:
+        await self._write_all()
+        if not self._unwritten:
+            return
+        if self._delays.count() is not None:
+            log.warning(
+                "The database does not answer: the outcomes of %d purchases, and of those that follow, are recorded "
+                "when it does",
+                len(self._unwritten),
+            )
         while self._unwritten:
             await happens_within(self._closing, WRITE_AGAIN_SECONDS, self._sleep)
             if self._closing.is_set():

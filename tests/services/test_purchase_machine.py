@@ -7,12 +7,12 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from app.adapters.memory_coordination import MemoryCoordination
 from app.adapters.signing import Signer
@@ -30,6 +30,8 @@ DAY = 86_400.0
 OWNERS = itertools.count()
 ROTATION = [("old",), ("old", "new"), ("new", "old")]
 """What a replica may know of the secret keys while they are rotated; the first one makes, all are recognised."""
+
+T = TypeVar("T")
 
 Fate = str
 """What the network makes of a submission: "taken", "refused", "answer lost", "request lost" or "broken"."""
@@ -79,7 +81,7 @@ async def inline(purchase: Awaitable[Any]) -> Any:
     return await purchase
 
 
-async def told_by(call: Awaitable[Bought]) -> Bought | BaseException:
+async def told_by(call: Awaitable[T]) -> T | BaseException:
     """Return what a call returns or raises; a process that was killed, or broke, tells its caller nothing."""
     try:
         return await call
@@ -168,8 +170,6 @@ class Histories(RuleBasedStateMachine):
         call = self.one_call(replica, key, prompt, fate, retry_unknown=retry_unknown)
         self.runner.run(while_time_passes(self.clock, call, step=1))
         self.databases[replica].faults = []
-        if self.databases[replica].is_dead:
-            self.restart(replica)
 
     @rule(key=st.sampled_from(["a", "b"]), fates=st.tuples(FATES, FATES), retry_unknown=st.booleans())
     def buy_at_once(self, key: str, fates: tuple[Fate, Fate], *, retry_unknown: bool) -> None:
@@ -209,13 +209,20 @@ class Histories(RuleBasedStateMachine):
         if waiting:
             self.arrived.add(data.draw(st.sampled_from(waiting)))
 
+    @invariant()
+    def the_dead_are_replaced(self) -> None:
+        for number, purchases in enumerate(self.databases):
+            if purchases.is_dead:  # a replica may die after its call, while it writes what it could not write before
+                self.restart(number)
+
     def teardown(self) -> None:
+        self.the_dead_are_replaced()
         for purchases in self.databases:
             purchases.is_out = False
 
         async def ending() -> None:
             for replica in self.replicas:
-                await while_time_passes(self.clock, replica.aclose(), step=1)
+                await while_time_passes(self.clock, told_by(replica.aclose()), step=1)
 
         self.runner.run(ending())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -254,7 +255,19 @@ async def test_a_claim_whose_answer_was_lost_sends_nothing_and_frees_the_key(fle
     fleet.databases[0].faults = ["after"]
     with pytest.raises(InternalError, match="Nothing was sent"):
         await fleet.buy(backend.takes)
-    assert (await fleet.buy(backend.takes, replica=1)).task_id == "task-1"
+    assert (await while_time_passes(fleet.clock, fleet.buy(backend.takes, replica=1))).task_id == "task-1"
+
+
+async def test_who_cannot_be_recorded_does_not_wait_for_the_database_again(fleet: Fleet) -> None:
+    backend = Backend()
+    fleet.databases[0].is_out = True
+    for wanted in (request(), request(None)):
+        asked = fleet.databases[0].asked
+        with suppress(InternalError):
+            await fleet.buy(backend.takes, wanted)
+        assert fleet.databases[0].asked == asked + 1
+    fleet.databases[0].is_out = False
+    await while_time_passes(fleet.clock, _until(lambda: _are(fleet, [PurchaseState.REFUSED, PurchaseState.STARTED])))
 
 
 async def test_an_outcome_that_the_database_did_not_take_is_written_later(fleet: Fleet) -> None:

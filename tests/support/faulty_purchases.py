@@ -18,13 +18,14 @@ class FaultyPurchases(Purchases):
     """Passes operations on, but for those that are to fail.
 
     `faults` are taken one for each operation: "before" fails without doing it, "after" does it and fails all the same,
-    "crash before" and "crash after" end the process, None does as asked.
+    "crash before" and "crash after" end the process, None does as asked. `asked` counts the operations.
     """
 
     def __init__(self, true: Purchases) -> None:
         self._true = true
         self.faults: list[str | None] = []
         self.is_out = False
+        self.asked = 0
         self.is_dead = False
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
@@ -61,6 +62,7 @@ class FaultyPurchases(Purchases):
         return await self._pass(lambda: self._true.delete_old(refused_seconds=refused_seconds, seconds=seconds))
 
     async def _pass(self, operation: Callable[[], Awaitable[T]]) -> T:
+        self.asked += 1
         fault = self.faults.pop(0) if self.faults else None
         if self.is_dead or fault == "crash before":
             self.is_dead = True

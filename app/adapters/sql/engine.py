@@ -76,7 +76,7 @@ class Database:
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self.facts: DatabaseFacts | None = None
         self._opening: asyncio.Task[DatabaseFacts] | None = None
-        self._file = Path(self._url.database or "") if self.kind == "SQLite" and self._is_shared() else None
+        self._file = Path(self._url.database or "") if self.kind == "SQLite" and not self.is_in_memory else None
         self._identity: tuple[int, int] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -84,6 +84,11 @@ class Database:
     def kind(self) -> str:
         """Return "SQLite" or "PostgreSQL"."""
         return "SQLite" if self._url.get_backend_name() == "sqlite" else "PostgreSQL"
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Return whether the database is gone with this process, and no other one can use it."""
+        return self._url.database == ":memory:"
 
     @property
     def place(self) -> str:
@@ -177,15 +182,11 @@ class Database:
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
             self._identity = _identity_of(self._file)
-        version = await (migrate if self._is_shared() else create)(self._engine)
+        version = await (create if self.is_in_memory else migrate)(self._engine)
         async with self._autocommit.connect() as connection:
             rows = await connection.execute(select(service))
             facts = {row.name: row.value for row in rows}
         return DatabaseFacts(version, facts["database_id"], float(facts["created_at"]))
-
-    def _is_shared(self) -> bool:
-        """Return whether other processes, or releases, may use the database."""
-        return self._url.database != ":memory:"
 
 
 def _parsed(given: str | None) -> URL:
@@ -196,7 +197,9 @@ def _parsed(given: str | None) -> URL:
     except (ArgumentError, ValueError):
         raise ValueError("is no database URL: write sqlite:///path or postgresql://user:password@host/name") from None
     match url.drivername:
-        case "sqlite" if url.database and not url.host and not url.query:
+        case "sqlite" if "?" in given:
+            raise ValueError("takes no ? for SQLite: write the one of a file's name as %3F, and % as %25")
+        case "sqlite" if url.database and not url.host:
             return url.set(drivername="sqlite+aiosqlite")
         case "postgresql" | "postgres" if "@" in (url.host or "") or (url.port or 0) > LAST_PORT:
             raise ValueError("has an @ in its password, or a port that is none: write @ as %40, : as %3A and / as %2F")
@@ -232,7 +235,7 @@ def _engine(url: URL) -> AsyncEngine:
     """Return the engine. Its errors hide parameters, which are digests and task ids."""
     if url.get_backend_name() != "sqlite":
         limits = {"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS}
-        arguments = {**limits, "ssl": _tls(url), "server_settings": {"application_name": "luma-mcp", "jit": "off"}}
+        arguments = {**limits, "ssl": _tls(url), "server_settings": {"application_name": "luma-mcp"}}
         return create_async_engine(
             url.set(query={}),
             hide_parameters=True,

@@ -21,6 +21,9 @@ MOST_CLAIMS = 8
 MOST_CHANGES = 3
 """How often a key may be set free between a statement that finds it taken and one that reads by whom."""
 
+MOST_IN_MEMORY = 20_000
+"""Purchases that are kept where the database is in the process's memory, about 0.6 KB each; the oldest go first."""
+
 SqlClock = Callable[[], ColumnElement[float]]
 
 
@@ -31,15 +34,25 @@ class _NotTaken(Exception):
 class SqlPurchases:
     """The rows of one backend. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, backend: str, now: SqlClock = database_now) -> None:
-        """Keep the purchases from `backend`; `now` is the clock, as SQL."""
+    def __init__(
+        self, database: Database, backend: str, now: SqlClock = database_now, most_in_memory: int = MOST_IN_MEMORY
+    ) -> None:
+        """Keep the purchases from `backend`; `now` is the clock, as SQL.
+
+        In memory, about the newest `most_in_memory` are kept.
+        """
         self._database = database
         self._backend = backend
         self._now = now
         self._insert = _insert_of(database.kind)
+        self._most_in_memory = most_in_memory
+        self._claims_made = 0
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
         """Record `new` as sent and return None; return the purchase that holds its key where there is one."""
+        self._claims_made += 1
+        if self._database.is_in_memory and self._claims_made % (self._most_in_memory // 20) == 0:
+            await self._delete_oldest()
         if not new.keys:
             await self._database.run(lambda connection: _is_inserted(connection, self._row(new)))
             return None
@@ -220,6 +233,11 @@ class SqlPurchases:
             return (await connection.execute(delete(purchases).where(old))).rowcount
 
         return await self._database.run(operation)
+
+    async def _delete_oldest(self) -> None:
+        newest_first = select(purchases.c.attempt).order_by(purchases.c.created_at.desc())
+        too_many = purchases.c.attempt.in_(newest_first.offset(self._most_in_memory))
+        await self._changes(delete(purchases).where(too_many))
 
     def _row(self, new: NewPurchase) -> Insert:
         now = self._now()

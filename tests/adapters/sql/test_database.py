@@ -198,6 +198,11 @@ def test_a_password_that_is_not_encoded_is_refused(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_file_with_a_query_is_refused() -> None:
+    with pytest.raises(ValueError, match="%3F"):
+        Database("sqlite:////var/lib/luma.db?mode=ro")
+
+
 async def test_a_file_that_was_replaced_is_unavailable(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/luma.db") as database:
         await database.run(revision)

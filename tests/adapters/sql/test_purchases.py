@@ -9,7 +9,7 @@ from app.adapters.sql.engine import Database
 from app.adapters.sql.purchases import MOST_CLAIMS, SqlPurchases
 from app.domain.purchase import KeyName, NewPurchase, PurchaseState
 from tests.support.clock import HandClock
-from tests.support.databases import purchases_at
+from tests.support.databases import BACKEND, opened, purchases_at
 
 DAY = 86_400.0
 
@@ -294,6 +294,18 @@ async def test_a_caller_finds_what_its_former_names_bought(purchases: SqlPurchas
         clock.advance(1)
     assert [found.task_id for found in await purchases.newest(["current", "former"], 9)] == ["task-1", "task-0"]
     assert await purchases.task_ids(["current", "former"], "", 9) == ["task-1", "task-0"]
+
+
+async def test_purchases_in_memory_are_bounded(clock: HandClock) -> None:
+    async with opened(None) as database:
+        purchases = SqlPurchases(database, BACKEND, clock.sql, most_in_memory=100)
+        for _ in range(300):
+            last = new(None)
+            await purchases.claim(last)
+            clock.advance(1)
+        kept = await purchases.newest(["owner"], 300)
+    assert 100 <= len(kept) <= 105
+    assert kept[0].attempt == last.attempt
 
 
 async def test_completion_heeds_case(purchases: SqlPurchases) -> None:
