@@ -1,6 +1,6 @@
 """What the services need from outside, and what failure means at each seam."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,6 +105,21 @@ class Purchases(Protocol):
 
     async def claims(self, callback_id: str) -> list[str]:
         """Return the tasks that callbacks named, the first one first."""
+        ...
+
+    async def newest(
+        self,
+        owners: Sequence[str],
+        most: int,
+        *,
+        states: Collection[PurchaseState] = tuple(PurchaseState),
+        since: float | None = None,
+        before: tuple[float, str] | None = None,
+    ) -> list[Purchase]:
+        """Return at most `most` purchases of `owners`, the newest first.
+
+        `since` is in unix seconds; `before` is `created_at` and `attempt` of the last one that is known already.
+        """
         ...
 
     async def task_ids(self, owners: Sequence[str], prefix: str, most: int) -> list[str]:

@@ -26,6 +26,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
 _MOST_FAULTS = 3
 LONGEST_WAIT_SECONDS = 50
 LONGEST_TIMEOUT_SECONDS = 3600
+LONGEST_PAGE = 100
 
 
 def _prompt(value: str) -> str:
@@ -51,6 +52,12 @@ def _wait(value: float) -> float:
     if value < 0:
         raise PydanticCustomError("wait", f"must be a number from 0 to {LONGEST_WAIT_SECONDS}")
     return min(value, LONGEST_WAIT_SECONDS)
+
+
+def _limit(value: float) -> float:
+    if not 1 <= value <= LONGEST_PAGE or not value.is_integer():
+        raise PydanticCustomError("limit", f"must be a whole number from 1 to {LONGEST_PAGE}")
+    return value
 
 
 Id = Annotated[
@@ -203,11 +210,31 @@ Detail = Annotated[
 ]
 
 
+Submission = Annotated[
+    Literal["started", "unknown", "sent", "refused"] | None,
+    Field(description="started, unknown, sent or refused. Default: all but refused."),
+]
+Since = Annotated[
+    str | None, Field(description="Only from this ISO 8601 time on; UTC if it names no zone. Default: none.")
+]
+Limit = Annotated[float, AfterValidator(_limit), Field(description="Most tasks per page: 1 to 100. Default: 20.")]
+Cursor = Annotated[str | None, Field(description="next_cursor of the page before. Default: the first page.")]
+
+
 class TaskArguments(Arguments):
     """One task."""
 
     task_id: Annotated[Id, Field(description="The task_id that a generate or extend tool returned.")]
     wait_seconds: WaitForOne = 0
+
+
+class ListArguments(Arguments):
+    """A page of submissions."""
+
+    state: Submission = None
+    since: Since = None
+    limit: Limit = 20
+    cursor: Cursor = None
 
 
 class TasksArguments(Arguments):

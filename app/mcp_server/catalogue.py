@@ -1,18 +1,19 @@
-"""The eight tools, in the order in which they are listed; everything that describes them is generated from here."""
+"""The tools, in the order in which they are listed; everything that describes them is generated from here."""
 
 from app.domain.freshness import VIDEO_LIFE_SECONDS
-from app.mcp_server import info_tools, task_tools, video_tools
+from app.mcp_server import info_tools, list_tool, task_tools, video_tools
 from app.mcp_server.arguments import (
     ExtendArguments,
     ExtendFromUrlArguments,
     GenerateArguments,
     GenerateFromImageArguments,
+    ListArguments,
     NoArguments,
     TaskArguments,
     tasks_arguments,
 )
 from app.mcp_server.tool import KNOWS, READS, SPENDS, LumaTool
-from app.mcp_server.views import ActionsView, BatchView, RatiosView, SingleTaskView, SubmittedView
+from app.mcp_server.views import ActionsView, BatchView, RatiosView, SingleTaskView, SubmissionsView, SubmittedView
 
 _DAYS = round(VIDEO_LIFE_SECONDS / 86400)
 
@@ -37,8 +38,8 @@ def catalogue(batch_limit: int) -> tuple[LumaTool, ...]:
 
 
 def _asking(batch_limit: int) -> tuple[LumaTool, ...]:
-    """Return the two that ask how generations are doing."""
-    return (_many(batch_limit), _one())
+    """Return those that ask how generations are doing."""
+    return (_many(batch_limit), _one(), _listing())
 
 
 def _many(batch_limit: int) -> LumaTool:
@@ -71,13 +72,30 @@ def _one() -> LumaTool:
             "Use it to follow a single video; for several, luma_get_tasks_batch replaces many of these. Call it with "
             "wait_seconds 50, and again until ask_again_in_seconds is null. likely_stuck: tell the user.\n\n"
             "Free. Needs the AceDataCloud token that started the task: an unknown or another token's id is not_found. "
-            "A lost id: repeat the paid call with its idempotency_key within a day. A finished task comes from a "
+            "A lost id: luma_list_tasks. A finished task comes from a "
             f"cache, a running one is seconds old. The URL lives {_DAYS} days."
         ),
         annotations=READS,
         arguments=TaskArguments,
         result=SingleTaskView,
         answer=task_tools.get_task,
+    )
+
+
+def _listing() -> LumaTool:
+    return LumaTool(
+        name="luma_list_tasks",
+        title="List your videos",
+        description=(
+            "List what you submitted through this service, newest first, to find lost task_ids.\n\n"
+            "started has a task_id: read its result with luma_get_task or luma_get_tasks_batch. unknown may have been "
+            "bought: tell the user. sent is under way, refused bought nothing.\n\n"
+            "Free. Shows the submissions of your token alone, without prompts or URLs."
+        ),
+        annotations=KNOWS,
+        arguments=ListArguments,
+        result=SubmissionsView,
+        answer=list_tool.list_tasks,
     )
 
 

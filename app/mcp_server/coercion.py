@@ -108,4 +108,8 @@ def _texts(value: Any) -> Any:
     return value.translate(_SEPARATORS).split()
 
 
-_BY_NAME = {"idempotency_key": _key, "task_id": _one_id}
+_BY_NAME = {
+    "idempotency_key": _key,
+    "task_id": _one_id,
+    **dict.fromkeys(("state", "since", "cursor"), _key),
+}

@@ -102,6 +102,22 @@ class SubmittedView(SingleTaskView):
     replayed: NotRequired[bool]
 
 
+class SubmissionView(TypedDict):
+    """A submission: what became of it, and its task where it has one."""
+
+    task_id: NotRequired[str]
+    state: Literal["sent", "started", "refused", "unknown"]
+    action: Literal["generate", "extend"]
+    submitted_at: str
+
+
+class SubmissionsView(TypedDict):
+    """A page of submissions; the next one begins at `next_cursor`, which is null on the last."""
+
+    tasks: list[SubmissionView]
+    next_cursor: str | None
+
+
 class RatioView(TypedDict):
     """An aspect ratio and its use."""
 

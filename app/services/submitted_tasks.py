@@ -1,20 +1,60 @@
-"""A caller's own submissions, newest first: for completion of task ids."""
+"""A caller's own submissions, newest first: for the list of tasks, and for completion of task ids."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from app.domain.errors import InternalError
 from app.domain.foreign_text import is_plain_id
+from app.domain.purchase import Purchase, PurchaseState
 from app.ports import DatabaseUnavailable, Purchases
 
 MOST_COMPLETIONS = 100
 """The most that the protocol lets one completion hold."""
 
+LISTED = (PurchaseState.SENT, PurchaseState.STARTED, PurchaseState.UNKNOWN)
+"""The states that are listed unless another is asked for: a refused submission bought nothing."""
+
+NO_DATABASE = (
+    "The list of tasks cannot be read right now, because this service's database does not answer. Nothing is lost: "
+    "try again shortly; tasks whose ids are known can be read meanwhile."
+)
+
+Place = tuple[float, str]
+"""`created_at` and `attempt` of the purchase that a page follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some purchases, and where the next page begins; None where this is the last."""
+
+    purchases: list[Purchase]
+    next: Place | None
+
 
 class SubmittedTasks:
-    """Reads the purchases of one caller at a time."""
+    """Reads the purchases of one caller at a time, who may have several names."""
 
     def __init__(self, purchases: Purchases) -> None:
         """Read from `purchases`."""
         self._purchases = purchases
+
+    async def newest(
+        self,
+        owners: Sequence[str],
+        most: int,
+        *,
+        state: PurchaseState | None = None,
+        since: float | None = None,
+        before: Place | None = None,
+    ) -> Page:
+        """Return at most `most` purchases, submitted at `since` (unix seconds) or later. Raises InternalError."""
+        states = LISTED if state is None else (state,)
+        try:
+            found = await self._purchases.newest(owners, most + 1, states=states, since=since, before=before)
+        except DatabaseUnavailable as exc:
+            raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc
+        page = found[:most]
+        return Page(page, (page[-1].created_at, page[-1].attempt) if len(found) > most else None)
 
     async def beginning_with(self, owners: Sequence[str], prefix: str) -> list[str]:
         """Return at most 100 ids of the owners' tasks that begin with `prefix`; none while the database is out."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.domain.purchase import NewPurchase, Purchase, PurchaseState
 from app.ports import DatabaseUnavailable, Purchases
@@ -54,6 +54,9 @@ class FaultyPurchases(Purchases):
 
     async def claims(self, callback_id: str) -> list[str]:
         return await self._pass(lambda: self._true.claims(callback_id))
+
+    async def newest(self, owners: Sequence[str], most: int, **wanted: Any) -> list[Purchase]:
+        return await self._pass(lambda: self._true.newest(owners, most, **wanted))
 
     async def task_ids(self, owners: Sequence[str], prefix: str, most: int) -> list[str]:
         return await self._pass(lambda: self._true.task_ids(owners, prefix, most))

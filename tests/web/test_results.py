@@ -17,6 +17,7 @@ CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("luma_get_task", {"other": 1}),
     ("luma_list_aspect_ratios", {}),
     ("luma_list_actions", {}),
+    ("luma_list_tasks", {}),
 )
 
 

@@ -1,6 +1,6 @@
 """The purchases of all callers, in SQL that SQLite and PostgreSQL share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -178,16 +178,21 @@ class SqlPurchases:
         owners: Sequence[str],
         most: int,
         *,
-        state: PurchaseState | None = None,
+        states: Collection[PurchaseState] = tuple(PurchaseState),
+        since: float | None = None,
         before: tuple[float, str] | None = None,
     ) -> list[Purchase]:
         """Return at most `most` purchases of `owners`, the newest first.
 
-        `before` is `created_at` and `attempt` of the last one that is known already.
+        `since` is in unix seconds; `before` is `created_at` and `attempt` of the last one that is known already.
         """
-        wanted = [purchases.c.backend == self._backend, purchases.c.owner.in_(owners)]
-        if state is not None:
-            wanted.append(purchases.c.state == state)
+        wanted = [
+            purchases.c.backend == self._backend,
+            purchases.c.owner.in_(owners),
+            purchases.c.state.in_(states),
+        ]
+        if since is not None:
+            wanted.append(purchases.c.created_at >= since)
         if before is not None:
             at, attempt = before
             tie = and_(purchases.c.created_at == at, purchases.c.attempt < attempt)

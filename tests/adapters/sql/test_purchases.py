@@ -188,7 +188,7 @@ async def test_the_newest_come_first_and_page_by_page(purchases: SqlPurchases, c
     listed = [found.task_id or "" for found in (*first, *rest)]
     assert sorted(listed) == made
     assert [listed[0], listed[-1]] == ["task-4", "task-0"]
-    assert len(await purchases.newest(["owner"], 9, state=PurchaseState.SENT)) == 0
+    assert len(await purchases.newest(["owner"], 9, states=[PurchaseState.SENT])) == 0
 
 
 async def test_task_ids_complete_a_prefix_of_the_owners_own(purchases: SqlPurchases, clock: HandClock) -> None:
