@@ -51,8 +51,9 @@ OTHER_ARGUMENTS = (
     "video, or repeat the first call exactly."
 )
 UNKNOWN_BEFORE = (
-    "An earlier call with this `idempotency_key` got no answer that tells its outcome, so a video may have been started "
-    "and charged. This key will not buy again unless the call carries `retry_unknown: true`; ask the user first."
+    "An earlier call with this `idempotency_key` got no answer that tells its outcome, so a video may have been "
+    "started and charged. This key will not buy again unless the call carries `retry_unknown: true`; ask the user "
+    "first."
 )
 UNKNOWN_NOW = f"{OutcomeUnknown.sentence} {UNKNOWN_BEFORE}"
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
