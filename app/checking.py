@@ -45,7 +45,7 @@ def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return MASK
     if isinstance(value, tuple):
-        return ", ".join(value) or "none"
+        return ", ".join(map(_shown, value)) or "none"
     return "unset" if value is None else _CREDENTIALS.sub(f"//{MASK}@", str(value))
 
 

@@ -126,7 +126,9 @@ async def test_a_failed_task_with_status_200_is_no_error() -> None:
     assert isinstance(await ask(Backend(replying(200, record | {"error": {"code": "api_error"}}))), Task)
 
 
-@pytest.mark.parametrize("header", ["0", format_datetime(datetime.now(UTC) - timedelta(minutes=5), usegmt=True)])
+@pytest.mark.parametrize(
+    "header", ["0", format_datetime(datetime.now(UTC) - timedelta(minutes=5), usegmt=True)], ids=["seconds", "date"]
+)
 async def test_a_retry_after_is_what_is_waited_for(header: str) -> None:
     backend = Backend(complaining(429, "rate_limited", headers={"retry-after": header}), knowing_every_task)
     async with gateway_over(backend, NEVER) as gateway:
@@ -141,6 +143,7 @@ async def test_a_retry_after_is_what_is_waited_for(header: str) -> None:
         ("999999", 3600, 3600),
         (format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True), 300, 600),
     ],
+    ids=["seconds", "too many seconds", "date"],
 )
 async def test_a_retry_after_that_is_too_long_is_reported_instead_of_waited_for(
     header: str, at_least: float, at_most: float
