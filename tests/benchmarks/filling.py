@@ -13,7 +13,7 @@ from app.services.task_cache import TASK_KIND
 from tests.benchmarks.loads import ids
 from tests.support.redis_server import RedisServer
 
-KEY = "a key for the benchmark, long enough"
+KEY = "a key for the benchmark: long enough"
 MOST_AT_ONCE = 1_000
 DAY_MILLISECONDS = 86_400_000
 TENANTS = Tenants(KEY)

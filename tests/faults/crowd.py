@@ -169,7 +169,10 @@ class _Caller:
                 await asyncio.sleep(0.1 * attempt)
                 continue
             return self._fit(reply, question.tool, is_timed=not waits)
-        self._tally.lose(f"{question.tool} found no replica: {reply.words}")
+        if self._terms.none_listens:
+            self._tally.cut.append(reply)
+        else:
+            self._tally.lose(f"{question.tool} found no replica: {reply.words}")
         return None
 
     async def _send_purchase(self, replica: int, purchase: Purchase, seconds: float) -> Reply:

@@ -9,16 +9,29 @@ from contextlib import asynccontextmanager, closing
 import asyncpg
 import psutil
 
-from tests.faults.purchases import WITHOUT_DATABASE
+from app.services.purchases import REFUSED_WITHOUT_DATABASE
+from tests.faults.purchases import UNDER_WAY, UNKNOWN, WITHOUT_DATABASE
+from tests.faults.replica import Replica
 from tests.faults.scenario import Scenario, Stage
 from tests.faults.terms import Terms
 from tests.faults.world import Form
 from tests.support.postgres_server import PostgresServer
+from tests.support.service import MODERN, envelope
 
 _OUT = Terms(purchases=frozenset({WITHOUT_DATABASE}), purchase_seconds=16.0, grace_seconds=12.0)
 """A claim takes 5 s to fail where the database hangs, and so does the outcome that is written after it."""
 
+_ALL = Terms(
+    may_cut=True,
+    none_listens=True,
+    purchases=frozenset({UNDER_WAY, UNKNOWN}),
+    grace_seconds=12.0,
+    recovery_seconds=15.0,
+)
+"""What killed processes had in hand is cut off, and nobody answers until they are back."""
+
 _ON_POSTGRES = Form(database="postgres")
+_PAIR = Form(database="replicated")
 
 
 def _postgres(stage: Stage) -> PostgresServer:
@@ -100,6 +113,68 @@ async def _set_read_only(stage: Stage, value: str) -> None:
 
 
 @asynccontextmanager
+async def failed_over(stage: Stage) -> AsyncIterator[None]:
+    """End the primary as in a crash, promote its standby, and let the service's address lead there."""
+    standby, before = stage.world.standby, await _recorded(stage)
+    assert standby is not None
+    await asyncio.to_thread(_postgres(stage).stop, signal.SIGQUIT)
+    connection = await asyncpg.connect(standby.url)
+    try:
+        stage.saw("the standby was promoted", of=await connection.fetchval("SELECT pg_promote()"))
+    finally:
+        await connection.close()
+    stage.world.postgres = standby
+    stage.world.way_to_postgres.target = standby.port
+    yield
+    stage.saw("purchases were at the standby", of=before if await _recorded(stage) >= before else 0)
+
+
+@asynccontextmanager
+async def all_restarted(stage: Stage) -> AsyncIterator[None]:
+    """Empty Redis, and end both replicas as in a crash before they are started again."""
+    await asyncio.to_thread(stage.world.redis.stop)
+    for replica in stage.world.replicas:
+        replica.close()
+    await asyncio.to_thread(stage.world.redis.start)
+    await asyncio.gather(*(replica.start() for replica in stage.world.replicas))
+    stage.saw("both replicas, and an empty Redis")
+    yield
+
+
+@asynccontextmanager
+async def disk_full(stage: Stage) -> AsyncIterator[None]:
+    """Let no write of the first replica to a file succeed; its log is a device."""
+    replica = stage.world.replicas[0]
+    before = replica.process.rlimit(psutil.RLIMIT_FSIZE)
+    replica.process.rlimit(psutil.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        stage.saw("a key was refused", of=await _refuses_keys(stage, replica))
+        yield
+    finally:
+        replica.process.rlimit(psutil.RLIMIT_FSIZE, before)
+
+
+async def _refuses_keys(stage: Stage, replica: Replica) -> bool:
+    arguments = {"prompt": "Nobody buys this", "idempotency_key": "the key of a probe"}
+    message, headers = envelope("tools/call", {"name": "luma_generate_video", "arguments": arguments}, MODERN)
+    headers |= {"authorization": "Bearer a-token-of-the-probe", "accept": "application/json"}
+    answer = await stage.world.http.post(f"{replica.url}/mcp", json=message, headers=headers)
+    return REFUSED_WITHOUT_DATABASE in answer.text
+
+
+@asynccontextmanager
+async def file_removed(stage: Stage) -> AsyncIterator[None]:
+    """Take SQLite's file away, and put it back."""
+    file = stage.world.database_file
+    away = file.rename(file.with_suffix(".away"))
+    stage.saw("the file is gone", of=not file.exists())
+    try:
+        yield
+    finally:
+        away.rename(file)
+
+
+@asynccontextmanager
 async def locked(stage: Stage) -> AsyncIterator[None]:
     """Let another process hold SQLite's write lock."""
     with closing(sqlite3.connect(stage.world.database_file, isolation_level=None)) as connection:
@@ -116,5 +191,18 @@ DATABASE_SCENARIOS = (
     Scenario("Database", "PostgreSQL restarted", restarted, _OUT, seconds=0, at_once=True, form=_ON_POSTGRES),
     Scenario("Database", "PostgreSQL hung", hung, _OUT, seconds=6.0, form=_ON_POSTGRES),
     Scenario("Database", "PostgreSQL takes no writes", read_only, _OUT, form=_ON_POSTGRES),
+    Scenario("Database", "PostgreSQL failed over to a standby", failed_over, _OUT, seconds=0, at_once=True, form=_PAIR),
     Scenario("Database", "SQLite locked by another process", locked, _OUT, seconds=4.0),
+    Scenario("Database", "SQLite's disk full", disk_full, _OUT, form=Form(log="/dev/null")),
+    Scenario("Database", "SQLite's file removed", file_removed, _OUT),
+    Scenario("Database", "all replicas and Redis lost, SQLite", all_restarted, _ALL, seconds=0, at_once=True),
+    Scenario(
+        "Database",
+        "all replicas and Redis lost, PostgreSQL",
+        all_restarted,
+        _ALL,
+        seconds=0,
+        at_once=True,
+        form=_ON_POSTGRES,
+    ),
 )

@@ -9,14 +9,16 @@ class Terms:
 
     `reads` and `purchases` name how a question about an id that nobody has read yet, and a purchase, may be turned
     down while the fault lasts, and `grace_seconds` longer, which is what a retry may take. A call may be cut off only
-    if `may_cut`, or, where replicas are stopped, in the few races for a connection that `races` counts. A call has to
-    be answered in time, a new one `recovery_seconds` after the fault, and a replica may hold `most_megabytes`.
-    No value in the store may look like somebody else's, or like noise, unless it is spoilt: `may_refuse_values`.
+    if `may_cut`, or, where replicas are stopped, in the few races for a connection that `races` counts; if
+    `none_listens`, a call that found no replica counts as cut off. A call has to be answered in time, a new one
+    `recovery_seconds` after the fault, and a replica may hold `most_megabytes`. No value in the store may look like
+    somebody else's, or like noise, unless it is spoilt: `may_refuse_values`.
     """
 
     reads: frozenset[str] = frozenset()
     purchases: frozenset[str] = frozenset()
     may_cut: bool = False
+    none_listens: bool = False
     races: int = 0
     may_refuse_values: bool = False
     read_seconds: float = 5.0

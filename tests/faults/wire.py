@@ -1,4 +1,4 @@
-"""The way to a Redis on which every answer takes its time."""
+"""The way to a server, on which every answer takes its time, and which can lead to another server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,19 +6,20 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Wire:
-    """Carries bytes between the service and Redis."""
+    """Carries bytes between the service and a server at `target`, a port."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.port = self.target = 0
         self.delay_seconds = 0.0
 
     @asynccontextmanager
     async def to(self, port: int) -> AsyncIterator[None]:
-        """Carry what comes while entered."""
+        """Carry what comes while entered, to `port` until `target` is set anew."""
+        self.target = port
 
         async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                there, back = await asyncio.open_connection("127.0.0.1", port)
+                there, back = await asyncio.open_connection("127.0.0.1", self.target)
             except OSError:  # nobody is there, which the caller sees by its own connection
                 writer.close()
                 return

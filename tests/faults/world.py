@@ -23,7 +23,7 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.process import COMMAND
 from tests.support.redis_server import RedisSentinel, RedisServer
 
-KEY = "a key for the fault tests, long enough"
+KEY = "a key for the fault tests: long enough"
 SERVE = (COMMAND, "serve")
 CLOCKWORK = Path(__file__).parent / "clockwork"
 SECRETS = ("secret-token", "secret prompt", "secret-key", "cdn.example.com")
@@ -38,7 +38,7 @@ class Form:
     arguments: Sequence[str] = ()
     log: str | None = None
     redis: Literal["alone", "slow", "sentinel"] = "alone"
-    database: Literal["sqlite", "postgres"] = "sqlite"
+    database: Literal["sqlite", "postgres", "replicated"] = "sqlite"
     clock: bool = False
 
 
@@ -57,6 +57,8 @@ class World:
     oracle_url: str = ""
     sentinel: RedisSentinel | None = None
     postgres: PostgresServer | None = None
+    standby: PostgresServer | None = None
+    way_to_postgres: Wire = field(default_factory=Wire)
     replicas: list[Replica] = field(default_factory=list)
 
     @property
@@ -179,8 +181,15 @@ async def _start_database(world: World, form: Form, stack: AsyncExitStack) -> st
         return f"sqlite:///{world.database_file}"
     world.postgres = await asyncio.to_thread(PostgresServer, low_port())
     stack.callback(world.postgres.close)
+    if form.database == "replicated":
+        world.standby = await asyncio.to_thread(PostgresServer, low_port(), world.postgres)
+        stack.callback(world.standby.close)
     await asyncio.to_thread(world.postgres.start)
-    return world.postgres.url
+    if world.standby is None:
+        return world.postgres.url
+    await asyncio.to_thread(world.standby.start)
+    await stack.enter_async_context(world.way_to_postgres.to(world.postgres.port))
+    return world.postgres.url.replace(f":{world.postgres.port}/", f":{world.way_to_postgres.port}/")
 
 
 def _start_oracle(stack: AsyncExitStack) -> str:

@@ -29,26 +29,50 @@ def _binaries() -> Path:
 class PostgresServer:
     """A server on a loopback port with one database, `luma`. It refuses to run as root, and so is nobody's there."""
 
-    def __init__(self, port: int) -> None:
-        """Prepare a cluster in a temporary folder."""
+    def __init__(self, port: int, primary: "PostgresServer | None" = None) -> None:
+        """Prepare a cluster in a temporary folder: an empty one, or a standby of `primary`, which must not run yet."""
         self.port = port
         self.url = f"postgresql://luma:luma@127.0.0.1:{port}/luma"
         self._folder = Path(tempfile.mkdtemp(prefix="luma-mcp-postgres-"))
-        self._data = self._folder / "data"
+        self.data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._user = NOBODY if os.geteuid() == 0 else None
+        self._give(self._folder)
+        if primary is None:
+            self._create()
+        else:
+            self._copy(primary)
+
+    def _give(self, path: Path) -> None:
+        """Let the path belong to the user that runs the server."""
         if self._user is not None:
-            entry = pwd.getpwnam(self._user)
-            os.chown(self._folder, entry.pw_uid, entry.pw_gid)
+            shutil.chown(path, self._user, pwd.getpwnam(self._user).pw_gid)
+
+    def _create(self) -> None:
         password = self._folder / "password"
         password.write_text("luma", encoding="ascii")
         password.chmod(0o644)
         login = ("--username", "luma", "--pwfile", password, "--auth", "scram-sha-256")
-        self._run("initdb", "--pgdata", self._data, *login, "--encoding", "UTF8", "--no-locale", "--no-sync")
-        with (self._data / "postgresql.conf").open("a", encoding="ascii") as file:
-            file.write(f"listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n")
-            file.write("fsync = off\nmax_connections = 60\n")
+        self._run("initdb", "--pgdata", self.data, *login, "--encoding", "UTF8", "--no-locale", "--no-sync")
+        self.configure("listen_addresses = '127.0.0.1'", f"port = {self.port}", "unix_socket_directories = ''")
+        self.configure("fsync = off", "max_connections = 60")
         self._create_database()
+
+    def _copy(self, primary: "PostgresServer") -> None:
+        shutil.copytree(primary.data, self.data)
+        for path in (self.data, *self.data.rglob("*")):
+            self._give(path)
+        source = f"host=127.0.0.1 port={primary.port} user=luma password=luma"
+        self.configure(f"port = {self.port}", f"primary_conninfo = '{source}'")
+        signal_file = self.data / "standby.signal"
+        signal_file.touch()
+        self._give(signal_file)
+        primary.configure("synchronous_standby_names = '*'")  # what the primary acknowledges, the standby has
+
+    def configure(self, *lines: str) -> None:
+        """Add lines to the configuration, which count from the next start on."""
+        with (self.data / "postgresql.conf").open("a", encoding="ascii") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         subprocess.run(
@@ -62,7 +86,7 @@ class PostgresServer:
 
     def _create_database(self) -> None:
         subprocess.run(
-            [_binaries() / "postgres", "--single", "-D", self._data, "postgres"],
+            [_binaries() / "postgres", "--single", "-D", self.data, "postgres"],
             input=b"CREATE DATABASE luma;\n",
             check=True,
             user=self._user,
@@ -74,14 +98,14 @@ class PostgresServer:
         """Start the server and wait until it takes connections."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_binaries() / "postgres", "-D", self._data],
+                [_binaries() / "postgres", "-D", self.data],
                 user=self._user,
                 cwd=self._folder,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
         give_up_at = time.monotonic() + READY_SECONDS
-        status = self._data / "postmaster.pid"
+        status = self.data / "postmaster.pid"
         while not (status.is_file() and "ready" in status.read_text(encoding="ascii")):
             if self._process.poll() is not None or time.monotonic() > give_up_at:
                 raise RuntimeError((self._folder / "log").read_text(encoding="utf-8"))
