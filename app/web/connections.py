@@ -362,3 +362,4 @@ class Connections(AccountedConnection):
             if self._departure is not None and not answering.response_complete:
                 self._departure.tell()
         super().connection_lost(exc)
+        del self.parser  # it refers to this connection, which would stay until the garbage collector looks

@@ -1,6 +1,7 @@
 """What all connections hold together is bounded, and the caller who holds most pays for it."""
 
 import asyncio
+import gc
 import socket
 from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ import pytest
 
 from app.web.connection_memory import MOST_CONNECTION_BYTES, ConnectionMemory
 from app.web.connection_timer import LEAST_PROGRESS_BYTES, untaken_bytes
+from app.web.connections import Connections
 from tests.support.clock import HandClock
 from tests.support.service import call_bytes, sandbox, serving, settings
 
@@ -111,3 +113,33 @@ async def _end_of(reader: asyncio.StreamReader) -> None:
     with suppress(ConnectionError):
         while await reader.read(65_536):
             continue
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half",
+        b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{",
+    ],
+    ids=["silent", "answered", "half a head", "half a body"],
+)
+async def test_a_connection_that_has_ended_needs_no_garbage_collector(clock: HandClock, sent: bytes) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
+        gc.collect()
+        gc.disable()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port or 0)
+            writer.write(sent)
+            while _connections() < 1:
+                await asyncio.sleep(0.001)
+            writer.close()
+            while _connections():
+                await asyncio.sleep(0.001)
+        finally:
+            gc.enable()
+
+
+def _connections() -> int:
+    return sum(isinstance(one, Connections) for one in gc.get_objects())
