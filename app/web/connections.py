@@ -38,7 +38,7 @@ from app.web.refusals import queued_refusal
 LINGER_SECONDS = 2.0
 """How long a refused sender may go on sending, so that it reads the refusal instead of a reset connection."""
 
-HALF_CLOSED_SECONDS = 1.0
+HALF_CLOSED_SECONDS = 0.5
 """How long the requests of a client go on that has ended its side: it may wait for them, or have left (RFC 9112, 9.6).
 
 The two look the same until something is written, and a call is not worked out for long for somebody who has left.
