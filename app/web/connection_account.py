@@ -1,7 +1,5 @@
 """One connection as the limits of the process see it: what it waits for, and the bytes that it holds."""
 
-from typing import cast
-
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.services.edge_memory import NOBODY
@@ -54,17 +52,19 @@ class AccountedConnection(HttpToolsProtocol):
     def _head_cost(self, cycle: RequestResponseCycle) -> int:
         """Return about what the head of a request takes in memory."""
         scope = cycle.scope
-        letters = self._head_bytes if cycle is self.cycle else _letters(cycle)
-        headers = cast("list[tuple[bytes, bytes]]", scope["headers"])
-        return letters + HEADER_BYTES * len(headers) + len(scope["raw_path"]) + len(scope["query_string"])
+        if cycle is self.cycle:
+            return self._head_bytes + HEADER_BYTES * len(self.headers) + len(self.url)
+        return _letters(cycle) + HEADER_BYTES * sum(1 for _ in scope["headers"]) + len(scope["raw_path"])
 
     def _let_go(self) -> None:
         """Keep nothing of the request that was answered: its connection may stay open for long, and hold many."""
-        if self._answering is self.cycle and not self._in_head:
+        if (answered := self._answering) is None:
+            return
+        if answered is self.cycle and not self._in_head:
             self.headers, self.scope = [], {}  # type: ignore[typeddict-item]
-        if self._answering is not None:
-            self._answering.scope = {}  # type: ignore[typeddict-item]
-            self._answering.body = bytearray()  # it may have been answered unread
+        answered.scope = {}  # type: ignore[typeddict-item]
+        if answered.body:
+            answered.body = bytearray()  # it was answered unread
 
     def _waiting_bytes(self) -> int:
         """Return what came of the requests that wait behind the one that is being answered."""

@@ -236,7 +236,7 @@ class Connections(AccountedConnection):
         raise refusal
 
     def _check_head(self) -> None:
-        self._check_waiting()
+        self._check_waiting(self._head_bytes if self._is_answering() else 0)
         if self._is_full and self.url not in PROBES:
             raise overloaded("This service has as many connections as it takes. Try again in a moment.")
         parser = self.parser
@@ -277,9 +277,9 @@ class Connections(AccountedConnection):
         if not self._in_head:
             self._timer.expect(self._limits.keep_alive)
 
-    def _check_waiting(self) -> None:
-        """Raise BadMessage where more waits behind the request that is being answered than may."""
-        if len(self.pipeline) >= MOST_PIPELINED or self._waiting_bytes() > MOST_PIPELINED_BYTES:
+    def _check_waiting(self, head_bytes: int = 0) -> None:
+        """Raise BadMessage where more waits behind the request that is being answered than may, with this head."""
+        if len(self.pipeline) >= MOST_PIPELINED or self._waiting_bytes() + head_bytes > MOST_PIPELINED_BYTES:
             self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and of 16 KB in all."))
 
     def _go_on_reading(self) -> None:
@@ -289,7 +289,7 @@ class Connections(AccountedConnection):
 
     def _refuse(self, refusal: BadMessage) -> None:
         """Answer `refusal` after the requests before it, and read nothing more."""
-        self._reading_ended = True
+        self._reading_ended, self._in_head, self.headers = True, False, []
         refusal.__traceback__ = refusal.__context__ = None  # they lead to what was read, and it may wait for its turn
         broken = self.cycle if self._in_body else None
         if broken is not None:
@@ -305,6 +305,8 @@ class Connections(AccountedConnection):
             self._send_refusal(refusal)
         else:
             self.pipeline.appendleft(queued_refusal(answering, partial(self._send_refusal, refusal)))
+        if self._is_noted:
+            self._note_held()
 
     def _send_refusal(self, refusal: BadMessage) -> None:
         if self.transport.is_closing():

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.attacks.attacks import Row, held_open, in_parts
+from tests.attacks.attacks import Row, held_open, in_parts, swelling_answers
 from tests.attacks.target import Connection, Target, batch, raw
 
 HEADERS = "".join(f"h{number}: bb\r\n" for number in range(85)).encode()
@@ -70,6 +70,14 @@ async def waits_and_unread_answers(target: Target) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def waits_and_swelling_answers(target: Target) -> AsyncIterator[None]:
+    """Wait 2,500 times under 60 accepted tokens, while eight callers ask for answers that are made to cost."""
+    async with held_open(await _waits(target, 2500)), swelling_answers(target):
+        await asyncio.sleep(3)
+        yield
+
+
 async def _ask_all(target: Target, token: str, ids: list[str]) -> None:
     connection = await target.connect(raw(*batch(ids), token))
     await connection.status()
@@ -95,5 +103,6 @@ COMBINATIONS = (
     Row("2,500 waits, then 1,400 half-sent bodies of 60 KB", "342 MB; an honest caller got 429", waits_and_half_bodies),
     Row("2,500 waits, then 1,400 half heads of 30 KB", "", waits_and_half_heads),
     Row("1,500 waits, then 20,000 answers that nobody reads", "", waits_and_unread_answers, 0.0),
+    Row("2,500 waits beside 8 callers whose answers are made to cost", "", waits_and_swelling_answers),
     Row("3,500 new tokens at once, six times over", "312 MB", new_tokens_in_waves, 0.05),
 )
