@@ -44,6 +44,7 @@ from app.observability.tracing import replace_spans
 from app.services.callback_trust import CallbackTrust
 from app.services.callbacks import Callbacks
 from app.services.caller_quota import CallerQuota, Lent
+from app.services.edge_memory import SHARE_OF_ONE_CALLER, EdgeMemory
 from app.services.fail_open import FailOpenStore
 from app.services.fair_limiter import FairLimiter
 from app.services.key_space import KeySpace, key_space
@@ -69,9 +70,6 @@ LOCAL_BYTES = 8 * 1024 * 1024
 """Finished tasks kept in each process, about 1.5 KB each; as much again may be kept of the JSON made of them."""
 
 MEMORY_STORE_BYTES = 16 * 1024 * 1024
-
-SHARE_OF_ONE_CALLER = 16
-"""One token may hold this part of the memory that is lent to requests."""
 
 SHARE_OF_UNACCEPTED = 4
 """Callers whose token AceDataCloud has not accepted may together have this part of the places to wait and listen."""
@@ -106,7 +104,7 @@ class Assembly:
     backend: httpx.AsyncClient
     purchases: httpx.AsyncClient
     flights: SingleFlight[FlightKey, Answer]
-    request_memory: CallerQuota
+    request_memory: EdgeMemory
     standing: TokenStanding
     sandbox: Sandbox | None
     callbacks: Callbacks | None
@@ -315,15 +313,23 @@ def _listener_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
     return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("listeners", effect), shown)
 
 
-def _request_memory(settings: Settings, refusals: Refusals, traffic: Traffic) -> CallerQuota:
-    total = settings.request_memory_mb * 1_000_000
-    effect = (
+def _request_memory(settings: Settings, refusals: Refusals, traffic: Traffic) -> EdgeMemory:
+    refused = (
         f"Answered 429: requests of one token hold 1/{SHARE_OF_ONE_CALLER} of LUMA_MCP_REQUEST_MEMORY_MB "
         f"({settings.request_memory_mb}), those of all tokens hold all of it, or those of tokens that AceDataCloud has "
         "not accepted hold half. Others are served."
     )
-    lent = Lent(total, total // SHARE_OF_ONE_CALLER, total // 2)
-    return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("request_memory", effect))
+    ended = (
+        "Ended a connection: unfinished requests and unread answers hold what requests under way leave of "
+        f"LUMA_MCP_REQUEST_MEMORY_MB ({settings.request_memory_mb}), and its caller holds most of that. Others are "
+        "served."
+    )
+    return EdgeMemory(
+        settings.request_memory_mb * 1_000_000,
+        traffic.standing.is_accepted,
+        refusals.reporter("request_memory", refused),
+        refusals.reporter("connection_memory", ended),
+    )
 
 
 def _callbacks(settings: Settings, shared: _Shared, durable: Durable, clocks: Clocks) -> Callbacks | None:

@@ -7,6 +7,12 @@ import sys
 COLLECT_AFTER = 10_000
 """New objects between two looks of the garbage collector: the work of a few dozen requests, a few megabytes."""
 
+OLDER_AFTER, OLDEST_AFTER = 5, 2
+"""Looks at the new objects to one at older ones, and of those to one at all.
+
+What a wait leaves behind is old by then. With the collector's own 10 and 10, a million such objects may pile up.
+"""
+
 MAPPED_FROM_BYTES = 128 * 1024
 """Buffers from this size on are mapped by themselves, and so given back when freed: what glibc itself begins with.
 
@@ -31,10 +37,12 @@ def _collect_seldom() -> None:
     """Have the collector take the program for given, and look less often at what comes and goes.
 
     The SDK leaves circles behind in every request; as it comes, the collector looks for them several times in one.
+    The second collection finds nothing: the collector compares later ones with the last, and puts them off until then.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
+    gc.collect()
+    gc.set_threshold(COLLECT_AFTER, OLDER_AFTER, OLDEST_AFTER)
 
 
 def _give_back_what_is_freed() -> None:

@@ -33,8 +33,8 @@ LEAST_ANSWER_BYTES = 128 * 1024
 BYTES_A_RECORD = 128 * 1024
 """A record echoes its prompt twice. JSON may write an emoji as 12 bytes, so that the longest prompt takes 60 KB."""
 
-MOST_ANSWERS_BYTES = 64 * 1024 * 1024
-"""Bytes of all answers that are being read in this process."""
+MOST_ANSWERS_BYTES = 40 * 1024 * 1024
+"""Bytes of all answers that are being read in this process; one of the greatest takes 36 MB while it is decoded."""
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """A longer wait than this is not believed."""

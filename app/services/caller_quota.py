@@ -2,7 +2,8 @@
 
 Any string is a token, so callers whose token the backend has not accepted share a part: they cannot take the rest from
 those who are known. The last quarter is for callers that hold next to nothing: those who hold as much as they may
-cannot take the rest from one that comes.
+cannot take the rest from one that comes. Half of that is for those among them whose token is accepted: however many
+tokens are made up, together they leave it to a customer.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,6 +47,7 @@ class CallerQuota:
         self._changed = changed
         self._lent = lent
         self._plenty = lent.total - lent.total // 4
+        self._most_for_unaccepted = lent.total - lent.total // 8
         self._plenty_for_unaccepted = lent.unaccepted - lent.unaccepted // 4
         self._is_accepted = is_accepted
         self._refused = refused
@@ -80,7 +82,7 @@ class CallerQuota:
         lent = self._lent
         return amount == 0 or (
             (held == amount or held <= lent.per_caller // SMALL_SHARE)
-            and self.in_use + amount <= lent.total
+            and self.in_use + amount <= (lent.total if is_accepted else self._most_for_unaccepted)
             and (is_accepted or self._unaccepted_in_use + amount <= lent.unaccepted)
         )
 

@@ -20,12 +20,12 @@ from app.adapters.identity import bearer_token
 from app.adapters.sandbox.media import media_routes
 from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
 from app.observability.tracing import flush_spans
+from app.services.edge_memory import NOBODY
 from app.services.store_probe import SharedProbe, probe
 from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.caller import HttpCaller
 from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits
-from app.web.connection_memory import ConnectionMemory
 from app.web.discovery import card_routes
 from app.web.embedding import Embedding
 from app.web.guards import BearerGate, HostGuard, PageHostGuard
@@ -35,7 +35,7 @@ from app.web.readiness import Readiness
 from app.web.request_ids import RequestIds
 from app.web.request_memory import RequestMemory
 from app.web.routes import metrics_route, not_here, page_route, probe_routes
-from app.web.turns import PROBES, InTurn, Turns
+from app.web.turns import PROBES, InTurn, Line, Turns
 
 MCP_PATHS = ("/mcp", "/mcp/")
 
@@ -107,19 +107,25 @@ def create_app(
     pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
     guarded_pages = PageHostGuard(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
-    return InTurn(Front(_guarded(endpoint, settings, assembly), guarded_pages, prefix), turns)
+    front = Front(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
+    line = Line(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
+    return InTurn(front, turns, line)
 
 
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
     """Return what tells of an Authorization header whether the backend has accepted its token; probes are known."""
+    owner_of = _owners(assembly)
+    return lambda caller: caller in PROBES or assembly.standing.is_accepted(owner_of(caller))
 
-    def is_known(caller: str) -> bool:
+
+def _owners(assembly: Assembly) -> Callable[[str], str]:
+    """Return what tells whose an Authorization header is, or NOBODY where it has no token."""
+
+    def owner_of(caller: str) -> str:
         token = bearer_token(caller)
-        if token is None:
-            return caller in PROBES
-        return assembly.standing.is_accepted(assembly.tenants.principal(token).tenant)
+        return NOBODY if token is None else assembly.tenants.principal(token).tenant
 
-    return is_known
+    return owner_of
 
 
 def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
@@ -130,7 +136,7 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
         write=settings.write_seconds,
         connections=settings.connections,
         refused=assembly.metrics.refused,
-        memory=ConnectionMemory(assembly.standing.is_accepted, partial(assembly.metrics.refused, 503)),
+        memory=assembly.request_memory,
     )
 
 

@@ -2,10 +2,11 @@
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from app.services.edge_memory import NOBODY
 from app.web.connection_limits import ConnectionLimits, IdleKind
 from app.web.departures import Departure
 
-HEADER_BYTES = 200
+HEADER_BYTES = 140
 """What a header takes beside its letters: a tuple and two bytes objects."""
 
 CYCLE_BYTES = 3_000
@@ -23,6 +24,8 @@ class AccountedConnection(HttpToolsProtocol):
     _in_body = False
     _silent_bytes = 0
     """Bytes read since the last end of a head or part of a body: of heads, chunk extensions and trailers."""
+    _head_bytes = 0
+    """Letters of the newest head."""
     _bytes_before = 0
     """Bytes read together with the beginning of the head that has not ended, and maybe of requests before it."""
     _kind: IdleKind | None = None
@@ -37,10 +40,31 @@ class AccountedConnection(HttpToolsProtocol):
 
     def held_bytes(self) -> int:
         """Return what came and has not been read, and what was written and has not been taken."""
-        head = self._bytes_before + self._silent_bytes + HEADER_BYTES * len(self.headers) if self._in_head else 0
+        head = 0
+        if self._in_head:
+            head = self._bytes_before + self._silent_bytes + HEADER_BYTES * len(self.headers)
+        elif self._in_body and not self.pipeline:
+            head = self._head_bytes + HEADER_BYTES * len(self.headers)
         body = len(self._answering.body) if self._answering is not None else 0
         waiting = sum(_cost_of(cycle) for cycle, _ in self.pipeline)
         return head + body + waiting + self.transport.get_write_buffer_size()
+
+    def _head_cost(self, cycle: RequestResponseCycle) -> int:
+        """Return about what the head of a request takes in memory."""
+        scope = cycle.scope
+        if cycle is self.cycle:
+            return self._head_bytes + HEADER_BYTES * len(self.headers) + len(self.url)
+        return _letters(cycle) + HEADER_BYTES * sum(1 for _ in scope["headers"]) + len(scope["raw_path"])
+
+    def _let_go(self) -> None:
+        """Keep nothing of the request that was answered: its connection may stay open for long, and hold many."""
+        if (answered := self._answering) is None:
+            return
+        if answered is self.cycle and not self._in_head:
+            self.headers, self.scope = [], {}  # type: ignore[typeddict-item]
+        answered.scope = {}  # type: ignore[typeddict-item]
+        if answered.body:
+            answered.body = bytearray()  # it was answered unread
 
     def _waiting_bytes(self) -> int:
         """Return what came of the requests that wait behind the one that is being answered."""
@@ -50,7 +74,7 @@ class AccountedConnection(HttpToolsProtocol):
         """Have the limits count what is held now; this may end connections, this one too."""
         if held := self.held_bytes():
             self._is_noted = True
-            self._limits.memory.hold(self, self._departure.owner if self._departure is not None else "", held)
+            self._limits.memory.hold(self, self._departure.owner if self._departure is not None else NOBODY, held)
         elif self._is_noted:
             self._is_noted = False
             self._limits.memory.release(self)
@@ -78,8 +102,12 @@ class AccountedConnection(HttpToolsProtocol):
         self._limits.memory.release(self)
 
 
+def _letters(cycle: RequestResponseCycle) -> int:
+    return sum(len(name) + len(value) for name, value in cycle.scope["headers"])
+
+
 def _bytes_of(cycle: RequestResponseCycle) -> int:
-    return len(cycle.body) + sum(len(name) + len(value) for name, value in cycle.scope["headers"])
+    return len(cycle.body) + _letters(cycle)
 
 
 def _cost_of(cycle: RequestResponseCycle) -> int:

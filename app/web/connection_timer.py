@@ -53,6 +53,7 @@ class ConnectionTimer:
     def end(self) -> None:
         """Stop for good."""
         self.rest()
+        self._late = _nothing
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -83,6 +84,10 @@ class ConnectionTimer:
             self._transport.abort()
         else:
             self.expect(self._write_seconds)
+
+
+def _nothing() -> None:
+    return None
 
 
 def untaken_bytes(transport: asyncio.WriteTransport) -> int:

@@ -38,6 +38,12 @@ from app.web.refusals import queued_refusal
 LINGER_SECONDS = 2.0
 """How long a refused sender may go on sending, so that it reads the refusal instead of a reset connection."""
 
+HALF_CLOSED_SECONDS = 0.5
+"""How long the requests of a client go on that has ended its side: it may wait for them, or have left (RFC 9112, 9.6).
+
+The two look the same until something is written, and a call is not worked out for long for somebody who has left.
+"""
+
 MOST_PIPELINED = 16
 MOST_PIPELINED_BYTES = 16 * 1024
 """Requests of one connection that may wait for the one before them, and the bytes of their heads and bodies."""
@@ -68,9 +74,10 @@ class Connections(AccountedConnection):
     _is_last = False
     """Whether the newest request is the last of its connection, such as one with Connection: close."""
     _body_parts = 0
+    _is_half_closed = False
+    """Whether the client sends nothing any more."""
     _is_full = False
     """Whether the process had all the connections that it takes when this one was made."""
-    _head_bytes = 0
     _body_left = 0
     """Bytes to come of a body whose head offered an upgrade; no parser reads them."""
     _refusal: BadMessage | None = None
@@ -115,13 +122,30 @@ class Connections(AccountedConnection):
             self._set_deadline()
             if self._in_head and not self._silent_bytes:
                 self._bytes_before = len(data)
-            if self._in_head or self._in_body or len(data) > SMALL_READ_BYTES or self.pipeline:
+            if self._in_head or self._in_body or len(data) > SMALL_READ_BYTES or self.pipeline or self._is_noted:
                 self._note_held()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Go on for a moment where whole requests are there, and return whether they are; drop the half of another."""
+        if self._is_half_closed:
+            return True
+        is_whole = self._is_answering() and not (self._in_body and self._answering is self.cycle)
+        if not is_whole or self._reading_ended:
+            return False
+        if self._in_body:
+            self.pipeline.popleft()
+        self._is_half_closed = self._reading_ended = True
+        self._in_head = self._in_body = False
+        self._timer.begin()
+        self._set_deadline()
+        return True
 
     def _set_deadline(self) -> None:
         if self.flow.write_paused:
             return
-        if self._in_head:
+        if self._is_half_closed:
+            self._timer.expect_once(HALF_CLOSED_SECONDS)
+        elif self._in_head:
             self._timer.expect_once(self._limits.head)
         elif self._in_body:
             self._timer.expect_once(self._limits.body)
@@ -131,7 +155,7 @@ class Connections(AccountedConnection):
 
     def _time_is_up(self) -> None:
         """Refuse a request that comes too slowly; close a connection on which none has begun."""
-        if self.flow.read_paused:  # the client waits for this service
+        if self.flow.read_paused and not self._is_half_closed:  # the client waits for this service
             self._timer.expect(self._limits.body)
         elif self._reading_ended or not (self._in_head or self._in_body):
             self.transport.close()
@@ -212,7 +236,7 @@ class Connections(AccountedConnection):
         raise refusal
 
     def _check_head(self) -> None:
-        self._check_waiting()
+        self._check_waiting(self._head_bytes if self._is_answering() else 0)
         if self._is_full and self.url not in PROBES:
             raise overloaded("This service has as many connections as it takes. Try again in a moment.")
         parser = self.parser
@@ -253,9 +277,9 @@ class Connections(AccountedConnection):
         if not self._in_head:
             self._timer.expect(self._limits.keep_alive)
 
-    def _check_waiting(self) -> None:
-        """Raise BadMessage where more waits behind the request that is being answered than may."""
-        if len(self.pipeline) >= MOST_PIPELINED or self._waiting_bytes() > MOST_PIPELINED_BYTES:
+    def _check_waiting(self, head_bytes: int = 0) -> None:
+        """Raise BadMessage where more waits behind the request that is being answered than may, with this head."""
+        if len(self.pipeline) >= MOST_PIPELINED or self._waiting_bytes() + head_bytes > MOST_PIPELINED_BYTES:
             self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and of 16 KB in all."))
 
     def _go_on_reading(self) -> None:
@@ -265,7 +289,7 @@ class Connections(AccountedConnection):
 
     def _refuse(self, refusal: BadMessage) -> None:
         """Answer `refusal` after the requests before it, and read nothing more."""
-        self._reading_ended = True
+        self._reading_ended, self._in_head, self.headers = True, False, []
         refusal.__traceback__ = refusal.__context__ = None  # they lead to what was read, and it may wait for its turn
         broken = self.cycle if self._in_body else None
         if broken is not None:
@@ -281,6 +305,8 @@ class Connections(AccountedConnection):
             self._send_refusal(refusal)
         else:
             self.pipeline.appendleft(queued_refusal(answering, partial(self._send_refusal, refusal)))
+        if self._is_noted:
+            self._note_held()
 
     def _send_refusal(self, refusal: BadMessage) -> None:
         if self.transport.is_closing():
@@ -300,8 +326,7 @@ class Connections(AccountedConnection):
     def on_response_complete(self) -> None:
         """Start the next request that waits, or wait for one; the timer is ours in place of uvicorn's."""
         self.server_state.total_requests += 1
-        if self._answering is not None and self._answering.body:
-            self._answering.body = bytearray()  # it was answered unread
+        self._let_go()
         if self.transport.is_closing():
             self._become(IdleKind.UNREAD_ANSWER)
             self._timer.expect(self._limits.write)
@@ -320,6 +345,8 @@ class Connections(AccountedConnection):
             self._become(None)
             self._start_asgi_task(*self.pipeline.pop())
             self._set_deadline()
+        elif self._is_half_closed:
+            self.transport.close()
         elif self._reading_ended:
             self._linger()
         elif self._in_body:
@@ -330,7 +357,7 @@ class Connections(AccountedConnection):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Remember which request is being answered: one at a time, while the others of the connection wait."""
         self._answering = cycle
-        self._departure = cycle.scope[DEPARTURE] = Departure()  # type: ignore[literal-required]
+        self._departure = cycle.scope[DEPARTURE] = Departure(self._head_cost(cycle))  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
@@ -362,3 +389,4 @@ class Connections(AccountedConnection):
             if self._departure is not None and not answering.response_complete:
                 self._departure.tell()
         super().connection_lost(exc)
+        del self.parser  # it refers to this connection, which would stay until the garbage collector looks

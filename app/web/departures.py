@@ -11,13 +11,14 @@ DEPARTURE = "luma_mcp.departure"
 class Departure:
     """Whether the client of one request has left, and the task that ends with it.
 
-    `owner` is whose request it is, once that is known, for the connection.
+    `owner` is whose request it is, once that is known, for the connection; `head_bytes` is what its head takes.
     """
 
-    __slots__ = ("_task", "_told", "owner")
+    __slots__ = ("_task", "_told", "head_bytes", "owner")
 
-    def __init__(self) -> None:
+    def __init__(self, head_bytes: int = 0) -> None:
         """Start with a client that is there."""
+        self.head_bytes = head_bytes
         self._told = False
         self.owner = ""
         self._task: asyncio.Task[object] | None = None

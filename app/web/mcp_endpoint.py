@@ -143,10 +143,12 @@ class McpEndpoint:
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
+            has_more = message.get("more_body", False)
+            del message  # it would hold the part until the next one comes
             if len(body) > LARGEST_BODY_BYTES:
                 await self._refuse_body(send)
                 return None
-            if not message.get("more_body", False):
+            if not has_more:
                 return bytes(body)
 
     async def _refuse_body(self, send: Send) -> None:

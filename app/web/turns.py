@@ -12,7 +12,10 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.services.edge_memory import EdgeMemory
+from app.web.departures import DEPARTURE, Departure
 from app.web.guards import header
+from app.web.request_memory import refuse
 
 SHARED_SECONDS = 0.25
 """How long after requests of two callers callers take turns."""
@@ -22,10 +25,13 @@ TURN_SECONDS = 0.004
 
 MOST_IN_A_TURN = 16
 
+LINE_BYTES = 8_000
+"""What a request takes that waits for its turn, beside its head: a task, and the objects that will answer it."""
+
 PROBES = ("/livez", "/readyz")
 
 Queue = deque[asyncio.Future[None]]
-Line = OrderedDict[str, None]
+Callers = OrderedDict[str, None]
 
 
 class Turns:
@@ -42,7 +48,7 @@ class Turns:
         self._began: set[str] = set()
         self._queues: dict[str, Queue] = {}
         self._kinds = [(True, True), (False, True), (True, False), (False, False)]  # is it accepted, is it new
-        self._lines: dict[tuple[bool, bool], Line] = {kind: OrderedDict() for kind in self._kinds}
+        self._lines: dict[tuple[bool, bool], Callers] = {kind: OrderedDict() for kind in self._kinds}
         self._most = MOST_IN_A_TURN
         self._turn_began = 0.0
         self._latest = ""
@@ -55,30 +61,39 @@ class Turns:
 
     async def turn(self, caller: str) -> None:
         """Return when a request of `caller` may begin."""
+        if not self.begins(caller):
+            await self.wait(caller)
+
+    def begins(self, caller: str) -> bool:
+        """Return whether a request of `caller` may begin at once; where it may not, it has to wait."""
         now = self._clock()
         if caller != self._latest:
             self._latest, self._shared_until = caller, now + SHARED_SECONDS
         if now >= self._shared_until and not self._queues:
-            return
+            return True
         loop = asyncio.get_running_loop()
         if self.is_idle:
             self._turn_began = now
             loop.call_soon(self._next_turn, loop)
         if caller not in self._began and caller not in self._queues and len(self._began) < self._most:
             self._began.add(caller)
-            return
+            return True
+        return False
+
+    async def wait(self, caller: str) -> None:
+        """Stand in line, and return when it is the turn of `caller`."""
         queue = self._queues.get(caller)
         if queue is None:
             queue = self._queues[caller] = deque()
             self._lines[self._is_accepted(caller), True][caller] = None
-        queue.append(turn := loop.create_future())
+        queue.append(turn := asyncio.get_running_loop().create_future())
         await turn
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let those in whose turn it is; go on for as long as anybody begins a request."""
         self._adapt(self._clock())
         self._began.clear()
-        again: list[tuple[Line, str]] = []
+        again: list[tuple[Callers, str]] = []
         for _ in range(self._most):
             kind = next((kind for kind in self._kinds if self._lines[kind]), None)
             if kind is None:
@@ -116,16 +131,43 @@ class Turns:
 class InTurn:
     """Stands before everything, so that refusals take turns too; probes count as callers of their own."""
 
-    def __init__(self, app: ASGIApp, turns: Turns) -> None:
-        """Stand before `app`."""
+    def __init__(self, app: ASGIApp, turns: Turns, line: "Line") -> None:
+        """Stand before `app`; requests that have to wait do so in `line`."""
         self._app = app
         self._turns = turns
+        self._line = line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on when it is its turn, and a lifespan at once."""
         if scope["type"] == "http":
-            await self._turns.turn(caller_of(scope))
+            caller = caller_of(scope)
+            if not self._turns.begins(caller) and not await self._line.stood(self._turns, caller, scope, send):
+                return
         await self._app(scope, receive, send)
+
+
+class Line:
+    """The memory of requests that wait for their turn: bounded like that of requests under way, for they are many."""
+
+    def __init__(self, memory: EdgeMemory, owner_of: Callable[[str], str], refused: Callable[[int], None]) -> None:
+        """Count in `memory`; `owner_of` tells whose a caller's requests are, and `refused` is told each status."""
+        self._memory = memory
+        self._owner_of = owner_of
+        self._refused = refused
+
+    async def stood(self, turns: Turns, caller: str, scope: Scope, send: Send) -> bool:
+        """Wait for the turn of a request and return True; where nothing is lent for it, refuse it and return False."""
+        departure: Departure | None = scope.get(DEPARTURE)
+        amount = 0 if caller in PROBES else LINE_BYTES + (departure.head_bytes if departure is not None else 0)
+        owner = self._owner_of(caller)
+        if not self._memory.take(owner, amount):
+            await refuse(send, self._refused)
+            return False
+        try:
+            await turns.wait(caller)
+        finally:
+            self._memory.give_back(owner, amount)
+        return True
 
 
 def caller_of(scope: Scope) -> str:

@@ -16,7 +16,7 @@ def known(total: int, per_caller: int) -> CallerQuota:
 
 def test_callers_that_nobody_knows_leave_a_part_to_the_others() -> None:
     accepted = set[str]()
-    quota = CallerQuota(Lent(10, 4, 6), accepted.__contains__)
+    quota = CallerQuota(Lent(12, 4, 6), accepted.__contains__)
     assert [quota.take("x", 4), quota.take("y", 2), quota.take("z")] == [True, True, False]
     accepted.update("xa")
     assert [quota.take("a", 3), quota.take("x", 1)] == [True, False], "a caller has its own limit besides"
@@ -62,6 +62,18 @@ def test_however_many_hold_as_much_as_they_may_there_is_something_left_for_one_t
         while quota.take(name):
             pass
     assert quota.take("unknown")
+
+
+def test_an_eighth_is_left_to_accepted_callers_that_come_whoever_else_holds_the_rest() -> None:
+    """The busiest customers hold three quarters, and made-up tokens take what is lent to those who hold little."""
+    quota = CallerQuota(Lent(1000, 100, 500), lambda owner: owner.startswith("customer"))
+    for number in range(40):
+        while quota.take(f"customer-{number}"):
+            pass
+    invented = [quota.take(f"invented-{number}") for number in range(1000)]
+    assert any(invented), "somebody who has just come is served"
+    assert quota.in_use == 875
+    assert all(quota.take(f"customer-{number}") for number in range(100, 225))
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 5))))

@@ -6,17 +6,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
 from app.web.request_memory import REQUEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.process import environment, serving_process
+from tests.support.raw_client import answers_in
 from tests.support.service import MODERN, call_bytes, envelope, request_bytes, sandbox, serving, settings
 
 
 def test_a_client_that_leaves_two_requests_behind_leaves_no_traceback(tmp_path: Path) -> None:
     with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
         task_id = _generate(server.url)
-        waiting = call_bytes("luma_get_task", {"task_id": task_id, "wait_seconds": 1}, "token")
+        waiting = call_bytes("luma_get_task", {"task_id": task_id, "wait_seconds": 50}, "token")
         with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0)) as client:
             client.sendall(waiting * 2)
             client.shutdown(socket.SHUT_WR)
@@ -77,6 +79,42 @@ async def test_a_keyed_call_that_waits_for_another_one_ends_when_its_client_leav
         backend.go_on.set()
         assert (await first)["task_id"] == "t1"
     assert backend.submissions == 1
+
+
+HALVES = (b"", b"GET /livez HTTP/1.1\r\nHost", b"POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+
+
+@pytest.mark.parametrize("behind", HALVES, ids=["nothing", "half a head", "half a body"])
+async def test_whole_requests_are_answered_when_their_client_has_ended_its_side(
+    clock: HandClock, behind: bytes
+) -> None:
+    backend = Held()
+    async with serving(settings(), backend, clock) as service, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
+        call = call_bytes("luma_generate_video", {"prompt": "A fox"}, "token-a")
+        writer.write(call + b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + behind)
+        writer.write_eof()
+        await backend.asked.wait()
+        await service.http.get(f"{service.url}/livez")  # so the end has been read
+        backend.go_on.set()
+        answers = list(answers_in(await reader.read()))
+        writer.close()
+    assert [answer.status for answer in answers] == [200, 200]
+    assert b"t1" in answers[0].body
+
+
+async def test_a_wait_ends_soon_after_its_client_has_ended_its_side(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
+        started = await service.ask("luma_generate_video", {"prompt": "A fox"}, token="token")
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
+        waiting = call_bytes("luma_get_task", {"task_id": started["task_id"], "wait_seconds": 50}, "token")
+        writer.write(waiting * 3)
+        writer.write_eof()
+        assert await reader.read() == b""
+        while service.assembly.services.watches.callers:
+            await asyncio.sleep(0.001)
+        assert service.assembly.request_memory.in_use == 0
+        writer.close()
 
 
 async def test_a_purchase_whose_client_left_is_found_again(clock: HandClock) -> None:

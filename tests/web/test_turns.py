@@ -9,10 +9,13 @@ from mcp.server.lowlevel import Server
 from starlette.types import Message, Receive, Scope, Send
 
 from app.services.caller_quota import CallerQuota, Lent
+from app.services.edge_memory import EdgeMemory
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.request_memory import HELD, Held
-from app.web.turns import MOST_IN_A_TURN, SHARED_SECONDS, InTurn, Turns
+from app.web.turns import LINE_BYTES, MOST_IN_A_TURN, SHARED_SECONDS, InTurn, Line, Turns
 from tests.support.clock import HandClock
+
+REFUSED: list[int] = []
 
 
 async def _nothing(*_: object) -> None:
@@ -46,19 +49,43 @@ class Busy:
             await asyncio.sleep(0)
 
 
-def request(app: InTurn, name: str, path: str = "/mcp") -> asyncio.Task[None]:
+def request(app: InTurn, name: str, path: str = "/mcp", send: Send = _nothing) -> asyncio.Task[None]:
     headers = [(b"authorization", name.encode())] if name else []
     scope = {"type": "http", "path": path, "headers": headers, "name": name}
-    return asyncio.ensure_future(app(scope, _nothing, _nothing))  # type: ignore[arg-type]
+    return asyncio.ensure_future(app(scope, _nothing, send))  # type: ignore[arg-type]
+
+
+def in_turn(busy: Busy, turns: Turns, memory: EdgeMemory | None = None) -> InTurn:
+    return InTurn(busy, turns, Line(memory or EdgeMemory(2**30), str, REFUSED.append))
 
 
 def nobody(_caller: str) -> bool:
     return False
 
 
+async def test_requests_that_wait_for_their_turn_are_lent_memory_or_refused() -> None:
+    busy, memory, answers = Busy(), EdgeMemory(64 * LINE_BYTES, "known".__eq__), list[Message]()
+    app = in_turn(busy, Turns(nobody), memory)
+
+    async def hear(message: Message) -> None:
+        answers.append(message)
+
+    asked = [request(app, f"invented-{n}", send=hear) for n in range(100)]
+    known, probe = request(app, "known", send=hear), request(app, "", "/livez", send=hear)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 15 * LINE_BYTES < memory.in_use <= 64 * LINE_BYTES
+    await asyncio.gather(*asked, known, probe)
+    refused = [message["status"] for message in answers if message["type"] == "http.response.start"]
+    assert set(refused) == {429}
+    assert len(refused) + len(busy.began) == 102
+    assert {"known", ""} <= {name for name, _ in busy.began}
+    assert memory.in_use == 0
+
+
 async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -> None:
     busy = Busy()
-    app = InTurn(busy, Turns(nobody))
+    app = in_turn(busy, Turns(nobody))
     counting = asyncio.create_task(busy.count())
     await asyncio.gather(*(request(app, name) for name in ["many"] * 30 + ["one"]))
     counting.cancel()
@@ -71,7 +98,7 @@ async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -
 
 async def test_a_token_that_is_alone_takes_no_turns(clock: HandClock) -> None:
     busy = Busy()
-    app = InTurn(busy, Turns(nobody, clock))
+    app = in_turn(busy, Turns(nobody, clock))
     await asyncio.gather(*(request(app, name) for name in ("many", "one", "many")))
     clock.advance(SHARED_SECONDS)
     counting = asyncio.create_task(busy.count())
@@ -84,7 +111,7 @@ async def test_a_token_that_is_alone_takes_no_turns(clock: HandClock) -> None:
 async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_kept() -> None:
     busy = Busy()
     turns = Turns(nobody)
-    app = InTurn(busy, turns)
+    app = in_turn(busy, turns)
     requests = [request(app, "many") for _ in range(10)]
     await asyncio.sleep(0)
     for leaving in requests[1::2]:
@@ -98,7 +125,7 @@ async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_
 
 async def test_all_without_a_token_are_one_caller_and_probes_are_others() -> None:
     busy = Busy()
-    app = InTurn(busy, Turns(nobody))
+    app = in_turn(busy, Turns(nobody))
     counting = asyncio.create_task(busy.count())
     await asyncio.gather(
         request(app, "one"), *(request(app, "", f"/{n}") for n in range(30)), request(app, "", "/livez")
@@ -111,7 +138,7 @@ async def test_all_without_a_token_are_one_caller_and_probes_are_others() -> Non
 
 async def test_however_many_callers_there_are_few_begin_in_a_turn_and_the_accepted_go_between() -> None:
     busy = Busy()
-    app = InTurn(busy, Turns("known".__eq__))
+    app = in_turn(busy, Turns("known".__eq__))
     counting = asyncio.create_task(busy.count())
     await asyncio.gather(*(request(app, f"invented-{n}") for n in range(300)), request(app, "known"))
     counting.cancel()
@@ -122,7 +149,7 @@ async def test_however_many_callers_there_are_few_begin_in_a_turn_and_the_accept
 
 async def test_a_caller_that_comes_seldom_does_not_wait_behind_those_that_come_often() -> None:
     busy = Busy()
-    app = InTurn(busy, Turns(nobody))
+    app = in_turn(busy, Turns(nobody))
     often = [request(app, f"often-{n}") for n in range(300) for _ in range(20)]
     while len(busy.began) < 600:
         await asyncio.sleep(0)

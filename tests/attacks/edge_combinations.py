@@ -1,0 +1,108 @@
+"""Attacks that use several limits of the HTTP edge at once: together they must not hold more than one of them may."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.attacks.attacks import Row, held_open, in_parts, swelling_answers
+from tests.attacks.target import Connection, Target, batch, raw
+
+HEADERS = "".join(f"h{number}: bb\r\n" for number in range(85)).encode()
+START = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"content-type: application/json\r\n"
+HALF = b"content-length: 200000\r\n\r\n" + b"{" * 60_000
+TOKENS = 60
+"""Customers that the backend has accepted, who attack together with strangers."""
+
+
+def _wait(number: int) -> bytes:
+    call = raw(*batch([f"run-{number}"], wait_seconds=50), f"customer-{number % TOKENS}")
+    return call.replace(b"\r\n", b"\r\n" + HEADERS, 1)
+
+
+def _half(number: int) -> bytes:
+    token = b"authorization: Bearer invented-%d\r\n" % number if number % 2 else b""
+    return START + token + HALF
+
+
+async def _ask(target: Target, token: str, task_id: str) -> None:
+    connection = await target.connect(raw(*batch([task_id]), token))
+    await connection.status()
+    connection.hang_up()
+
+
+async def _accept(target: Target) -> None:
+    await in_parts(_ask(target, f"customer-{number}", f"first-{number}") for number in range(TOKENS))
+
+
+async def _waits(target: Target, count: int) -> list[Connection]:
+    await _accept(target)
+    return await in_parts((target.connect(_wait(number), limit=2**10) for number in range(count)), at_once=60)
+
+
+@asynccontextmanager
+async def waits_and_half_bodies(target: Target) -> AsyncIterator[None]:
+    """Wait 2,500 times under 60 accepted tokens with 85 headers each; then send 1,400 half bodies of 60 KB."""
+    connections = await _waits(target, 2500)
+    halves = (target.connect(_half(number), limit=2**10) for number in range(1400))
+    async with held_open(connections + await in_parts(halves, at_once=60)):
+        yield
+
+
+@asynccontextmanager
+async def waits_and_half_heads(target: Target) -> AsyncIterator[None]:
+    """Wait 2,500 times under 60 accepted tokens; then send 1,400 heads of 30 KB that do not end."""
+    connections = await _waits(target, 2500)
+    head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"x: " + b"a" * 29_000
+    heads = (target.connect(head, limit=2**10) for _ in range(1400))
+    async with held_open(connections + await in_parts(heads, at_once=60)):
+        yield
+
+
+@asynccontextmanager
+async def waits_and_unread_answers(target: Target) -> AsyncIterator[None]:
+    """Wait 1,500 times under 60 accepted tokens; then leave 10 answers of 57 KB unread on each of 2,000 connections."""
+    connections = await _waits(target, 1500)
+    ids = [f"finished-{index}" for index in range(200)]
+    await in_parts((_ask_all(target, f"customer-{number}", ids) for number in range(TOKENS)), at_once=4)
+    calls = [raw(*batch(ids), f"customer-{number}") * 10 for number in range(TOKENS)]
+    readers = (target.connect(calls[number % TOKENS], limit=2**10) for number in range(2000))
+    async with held_open(connections + await in_parts(readers, at_once=50)):
+        yield
+
+
+@asynccontextmanager
+async def waits_and_swelling_answers(target: Target) -> AsyncIterator[None]:
+    """Wait 2,500 times under 60 accepted tokens, while eight callers ask for answers that are made to cost."""
+    async with held_open(await _waits(target, 2500)), swelling_answers(target):
+        await asyncio.sleep(3)
+        yield
+
+
+async def _ask_all(target: Target, token: str, ids: list[str]) -> None:
+    connection = await target.connect(raw(*batch(ids), token))
+    await connection.status()
+    connection.hang_up()
+
+
+@asynccontextmanager
+async def new_tokens_in_waves(target: Target) -> AsyncIterator[None]:
+    """Ask under 3,500 new tokens at once, six times over."""
+    for _ in range(5):
+        await _wave(target)
+    wave = asyncio.create_task(_wave(target))
+    await asyncio.sleep(1.5)  # most of them are in line, as in the waves before
+    yield
+    await wave
+
+
+async def _wave(target: Target) -> None:
+    await asyncio.gather(*(_ask(target, f"new-{number}", f"new-{number}") for number in range(3500)))
+
+
+COMBINATIONS = (
+    Row("2,500 waits, then 1,400 half-sent bodies of 60 KB", "342 MB; an honest caller got 429", waits_and_half_bodies),
+    Row("2,500 waits, then 1,400 half heads of 30 KB", "", waits_and_half_heads),
+    Row("1,500 waits, then 20,000 answers that nobody reads", "", waits_and_unread_answers, 0.0),
+    Row("2,500 waits beside 8 callers whose answers are made to cost", "", waits_and_swelling_answers),
+    Row("3,500 new tokens at once, six times over", "312 MB", new_tokens_in_waves, 0.05),
+)
