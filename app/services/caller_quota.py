@@ -70,6 +70,8 @@ class CallerQuota:
         ):
             self._refused()
             return False
+        if not amount:
+            return True
         self._held[owner] = held
         self.in_use += amount
         if not is_accepted:
@@ -88,6 +90,8 @@ class CallerQuota:
 
     def give_back(self, owner: str, amount: int = 1) -> None:
         """Take back `amount`, which was lent to `owner`."""
+        if not amount:
+            return
         left = self._held[owner] - amount
         self.in_use -= amount
         if left:

@@ -88,3 +88,11 @@ def test_quota_never_lends_more_than_it_has(steps: list[tuple[str, int]]) -> Non
         assert quota.in_use == held.total() <= 12
         assert max(held.values(), default=0) <= 6
         assert held.total() - held["a"] <= 8
+
+
+def test_nothing_may_be_lent_and_given_back_any_number_of_times() -> None:
+    quota = known(10, 3)
+    assert [quota.take("a", 0), quota.take("a", 0)] == [True, True]
+    for _ in range(2):
+        quota.give_back("a", 0)
+    assert quota.in_use == 0
