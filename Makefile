@@ -2,7 +2,7 @@
 # from resolving again, which fails for extras (`pydantic[email]`) as soon as a newer release is out.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install run test bench faults soak check conformance clients readme lock clean
+.PHONY: help install run test test-fast bench faults soak check conformance clients readme lock clean
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -16,9 +16,10 @@ STAMP := .venv/.installed
 CLIENT_STAMP := .venv/client-2025/.installed
 FASTMCP_STAMP := .venv/fastmcp/.installed
 SHIPPED_STAMP := .venv/shipped/.installed
+FAST := tests/domain tests/services tests/adapters tests/mcp_server
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 install: $(STAMP) ## make .venv with the package and its tools, at the exact versions of constraints-dev.txt
 
@@ -59,8 +60,11 @@ $(SHIPPED_STAMP): constraints.txt pyproject.toml $(shell find app -name '*.py') 
 bench: install $(FASTMCP_STAMP) $(SHIPPED_STAMP) ## measure the speed against a bare route, the SDK's own way, fastmcp and no cache
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-test: install $(CLIENT_STAMP) ## run the whole test suite
-	$(BIN)/python -m pytest
+test: install $(CLIENT_STAMP) ## run the whole test suite, on all cores
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-fast: install ## run the tests that start no process of the service: most of what a change can break, in a minute
+	$(BIN)/python -m pytest -n auto --dist worksteal $(FAST) $(ARGS)
 
 faults: install ## attack the service, break Redis and the backend in turn under load, and hold answers against the truth
 	$(BIN)/python -m tests.attacks $(ATTACK_ARGS)
