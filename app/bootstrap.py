@@ -11,9 +11,9 @@ from importlib.metadata import version
 import httpx
 from pydantic import TypeAdapter
 
-from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_http import AceDataClient, Patience
-from app.adapters.acedata_pool import pooled_client
+from app.adapters.acedata.backend import AceDataBackend
+from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.pool import pooled_client
 from app.adapters.identity import Tenants
 from app.adapters.memory import MemoryStore
 from app.adapters.memory_coordination import MemoryCoordination
@@ -146,7 +146,7 @@ def assemble(
     network = transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
     backend = _backend(settings, traffic.read_connections, network)
     purchases = _backend(settings, traffic.purchase_connections, network, keeps_connections=False)
-    gateway = AceDataGateway(
+    gateway = AceDataBackend(
         AceDataClient(backend, metrics, patience or Patience(), traffic, purchases=purchases),
         clocks.wall,
         own_media_url=sandbox.media_url if sandbox is not None else None,
@@ -350,7 +350,7 @@ def _callbacks(settings: Settings, shared: _Shared, durable: Durable, clocks: Cl
 
 
 def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must know of it
-    gateway: AceDataGateway,
+    gateway: AceDataBackend,
     shared: _Shared,
     durable: Durable,
     callbacks: Callbacks | None,

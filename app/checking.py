@@ -8,7 +8,8 @@ import httpx
 from pydantic import SecretStr
 
 from app.bootstrap import Assembly, assemble
-from app.ports import DatabaseUnavailable, StoreUnavailable
+from app.ports.repositories import DatabaseUnavailable
+from app.ports.store import StoreUnavailable
 from app.services.shared_database import MISMATCH
 from app.services.store_probe import explained, probe
 from app.settings import PREFIX, Settings, origins_of, require_key, unknown_variables

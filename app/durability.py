@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from app.adapters.sql.engine import Database, DatabaseFacts
 from app.adapters.sql.purchases import SqlClock, SqlPurchases
-from app.ports import Coordination, DatabaseTooNew, DatabaseUnavailable, Signing
+from app.ports.coordination import Coordination
+from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
+from app.ports.sealing import Signing
 from app.services.cleaning import delete_old_purchases
 from app.services.earlier_reservations import EarlierReservations
 from app.services.key_space import KeySpace

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from cachetools import TLRUCache
 
-from app.ports import StoreRefuses
+from app.ports.store import StoreRefuses
 
 MOST_KEYS = 10_000
 MOST_MEMBERS = 1_000

@@ -10,7 +10,8 @@ from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from app.adapters.redis_link import FAULTS, RedisLink
 from app.adapters.redis_scripts import CLAIM, MEMBERS, READ, REMOVE, REPLACE
-from app.ports import Signing, StoreUnavailable
+from app.ports.sealing import Signing
+from app.ports.store import StoreUnavailable
 from app.services.key_space import tenant_in
 from app.services.owned import LARGEST_BYTES
 

@@ -23,7 +23,7 @@ from app.mcp_server.door import Caller, Context, wire_result
 from app.mcp_server.texts import task_text
 from app.mcp_server.tool import Services
 from app.mcp_server.views import iso, single_task_view
-from app.ports import StoreUnavailable
+from app.ports.store import StoreUnavailable
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 PURPOSE = "task"

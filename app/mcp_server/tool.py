@@ -12,7 +12,8 @@ from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import Arguments
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.schemas import input_schema, output_schema
-from app.ports import Coordination, Sealing, Signing
+from app.ports.coordination import Coordination
+from app.ports.sealing import Sealing, Signing
 from app.services.caller_quota import CallerQuota
 from app.services.key_space import KeySpace
 from app.services.records import TaskRecords

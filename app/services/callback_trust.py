@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 
 from app.domain.record import Record
 from app.domain.task import Task
-from app.ports import Coordination, StoreUnavailable
+from app.ports.coordination import Coordination
+from app.ports.store import StoreUnavailable
 from app.services.key_space import KeySpace
 
 MISSES_AT_FIRST = 1

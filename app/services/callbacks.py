@@ -17,14 +17,11 @@ from app.domain.errors import LumaError
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import Record
-from app.ports import (
-    Coordination,
-    DatabaseUnavailable,
-    LumaGateway,
-    Purchases,
-    Sealing,
-    StoreUnavailable,
-)
+from app.ports.backend import VideoBackend
+from app.ports.coordination import Coordination
+from app.ports.repositories import DatabaseUnavailable, Purchases
+from app.ports.sealing import Sealing
+from app.ports.store import StoreUnavailable
 from app.services.callback_trust import CallbackTrust
 from app.services.news import News, pack
 from app.services.records import TaskRecords
@@ -130,7 +127,7 @@ class Callbacks:
         return Heard.TAKEN
 
     async def claimed(
-        self, gateway: LumaGateway, principal: Principal, callback_id: str, command: Command
+        self, gateway: VideoBackend, principal: Principal, callback_id: str, command: Command
     ) -> str | None:
         """Return the task that the submission of `command` became, if the backend called about it since.
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from app.domain.errors import InvalidRequest, OutcomeUnknown
 from app.domain.foreign_text import is_plain_id
-from app.ports import Coordination, StoreRefuses, StoreUnavailable
+from app.ports.coordination import Coordination
+from app.ports.store import StoreRefuses, StoreUnavailable
 
 KEPT_SECONDS = 24 * 3600.0
 

@@ -20,7 +20,9 @@ from app.domain.errors import (
     Unauthorized,
 )
 from app.domain.purchase import Decision, KeyName, NewPurchase, Purchase, PurchaseState, decide
-from app.ports import DatabaseUnavailable, Purchases, Signing, StoreUnavailable
+from app.ports.repositories import DatabaseUnavailable, Purchases
+from app.ports.sealing import Signing
+from app.ports.store import StoreUnavailable
 from app.services.burst import Burst, FaultLog
 from app.services.earlier_reservations import EarlierReservations
 from app.services.pauses import happens_within

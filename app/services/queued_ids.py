@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from app.domain.errors import RateLimited
-from app.ports import Telemetry
+from app.ports.telemetry import Telemetry
 from app.services.burst import Burst
 
 MOST_PER_TENANT = 2_400

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Awaitable, Callable
 
-from app.ports import Coordination, StoreUnavailable
+from app.ports.coordination import Coordination
+from app.ports.store import StoreUnavailable
 from app.services.key_space import KeySpace
 
 RENEW_SECONDS = 30.0

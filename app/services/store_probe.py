@@ -4,7 +4,9 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
-from app.ports import Coordination, DatabaseUnavailable, Store, StoreRefuses, StoreUnavailable
+from app.ports.coordination import Coordination
+from app.ports.repositories import DatabaseUnavailable
+from app.ports.store import Store, StoreRefuses, StoreUnavailable
 from app.services.key_space import KeySpace
 
 KEPT_SECONDS = 10.0

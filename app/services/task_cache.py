@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from app.domain.freshness import Lifetimes, time_to_live
 from app.domain.task import Task
-from app.ports import Store, Telemetry
+from app.ports.store import Store
+from app.ports.telemetry import Telemetry
 from app.services.bounded import Bounded
 from app.services.fair_limiter import FairLimiter
 from app.services.owned import NotOurs, Owned

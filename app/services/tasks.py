@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.domain.errors import LumaError, RateLimited, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Answer, Effort, Lookup, Task
-from app.ports import LumaGateway
+from app.ports.backend import VideoBackend
 from app.services.queued_ids import QueuedIds
 from app.services.records import TaskRecords
 from app.services.single_flight import SingleFlight
@@ -36,7 +36,7 @@ class TaskService:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the heart is where everything meets
         self,
-        gateway: LumaGateway,
+        gateway: VideoBackend,
         cache: TaskCache,
         records: TaskRecords,
         flights: SingleFlight[FlightKey, Answer],

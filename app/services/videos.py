@@ -11,7 +11,8 @@ from app.domain.errors import RateLimited, Unauthorized
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
 from app.domain.record import submitted
-from app.ports import LumaGateway, Telemetry
+from app.ports.backend import VideoBackend
+from app.ports.telemetry import Telemetry
 from app.services.burst import FaultLog
 from app.services.callbacks import Callbacks
 from app.services.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
@@ -57,7 +58,7 @@ class VideoService:
 
     def __init__(  # noqa: PLR0913 - buying touches everything that must know of it
         self,
-        gateway: LumaGateway,
+        gateway: VideoBackend,
         records: TaskRecords,
         purchases: PurchaseService,
         slots: SubmissionSlots,

@@ -19,7 +19,8 @@ from app.domain.freshness import Pace
 from app.domain.principal import Principal
 from app.domain.record import SHORTEST_SHARE, Record, is_settled, next_read_at, seen
 from app.domain.task import Answer, Task
-from app.ports import Coordination, StoreUnavailable
+from app.ports.coordination import Coordination
+from app.ports.store import StoreUnavailable
 from app.services.burst import FaultLog
 from app.services.callback_trust import CallbackTrust
 from app.services.key_space import KeySpace

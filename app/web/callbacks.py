@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from app.bootstrap import CALLBACKS_PATH
 from app.domain.foreign_text import is_plain_id
-from app.ports import DatabaseUnavailable
+from app.ports.repositories import DatabaseUnavailable
 from app.services.callbacks import Callbacks, Heard
 
 LARGEST_CALLBACK_BYTES = 64 * 1024

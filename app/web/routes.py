@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from app.observability.metrics import CONTENT_TYPE, Metrics
-from app.ports import StoreRefuses, StoreUnavailable
+from app.ports.store import StoreRefuses, StoreUnavailable
 from app.web.json_rpc import refusal
 from app.web.readiness import Phase, Readiness
 

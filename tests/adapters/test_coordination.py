@@ -9,7 +9,8 @@ import pytest
 from app.adapters.memory_coordination import MOST_KEYS, MOST_MEMBERS, SETS_BYTES, MemoryCoordination
 from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_store import connect
-from app.ports import Coordination, StoreRefuses, StoreUnavailable
+from app.ports.coordination import Coordination
+from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.owned import LARGEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, SIGNER, until_heard

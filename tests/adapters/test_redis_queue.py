@@ -6,7 +6,7 @@ import pytest
 
 from app.adapters.redis_queue import CONNECTIONS, MOST_WAITING, PER_TENANT, RedisQueue
 from app.adapters.redis_store import connect
-from app.ports import StoreBusy
+from app.ports.store import StoreBusy
 from app.services.fail_open import FailOpenStore
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer

@@ -11,7 +11,7 @@ from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import GRACE_SECONDS, submitted
 from app.domain.task import Answer, Effort, Task, TaskState, Video
-from app.ports import Reading
+from app.ports.backend import Reading
 from app.services.fail_open import FailOpenStore
 from app.services.fair_limiter import FairLimiter
 from app.services.queued_ids import MOST_PER_TENANT, MOST_UNACCEPTED, QUESTION_WEIGHT, QueuedIds
@@ -30,7 +30,7 @@ A, B = Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")
 
 
 class Backend:
-    """A LumaGateway that answers from `known`; ids that it does not know are missing."""
+    """A VideoBackend that answers from `known`; ids that it does not know are missing."""
 
     def __init__(self) -> None:
         self.known: dict[str, Task | LumaError] = {}

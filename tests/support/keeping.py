@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from app.adapters.signing import Signer
 from app.domain.record import Record
 from app.domain.task import Task
-from app.ports import Coordination
+from app.ports.coordination import Coordination
 from app.services.key_space import KeySpace
 from app.services.owned import Owned
 from app.services.records import RECORD_KIND

@@ -11,7 +11,7 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.adapters.acedata_http import Patience
+from app.adapters.acedata.client import Patience
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox

@@ -16,7 +16,7 @@ from app.adapters.sandbox.engine import Sandbox
 from app.bootstrap import assemble
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
-from app.ports import Reading
+from app.ports.backend import Reading
 from app.services.caller_quota import CallerQuota, Lent
 from app.services.earlier_reservations import EarlierReservations
 from app.services.purchases import PurchaseService
@@ -169,7 +169,7 @@ async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(cloc
 
 
 class Selling:
-    """A LumaGateway that sells."""
+    """A VideoBackend that sells."""
 
     async def submit(self, _principal: Principal, _command: Command) -> str:
         return "task-1"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from app.adapters.acedata_wire import read_request, records_in, submit_request, task_from, tasks_in
+from app.adapters.acedata.wire import read_request, records_in, submit_request, task_from, tasks_in
 from app.domain.errors import ErrorCode
 from app.domain.foreign_text import LONGEST_SHOWN_PROMPT
 from app.domain.generation import Command, ExtendVideo, GenerateVideo

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from app.adapters.acedata_body import (
+from app.adapters.acedata.body import (
     LARGEST_ANSWER_BYTES,
     AnswerMemory,
     BodyTooLarge,
@@ -20,12 +20,12 @@ from app.adapters.acedata_body import (
     expansion,
     read_body,
 )
-from app.adapters.acedata_errors import code_for_log, complaint_in, error_for, started_nothing
-from app.adapters.acedata_gate import BackendGate
+from app.adapters.acedata.errors import code_for_log, complaint_in, error_for, started_nothing
+from app.adapters.acedata.gate import BackendGate
 from app.adapters.checked_network import without_location
 from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError
 from app.domain.principal import Principal
-from app.ports import Telemetry
+from app.ports.telemetry import Telemetry
 
 LEAST_ANSWER_BYTES = 128 * 1024
 """The bound of an answer is this, and BYTES_A_RECORD for each id that was asked."""

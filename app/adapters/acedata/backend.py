@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from app.adapters.acedata_exchange import AnswerTooLarge
-from app.adapters.acedata_http import AceDataClient, Tally
-from app.adapters.acedata_wire import (
+from app.adapters.acedata.client import AceDataClient, Tally
+from app.adapters.acedata.exchange import AnswerTooLarge
+from app.adapters.acedata.wire import (
     callback_url_in,
     echoes,
     id_in,
@@ -20,7 +20,7 @@ from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUn
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.task import Answer
-from app.ports import Reading
+from app.ports.backend import Reading
 
 CHUNK = 50
 """Ids in one call: the most that the provider's own MCP server recommends."""
@@ -46,8 +46,8 @@ _PRIVATE = ("prompt", "start_image_url", "end_image_url", "video_url", "video_id
 """The fields of a command that no error may quote."""
 
 
-class AceDataGateway:
-    """The LumaGateway over AceDataCloud's two endpoints."""
+class AceDataBackend:
+    """The VideoBackend over AceDataCloud's two endpoints."""
 
     def __init__(
         self, client: AceDataClient, wall_clock: Callable[[], float], *, own_media_url: str | None = None

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata_http import UNREACHABLE
+from app.adapters.acedata.client import UNREACHABLE
 from app.domain.errors import (
     BackendError,
     InvalidRequest,

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import httpx
 import stamina
 
-from app.adapters.acedata_exchange import AnswerTooLarge, Call, Exchanges, OpenEnded, reading_of
-from app.adapters.acedata_gate import BackendGate
+from app.adapters.acedata.exchange import AnswerTooLarge, Call, Exchanges, OpenEnded, reading_of
+from app.adapters.acedata.gate import BackendGate
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.principal import Principal
-from app.ports import Telemetry
+from app.ports.telemetry import Telemetry
 from app.services.burst import FaultLog
 from app.services.traffic import Traffic
 

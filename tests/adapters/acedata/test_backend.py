@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata import CHUNK, DEFAULT_LIMIT, MOST_SPLITS
+from app.adapters.acedata.backend import CHUNK, DEFAULT_LIMIT, MOST_SPLITS
 from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, LumaError, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Task
-from app.ports import Reading
+from app.ports.backend import Reading
 from app.services.traffic import READS, Traffic
 from tests.support.acedata import (
     CALLER,

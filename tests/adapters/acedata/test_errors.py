@@ -8,8 +8,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from app.adapters.acedata_errors import Complaint, code_for_log, complaint_in, error_for, started_nothing
-from app.adapters.acedata_quotes import LONGEST_QUOTE, quotable
+from app.adapters.acedata.errors import Complaint, code_for_log, complaint_in, error_for, started_nothing
+from app.adapters.acedata.quotes import LONGEST_QUOTE, quotable
 from app.adapters.private_text import repeats
 from app.domain.errors import (
     AccountDisabled,

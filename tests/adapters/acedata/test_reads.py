@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata_body import LARGEST_ANSWER_BYTES
-from app.adapters.acedata_exchange import retry_after_seconds
-from app.adapters.acedata_http import AceDataClient, Tally
+from app.adapters.acedata.body import LARGEST_ANSWER_BYTES
+from app.adapters.acedata.client import AceDataClient, Tally
+from app.adapters.acedata.exchange import retry_after_seconds
 from app.domain.errors import (
     BackendError,
     BackendTimeout,

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_body import (
+from app.adapters.acedata.backend import AceDataBackend
+from app.adapters.acedata.body import (
     LARGEST_ANSWER_BYTES,
     LONGEST_NUMBER,
     MOST_COMMAS,
@@ -25,10 +25,10 @@ from app.adapters.acedata_body import (
     expansion,
     read_body,
 )
-from app.adapters.acedata_exchange import Call, Exchanges, OpenEnded
-from app.adapters.acedata_gate import BackendGate
-from app.adapters.acedata_http import AceDataClient, Patience
-from app.adapters.acedata_pool import pooled_client
+from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.exchange import Call, Exchanges, OpenEnded
+from app.adapters.acedata.gate import BackendGate
+from app.adapters.acedata.pool import pooled_client
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
@@ -69,7 +69,7 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[Answer, list[
         raw_server(answer) as server,
         pooled_client(server.url, user_agent="tests", connections=4) as http,
     ):
-        gateway = AceDataGateway(AceDataClient(http, Notes(), UNHURRIED, Traffic(lambda: NOW)), lambda: NOW)
+        gateway = AceDataBackend(AceDataClient(http, Notes(), UNHURRIED, Traffic(lambda: NOW)), lambda: NOW)
         read = (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
         try:
             await gateway.submit(CALLER, GenerateVideo("A fox"))

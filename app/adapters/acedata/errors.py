@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.adapters.acedata_quotes import quotable
+from app.adapters.acedata.quotes import quotable
 from app.domain.errors import (
     AccountDisabled,
     BackendError,
