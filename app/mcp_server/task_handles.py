@@ -17,7 +17,7 @@ from pydantic import Field
 
 from app.domain.errors import LumaError
 from app.domain.principal import Principal
-from app.domain.record import SHORTEST_SHARE, Record, seen
+from app.domain.record import Record, seen
 from app.domain.task import Answer, Task, TaskState
 from app.mcp_server.door import Caller, Context, wire_result
 from app.mcp_server.texts import task_text
@@ -31,10 +31,10 @@ PREFIX = "v1."
 TTL_SECONDS = 24 * 3600.0
 CANCEL_KEPT_SECONDS = 30 * 24 * 3600.0
 
-WORKING = "Luma is making the video; 1 to 3 minutes as a rule."
+WORKING = "Luma is making the video; {duration} as a rule."
 UNREADABLE = "The video's state cannot be read right now; it is safe, and will be asked for again."
-CANCELLED = "Cancelled here. AceDataCloud cannot stop a generation: it may still finish and be billed."
-LOST = "AceDataCloud no longer knows this generation."
+CANCELLED = "Cancelled here. {backend} cannot stop a generation: it may still finish and be billed."
+LOST = "{backend} no longer knows this generation."
 
 Wire = dict[str, Any]
 Status = Literal["working", "completed", "failed", "cancelled"]
@@ -130,7 +130,7 @@ class TaskHandles:
                 raise MCPError(INTERNAL_ERROR, str(answer)) from answer
             return self._frame(handle, created_at, changed_at, "working", UNREADABLE)
         if answer is None:
-            lost = {"error": {"code": INTERNAL_ERROR, "message": LOST}}
+            lost = {"error": {"code": INTERNAL_ERROR, "message": self._services.backend.say(LOST)}}
             return {**self._frame(handle, created_at, created_at, "failed", LOST), **lost}
         if not answer.is_final:
             return self._frame(handle, created_at, changed_at, "working", WORKING)
@@ -183,18 +183,18 @@ class TaskHandles:
         """Return what luma_get_task answers for a final task; a failed generation is an error of the tool."""
         now = self._now()
         view = single_task_view(task, now, self._services.pace)
-        text = task_text(task, now, view["ask_again_in_seconds"])
+        text = task_text(task, now, view["ask_again_in_seconds"], self._services.pace)
         return {"resultType": "complete", **wire_result(text, view, is_error=task.state is TaskState.FAILED)}
 
     def _frame(self, handle: str, created_at: float, changed_at: float, status: Status, words: str) -> Wire:
         return {
             "taskId": handle,
             "status": status,
-            "statusMessage": words,
+            "statusMessage": self._services.backend.say(words),
             "createdAt": iso(created_at),
             "lastUpdatedAt": iso(changed_at),
             "ttlMs": int(TTL_SECONDS * 1000),
-            "pollIntervalMs": round(SHORTEST_SHARE * self._services.pace.expected_seconds * 1000),
+            "pollIntervalMs": round(self._services.pace.shortest_pause_seconds * 1000),
         }
 
     def _now(self) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
 
+from app.domain.backend import BackendDescription
 from app.domain.freshness import Pace
 from app.domain.principal import Principal
 from app.mcp_server.answer import ToolAnswer
@@ -45,13 +46,18 @@ class Services:
     keys: KeySpace
     signing: Signing
     seal: Sealing
-    pace: Pace
+    backend: BackendDescription
     batches: BatchAnswers
     listeners: CallerQuota
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     media_url: str | None = None
     own_hosts: frozenset[str] = frozenset()
+
+    @property
+    def pace(self) -> Pace:
+        """How fast the backend works, and how often to ask it."""
+        return self.backend.policy.pace
 
 
 Progress = Callable[[float, float, str], Awaitable[None]]

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
+from app.domain.backend import BackendDescription
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.task import Answer
@@ -17,8 +18,37 @@ class Reading:
     calls: int
 
 
+@dataclass(frozen=True, slots=True)
+class CallbackReport:
+    """What a callback claims. `has_ended` is false where the backend calls about a task that still runs."""
+
+    task_id: str
+    has_ended: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the backend answers as it should, and a line about it for operators."""
+
+    is_good: bool
+    words: str
+
+
 class VideoBackend(Protocol):
-    """The backend that makes videos."""
+    """A backend that makes videos. It holds its connections while entered."""
+
+    @property
+    def description(self) -> BackendDescription:
+        """Its name, abilities and rules, which never change."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Open what its calls need."""
+        ...
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close the connections."""
+        ...
 
     async def find_tasks(
         self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
@@ -36,9 +66,20 @@ class VideoBackend(Protocol):
         """
         ...
 
-    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
-        """Return what the backend was told to call for the task, if it knows it and echoes nothing but `command`.
+    async def find_by_callback(
+        self, principal: Principal, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+    ) -> str | None:
+        """Return the task that was submitted with `command` and with a callback URL that `is_its_url`.
 
-        Raises LumaError.
+        `claimed` are the tasks that callbacks to this URL named, which anybody may have sent; a backend that can list
+        its tasks may find it without them. None where nobody can tell. Raises LumaError.
         """
+        ...
+
+    def parse_callback(self, body: bytes) -> CallbackReport | None:
+        """Return what the body of a callback claims; None where it is no callback of this backend."""
+        ...
+
+    async def check(self, seconds: float) -> Health:
+        """Say whether the backend answers within `seconds`, without starting or charging anything."""
         ...

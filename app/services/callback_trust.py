@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 
+from app.domain.backend import BackendDescription
 from app.domain.record import Record
 from app.domain.task import Task
 from app.ports.coordination import Coordination
@@ -29,16 +30,21 @@ log = logging.getLogger(__name__)
 class CallbackTrust:
     """Counts tasks that ended without their callback. Each replica judges by the tasks that it reads itself."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who calls where, and who is told
         self,
         address: str,
+        backend: BackendDescription,
         coordination: Coordination,
         keys: KeySpace,
         *,
         missing: Callable[[], None],
         doubted: Callable[[int], None],
     ) -> None:
-        """Judge callbacks to `address`; `missing` is called for each that did not come, `doubted` with 1 or 0."""
+        """Judge callbacks of `backend` to `address`.
+
+        `missing` is called for each that did not come, `doubted` with 1 or 0.
+        """
+        self._backend = backend
         self._coordination = coordination
         self._key = keys.key("callbacks", "doubted", hashlib.sha256(address.encode()).hexdigest()[:16])
         self._missing = missing
@@ -69,7 +75,7 @@ class CallbackTrust:
     def arrived_elsewhere(self) -> None:
         """Note that a callback came to this replica or another."""
         if not self.is_trusted:
-            log.info("AceDataCloud calls back again: running tasks are read when it does")
+            log.info("%s calls back again: running tasks are read when it does", self._backend.name)
             self._doubted(0)
         self._misses, self._allowed = 0, MISSES
 
@@ -83,10 +89,11 @@ class CallbackTrust:
         if not was_trusted or self.is_trusted:
             return
         log.warning(
-            "AceDataCloud does not call back: videos ended without it (%d in a row). Running tasks are read on "
-            "schedule until a callback comes. Let AceDataCloud reach LUMA_MCP_PUBLIC_URL, or name its host in "
-            "LUMA_MCP_ALLOWED_HOSTS instead",
+            "%s does not call back: videos ended without it (%d in a row). Running tasks are read on schedule until a "
+            "callback comes. Let %s reach LUMA_MCP_PUBLIC_URL, or name its host in LUMA_MCP_ALLOWED_HOSTS instead",
+            self._backend.name,
             self._misses,
+            self._backend.name,
         )
         self._doubted(1)
         try:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from app.domain.errors import LumaError
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import Record
@@ -127,26 +126,20 @@ class Callbacks:
         return Heard.TAKEN
 
     async def claimed(
-        self, gateway: VideoBackend, principal: Principal, callback_id: str, command: Command
+        self, backend: VideoBackend, principal: Principal, callback_id: str, command: Command
     ) -> str | None:
         """Return the task that the submission of `command` became, if the backend called about it since.
 
-        A call is a hint; it counts only if the backend itself echoes that very URL for that task, and nothing but
-        `command`. Raises LumaError, and DatabaseUnavailable where nobody can tell.
+        A call is a hint; it counts only if the backend itself says that it was given that very URL for that task, and
+        nothing but `command`. Raises LumaError, and DatabaseUnavailable where nobody can tell.
         """
-        fault: LumaError | None = None
-        for task_id in await self._purchases.claims(callback_id):
-            try:
-                url = await gateway.callback_url_of(principal, task_id, command)
-            except LumaError as exc:  # a false claim must not hide the true one
-                fault = exc
-                continue
-            echoed = self._opened(url or "")
-            if echoed is not None and echoed["tenant"] in principal.owners and self._digest(echoed) == callback_id:
-                return task_id
-        if fault is not None:
-            raise fault
-        return None
+
+        def is_its_url(url: str) -> bool:
+            ticket = self._opened(url)
+            return ticket is not None and ticket["tenant"] in principal.owners and self._digest(ticket) == callback_id
+
+        claims = await self._purchases.claims(callback_id)
+        return await backend.find_by_callback(principal, command, claims, is_its_url)
 
     def _ticket(self, sealed: str) -> dict[str, Any] | None:
         ticket = self._seal.open(PURPOSE, sealed)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.domain.errors import InvalidRequest, OutcomeUnknown
 from app.domain.foreign_text import is_plain_id
+from app.domain.purchase import OTHER_ARGUMENTS, UNKNOWN_BEFORE
 from app.ports.coordination import Coordination
 from app.ports.store import StoreRefuses, StoreUnavailable
 
@@ -82,20 +83,20 @@ def _bought(kept: bytes, key: str, fingerprint: str, *, retry_unknown: bool) -> 
     try:
         found = _Reservation.model_validate_json(kept)
     except ValidationError:
-        raise OutcomeUnknown from None
+        raise OutcomeUnknown(UNKNOWN_BEFORE) from None
     if found.filed_under not in (None, key):  # it was moved here by somebody else
-        raise OutcomeUnknown
+        raise OutcomeUnknown(UNKNOWN_BEFORE)
     if found.state == "freed":
         return None
     if found.fingerprint != fingerprint:
-        raise InvalidRequest
+        raise InvalidRequest(OTHER_ARGUMENTS)
     if found.state == "done":
         if found.task_id is None or not is_plain_id(found.task_id):
-            raise OutcomeUnknown
+            raise OutcomeUnknown(UNKNOWN_BEFORE)
         return found.task_id
     if found.state == "held" or retry_unknown:
         return None
-    raise OutcomeUnknown
+    raise OutcomeUnknown(UNKNOWN_BEFORE)
 
 
 def _key(owner: str, idempotency_key: str) -> str:

@@ -11,7 +11,7 @@ from app.services.bounded import Bounded
 from app.services.fair_limiter import FairLimiter
 from app.services.owned import NotOurs, Owned
 
-TASK_KIND = "task:3"
+TASK_KIND = "task:4"
 """Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
 
 

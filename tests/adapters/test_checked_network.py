@@ -11,6 +11,7 @@ import pytest
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.pool import pooled_client
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
@@ -49,7 +50,7 @@ class Gateway:
             for kept in (True, False)
         ]
         reads, purchases = self._clients
-        client = AceDataClient(reads, Notes(), QUICK, Traffic(HandClock()), purchases=purchases)
+        client = AceDataClient(reads, Notes(), QUICK, Traffic(HandClock(), GENERATIONS_AT_ONCE), purchases=purchases)
         self.gateway = AceDataBackend(client, lambda: NOW)
 
     async def __aenter__(self) -> AceDataBackend:

@@ -10,6 +10,7 @@ import httpx
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.wire import task_from
 from app.domain.principal import Principal
 from app.domain.task import Task
@@ -49,7 +50,8 @@ async def gateway_over(
 ) -> AsyncIterator[AceDataBackend]:
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
         yield AceDataBackend(
-            AceDataClient(http, notes or Notes(), patience, traffic or Traffic(lambda: NOW)), lambda: NOW
+            AceDataClient(http, notes or Notes(), patience, traffic or Traffic(lambda: NOW, GENERATIONS_AT_ONCE)),
+            lambda: NOW,
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app.adapters.acedata.errors import Complaint, complaint_in, error_for
+from app.adapters.acedata.policy import LINK_LIFE_SECONDS
 from app.adapters.acedata.quotes import Quoting
 from app.adapters.acedata.task_state import RecordFields, resolve_state
 from app.domain.errors import ErrorCode
@@ -122,7 +123,8 @@ def task_from(
     if task_id is None:
         return None
     complaint = complaint_in(response)
-    video, finished_at = _video(response, own_prefix), _time(record.get("finished_at"))
+    finished_at = _time(record.get("finished_at"))
+    video = _video(response, finished_at, own_prefix)
     fields = _record_fields(response, complaint, finished_at, has_video=video is not None)
     state = resolve_state(fields, now)
     created_at = _time(record.get("created_at"))
@@ -183,7 +185,7 @@ def _echoed(record: dict[str, Any]) -> list[str]:
     return texts if all(isinstance(text, str) for text in texts) else []
 
 
-def _video(response: dict[str, Any], own_prefix: str | None) -> Video | None:
+def _video(response: dict[str, Any], finished_at: float | None, own_prefix: str | None) -> Video | None:
     url = _url(response.get("video_url"), own_prefix)
     if url is None:
         return None
@@ -193,6 +195,7 @@ def _video(response: dict[str, Any], own_prefix: str | None) -> Video | None:
         width=_size(response.get("video_width")),
         height=_size(response.get("video_height")),
         thumbnail_url=_url(response.get("thumbnail_url"), own_prefix),
+        expires_at=finished_at + LINK_LIFE_SECONDS if finished_at is not None else None,
     )
 
 

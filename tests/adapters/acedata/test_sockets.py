@@ -10,6 +10,7 @@ import pytest
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
@@ -29,7 +30,9 @@ UNHURRIED = Patience(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
 @asynccontextmanager
 async def gateway_to(url: str, patience: Patience = QUICK) -> AsyncIterator[AceDataBackend]:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        yield AceDataBackend(AceDataClient(http, Notes(), patience, Traffic(lambda: NOW)), lambda: NOW)
+        yield AceDataBackend(
+            AceDataClient(http, Notes(), patience, Traffic(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
+        )
 
 
 async def reset_before_headers(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
