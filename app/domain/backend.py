@@ -18,7 +18,7 @@ class Price:
     unit: str
 
     def __str__(self) -> str:
-        return f"{self.hundredths / 100:.1f} {self.unit}"
+        return f"{round(self.hundredths / 100, 1):g} {self.unit}"
 
 
 @dataclass(frozen=True, slots=True)
