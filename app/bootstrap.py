@@ -114,13 +114,12 @@ class Assembly:
         """Lend the parts; on the way out, stop what is in the air and close every connection."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.durable.running())
-            stack.push_async_callback(self.store.aclose)
-            stack.push_async_callback(self.coordination.aclose)
+            await stack.enter_async_context(self.store)
+            await stack.enter_async_context(self.coordination)
             await stack.enter_async_context(self.backend)
             stack.push_async_callback(self.flights.aclose)
             stack.push_async_callback(self.services.watches.aclose)
             stack.push_async_callback(self.services.videos.aclose)
-            self.coordination.start()
             yield
 
 
@@ -282,7 +281,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         submitted=SubmittedTasks(durable.purchases),
         records=shared.records,
         watches=watches,
-        coordination=shared.coordination,
+        leases=shared.coordination,
         keys=shared.keys,
         signing=shared.signing,
         seal=shared.seal,

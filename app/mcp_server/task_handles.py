@@ -100,7 +100,7 @@ class TaskHandles:
             key = self._cancel_key(principal.tenant, task_id)
             now = self._services.signing.sign(key, repr(self._now()).encode())
             try:
-                await self._services.coordination.put_if_absent(key, now, CANCEL_KEPT_SECONDS)
+                await self._services.leases.put_if_absent(key, now, CANCEL_KEPT_SECONDS)
             except StoreUnavailable as fault:
                 raise MCPError(INTERNAL_ERROR, "This service cannot mark the task right now. Try again.") from fault
         return {"resultType": "complete"}
@@ -155,7 +155,7 @@ class TaskHandles:
     async def _cancelled_at(self, tenant: str, task_id: str) -> float | None:
         key = self._cancel_key(tenant, task_id)
         try:
-            there = await self._services.coordination.get(key)
+            there = await self._services.leases.get(key)
         except StoreUnavailable:
             return None
         marked = self._services.signing.verified(key, there) if there is not None else None

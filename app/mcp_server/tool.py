@@ -13,7 +13,7 @@ from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import Arguments
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.schemas import input_schema, output_schema
-from app.ports.coordination import Coordination
+from app.ports.coordination import Leases
 from app.ports.sealing import Sealing, Signing
 from app.services.caller_quota import CallerQuota
 from app.services.key_space import KeySpace
@@ -42,7 +42,7 @@ class Services:
     submitted: SubmittedTasks
     records: TaskRecords
     watches: Watches
-    coordination: Coordination
+    leases: Leases
     keys: KeySpace
     signing: Signing
     seal: Sealing

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from app.domain.backend import BackendDescription
 from app.domain.record import Record
 from app.domain.task import Task
-from app.ports.coordination import Coordination
+from app.ports.coordination import Leases
 from app.ports.store import StoreUnavailable
 from app.services.key_space import KeySpace
 
@@ -34,7 +34,7 @@ class CallbackTrust:
         self,
         address: str,
         backend: BackendDescription,
-        coordination: Coordination,
+        leases: Leases,
         keys: KeySpace,
         *,
         missing: Callable[[], None],
@@ -45,7 +45,7 @@ class CallbackTrust:
         `missing` is called for each that did not come, `doubted` with 1 or 0.
         """
         self._backend = backend
-        self._coordination = coordination
+        self._leases = leases
         self._key = keys.key("callbacks", "doubted", hashlib.sha256(address.encode()).hexdigest()[:16])
         self._missing = missing
         self._doubted = doubted
@@ -68,7 +68,7 @@ class CallbackTrust:
         """Note that a callback came while its task was not known to have ended."""
         self.arrived_elsewhere()
         try:
-            await self._coordination.remove(self._key, b"1")
+            await self._leases.remove(self._key, b"1")
         except StoreUnavailable:
             return
 
@@ -81,7 +81,7 @@ class CallbackTrust:
 
     async def is_doubted_anywhere(self) -> bool:
         """Return whether a replica that shares the store doubts callbacks. Raises StoreUnavailable."""
-        return await self._coordination.get(self._key) is not None
+        return await self._leases.get(self._key) is not None
 
     async def _miss(self) -> None:
         was_trusted = self.is_trusted
@@ -97,7 +97,7 @@ class CallbackTrust:
         )
         self._doubted(1)
         try:
-            await self._coordination.put_if_absent(self._key, b"1", KEPT_SECONDS)
+            await self._leases.put_if_absent(self._key, b"1", KEPT_SECONDS)
         except StoreUnavailable:
             return
 

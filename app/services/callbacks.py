@@ -17,7 +17,7 @@ from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import Record
 from app.ports.backend import VideoBackend
-from app.ports.coordination import Coordination
+from app.ports.coordination import EventBus, EventKind
 from app.ports.repositories import DatabaseUnavailable, Purchases
 from app.ports.sealing import Sealing
 from app.ports.store import StoreUnavailable
@@ -55,7 +55,7 @@ class Callbacks:
         self,
         base_url: str,
         seal: Sealing,
-        coordination: Coordination,
+        events: EventBus,
         cache: TaskCache,
         records: TaskRecords,
         purchases: Purchases,
@@ -65,7 +65,7 @@ class Callbacks:
         """Be called under `base_url`, as the outside sees this service."""
         self._base_url = base_url
         self._seal = seal
-        self._coordination = coordination
+        self._events = events
         self._cache = cache
         self._records = records
         self._purchases = purchases
@@ -164,7 +164,7 @@ class Callbacks:
 
     async def _hint(self, tenant: str, task_id: str) -> None:
         try:
-            await self._coordination.publish(pack(News(tenant, hinted=[task_id])))
+            await self._events.publish(EventKind.TASKS, pack(News(tenant, hinted=[task_id])))
         except StoreUnavailable:
             log.info("A callback could not be passed on: whoever waits reads on schedule")
 

@@ -19,7 +19,7 @@ from app.domain.errors import BackendError, LumaError
 from app.domain.principal import Principal
 from app.domain.record import Record, is_settled, next_read_at, seen
 from app.domain.task import Answer, Task
-from app.ports.coordination import Coordination
+from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreUnavailable
 from app.services.burst import FaultLog
 from app.services.callback_trust import CallbackTrust
@@ -263,7 +263,7 @@ class Watch:
     async def _tell(self, news: News) -> None:
         if news.changed or news.missing:
             with suppress(StoreUnavailable):
-                await self._parts.coordination.publish(pack(news))
+                await self._parts.coordination.publish(EventKind.TASKS, pack(news))
 
     def _note(self, task_id: str, record: Record) -> None:
         subject = self._subjects.get(task_id)
