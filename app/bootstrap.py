@@ -145,8 +145,7 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     if backend is None:
         network = transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
         client = _acedata_client(settings, metrics, traffic, patience or Patience(), network)
-        own_media_url = sandbox.media_url if sandbox is not None else None
-        backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=own_media_url)
+        backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=_media_url(sandbox))
     shared = _shared(settings, description, metrics, clocks, traffic)
     durable_parts = durable(
         settings,
@@ -290,7 +289,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         listeners=_listener_places(backend, refusals, traffic),
         wall_clock=clocks.wall,
         sleep=clocks.sleep,
-        media_url=sandbox.media_url if sandbox is not None else None,
+        media_url=_media_url(sandbox),
         own_hosts=hosts_in([*settings.hosts(), *((sandbox.media_url,) if sandbox is not None else ())]),
     )
 
@@ -442,6 +441,11 @@ def _description(settings: Settings) -> BackendDescription:
     if settings.backend == "sandbox":
         return describe(expected_seconds=settings.sandbox_seconds)
     return describe(address=settings.acedata_url)
+
+
+def _media_url(sandbox: Sandbox | None) -> str | None:
+    """Return where this service itself serves videos: in the sandbox, else nowhere."""
+    return sandbox.media_url if sandbox is not None else None
 
 
 def _acedata_client(

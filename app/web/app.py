@@ -99,10 +99,9 @@ def create_app(
                 yield {CONNECTION_LIMITS: _limits(settings, assembly)}
         await asyncio.to_thread(flush_spans)
 
-    answer_not_here = not_here(assembly.backend.description.say(NO_SIGN_IN))
     pages = Starlette(
         routes=_routes(settings, assembly, readiness),
-        exception_handlers=dict.fromkeys((404, 405), answer_not_here),
+        exception_handlers=dict.fromkeys((404, 405), not_here(assembly.backend.description.say(NO_SIGN_IN))),
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
