@@ -74,11 +74,12 @@ faults: install ## attack the service, break Redis and the backend in turn under
 soak: install ## half an hour of faults at random under load; ends in error where memory, descriptors or tasks grow
 	$(BIN)/python -m tests.soak $(ARGS)
 
-check: install ## lint, format, types and the direction of imports
+check: install ## lint, format, types, the direction of imports, and a core that names no vendor
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --quiet tests/test_import_rules.py
 
 conformance: install ## run the official MCP conformance suite against the real service and a fixture build
 	$(BIN)/python -m tests.conformance

@@ -11,9 +11,10 @@ from importlib.metadata import version
 import httpx
 from pydantic import TypeAdapter
 
-from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_http import AceDataClient, Patience
-from app.adapters.acedata_pool import pooled_client
+from app.adapters.acedata.backend import AceDataBackend
+from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.policy import describe
+from app.adapters.acedata.pool import pooled_client
 from app.adapters.identity import Tenants
 from app.adapters.memory import MemoryStore
 from app.adapters.memory_coordination import MemoryCoordination
@@ -26,7 +27,8 @@ from app.adapters.seal import Seal
 from app.adapters.signing import Signer
 from app.adapters.sql.engine import database_now
 from app.adapters.sql.purchases import SqlClock
-from app.domain.freshness import Lifetimes, Pace
+from app.domain.backend import BackendDescription
+from app.domain.freshness import Lifetimes
 from app.domain.public_url import hosts_in
 from app.domain.record import Record
 from app.domain.task import Answer, Task
@@ -41,6 +43,7 @@ from app.observability.journal import Journal, line_of_a_call
 from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
 from app.observability.tracing import replace_spans
+from app.ports.backend import VideoBackend
 from app.services.callback_trust import CallbackTrust
 from app.services.callbacks import Callbacks
 from app.services.caller_quota import CallerQuota, Lent
@@ -72,10 +75,7 @@ LOCAL_BYTES = 8 * 1024 * 1024
 MEMORY_STORE_BYTES = 16 * 1024 * 1024
 
 SHARE_OF_UNACCEPTED = 4
-"""Callers whose token AceDataCloud has not accepted may together have this part of the places to wait and listen."""
-
-EXPECTED_SECONDS = 150.0
-"""What a generation takes as a rule: the documented ones took 154 and 156 s, the guide says 1 to 2 minutes."""
+"""Callers whose token the backend has not accepted may together have this part of the places to wait and listen."""
 
 SANDBOX_MEDIA_PATH = "/sandbox/media"
 CALLBACKS_PATH = "/callbacks"
@@ -101,8 +101,7 @@ class Assembly:
     metrics: Metrics
     store: MemoryStore | RedisStore
     coordination: MemoryCoordination | RedisCoordination
-    backend: httpx.AsyncClient
-    purchases: httpx.AsyncClient
+    backend: VideoBackend
     flights: SingleFlight[FlightKey, Answer]
     request_memory: EdgeMemory
     standing: TokenStanding
@@ -115,43 +114,39 @@ class Assembly:
         """Lend the parts; on the way out, stop what is in the air and close every connection."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.durable.running())
-            stack.push_async_callback(self.store.aclose)
-            stack.push_async_callback(self.coordination.aclose)
-            stack.push_async_callback(self.backend.aclose)
-            stack.push_async_callback(self.purchases.aclose)
+            await stack.enter_async_context(self.store)
+            await stack.enter_async_context(self.coordination)
+            await stack.enter_async_context(self.backend)
             stack.push_async_callback(self.flights.aclose)
             stack.push_async_callback(self.services.watches.aclose)
             stack.push_async_callback(self.services.videos.aclose)
-            self.coordination.start()
             yield
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - the seams of tests
     settings: Settings,
     *,
     base_url: str,
     transport: httpx.AsyncBaseTransport | None = None,
     patience: Patience | None = None,
     clocks: Clocks | None = None,
+    backend: VideoBackend | None = None,
 ) -> Assembly:
     """Return the parts that `settings` ask for, without any I/O.
 
-    `base_url` is where this process is reached, for the sandbox's own videos. The others are seams: `transport`
-    replaces the network to the backend. Raises SettingsError for a Redis URL of no known form.
+    `base_url` is where this process is reached, for the sandbox's own videos. The others are seams: `backend` replaces
+    that of the settings, and `transport` the network to it. Raises SettingsError for a Redis URL of no known form.
     """
     clocks, metrics = clocks or Clocks(), Metrics()
     refusals = Refusals(metrics, clocks.monotonic)
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
-    traffic = Traffic(clocks.monotonic)
-    network = transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
-    backend = _backend(settings, traffic.read_connections, network)
-    purchases = _backend(settings, traffic.purchase_connections, network, keeps_connections=False)
-    gateway = AceDataGateway(
-        AceDataClient(backend, metrics, patience or Patience(), traffic, purchases=purchases),
-        clocks.wall,
-        own_media_url=sandbox.media_url if sandbox is not None else None,
-    )
-    shared = _shared(settings, metrics, clocks, traffic)
+    description = backend.description if backend is not None else _description(settings)
+    traffic = Traffic(clocks.monotonic, description.policy.generations_at_once)
+    if backend is None:
+        network = transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
+        client = _acedata_client(settings, metrics, traffic, patience or Patience(), network)
+        backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=_media_url(sandbox))
+    shared = _shared(settings, description, metrics, clocks, traffic)
     durable_parts = durable(
         settings,
         shared.coordination,
@@ -162,23 +157,25 @@ def assemble(
         sleep=clocks.sleep,
         database_clock=clocks.database,
         is_accepted=traffic.standing.is_accepted,
+        backend=description,
     )
-    callbacks = _callbacks(settings, shared, durable_parts, clocks)
+    callbacks = _callbacks(settings, description, shared, durable_parts, clocks)
     flights: SingleFlight[FlightKey, Answer] = SingleFlight()
-    queued = QueuedIds(metrics, clocks.monotonic, traffic.standing.is_accepted)
-    tasks = TaskService(gateway, shared.cache, shared.records, flights, traffic.standing, queued)
-    videos = _videos(gateway, shared, durable_parts, callbacks, clocks, refusals, traffic)
+    queued = QueuedIds(description, metrics, clocks.monotonic, traffic.standing.is_accepted)
+    tasks = TaskService(backend, shared.cache, shared.records, flights, traffic.standing, queued)
+    videos = _videos(backend, shared, durable_parts, callbacks, clocks, refusals, traffic)
     return Assembly(
-        tools=catalogue(settings.batch_limit),
-        services=_services(settings, tasks, videos, shared, durable_parts, clocks, sandbox, refusals, traffic),
+        tools=catalogue(settings.batch_limit, description),
+        services=_services(
+            settings, description, tasks, videos, shared, durable_parts, clocks, sandbox, refusals, traffic
+        ),
         tenants=Tenants(*_secrets(settings)),
         metrics=metrics,
         store=shared.store,
         coordination=shared.coordination,
         backend=backend,
-        purchases=purchases,
         flights=flights,
-        request_memory=_request_memory(settings, refusals, traffic),
+        request_memory=_request_memory(settings, description, refusals, traffic),
         standing=traffic.standing,
         sandbox=sandbox,
         callbacks=callbacks,
@@ -209,10 +206,12 @@ class _Shared:
     callback_trust: CallbackTrust
 
 
-def _shared(settings: Settings, metrics: Metrics, clocks: Clocks, traffic: Traffic) -> _Shared:
+def _shared(
+    settings: Settings, backend: BackendDescription, metrics: Metrics, clocks: Clocks, traffic: Traffic
+) -> _Shared:
     store = _store(settings, metrics, clocks)
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
-    signing, keys = Signer(*_secrets(settings)), _key_space(settings)
+    signing, keys = Signer(*_secrets(settings)), key_space(settings.redis_prefix, backend.address)
     records = Owned(TypeAdapter(Record), RECORD_KIND, keys, signing)
     coordination = _coordination(store, signing, keys, clocks)
     return _Shared(
@@ -232,6 +231,7 @@ def _shared(settings: Settings, metrics: Metrics, clocks: Clocks, traffic: Traff
         keys=keys,
         callback_trust=CallbackTrust(
             settings.public_url or "",
+            backend,
             coordination,
             keys,
             missing=partial(metrics.callback_heard, "missing"),
@@ -240,12 +240,9 @@ def _shared(settings: Settings, metrics: Metrics, clocks: Clocks, traffic: Traff
     )
 
 
-def _key_space(settings: Settings) -> KeySpace:
-    return key_space(settings.redis_prefix, settings.acedata_url if settings.backend == "acedata" else None)
-
-
 def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that tools answer with
     settings: Settings,
+    backend: BackendDescription,
     tasks: TaskService,
     videos: VideoService,
     shared: _Shared,
@@ -255,7 +252,6 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     refusals: Refusals,
     traffic: Traffic,
 ) -> Services:
-    pace = Pace(settings.sandbox_seconds if sandbox is not None else EXPECTED_SECONDS)
     watches = Watches(
         WatchParts(
             tasks.read,
@@ -264,7 +260,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
             shared.coordination,
             shared.keys,
             shared.callback_trust,
-            pace,
+            backend,
             clocks.wall,
             clocks.sleep,
         )
@@ -272,30 +268,36 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     return Services(
         tasks=tasks,
         waiting=WaitingRoom(
-            tasks, shared.cache, watches, clocks.monotonic, clocks.sleep, places=_waiting_places(refusals, traffic)
+            tasks,
+            shared.cache,
+            watches,
+            backend,
+            clocks.monotonic,
+            clocks.sleep,
+            places=_waiting_places(backend, refusals, traffic),
         ),
         videos=videos,
         submitted=SubmittedTasks(durable.purchases),
         records=shared.records,
         watches=watches,
-        coordination=shared.coordination,
+        leases=shared.coordination,
         keys=shared.keys,
         signing=shared.signing,
         seal=shared.seal,
-        pace=pace,
-        batches=BatchAnswers(LOCAL_BYTES),
-        listeners=_listener_places(refusals, traffic),
+        backend=backend,
+        batches=BatchAnswers(LOCAL_BYTES, backend.name),
+        listeners=_listener_places(backend, refusals, traffic),
         wall_clock=clocks.wall,
         sleep=clocks.sleep,
-        media_url=sandbox.media_url if sandbox is not None else None,
+        media_url=_media_url(sandbox),
         own_hosts=hosts_in([*settings.hosts(), *((sandbox.media_url,) if sandbox is not None else ())]),
     )
 
 
-def _waiting_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
+def _waiting_places(backend: BackendDescription, refusals: Refusals, traffic: Traffic) -> CallerQuota:
     effect = (
         f"Refused a call that would wait: {MOST_WAITING_PER_CALLER} of its token or {MOST_WAITING} in all wait "
-        f"already, or {MOST_WAITING // SHARE_OF_UNACCEPTED} of tokens that AceDataCloud has not accepted. Calls that "
+        f"already, or {MOST_WAITING // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. Calls that "
         "do not wait are answered."
     )
     lent = Lent(MOST_WAITING, MOST_WAITING_PER_CALLER, MOST_WAITING // SHARE_OF_UNACCEPTED)
@@ -303,21 +305,23 @@ def _waiting_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
     return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("waits", effect), shown)
 
 
-def _listener_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
+def _listener_places(backend: BackendDescription, refusals: Refusals, traffic: Traffic) -> CallerQuota:
     effect = (
         f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already, "
-        f"or {MOST_LISTENERS // SHARE_OF_UNACCEPTED} of tokens that AceDataCloud has not accepted."
+        f"or {MOST_LISTENERS // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted."
     )
     lent = Lent(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, MOST_LISTENERS // SHARE_OF_UNACCEPTED)
     shown = refusals.metrics.listeners.set
     return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("listeners", effect), shown)
 
 
-def _request_memory(settings: Settings, refusals: Refusals, traffic: Traffic) -> EdgeMemory:
+def _request_memory(
+    settings: Settings, backend: BackendDescription, refusals: Refusals, traffic: Traffic
+) -> EdgeMemory:
     refused = (
         f"Answered 429: requests of one token hold 1/{SHARE_OF_ONE_CALLER} of LUMA_MCP_REQUEST_MEMORY_MB "
-        f"({settings.request_memory_mb}), those of all tokens hold all of it, or those of tokens that AceDataCloud has "
-        "not accepted hold half. Others are served."
+        f"({settings.request_memory_mb}), those of all tokens hold all of it, or those of tokens that "
+        f"{backend.name} has not accepted hold half. Others are served."
     )
     ended = (
         "Ended a connection: unfinished requests and unread answers hold what requests under way leave of "
@@ -332,9 +336,11 @@ def _request_memory(settings: Settings, refusals: Refusals, traffic: Traffic) ->
     )
 
 
-def _callbacks(settings: Settings, shared: _Shared, durable: Durable, clocks: Clocks) -> Callbacks | None:
-    """Return what the backend may call, where it can: the service has an address and the backend is a real one."""
-    if settings.public_url is None or settings.backend == "sandbox":
+def _callbacks(
+    settings: Settings, backend: BackendDescription, shared: _Shared, durable: Durable, clocks: Clocks
+) -> Callbacks | None:
+    """Return what the backend may call, where it can: it calls back and is not here, and the service has an address."""
+    if settings.public_url is None or backend.address is None or not backend.capabilities.calls_back:
         return None
     base_url = f"{settings.public_url}{CALLBACKS_PATH}"
     return Callbacks(
@@ -350,7 +356,7 @@ def _callbacks(settings: Settings, shared: _Shared, durable: Durable, clocks: Cl
 
 
 def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must know of it
-    gateway: AceDataGateway,
+    backend: VideoBackend,
     shared: _Shared,
     durable: Durable,
     callbacks: Callbacks | None,
@@ -358,25 +364,25 @@ def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must kno
     refusals: Refusals,
     traffic: Traffic,
 ) -> VideoService:
-    slots = SubmissionSlots(clocks.monotonic, clocks.sleep)
+    slots = SubmissionSlots(backend.description, clocks.monotonic, clocks.sleep)
     return VideoService(
-        gateway,
+        backend,
         shared.records,
         durable.service,
         slots,
         callbacks=callbacks,
         wall_clock=clocks.wall,
         standing=traffic.standing,
-        places=_purchase_places(refusals, traffic),
+        places=_purchase_places(backend.description, refusals, traffic),
         telemetry=refusals.metrics,
         in_flight=refusals.metrics.submissions_in_flight.set,
     )
 
 
-def _purchase_places(refusals: Refusals, traffic: Traffic) -> CallerQuota:
+def _purchase_places(backend: BackendDescription, refusals: Refusals, traffic: Traffic) -> CallerQuota:
     effect = (
         f"Refused a submission: {MOST_UNDER_WAY_PER_CALLER} of its token or {MOST_UNDER_WAY} in all are under way, "
-        f"or {MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} of tokens that AceDataCloud has not accepted. They go on when "
+        f"or {MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. They go on when "
         "their callers leave; nothing of the refused one was sent."
     )
     lent = Lent(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, MOST_UNDER_WAY // SHARE_OF_UNACCEPTED)
@@ -431,20 +437,28 @@ def _sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
     return Sandbox(seconds=settings.sandbox_seconds, media_url=media_url, clock=clocks.wall)
 
 
-def _backend(
+def _description(settings: Settings) -> BackendDescription:
+    if settings.backend == "sandbox":
+        return describe(expected_seconds=settings.sandbox_seconds)
+    return describe(address=settings.acedata_url)
+
+
+def _media_url(sandbox: Sandbox | None) -> str | None:
+    """Return where this service itself serves videos: in the sandbox, else nowhere."""
+    return sandbox.media_url if sandbox is not None else None
+
+
+def _acedata_client(
     settings: Settings,
-    connections: int,
-    transport: httpx.AsyncBaseTransport | None,
-    *,
-    keeps_connections: bool = True,
-) -> httpx.AsyncClient:
+    metrics: Metrics,
+    traffic: Traffic,
+    patience: Patience,
+    network: httpx.AsyncBaseTransport | None,
+) -> AceDataClient:
+    client = partial(pooled_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
     try:
-        return pooled_client(
-            settings.acedata_url,
-            user_agent=f"luma-mcp/{VERSION}",
-            connections=connections,
-            transport=transport,
-            keeps_connections=keeps_connections,
-        )
+        reads = client(connections=traffic.read_connections)
+        purchases = client(connections=traffic.purchase_connections, keeps_connections=False)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
+    return AceDataClient(reads, metrics, patience, traffic, purchases=purchases)

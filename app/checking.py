@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import SecretStr
 
 from app.bootstrap import Assembly, assemble
-from app.ports import DatabaseUnavailable, StoreUnavailable
+from app.ports.repositories import DatabaseUnavailable
+from app.ports.store import StoreUnavailable
 from app.services.shared_database import MISMATCH
 from app.services.store_probe import explained, probe
 from app.settings import PREFIX, Settings, origins_of, require_key, unknown_variables
@@ -97,10 +97,11 @@ async def _say_callbacks(assembly: Assembly, settings: Settings, say: Callable[[
         is_doubted = await assembly.callbacks.trust.is_doubted_anywhere()
     except StoreUnavailable:
         return
+    name = assembly.backend.description.name
     if is_doubted:
         say(
-            f"warning: AceDataCloud does not call back at {settings.public_url}: videos ended without it, and the "
-            "service reads on schedule. Let AceDataCloud reach that address, or unset LUMA_MCP_PUBLIC_URL and name "
+            f"warning: {name} does not call back at {settings.public_url}: videos ended without it, and the service "
+            f"reads on schedule. Let {name} reach that address, or unset LUMA_MCP_PUBLIC_URL and name "
             "the host in LUMA_MCP_ALLOWED_HOSTS"
         )
     else:
@@ -111,16 +112,6 @@ async def _backend_answers(assembly: Assembly, settings: Settings, say: Callable
     if settings.backend == "sandbox":
         say("backend: the built-in sandbox")
         return True
-    host = urlsplit(settings.acedata_url).netloc.rpartition("@")[2]
-    try:
-        # Without a token: any answer shows that the backend is there, and nothing can be started or charged.
-        response = await assembly.backend.post("/luma/tasks", json={}, timeout=SECONDS)
-    except httpx.HTTPError as fault:
-        say(f"backend: {host} does not answer ({type(fault).__name__})")
-        return False
-    if response.status_code == httpx.codes.NOT_FOUND:
-        say(f"backend: {host} answers, but not as AceDataCloud does (HTTP 404): is LUMA_MCP_ACEDATA_URL right?")
-        return False
-    answers = response.status_code < httpx.codes.INTERNAL_SERVER_ERROR
-    say(f"backend: {host} {'answers' if answers else 'is in trouble'} (HTTP {response.status_code})")
-    return answers
+    health = await assembly.backend.check(SECONDS)
+    say(f"backend: {health.words}")
+    return health.is_good

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.sandbox.tasks import PROMPT_WORDS
 from app.mcp_server.catalogue import catalogue
 from app.mcp_server.tool import SPENDS
@@ -19,7 +20,7 @@ LOCAL_URL = "http://127.0.0.1:8000/mcp"
 def tools_table() -> str:
     """Return the tools: name, parameters with their defaults, cost, and the first sentence of the description."""
     rows = ["| tool | parameters | credits | what it does |", "|---|---|---|---|"]
-    for tool in catalogue(Settings.model_fields["batch_limit"].default):
+    for tool in catalogue(Settings.model_fields["batch_limit"].default, ACEDATACLOUD):
         schema = tool.published().input_schema
         required = schema.get("required", [])
         names = [_parameter(name, field, required) for name, field in schema.get("properties", {}).items()]
@@ -46,7 +47,7 @@ def sandbox_table() -> str:
 def setup_sections() -> str:
     """Return how to add the server to each client."""
     parts = []
-    for client in clients("https://luma.example.com/mcp"):
+    for client in clients("https://luma.example.com/mcp", ACEDATACLOUD.name):
         form = "json" if client.paste.startswith("{") else "bash"
         parts.append(f"**{client.name}** ({client.where})\n\n```{form}\n{client.paste}\n```")
     return "\n\n".join(parts)

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from app.adapters.sql.engine import Database, DatabaseFacts
 from app.adapters.sql.purchases import SqlClock, SqlPurchases
-from app.ports import Coordination, DatabaseTooNew, DatabaseUnavailable, Signing
+from app.domain.backend import BackendDescription
+from app.ports.coordination import Coordination
+from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
+from app.ports.sealing import Signing
 from app.services.cleaning import delete_old_purchases
 from app.services.earlier_reservations import EarlierReservations
 from app.services.key_space import KeySpace
@@ -138,11 +141,12 @@ def durable(  # noqa: PLR0913 - the two times, and what replicas share
     sleep: Sleep,
     database_clock: SqlClock,
     is_accepted: Callable[[str], bool],
+    backend: BackendDescription,
 ) -> Durable:
     """Return what stands on the database that `settings` name. Raises SettingsError for a URL of no known form."""
     database = _named(settings.database())
-    backend = keys.root.removeprefix(f"{settings.redis_prefix}:")  # purchases outlive a change of Redis's prefix
-    purchases = SqlPurchases(database, backend, database_clock)
+    backend_key = keys.root.removeprefix(f"{settings.redis_prefix}:")  # purchases outlive a change of Redis's prefix
+    purchases = SqlPurchases(database, backend_key, database_clock)
     shared = SharedDatabase(coordination, keys, lambda: database.facts.id if database.facts else None, sleep)
     created_at = lambda: database.facts.created_at if database.facts else 0.0  # noqa: E731
     earlier = EarlierReservations(coordination, created_at, wall_clock)
@@ -153,6 +157,7 @@ def durable(  # noqa: PLR0913 - the two times, and what replicas share
         key_lives_seconds=settings.idempotency_seconds,
         key_fault=shared.fault,
         unaccepted=UnacceptedPurchases(clock, is_accepted),
+        backend=backend,
         clock=clock,
         sleep=sleep,
     )

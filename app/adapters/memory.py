@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from cachetools import TLRUCache
 
@@ -49,6 +50,14 @@ class MemoryStore:
 
     async def ping(self) -> None:
         """Return: a process always reaches itself."""
+
+    async def __aenter__(self) -> Self:
+        """Begin with what is kept."""
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Forget everything."""
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Forget everything."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from typing import Self
 
 from cachetools import TLRUCache
 
-from app.ports import StoreRefuses
+from app.ports.coordination import EventKind
+from app.ports.store import StoreRefuses
 
 MOST_KEYS = 10_000
 MOST_MEMBERS = 1_000
@@ -29,7 +31,7 @@ class MemoryCoordination:
             timer=clock,
             getsizeof=lambda members: SET_BYTES + sum(MEMBER_BYTES + len(member.encode()) for member in members),
         )  # each with its members and the ends of their times
-        self._listeners: dict[object, Callable[[bytes], None]] = {}
+        self._listeners: dict[object, tuple[EventKind, Callable[[bytes], None]]] = {}
 
     @property
     def keys_held(self) -> int:
@@ -37,8 +39,13 @@ class MemoryCoordination:
         self._held.expire()
         return len(self._held)
 
-    def start(self) -> None:
+    async def __aenter__(self) -> Self:
         """Begin: nothing has to be listened to from outside."""
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Forget everything."""
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Forget everything."""
@@ -95,15 +102,16 @@ class MemoryCoordination:
         current = self._current(key)
         return sorted(current, key=current.__getitem__, reverse=True)[:most]
 
-    async def publish(self, message: bytes) -> None:
+    async def publish(self, kind: EventKind, message: bytes) -> None:
         """Tell every listener in this process, which is the only one."""
-        for listener in list(self._listeners.values()):
-            listener(message)
+        for wanted, listener in list(self._listeners.values()):
+            if wanted is kind:
+                listener(message)
 
-    def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
-        """Call `listener` with every message until the returned function is called."""
+    def subscribe(self, kind: EventKind, listener: Callable[[bytes], None]) -> Callable[[], None]:
+        """Call `listener` with every message of the kind until the returned function is called."""
         token = object()
-        self._listeners[token] = listener
+        self._listeners[token] = (kind, listener)
         return lambda: self._listeners.pop(token, None) and None
 
     @property

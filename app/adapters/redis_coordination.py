@@ -4,13 +4,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from app.adapters.redis_link import FAULTS, RedisLink
 from app.adapters.redis_scripts import CLAIM, MEMBERS, READ, REMOVE, REPLACE
-from app.ports import Signing, StoreUnavailable
+from app.ports.coordination import EventKind
+from app.ports.sealing import Signing
+from app.ports.store import StoreUnavailable
 from app.services.key_space import tenant_in
 from app.services.owned import LARGEST_BYTES
 
@@ -52,7 +54,7 @@ class RedisCoordination:
         self._channel = channel
         self._client: Any = link.client
         self._wall_clock = wall_clock
-        self._listeners: dict[object, Callable[[bytes], None]] = {}
+        self._listeners: dict[object, tuple[EventKind, Callable[[bytes], None]]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -108,16 +110,26 @@ class RedisCoordination:
         verified = (self._signing.verified(key, member) for member in found)
         return [member.decode() for member in verified if member is not None]
 
-    async def publish(self, message: bytes) -> None:
-        """Tell every process that listens."""
+    async def publish(self, kind: EventKind, message: bytes) -> None:
+        """Send the message, behind its kind and a NUL, to every process that listens."""
+        event = b"%b\0%b" % (kind.encode(), message)
         async with self._link.in_time():
-            await self._client.publish(self._channel, self._signing.sign(self._channel, message))
+            await self._client.publish(self._channel, self._signing.sign(self._channel, event))
 
-    def subscribe(self, listener: Callable[[bytes], None]) -> Callable[[], None]:
-        """Call `listener` with every message until the returned function is called."""
+    def subscribe(self, kind: EventKind, listener: Callable[[bytes], None]) -> Callable[[], None]:
+        """Call `listener` with every message of the kind until the returned function is called."""
         token = object()
-        self._listeners[token] = listener
+        self._listeners[token] = (kind, listener)
         return lambda: self._listeners.pop(token, None) and None
+
+    async def __aenter__(self) -> Self:
+        """Begin to listen."""
+        self.start()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Stop listening."""
+        await self.aclose()
 
     def start(self) -> None:
         """Begin to listen, on a connection of its own that is made anew whenever it breaks."""
@@ -169,10 +181,12 @@ class RedisCoordination:
         """Pass on what one of our own processes said; anything else is dropped unread."""
         if len(received) > LARGEST_MESSAGE_BYTES:
             return
-        message = self._signing.verified(self._channel, received)
-        if message is not None:
-            for listener in list(self._listeners.values()):
-                listener(message)
+        event = self._signing.verified(self._channel, received)
+        if event is not None:
+            kind, _, message = event.partition(b"\0")
+            for wanted, listener in list(self._listeners.values()):
+                if kind == wanted.encode():
+                    listener(message)
 
 
 async def _one_node_of(cluster: RedisCluster) -> Redis:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import BusyLoadingError, RedisClusterException, RedisError, ResponseError
 
 from app.adapters.redis_queue import RedisQueue
-from app.ports import StoreRefuses, StoreUnavailable
+from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.burst import Burst
 
 TIMEOUT_SECONDS = 0.4

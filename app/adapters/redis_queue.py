@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from app.ports import StoreBusy
+from app.ports.store import StoreBusy
 from app.services.fair_limiter import FairLimiter, Shares
 
 CONNECTIONS = 32

@@ -1,7 +1,7 @@
 """The store that replicas share: Redis, alone, behind Sentinel or as a Cluster."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -55,6 +55,14 @@ class RedisStore:
         """Return if Redis answers."""
         async with self.link.in_time():
             await self.client.ping()
+
+    async def __aenter__(self) -> Self:
+        """Lend the store; it connects with its first call."""
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Close every connection."""
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""

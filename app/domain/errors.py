@@ -4,16 +4,17 @@ LumaError
 ├── InvalidRequest    the call itself is wrong: change it before trying again
 ├── NotFound          the backend does not know the task id
 ├── Unauthorized      the bearer token is missing, wrong or expired
-├── NoCredit          the AceDataCloud account has no credit left
-├── AccountDisabled   AceDataCloud has disabled the account
+├── NoCredit          the account has no credit left
+├── AccountDisabled   the backend has disabled the account
 ├── Refused           moderation turned the prompt or an image down
 ├── RateLimited       too many requests or generations at once
-├── BackendTimeout    AceDataCloud did not answer in time
+├── BackendTimeout    the backend did not answer in time
 ├── OutcomeUnknown    a submission was sent and no answer came: it may have been started and charged
-├── BackendError      AceDataCloud failed, or answered something unusable
+├── BackendError      the backend failed, or answered something unusable
 └── InternalError     this service failed; a bug, told apart so that nobody blames the backend
 
-Messages are sentences of ours for the one who reads them; what the backend wrote goes to the log.
+Messages are sentences of ours for the one who reads them; what the backend wrote goes to the log. Each class has the
+template of its usual sentence, which `BackendDescription.error` fills with the name and the facts of a backend.
 """
 
 from enum import StrEnum
@@ -39,13 +40,14 @@ class LumaError(Exception):
     """A failure that its reader can act on; `str()` is the sentence to show."""
 
     code: ClassVar[ErrorCode]
-    sentence: ClassVar[str]
+    template: ClassVar[str]
+    """The usual sentence; its fields are those of `BackendDescription.say`."""
     usual_wait_seconds: ClassVar[float | None] = None
     """When to try again where nobody named a time; None where waiting does not help."""
 
-    def __init__(self, sentence: str | None = None, *, retry_after_seconds: float | None = None) -> None:
-        """Carry `sentence`, or the class's own, and the wait that the backend asked for, if it did."""
-        super().__init__(sentence or self.sentence)
+    def __init__(self, sentence: str, *, retry_after_seconds: float | None = None) -> None:
+        """Carry `sentence`, and the wait that the backend asked for, if it did."""
+        super().__init__(sentence)
         self.retry_after_seconds = retry_after_seconds
 
     @property
@@ -63,15 +65,15 @@ class InvalidRequest(LumaError):
     """The call itself is wrong."""
 
     code = ErrorCode.INVALID_REQUEST
-    sentence = "AceDataCloud turned the request down as malformed. Change the arguments before trying again."
+    template = "{backend} turned the request down as malformed. Change the arguments before trying again."
 
 
 class NotFound(LumaError):
     """The backend does not know the id under this token."""
 
     code = ErrorCode.NOT_FOUND
-    sentence = (
-        "AceDataCloud does not know this task id. Check it against the id that the generating call returned; "
+    template = (
+        "{backend} does not know this task id. Check it against the id that the generating call returned; "
         "very old tasks are forgotten."
     )
 
@@ -80,8 +82,8 @@ class Unauthorized(LumaError):
     """The token is not accepted."""
 
     code = ErrorCode.UNAUTHORIZED
-    sentence = (
-        "AceDataCloud did not accept the bearer token. Ask the user for a valid AceDataCloud API token that "
+    template = (
+        "{backend} did not accept the bearer token. Ask the user for a valid {backend} API token that "
         "covers Luma; trying again with the same one will not help."
     )
 
@@ -90,9 +92,9 @@ class NoCredit(LumaError):
     """The account is out of credit."""
 
     code = ErrorCode.NO_CREDIT
-    sentence = (
-        "The AceDataCloud account has no credit left, so nothing was generated or charged. The user can top it up "
-        "at https://platform.acedata.cloud and then try again."
+    template = (
+        "The {backend} account has no credit left, so nothing was generated or charged. The user can top it up "
+        "at {account_url} and then try again."
     )
 
 
@@ -100,14 +102,14 @@ class AccountDisabled(LumaError):
     """The account was disabled by its provider."""
 
     code = ErrorCode.ACCOUNT_DISABLED
-    sentence = "AceDataCloud has disabled this account. Only the user can settle that, with AceDataCloud's support."
+    template = "{backend} has disabled this account. Only the user can settle that, with {backend}'s support."
 
 
 class Refused(LumaError):
     """Moderation said no."""
 
     code = ErrorCode.REFUSED
-    sentence = "Moderation refused this prompt or image, and nothing was charged. Change it before trying again."
+    template = "Moderation refused this prompt or image, and nothing was charged. Change it before trying again."
 
 
 class RateLimited(LumaError):
@@ -115,9 +117,9 @@ class RateLimited(LumaError):
 
     code = ErrorCode.RATE_LIMITED
     usual_wait_seconds = 10.0
-    sentence = (
-        "AceDataCloud's limit for this token is reached (5 generations at once). Wait for running tasks to finish, "
-        "then try again."
+    template = (
+        "{backend}'s limit for this token is reached ({generations_at_once} generations at once). Wait for running "
+        "tasks to finish, then try again."
     )
 
 
@@ -126,15 +128,15 @@ class BackendTimeout(LumaError):
 
     code = ErrorCode.BACKEND_TIMEOUT
     usual_wait_seconds = 5.0
-    sentence = "AceDataCloud did not answer in time. Nothing is lost: ask again shortly."
+    template = "{backend} did not answer in time. Nothing is lost: ask again shortly."
 
 
 class OutcomeUnknown(LumaError):
     """Money may have been spent; to the one who reads it, a time-out that must not be answered by a retry."""
 
     code = ErrorCode.BACKEND_TIMEOUT
-    sentence = (
-        "The request was sent, but AceDataCloud did not confirm it, so nobody can tell whether a video was started and "
+    template = (
+        "The request was sent, but {backend} did not confirm it, so nobody can tell whether a video was started and "
         "will be charged. Do not simply submit again: ask the user to look at the account's history first."
     )
 
@@ -144,14 +146,14 @@ class BackendError(LumaError):
 
     code = ErrorCode.BACKEND_ERROR
     usual_wait_seconds = 5.0
-    sentence = "AceDataCloud had a fault and could not answer. Nothing is lost: ask again shortly."
+    template = "{backend} had a fault and could not answer. Nothing is lost: ask again shortly."
 
 
 class InternalError(LumaError):
     """A fault of this service's own."""
 
     code = ErrorCode.INTERNAL_ERROR
-    sentence = (
-        "This service had a fault of its own, which its operators find in their log. Tasks are safe at AceDataCloud: "
+    template = (
+        "This service had a fault of its own, which its operators find in their log. Tasks are safe at {backend}: "
         "ask again shortly, but look before submitting a video again."
     )

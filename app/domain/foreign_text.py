@@ -8,7 +8,7 @@ the property Default_Ignorable_Code_Point, and the charts for characters whose p
 import re
 
 LONGEST_ID = 128
-"""Characters. AceDataCloud's ids are UUIDs of 36."""
+"""Characters. The ids that are known are UUIDs of 36."""
 
 LONGEST_SHOWN_PROMPT = 300
 """Characters of a prompt that results repeat: enough to recognise a task by. Luma accepts 5,000."""

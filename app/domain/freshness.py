@@ -7,9 +7,6 @@ from math import ceil
 from app.domain.errors import LumaError
 from app.domain.task import Answer, Task
 
-VIDEO_LIFE_SECONDS = 30 * 24 * 3600.0
-"""How long a result URL works, by AceDataCloud's storage FAQ."""
-
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
@@ -21,19 +18,28 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a backend works: `expected_seconds` is what a generation takes as a rule."""
+    """How fast a backend works, and how often it is to be read.
+
+    Attributes:
+        expected_seconds: what a generation takes as a rule.
+        first_read_seconds: the age at which the service reads a task for the first time.
+        shortest_pause_seconds: the least between two reads of a task.
+        longest_pause_seconds: the most between two reads of a task.
+        read_without_callback_seconds: the age at which a task is read although its callback has not come.
+        first_question_seconds: the age at which a caller may first find a task changed.
+        next_question_seconds: the pause between a caller's later questions.
+        stuck_after_seconds: the age from which waiting is unlikely to help.
+
+    """
 
     expected_seconds: float
-
-    @property
-    def first_question_seconds(self) -> int:
-        """The age at which a task may first have changed."""
-        return ceil(self.expected_seconds * 0.4)
-
-    @property
-    def next_question_seconds(self) -> int:
-        """The pause between later questions; AceDataCloud's concurrency FAQ advises 5 to 15 s."""
-        return ceil(min(15.0, max(2.0, self.expected_seconds / 10)))
+    first_read_seconds: float
+    shortest_pause_seconds: float
+    longest_pause_seconds: float
+    read_without_callback_seconds: float
+    first_question_seconds: int
+    next_question_seconds: int
+    stuck_after_seconds: float
 
 
 def time_to_live(task: Task, now: float, lifetimes: Lifetimes) -> float:
@@ -45,14 +51,15 @@ def time_to_live(task: Task, now: float, lifetimes: Lifetimes) -> float:
         return lifetimes.pending_seconds
     ended_at = task.finished_at if task.finished_at is not None else task.created_at
     age = max(0.0, now - ended_at) if ended_at is not None else 0.0
-    return max(lifetimes.result_seconds - age, lifetimes.pending_seconds)
+    left = lifetimes.result_seconds - age
+    if (expiry := expires_at(task)) is not None:
+        left = min(left, expiry - now)
+    return max(left, lifetimes.pending_seconds)
 
 
 def expires_at(task: Task) -> float | None:
-    """Return when the task's video URL dies (unix seconds), or None where there is none or its finish is unknown."""
-    if task.video is None or task.finished_at is None:
-        return None
-    return task.finished_at + VIDEO_LIFE_SECONDS
+    """Return when the task's video URL dies (unix seconds), or None where there is none or nobody knows."""
+    return task.video.expires_at if task.video is not None else None
 
 
 def ask_again_after(answers: Iterable[Answer], now: float, pace: Pace) -> int | None:

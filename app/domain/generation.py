@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from app.domain.errors import InvalidRequest
 
 AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21"]
-"""The seven ratios that AceDataCloud's own clients accept; the same as Luma's."""
+"""The seven ratios that Luma makes; a backend may offer fewer of them."""
 
 ASPECT_RATIOS: tuple[AspectRatio, ...] = get_args(AspectRatio)
 

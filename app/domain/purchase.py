@@ -7,6 +7,16 @@ from enum import StrEnum
 SENDING_SECONDS = 60.0
 """The longest that a submission takes, the wait for a free place among them. An older one has lost its sender."""
 
+OTHER_ARGUMENTS = (
+    "This `idempotency_key` was used before for another tool or other arguments. Use a new key for a new "
+    "video, or repeat the first call exactly."
+)
+UNKNOWN_BEFORE = (
+    "An earlier call with this `idempotency_key` got no answer that tells its outcome, so a video may have been "
+    "started and charged. This key will not buy again unless the call carries `retry_unknown: true`; ask the user "
+    "first."
+)
+
 
 class PurchaseState(StrEnum):
     """The states of a purchase. A purchase is recorded as `sent` before the first byte of it leaves."""

@@ -1,6 +1,5 @@
 """What the service knows of a running task, and how that moves: the state machine behind every way to wait."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -67,12 +66,8 @@ def is_settled(answer: Answer) -> bool:
     return not isinstance(answer, LumaError) or not answer.passes
 
 
-FIRST_SHARE: Final = 1 / 15
-SHORTEST_SHARE: Final = 1 / 30
-LONGEST_SHARE: Final = 1 / 10
-CALLBACK_SHARE: Final = 1.2
-"""Shares of the time that a generation takes as a rule: with 150 s, the first read comes after 10 s and the others 5 to
-15 s apart, as AceDataCloud advises; a task that will call back is looked at after 180 s, in case it did not."""
+PAUSE_SHARE: Final = 1 / 10
+"""The part of a task's age that passes before it is read again, within the bounds of the backend's pace."""
 
 
 def next_read_at(record: Record, pace: Pace, *, callbacks_come: bool = True) -> float:
@@ -80,17 +75,11 @@ def next_read_at(record: Record, pace: Pace, *, callbacks_come: bool = True) -> 
 
     Where callbacks do not come, a task that was to bring one is read like any other.
     """
-    expected = pace.expected_seconds
     began_at = record.began_at if record.began_at is not None else record.read_at or 0.0
     if record.expects_callback and callbacks_come:
-        return began_at + CALLBACK_SHARE * expected
-    first = began_at + FIRST_SHARE * expected
+        return began_at + pace.read_without_callback_seconds
+    first = began_at + pace.first_read_seconds
     if record.read_at is None:
         return first
-    age = record.read_at - began_at
-    return max(first, record.read_at + min(LONGEST_SHARE * expected, max(SHORTEST_SHARE * expected, age / 10)))
-
-
-def finished_of(answers: Mapping[str, Answer]) -> int:
-    """Return how many answers waiting cannot change."""
-    return sum(map(is_settled, answers.values()))
+    pause = PAUSE_SHARE * (record.read_at - began_at)
+    return max(first, record.read_at + min(pace.longest_pause_seconds, max(pace.shortest_pause_seconds, pause)))

@@ -31,13 +31,17 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What a completed generation left behind; only the URL is certain."""
+    """What a completed generation left behind; only the URL is certain.
+
+    `expires_at` is when the URL dies (unix seconds).
+    """
 
     url: str = field(repr=False)
     video_id: str | None = None
     width: int | None = None
     height: int | None = None
     thumbnail_url: str | None = field(default=None, repr=False)
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,9 @@ class Task:
     @property
     def has_plausible_times(self) -> bool:
         """Whether every time is one that a calendar has; what comes out of a store may have been forged."""
-        return all(moment is None or 0 <= moment < YEAR_3000 for moment in (self.created_at, self.finished_at))
+        expiry = self.video.expires_at if self.video is not None else None
+        times = (self.created_at, self.finished_at, expiry)
+        return all(moment is None or 0 <= moment < YEAR_3000 for moment in times)
 
     @property
     def has_showable_text(self) -> bool:

@@ -40,8 +40,12 @@ class _Told:
 class BatchAnswers:
     """Puts answers together, and keeps what can be used again: only for the very same tasks, never for the same ids."""
 
-    def __init__(self, most_bytes: int) -> None:
-        """Start with nothing kept, and room for `most_bytes` of finished tasks and their JSON, about 3 KB each."""
+    def __init__(self, most_bytes: int, backend_name: str) -> None:
+        """Start with nothing kept, and room for `most_bytes` of finished tasks and their JSON, about 3 KB each.
+
+        Sentences name the backend `backend_name`.
+        """
+        self._backend_name = backend_name
         # By id: worked out once for each Task. By ids: whole answers that cannot change.
         self._finished: Bounded[str, Shown] = Bounded(most_bytes, lambda shown: shown.size_bytes)
         self._told: Bounded[tuple[str, ...], _Told] = Bounded(REPEATED_BYTES, lambda told: told.size_bytes)
@@ -81,7 +85,7 @@ class BatchAnswers:
             elif isinstance(answer, LumaError):
                 faults[task_id] = answer
             else:
-                shown.append(self._shown(answer, now))
+                shown.append(self._shown(answer, now, pace))
         running = [one.task for one in shown if not one.task.is_final]
         counts = _counts([one.task.state for one in shown])
         outcome: OutcomeView = {
@@ -93,19 +97,19 @@ class BatchAnswers:
         text = json_lines([
             json_line(summary_line(outcome)),
             *[one.line for one in shown],
-            *map(json_line, unanswered_lines(missing, faults)),
+            *map(json_line, unanswered_lines(missing, faults, self._backend_name)),
         ])  # fmt: skip
         # Ids that were let in, and sentences of ours, are text that any encoder can write: here the fastest.
         rest = pydantic_core.to_json(outcome)
-        views = [to_json(task_view(one.task, now)) if is_full else one.view for one in shown]
+        views = [to_json(task_view(one.task, now, pace)) if is_full else one.view for one in shown]
         result = Json(b'{"tasks":[' + b",".join(views) + b"]," + rest[1:])
         return ToolAnswer(text, result, lookup.effort, counts), not (missing or faults or running)
 
-    def _shown(self, task: Task, now: float) -> Shown:
+    def _shown(self, task: Task, now: float, pace: Pace) -> Shown:
         known = self._finished.get(task.id)
         if known is not None and known.task is task:
             return known
-        view, line = to_json(brief_view(task, now)), json_line(task_line(task, now))
+        view, line = to_json(brief_view(task, now, pace)), json_line(task_line(task, now, pace))
         shown = Shown(task, view, line, task.size_bytes + len(view) + len(line))
         if task.is_final:
             self._finished[task.id] = shown

@@ -1,6 +1,11 @@
-"""The tools, in the order in which they are listed; everything that describes them is generated from here."""
+"""The tools, in the order in which they are listed; everything that describes them is generated from here.
 
-from app.domain.freshness import VIDEO_LIFE_SECONDS
+Descriptions are templates that are filled with the name and the facts of the backend.
+"""
+
+from dataclasses import replace
+
+from app.domain.backend import BackendDescription
 from app.mcp_server import info_tools, list_tool, task_tools, video_tools
 from app.mcp_server.arguments import (
     ExtendArguments,
@@ -15,15 +20,13 @@ from app.mcp_server.arguments import (
 from app.mcp_server.tool import KNOWS, READS, SPENDS, LumaTool
 from app.mcp_server.views import ActionsView, BatchView, RatiosView, SingleTaskView, SubmissionsView, SubmittedView
 
-_DAYS = round(VIDEO_LIFE_SECONDS / 86400)
-
 _SPENDING = (
-    "Costs about 1.2 credits of your token's AceDataCloud account when the video completes, else nothing. "
-    "Returns a task_id at once; the video takes 1 to 3 minutes: follow one with luma_get_task, several with "
+    "Costs about {price} of your token's {backend} account when the video completes, else nothing. "
+    "Returns a task_id at once; the video takes {duration}: follow one with luma_get_task, several with "
     "luma_get_tasks_batch. Never resubmit a slow one.\n\n"
     "Always give an idempotency_key. After backend_timeout repeat the same call with it, which within a day never "
-    "buys twice; without a key ask the user to check. Other errors bought nothing; rate_limited: 5 run, wait until "
-    "one ends."
+    "buys twice; without a key ask the user to check. Other errors bought nothing; rate_limited: "
+    "{generations_at_once} run, wait until one ends."
 )
 
 _EXTENDING = (
@@ -32,9 +35,10 @@ _EXTENDING = (
 )
 
 
-def catalogue(batch_limit: int) -> tuple[LumaTool, ...]:
-    """Return the tools for a service that takes at most `batch_limit` ids at once."""
-    return (*_asking(batch_limit), *_generating(), *_extending(), *_knowing())
+def catalogue(batch_limit: int, backend: BackendDescription) -> tuple[LumaTool, ...]:
+    """Return the tools for a service over `backend` that takes at most `batch_limit` ids at once."""
+    tools = (*_asking(batch_limit), *_generating(), *_extending(), *_knowing())
+    return tuple(replace(tool, description=backend.say(tool.description)) for tool in tools)
 
 
 def _asking(batch_limit: int) -> tuple[LumaTool, ...]:
@@ -51,10 +55,10 @@ def _many(batch_limit: int) -> LumaTool:
             "Use it for two or more task_ids, and luma_get_task for one. Call it with "
             "wait_seconds 50, and again until ask_again_in_seconds is null. After a time-out of your client ask with "
             "a smaller wait_seconds. likely_stuck: tell the user, do not resubmit.\n\n"
-            "Free. Needs the AceDataCloud token that started the tasks. One bad id never fails the others: unknown "
+            "Free. Needs the {backend} token that started the tasks. One bad id never fails the others: unknown "
             "and other tokens' ids come back in missing, ids that could not be read now in unavailable (ask again), "
             f"failed generations in tasks with their error. An empty list, or more than {batch_limit} ids, is refused. "
-            f"Finished tasks come from a cache, running ones are seconds old. URLs live {_DAYS} days."
+            f"Finished tasks come from a cache, running ones are seconds old. URLs live {{link_days}} days."
         ),
         annotations=READS,
         arguments=tasks_arguments(batch_limit),
@@ -71,9 +75,9 @@ def _one() -> LumaTool:
             "Read one Luma generation in full: its state, the video with URL and video_id, or why it failed.\n\n"
             "Use it to follow a single video; for several, luma_get_tasks_batch replaces many of these. Call it with "
             "wait_seconds 50, and again until ask_again_in_seconds is null. likely_stuck: tell the user.\n\n"
-            "Free. Needs the AceDataCloud token that started the task: an unknown or another token's id is not_found. "
+            "Free. Needs the {backend} token that started the task: an unknown or another token's id is not_found. "
             "A lost id: luma_list_tasks. A finished task comes from a "
-            f"cache, a running one is seconds old. The URL lives {_DAYS} days."
+            "cache, a running one is seconds old. The URL lives {link_days} days."
         ),
         annotations=READS,
         arguments=TaskArguments,
@@ -151,7 +155,7 @@ def _extending() -> tuple[LumaTool, ...]:
             title="Extend a video by its URL",
             description=(
                 "Continue a finished Luma video, named by video_url, from its last frame: only one made through "
-                f"AceDataCloud, within the {_DAYS} days that its link lives. With a video_id use luma_extend_video, "
+                "{backend}, within the {link_days} days that its link lives. With a video_id use luma_extend_video, "
                 "which needs no live link; for an unrelated video luma_generate_video.\n\n"
                 f"{_EXTENDING}An unknown or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
             ),

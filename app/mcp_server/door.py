@@ -183,7 +183,7 @@ class Door:
         except Exception:
             log.exception("A tool call met a fault of this service")
             record.outcome = InternalError.code.value
-            return InternalError()
+            return self._services.backend.error(InternalError)
         record.outcome, record.effort, record.seen = "ok", answer.effort, answer.seen
         record.task_id = answer.started
         return answer

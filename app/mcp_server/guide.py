@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from app.domain.backend import BackendDescription
 from app.domain.generation import AspectRatio
 
 
@@ -57,14 +58,14 @@ WORKFLOW = (
     "wait_seconds 50, and again until ask_again_in_seconds is null."
 )
 
-INSTRUCTIONS = (
-    "Makes videos with Luma Dream Machine. A generation costs credits of the caller's AceDataCloud account, takes 1 "
-    f"to 3 minutes, and is never waited for in the call that starts it. {WORKFLOW} If your client times out, ask again "
+_INSTRUCTIONS = (
+    "Makes videos with Luma Dream Machine. A generation costs credits of the caller's {backend} account, takes "
+    f"{{duration}}, and is never waited for in the call that starts it. {WORKFLOW} If your client times out, ask again "
     "with a smaller wait_seconds, and never submit again. Never submit the same video twice because it is slow. Result "
-    "URLs live for 30 days: hand them to the user."
+    "URLs live for {link_days} days: hand them to the user."
 )
 
-GENERATION_GUIDE = f"""How to make a video with Luma
+_GENERATION_GUIDE = f"""How to make a video with Luma
 
 1. Choose the tool
 - words only: luma_generate_video
@@ -76,20 +77,20 @@ Name the subject, what it does, the place, the light, the camera and the style, 
 motion: a video of a still scene looks like a photograph. Leave enhancement on unless the wording must stay exact.
 
 3. Submit once, then ask
-{WORKFLOW} A generation takes 1 to 3 minutes. Submitting again buys a second video.
+{WORKFLOW} A generation takes {{duration}}. Submitting again buys a second video.
 
 4. Hand over
-Give the user the video_url; it works for 30 days. Keep the video_id: extending needs it.
+Give the user the video_url; it works for {{link_days}} days. Keep the video_id: extending needs it.
 """
 
-WORKFLOW_EXAMPLES = """Workflows
+_WORKFLOW_EXAMPLES = """Workflows
 
 One video
   luma_generate_video(prompt="…") -> task_id
   luma_get_task(task_id, wait_seconds=50), again until it is completed or failed
 
 Many videos
-  luma_generate_video(…) once for each, at most 5 running at a time -> task ids
+  luma_generate_video(…) once for each, at most {generations_at_once} running at a time -> task ids
   luma_get_tasks_batch(task_ids=[…], wait_seconds=50), again until ask_again_in_seconds is null
 
 A longer story
@@ -104,6 +105,21 @@ When something fails
   unavailable: the task is safe, ask again; missing: check the id
   no_credit or unauthorized: tell the user, retrying does not help
 """
+
+
+def instructions(backend: BackendDescription) -> str:
+    """Return what a client tells its model of this server."""
+    return backend.say(_INSTRUCTIONS)
+
+
+def generation_guide(backend: BackendDescription) -> str:
+    """Return the text of the prompt that explains how to make a video."""
+    return backend.say(_GENERATION_GUIDE)
+
+
+def workflow_examples(backend: BackendDescription) -> str:
+    """Return the text of the prompt that shows sequences of calls."""
+    return backend.say(_WORKFLOW_EXAMPLES)
 
 
 def prompt_suggestions(subject: str | None, aspect_ratio: str | None) -> str:

@@ -22,7 +22,7 @@ async def list_tasks(services: Services, call: Call, arguments: ListArguments) -
     """Answer with one page of the caller's submissions, the newest first."""
     principal = call.principal
     if services.tasks.was_refused(principal.tenant):  # only the backend can tell whether the token counts again
-        raise Unauthorized
+        raise services.backend.error(Unauthorized)
     page = await services.submitted.newest(
         principal.owners,
         int(arguments.limit),

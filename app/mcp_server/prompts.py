@@ -17,14 +17,15 @@ from mcp_types import (
     TextContent,
 )
 
+from app.domain.backend import BackendDescription
 from app.domain.generation import ASPECT_RATIOS
-from app.mcp_server.guide import GENERATION_GUIDE, WORKFLOW_EXAMPLES, prompt_suggestions
+from app.mcp_server.guide import generation_guide, prompt_suggestions, workflow_examples
 
 
 @dataclass(frozen=True, slots=True)
 class _LumaPrompt:
     published: Prompt
-    text: Callable[[Mapping[str, str]], str]
+    text: Callable[[BackendDescription, Mapping[str, str]], str]
 
 
 _PROMPTS: tuple[_LumaPrompt, ...] = (
@@ -34,7 +35,7 @@ _PROMPTS: tuple[_LumaPrompt, ...] = (
             title="How to make a video",
             description="Which tool to use, how to write a prompt, and how to follow a generation.",
         ),
-        lambda _: GENERATION_GUIDE,
+        lambda backend, _: generation_guide(backend),
     ),
     _LumaPrompt(
         Prompt(
@@ -42,7 +43,7 @@ _PROMPTS: tuple[_LumaPrompt, ...] = (
             title="Workflow examples",
             description="Sequences of calls for one video, many videos, a longer story, and failures.",
         ),
-        lambda _: WORKFLOW_EXAMPLES,
+        lambda backend, _: workflow_examples(backend),
     ),
     _LumaPrompt(
         Prompt(
@@ -54,7 +55,7 @@ _PROMPTS: tuple[_LumaPrompt, ...] = (
                 PromptArgument(name="aspect_ratio", description="The frame to compose for; open if left out."),
             ],
         ),
-        lambda given: prompt_suggestions(given.get("subject"), given.get("aspect_ratio")),
+        lambda _, given: prompt_suggestions(given.get("subject"), given.get("aspect_ratio")),
     ),
 )
 
@@ -62,7 +63,7 @@ PROMPTS: tuple[Prompt, ...] = tuple(prompt.published for prompt in _PROMPTS)
 _BY_NAME = {prompt.published.name: prompt for prompt in _PROMPTS}
 
 
-def get_prompt(params: GetPromptRequestParams) -> GetPromptResult:
+def get_prompt(params: GetPromptRequestParams, backend: BackendDescription) -> GetPromptResult:
     """Return the prompt's text. Raises MCPError -32602 for a name, argument or value that does not exist."""
     prompt = _BY_NAME.get(params.name)
     if prompt is None:
@@ -73,7 +74,7 @@ def get_prompt(params: GetPromptRequestParams) -> GetPromptResult:
         raise MCPError(INVALID_PARAMS, f"{params.name} takes {', '.join(known) or 'no arguments'}.")
     if given.get("aspect_ratio") and given["aspect_ratio"] not in ASPECT_RATIOS:
         raise MCPError(INVALID_PARAMS, f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}.")
-    message = PromptMessage(role="user", content=TextContent(text=prompt.text(given)))
+    message = PromptMessage(role="user", content=TextContent(text=prompt.text(backend, given)))
     return GetPromptResult(description=prompt.published.description, messages=[message])
 
 

@@ -64,7 +64,7 @@ async def read_task(services: Services, principal: Principal, params: ReadResour
     if isinstance(answer, LumaError):
         raise MCPError(INTERNAL_ERROR, str(answer), {"uri": uri}) from answer
     if answer is None:
-        raise MCPError(INVALID_PARAMS, "AceDataCloud does not know this task.", {"uri": uri})
+        raise MCPError(INVALID_PARAMS, f"{services.backend.name} does not know this task.", {"uri": uri})
     return _contents(services, uri, answer)
 
 

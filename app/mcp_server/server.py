@@ -12,7 +12,7 @@ from mcp.shared.inbound import x_mcp_header_map
 from mcp_types import SERVER_INFO_META_KEY
 
 from app.mcp_server.door import Caller, CallJournal, Context, Door
-from app.mcp_server.guide import INSTRUCTIONS
+from app.mcp_server.guide import instructions
 from app.mcp_server.listening import Listening
 from app.mcp_server.prompts import PROMPTS, complete, get_prompt
 from app.mcp_server.request_log import RequestLog
@@ -57,6 +57,9 @@ def build_server(
     async def list_tools(_ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=published)
 
+    async def read_prompt(_ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        return get_prompt(params, services.backend)
+
     async def read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         return await read_task(services, caller.principal(ctx), params)
 
@@ -69,13 +72,13 @@ def build_server(
         "luma-mcp",
         version=version,
         title="Luma Dream Machine",
-        description="Make videos with Luma Dream Machine through AceDataCloud.",
-        instructions=INSTRUCTIONS,
+        description=f"Make videos with Luma Dream Machine through {services.backend.name}.",
+        instructions=instructions(services.backend),
         cache_hints=dict.fromkeys(_CACHEABLE, CacheHint(ttl_ms=LISTS_TTL_MS, scope="public")),
         get_tool_input_schema=mirrored.get,  # asked only for arguments that headers repeat: so far there are none
         on_list_tools=list_tools,
         on_list_prompts=_list_prompts,
-        on_get_prompt=_get_prompt,
+        on_get_prompt=read_prompt,
         on_completion=complete_argument,
         on_list_resources=_list_resources,
         on_list_resource_templates=_list_templates,
@@ -112,10 +115,6 @@ async def _discover(server: Server[Any], ctx: Context, _params: types.RequestPar
 
 async def _list_prompts(_ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
     return types.ListPromptsResult(prompts=list(PROMPTS))
-
-
-async def _get_prompt(_ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-    return get_prompt(params)
 
 
 async def _list_resources(_ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:

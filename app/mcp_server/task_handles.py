@@ -17,13 +17,13 @@ from pydantic import Field
 
 from app.domain.errors import LumaError
 from app.domain.principal import Principal
-from app.domain.record import SHORTEST_SHARE, Record, seen
+from app.domain.record import Record, seen
 from app.domain.task import Answer, Task, TaskState
 from app.mcp_server.door import Caller, Context, wire_result
 from app.mcp_server.texts import task_text
 from app.mcp_server.tool import Services
 from app.mcp_server.views import iso, single_task_view
-from app.ports import StoreUnavailable
+from app.ports.store import StoreUnavailable
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 PURPOSE = "task"
@@ -31,10 +31,10 @@ PREFIX = "v1."
 TTL_SECONDS = 24 * 3600.0
 CANCEL_KEPT_SECONDS = 30 * 24 * 3600.0
 
-WORKING = "Luma is making the video; 1 to 3 minutes as a rule."
+WORKING = "Luma is making the video; {duration} as a rule."
 UNREADABLE = "The video's state cannot be read right now; it is safe, and will be asked for again."
-CANCELLED = "Cancelled here. AceDataCloud cannot stop a generation: it may still finish and be billed."
-LOST = "AceDataCloud no longer knows this generation."
+CANCELLED = "Cancelled here. {backend} cannot stop a generation: it may still finish and be billed."
+LOST = "{backend} no longer knows this generation."
 
 Wire = dict[str, Any]
 Status = Literal["working", "completed", "failed", "cancelled"]
@@ -100,7 +100,7 @@ class TaskHandles:
             key = self._cancel_key(principal.tenant, task_id)
             now = self._services.signing.sign(key, repr(self._now()).encode())
             try:
-                await self._services.coordination.put_if_absent(key, now, CANCEL_KEPT_SECONDS)
+                await self._services.leases.put_if_absent(key, now, CANCEL_KEPT_SECONDS)
             except StoreUnavailable as fault:
                 raise MCPError(INTERNAL_ERROR, "This service cannot mark the task right now. Try again.") from fault
         return {"resultType": "complete"}
@@ -130,7 +130,7 @@ class TaskHandles:
                 raise MCPError(INTERNAL_ERROR, str(answer)) from answer
             return self._frame(handle, created_at, changed_at, "working", UNREADABLE)
         if answer is None:
-            lost = {"error": {"code": INTERNAL_ERROR, "message": LOST}}
+            lost = {"error": {"code": INTERNAL_ERROR, "message": self._services.backend.say(LOST)}}
             return {**self._frame(handle, created_at, created_at, "failed", LOST), **lost}
         if not answer.is_final:
             return self._frame(handle, created_at, changed_at, "working", WORKING)
@@ -155,7 +155,7 @@ class TaskHandles:
     async def _cancelled_at(self, tenant: str, task_id: str) -> float | None:
         key = self._cancel_key(tenant, task_id)
         try:
-            there = await self._services.coordination.get(key)
+            there = await self._services.leases.get(key)
         except StoreUnavailable:
             return None
         marked = self._services.signing.verified(key, there) if there is not None else None
@@ -183,18 +183,18 @@ class TaskHandles:
         """Return what luma_get_task answers for a final task; a failed generation is an error of the tool."""
         now = self._now()
         view = single_task_view(task, now, self._services.pace)
-        text = task_text(task, now, view["ask_again_in_seconds"])
+        text = task_text(task, now, view["ask_again_in_seconds"], self._services.pace)
         return {"resultType": "complete", **wire_result(text, view, is_error=task.state is TaskState.FAILED)}
 
     def _frame(self, handle: str, created_at: float, changed_at: float, status: Status, words: str) -> Wire:
         return {
             "taskId": handle,
             "status": status,
-            "statusMessage": words,
+            "statusMessage": self._services.backend.say(words),
             "createdAt": iso(created_at),
             "lastUpdatedAt": iso(changed_at),
             "ttlMs": int(TTL_SECONDS * 1000),
-            "pollIntervalMs": round(SHORTEST_SHARE * self._services.pace.expected_seconds * 1000),
+            "pollIntervalMs": round(self._services.pace.shortest_pause_seconds * 1000),
         }
 
     def _now(self) -> float:

@@ -27,12 +27,12 @@ async def get_task(services: Services, call: Call, arguments: TaskArguments) -> 
     lookup = await _find(services, call, [arguments.task_id], arguments.wait_seconds)
     answer = lookup.answers[arguments.task_id]
     if answer is None:
-        raise NotFound
+        raise services.backend.error(NotFound)
     if not isinstance(answer, Task):
         raise answer
     now = services.wall_clock()
     view = single_task_view(answer, now, services.pace)
-    text = task_text(answer, now, view["ask_again_in_seconds"])
+    text = task_text(answer, now, view["ask_again_in_seconds"], services.pace)
     return tool_answer(text, view, effort=lookup.effort, seen={answer.state.value: 1})
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from app.domain.errors import LumaError
+from app.domain.freshness import Pace
 from app.domain.task import Task, TaskState
 from app.mcp_server.views import OutcomeView, is_likely_stuck
 
@@ -14,27 +15,29 @@ def summary_line(outcome: OutcomeView) -> str:
     return f"{counted}." if wait is None else f"{counted}. Ask again in {wait:g} s."
 
 
-def unanswered_lines(missing: list[str], faults: Mapping[str, LumaError]) -> list[str]:
+def unanswered_lines(missing: list[str], faults: Mapping[str, LumaError], backend_name: str) -> list[str]:
     """Return the lines that a batch answer ends with: unknown ids, then each fault once, with the ids it holds for."""
-    lines = ["unknown to AceDataCloud, check these ids: " + " ".join(missing)] if missing else []
+    lines = [f"unknown to {backend_name}, check these ids: " + " ".join(missing)] if missing else []
     reasons: dict[str, list[str]] = {}
     for task_id, fault in faults.items():
         reasons.setdefault(error_text(fault), []).append(task_id)
     return lines + [f"unavailable now ({reason}): {' '.join(task_ids)}" for reason, task_ids in reasons.items()]
 
 
-def task_text(task: Task, now: float, ask_again_in_seconds: float | None) -> str:
+def task_text(task: Task, now: float, ask_again_in_seconds: float | None, pace: Pace) -> str:
     """Return the line for one task, with advice that fits its state."""
     if ask_again_in_seconds is None:
-        return task_line(task, now)
-    return f"{task_line(task, now)}\nAsk again in {ask_again_in_seconds:g} s."
+        return task_line(task, now, pace)
+    return f"{task_line(task, now, pace)}\nAsk again in {ask_again_in_seconds:g} s."
 
 
-def task_line(task: Task, now: float) -> str:
+def task_line(task: Task, now: float, pace: Pace) -> str:
     """Return the line for one task: for a finished one its id, state, video_id and URL."""
     if task.is_final:
         return _final_line(task)
-    advice = " for over 10 minutes: likely stuck, tell the user" if is_likely_stuck(task, now) else ""
+    minutes = pace.stuck_after_seconds / 60
+    is_stuck = is_likely_stuck(task, now, pace)
+    advice = f" for over {minutes:g} minutes: likely stuck, tell the user" if is_stuck else ""
     return f"{task.id} {task.state.value}{advice}"
 
 

@@ -6,13 +6,15 @@ from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
 
+from app.domain.backend import BackendDescription
 from app.domain.freshness import Pace
 from app.domain.principal import Principal
 from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import Arguments
 from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.schemas import input_schema, output_schema
-from app.ports import Coordination, Sealing, Signing
+from app.ports.coordination import Leases
+from app.ports.sealing import Sealing, Signing
 from app.services.caller_quota import CallerQuota
 from app.services.key_space import KeySpace
 from app.services.records import TaskRecords
@@ -40,17 +42,22 @@ class Services:
     submitted: SubmittedTasks
     records: TaskRecords
     watches: Watches
-    coordination: Coordination
+    leases: Leases
     keys: KeySpace
     signing: Signing
     seal: Sealing
-    pace: Pace
+    backend: BackendDescription
     batches: BatchAnswers
     listeners: CallerQuota
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     media_url: str | None = None
     own_hosts: frozenset[str] = frozenset()
+
+    @property
+    def pace(self) -> Pace:
+        """How fast the backend works, and how often to ask it."""
+        return self.backend.policy.pace
 
 
 Progress = Callable[[float, float, str], Awaitable[None]]

@@ -9,9 +9,6 @@ from app.domain.errors import ErrorCode, LumaError
 from app.domain.freshness import Pace, ask_again_after, expires_at
 from app.domain.task import Task
 
-STUCK_SECONDS = 600.0
-"""The age at which AceDataCloud's concurrency FAQ says to give a task up."""
-
 State = Literal["pending", "processing", "completed", "failed"]
 
 
@@ -163,7 +160,7 @@ class ErrorResult(TypedDict):
     error: ErrorView
 
 
-def brief_view(task: Task, now: float) -> TaskView:
+def brief_view(task: Task, now: float, pace: Pace) -> TaskView:
     """Return what a model needs of `task` at `now` (unix seconds) to go on with it."""
     view: TaskView = {"task_id": task.id, "state": task.state.value}
     if task.video is not None:
@@ -174,18 +171,18 @@ def brief_view(task: Task, now: float) -> TaskView:
         view["error"] = {"code": task.failure.code, "message": task.failure.message}
     if not task.is_final and task.created_at is not None:
         view["elapsed_seconds"] = round(max(0.0, now - task.created_at), 1)
-        view["likely_stuck"] = is_likely_stuck(task, now)
+        view["likely_stuck"] = is_likely_stuck(task, now, pace)
     return view
 
 
-def is_likely_stuck(task: Task, now: float) -> bool:
+def is_likely_stuck(task: Task, now: float, pace: Pace) -> bool:
     """Return whether a task runs for so long that waiting is unlikely to help."""
-    return not task.is_final and task.created_at is not None and now - task.created_at > STUCK_SECONDS
+    return not task.is_final and task.created_at is not None and now - task.created_at > pace.stuck_after_seconds
 
 
-def task_view(task: Task, now: float) -> TaskView:
+def task_view(task: Task, now: float, pace: Pace) -> TaskView:
     """Return all that is known of `task` at `now` (unix seconds)."""
-    view, video = brief_view(task, now), task.video
+    view, video = brief_view(task, now, pace), task.video
     if video is not None:
         sizes = {"video_width": video.width, "video_height": video.height, "thumbnail_url": video.thumbnail_url}
         view |= {key: value for key, value in sizes.items() if value is not None}  # type: ignore[typeddict-item]
@@ -203,7 +200,7 @@ def task_view(task: Task, now: float) -> TaskView:
 
 def single_task_view(task: Task, now: float, pace: Pace) -> SingleTaskView:
     """Return one task with the time to ask again, wherever a single task is shown."""
-    return {**task_view(task, now), "ask_again_in_seconds": ask_again_after([task], now, pace)}
+    return {**task_view(task, now, pace), "ask_again_in_seconds": ask_again_after([task], now, pace)}
 
 
 def unavailable_view(task_id: str, fault: LumaError) -> UnavailableView:

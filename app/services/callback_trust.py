@@ -7,9 +7,11 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 
+from app.domain.backend import BackendDescription
 from app.domain.record import Record
 from app.domain.task import Task
-from app.ports import Coordination, StoreUnavailable
+from app.ports.coordination import Leases
+from app.ports.store import StoreUnavailable
 from app.services.key_space import KeySpace
 
 MISSES_AT_FIRST = 1
@@ -28,17 +30,22 @@ log = logging.getLogger(__name__)
 class CallbackTrust:
     """Counts tasks that ended without their callback. Each replica judges by the tasks that it reads itself."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who calls where, and who is told
         self,
         address: str,
-        coordination: Coordination,
+        backend: BackendDescription,
+        leases: Leases,
         keys: KeySpace,
         *,
         missing: Callable[[], None],
         doubted: Callable[[int], None],
     ) -> None:
-        """Judge callbacks to `address`; `missing` is called for each that did not come, `doubted` with 1 or 0."""
-        self._coordination = coordination
+        """Judge callbacks of `backend` to `address`.
+
+        `missing` is called for each that did not come, `doubted` with 1 or 0.
+        """
+        self._backend = backend
+        self._leases = leases
         self._key = keys.key("callbacks", "doubted", hashlib.sha256(address.encode()).hexdigest()[:16])
         self._missing = missing
         self._doubted = doubted
@@ -61,20 +68,20 @@ class CallbackTrust:
         """Note that a callback came while its task was not known to have ended."""
         self.arrived_elsewhere()
         try:
-            await self._coordination.remove(self._key, b"1")
+            await self._leases.remove(self._key, b"1")
         except StoreUnavailable:
             return
 
     def arrived_elsewhere(self) -> None:
         """Note that a callback came to this replica or another."""
         if not self.is_trusted:
-            log.info("AceDataCloud calls back again: running tasks are read when it does")
+            log.info("%s calls back again: running tasks are read when it does", self._backend.name)
             self._doubted(0)
         self._misses, self._allowed = 0, MISSES
 
     async def is_doubted_anywhere(self) -> bool:
         """Return whether a replica that shares the store doubts callbacks. Raises StoreUnavailable."""
-        return await self._coordination.get(self._key) is not None
+        return await self._leases.get(self._key) is not None
 
     async def _miss(self) -> None:
         was_trusted = self.is_trusted
@@ -82,14 +89,15 @@ class CallbackTrust:
         if not was_trusted or self.is_trusted:
             return
         log.warning(
-            "AceDataCloud does not call back: videos ended without it (%d in a row). Running tasks are read on "
-            "schedule until a callback comes. Let AceDataCloud reach LUMA_MCP_PUBLIC_URL, or name its host in "
-            "LUMA_MCP_ALLOWED_HOSTS instead",
+            "%s does not call back: videos ended without it (%d in a row). Running tasks are read on schedule until a "
+            "callback comes. Let %s reach LUMA_MCP_PUBLIC_URL, or name its host in LUMA_MCP_ALLOWED_HOSTS instead",
+            self._backend.name,
             self._misses,
+            self._backend.name,
         )
         self._doubted(1)
         try:
-            await self._coordination.put_if_absent(self._key, b"1", KEPT_SECONDS)
+            await self._leases.put_if_absent(self._key, b"1", KEPT_SECONDS)
         except StoreUnavailable:
             return
 

@@ -13,18 +13,14 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from app.domain.errors import LumaError
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import Record
-from app.ports import (
-    Coordination,
-    DatabaseUnavailable,
-    LumaGateway,
-    Purchases,
-    Sealing,
-    StoreUnavailable,
-)
+from app.ports.backend import VideoBackend
+from app.ports.coordination import EventBus, EventKind
+from app.ports.repositories import DatabaseUnavailable, Purchases
+from app.ports.sealing import Sealing
+from app.ports.store import StoreUnavailable
 from app.services.callback_trust import CallbackTrust
 from app.services.news import News, pack
 from app.services.records import TaskRecords
@@ -59,7 +55,7 @@ class Callbacks:
         self,
         base_url: str,
         seal: Sealing,
-        coordination: Coordination,
+        events: EventBus,
         cache: TaskCache,
         records: TaskRecords,
         purchases: Purchases,
@@ -69,7 +65,7 @@ class Callbacks:
         """Be called under `base_url`, as the outside sees this service."""
         self._base_url = base_url
         self._seal = seal
-        self._coordination = coordination
+        self._events = events
         self._cache = cache
         self._records = records
         self._purchases = purchases
@@ -130,26 +126,20 @@ class Callbacks:
         return Heard.TAKEN
 
     async def claimed(
-        self, gateway: LumaGateway, principal: Principal, callback_id: str, command: Command
+        self, backend: VideoBackend, principal: Principal, callback_id: str, command: Command
     ) -> str | None:
         """Return the task that the submission of `command` became, if the backend called about it since.
 
-        A call is a hint; it counts only if the backend itself echoes that very URL for that task, and nothing but
-        `command`. Raises LumaError, and DatabaseUnavailable where nobody can tell.
+        A call is a hint; it counts only if the backend itself says that it was given that very URL for that task, and
+        nothing but `command`. Raises LumaError, and DatabaseUnavailable where nobody can tell.
         """
-        fault: LumaError | None = None
-        for task_id in await self._purchases.claims(callback_id):
-            try:
-                url = await gateway.callback_url_of(principal, task_id, command)
-            except LumaError as exc:  # a false claim must not hide the true one
-                fault = exc
-                continue
-            echoed = self._opened(url or "")
-            if echoed is not None and echoed["tenant"] in principal.owners and self._digest(echoed) == callback_id:
-                return task_id
-        if fault is not None:
-            raise fault
-        return None
+
+        def is_its_url(url: str) -> bool:
+            ticket = self._opened(url)
+            return ticket is not None and ticket["tenant"] in principal.owners and self._digest(ticket) == callback_id
+
+        claims = await self._purchases.claims(callback_id)
+        return await backend.find_by_callback(principal, command, claims, is_its_url)
 
     def _ticket(self, sealed: str) -> dict[str, Any] | None:
         ticket = self._seal.open(PURPOSE, sealed)
@@ -174,7 +164,7 @@ class Callbacks:
 
     async def _hint(self, tenant: str, task_id: str) -> None:
         try:
-            await self._coordination.publish(pack(News(tenant, hinted=[task_id])))
+            await self._events.publish(EventKind.TASKS, pack(News(tenant, hinted=[task_id])))
         except StoreUnavailable:
             log.info("A callback could not be passed on: whoever waits reads on schedule")
 

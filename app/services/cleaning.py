@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 
-from app.ports import DatabaseUnavailable, Purchases
+from app.ports.repositories import DatabaseUnavailable, Purchases
 
 EVERY_SECONDS = 3600.0
 REFUSED_SECONDS = 24 * 3600.0

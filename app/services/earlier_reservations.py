@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from app.domain.errors import InvalidRequest, OutcomeUnknown
 from app.domain.foreign_text import is_plain_id
-from app.ports import Coordination, StoreRefuses, StoreUnavailable
+from app.domain.purchase import OTHER_ARGUMENTS, UNKNOWN_BEFORE
+from app.ports.coordination import Leases
+from app.ports.store import StoreRefuses, StoreUnavailable
 
 KEPT_SECONDS = 24 * 3600.0
 
@@ -31,11 +33,9 @@ class _Reservation(BaseModel):
 class EarlierReservations:
     """Reads the old keys; nothing writes them any more."""
 
-    def __init__(
-        self, coordination: Coordination, created_at: Callable[[], float], wall_clock: Callable[[], float]
-    ) -> None:
-        """Read through `coordination` for a day from `created_at`, when the database was made (unix seconds)."""
-        self._coordination = coordination
+    def __init__(self, leases: Leases, created_at: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+        """Read through `leases` for a day from `created_at`, when the database was made (unix seconds)."""
+        self._leases = leases
         self._created_at = created_at
         self._wall_clock = wall_clock
         self._may_exist = True
@@ -45,7 +45,7 @@ class EarlierReservations:
         if self._is_over():
             return
         try:
-            self._may_exist = await self._coordination.any_key("*:reservation:1:*")
+            self._may_exist = await self._leases.any_key("*:reservation:1:*")
         except StoreUnavailable:
             log.info("Redis cannot be searched for idempotency keys of release 1.0: each key is looked up, for a day")
 
@@ -70,7 +70,7 @@ class EarlierReservations:
 
     async def _kept(self, key: str) -> bytes | None:
         try:
-            return await self._coordination.get(key)
+            return await self._leases.get(key)
         except StoreRefuses as exc:
             if str(exc) == "NOPERM":  # an ACL that names the keys of this release alone: there are no others
                 return None
@@ -81,20 +81,20 @@ def _bought(kept: bytes, key: str, fingerprint: str, *, retry_unknown: bool) -> 
     try:
         found = _Reservation.model_validate_json(kept)
     except ValidationError:
-        raise OutcomeUnknown from None
+        raise OutcomeUnknown(UNKNOWN_BEFORE) from None
     if found.filed_under not in (None, key):  # it was moved here by somebody else
-        raise OutcomeUnknown
+        raise OutcomeUnknown(UNKNOWN_BEFORE)
     if found.state == "freed":
         return None
     if found.fingerprint != fingerprint:
-        raise InvalidRequest
+        raise InvalidRequest(OTHER_ARGUMENTS)
     if found.state == "done":
         if found.task_id is None or not is_plain_id(found.task_id):
-            raise OutcomeUnknown
+            raise OutcomeUnknown(UNKNOWN_BEFORE)
         return found.task_id
     if found.state == "held" or retry_unknown:
         return None
-    raise OutcomeUnknown
+    raise OutcomeUnknown(UNKNOWN_BEFORE)
 
 
 def _key(owner: str, idempotency_key: str) -> str:

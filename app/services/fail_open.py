@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from app.ports import Store, StoreBusy, StoreRefuses, StoreUnavailable, Telemetry
+from app.ports.store import Store, StoreBusy, StoreRefuses, StoreUnavailable
+from app.ports.telemetry import Telemetry
 from app.services.store_probe import explained
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.ports import Signing
+from app.ports.sealing import Signing
 from app.services.key_space import KeySpace
 
 T = TypeVar("T")

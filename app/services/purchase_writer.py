@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.domain.purchase import NewPurchase, PurchaseState
-from app.ports import DatabaseUnavailable, Purchases
+from app.ports.repositories import DatabaseUnavailable, Purchases
 from app.services.burst import Burst
 from app.services.pauses import happens_within
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from app.domain.backend import BackendDescription
 from app.domain.errors import (
     BackendTimeout,
     InternalError,
@@ -19,8 +20,19 @@ from app.domain.errors import (
     RateLimited,
     Unauthorized,
 )
-from app.domain.purchase import Decision, KeyName, NewPurchase, Purchase, PurchaseState, decide
-from app.ports import DatabaseUnavailable, Purchases, Signing, StoreUnavailable
+from app.domain.purchase import (
+    OTHER_ARGUMENTS,
+    UNKNOWN_BEFORE,
+    Decision,
+    KeyName,
+    NewPurchase,
+    Purchase,
+    PurchaseState,
+    decide,
+)
+from app.ports.repositories import DatabaseUnavailable, Purchases
+from app.ports.sealing import Signing
+from app.ports.store import StoreUnavailable
 from app.services.burst import Burst, FaultLog
 from app.services.earlier_reservations import EarlierReservations
 from app.services.pauses import happens_within
@@ -46,16 +58,6 @@ REFUSED_WITHOUT_REDIS = (
     "Idempotency keys cannot be checked right now: release 1.0 kept them in Redis, which does not answer, and this "
     "service was upgraded from it in the last 24 hours. Nothing was sent: try again shortly with the same key."
 )
-OTHER_ARGUMENTS = (
-    "This `idempotency_key` was used before for another tool or other arguments. Use a new key for a new "
-    "video, or repeat the first call exactly."
-)
-UNKNOWN_BEFORE = (
-    "An earlier call with this `idempotency_key` got no answer that tells its outcome, so a video may have been "
-    "started and charged. This key will not buy again unless the call carries `retry_unknown: true`; ask the user "
-    "first."
-)
-UNKNOWN_NOW = f"{OutcomeUnknown.sentence} {UNKNOWN_BEFORE}"
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 TOO_MANY_CALLS = (
     "This service has too many calls with idempotency keys under way for this token. Nothing was sent: try again "
@@ -63,8 +65,8 @@ TOO_MANY_CALLS = (
 )
 
 TOO_MANY_UNKNOWN = (
-    "AceDataCloud has not accepted this token lately, and too many calls of such tokens ended with an unknown outcome. "
-    "Nothing was sent: ask about any task, which shows that AceDataCloud accepts the token, then try again."
+    "{backend} has not accepted this token lately, and too many calls of such tokens ended with an unknown outcome. "
+    "Nothing was sent: ask about any task, which shows that {backend} accepts the token, then try again."
 )
 
 _MAY_HAVE_BOUGHT = (OutcomeUnknown, BackendTimeout, InternalError)
@@ -154,13 +156,15 @@ class PurchaseService:
         key_lives_seconds: float,
         key_fault: Callable[[], str | None],
         unaccepted: UnacceptedPurchases,
+        backend: BackendDescription,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         """Record in `purchases`, where digests by `signing` stand for keys and requests.
 
         `earlier` holds the keys of release 1.0. `key_fault` returns a sentence while no key can be trusted.
-        `unaccepted` bounds what made-up tokens leave. `clock` counts seconds and never goes back.
+        `unaccepted` bounds what made-up tokens leave. Sentences are about `backend`. `clock` counts
+        seconds and never goes back.
         """
         self._purchases = purchases
         self._signing = signing
@@ -169,6 +173,7 @@ class PurchaseService:
         self._key_lives_seconds = key_lives_seconds
         self._key_fault = key_fault
         self._unaccepted = unaccepted
+        self._backend = backend
         self._turns: dict[KeyName, asyncio.Event] = {}
         self._calls: Counter[str] = Counter()
         self._unrecorded = Burst(clock)
@@ -190,7 +195,7 @@ class PurchaseService:
         and LumaError where nothing may be sent.
         """
         if not self._unaccepted.admit(request.owner):
-            raise RateLimited(TOO_MANY_UNKNOWN, retry_after_seconds=WINDOW_SECONDS)
+            raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
         new = self._new(request, callback_id)
         if not new.keys:
             return await outlive(self._buy_without_key(new, send))
@@ -347,15 +352,10 @@ class PurchaseService:
             return Bought(task_id, replayed=False)
         self._unaccepted.stays(new.owner)
         await ended(PurchaseState.UNKNOWN)
-        raise OutcomeUnknown(UNKNOWN_NOW if new.keys else OutcomeUnknown.sentence)
+        sentence = self._backend.say(OutcomeUnknown.template)
+        raise OutcomeUnknown(f"{sentence} {UNKNOWN_BEFORE}" if new.keys else sentence)
 
 
 def _refusal_of_earlier(exc: Exception) -> LumaError:
     """Return what a caller is told of a key that release 1.0 may have used."""
-    match exc:
-        case InvalidRequest():
-            return InvalidRequest(OTHER_ARGUMENTS)
-        case OutcomeUnknown():
-            return OutcomeUnknown(UNKNOWN_BEFORE)
-        case _:
-            return InternalError(REFUSED_WITHOUT_REDIS, retry_after_seconds=5.0)
+    return exc if isinstance(exc, LumaError) else InternalError(REFUSED_WITHOUT_REDIS, retry_after_seconds=5.0)

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable
 
+from app.domain.backend import BackendDescription
 from app.domain.errors import RateLimited
-from app.ports import Telemetry
+from app.ports.telemetry import Telemetry
 from app.services.burst import Burst
 
 MOST_PER_TENANT = 2_400
@@ -20,11 +21,11 @@ QUESTION_WEIGHT = 4
 RETRY_AFTER_SECONDS = 10.0
 
 TENANT_IS_FULL = (
-    f"This token has {MOST_PER_TENANT} task ids on their way from AceDataCloud, the most that this service asks for at "
+    f"This token has {MOST_PER_TENANT} task ids on their way from {{backend}}, the most that this service asks for at "
     "once. Nothing is lost: ask again when the calls under way are answered, for fewer ids at a time."
 )
 SERVICE_IS_FULL = (
-    "This service has as many task ids on their way from AceDataCloud as it asks for at once. Nothing is lost: ask "
+    "This service has as many task ids on their way from {backend} as it asks for at once. Nothing is lost: ask "
     "again shortly."
 )
 
@@ -34,11 +35,19 @@ log = logging.getLogger(__name__)
 class QueuedIds:
     """Counts the ids that are queued or being read; a tenant without any costs no memory."""
 
-    def __init__(self, telemetry: Telemetry, clock: Callable[[], float], is_accepted: Callable[[str], bool]) -> None:
-        """Count refusals in `telemetry`; `clock` counts seconds and never goes back.
+    def __init__(
+        self,
+        backend: BackendDescription,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        is_accepted: Callable[[str], bool],
+    ) -> None:
+        """Count refusals, whose sentences are about `backend`, in `telemetry`.
 
-        `is_accepted` tells whether the backend has accepted a tenant's token lately.
+        `clock` counts seconds and never goes back. `is_accepted` tells whether the backend has accepted a tenant's
+        token lately.
         """
+        self._backend = backend
         self._is_accepted = is_accepted
         self._telemetry = telemetry
         self._burst = Burst(clock)
@@ -75,7 +84,7 @@ class QueuedIds:
         self._telemetry.call_withheld("queue_full")
         if (count := self._burst.count()) is not None:
             log.warning(
-                "Questions are refused: too many task ids wait for AceDataCloud (%d of %d in total; %d refusals since "
-                "the last such line)", self._total, MOST_IN_TOTAL, count,
+                "Questions are refused: too many task ids wait for %s (%d of %d in total; %d refusals since the "
+                "last such line)", self._backend.name, self._total, MOST_IN_TOTAL, count,
             )  # fmt: skip
-        return RateLimited(sentence, retry_after_seconds=RETRY_AFTER_SECONDS)
+        return RateLimited(self._backend.say(sentence), retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -6,7 +6,7 @@ from cachetools import TTLCache
 
 from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, in_grace
 from app.domain.task import Task
-from app.ports import Store
+from app.ports.store import Store
 from app.services.owned import NotOurs, Owned
 
 RECORD_KIND = "record:3"

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Awaitable, Callable
 
-from app.ports import Coordination, StoreUnavailable
+from app.ports.coordination import Leases
+from app.ports.store import StoreUnavailable
 from app.services.key_space import KeySpace
 
 RENEW_SECONDS = 30.0
@@ -28,13 +29,13 @@ class SharedDatabase:
 
     def __init__(
         self,
-        coordination: Coordination,
+        leases: Leases,
         keys: KeySpace,
         database_id: Callable[[], str | None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Agree through `coordination`; `database_id` gives None until the database has been opened."""
-        self._coordination = coordination
+        """Agree through `leases`; `database_id` gives None until the database has been opened."""
+        self._leases = leases
         self._key = keys.key("database", "id")
         self._database_id = database_id
         self._sleep = sleep
@@ -57,9 +58,9 @@ class SharedDatabase:
             return
         mine = database_id.encode()
         try:
-            there = await self._coordination.put_if_absent(self._key, mine, KEPT_SECONDS)
+            there = await self._leases.put_if_absent(self._key, mine, KEPT_SECONDS)
             if there == mine:
-                await self._coordination.replace(self._key, mine, mine, KEPT_SECONDS)
+                await self._leases.replace(self._key, mine, mine, KEPT_SECONDS)
         except StoreUnavailable:
             return
         was_other, self.is_other = self.is_other, there not in (None, mine)

@@ -4,7 +4,9 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
-from app.ports import Coordination, DatabaseUnavailable, Store, StoreRefuses, StoreUnavailable
+from app.ports.coordination import Coordination, EventBus, EventKind
+from app.ports.repositories import DatabaseUnavailable
+from app.ports.store import Store, StoreRefuses, StoreUnavailable
 from app.services.key_space import KeySpace
 
 KEPT_SECONDS = 10.0
@@ -83,13 +85,13 @@ class SharedProbe:
         return None
 
 
-async def _probe_channel(coordination: Coordination, message: bytes) -> None:
+async def _probe_channel(events: EventBus, message: bytes) -> None:
     heard = asyncio.Event()
-    unsubscribe = coordination.subscribe(lambda said: heard.set() if said == message else None)
+    unsubscribe = events.subscribe(EventKind.PROBE, lambda said: heard.set() if said == message else None)
     try:
         async with asyncio.timeout(HEARD_WITHIN_SECONDS):
             while not heard.is_set():  # the channel may not be open yet
-                await coordination.publish(message)
+                await events.publish(EventKind.PROBE, message)
                 await _within(heard, HEARD_WITHIN_SECONDS / 10)
     except TimeoutError:
         raise StoreUnavailable("channel is silent") from None

@@ -1,12 +1,10 @@
-"""Places for submissions: the backend takes five per token at once, and turns more away."""
+"""Places for submissions: the backend takes so many per token at once, and turns more away."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from app.domain.backend import BackendDescription
 from app.domain.errors import RateLimited
-
-SLOTS = 5
-"""Generations per token at once, by AceDataCloud's concurrency FAQ."""
 
 LONGEST_WAIT_SECONDS = 20.0
 """How long a submission may wait for a place before its caller is told to come back."""
@@ -15,8 +13,8 @@ MOST_WAITING = 50
 """Submissions of one token that wait for a place; five places give at most about as many in the time of a wait."""
 
 TOO_MANY_WAIT = (
-    f"This token has {MOST_WAITING} submissions waiting for one of its {SLOTS} places at AceDataCloud. Nothing was "
-    "sent: wait for the calls under way, then try again."
+    f"This token has {MOST_WAITING} submissions waiting for one of its {{generations_at_once}} places at {{backend}}. "
+    "Nothing was sent: wait for the calls under way, then try again."
 )
 
 LOOK_AGAIN_SECONDS = 2.0
@@ -24,10 +22,16 @@ LOOK_AGAIN_SECONDS = 2.0
 
 
 class SubmissionSlots:
-    """Lets five submissions per token through at once; the others wait a little, in order."""
+    """Lets as many submissions per token through at once as the backend takes; the others wait a little, in order."""
 
-    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
-        """Wait by `clock`, which counts seconds and never goes back, and `sleep`, which keeps the same time."""
+    def __init__(
+        self, backend: BackendDescription, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        """Let through what `backend` takes, by its policy.
+
+        Wait by `clock`, which counts seconds and never goes back, and `sleep`, which keeps the same time.
+        """
+        self._backend = backend
         self._clock = clock
         self._sleep = sleep
         self._lanes: dict[str, _Lane] = {}
@@ -39,9 +43,10 @@ class SubmissionSlots:
         too long, and whatever else `send` raises.
         """
         give_up_at = self._clock() + LONGEST_WAIT_SECONDS
-        lane = self._lanes.setdefault(tenant, _Lane())
-        if lane.users >= SLOTS + MOST_WAITING:
-            raise RateLimited(TOO_MANY_WAIT)
+        places = self._backend.policy.generations_at_once
+        lane = self._lanes.setdefault(tenant, _Lane(places))
+        if lane.users >= places + MOST_WAITING:
+            raise RateLimited(self._backend.say(TOO_MANY_WAIT))
         lane.users += 1
         try:
             await self._enter(lane)
@@ -63,7 +68,7 @@ class SubmissionSlots:
         try:
             await asyncio.wait([timer, place], return_when=asyncio.FIRST_COMPLETED)
             if not place.done():
-                raise RateLimited
+                raise self._backend.error(RateLimited)
         finally:
             timer.cancel()
             if not place.done():
@@ -81,6 +86,6 @@ class SubmissionSlots:
 
 
 class _Lane:
-    def __init__(self) -> None:
-        self.places = asyncio.Semaphore(SLOTS)
+    def __init__(self, places: int) -> None:
+        self.places = asyncio.Semaphore(places)
         self.users = 0

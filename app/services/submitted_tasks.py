@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.domain.errors import InternalError
 from app.domain.foreign_text import is_plain_id
 from app.domain.purchase import Purchase, PurchaseState
-from app.ports import DatabaseUnavailable, Purchases
+from app.ports.repositories import DatabaseUnavailable, Purchases
 
 MOST_COMPLETIONS = 100
 """The most that the protocol lets one completion hold."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from app.domain.freshness import Lifetimes, time_to_live
 from app.domain.task import Task
-from app.ports import Store, Telemetry
+from app.ports.store import Store
+from app.ports.telemetry import Telemetry
 from app.services.bounded import Bounded
 from app.services.fair_limiter import FairLimiter
 from app.services.owned import NotOurs, Owned
 
-TASK_KIND = "task:3"
+TASK_KIND = "task:4"
 """Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
 
 

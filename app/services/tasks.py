@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.domain.errors import LumaError, RateLimited, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Answer, Effort, Lookup, Task
-from app.ports import LumaGateway
+from app.ports.backend import VideoBackend
 from app.services.queued_ids import QueuedIds
 from app.services.records import TaskRecords
 from app.services.single_flight import SingleFlight
@@ -36,7 +36,7 @@ class TaskService:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the heart is where everything meets
         self,
-        gateway: LumaGateway,
+        backend: VideoBackend,
         cache: TaskCache,
         records: TaskRecords,
         flights: SingleFlight[FlightKey, Answer],
@@ -46,7 +46,7 @@ class TaskService:
         """Put the steps in order over finished parts."""
         self._standing = standing
         self._queued = queued
-        self._gateway = gateway
+        self._backend = backend
         self._cache = cache
         self._records = records
         self._flights = flights
@@ -80,7 +80,7 @@ class TaskService:
         """
         tenant, asked = principal.tenant, list(wanted)
         if self._standing.just_refused(tenant):
-            return Unauthorized()
+            return self._backend.description.error(Unauthorized)
         known = (await self._cache.get_many(tenant, asked)).tasks
         if known:
             self._standing.withhold(tenant)
@@ -88,14 +88,14 @@ class TaskService:
         if probe is None and self._standing.may_verify(tenant):
             probe = asked[0]
         if probe is None:
-            return Unauthorized()
+            return self._backend.description.error(Unauthorized)
         answer = (await self.read(principal, [probe]))[probe]
         if not self._standing.was_refused(tenant):
             return None
         if isinstance(answer, LumaError) and answer.passes:
             self._standing.verify_again(tenant)
             return answer
-        return Unauthorized()
+        return self._backend.description.error(Unauthorized)
 
     async def read(self, principal: Principal, task_ids: Sequence[str]) -> dict[str, Answer]:
         """Ask the backend now, whatever is cached, and keep what it says. Joins fetches already in the air."""
@@ -128,7 +128,7 @@ class TaskService:
         return {key[1]: refusal if key in refused else landed[key] for key in keys}, len(joined)
 
     async def _fetch(self, principal: Principal, task_ids: Sequence[str], calls: _Calls) -> dict[str, Answer]:
-        reading = await self._gateway.find_tasks(principal, task_ids, calls.on_send)
+        reading = await self._backend.find_tasks(principal, task_ids, calls.on_send)
         calls.count += reading.calls
         answers = dict(reading.answers)
         unknown = [task_id for task_id in task_ids if answers[task_id] is None]

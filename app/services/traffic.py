@@ -6,10 +6,11 @@ from app.services.fair_limiter import FairLimiter, Shares
 from app.services.standing import TokenStanding
 
 READS = Shares(places=32, per_tenant=8, unaccepted=24)
-"""Eight calls per token: the provider allows 60 a second."""
+"""Eight calls per token: a backend allows some ten a second."""
 
-PURCHASES = Shares(places=16, per_tenant=5, unaccepted=12)
-"""Five per token, as the backend takes. Purchases have places of their own, and so never wait behind reads."""
+PURCHASE_PLACES = 16
+UNACCEPTED_PURCHASES = 12
+"""Purchases have places of their own, and so never wait behind reads. One token has as many as the backend takes."""
 
 SPARE_CONNECTIONS = 4
 """Beyond the places, for connections that are still being closed: a pool that is full would fail calls."""
@@ -21,11 +22,12 @@ STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
 class Traffic:
     """The places for reads and for purchases, and what is known of the tokens that want them."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """Count time by `clock`, in seconds that never go back."""
+    def __init__(self, clock: Callable[[], float], generations_at_once: int) -> None:
+        """Count time by `clock`, in seconds that never go back; the backend takes so many generations of one token."""
+        purchases = Shares(PURCHASE_PLACES, generations_at_once, UNACCEPTED_PURCHASES)
         self.standing = TokenStanding(clock)
         self.reads = FairLimiter(READS, self.standing.is_accepted)
-        self.purchases = FairLimiter(PURCHASES, self.standing.is_accepted)
+        self.purchases = FairLimiter(purchases, self.standing.is_accepted)
         self.store_reads = FairLimiter(STORE_READS, self.standing.is_accepted)
 
     @property
@@ -36,4 +38,4 @@ class Traffic:
     @property
     def purchase_connections(self) -> int:
         """Return how many connections purchases can need at once."""
-        return PURCHASES.places + SPARE_CONNECTIONS
+        return PURCHASE_PLACES + SPARE_CONNECTIONS

@@ -11,7 +11,8 @@ from app.domain.errors import RateLimited, Unauthorized
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
 from app.domain.record import submitted
-from app.ports import LumaGateway, Telemetry
+from app.ports.backend import VideoBackend
+from app.ports.telemetry import Telemetry
 from app.services.burst import FaultLog
 from app.services.callbacks import Callbacks
 from app.services.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
@@ -57,7 +58,7 @@ class VideoService:
 
     def __init__(  # noqa: PLR0913 - buying touches everything that must know of it
         self,
-        gateway: LumaGateway,
+        backend: VideoBackend,
         records: TaskRecords,
         purchases: PurchaseService,
         slots: SubmissionSlots,
@@ -69,7 +70,7 @@ class VideoService:
         telemetry: Telemetry,
         in_flight: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """Submit through `gateway`; without `callbacks` the backend is not asked to call.
+        """Submit through `backend`; without `callbacks` the backend is not asked to call.
 
         Each purchase holds one of `places` until it ends, whether its caller is there or not. `in_flight` is called
         with how many there are whenever that changes.
@@ -78,7 +79,7 @@ class VideoService:
         self._standing = standing
         self._places = places
         self._telemetry = telemetry
-        self._gateway = gateway
+        self._backend = backend
         self._records = records
         self._purchases = purchases
         self._slots = slots
@@ -96,7 +97,8 @@ class VideoService:
         """
         if self._standing.just_refused(principal.tenant):
             self._telemetry.call_withheld("token_refused")
-            raise Unauthorized
+            raise self._backend.description.error(Unauthorized)
+        self._backend.description.check(order.command)
         url = self._callback_url(principal, order.command)
         callback_id = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
 
@@ -106,7 +108,7 @@ class VideoService:
         async def reconcile(earlier: str) -> str | None:
             if self._callbacks is None:
                 return None
-            return await self._callbacks.claimed(self._gateway, principal, earlier, order.command)
+            return await self._callbacks.claimed(self._backend, principal, earlier, order.command)
 
         async def outlive(purchase: Coroutine[Any, Any, B]) -> B:
             return await self._outliving_the_caller(principal.tenant, callback_id, purchase)
@@ -145,7 +147,7 @@ class VideoService:
 
     async def _submit(self, principal: Principal, command: Command, url: str | None) -> str:
         sent = command if url is None else replace(command, callback_url=url)
-        task_id = await self._slots.through(principal.tenant, lambda: self._gateway.submit(principal, sent))
+        task_id = await self._slots.through(principal.tenant, lambda: self._backend.submit(principal, sent))
         try:
             record = submitted(task_id, self._wall_clock(), expects_callback=url is not None)
             await self._records.put_many(principal.tenant, [record])

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from app.domain.backend import BackendDescription
 from app.domain.errors import Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Answer, Effort, Lookup
@@ -32,11 +33,12 @@ Report = Callable[[float, int, int], Awaitable[None]]
 class WaitingRoom:
     """Finds tasks like TaskService, but gives those that run some time to finish."""
 
-    def __init__(  # noqa: PLR0913 - a wait is its sources, its clock and its limit
+    def __init__(  # noqa: PLR0913, PLR0917 - a wait is its sources, its clock and its limit
         self,
         tasks: TaskService,
         cache: TaskCache,
         watches: Watches,
+        backend: BackendDescription,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         *,
@@ -50,6 +52,7 @@ class WaitingRoom:
         self._tasks = tasks
         self._cache = cache
         self._watches = watches
+        self._backend = backend
         self._clock = clock
         self._sleep = sleep
         self._is_closing = False
@@ -68,7 +71,7 @@ class WaitingRoom:
         if self._tasks.was_refused(principal.tenant):
             await self._tasks.find(principal, wanted[:1])  # asks the backend whether it accepts the token again
             if self._tasks.was_refused(principal.tenant):
-                return Lookup(dict.fromkeys(wanted, Unauthorized()), Effort())
+                return Lookup(dict.fromkeys(wanted, self._backend.error(Unauthorized)), Effort())
         cached = await self._cache.get_many(principal.tenant, wanted)
         answers: dict[str, Answer] = {key: task for key, task in cached.tasks.items() if task.is_final}
         running = [task_id for task_id in wanted if task_id not in answers]

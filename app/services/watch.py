@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from app.domain.backend import BackendDescription
 from app.domain.errors import BackendError, LumaError
-from app.domain.freshness import Pace
 from app.domain.principal import Principal
-from app.domain.record import SHORTEST_SHARE, Record, is_settled, next_read_at, seen
+from app.domain.record import Record, is_settled, next_read_at, seen
 from app.domain.task import Answer, Task
-from app.ports import Coordination, StoreUnavailable
+from app.ports.coordination import Coordination, EventKind
+from app.ports.store import StoreUnavailable
 from app.services.burst import FaultLog
 from app.services.callback_trust import CallbackTrust
 from app.services.key_space import KeySpace
@@ -66,7 +67,7 @@ class WatchParts:
     coordination: Coordination
     keys: KeySpace
     callback_trust: CallbackTrust
-    pace: Pace
+    backend: BackendDescription
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     faults: FaultLog = field(default_factory=_fault_log)
@@ -214,7 +215,9 @@ class Watch:
 
     def _due_at(self, task_id: str, record: Record | None) -> float:
         trust = self._parts.callback_trust.is_trusted
-        due_at = next_read_at(record, self._parts.pace, callbacks_come=trust) if record is not None else 0.0
+        due_at = (
+            next_read_at(record, self._parts.backend.policy.pace, callbacks_come=trust) if record is not None else 0.0
+        )
         due_at = max(due_at, self._not_before.get(task_id, 0.0))
         subject = self._subjects.get(task_id)
         return due_at if subject is None or subject.hinted_at is None else min(due_at, subject.hinted_at)
@@ -236,7 +239,7 @@ class Watch:
             subject.hinted_at, subject.is_doubted = None, False
         answers = await self._asked(list(known))
         now = self._parts.wall_clock()
-        self._not_before = dict.fromkeys(known, now + SHORTEST_SHARE * self._parts.pace.expected_seconds)
+        self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.pace.shortest_pause_seconds)
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, Task)}
         records = {task_id: seen(known[task_id], task, now) for task_id, task in tasks.items()}
         await self._parts.records.put_many(self._principal.tenant, list(records.values()))
@@ -255,12 +258,12 @@ class Watch:
             return await self._parts.read(self._principal, task_ids)
         except Exception as exc:  # noqa: BLE001 - as above
             self._parts.faults.note(exc)
-            return dict.fromkeys(task_ids, BackendError())
+            return dict.fromkeys(task_ids, self._parts.backend.error(BackendError))
 
     async def _tell(self, news: News) -> None:
         if news.changed or news.missing:
             with suppress(StoreUnavailable):
-                await self._parts.coordination.publish(pack(news))
+                await self._parts.coordination.publish(EventKind.TASKS, pack(news))
 
     def _note(self, task_id: str, record: Record) -> None:
         subject = self._subjects.get(task_id)

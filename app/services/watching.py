@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from app.domain.principal import Principal
+from app.ports.coordination import EventKind
 from app.services.news import unpack
 from app.services.sight import Sight
 from app.services.watch import Watch, WatchParts
@@ -18,7 +19,7 @@ class Watches:
         self._parts = parts
         self._watches: dict[str, Watch] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._unsubscribe = parts.coordination.subscribe(self._hear)
+        self._unsubscribe = parts.coordination.subscribe(EventKind.TASKS, self._hear)
 
     @property
     def callers(self) -> int:

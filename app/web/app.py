@@ -28,13 +28,13 @@ from app.web.caller import HttpCaller
 from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.discovery import card_routes
 from app.web.embedding import Embedding
-from app.web.guards import BearerGate, HostGuard, PageHostGuard
+from app.web.guards import HOW_TO_AUTHENTICATE, BearerGate, HostGuard, PageHostGuard
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.page import page
 from app.web.readiness import Readiness
 from app.web.request_ids import RequestIds
 from app.web.request_memory import RequestMemory
-from app.web.routes import metrics_route, not_here, page_route, probe_routes
+from app.web.routes import NO_SIGN_IN, metrics_route, not_here, page_route, probe_routes
 from app.web.turns import PROBES, InTurn, Line, Turns
 
 MCP_PATHS = ("/mcp", "/mcp/")
@@ -101,7 +101,7 @@ def create_app(
 
     pages = Starlette(
         routes=_routes(settings, assembly, readiness),
-        exception_handlers={404: not_here, 405: not_here},
+        exception_handlers=dict.fromkeys((404, 405), not_here(assembly.backend.description.say(NO_SIGN_IN))),
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
@@ -143,7 +143,9 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
     """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
     counted = RequestMemory(Embedding(endpoint), assembly.request_memory, assembly.metrics.refused)
-    gate = BearerGate(counted, assembly.tenants, assembly.metrics.refused)
+    gate = BearerGate(
+        counted, assembly.tenants, assembly.backend.description.say(HOW_TO_AUTHENTICATE), assembly.metrics.refused
+    )
     cors = CORSMiddleware(
         gate,
         allow_origin_regex=_any_of(settings.origins()),
@@ -165,6 +167,7 @@ def _any_of(origins: Sequence[str]) -> str:
 
 def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> list[BaseRoute]:
     try_store = partial(probe, assembly.store, assembly.coordination, assembly.services.keys)
+    backend = assembly.backend.description
     store_name = "redis" if settings.redis_url is not None else "memory"
     routes: list[BaseRoute] = [
         *probe_routes(
@@ -175,7 +178,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         ),
         page_route(
             lambda url, is_doubtful: page(
-                url, assembly.tools, sandbox=assembly.sandbox is not None, is_doubtful=is_doubtful
+                url, assembly.tools, backend.name, sandbox=assembly.sandbox is not None, is_doubtful=is_doubtful
             ),
             settings.public_url,
         ),
@@ -183,9 +186,11 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
     if settings.metrics == "on":
         routes.append(metrics_route(assembly.metrics))
     if assembly.callbacks is not None:
-        routes.append(callback_route(assembly.callbacks, assembly.metrics.callback_heard))
+        routes.append(
+            callback_route(assembly.callbacks, assembly.backend.parse_callback, assembly.metrics.callback_heard)
+        )
     if settings.public_url is not None:
-        routes += card_routes(settings.public_url, VERSION)
+        routes += card_routes(settings.public_url, VERSION, backend)
     if assembly.sandbox is not None:
         routes += media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone)
     return routes

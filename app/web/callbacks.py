@@ -1,7 +1,6 @@
 """POST /callbacks/{ticket}: where the backend says that a task has ended."""
 
 import contextlib
-import json
 from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect, Request
@@ -9,8 +8,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.bootstrap import CALLBACKS_PATH
-from app.domain.foreign_text import is_plain_id
-from app.ports import DatabaseUnavailable
+from app.ports.backend import CallbackReport
+from app.ports.repositories import DatabaseUnavailable
 from app.services.callbacks import Callbacks, Heard
 
 LARGEST_CALLBACK_BYTES = 64 * 1024
@@ -25,14 +24,16 @@ _STATUS = {
 _WORDS = {
     404: "This is no callback address of this service.",
     409: "This address is for another task.",
-    400: "A callback is a JSON object with a task_id.",
+    400: "This body is no callback about a task.",
     413: f"A callback is at most {LARGEST_CALLBACK_BYTES} bytes.",
     503: "This service cannot take callbacks right now. Call again shortly.",
 }
 
 
-def callback_route(callbacks: Callbacks, count: Callable[[str], None]) -> Route:
-    """Return the route; `count` is told what became of each callback."""
+def callback_route(
+    callbacks: Callbacks, parse: Callable[[bytes], CallbackReport | None], count: Callable[[str], None]
+) -> Route:
+    """Return the route; `parse` reads what the backend sends, `count` is told what became of each callback."""
 
     async def called(request: Request) -> Response:
         ticket = request.path_params["ticket"]
@@ -43,12 +44,15 @@ def callback_route(callbacks: Callbacks, count: Callable[[str], None]) -> Route:
         if body is None:
             count("oversized")
             return _answer(413)
-        task_id = _task_id(body)
-        if task_id is None:
+        report = parse(body)
+        if report is None:
             count("malformed")
             return _answer(400)
+        if not report.has_ended:
+            count("running")
+            return _answer(204)
         try:
-            heard = await callbacks.hear(ticket, task_id)
+            heard = await callbacks.hear(ticket, report.task_id)
         except DatabaseUnavailable:
             count("database_down")
             return _answer(503)
@@ -67,16 +71,6 @@ async def _body(request: Request) -> bytes | None:
             if len(body) > LARGEST_CALLBACK_BYTES:
                 return None
     return bytes(body)
-
-
-def _task_id(body: bytes) -> str | None:
-    """Return the task that a callback claims to be about; all else that it says is not even looked at."""
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    task_id = content.get("task_id") if isinstance(content, dict) else None
-    return task_id if isinstance(task_id, str) and is_plain_id(task_id) else None
 
 
 def _answer(status: int) -> Response:

@@ -10,18 +10,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.domain.backend import BackendDescription
 from app.mcp_server.revisions import SUPPORTED_VERSIONS
 
 PATHS = ("/mcp/server-card", "/.well-known/mcp/server-card.json")
 NAME = "io.github.luma-mcp/luma-mcp"
-SUMMARY = "Make videos with Luma Dream Machine through AceDataCloud, each caller under their own token."
+SUMMARY = "Make videos with Luma Dream Machine through {backend}, each caller under their own token."
 
 
-def server_card(public_url: str, version: str) -> dict[str, object]:
+def server_card(public_url: str, version: str, backend: BackendDescription) -> dict[str, object]:
     """Return the card of the service that people reach at `public_url`."""
     authorization = {
         "name": "Authorization",
-        "description": "Bearer and your own AceDataCloud API token",
+        "description": f"Bearer and your own {backend.name} API token",
         "isRequired": True,
         "isSecret": True,
     }
@@ -30,7 +31,7 @@ def server_card(public_url: str, version: str) -> dict[str, object]:
         "name": NAME,
         "title": "Luma Dream Machine",
         "version": version,
-        "description": SUMMARY,
+        "description": backend.say(SUMMARY),
         "websiteUrl": public_url,
         "remotes": [
             {
@@ -43,9 +44,9 @@ def server_card(public_url: str, version: str) -> dict[str, object]:
     }
 
 
-def card_routes(public_url: str, version: str) -> list[Route]:
+def card_routes(public_url: str, version: str, backend: BackendDescription) -> list[Route]:
     """Return the routes of the card, the same bytes on each, for pages of any origin."""
-    body = json.dumps(server_card(public_url, version)).encode()
+    body = json.dumps(server_card(public_url, version, backend)).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     headers = {
         "content-type": "application/mcp-server-card+json",

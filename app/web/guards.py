@@ -13,6 +13,11 @@ PRINCIPAL = "luma_mcp.principal"
 """Where a request's scope carries its caller."""
 
 
+HOW_TO_AUTHENTICATE = (
+    "Send your own {backend} API token with each request: `Authorization: Bearer <token>`. Tokens are made at "
+    "{account_url}; there is no sign-in here."
+)
+
 OPEN_PATHS = ("/livez",)
 """The paths that any Host may ask for."""
 
@@ -99,9 +104,10 @@ class Allowed:
 class BearerGate:
     """Lets callers in who bring a token, and puts the Principal into the request's scope; 401 for others."""
 
-    def __init__(self, app: ASGIApp, tenants: Tenants, refused: Callable[[int], None]) -> None:
-        """Stand before `app`; `refused` is told the status of each refusal."""
+    def __init__(self, app: ASGIApp, tenants: Tenants, advice: str, refused: Callable[[int], None]) -> None:
+        """Stand before `app`; callers without a token get `advice`. `refused` is told the status of each refusal."""
         self._app = app
+        self._advice = advice
         self._tenants = tenants
         self._refused = refused
 
@@ -119,8 +125,7 @@ class BearerGate:
             send,
             401,
             "unauthorized",
-            "Send your own AceDataCloud API token with each request: `Authorization: Bearer <token>`. Tokens are made "
-            "at https://platform.acedata.cloud; there is no sign-in here.",
+            self._advice,
             (b"www-authenticate", challenge.encode()),
         )
 

@@ -23,14 +23,17 @@ DOUBTFUL_NOTE = (
 )
 
 
-def page(base_url: str, tools: Sequence[LumaTool], *, sandbox: bool, is_doubtful: bool = False) -> str:
+def page(
+    base_url: str, tools: Sequence[LumaTool], backend_name: str, *, sandbox: bool, is_doubtful: bool = False
+) -> str:
     """Return the page for the service reached at `base_url`, which may be wrong where it is doubtful."""
     url = f"{base_url}/mcp"
     return _template().substitute(
         url=escape(url),
+        backend=escape(backend_name),
         notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_doubtful else "")
         + (_notice() if sandbox else ""),
-        clients="".join(_client(client.name, client.where, client.paste) for client in clients(url)),
+        clients="".join(_client(client.name, client.where, client.paste) for client in clients(url, backend_name)),
         tools="".join(_tool(tool) for tool in tools),
     )
 

@@ -10,12 +10,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from app.observability.metrics import CONTENT_TYPE, Metrics
-from app.ports import StoreRefuses, StoreUnavailable
+from app.ports.store import StoreRefuses, StoreUnavailable
 from app.web.json_rpc import refusal
 from app.web.readiness import Phase, Readiness
 
 NO_SIGN_IN = (
-    "There is no OAuth sign-in here. Send your own AceDataCloud API token as `Authorization: Bearer <token>` with each "
+    "There is no OAuth sign-in here. Send your own {backend} API token as `Authorization: Bearer <token>` with each "
     "request to /mcp."
 )
 
@@ -87,15 +87,24 @@ def _came_by_another_address(request: Request) -> bool:
     return any(theirs is not None and theirs.lower() != ours for theirs, ours in zip(said, seen, strict=True))
 
 
-async def not_here(request: Request, fault: Exception) -> Response:
-    """Answer what is not here, or not by this method, in JSON: clients that look for a sign-in must be told no.
+def not_here(no_sign_in: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Return the answer to what is not here, or not by this method; to a search for a sign-in it is `no_sign_in`."""
+
+    async def answer(request: Request, fault: Exception) -> Response:
+        return _not_here(request, fault, no_sign_in)
+
+    return answer
+
+
+def _not_here(request: Request, fault: Exception, no_sign_in: str) -> Response:
+    """Answer in JSON: clients that look for a sign-in must be told no.
 
     A client of MCP that was given another URL than that of the endpoint POSTs there, and shows a JSON-RPC error only.
     """
     status = fault.status_code if isinstance(fault, HTTPException) else 404
     path = request.url.path.removeprefix("/mcp")
     sign_in = path.startswith("/.well-known/") or path in ("/register", "/authorize", "/token")
-    message = NO_SIGN_IN if sign_in else NO_ENDPOINT
+    message = no_sign_in if sign_in else NO_ENDPOINT
     headers = fault.headers if isinstance(fault, HTTPException) else None
     code = "not_found" if status == 404 else "method_not_allowed"  # noqa: PLR2004 - the status itself
     if request.method == "POST" and not sign_in:

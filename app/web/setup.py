@@ -3,8 +3,6 @@
 import json
 from dataclasses import dataclass
 
-TOKEN = "YOUR_ACEDATACLOUD_TOKEN"  # noqa: S105 - a placeholder that a person replaces
-
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -15,15 +13,16 @@ class Client:
     paste: str
 
 
-def clients(url: str) -> tuple[Client, ...]:
-    """Return the set-ups for the server whose MCP endpoint is `url`."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
+def clients(url: str, backend_name: str) -> tuple[Client, ...]:
+    """Return the set-ups for the server whose MCP endpoint is `url` and whose callers bring tokens of the backend."""
+    token = f"YOUR_{backend_name.upper().replace(' ', '_')}_TOKEN"
+    headers = {"Authorization": f"Bearer {token}"}
     by_name = {"luma": {"url": url, "headers": headers}}
     return (
         Client(
             "Claude Code",
             "in a terminal",
-            f'claude mcp add --transport http luma {url} --header "Authorization: Bearer {TOKEN}"',
+            f'claude mcp add --transport http luma {url} --header "Authorization: Bearer {token}"',
         ),
         Client(
             "Claude Desktop",
@@ -34,7 +33,7 @@ def clients(url: str) -> tuple[Client, ...]:
                         "luma": {
                             "command": "npx",
                             "args": ["-y", "mcp-remote", url, "--header", "Authorization:${LUMA_AUTHORIZATION}"],
-                            "env": {"LUMA_AUTHORIZATION": f"Bearer {TOKEN}"},
+                            "env": {"LUMA_AUTHORIZATION": f"Bearer {token}"},
                         }
                     }
                 }
@@ -42,7 +41,7 @@ def clients(url: str) -> tuple[Client, ...]:
         ),
         Client("Cursor", "in ~/.cursor/mcp.json", _pretty({"mcpServers": by_name})),
         Client("VS Code", "in .vscode/mcp.json", _pretty({"servers": {"luma": {"type": "http", **by_name["luma"]}}})),
-        Client("curl", "in a terminal", curl(url, TOKEN)),
+        Client("curl", "in a terminal", curl(url, token)),
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_http import AceDataClient
-from app.adapters.acedata_pool import pooled_client
+from app.adapters.acedata.backend import AceDataBackend
+from app.adapters.acedata.client import AceDataClient
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.acedata.pool import pooled_client
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
@@ -49,10 +50,10 @@ class Gateway:
             for kept in (True, False)
         ]
         reads, purchases = self._clients
-        client = AceDataClient(reads, Notes(), QUICK, Traffic(HandClock()), purchases=purchases)
-        self.gateway = AceDataGateway(client, lambda: NOW)
+        client = AceDataClient(reads, Notes(), QUICK, Traffic(HandClock(), GENERATIONS_AT_ONCE), purchases=purchases)
+        self.gateway = AceDataBackend(client, lambda: NOW)
 
-    async def __aenter__(self) -> AceDataGateway:
+    async def __aenter__(self) -> AceDataBackend:
         return self.gateway
 
     async def __aexit__(self, *_: object) -> None:
@@ -104,7 +105,7 @@ def padded(task_id: str, length: int) -> bytes:
     return answer(completed(task_id, filler="x" * (length - len(short) - digits)))
 
 
-async def read_in_turns(gateway: AceDataGateway, readings: int = 4) -> None:
+async def read_in_turns(gateway: AceDataBackend, readings: int = 4) -> None:
     """Read another task for another tenant each time."""
     for number in range(readings):
         found = await gateway.find_tasks(ONE if number % 2 else OTHER, [f"task-{number}"])

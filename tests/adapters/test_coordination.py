@@ -9,7 +9,8 @@ import pytest
 from app.adapters.memory_coordination import MOST_KEYS, MOST_MEMBERS, SETS_BYTES, MemoryCoordination
 from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_store import connect
-from app.ports import Coordination, StoreRefuses, StoreUnavailable
+from app.ports.coordination import Coordination, EventKind
+from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.owned import LARGEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, SIGNER, until_heard
@@ -101,20 +102,32 @@ async def test_what_is_too_large_or_too_late_to_be_ours_is_not_read(
 
 async def test_what_is_published_is_heard_until_one_stops_listening(coordination: Coordination) -> None:
     heard: asyncio.Queue[bytes] = asyncio.Queue()
-    stop = coordination.subscribe(heard.put_nowait)
+    stop = coordination.subscribe(EventKind.TASKS, heard.put_nowait)
     message = b""
     async with asyncio.timeout(10):
         while message != b"hello":  # until the channel is open
-            await coordination.publish(b"hello")
+            await coordination.publish(EventKind.TASKS, b"hello")
             await asyncio.sleep(0)
             message = heard.get_nowait() if not heard.empty() else b""
     stop()
     stop()
     while not heard.empty():
         heard.get_nowait()
-    await coordination.publish(b"too late")
-    await coordination.publish(b"too late")
+    await coordination.publish(EventKind.TASKS, b"too late")
+    await coordination.publish(EventKind.TASKS, b"too late")
     assert heard.empty()
+
+
+async def test_a_listener_hears_the_events_of_its_kind_alone(coordination: Coordination) -> None:
+    tasks: list[bytes] = []
+    heard = asyncio.Event()
+    coordination.subscribe(EventKind.TASKS, tasks.append)
+    coordination.subscribe(EventKind.PROBE, lambda message: heard.set() if message == b"a\0probe" else None)
+    async with asyncio.timeout(10):
+        while not heard.is_set():  # until the channel is open
+            await coordination.publish(EventKind.PROBE, b"a\0probe")
+            await asyncio.sleep(0)
+    assert tasks == []
 
 
 async def test_keys_end_with_their_time(clock: HandClock) -> None:
@@ -164,7 +177,7 @@ async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer
         agreed.remove(KEY, b""),
         agreed.add_members(KEY, ["a"], 1),
         agreed.members(KEY, 1),
-        agreed.publish(b""),
+        agreed.publish(EventKind.TASKS, b""),
     ):
         with pytest.raises(StoreUnavailable):
             await attempt

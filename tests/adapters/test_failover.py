@@ -9,7 +9,7 @@ import pytest
 from app.adapters.redis_coordination import RedisCoordination
 from app.adapters.redis_queue import CONNECTIONS
 from app.adapters.redis_store import connect
-from app.ports import StoreRefuses
+from app.ports.store import StoreRefuses
 from tests.support.clock import HandClock
 from tests.support.forwarder import Forwarder, forwarding
 from tests.support.keeping import CHANNEL, SIGNER, until_heard

@@ -16,6 +16,7 @@ from app.adapters.redis_coordination import LARGEST_MESSAGE_BYTES, RedisCoordina
 from app.adapters.redis_store import connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
+from app.ports.coordination import EventKind
 from app.services.key_space import key_space
 from app.settings import Settings
 from tests.support.clock import HandClock
@@ -187,15 +188,15 @@ async def test_junk_on_the_channel_is_dropped_and_what_follows_is_heard(redis_se
     store = connect(redis_server.url)
     agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
     heard: list[bytes] = []
-    agreed.subscribe(heard.append)
+    agreed.subscribe(EventKind.TASKS, heard.append)
     agreed.start()
-    large = SIGNER.sign(CHANNEL, b"x" * LARGEST_MESSAGE_BYTES)
+    large = SIGNER.sign(CHANNEL, b"tasks\0" + b"x" * LARGEST_MESSAGE_BYTES)
     with redis_server.client() as client:
         async with asyncio.timeout(20):
             while b"hello" not in heard:
                 for junk in (b"", b"\xff", b'{"tenant":"a","missing":["b"]}', SIGNER.sign("other", b"moved"), large):
                     client.publish(CHANNEL, junk)
-                await agreed.publish(b"hello")
+                await agreed.publish(EventKind.TASKS, b"hello")
                 await asyncio.sleep(0.01)
     await agreed.aclose()
     await store.aclose()

@@ -6,13 +6,13 @@ import pytest
 
 from app.adapters.redis_queue import CONNECTIONS, MOST_WAITING, PER_TENANT, RedisQueue
 from app.adapters.redis_store import connect
-from app.ports import StoreBusy
+from app.ports.store import StoreBusy
 from app.services.fail_open import FailOpenStore
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer
 from tests.support.telemetry import Notes
 
-KEY = "luma-mcp:tests:{tenant-a}:task:3:a"
+KEY = "luma-mcp:tests:{tenant-a}:task:4:a"
 
 
 async def test_the_time_in_line_is_not_held_against_redis(redis_server: RedisServer) -> None:

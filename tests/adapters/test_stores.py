@@ -9,7 +9,7 @@ from redis.asyncio import RedisCluster
 from app.adapters.memory import MemoryStore
 from app.adapters.redis_queue import CONNECTIONS
 from app.adapters.redis_store import RedisStore, connect
-from app.ports import Store, StoreUnavailable
+from app.ports.store import Store, StoreUnavailable
 from app.services.owned import LARGEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer, free_port

@@ -1,9 +1,11 @@
 """How long answers stay true, and when it is worth asking again."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from app.adapters.acedata.policy import ACEDATACLOUD, pace_of
 from app.domain.errors import (
     AccountDisabled,
     BackendError,
@@ -15,7 +17,7 @@ from app.domain.errors import (
     Refused,
     Unauthorized,
 )
-from app.domain.freshness import VIDEO_LIFE_SECONDS, Lifetimes, Pace, ask_again_after, expires_at, time_to_live
+from app.domain.freshness import Lifetimes, ask_again_after, expires_at, time_to_live
 from app.domain.task import Answer, Failure, Task, TaskState, Video
 
 NOW = 1_790_000_000.0
@@ -23,7 +25,8 @@ DAY = 24 * 3600.0
 LIFETIMES = Lifetimes(result_seconds=30 * DAY, pending_seconds=3.0)
 VIDEO = Video("https://cdn.example.com/a.mp4")
 FAILURE = Failure(ErrorCode.BACKEND_ERROR, "No.")
-PACE = Pace(150.0)
+PACE = pace_of(150.0)
+LASTING = (Unauthorized, NoCredit, AccountDisabled, Refused, InvalidRequest)
 
 
 def running(age: float | None = None, state: TaskState = TaskState.PENDING) -> Task:
@@ -89,15 +92,20 @@ def test_a_task_stays_fresh_until_it_can_change(task: Task, seconds: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("task", "expiry"),
-    [
-        (done(DAY), NOW - DAY + VIDEO_LIFE_SECONDS),
-        (done(None, created=DAY), None),
-        (failed(DAY), None),
-        (running(), None),
-    ],
+    ("expires_in", "seconds"),
+    [(3600.0, 3600.0), (40 * DAY, 29 * DAY), (1.0, 3.0), (-DAY, 3.0)],
+    ids=["link dies first", "time to live ends first", "link dies within moments", "link is dead"],
 )
-def test_a_video_expires_thirty_days_after_its_known_finish(task: Task, expiry: float | None) -> None:
+def test_a_task_stays_fresh_at_most_until_its_link_dies(expires_in: float, seconds: float) -> None:
+    task = replace(done(DAY), video=replace(VIDEO, expires_at=NOW + expires_in))
+    assert time_to_live(task, NOW, LIFETIMES) == seconds
+
+
+@pytest.mark.parametrize(
+    ("task", "expiry"),
+    [(replace(done(DAY), video=replace(VIDEO, expires_at=NOW)), NOW), (done(DAY), None), (failed(DAY), None)],
+)
+def test_a_task_expires_with_its_link(task: Task, expiry: float | None) -> None:
     assert expires_at(task) == expiry
 
 
@@ -116,15 +124,15 @@ def test_a_video_expires_thirty_days_after_its_known_finish(task: Task, expiry: 
         ([running(5000)], 15),
         ([running(5000, TaskState.PROCESSING)], 15),
         ([running(0), running(30), done(DAY), None], 30),
-        ([BackendError()], 5),
-        ([BackendTimeout()], 5),
-        ([RateLimited(retry_after_seconds=12.1)], 13),
-        ([RateLimited(retry_after_seconds=0.0)], 1),
-        ([BackendError(retry_after_seconds=900)], 900),
-        ([Unauthorized(), NoCredit(), AccountDisabled(), Refused(), InvalidRequest()], None),
-        ([Unauthorized(), running(0)], 60),
-        ([BackendError(), running(0), done(DAY)], 5),
-        ([RateLimited(retry_after_seconds=90), running(0)], 60),
+        ([ACEDATACLOUD.error(BackendError)], 5),
+        ([ACEDATACLOUD.error(BackendTimeout)], 5),
+        ([ACEDATACLOUD.error(RateLimited, retry_after_seconds=12.1)], 13),
+        ([ACEDATACLOUD.error(RateLimited, retry_after_seconds=0.0)], 1),
+        ([ACEDATACLOUD.error(BackendError, retry_after_seconds=900)], 900),
+        ([ACEDATACLOUD.error(kind) for kind in LASTING], None),
+        ([ACEDATACLOUD.error(Unauthorized), running(0)], 60),
+        ([ACEDATACLOUD.error(BackendError), running(0), done(DAY)], 5),
+        ([ACEDATACLOUD.error(RateLimited, retry_after_seconds=90), running(0)], 60),
     ],
     ids=lambda value: None if isinstance(value, list) else str(value),
 )
@@ -138,9 +146,9 @@ def test_the_next_question_is_due_when_the_first_answer_may_have_changed(
     ("expected_seconds", "first", "after"), [(150.0, 60, 15), (8.0, 4, 2), (1.0, 1, 2), (60.0, 24, 6), (600.0, 240, 15)]
 )
 def test_the_pace_follows_what_a_generation_takes(expected_seconds: float, first: int, after: int) -> None:
-    pace = Pace(expected_seconds)
+    pace = pace_of(expected_seconds)
     assert (pace.first_question_seconds, pace.next_question_seconds) == (first, after)
 
 
 def test_a_fast_backend_is_asked_sooner() -> None:
-    assert [ask_again_after([running(age)], NOW, Pace(8.0)) for age in (0, 1, 2, 7, 100)] == [4, 3, 2, 2, 2]
+    assert [ask_again_after([running(age)], NOW, pace_of(8.0)) for age in (0, 1, 2, 7, 100)] == [4, 3, 2, 2, 2]

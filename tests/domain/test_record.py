@@ -2,12 +2,12 @@
 
 import pytest
 
+from app.adapters.acedata.policy import ACEDATACLOUD, pace_of
 from app.domain.errors import BackendError, NotFound, Unauthorized
-from app.domain.freshness import Pace
 from app.domain.record import GRACE_SECONDS, Record, in_grace, is_settled, next_read_at, seen, submitted
 from app.domain.task import Answer, Task, TaskState, Video
 
-PACE = Pace(150.0)
+PACE = pace_of(150.0)
 DONE = Task("a", TaskState.COMPLETED, video=Video("https://cdn.example.com/a.mp4"))
 RUNNING = Task("a", TaskState.PROCESSING, created_at=100.0)
 
@@ -47,7 +47,14 @@ def test_the_grace_of_a_new_task(record: Record | None, now: float, *, expected:
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [(DONE, True), (RUNNING, False), (None, True), (BackendError(), False), (Unauthorized(), True), (NotFound(), True)],
+    [
+        (DONE, True),
+        (RUNNING, False),
+        (None, True),
+        (ACEDATACLOUD.error(BackendError), False),
+        (ACEDATACLOUD.error(Unauthorized), True),
+        (ACEDATACLOUD.error(NotFound), True),
+    ],
 )
 def test_waiting_ends_where_nothing_can_change(answer: Answer, *, expected: bool) -> None:
     assert is_settled(answer) is expected

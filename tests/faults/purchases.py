@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.domain.purchase import SENDING_SECONDS
-from app.services.purchases import REFUSED_WITHOUT_DATABASE, STILL_UNDER_WAY, UNKNOWN_BEFORE
+from app.domain.purchase import SENDING_SECONDS, UNKNOWN_BEFORE
+from app.services.purchases import REFUSED_WITHOUT_DATABASE, STILL_UNDER_WAY
 from tests.faults.calls import Fate, Reply
 from tests.faults.score import Score
 from tests.faults.terms import Terms, Window

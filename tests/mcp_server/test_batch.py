@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
+from app.adapters.acedata.policy import ACEDATACLOUD, pace_of
 from app.domain.errors import BackendTimeout
-from app.domain.freshness import Pace
 from app.domain.task import Answer, Effort, Lookup, Task, TaskState, Video
 from app.mcp_server.batch import REPEATED_BYTES, BatchAnswers
 
 NOW = 1_790_000_000.0
-PACE = Pace(expected_seconds=60.0)
-BATCHES = BatchAnswers(most_bytes=300_000)
+PACE = pace_of(60.0)
+BATCHES = BatchAnswers(300_000, ACEDATACLOUD.name)
 
 
 def finished(task_id: str, owner: str) -> Task:
@@ -45,7 +45,7 @@ def test_the_order_asked_is_the_order_told() -> None:
         assert [task["task_id"] for task in result["tasks"]] == [task_id for task_id, _ in tasks]
 
 
-@pytest.mark.parametrize("other", [None, BackendTimeout()])
+@pytest.mark.parametrize("other", [None, ACEDATACLOUD.error(BackendTimeout)])
 def test_an_answer_that_may_change_is_made_anew(other: Answer) -> None:
     done, late = ("done", finished("done", "a")), finished("late", "a")
     result, _ = ask(done, ("late", other))
@@ -68,7 +68,7 @@ def test_more_questions_than_are_kept_are_all_answered() -> None:
 
 
 def test_what_is_kept_of_answers_is_bounded_in_bytes() -> None:
-    batches = BatchAnswers(most_bytes=300_000)
+    batches = BatchAnswers(300_000, ACEDATACLOUD.name)
     for number in range(200):
         long = Video(f"https://cdn.example.com/{'a' * 2000}.mp4")
         tasks = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.ports import StoreUnavailable
+from app.ports.store import StoreUnavailable
 from app.services.fail_open import CALM_SECONDS, REST_SECONDS, FailOpenStore
 from tests.support.clock import HandClock
 from tests.support.stores import CountingStore

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory_coordination import MemoryCoordination
 from app.adapters.signing import Signer
 from app.adapters.sql.engine import Database
@@ -116,6 +117,7 @@ class Histories(RuleBasedStateMachine):
             key_lives_seconds=DAY,
             key_fault=lambda: None,
             unaccepted=UnacceptedPurchases(self.clock, lambda _owner: True),
+            backend=ACEDATACLOUD,
             clock=self.clock,
             sleep=self.clock.sleep,
         )
@@ -133,12 +135,12 @@ class Histories(RuleBasedStateMachine):
             recent = [video for video in made if self.clock() - video.made_at < DAY - SENDING_SECONDS]
             assert retry_unknown or not recent, "a key bought again unasked"
             if fate in ("refused", "request lost"):
-                raise BackendError if fate == "refused" else OutcomeUnknown
+                raise ACEDATACLOUD.error(BackendError if fate == "refused" else OutcomeUnknown)
             sent.append(self.backend.make(key, prompt, callback_id, self.clock()))
             if fate == "broken":
                 raise RuntimeError
             if fate == "answer lost":
-                raise OutcomeUnknown
+                raise ACEDATACLOUD.error(OutcomeUnknown)
             return sent[0]
 
         async def reconcile(earlier: str) -> str | None:

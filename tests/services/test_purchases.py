@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory_coordination import MemoryCoordination
 from app.adapters.sql.purchases import SqlPurchases
 from app.domain.errors import (
@@ -61,14 +62,14 @@ class Backend:
         return task_id
 
     async def refuses(self) -> str:
-        raise BackendError
+        raise ACEDATACLOUD.error(BackendError)
 
     async def rejects_the_token(self) -> str:
-        raise Unauthorized
+        raise ACEDATACLOUD.error(Unauthorized)
 
     async def is_lost(self) -> str:
         self.sent += 1
-        raise OutcomeUnknown
+        raise ACEDATACLOUD.error(OutcomeUnknown)
 
 
 class Fleet:
@@ -85,6 +86,7 @@ class Fleet:
                 key_lives_seconds=DAY,
                 key_fault=lambda: None,
                 unaccepted=UnacceptedPurchases(clock, lambda _owner: True),
+                backend=ACEDATACLOUD,
                 clock=clock,
                 sleep=clock.sleep,
             )

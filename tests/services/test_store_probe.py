@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.ports import StoreUnavailable
+from app.ports.store import StoreUnavailable
 from app.services.store_probe import SHARED_SECONDS, SharedProbe
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer

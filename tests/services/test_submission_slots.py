@@ -4,19 +4,20 @@ import asyncio
 
 import pytest
 
+from app.adapters.acedata.policy import ACEDATACLOUD, GENERATIONS_AT_ONCE
 from app.domain.errors import RateLimited
-from app.services.submission_slots import MOST_WAITING, SLOTS, SubmissionSlots
+from app.services.submission_slots import MOST_WAITING, SubmissionSlots
 from tests.support.clock import HandClock
 
 
 async def test_a_token_has_a_bounded_queue_of_its_own(clock: HandClock) -> None:
-    slots, may_end = SubmissionSlots(clock, clock.sleep), asyncio.Event()
+    slots, may_end = SubmissionSlots(ACEDATACLOUD, clock, clock.sleep), asyncio.Event()
 
     async def send() -> str:
         await may_end.wait()
         return "task-0"
 
-    calls = [asyncio.create_task(slots.through("a", send)) for _ in range(SLOTS + MOST_WAITING)]
+    calls = [asyncio.create_task(slots.through("a", send)) for _ in range(GENERATIONS_AT_ONCE + MOST_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(RateLimited, match="Nothing was sent"):
         await slots.through("a", send)

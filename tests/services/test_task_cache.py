@@ -92,7 +92,7 @@ async def test_running_tasks_are_in_the_store_alone(clock: HandClock) -> None:
     await one.put_many(A, [running("a"), completed("b", clock)])
     found = await one.get_many(A, ["a", "b"])
     assert (found.local_hits, found.shared_hits) == (1, 1)
-    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:3:a"]], "and only for what this process does not hold"
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:4:a"]], "and only for what this process does not hold"
 
 
 async def test_the_store_is_told_how_long_each_answer_stays_true(clock: HandClock) -> None:
@@ -121,7 +121,7 @@ async def test_no_more_copies_are_kept_than_allowed_and_the_latest_used_stay(clo
     await one.get_many(A, ["a"])
     await one.put_many(A, [completed("c", clock)])
     found = await one.get_many(A, ["a", "b", "c"])
-    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:3:b"]]
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:4:b"]]
     assert (found.local_hits, found.shared_hits) == (2, 1)
 
 
@@ -204,7 +204,7 @@ async def test_the_key_and_the_value_carry_no_more_than_tenant_and_task(clock: H
     await cache(store, clock).put_many(A, [running("a")])
     until = struct.pack(">d", clock() + LIFETIMES.pending_seconds)
     body = b'{"id":"a","state":"processing","prompt":"A fox","created_at":1789999990.25}'
-    assert store.held == {"luma-mcp:tests:{tenant-a}:task:3:a": SIGNER.sign(KEY_A, until + body)}
+    assert store.held == {"luma-mcp:tests:{tenant-a}:task:4:a": SIGNER.sign(KEY_A, until + body)}
 
 
 async def test_a_value_counts_for_its_own_backend_tenant_kind_and_id_only(clock: HandClock) -> None:
@@ -212,7 +212,7 @@ async def test_a_value_counts_for_its_own_backend_tenant_kind_and_id_only(clock:
     await cache(store, clock).put_many(A, [completed("a", clock)])
     (value,) = store.held.values()
     assert TASKS.unpack(KEY_A, value, clock()) is not None
-    elsewhere = Owned(TypeAdapter(Task), "task:3", KeySpace("luma-mcp:other"), SIGNER)
+    elsewhere = Owned(TypeAdapter(Task), "task:4", KeySpace("luma-mcp:other"), SIGNER)
     for owned, key in ((TASKS, TASKS.key(B, "a")), (TASKS, TASKS.key(A, "b")), (elsewhere, elsewhere.key(A, "a"))):
         with pytest.raises(NotOurs):
             owned.unpack(key, value, clock())

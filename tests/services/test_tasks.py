@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import BackendError, LumaError, RateLimited, Unauthorized
 from app.domain.freshness import Lifetimes
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.record import GRACE_SECONDS, submitted
 from app.domain.task import Answer, Effort, Task, TaskState, Video
-from app.ports import Reading
+from app.ports.backend import Reading
 from app.services.fail_open import FailOpenStore
 from app.services.fair_limiter import FairLimiter
 from app.services.queued_ids import MOST_PER_TENANT, MOST_UNACCEPTED, QUESTION_WEIGHT, QueuedIds
@@ -21,6 +22,7 @@ from app.services.standing import REFUSED_SECONDS, TokenStanding
 from app.services.task_cache import TaskCache
 from app.services.tasks import TaskService
 from app.services.traffic import STORE_READS
+from tests.support.backends import NoBackend
 from tests.support.clock import HandClock
 from tests.support.keeping import RECORDS, TASKS
 from tests.support.stores import CountingStore
@@ -29,8 +31,8 @@ from tests.support.telemetry import Notes
 A, B = Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")
 
 
-class Backend:
-    """A LumaGateway that answers from `known`; ids that it does not know are missing."""
+class Backend(NoBackend):
+    """A VideoBackend that answers from `known`; ids that it does not know are missing."""
 
     def __init__(self) -> None:
         self.known: dict[str, Task | LumaError] = {}
@@ -52,9 +54,6 @@ class Backend:
     async def submit(self, principal: Principal, command: Command) -> str:
         raise AssertionError("a question starts nothing")
 
-    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
-        raise NotImplementedError
-
 
 class Room:
     """The services of one process over a backend and a store."""
@@ -69,7 +68,7 @@ class Room:
         )
         self.records = TaskRecords(before, RECORDS, wall_clock=clock, monotonic_clock=clock)
         self.standing = TokenStanding(clock)
-        self.queued = QueuedIds(notes, clock, self.standing.is_accepted)
+        self.queued = QueuedIds(ACEDATACLOUD, notes, clock, self.standing.is_accepted)
         self.notes = notes
         self.tasks = TaskService(backend, cache, self.records, SingleFlight(), self.standing, self.queued)
 
@@ -137,7 +136,7 @@ async def test_two_tenants_share_nothing_in_the_air_and_nothing_afterwards(clock
 
 async def test_a_fault_belongs_to_its_id_and_is_not_kept(clock: HandClock) -> None:
     backend, store = Backend(), CountingStore()
-    backend.known = {"a": done("a", clock), "b": BackendError()}
+    backend.known = {"a": done("a", clock), "b": ACEDATACLOUD.error(BackendError)}
     room = Room(backend, store, clock)
     answers = (await room.tasks.find(A, ["a", "b", "c"])).answers
     assert [type(answer) for answer in answers.values()] == [Task, BackendError, type(None)]

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory_coordination import MemoryCoordination
 from app.domain.errors import BackendError, LumaError
-from app.domain.freshness import Lifetimes, Pace
+from app.domain.freshness import Lifetimes
 from app.domain.principal import Principal
 from app.domain.task import Answer
 from app.services.callback_trust import CallbackTrust
@@ -47,7 +48,7 @@ class Reader:
 
 def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> Watches:
     coordination = MemoryCoordination(clock)
-    trust = CallbackTrust("", coordination, KEYS, missing=lambda: None, doubted=lambda _is: None)
+    trust = CallbackTrust("", ACEDATACLOUD, coordination, KEYS, missing=lambda: None, doubted=lambda _is: None)
     cache = TaskCache(
         store,
         TASKS,
@@ -59,7 +60,7 @@ def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> Watche
         monotonic_clock=clock,
     )
     records = TaskRecords(store, RECORDS, wall_clock=clock, monotonic_clock=clock)
-    return Watches(WatchParts(read, cache, records, coordination, KEYS, trust, Pace(150.0), clock, clock.sleep))
+    return Watches(WatchParts(read, cache, records, coordination, KEYS, trust, ACEDATACLOUD, clock, clock.sleep))
 
 
 async def watch_for(watches: Watches, clock: HandClock, seconds: float, principal: Principal) -> dict[str, Answer]:

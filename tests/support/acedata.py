@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 
-from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_http import AceDataClient, Patience
-from app.adapters.acedata_wire import task_from
+from app.adapters.acedata.backend import AceDataBackend
+from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.acedata.wire import task_from
 from app.domain.principal import Principal
 from app.domain.task import Task
 from app.services.traffic import Traffic
@@ -46,10 +47,11 @@ async def gateway_over(
     patience: Patience = QUICK,
     notes: Notes | None = None,
     traffic: Traffic | None = None,
-) -> AsyncIterator[AceDataGateway]:
+) -> AsyncIterator[AceDataBackend]:
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
-        yield AceDataGateway(
-            AceDataClient(http, notes or Notes(), patience, traffic or Traffic(lambda: NOW)), lambda: NOW
+        yield AceDataBackend(
+            AceDataClient(http, notes or Notes(), patience, traffic or Traffic(lambda: NOW, GENERATIONS_AT_ONCE)),
+            lambda: NOW,
         )
 
 

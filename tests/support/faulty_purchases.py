@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from app.domain.purchase import NewPurchase, Purchase, PurchaseState
-from app.ports import DatabaseUnavailable, Purchases
+from app.ports.repositories import DatabaseUnavailable, Purchases
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from app.adapters.signing import Signer
 from app.domain.record import Record
 from app.domain.task import Task
-from app.ports import Coordination
+from app.ports.coordination import Coordination, EventKind
 from app.services.key_space import KeySpace
 from app.services.owned import Owned
 from app.services.records import RECORD_KIND
@@ -23,9 +23,9 @@ RECORDS = Owned(TypeAdapter(Record), RECORD_KIND, KEYS, SIGNER)
 async def until_heard(speaker: Coordination, listener: Coordination) -> None:
     """Return as soon as what `speaker` says is heard: the channel of `listener` is open then."""
     heard = asyncio.Event()
-    stop = listener.subscribe(lambda _message: heard.set())
+    stop = listener.subscribe(EventKind.PROBE, lambda _message: heard.set())
     async with asyncio.timeout(20):
         while not heard.is_set():
-            await speaker.publish(b"hello")
+            await speaker.publish(EventKind.PROBE, b"hello")
             await asyncio.sleep(0.01)
     stop()

@@ -11,11 +11,12 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.adapters.acedata_http import Patience
+from app.adapters.acedata.client import Patience
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
 from app.bootstrap import Assembly, assemble
+from app.ports.backend import VideoBackend
 from app.serving import listening_socket
 from app.settings import Settings
 from app.web.app import create_app
@@ -136,16 +137,18 @@ def request_bytes(message: Mapping[str, Any], headers: Mapping[str, str], token:
 
 @asynccontextmanager
 async def serving(
-    values: Settings, backend: Sandbox | httpx.AsyncBaseTransport, clock: HandClock | None = None
+    values: Settings, backend: Sandbox | httpx.AsyncBaseTransport | VideoBackend, clock: HandClock | None = None
 ) -> AsyncIterator[Service]:
     """Serve with `values` over `backend` until the block ends."""
-    transport = httpx.ASGITransport(sandbox_app(backend)) if isinstance(backend, Sandbox) else backend
+    network = httpx.ASGITransport(sandbox_app(backend)) if isinstance(backend, Sandbox) else backend
+    transport = network if isinstance(network, httpx.AsyncBaseTransport) else None
     assembly = assemble(
         values,
         base_url="http://127.0.0.1",
         transport=transport,
         patience=IMPATIENT,
         clocks=clock.clocks if clock is not None else None,
+        backend=network if not isinstance(network, httpx.AsyncBaseTransport) else None,
     )
     async with listening(create_app(values, assembly)) as url, httpx.AsyncClient(timeout=30) as client:
         yield Service(url, assembly, client)

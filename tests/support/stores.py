@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.ports import StoreRefuses, StoreUnavailable
+from app.ports.store import StoreRefuses, StoreUnavailable
 
 
 class CountingStore:

@@ -6,9 +6,10 @@ from typing import Any
 
 import httpx
 
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.services.queued_ids import MOST_UNACCEPTED, QUESTION_WEIGHT
 from app.services.standing import REFUSED_SECONDS
-from app.services.traffic import PURCHASES, READS
+from app.services.traffic import PURCHASE_PLACES, READS, UNACCEPTED_PURCHASES
 from tests.support.acedata import knowing_every_task
 from tests.support.clock import HandClock
 from tests.support.service import serving, settings
@@ -130,5 +131,5 @@ async def test_a_revoked_token_reads_nothing_on_from_the_cache(clock: HandClock)
 
 
 def test_purchases_have_places_of_their_own() -> None:
-    assert PURCHASES.places > PURCHASES.unaccepted >= PURCHASES.per_tenant
+    assert PURCHASE_PLACES > UNACCEPTED_PURCHASES >= GENERATIONS_AT_ONCE
     assert READS.places > READS.unaccepted >= READS.per_tenant

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from app.adapters.acedata_http import Patience
+from app.adapters.acedata.client import Patience
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.bootstrap import SHARE_OF_UNACCEPTED, assemble

@@ -3,20 +3,20 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory_coordination import MemoryCoordination
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.bootstrap import assemble
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
-from app.ports import Reading
 from app.services.caller_quota import CallerQuota, Lent
 from app.services.earlier_reservations import EarlierReservations
 from app.services.purchases import PurchaseService
@@ -26,6 +26,7 @@ from app.services.submission_slots import SubmissionSlots
 from app.services.unaccepted_purchases import UnacceptedPurchases
 from app.services.videos import Order, VideoService
 from app.web.app import create_app
+from tests.support.backends import NoBackend
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import opened, purchases_at
 from tests.support.keeping import RECORDS, SIGNER
@@ -168,19 +169,11 @@ async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(cloc
     assert backend.submissions("token-a") == 1
 
 
-class Selling:
-    """A LumaGateway that sells."""
+class Selling(NoBackend):
+    """A VideoBackend that sells."""
 
     async def submit(self, _principal: Principal, _command: Command) -> str:
         return "task-1"
-
-    async def find_tasks(
-        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
-    ) -> Reading:
-        raise NotImplementedError
-
-    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
-        raise NotImplementedError
 
 
 async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
@@ -195,6 +188,7 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             key_lives_seconds=86_400.0,
             key_fault=lambda: None,
             unaccepted=UnacceptedPurchases(clock, lambda _owner: True),
+            backend=ACEDATACLOUD,
             clock=clock,
             sleep=clock.sleep,
         )
@@ -202,7 +196,7 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             Selling(),
             broken_records(clock),
             purchases,
-            SubmissionSlots(clock, clock.sleep),
+            SubmissionSlots(ACEDATACLOUD, clock, clock.sleep),
             callbacks=None,
             wall_clock=clock,
             standing=standing,

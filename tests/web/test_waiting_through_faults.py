@@ -8,6 +8,7 @@ import pytest
 
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
+from app.ports.coordination import EventKind
 from app.services.news import News, pack
 from app.services.watch import HINT_SECONDS
 from tests.support.clock import HandClock, while_time_passes
@@ -120,7 +121,7 @@ async def test_what_replicas_say_is_looked_at_and_not_believed(clock: HandClock)
         began = clock()
         while clock() < began + 30:
             for news in (News(tenant, missing=task_ids), News(tenant, hinted=task_ids)):
-                await service.assembly.coordination.publish(pack(news))
+                await service.assembly.coordination.publish(EventKind.TASKS, pack(news))
             await while_time_passes(clock, clock.sleep(0.5), step=0.25)
         assert not waiting.done()
         assert backend.reads <= 4 + 30 / HINT_SECONDS, "the schedule, and a hint once in its time"

@@ -19,7 +19,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.adapters.sql.migrate import create, migrate
 from app.adapters.sql.tables import service
-from app.ports import DatabaseUnavailable
+from app.ports.repositories import DatabaseUnavailable
 
 OPERATION_SECONDS = 5.0
 """The longest that a caller waits for one operation, the wait for a connection among it."""

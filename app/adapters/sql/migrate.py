@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.adapters.sql.tables import metadata, service
-from app.ports import DatabaseTooNew
+from app.ports.repositories import DatabaseTooNew
 
 REVISIONS = ("0001", "0002")
 """Every revision of the schema, oldest first."""

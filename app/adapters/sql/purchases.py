@@ -13,7 +13,7 @@ from app.adapters.sql.engine import Database, database_now
 from app.adapters.sql.keys import give_back, holder, take, take_over
 from app.adapters.sql.tables import callback_claims, purchases
 from app.domain.purchase import ALLOWED_MOVES, NewPurchase, Purchase, PurchaseState
-from app.ports import DatabaseUnavailable
+from app.ports.repositories import DatabaseUnavailable
 
 MOST_CLAIMS = 8
 """Task ids that are remembered for one callback: a forged one does not displace the true one."""

@@ -21,7 +21,7 @@ from app.adapters.sql.engine import Database, database_now
 from app.adapters.sql.migrate import REVISIONS
 from app.adapters.sql.tables import metadata
 from app.domain.purchase import KeyName, NewPurchase
-from app.ports import DatabaseTooNew, DatabaseUnavailable
+from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from tests.support.clock import HandClock
 from tests.support.databases import BACKEND, empty_database, opened, purchases_at
 from tests.support.postgres_server import PostgresServer

@@ -1,4 +1,4 @@
-"""The one place that decides what state a backend record is in.
+"""The one place that decides what state a record of AceDataCloud is in.
 
 The record has no status field: its state follows from the response inside it and from `finished_at`, and the
 documentation, the first-party web app and the SDK's tests show several forms of "still running".
@@ -15,7 +15,7 @@ A final state is cached for weeks, so a record that was read between two writes 
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RecordFields:
     """What a record says that bears on its state; None is "not said".
 
     `error_code` is the code of a structured error; a bare string in its place counts as not said.
@@ -28,22 +28,22 @@ class Evidence:
     finished_at: float | None = None
 
 
-def judge(evidence: Evidence, now: float) -> TaskState:
-    """Return the state that `evidence` amounts to at `now` (unix seconds)."""
-    if evidence.state_word == "failed" or (evidence.success is False and evidence.error_code is not None):
+def resolve_state(fields: RecordFields, now: float) -> TaskState:
+    """Return the state of a record with `fields` at `now` (unix seconds)."""
+    if fields.state_word == "failed" or (fields.success is False and fields.error_code is not None):
         return TaskState.FAILED
-    if evidence.finished_at is not None:
-        return _ended(evidence, evidence.finished_at, now)
-    if evidence.has_video and evidence.success is not False and evidence.state_word not in ("pending", "processing"):
+    if fields.finished_at is not None:
+        return _ended(fields, fields.finished_at, now)
+    if fields.has_video and fields.success is not False and fields.state_word not in ("pending", "processing"):
         return TaskState.COMPLETED
-    if evidence.state_word in ("processing", "completed") or evidence.success is True:
+    if fields.state_word in ("processing", "completed") or fields.success is True:
         return TaskState.PROCESSING
     return TaskState.PENDING
 
 
-def _ended(evidence: Evidence, finished_at: float, now: float) -> TaskState:
-    if evidence.success is False:
+def _ended(fields: RecordFields, finished_at: float, now: float) -> TaskState:
+    if fields.success is False:
         return TaskState.FAILED
-    if evidence.has_video:
+    if fields.has_video:
         return TaskState.COMPLETED
     return TaskState.FAILED if now - finished_at >= SETTLING_SECONDS else TaskState.PROCESSING

@@ -8,8 +8,9 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from app.adapters.acedata_errors import Complaint, code_for_log, complaint_in, error_for, started_nothing
-from app.adapters.acedata_quotes import LONGEST_QUOTE, quotable
+from app.adapters.acedata.errors import Complaint, code_for_log, complaint_in, error_for, started_nothing
+from app.adapters.acedata.policy import ACEDATACLOUD
+from app.adapters.acedata.quotes import LONGEST_QUOTE, quotable
 from app.adapters.private_text import repeats
 from app.domain.errors import (
     AccountDisabled,
@@ -127,9 +128,9 @@ def test_every_shape_of_body_is_read(body: Any, expected: Complaint) -> None:
 def test_only_what_the_reader_can_change_is_quoted(status: int, code: str, message: str, kind: type[LumaError]) -> None:
     sentence = str(error_for(Complaint(code, message), status))
     if kind in (InvalidRequest, Refused):
-        assert sentence == f"{kind.sentence} AceDataCloud says: “{message}”"
+        assert sentence == f"{ACEDATACLOUD.say(kind.template)} AceDataCloud says: “{message}”"
     else:
-        assert sentence == kind.sentence
+        assert sentence == ACEDATACLOUD.say(kind.template)
 
 
 @pytest.mark.parametrize(
@@ -181,12 +182,14 @@ def test_a_message_of_megabytes_is_not_read_to_its_end() -> None:
 
 
 def test_a_quote_that_would_be_empty_is_left_out() -> None:
-    assert str(error_for(Complaint("bad_request", "https://evil.example.com <>"), 400)) == InvalidRequest.sentence
+    assert str(error_for(Complaint("bad_request", "https://evil.example.com <>"), 400)) == ACEDATACLOUD.say(
+        InvalidRequest.template
+    )
 
 
 def test_a_message_that_repeats_the_prompt_is_not_quoted() -> None:
     error = error_for(Complaint("bad_request", "Cannot draw: a fox"), 400, private=("a fox",))
-    assert str(error) == InvalidRequest.sentence
+    assert str(error) == ACEDATACLOUD.say(InvalidRequest.template)
 
 
 SECRET = 'The Duke\'s "plan" for 5 < 6'
@@ -377,7 +380,7 @@ def test_no_text_makes_comparing_fail(digits: int, place: str) -> None:
     reference = f"&#{'1' * digits};"
     message = f"Not this {reference}" if place == "message" else "Not this."
     error = error_for(Complaint("forbidden", message), 403, private=(f"a fox {reference}", "token-a"))
-    assert str(error) == Refused.sentence
+    assert str(error) == ACEDATACLOUD.say(Refused.template)
     assert repeats("Not this.", [f"&#{'1' * digits};"])
 
 

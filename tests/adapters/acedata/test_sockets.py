@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_http import AceDataClient, Patience
+from app.adapters.acedata.backend import AceDataBackend
+from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
@@ -27,9 +28,11 @@ UNHURRIED = Patience(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
 
 
 @asynccontextmanager
-async def gateway_to(url: str, patience: Patience = QUICK) -> AsyncIterator[AceDataGateway]:
+async def gateway_to(url: str, patience: Patience = QUICK) -> AsyncIterator[AceDataBackend]:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        yield AceDataGateway(AceDataClient(http, Notes(), patience, Traffic(lambda: NOW)), lambda: NOW)
+        yield AceDataBackend(
+            AceDataClient(http, Notes(), patience, Traffic(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
+        )
 
 
 async def reset_before_headers(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:

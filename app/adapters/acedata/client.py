@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import httpx
 import stamina
 
-from app.adapters.acedata_exchange import AnswerTooLarge, Call, Exchanges, OpenEnded, reading_of
-from app.adapters.acedata_gate import BackendGate
+from app.adapters.acedata.exchange import AnswerTooLarge, Call, Exchanges, OpenEnded, reading_of
+from app.adapters.acedata.gate import BackendGate
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.principal import Principal
-from app.ports import Telemetry
+from app.ports.telemetry import Telemetry
 from app.services.burst import FaultLog
 from app.services.traffic import Traffic
 
@@ -94,6 +95,14 @@ class AceDataClient:
         self._read_timeout = httpx.Timeout(patience.read, connect=patience.connect, pool=patience.pool)
         self._submit_timeout = httpx.Timeout(patience.submit, connect=patience.connect, pool=patience.pool)
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._exchanges.aclose()
+
+    async def check(self, path: str, seconds: float) -> int:
+        """Return the status that a call without a token is answered with. Raises httpx.HTTPError."""
+        return (await self._exchanges.post_without_token(path, seconds)).status_code
+
     async def read(
         self, path: str, principal: Principal, body: dict[str, Any], tally: Tally, translate: Callable[[Any], T]
     ) -> T:
@@ -155,14 +164,14 @@ class AceDataClient:
         except _NOT_SENT:
             fault: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, OpenEnded):
-            fault = OutcomeUnknown()
+            fault = ACEDATACLOUD.error(OutcomeUnknown)
         except BackendError:
             fault = BackendError(NOT_OFFERED)
         except LumaError as complaint:
             fault = complaint.with_traceback(None)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
             self._faults.note(exc)
-            fault = OutcomeUnknown()
+            fault = ACEDATACLOUD.error(OutcomeUnknown)
         raise fault  # without cause or past: what there was of an answer would stay for as long as anybody holds this
 
     async def _read_once(self, principal: Principal, call: Call[T], tally: Tally) -> T:
@@ -174,7 +183,7 @@ class AceDataClient:
             reading = reading_of(fault).with_traceback(None)
         except Exception as exc:  # noqa: BLE001 - a fault with one answer must not cost the others of a batch
             self._faults.note(exc)
-            reading = BackendError()
+            reading = ACEDATACLOUD.error(BackendError)
         raise reading  # as above: the first one is held until the last retry is over
 
     def _worth_another(self, fault: Exception) -> bool | float:
@@ -191,4 +200,4 @@ async def _deadline(loop_time: float) -> AsyncIterator[None]:
         async with asyncio.timeout_at(loop_time):
             yield
     except TimeoutError as fault:
-        raise BackendTimeout from fault
+        raise ACEDATACLOUD.error(BackendTimeout) from fault

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from app.adapters.acedata_wire import read_request, records_in, submit_request, task_from, tasks_in
+from app.adapters.acedata.wire import read_request, records_in, submit_request, task_from, tasks_in
 from app.domain.errors import ErrorCode
 from app.domain.foreign_text import LONGEST_SHOWN_PROMPT
 from app.domain.generation import Command, ExtendVideo, GenerateVideo
@@ -27,11 +27,18 @@ def test_a_finished_record_in_the_newest_form_is_read_in_full() -> None:
             width=1360,
             height=752,
             thumbnail_url="https://cdn.example.com/luma/task-0.jpg",
+            expires_at=NOW - 45.8 + 30 * 24 * 3600,
         ),
         created_at=NOW - 200.5,
         finished_at=NOW - 45.8,
         elapsed_seconds=154.2,
     )
+
+
+def test_a_link_whose_task_ended_at_no_known_time_expires_at_none() -> None:
+    video = read(completed("task-0", finished_at=None)).video
+    assert video is not None
+    assert video.expires_at is None
 
 
 def test_the_older_form_takes_its_elapsed_time_from_the_other_times() -> None:

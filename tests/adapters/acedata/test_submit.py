@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata_http import UNREACHABLE
+from app.adapters.acedata.client import UNREACHABLE
 from app.domain.errors import (
     BackendError,
     InvalidRequest,
@@ -200,5 +200,5 @@ async def test_no_error_repeats_what_the_caller_sent(command: Command, private: 
 async def test_a_lost_submission_that_cannot_be_looked_for_is_not_called_safe(answer: Answer) -> None:
     async with gateway_over(Backend(answer)) as gateway:
         with pytest.raises(LumaError, match="with the same key") as caught:
-            await gateway.callback_url_of(CALLER, "task-0", COMMAND)
+            await gateway.find_by_callback(CALLER, COMMAND, ["task-0"], lambda _url: True)
     assert "Nothing is lost" not in str(caught.value)

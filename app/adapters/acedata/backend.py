@@ -1,12 +1,17 @@
-"""AceDataCloud as the service's gateway: how ids are asked for, and what an incomplete answer means."""
+"""AceDataCloud as a video backend: how ids are asked for, and what an incomplete answer means."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-from app.adapters.acedata_exchange import AnswerTooLarge
-from app.adapters.acedata_http import AceDataClient, Tally
-from app.adapters.acedata_wire import (
+import httpx
+
+from app.adapters.acedata.client import AceDataClient, Tally
+from app.adapters.acedata.exchange import AnswerTooLarge
+from app.adapters.acedata.policy import ACEDATACLOUD, NAME
+from app.adapters.acedata.wire import (
     callback_url_in,
     echoes,
     id_in,
@@ -16,11 +21,12 @@ from app.adapters.acedata_wire import (
     task_id_in,
     tasks_in,
 )
+from app.domain.backend import BackendDescription
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.task import Answer
-from app.ports import Reading
+from app.ports.backend import CallbackReport, Health, Reading
 
 CHUNK = 50
 """Ids in one call: the most that the provider's own MCP server recommends."""
@@ -46,19 +52,33 @@ _PRIVATE = ("prompt", "start_image_url", "end_image_url", "video_url", "video_id
 """The fields of a command that no error may quote."""
 
 
-class AceDataGateway:
-    """The LumaGateway over AceDataCloud's two endpoints."""
+class AceDataBackend:
+    """The VideoBackend over AceDataCloud's two endpoints."""
 
     def __init__(
-        self, client: AceDataClient, wall_clock: Callable[[], float], *, own_media_url: str | None = None
+        self,
+        client: AceDataClient,
+        wall_clock: Callable[[], float],
+        *,
+        description: BackendDescription = ACEDATACLOUD,
+        own_media_url: str | None = None,
     ) -> None:
-        """Speak through `client`; `wall_clock` gives unix seconds.
+        """Speak through `client`, which is closed at the end; `wall_clock` gives unix seconds.
 
         `own_media_url` is where this service itself serves videos, in the sandbox alone: such results may be shown.
         """
+        self.description = description
         self._client = client
         self._own_media_url = own_media_url
         self._wall_clock = wall_clock
+
+    async def __aenter__(self) -> Self:
+        """Lend the backend; nothing is connected before the first call."""
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Close the connections."""
+        await self._client.aclose()
 
     async def find_tasks(
         self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
@@ -76,11 +96,50 @@ class AceDataGateway:
         private = tuple(filter(None, (getattr(command, name, None) for name in _PRIVATE)))
         return await self._client.send_once(VIDEOS_PATH, principal, submit_request(command), private, _started)
 
-    async def callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
-        """Return the callback URL that the backend echoes for the task, if the rest of its echo agrees with `command`.
+    async def find_by_callback(
+        self, principal: Principal, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+    ) -> str | None:
+        """Return the one of `claimed` that was submitted with a URL that `is_its_url`, and with nothing but `command`.
 
-        Raises LumaError.
+        A task's record echoes its request, so it is read for each id. Raises LumaError.
         """
+        fault: LumaError | None = None
+        for task_id in claimed:
+            try:
+                url = await self._callback_url_of(principal, task_id, command)
+            except LumaError as exc:  # a false claim must not hide the true one
+                fault = exc
+                continue
+            if url is not None and is_its_url(url):
+                return task_id
+        if fault is not None:
+            raise fault
+        return None
+
+    def parse_callback(self, body: bytes) -> CallbackReport | None:
+        """Return the task that a callback claims to be about; nothing else that it says is believed."""
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+        task_id = id_in(content.get("task_id")) if isinstance(content, dict) else None
+        return CallbackReport(task_id) if task_id is not None else None
+
+    async def check(self, seconds: float) -> Health:
+        """Say whether AceDataCloud answers a call without a token within `seconds`."""
+        host = urlsplit(self.description.address or "").netloc.rpartition("@")[2]
+        try:
+            status = await self._client.check(TASKS_PATH, seconds)
+        except httpx.HTTPError as exc:
+            return Health(is_good=False, words=f"{host} does not answer ({type(exc).__name__})")
+        if status == httpx.codes.NOT_FOUND:
+            said = f"{host} answers, but not as {NAME} does (HTTP 404): is LUMA_MCP_ACEDATA_URL right?"
+            return Health(is_good=False, words=said)
+        answers = status < httpx.codes.INTERNAL_SERVER_ERROR
+        return Health(is_good=answers, words=f"{host} {'answers' if answers else 'is in trouble'} (HTTP {status})")
+
+    async def _callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
+        """Return the callback URL that the task's record echoes, if the rest of its echo agrees with `command`."""
 
         def echoed(body: Any) -> str | None:
             found = (record for record in records_in(body) or () if record.get("id") == task_id)
@@ -110,7 +169,7 @@ class AceDataGateway:
             return await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally, reconciled)
         except AnswerTooLarge:
             if len(task_ids) == 1 or tally.splits >= MOST_SPLITS:
-                return dict.fromkeys(task_ids, BackendError()), []
+                return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
         except LumaError as fault:
             return dict.fromkeys(task_ids, fault), []
         return await self._ask_in_halves(principal, task_ids, tally)
@@ -132,13 +191,13 @@ class AceDataGateway:
         """Match records to ids: the backend may reorder, repeat, leave out, and answer about something else."""
         records = records_in(body)
         if records is None or len(records) > MOST_RECORDS * len(task_ids):
-            return dict.fromkeys(task_ids, BackendError()), []
+            return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
         named, wanted = [task_id_in(record) for record in records], {*task_ids}
         asked = [record for record, task_id in zip(records, named, strict=True) if task_id in wanted]
         tasks = tasks_in(asked, self._wall_clock(), self._own_media_url, token=principal.credential)
         left_out = [task_id for task_id in task_ids if task_id not in tasks]
         beside_the_point = not {*named} - {None} <= wanted or (records and not tasks)
-        absent: Answer = BackendError() if beside_the_point else None
+        absent: Answer = ACEDATACLOUD.error(BackendError) if beside_the_point else None
         answers: dict[str, Answer] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
         count = body.get("count")
         cut = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
@@ -149,7 +208,7 @@ def _started(body: Any) -> str:
     """Return the id of the task that a submission became. Raises OutcomeUnknown where none can be asked for by it."""
     task_id = id_in(body.get("task_id")) if isinstance(body, dict) else None
     if task_id is None:
-        raise OutcomeUnknown
+        raise ACEDATACLOUD.error(OutcomeUnknown)
     return task_id
 
 

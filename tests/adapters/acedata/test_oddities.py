@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from app.adapters.acedata_wire import task_from
+from app.adapters.acedata.wire import task_from
 from app.domain.task import Task, TaskState
 from tests.support.acedata import NOW, completed, read, with_response
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from app.adapters.acedata_body import (
+from app.adapters.acedata.body import (
     LARGEST_ANSWER_BYTES,
     AnswerMemory,
     BodyTooLarge,
@@ -20,12 +20,13 @@ from app.adapters.acedata_body import (
     expansion,
     read_body,
 )
-from app.adapters.acedata_errors import code_for_log, complaint_in, error_for, started_nothing
-from app.adapters.acedata_gate import BackendGate
+from app.adapters.acedata.errors import code_for_log, complaint_in, error_for, started_nothing
+from app.adapters.acedata.gate import BackendGate
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.checked_network import without_location
 from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError
 from app.domain.principal import Principal
-from app.ports import Telemetry
+from app.ports.telemetry import Telemetry
 
 LEAST_ANSWER_BYTES = 128 * 1024
 """The bound of an answer is this, and BYTES_A_RECORD for each id that was asked."""
@@ -124,6 +125,15 @@ class Exchanges:
         finally:
             self._telemetry.backend_called(call.path, outcome, time.perf_counter() - started)
 
+    async def aclose(self) -> None:
+        """Close the connections of both kinds."""
+        await self._purchases.aclose()
+        await self._http.aclose()
+
+    async def post_without_token(self, path: str, seconds: float) -> httpx.Response:
+        """Return the answer to an empty call: nothing can be started or charged. Raises httpx.HTTPError."""
+        return await self._http.post(path, json={}, timeout=seconds)
+
     def _translated(self, principal: Principal, call: Call[T], response: httpx.Response, content: bytearray) -> T:
         """Return what `call` makes of the body of a success. Raises LumaError and OpenEnded for a complaint.
 
@@ -176,8 +186,8 @@ def reading_of(fault: httpx.HTTPError | LumaError | OpenEnded) -> LumaError:
         case OpenEnded():
             return fault.reading
         case httpx.TimeoutException():
-            return BackendTimeout()
-    return BackendError()
+            return ACEDATACLOUD.error(BackendTimeout)
+    return ACEDATACLOUD.error(BackendError)
 
 
 def _outcome(fault: BaseException) -> str:
@@ -196,9 +206,9 @@ async def _content(response: httpx.Response, most: int, held: Held) -> bytearray
         content = await read_body(response, most, held)
         held.grow(expansion(content))
     except BodyTooLarge:
-        raise OpenEnded(AnswerTooLarge()) from None
+        raise OpenEnded(ACEDATACLOUD.error(AnswerTooLarge)) from None
     except UnusableBody:
-        raise OpenEnded(BackendError()) from None
+        raise OpenEnded(ACEDATACLOUD.error(BackendError)) from None
     return content
 
 

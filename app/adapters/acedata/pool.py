@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from app.adapters.acedata_body import ACCEPTED_ENCODING
+from app.adapters.acedata.body import ACCEPTED_ENCODING
 from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import proxy_for, tls_context
 

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from app.adapters.acedata_errors import Complaint, accepts_the_token, refuses_the_token
+from app.adapters.acedata.errors import Complaint, accepts_the_token, refuses_the_token
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import RateLimited, Unauthorized
 from app.domain.principal import Principal
-from app.ports import Telemetry
+from app.ports.telemetry import Telemetry
 from app.services.traffic import Traffic
 
 NO_PLACE = "This service has as many submissions under way as it may have at once. Nothing was sent: try again shortly."
@@ -56,4 +57,4 @@ class BackendGate:
     def _check_standing(self, principal: Principal) -> None:
         if self._traffic.standing.just_refused(principal.tenant):
             self._telemetry.call_withheld("token_refused")
-            raise Unauthorized
+            raise ACEDATACLOUD.error(Unauthorized)

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_body import (
+from app.adapters.acedata.backend import AceDataBackend
+from app.adapters.acedata.body import (
     LARGEST_ANSWER_BYTES,
     LONGEST_NUMBER,
     MOST_COMMAS,
@@ -25,10 +25,11 @@ from app.adapters.acedata_body import (
     expansion,
     read_body,
 )
-from app.adapters.acedata_exchange import Call, Exchanges, OpenEnded
-from app.adapters.acedata_gate import BackendGate
-from app.adapters.acedata_http import AceDataClient, Patience
-from app.adapters.acedata_pool import pooled_client
+from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.exchange import Call, Exchanges, OpenEnded
+from app.adapters.acedata.gate import BackendGate
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.acedata.pool import pooled_client
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
@@ -69,7 +70,9 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[Answer, list[
         raw_server(answer) as server,
         pooled_client(server.url, user_agent="tests", connections=4) as http,
     ):
-        gateway = AceDataGateway(AceDataClient(http, Notes(), UNHURRIED, Traffic(lambda: NOW)), lambda: NOW)
+        gateway = AceDataBackend(
+            AceDataClient(http, Notes(), UNHURRIED, Traffic(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
+        )
         read = (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
         try:
             await gateway.submit(CALLER, GenerateVideo("A fox"))
@@ -272,7 +275,7 @@ async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_
         return httpx.Response(200, content=answers[request.url.path])
 
     async with httpx.AsyncClient(transport=Backend(answer), base_url="http://backend") as http:
-        exchanges = Exchanges(http, http, BackendGate(Traffic(lambda: NOW), Notes(), 1.0), Notes())
+        exchanges = Exchanges(http, http, BackendGate(Traffic(lambda: NOW, GENERATIONS_AT_ONCE), Notes(), 1.0), Notes())
 
         async def length_of(path: str) -> int:
             call = Call(path, {"ids": ["task-0"] * 50}, httpx.Timeout(60), lambda body: len(body["x"]))

@@ -14,9 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata_body import LARGEST_ANSWER_BYTES
-from app.adapters.acedata_exchange import retry_after_seconds
-from app.adapters.acedata_http import AceDataClient, Tally
+from app.adapters.acedata.body import LARGEST_ANSWER_BYTES
+from app.adapters.acedata.client import AceDataClient, Tally
+from app.adapters.acedata.exchange import retry_after_seconds
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.domain.errors import (
     BackendError,
     BackendTimeout,
@@ -207,7 +208,7 @@ async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCapt
 async def test_all_questions_of_one_reading_share_its_deadline() -> None:
     backend, tally = Backend(complaining(500, "api_error"), knowing_every_task, knowing_every_task, hanging), Tally()
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
-        client = AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW))
+        client = AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW, GENERATIONS_AT_ONCE))
 
         async def ask_once() -> Any:
             return await client.read(

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.adapters.acedata_quotes import quotable
+from app.adapters.acedata.policy import ACCOUNT_URL, ACEDATACLOUD
+from app.adapters.acedata.quotes import quotable
 from app.domain.errors import (
     AccountDisabled,
     BackendError,
@@ -55,7 +56,7 @@ _BY_STATUS: dict[int, type[LumaError]] = {
 _OF_A_QUESTION: dict[type[LumaError], str] = {
     NoCredit: (
         "The AceDataCloud account has no credit left, so AceDataCloud did not answer. The user can top it up at "
-        "https://platform.acedata.cloud and then ask again; do not submit anything a second time."
+        f"{ACCOUNT_URL} and then ask again; do not submit anything a second time."
     ),
     RateLimited: (
         "AceDataCloud's limit of questions for this token is reached. Ask again shortly, about all tasks in one call."
@@ -117,7 +118,7 @@ def error_for(
     `is_question` is for reads, which buy nothing. A 403 without a known code comes from a proxy, not from moderation.
     """
     kind = _BY_CODE.get(complaint.code or "") or _BY_STATUS.get(status, BackendError)
-    sentence = (is_question and _OF_A_QUESTION.get(kind)) or kind.sentence
+    sentence = (is_question and _OF_A_QUESTION.get(kind)) or ACEDATACLOUD.say(kind.template)
     quote = quotable(complaint.message, private) if kind in _SAYS_WHY else ""
     return kind(f"{sentence} AceDataCloud says: “{quote}”" if quote else sentence)
 

@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata import CHUNK, DEFAULT_LIMIT, MOST_SPLITS
+from app.adapters.acedata.backend import CHUNK, DEFAULT_LIMIT, MOST_SPLITS
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, LumaError, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Task
-from app.ports import Reading
+from app.ports.backend import Reading
 from app.services.traffic import READS, Traffic
 from tests.support.acedata import (
     CALLER,
@@ -226,7 +227,7 @@ async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_af
         in_flight[token] -= 1
         return await knowing_every_task(request)
 
-    traffic = Traffic(lambda: NOW)
+    traffic = Traffic(lambda: NOW, GENERATIONS_AT_ONCE)
     callers = [Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")]
     async with gateway_over(Backend(answer), traffic=traffic) as gateway:
         readings = await asyncio.gather(*(gateway.find_tasks(caller, names(20 * CHUNK)) for caller in callers))
@@ -243,7 +244,7 @@ async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    traffic = Traffic(lambda: NOW)
+    traffic = Traffic(lambda: NOW, GENERATIONS_AT_ONCE)
     async with gateway_over(Backend(answer), traffic=traffic) as gateway:
         question = asyncio.create_task(gateway.find_tasks(CALLER, names(20 * CHUNK)))
         await arrived.wait()
@@ -253,7 +254,7 @@ async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
 
 
 async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
-    traffic = Traffic(lambda: NOW)
+    traffic = Traffic(lambda: NOW, GENERATIONS_AT_ONCE)
     hasty = replace(QUICK, read_deadline=0.05)
     async with gateway_over(Backend(hanging), hasty, traffic=traffic) as gateway:
         reading = await gateway.find_tasks(CALLER, names(20 * CHUNK))

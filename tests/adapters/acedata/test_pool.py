@@ -9,9 +9,10 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from app.adapters.acedata import AceDataGateway
-from app.adapters.acedata_http import AceDataClient
-from app.adapters.acedata_pool import RECEIVE_BUFFER_BYTES, pooled_client
+from app.adapters.acedata.backend import AceDataBackend
+from app.adapters.acedata.client import AceDataClient
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.acedata.pool import RECEIVE_BUFFER_BYTES, pooled_client
 from app.domain.principal import Principal
 from app.domain.task import Task
 from app.services.traffic import Traffic
@@ -54,11 +55,13 @@ def answer(body: bytes = RECORD, status: bytes = b"200 OK", headers: bytes = b""
 
 
 @asynccontextmanager
-async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataGateway]:
+async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataBackend]:
     server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
     recorder.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with pooled_client(recorder.url, user_agent="tests", connections=4) as http:
-        yield AceDataGateway(AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW)), lambda: NOW)
+        yield AceDataBackend(
+            AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
+        )
     server.close()
     await server.wait_closed()
 

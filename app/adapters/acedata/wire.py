@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from app.adapters.acedata_errors import Complaint, complaint_in, error_for
-from app.adapters.acedata_quotes import Quoting
+from app.adapters.acedata.errors import Complaint, complaint_in, error_for
+from app.adapters.acedata.policy import LINK_LIFE_SECONDS
+from app.adapters.acedata.quotes import Quoting
+from app.adapters.acedata.task_state import RecordFields, resolve_state
 from app.domain.errors import ErrorCode
 from app.domain.foreign_text import LONGEST_SHOWN_PROMPT, is_plain_id, visible_line
 from app.domain.generation import Command, GenerateVideo
-from app.domain.judgement import Evidence, judge
 from app.domain.public_url import shown_url
 from app.domain.task import YEAR_3000, Failure, Task, TaskState, Video
 
@@ -122,28 +123,29 @@ def task_from(
     if task_id is None:
         return None
     complaint = complaint_in(response)
-    video, finished_at = _video(response, own_prefix), _time(record.get("finished_at"))
-    evidence = _evidence(response, complaint, finished_at, has_video=video is not None)
-    state = judge(evidence, now)
+    finished_at = _time(record.get("finished_at"))
+    video = _video(response, finished_at, own_prefix)
+    fields = _record_fields(response, complaint, finished_at, has_video=video is not None)
+    state = resolve_state(fields, now)
     created_at = _time(record.get("created_at"))
     return Task(
         id=task_id,
         state=state,
         prompt=_prompt(response.get("prompt")) or _prompt(_object(record.get("request")).get("prompt")),
         video=video if state is TaskState.COMPLETED else None,
-        failure=_failure(complaint, evidence, record, quoting or Quoting()) if state is TaskState.FAILED else None,
+        failure=_failure(complaint, fields, record, quoting or Quoting()) if state is TaskState.FAILED else None,
         created_at=created_at,
         finished_at=finished_at,
         elapsed_seconds=_elapsed(record, created_at, finished_at),
     )
 
 
-def _evidence(
+def _record_fields(
     response: dict[str, Any], complaint: Complaint, finished_at: float | None, *, has_video: bool
-) -> Evidence:
+) -> RecordFields:
     success = response.get("success")
     structured = isinstance(response.get("error"), dict)
-    return Evidence(
+    return RecordFields(
         state_word=_text(response.get("state")),
         success=success if isinstance(success, bool) else None,
         has_video=has_video,
@@ -152,14 +154,14 @@ def _evidence(
     )
 
 
-def _failure(complaint: Complaint, evidence: Evidence, record: dict[str, Any], quoting: Quoting) -> Failure:
-    if evidence.has_video:
+def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any], quoting: Quoting) -> Failure:
+    if fields.has_video:
         return Failure(
             ErrorCode.BACKEND_ERROR,
             "AceDataCloud calls this task failed, but names a video for it, so it may have been charged. Ask the user "
             "to look at the account's history before submitting it again.",
         )
-    if evidence.success is not False and evidence.state_word != "failed":
+    if fields.success is not False and fields.state_word != "failed":
         return Failure(
             ErrorCode.BACKEND_ERROR,
             "AceDataCloud ended this task without naming a video. Ask the user to look at the account's history "
@@ -183,7 +185,7 @@ def _echoed(record: dict[str, Any]) -> list[str]:
     return texts if all(isinstance(text, str) for text in texts) else []
 
 
-def _video(response: dict[str, Any], own_prefix: str | None) -> Video | None:
+def _video(response: dict[str, Any], finished_at: float | None, own_prefix: str | None) -> Video | None:
     url = _url(response.get("video_url"), own_prefix)
     if url is None:
         return None
@@ -193,6 +195,7 @@ def _video(response: dict[str, Any], own_prefix: str | None) -> Video | None:
         width=_size(response.get("video_width")),
         height=_size(response.get("video_height")),
         thumbnail_url=_url(response.get("thumbnail_url"), own_prefix),
+        expires_at=finished_at + LINK_LIFE_SECONDS if finished_at is not None else None,
     )
 
 

@@ -1,0 +1,85 @@
+"""A backend that makes videos."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from app.domain.backend import BackendDescription
+from app.domain.generation import Command
+from app.domain.principal import Principal
+from app.domain.task import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one question to the backend gave: an answer for every id asked, and how many calls it took."""
+
+    answers: Mapping[str, Answer]
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackReport:
+    """What a callback claims. `has_ended` is false where the backend calls about a task that still runs."""
+
+    task_id: str
+    has_ended: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the backend answers as it should, and a line about it for operators."""
+
+    is_good: bool
+    words: str
+
+
+class VideoBackend(Protocol):
+    """A backend that makes videos. It holds its connections while entered."""
+
+    @property
+    def description(self) -> BackendDescription:
+        """Its name, abilities and rules, which never change."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Open what its calls need."""
+        ...
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close the connections."""
+        ...
+
+    async def find_tasks(
+        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+    ) -> Reading:
+        """Read the tasks named; free of charge. A fault belongs to the ids it touched and is among the answers.
+
+        `on_send` is called before each call to the backend, once it no longer waits for a place.
+        """
+        ...
+
+    async def submit(self, principal: Principal, command: Command) -> str:
+        """Start a generation and return its task id; costs money, so it is never sent twice.
+
+        Raises LumaError where it was not started, or where nobody can tell.
+        """
+        ...
+
+    async def find_by_callback(
+        self, principal: Principal, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+    ) -> str | None:
+        """Return the task that was submitted with `command` and with a callback URL that `is_its_url`.
+
+        `claimed` are the tasks that callbacks to this URL named, which anybody may have sent; a backend that can list
+        its tasks may find it without them. None where nobody can tell. Raises LumaError.
+        """
+        ...
+
+    def parse_callback(self, body: bytes) -> CallbackReport | None:
+        """Return what the body of a callback claims; None where it is no callback of this backend."""
+        ...
+
+    async def check(self, seconds: float) -> Health:
+        """Say whether the backend answers within `seconds`, without starting or charging anything."""
+        ...

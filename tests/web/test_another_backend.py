@@ -1,0 +1,184 @@
+"""The whole server over a backend that is not AceDataCloud: sentences, schedules and limits follow the backend."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from itertools import pairwise
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from app.services.submission_slots import MOST_WAITING
+from tests.support.backends import Studio
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.service import MODERN, Service, envelope, serving, settings, text_of
+
+PUBLIC = "https://luma.example.com"
+
+
+@pytest.fixture
+def studio(clock: HandClock) -> Studio:
+    return Studio(clock)
+
+
+@pytest.fixture
+async def service(studio: Studio, clock: HandClock) -> AsyncIterator[Service]:
+    async with serving(settings(public_url=PUBLIC), studio, clock) as running:
+        yield running
+
+
+async def start(service: Service, prompt: str = "A fox", **more: Any) -> str:
+    task_id: str = (await service.ask("luma_generate_video", {"prompt": prompt, **more}))["task_id"]
+    return task_id
+
+
+async def texts(service: Service) -> dict[str, str]:
+    """Return all that the service publishes of itself, by where."""
+    asked = {
+        "tools": ("tools/list", {}),
+        "discovery": ("server/discover", {}),
+        "guide": ("prompts/get", {"name": "luma_video_generation_guide"}),
+        "examples": ("prompts/get", {"name": "luma_workflow_examples"}),
+    }
+    found = {}
+    for name, (method, params) in asked.items():
+        message, headers = envelope(method, params, MODERN)
+        found[name] = (await service.post(message, headers=headers)).text
+    for name, path in {
+        "page": "/",
+        "card": "/mcp/server-card",
+        "sign-in": "/.well-known/oauth-protected-resource",
+    }.items():
+        found[name] = (await service.http.get(service.url + path)).text
+    found["no token"] = (await service.http.post(f"{service.url}/mcp", json={})).text
+    return found
+
+
+async def test_all_that_is_published_names_this_backend_and_no_other(service: Service) -> None:
+    found = await texts(service)
+    assert {name for name, text in found.items() if "acedata" in text.lower()} == set()
+    assert {name for name, text in found.items() if "Studio One" not in text} == set()
+    assert "YOUR_STUDIO_ONE_TOKEN" in found["page"]
+    assert "https://studio.example.com/account" in found["no token"]
+
+
+@pytest.mark.parametrize(
+    ("where", "fact"),
+    [
+        ("tools", "40.5 US cents"),
+        ("tools", "half a minute"),
+        ("tools", "7 days"),
+        ("tools", "rate_limited: 2 run"),
+        ("discovery", "half a minute"),
+        ("guide", "works for 7 days"),
+        ("examples", "at most 2 running"),
+    ],
+)
+async def test_descriptions_hold_the_facts_of_the_backend(service: Service, where: str, fact: str) -> None:
+    assert fact in (await texts(service))[where]
+
+
+async def test_error_sentences_name_the_backend_and_its_limits(service: Service, clock: HandClock) -> None:
+    unknown = await service.fail("luma_get_task", {"task_id": "nobody-knows"})
+    refused = await service.fail("luma_get_task", {"task_id": "a"}, token="refused")
+    busy = await while_time_passes(clock, service.fail("luma_generate_video", {"prompt": "busy"}))
+    lost = await service.fail("luma_generate_video", {"prompt": "lost"})
+    hidden = await service.call("luma_get_tasks_batch", {"task_ids": [await start(service, "hidden"), "nobody-knows"]})
+    said = [error["message"] for error in (unknown, refused, busy, lost)] + [hidden["content"][0]["text"]]
+    assert [sentence for sentence in said if "Studio One" not in sentence] == []
+    assert "2 generations at once" in busy["message"]
+    assert "unknown to Studio One" in hidden["content"][0]["text"]
+
+
+async def test_a_ratio_that_the_backend_does_not_make_is_refused_before_anything_is_sent(
+    service: Service, studio: Studio
+) -> None:
+    error = await service.fail("luma_generate_video", {"prompt": "A fox", "aspect_ratio": "9:21"})
+    assert error["code"] == "invalid_request"
+    assert "16:9, 9:16" in error["message"]
+    assert studio.made == {}
+
+
+async def test_callers_are_told_the_pace_of_the_backend(service: Service, clock: HandClock) -> None:
+    started = await service.ask("luma_generate_video", {"prompt": "A fox"})
+    assert (started["expected_seconds"], started["ask_again_in_seconds"]) == (40, 25)
+    clock.advance(30)
+    task = await service.ask("luma_get_task", {"task_id": started["task_id"]})
+    assert (task["ask_again_in_seconds"], task["likely_stuck"]) == (7, False)
+
+
+async def test_a_task_is_stuck_at_the_age_that_the_backend_names(clock: HandClock) -> None:
+    async with serving(settings(), Studio(clock, seconds=1e6), clock) as service:
+        task_id = await start(service)
+        clock.advance(301)
+        result = await service.call("luma_get_task", {"task_id": task_id})
+    assert result["structuredContent"]["result"]["likely_stuck"] is True
+    assert "over 5 minutes" in result["content"][0]["text"]
+
+
+async def test_who_waits_reads_on_the_schedule_of_the_backend(clock: HandClock) -> None:
+    studio = Studio(clock)
+    async with serving(settings(), studio, clock) as service:
+        task_id, began_at = await start(service), clock()
+        waiting = service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
+        task = await while_time_passes(clock, waiting, step=0.5)
+    assert task["state"] == "completed"
+    ages = [read_at - began_at for read_at in studio.read_at]
+    assert 20 <= ages[0] <= 23, ages
+    assert len(ages) in (3, 4), ages
+    assert all(later - sooner >= 10 for sooner, later in pairwise(ages)), ages
+
+
+async def test_a_result_is_kept_until_its_link_dies(service: Service, studio: Studio, clock: HandClock) -> None:
+    task_id = await start(service)
+    clock.advance(50)
+    task = await service.ask("luma_get_task", {"task_id": task_id})
+    assert task["state"] == "completed"
+    assert task["finished_at"][:13] != task["expires_at"][:13], "an hour later"
+    clock.advance(3500)
+    await service.ask("luma_get_task", {"task_id": task_id})
+    assert len(studio.read_at) == 1
+    clock.advance(100)
+    await service.ask("luma_get_task", {"task_id": task_id})
+    assert len(studio.read_at) == 2, "a new link may be had"
+
+
+async def test_no_more_generations_of_a_token_are_submitted_at_once_than_the_backend_takes(
+    service: Service, studio: Studio
+) -> None:
+    studio.may_answer.clear()
+    places = studio.description.policy.generations_at_once
+    call = partial(service.call, "luma_generate_video", {"prompt": "A fox"})
+    calls = [asyncio.create_task(call()) for _ in range(places + MOST_WAITING + 1)]
+    try:
+        done, _ = await asyncio.wait(calls, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        studio.may_answer.set()
+    assert "its 2 places at Studio One" in text_of(done.pop().result())
+    await asyncio.gather(*calls)
+    assert studio.most_under_way == places
+    assert len(studio.made) == places + MOST_WAITING
+
+
+async def test_only_a_callback_about_the_end_of_a_task_counts(
+    service: Service, studio: Studio, clock: HandClock
+) -> None:
+    task_id = await start(service)
+    path = urlsplit(studio.made[task_id].callback_url or "").path
+    assert path.startswith("/callbacks/")
+    clock.advance(30)
+    await service.ask("luma_get_task", {"task_id": task_id})
+    for state, reads in (("dreaming", 1), ("completed", 2)):
+        response = await service.http.post(service.url + path, json={"id": task_id, "state": state})
+        assert response.status_code == 204
+        await service.ask("luma_get_task", {"task_id": task_id})
+        assert len(studio.read_at) == reads, state
+
+
+async def test_a_lost_submission_is_found_at_a_backend_that_lists_its_tasks(service: Service, studio: Studio) -> None:
+    arguments = {"prompt": "lost", "idempotency_key": "k"}
+    assert (await service.fail("luma_generate_video", arguments))["code"] == "backend_timeout"
+    found = await service.ask("luma_generate_video", arguments)
+    assert found["replayed"] is True
+    assert list(studio.made) == [found["task_id"]]
