@@ -26,7 +26,7 @@ from app.adapters.acedata.body import (
     read_body,
 )
 from app.adapters.acedata.client import AceDataClient, Patience
-from app.adapters.acedata.exchange import Call, Exchanges, OpenEnded
+from app.adapters.acedata.exchange import MOST_ANSWERS_BYTES, Call, Exchanges, OpenEnded
 from app.adapters.acedata.gate import BackendGate
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.pool import pooled_client
@@ -281,7 +281,7 @@ async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_
             call = Call(path, {"ids": ["task-0"] * 50}, httpx.Timeout(60), lambda body: len(body["x"]))
             return await exchanges.run(CALLER, call)
 
-        held = [asyncio.create_task(length_of("/waits")) for _ in range(12)]
+        held = [asyncio.create_task(length_of("/waits")) for _ in range(MOST_ANSWERS_BYTES // LARGEST_ANSWER_BYTES - 3)]
         for _ in held:
             await full.acquire()
         with pytest.raises(OpenEnded):
