@@ -1,13 +1,14 @@
 """What the services need from outside, and what failure means at each seam."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.purchase import NewPurchase, Purchase, PurchaseState
-from app.domain.task import Answer
+from app.domain.rendered import RenderedTask
+from app.domain.task import Answer, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,14 @@ class LumaGateway(Protocol):
 
         Raises LumaError.
         """
+        ...
+
+
+class Renderer(Protocol):
+    """What turns a task into the bytes that answers are joined from."""
+
+    def __call__(self, task: Task) -> RenderedTask:
+        """Return `task` rendered, with nothing in it that depends on when it is asked for. Pure, and never fails."""
         ...
 
 
@@ -221,6 +230,10 @@ class Signing(Protocol):
 
     def verified(self, place: str, signed: bytes) -> bytes | None:
         """Return what was signed for `place`, or None."""
+        ...
+
+    def verified_many(self, signed: Iterable[tuple[str, bytes | None]]) -> list[bytes | None]:
+        """Return what was signed for each place, in order, or None where nothing was."""
         ...
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:

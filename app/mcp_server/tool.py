@@ -10,7 +10,6 @@ from app.domain.freshness import Pace
 from app.domain.principal import Principal
 from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import Arguments
-from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.schemas import input_schema, output_schema
 from app.ports import Coordination, Sealing, Signing
 from app.services.caller_quota import CallerQuota
@@ -45,7 +44,6 @@ class Services:
     signing: Signing
     seal: Sealing
     pace: Pace
-    batches: BatchAnswers
     listeners: CallerQuota
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
