@@ -1,6 +1,6 @@
 """What the services need from outside, and what failure means at each seam."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -232,8 +232,8 @@ class Signing(Protocol):
         """Return what was signed for `place`, or None."""
         ...
 
-    def verified_many(self, signed: Iterable[tuple[str, bytes | None]]) -> list[bytes | None]:
-        """Return what was signed for each place, in order, or None where nothing was."""
+    def verified_each(self, signed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
+        """Yield what was signed for each place, in order, or None where nothing was."""
         ...
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:

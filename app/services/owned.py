@@ -1,6 +1,6 @@
 """How values are kept in a store that others can write to: under a key of their owner's, and marked for that key."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from app.ports import Signing
 from app.services.key_space import KeySpace
@@ -33,13 +33,7 @@ class Owned:
         kept = self._signing.sign(key, value)
         return kept if len(kept) <= LARGEST_BYTES else None
 
-    def verified_many(self, keys: Sequence[str], kept: Sequence[bytes | None]) -> list[bytes | None]:
-        """Return the value for each of `keys`, in order, as `verified` does."""
-        return self._signing.verified_many([
-            (key, value if value is not None and len(value) <= LARGEST_BYTES else None)
-            for key, value in zip(keys, kept, strict=True)
-        ])  # fmt: skip
-
-    def verified(self, key: str, kept: bytes) -> bytes | None:
-        """Return the value, or None for what was not signed for `key` with our secret."""
-        return self._signing.verified(key, kept) if len(kept) <= LARGEST_BYTES else None
+    def verified(self, keys: Sequence[str], kept: Iterable[bytes | None]) -> Iterator[bytes | None]:
+        """Yield for each of `keys` the value, or None where there is none that was signed for it with our secret."""
+        looked_at = (value if value is not None and len(value) <= LARGEST_BYTES else None for value in kept)
+        return self._signing.verified_each(zip(keys, looked_at, strict=True))

@@ -53,9 +53,10 @@ class TaskRecords:
         """Return the records there are, by task id."""
         keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
         values = await self._store.get_many(keys)
+        forms = self._owned.verified(keys, values)
         found = {
-            task_id: self._unpack(key, task_id, value) or self._here.get(key)
-            for task_id, key, value in zip(task_ids, keys, values, strict=True)
+            task_id: self._unpack(task_id, form) or self._here.get(key)
+            for task_id, key, form in zip(task_ids, keys, forms, strict=True)
         }
         return {task_id: record for task_id, record in found.items() if record is not None}
 
@@ -64,10 +65,7 @@ class TaskRecords:
         records, now = await self.get_many(tenant, task_ids), self._wall_clock()
         return {task_id: record.task for task_id, record in records.items() if in_grace(record, now)}
 
-    def _unpack(self, key: str, task_id: str, value: bytes | None) -> Record | None:
-        if value is None:
-            return None
-        form = self._owned.verified(key, value)
+    def _unpack(self, task_id: str, form: bytes | None) -> Record | None:
         try:
             return unpack_record(task_id, form, self._wall_clock()) if form is not None else None
         except Malformed:

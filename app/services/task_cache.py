@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.domain.freshness import Lifetimes, time_to_live
-from app.domain.rendered import OBJECT_BYTES, RenderedTask
+from app.domain.rendered import RenderedTask
 from app.domain.task import Task
 from app.ports import Renderer, Store, Telemetry
+from app.services.doorkeeper import Doorkeeper
 from app.services.fair_limiter import FairLimiter
 from app.services.generations import Generations
 from app.services.owned import Owned
@@ -55,6 +56,7 @@ class TaskCache:
         self._render = render
         self._reads = reads
         self._copies: Generations[str, RenderedTask] = Generations(local_bytes, _weigh)
+        self._doorkeeper = Doorkeeper()
         self._wall_clock = wall_clock
 
     @property
@@ -107,13 +109,11 @@ class TaskCache:
     def _unpacked(
         self, keys: Sequence[str], task_ids: Sequence[str], values: Sequence[bytes | None]
     ) -> dict[str, RenderedTask]:
-        """Return the tasks by id that can be trusted and are fresh, and keep copies of final ones."""
+        """Return the tasks by id that can be trusted and are fresh; copy those that come from the store again."""
         oldest = self._wall_clock() - CLOCKS_DIFFER_SECONDS
         found: dict[str, RenderedTask] = {}
-        copies: dict[str, RenderedTask] = {}
-        weight = 0
-        forms = self._owned.verified_many(keys, values)
-        for key, task_id, value, form in zip(keys, task_ids, values, forms, strict=True):
+        final: dict[str, RenderedTask] = {}
+        for key, task_id, value, form in zip(keys, task_ids, values, self._owned.verified(keys, values), strict=True):
             if form is None:
                 if value is not None:
                     self._telemetry.value_refused()
@@ -123,14 +123,22 @@ class TaskCache:
             except Malformed:
                 self._telemetry.value_refused()
                 continue
-            if task is None or task.fresh_until < oldest:
-                continue
-            found[task_id] = task
-            if task.is_final:
-                copies[key] = task
-                weight += len(form)
-        self._copies.put_many(copies, weight + OBJECT_BYTES * len(copies))
+            if task is not None and task.fresh_until >= oldest:
+                found[task_id] = task
+                if task.is_final:
+                    final[key] = task
+        self._copy_what_comes_again(final)
         return found
+
+    def _copy_what_comes_again(self, final: dict[str, RenderedTask]) -> None:
+        """Keep copies of tasks that this process has read from the store before.
+
+        Where many callers ask for tasks of their own, copies of all would only push each other out of memory.
+        """
+        again = self._doorkeeper.knows(list(final))
+        if any(again):
+            copies = {key: task for (key, task), known in zip(final.items(), again, strict=True) if known}
+            self._copies.put_many(copies, sum(map(_weigh, copies.values())))
 
 
 def _weigh(task: RenderedTask) -> int:
