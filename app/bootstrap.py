@@ -9,7 +9,6 @@ from functools import partial
 from importlib.metadata import version
 
 import httpx
-from pydantic import TypeAdapter
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient, Patience
@@ -30,13 +29,12 @@ from app.adapters.sql.purchases import SqlClock
 from app.domain.backend import BackendDescription
 from app.domain.freshness import Lifetimes
 from app.domain.public_url import hosts_in
-from app.domain.record import Record
-from app.domain.task import Answer, Task
+from app.domain.rendered import TaskResult
 from app.durability import Durable, durable
-from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.catalogue import catalogue
 from app.mcp_server.door import Caller
 from app.mcp_server.listening import MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
+from app.mcp_server.rendering import render
 from app.mcp_server.server import Surface, build_server
 from app.mcp_server.tool import LumaTool, Services
 from app.observability.journal import Journal, line_of_a_call
@@ -70,7 +68,7 @@ from app.settings import Settings, SettingsError
 VERSION = version("luma-mcp")
 
 LOCAL_BYTES = 8 * 1024 * 1024
-"""Finished tasks kept in each process, about 1.5 KB each; as much again may be kept of the JSON made of them."""
+"""Finished tasks kept in each process, about 1.5 KB each."""
 
 MEMORY_STORE_BYTES = 16 * 1024 * 1024
 
@@ -102,7 +100,7 @@ class Assembly:
     store: MemoryStore | RedisStore
     coordination: MemoryCoordination | RedisCoordination
     backend: VideoBackend
-    flights: SingleFlight[FlightKey, Answer]
+    flights: SingleFlight[FlightKey, TaskResult]
     request_memory: EdgeMemory
     standing: TokenStanding
     sandbox: Sandbox | None
@@ -160,7 +158,7 @@ def assemble(  # noqa: PLR0913 - the seams of tests
         backend=description,
     )
     callbacks = _callbacks(settings, description, shared, durable_parts, clocks)
-    flights: SingleFlight[FlightKey, Answer] = SingleFlight()
+    flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
     queued = QueuedIds(description, metrics, clocks.monotonic, traffic.standing.is_accepted)
     tasks = TaskService(backend, shared.cache, shared.records, flights, traffic.standing, queued)
     videos = _videos(backend, shared, durable_parts, callbacks, clocks, refusals, traffic)
@@ -212,7 +210,7 @@ def _shared(
     store = _store(settings, metrics, clocks)
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
     signing, keys = Signer(*_secrets(settings)), key_space(settings.redis_prefix, backend.address)
-    records = Owned(TypeAdapter(Record), RECORD_KIND, keys, signing)
+    records = Owned(RECORD_KIND, keys, signing)
     coordination = _coordination(store, signing, keys, clocks)
     return _Shared(
         store=store,
@@ -220,12 +218,14 @@ def _shared(
         cache=_cache(
             settings,
             open_store,
-            Owned(TypeAdapter(Task), TASK_KIND, keys, signing),
+            Owned(TASK_KIND, keys, signing),
             metrics,
             clocks,
             traffic.store_reads,
         ),
-        records=TaskRecords(open_store, records, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic),
+        records=TaskRecords(
+            open_store, records, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
+        ),
         seal=Seal(*_secrets(settings)),
         signing=signing,
         keys=keys,
@@ -285,7 +285,6 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         signing=shared.signing,
         seal=shared.seal,
         backend=backend,
-        batches=BatchAnswers(LOCAL_BYTES, backend.name),
         listeners=_listener_places(backend, refusals, traffic),
         wall_clock=clocks.wall,
         sleep=clocks.sleep,
@@ -371,7 +370,6 @@ def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must kno
         durable.service,
         slots,
         callbacks=callbacks,
-        wall_clock=clocks.wall,
         standing=traffic.standing,
         places=_purchase_places(backend.description, refusals, traffic),
         telemetry=refusals.metrics,
@@ -396,7 +394,7 @@ def _secrets(settings: Settings) -> list[str]:
 def _cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
     settings: Settings,
     store: FailOpenStore,
-    owned: Owned[Task],
+    owned: Owned,
     metrics: Metrics,
     clocks: Clocks,
     reads: FairLimiter,
@@ -406,10 +404,10 @@ def _cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
         owned,
         Lifetimes(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
+        render=render,
         reads=reads,
         local_bytes=LOCAL_BYTES,
         wall_clock=clocks.wall,
-        monotonic_clock=clocks.monotonic,
     )
 
 

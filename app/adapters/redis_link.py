@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import BusyLoadingError, RedisClusterException, RedisError, ResponseError
 
 from app.adapters.redis_queue import RedisQueue
+from app.adapters.redis_reads import RedisReads
+from app.adapters.redis_scripts import READ
 from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.burst import Burst
 
@@ -51,6 +53,7 @@ class RedisLink:
         self._renew_at = 0.0
         self._refusals, self._denials, self._floods = (Burst(_loop_time) for _ in range(3))
         self._queue = RedisQueue(self._log_busy)
+        self._reads = None if isinstance(client, RedisCluster) else RedisReads(client.connection_pool)
         self._count_failure: Callable[[str], None] = lambda _kind: None
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
@@ -74,6 +77,16 @@ class RedisLink:
             return 0
         return int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 
+    async def get_many(self, keys: Sequence[str], most_bytes: int) -> list[bytes | None]:
+        """Return one value per key, and b"" for one of more than `most_bytes`; to be called inside `in_time`.
+
+        A Cluster's own client finds the node that has the keys.
+        """
+        if self._reads is not None:
+            return await self._reads.get_many(keys, most_bytes)
+        values = await cast("Any", self.client).eval(READ, len(keys), *keys, most_bytes)
+        return cast("list[bytes | None]", values)
+
     @asynccontextmanager
     async def in_time(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
         """Wait for a place, by turns with other tenants, and bound what is done inside.
@@ -82,11 +95,7 @@ class RedisLink:
         StoreRefuses where Redis answered, but would not do what was asked. Missing rights are logged, unless the
         operation may be denied: not every user is given the keys of release 1.0.
         """
-        async with self._queue.place(tenant), self._judged(may_be_denied=may_be_denied):
-            yield
-
-    @asynccontextmanager
-    async def _judged(self, *, may_be_denied: bool) -> AsyncIterator[None]:
+        accepted = await self._queue.take(tenant)
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 if self._is_stale:
@@ -94,15 +103,21 @@ class RedisLink:
                 yield
         except FAULTS as exc:
             code = _code_of(exc)
+            if not code and self._reads is not None:
+                self._reads.drop()  # it may lead nowhere, and everything on it would wait for one reply
             if code in NOT_SERVING:
                 await self._lead_elsewhere(code)
             if code == DENIED and not may_be_denied:
                 self._count_failure("denied")
                 self._log_denial(code, exc)
             raise (StoreRefuses if code else StoreUnavailable)(code or type(exc).__name__) from exc
+        finally:
+            self._queue.give_back(tenant, accepted=accepted)
 
     async def aclose(self) -> None:
         """Close every connection."""
+        if self._reads is not None:
+            self._reads.drop()
         await self.client.aclose()
 
     async def _lead_elsewhere(self, code: str) -> None:
@@ -120,6 +135,8 @@ class RedisLink:
             return
         self._renew_at, self._is_stale = now + RENEW_SECONDS, False
         self.renewals += 1
+        if self._reads is not None:
+            self._reads.drop()
         if isinstance(self.client, RedisCluster):
             for node in self.client.get_nodes():
                 node.update_active_connections_for_reconnect()

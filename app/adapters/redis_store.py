@@ -1,7 +1,7 @@
 """The store that replicas share: Redis, alone, behind Sentinel or as a Cluster."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -13,7 +13,6 @@ from redis.exceptions import RedisError
 
 from app.adapters.redis_link import TIMEOUT_SECONDS, RedisLink
 from app.adapters.redis_queue import CONNECTIONS
-from app.adapters.redis_scripts import READ
 from app.adapters.redis_url import check_redis_url, refusal
 from app.services.key_space import tenant_in
 from app.services.owned import LARGEST_BYTES
@@ -34,8 +33,7 @@ class RedisStore:
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return one value per key, in one step; b"" stands for what is too large to be ours."""
         async with self.link.in_time(_tenant_of(keys)):
-            values = await self.client.eval(READ, len(keys), *keys, LARGEST_BYTES)
-        return cast("list[bytes | None]", values)
+            return await self.link.get_many(keys, LARGEST_BYTES)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Keep each value for its time, with one pipeline of SET PX."""

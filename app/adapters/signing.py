@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Iterable, Iterator
 
 from app.adapters.secret_keys import key_bytes
 
@@ -28,8 +29,25 @@ class Signer:
         mark, body = signed[:MARK_BYTES], signed[MARK_BYTES:]
         if hmac.compare_digest(mark, _mark(self._keyed, place, body)):
             return body
-        is_former = any(hmac.compare_digest(mark, _mark(keyed, place, body)) for keyed in self._former)
-        return body if is_former else None
+        return body if self._is_former(place, signed) else None
+
+    def verified_each(self, signed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
+        """Yield what was signed for each place, or None where nothing was; without a call for each of hundreds."""
+        copy, is_same = self._keyed.copy, hmac.compare_digest
+        for place, value in signed:
+            if value is None:
+                yield None
+                continue
+            body, keyed = value[MARK_BYTES:], copy()
+            keyed.update(place.encode() + b"\0")
+            keyed.update(body)
+            is_ours = is_same(value[:MARK_BYTES], keyed.digest()) or self._is_former(place, value)
+            yield body if is_ours else None
+
+    def _is_former(self, place: str, signed: bytes) -> bool:
+        """Whether an earlier secret has marked it: as long as there is one, each value that is not ours costs more."""
+        mark, body = signed[:MARK_BYTES], signed[MARK_BYTES:]
+        return any(hmac.compare_digest(mark, _mark(keyed, place, body)) for keyed in self._former)
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         """Return what stands for `text` in a store, for each secret: nobody without it can guess the text."""
@@ -38,5 +56,6 @@ class Signer:
 
 def _mark(keyed: "hashlib.blake2b", place: str, body: bytes) -> bytes:
     marking = keyed.copy()
-    marking.update(b"%b\0%b" % (place.encode(), body))
+    marking.update(place.encode() + b"\0")
+    marking.update(body)
     return marking.digest()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from app.domain.errors import LumaError
+from app.domain.rendered import TaskResult
 from app.domain.task import Answer, Task
 
 
@@ -62,13 +63,13 @@ def expires_at(task: Task) -> float | None:
     return task.video.expires_at if task.video is not None else None
 
 
-def ask_again_after(answers: Iterable[Answer], now: float, pace: Pace) -> int | None:
+def ask_again_after(answers: Iterable[TaskResult | Answer], now: float, pace: Pace) -> int | None:
     """Return in how many whole seconds to ask about `answers` again, or None where nothing can change any more."""
     waits = [wait for answer in answers if (wait := _wait_for(answer, now, pace)) is not None]
     return min(waits) if waits else None
 
 
-def _wait_for(answer: Answer, now: float, pace: Pace) -> int | None:
+def _wait_for(answer: TaskResult | Answer, now: float, pace: Pace) -> int | None:
     if answer is None:
         return None
     if isinstance(answer, LumaError):

@@ -5,7 +5,8 @@ from typing import Final
 
 from app.domain.errors import LumaError
 from app.domain.freshness import Pace
-from app.domain.task import Answer, Task, TaskState
+from app.domain.rendered import RenderedTask, TaskResult
+from app.domain.task import Task, TaskState
 
 GRACE_SECONDS = 60.0
 """How long a submitted task that the backend does not show yet counts as pending."""
@@ -23,7 +24,7 @@ class Record:
     `expects_callback` is true while the backend is trusted to say when the task ends, so that reads may be rare.
     """
 
-    task: Task
+    task: RenderedTask
     submitted_at: float | None = None
     read_at: float | None = None
     changed_at: float | None = None
@@ -35,13 +36,17 @@ class Record:
         return self.task.created_at if self.task.created_at is not None else self.submitted_at
 
 
-def submitted(task_id: str, now: float, *, expects_callback: bool = False) -> Record:
+def accepted(task_id: str, now: float) -> Task:
+    """Return what is known of a task that was accepted at `now`."""
+    return Task(task_id, TaskState.PENDING, created_at=now)
+
+
+def submitted(task: RenderedTask, now: float, *, expects_callback: bool = False) -> Record:
     """Return the record of a task that was accepted at `now`."""
-    task = Task(task_id, TaskState.PENDING, created_at=now)
     return Record(task, submitted_at=now, changed_at=now, expects_callback=expects_callback)
 
 
-def seen(record: Record | None, task: Task, now: float) -> Record:
+def seen(record: Record | None, task: RenderedTask, now: float) -> Record:
     """Return the record after the backend showed `task` at `now`. A final state never changes again.
 
     A task that was expected to call back, and was looked at without having ended, is from then on read on schedule.
@@ -59,9 +64,9 @@ def in_grace(record: Record | None, now: float) -> bool:
     return record is not None and record.submitted_at is not None and now - record.submitted_at < GRACE_SECONDS
 
 
-def is_settled(answer: Answer) -> bool:
+def is_settled(answer: TaskResult) -> bool:
     """Whether waiting cannot change an answer: a final task, an unknown id, or a fault that does not pass."""
-    if isinstance(answer, Task):
+    if isinstance(answer, RenderedTask):
         return answer.is_final
     return not isinstance(answer, LumaError) or not answer.passes
 

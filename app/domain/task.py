@@ -1,23 +1,12 @@
 """A generation as the service sees it, whatever the backend calls its parts."""
 
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.domain.errors import ErrorCode, LumaError
-from app.domain.foreign_text import LONGEST_SHOWN_PROMPT, is_plain_id, visible_line
-from app.domain.public_url import is_plain_url
 
 YEAR_3000 = 32_503_680_000
 """Unix seconds; a later time, or one in milliseconds, is no time."""
-
-
-LONGEST_FAILURE = 500
-"""Characters of a failure's message: one sentence of ours and at most 200 characters of a quotation."""
-
-TASK_BYTES = 1000
-"""About what a task takes in memory beside its texts."""
 
 
 class TaskState(StrEnum):
@@ -70,35 +59,6 @@ class Task:
         return hash(self.id)
 
     @property
-    def has_plausible_times(self) -> bool:
-        """Whether every time is one that a calendar has; what comes out of a store may have been forged."""
-        expiry = self.video.expires_at if self.video is not None else None
-        times = (self.created_at, self.finished_at, expiry)
-        return all(moment is None or 0 <= moment < YEAR_3000 for moment in times)
-
-    @property
-    def has_showable_text(self) -> bool:
-        """Whether its texts are as a backend's adapter leaves them; what comes out of a store may have been forged."""
-        video, failure, prompt = self.video, self.failure, self.prompt
-        if video is not None and not (
-            is_plain_url(video.url)
-            and (video.video_id is None or is_plain_id(video.video_id))
-            and (video.thumbnail_url is None or is_plain_url(video.thumbnail_url))
-        ):
-            return False
-        if failure is not None and failure.message != visible_line(failure.message, LONGEST_FAILURE):
-            return False
-        return is_plain_id(self.id) and (prompt is None or prompt == visible_line(prompt, LONGEST_SHOWN_PROMPT))
-
-    @property
-    def size_bytes(self) -> int:
-        """About what the task takes in memory."""
-        texts = [self.id, self.prompt or "", self.failure.message if self.failure is not None else ""]
-        if self.video is not None:
-            texts += [self.video.url, self.video.video_id or "", self.video.thumbnail_url or ""]
-        return TASK_BYTES + sum(map(sys.getsizeof, texts))
-
-    @property
     def is_final(self) -> bool:
         """Whether the task can never change again."""
         return self.state is TaskState.COMPLETED or self.state is TaskState.FAILED
@@ -120,11 +80,3 @@ class Effort:
 
 
 NO_EFFORT = Effort()
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """The answers to one question, by id, in the order asked, each id once."""
-
-    answers: Mapping[str, Answer]
-    effort: Effort

@@ -28,7 +28,7 @@ from pydantic import BaseModel
 
 from app.domain.errors import RateLimited, Unauthorized
 from app.domain.principal import Principal
-from app.domain.task import Answer, Task
+from app.domain.rendered import RenderedTask, TaskResult
 from app.mcp_server.door import Caller, Context
 from app.mcp_server.resources import task_id_in
 from app.mcp_server.task_handles import TaskHandles
@@ -150,7 +150,7 @@ class Listening:
         if not subscription.task_ids:
             await closing.wait()
             return
-        told: dict[str, Answer] = {}
+        told: dict[str, TaskResult] = {}
         async with self._services.watches.watching(principal, subscription.task_ids) as sight:
             while not closing.is_set():
                 sight.changed.clear()
@@ -180,8 +180,8 @@ def _task_ids(asked: SubscriptionFilter) -> list[str]:
     return [handle for handle in handles if isinstance(handle, str)] if isinstance(handles, list) else []
 
 
-def _is_news(before: Answer, now: Answer) -> bool:
+def _is_news(before: TaskResult, now: TaskResult) -> bool:
     """Whether a listener is to be told: of every change of state, and at once of a task that has ended before."""
-    if not isinstance(now, Task):
+    if not isinstance(now, RenderedTask):
         return False
-    return now.state is not before.state if isinstance(before, Task) else now.is_final
+    return now.state is not before.state if isinstance(before, RenderedTask) else now.is_final

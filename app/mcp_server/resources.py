@@ -1,6 +1,5 @@
 """Each task as a resource: read by its URI, found by completion."""
 
-import json
 import re
 
 from mcp.shared.exceptions import MCPError
@@ -20,9 +19,9 @@ from mcp_types import (
 from app.domain.errors import LumaError
 from app.domain.foreign_text import is_plain_id
 from app.domain.principal import Principal
-from app.domain.task import Task
+from app.domain.rendered import RenderedTask
+from app.mcp_server.rendering import single_task
 from app.mcp_server.tool import Services
-from app.mcp_server.views import single_task_view
 
 TEMPLATE = "luma://tasks/{task_id}"
 FINAL_TTL_MS = 3_600_000
@@ -79,10 +78,10 @@ async def complete_task_id(services: Services, principal: Principal, params: Com
     return Completion(values=values, total=len(values), has_more=False)
 
 
-def _contents(services: Services, uri: str, task: Task) -> ReadResourceResult:
-    view = single_task_view(task, services.wall_clock(), services.pace)
+def _contents(services: Services, uri: str, task: RenderedTask) -> ReadResourceResult:
+    _, result = single_task(task, services.wall_clock(), services.pace)
     return ReadResourceResult(
-        contents=[TextResourceContents(uri=uri, mime_type="application/json", text=json.dumps(view))],
+        contents=[TextResourceContents(uri=uri, mime_type="application/json", text=result.decode())],
         ttl_ms=FINAL_TTL_MS if task.is_final else RUNNING_TTL_MS,
         cache_scope="private",
     )

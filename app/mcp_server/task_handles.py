@@ -4,6 +4,7 @@ Source: SEP-2663 of the Model Context Protocol. A handle is sealed, so that any 
 guess one; another tenant's is unknown.
 """
 
+import json
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,11 +19,12 @@ from pydantic import Field
 from app.domain.errors import LumaError
 from app.domain.principal import Principal
 from app.domain.record import Record, seen
-from app.domain.task import Answer, Task, TaskState
+from app.domain.rendered import RenderedTask, TaskResult
+from app.domain.task import TaskState
 from app.mcp_server.door import Caller, Context, wire_result
-from app.mcp_server.texts import task_text
+from app.mcp_server.rendering import single_task
 from app.mcp_server.tool import Services
-from app.mcp_server.views import iso, single_task_view
+from app.mcp_server.views import iso
 from app.ports.store import StoreUnavailable
 
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -96,7 +98,7 @@ class TaskHandles:
         """Answer tasks/cancel: a running task is marked; one that has ended stays as it is."""
         principal, task_id, _ = self._opened(ctx, params)
         answer = (await self._services.tasks.find(principal, [task_id])).answers[task_id]
-        if not isinstance(answer, Task) or not answer.is_final:
+        if not isinstance(answer, RenderedTask) or not answer.is_final:
             key = self._cancel_key(principal.tenant, task_id)
             now = self._services.signing.sign(key, repr(self._now()).encode())
             try:
@@ -161,9 +163,9 @@ class TaskHandles:
         marked = self._services.signing.verified(key, there) if there is not None else None
         return float(marked) if marked is not None else None
 
-    async def _changed_at(self, principal: Principal, task_id: str, answer: Answer, created_at: float) -> float:
+    async def _changed_at(self, principal: Principal, task_id: str, answer: TaskResult, created_at: float) -> float:
         """Return when the task came into its state: by the backend's word, else when it was first seen so."""
-        if not isinstance(answer, Task):
+        if not isinstance(answer, RenderedTask):
             return created_at
         if answer.finished_at is not None:
             return answer.finished_at
@@ -172,19 +174,17 @@ class TaskHandles:
             record = await self._note(principal.tenant, record, answer)
         return record.changed_at if record.changed_at is not None else created_at
 
-    async def _note(self, tenant: str, record: Record | None, task: Task) -> Record:
+    async def _note(self, tenant: str, record: Record | None, task: RenderedTask) -> Record:
         now_seen = seen(record, task, self._now())
         if record is not None:
             now_seen = replace(now_seen, expects_callback=record.expects_callback)
         await self._services.records.put_many(tenant, [now_seen])
         return now_seen
 
-    def _result(self, task: Task) -> Wire:
+    def _result(self, task: RenderedTask) -> Wire:
         """Return what luma_get_task answers for a final task; a failed generation is an error of the tool."""
-        now = self._now()
-        view = single_task_view(task, now, self._services.pace)
-        text = task_text(task, now, view["ask_again_in_seconds"], self._services.pace)
-        return {"resultType": "complete", **wire_result(text, view, is_error=task.state is TaskState.FAILED)}
+        text, result = map(json.loads, single_task(task, self._now(), self._services.pace))
+        return {"resultType": "complete", **wire_result(text, result, is_error=task.state is TaskState.FAILED)}
 
     def _frame(self, handle: str, created_at: float, changed_at: float, status: Status, words: str) -> Wire:
         return {

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, Unauthorized
-from app.domain.task import Lookup, Task
-from app.mcp_server.answer import ToolAnswer, tool_answer
+from app.domain.rendered import Lookup
+from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import TaskArguments, TasksArguments
-from app.mcp_server.texts import task_text
+from app.mcp_server.batch import batch_answer
+from app.mcp_server.rendering import single_task
 from app.mcp_server.tool import Call, Services
-from app.mcp_server.views import single_task_view
 
 _ABOUT_THE_CALLER = (Unauthorized, NoCredit, AccountDisabled)
 """Faults that no id is to blame for: where nothing else came back, the call itself has failed."""
@@ -19,7 +19,7 @@ async def get_tasks_batch(services: Services, call: Call, arguments: TasksArgume
     lookup = await _find(services, call, arguments.task_ids, arguments.wait_seconds)
     _raise_if_all_about_the_caller(lookup)
     is_full = arguments.detail == "full"
-    return services.batches.about(lookup, services.wall_clock(), services.pace, is_full=is_full)
+    return batch_answer(lookup, services.wall_clock(), services.backend, is_full=is_full)
 
 
 async def get_task(services: Services, call: Call, arguments: TaskArguments) -> ToolAnswer:
@@ -28,12 +28,10 @@ async def get_task(services: Services, call: Call, arguments: TaskArguments) -> 
     answer = lookup.answers[arguments.task_id]
     if answer is None:
         raise services.backend.error(NotFound)
-    if not isinstance(answer, Task):
+    if isinstance(answer, LumaError):
         raise answer
-    now = services.wall_clock()
-    view = single_task_view(answer, now, services.pace)
-    text = task_text(answer, now, view["ask_again_in_seconds"], services.pace)
-    return tool_answer(text, view, effort=lookup.effort, seen={answer.state.value: 1})
+    text, result = single_task(answer, services.wall_clock(), services.pace)
+    return ToolAnswer(text, result, lookup.effort, {answer.state.value: 1})
 
 
 async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:

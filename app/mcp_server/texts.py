@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from app.domain.errors import LumaError
-from app.domain.freshness import Pace
 from app.domain.task import Task, TaskState
-from app.mcp_server.views import OutcomeView, is_likely_stuck
+from app.mcp_server.views import OutcomeView
 
 
 def summary_line(outcome: OutcomeView) -> str:
@@ -24,21 +23,9 @@ def unanswered_lines(missing: list[str], faults: Mapping[str, LumaError], backen
     return lines + [f"unavailable now ({reason}): {' '.join(task_ids)}" for reason, task_ids in reasons.items()]
 
 
-def task_text(task: Task, now: float, ask_again_in_seconds: float | None, pace: Pace) -> str:
-    """Return the line for one task, with advice that fits its state."""
-    if ask_again_in_seconds is None:
-        return task_line(task, now, pace)
-    return f"{task_line(task, now, pace)}\nAsk again in {ask_again_in_seconds:g} s."
-
-
-def task_line(task: Task, now: float, pace: Pace) -> str:
+def task_line(task: Task) -> str:
     """Return the line for one task: for a finished one its id, state, video_id and URL."""
-    if task.is_final:
-        return _final_line(task)
-    minutes = pace.stuck_after_seconds / 60
-    is_stuck = is_likely_stuck(task, now, pace)
-    advice = f" for over {minutes:g} minutes: likely stuck, tell the user" if is_stuck else ""
-    return f"{task.id} {task.state.value}{advice}"
+    return _final_line(task) if task.is_final else f"{task.id} {task.state.value}"
 
 
 def error_text(fault: LumaError) -> str:

@@ -11,7 +11,6 @@ from app.domain.freshness import Pace
 from app.domain.principal import Principal
 from app.mcp_server.answer import ToolAnswer
 from app.mcp_server.arguments import Arguments
-from app.mcp_server.batch import BatchAnswers
 from app.mcp_server.schemas import input_schema, output_schema
 from app.ports.coordination import Leases
 from app.ports.sealing import Sealing, Signing
@@ -47,7 +46,6 @@ class Services:
     signing: Signing
     seal: Sealing
     backend: BackendDescription
-    batches: BatchAnswers
     listeners: CallerQuota
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]

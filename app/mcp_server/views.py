@@ -6,7 +6,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from app.domain.errors import ErrorCode, LumaError
-from app.domain.freshness import Pace, ask_again_after, expires_at
+from app.domain.freshness import expires_at
 from app.domain.task import Task
 
 State = Literal["pending", "processing", "completed", "failed"]
@@ -160,8 +160,8 @@ class ErrorResult(TypedDict):
     error: ErrorView
 
 
-def brief_view(task: Task, now: float, pace: Pace) -> TaskView:
-    """Return what a model needs of `task` at `now` (unix seconds) to go on with it."""
+def brief_view(task: Task) -> TaskView:
+    """Return what a model needs of `task` to go on with it, but for what depends on when it is asked for."""
     view: TaskView = {"task_id": task.id, "state": task.state.value}
     if task.video is not None:
         if task.video.video_id is not None:
@@ -169,38 +169,26 @@ def brief_view(task: Task, now: float, pace: Pace) -> TaskView:
         view["video_url"] = task.video.url
     if task.failure is not None:
         view["error"] = {"code": task.failure.code, "message": task.failure.message}
-    if not task.is_final and task.created_at is not None:
-        view["elapsed_seconds"] = round(max(0.0, now - task.created_at), 1)
-        view["likely_stuck"] = is_likely_stuck(task, now, pace)
     return view
 
 
-def is_likely_stuck(task: Task, now: float, pace: Pace) -> bool:
-    """Return whether a task runs for so long that waiting is unlikely to help."""
-    return not task.is_final and task.created_at is not None and now - task.created_at > pace.stuck_after_seconds
+def details_view(task: Task) -> dict[str, object]:
+    """Return the members of a TaskView that the full form has besides.
 
-
-def task_view(task: Task, now: float, pace: Pace) -> TaskView:
-    """Return all that is known of `task` at `now` (unix seconds)."""
-    view, video = brief_view(task, now, pace), task.video
-    if video is not None:
-        sizes = {"video_width": video.width, "video_height": video.height, "thumbnail_url": video.thumbnail_url}
-        view |= {key: value for key, value in sizes.items() if value is not None}  # type: ignore[typeddict-item]
-    if task.prompt is not None:
-        view["prompt"] = task.prompt
-    for key, moment in (("created_at", task.created_at), ("finished_at", task.finished_at)):
-        if moment is not None:
-            view[key] = iso(moment)  # type: ignore[literal-required]
-    if task.elapsed_seconds is not None:
-        view["elapsed_seconds"] = task.elapsed_seconds
-    if (expiry := expires_at(task)) is not None:
-        view["expires_at"] = iso(expiry)
-    return view
-
-
-def single_task_view(task: Task, now: float, pace: Pace) -> SingleTaskView:
-    """Return one task with the time to ask again, wherever a single task is shown."""
-    return {**task_view(task, now, pace), "ask_again_in_seconds": ask_again_after([task], now, pace)}
+    `elapsed_seconds` is not among them while it is the age of a running task.
+    """
+    video = task.video
+    sizes = (video.width, video.height, video.thumbnail_url) if video is not None else (None, None, None)
+    has_age = not task.is_final and task.created_at is not None
+    members = {
+        **dict(zip(("video_width", "video_height", "thumbnail_url"), sizes, strict=True)),
+        "prompt": task.prompt,
+        "created_at": _iso_or_none(task.created_at),
+        "finished_at": _iso_or_none(task.finished_at),
+        "elapsed_seconds": None if has_age else task.elapsed_seconds,
+        "expires_at": _iso_or_none(expires_at(task)),
+    }
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def unavailable_view(task_id: str, fault: LumaError) -> UnavailableView:
@@ -222,3 +210,7 @@ def error_view(fault: LumaError) -> ErrorView:
 def iso(moment: float) -> str:
     """Return unix seconds as ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _iso_or_none(moment: float | None) -> str | None:
+    return iso(moment) if moment is not None else None

@@ -1,6 +1,6 @@
 """Texts and values that only this service can make."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 
@@ -28,6 +28,10 @@ class Signing(Protocol):
 
     def verified(self, place: str, signed: bytes) -> bytes | None:
         """Return what was signed for `place`, or None."""
+        ...
+
+    def verified_each(self, signed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
+        """Yield what was signed for each place, in order, or None where nothing was."""
         ...
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:

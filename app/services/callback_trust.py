@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from app.domain.backend import BackendDescription
 from app.domain.record import Record
-from app.domain.task import Task
+from app.domain.rendered import RenderedTask
 from app.ports.coordination import Leases
 from app.ports.store import StoreUnavailable
 from app.services.key_space import KeySpace
@@ -56,7 +56,9 @@ class CallbackTrust:
         """Whether callbacks come, as far as this replica knows."""
         return self._misses < self._allowed
 
-    async def after_read(self, before: Mapping[str, Record | None], tasks: Mapping[str, Task], now: float) -> None:
+    async def after_read(
+        self, before: Mapping[str, Record | None], tasks: Mapping[str, RenderedTask], now: float
+    ) -> None:
         """Judge by tasks that were just read: those that ended a while ago and were never called about count."""
         for task_id, task in tasks.items():
             record = before[task_id]
@@ -102,5 +104,5 @@ class CallbackTrust:
             return
 
 
-def _ended_long_ago(task: Task, now: float) -> bool:
+def _ended_long_ago(task: RenderedTask, now: float) -> bool:
     return task.is_final and task.finished_at is not None and now - task.finished_at > LATE_SECONDS

@@ -8,8 +8,8 @@ stand before somebody who has just come.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 
@@ -46,22 +46,29 @@ class FairLimiter:
         """Whether nobody has a place or waits for one."""
         return not self._tenants and not any(self._turns.values()) and self._running == self._unaccepted == 0
 
-    @asynccontextmanager
-    async def place(self, tenant: str) -> AsyncIterator[None]:
+    def place(self, tenant: str) -> AbstractAsyncContextManager[None]:
         """Hold one of the tenant's places while entered; wait for it in the queue, which the caller bounds in time."""
-        accepted = await self._acquire(tenant)
-        try:
-            yield
-        finally:
-            self._release(tenant, accepted=accepted)
+        return _Place(self, tenant)
 
-    async def _acquire(self, tenant: str) -> bool:
-        """Return, with a place, whether it is one of those for accepted tenants."""
-        state = self._tenants.setdefault(tenant, _Tenant())
+    def take_at_once(self, tenant: str) -> bool | None:
+        """Take a place if there is one now, and return whether it is one of those for accepted tenants."""
+        state = self._tenants.get(tenant)
+        if state is not None and (state.queue or state.running >= self._shares.per_tenant):
+            return None
         accepted = self._is_accepted(tenant)
-        if not state.queue and state.running < self._shares.per_tenant and self._has_room(accepted=accepted):
-            self._grant(state, accepted=accepted)
+        if not self._has_room(accepted=accepted):
+            return None
+        if state is None:
+            state = self._tenants[tenant] = _Tenant()
+        self._grant(state, accepted=accepted)
+        return accepted
+
+    async def take(self, tenant: str) -> bool:
+        """Return, with a place, whether it is one of those for accepted tenants."""
+        accepted = self.take_at_once(tenant)
+        if accepted is not None:
             return accepted
+        state = self._tenants.setdefault(tenant, _Tenant())
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         state.queue.append(turn)
         self._queue_up(tenant, state)
@@ -69,7 +76,7 @@ class FairLimiter:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._release(tenant, accepted=turn.result())
+                self.give_back(tenant, accepted=turn.result())
             elif self._tenants.get(tenant) is state:
                 if turn in state.queue:
                     state.queue.remove(turn)
@@ -84,12 +91,16 @@ class FairLimiter:
         self._running += 1
         self._unaccepted += not accepted
 
-    def _release(self, tenant: str, *, accepted: bool) -> None:
+    def give_back(self, tenant: str, *, accepted: bool) -> None:
+        """Give back a place that was taken; `accepted` is what `take` returned."""
         state = self._tenants[tenant]
         state.running -= 1
         self._running -= 1
         self._unaccepted -= not accepted
-        self._queue_up(tenant, state)
+        if state.queue:
+            self._queue_up(tenant, state)
+        elif not state.running:
+            del self._tenants[tenant]
         while self._next_turn():
             pass
 
@@ -125,3 +136,20 @@ class FairLimiter:
                 self._queue_up(tenant, state)
                 return True
         return False
+
+
+class _Place:
+    """A place while entered; a generator would take as long as all the rest."""
+
+    __slots__ = ("_accepted", "_limiter", "_tenant")
+
+    def __init__(self, limiter: FairLimiter, tenant: str) -> None:
+        self._limiter = limiter
+        self._tenant = tenant
+        self._accepted = False
+
+    async def __aenter__(self) -> None:
+        self._accepted = await self._limiter.take(self._tenant)
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._limiter.give_back(self._tenant, accepted=self._accepted)

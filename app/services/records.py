@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cachetools import TTLCache
 
-from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, in_grace
-from app.domain.task import Task
+from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, accepted, in_grace, submitted
+from app.domain.rendered import RenderedTask
+from app.ports.rendering import Renderer
 from app.ports.store import Store
-from app.services.owned import NotOurs, Owned
+from app.services.owned import Owned
+from app.services.stored_tasks import Malformed, pack_record, unpack_record
 
-RECORD_KIND = "record:3"
+RECORD_KIND = "record:4"
 
 
 class TaskRecords:
@@ -18,14 +20,16 @@ class TaskRecords:
     def __init__(
         self,
         store: Store,
-        owned: Owned[Record],
+        owned: Owned,
         *,
+        render: Renderer,
         wall_clock: Callable[[], float],
         monotonic_clock: Callable[[], float],
     ) -> None:
         """Share through `store`, as `owned` says; `wall_clock` gives unix seconds."""
         self._store = store
         self._owned = owned
+        self._render = render
         self._wall_clock = wall_clock
         self._here: TTLCache[str, Record] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
 
@@ -35,32 +39,35 @@ class TaskRecords:
         for key, record in kept.items():
             if in_grace(record, now):
                 self._here[key] = record
-        packed = ((key, self._owned.pack(key, record, now + RECORD_LIFE_SECONDS)) for key, record in kept.items())
+        until = now + RECORD_LIFE_SECONDS
+        packed = ((key, self._owned.sign(key, pack_record(record, until))) for key, record in kept.items())
         values = {key: value for key, value in packed if value is not None}
         await self._store.put_many(values, dict.fromkeys(values, RECORD_LIFE_SECONDS))
+
+    async def add_submitted(self, tenant: str, task_id: str, *, expects_callback: bool) -> None:
+        """Keep the record of a task that the backend has just accepted."""
+        now = self._wall_clock()
+        record = submitted(self._render(accepted(task_id, now)), now, expects_callback=expects_callback)
+        await self.put_many(tenant, [record])
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Record]:
         """Return the records there are, by task id."""
         keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
         values = await self._store.get_many(keys)
+        forms = self._owned.verified(keys, values)
         found = {
-            task_id: self._unpack(key, task_id, value) or self._here.get(key)
-            for task_id, key, value in zip(task_ids, keys, values, strict=True)
+            task_id: self._unpack(task_id, form) or self._here.get(key)
+            for task_id, key, form in zip(task_ids, keys, forms, strict=True)
         }
         return {task_id: record for task_id, record in found.items() if record is not None}
 
-    async def still_in_grace(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, Task]:
+    async def still_in_grace(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, RenderedTask]:
         """Return those of `task_ids` that were submitted under a minute ago, as pending tasks."""
         records, now = await self.get_many(tenant, task_ids), self._wall_clock()
         return {task_id: record.task for task_id, record in records.items() if in_grace(record, now)}
 
-    def _unpack(self, key: str, task_id: str, value: bytes | None) -> Record | None:
-        if value is None:
-            return None
+    def _unpack(self, task_id: str, form: bytes | None) -> Record | None:
         try:
-            record = self._owned.unpack(key, value, self._wall_clock())
-        except NotOurs:
+            return unpack_record(task_id, form, self._wall_clock()) if form is not None else None
+        except Malformed:
             return None
-        if record is None or record.task.id != task_id:
-            return None
-        return record if record.task.has_plausible_times and record.task.has_showable_text else None

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.domain.record import Record, is_settled
-from app.domain.task import Answer
+from app.domain.rendered import TaskResult
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Subject:
     since: float
     waiting: int = 0
     record: Record | None = None
-    answer: Answer = None
+    answer: TaskResult = None
     answered: bool = False
     hinted_at: float | None = None
     hints_from: float = 0.0
@@ -56,6 +56,6 @@ class Sight:
         """How many of the tasks cannot change any more."""
         return sum(subject.settled for subject in self._subjects.values())
 
-    def answers(self) -> dict[str, Answer]:
+    def answers(self) -> dict[str, TaskResult]:
         """Return what is known now; tasks that nothing is known of are left out."""
         return {task_id: subject.answer for task_id, subject in self._subjects.items() if subject.answered}

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from app.domain.errors import LumaError, RateLimited, Unauthorized
 from app.domain.principal import Principal
-from app.domain.task import Answer, Effort, Lookup, Task
+from app.domain.rendered import Lookup, TaskResult
+from app.domain.task import Effort, Task
 from app.ports.backend import VideoBackend
 from app.services.queued_ids import QueuedIds
 from app.services.records import TaskRecords
@@ -39,7 +40,7 @@ class TaskService:
         backend: VideoBackend,
         cache: TaskCache,
         records: TaskRecords,
-        flights: SingleFlight[FlightKey, Answer],
+        flights: SingleFlight[FlightKey, TaskResult],
         standing: TokenStanding,
         queued: QueuedIds,
     ) -> None:
@@ -97,15 +98,15 @@ class TaskService:
             return answer
         return self._backend.description.error(Unauthorized)
 
-    async def read(self, principal: Principal, task_ids: Sequence[str]) -> dict[str, Answer]:
+    async def read(self, principal: Principal, task_ids: Sequence[str]) -> dict[str, TaskResult]:
         """Ask the backend now, whatever is cached, and keep what it says. Joins fetches already in the air."""
         answers, _ = await self._fetch_once(principal, task_ids, _Calls())
         return answers
 
     async def _fetch_once(
         self, principal: Principal, task_ids: Sequence[str], calls: _Calls
-    ) -> tuple[dict[str, Answer], int]:
-        async def fetch(keys: list[FlightKey]) -> dict[FlightKey, Answer]:
+    ) -> tuple[dict[str, TaskResult], int]:
+        async def fetch(keys: list[FlightKey]) -> dict[FlightKey, TaskResult]:
             answers = await self._fetch(principal, [task_id for _, task_id in keys], calls)
             return {key: answers[key[1]] for key in keys}
 
@@ -120,22 +121,25 @@ class TaskService:
 
     async def _joined(
         self, keys: Sequence[FlightKey], led: Sequence[FlightKey], refusal: RateLimited
-    ) -> tuple[dict[str, Answer], int]:
+    ) -> tuple[dict[str, TaskResult], int]:
         """Return what is in the air already, and the refusal for the ids that would have to be fetched."""
         refused, joined = set(led), [key for key in keys if key not in set(led)]
         landed, _ = await self._flights.get_many(joined, _never) if joined else ({}, 0)
         refusal.with_traceback(None)
         return {key[1]: refusal if key in refused else landed[key] for key in keys}, len(joined)
 
-    async def _fetch(self, principal: Principal, task_ids: Sequence[str], calls: _Calls) -> dict[str, Answer]:
+    async def _fetch(self, principal: Principal, task_ids: Sequence[str], calls: _Calls) -> dict[str, TaskResult]:
         reading = await self._backend.find_tasks(principal, task_ids, calls.on_send)
         calls.count += reading.calls
-        answers = dict(reading.answers)
-        unknown = [task_id for task_id in task_ids if answers[task_id] is None]
+        tasks = [answer for answer in reading.answers.values() if isinstance(answer, Task)]
+        answers: dict[str, TaskResult] = {
+            task_id: answer for task_id, answer in reading.answers.items() if not isinstance(answer, Task)
+        }
+        unknown = [task_id for task_id in task_ids if task_id in answers and answers[task_id] is None]
         if unknown:
             answers |= await self._records.still_in_grace(principal.tenant, unknown)
-        if tasks := [answer for answer in reading.answers.values() if isinstance(answer, Task)]:
-            await self._cache.put_many(principal.tenant, tasks)
+        if tasks:
+            answers |= await self._cache.put_many(principal.tenant, tasks)
         return answers
 
 
@@ -143,5 +147,5 @@ def _nothing() -> None:
     return None
 
 
-async def _never(_keys: list[FlightKey]) -> dict[FlightKey, Answer]:
+async def _never(_keys: list[FlightKey]) -> dict[FlightKey, TaskResult]:
     raise AssertionError("every one of these keys is in the air")

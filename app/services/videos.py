@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from app.domain.errors import RateLimited, Unauthorized
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
-from app.domain.record import submitted
 from app.ports.backend import VideoBackend
 from app.ports.telemetry import Telemetry
 from app.services.burst import FaultLog
@@ -64,7 +63,6 @@ class VideoService:
         slots: SubmissionSlots,
         *,
         callbacks: Callbacks | None,
-        wall_clock: Callable[[], float],
         standing: TokenStanding,
         places: CallerQuota,
         telemetry: Telemetry,
@@ -84,7 +82,6 @@ class VideoService:
         self._purchases = purchases
         self._slots = slots
         self._callbacks = callbacks
-        self._wall_clock = wall_clock
         self._under_way: set[asyncio.Task[Any]] = set()
         self._faults = FaultLog(
             log, "A video was started, but its task could not be noted; its caller gets the task_id."
@@ -149,8 +146,7 @@ class VideoService:
         sent = command if url is None else replace(command, callback_url=url)
         task_id = await self._slots.through(principal.tenant, lambda: self._backend.submit(principal, sent))
         try:
-            record = submitted(task_id, self._wall_clock(), expects_callback=url is not None)
-            await self._records.put_many(principal.tenant, [record])
+            await self._records.add_submitted(principal.tenant, task_id, expects_callback=url is not None)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must learn its id
             self._faults.note(exc)
         return task_id

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from app.domain.backend import BackendDescription
 from app.domain.errors import Unauthorized
 from app.domain.principal import Principal
-from app.domain.task import Answer, Effort, Lookup
+from app.domain.rendered import Lookup, TaskResult
+from app.domain.task import Effort
 from app.services.caller_quota import CallerQuota
 from app.services.pauses import happens_within
 from app.services.sight import Sight
@@ -73,7 +74,7 @@ class WaitingRoom:
             if self._tasks.was_refused(principal.tenant):
                 return Lookup(dict.fromkeys(wanted, self._backend.error(Unauthorized)), Effort())
         cached = await self._cache.get_many(principal.tenant, wanted)
-        answers: dict[str, Answer] = {key: task for key, task in cached.tasks.items() if task.is_final}
+        answers: dict[str, TaskResult] = {key: task for key, task in cached.tasks.items() if task.is_final}
         running = [task_id for task_id in wanted if task_id not in answers]
         if running:
             with self._places.place(principal.tenant, TOO_MANY_WAITING):

@@ -18,7 +18,7 @@ from app.domain.backend import BackendDescription
 from app.domain.errors import BackendError, LumaError
 from app.domain.principal import Principal
 from app.domain.record import Record, is_settled, next_read_at, seen
-from app.domain.task import Answer, Task
+from app.domain.rendered import RenderedTask, TaskResult
 from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreUnavailable
 from app.services.burst import FaultLog
@@ -61,7 +61,7 @@ def _fault_log() -> FaultLog:
 class WatchParts:
     """What watching needs. `read` asks the backend now, and keeps what it says in the cache."""
 
-    read: Callable[[Principal, Sequence[str]], Awaitable[Mapping[str, Answer]]]
+    read: Callable[[Principal, Sequence[str]], Awaitable[Mapping[str, TaskResult]]]
     cache: TaskCache
     records: TaskRecords
     coordination: Coordination
@@ -166,7 +166,7 @@ class Watch:
         for task_id, task in tasks.items():
             self._answer(task_id, task)
 
-    async def _kept(self, task_ids: Sequence[str]) -> tuple[dict[str, Task], dict[str, Record | None]]:
+    async def _kept(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, Record | None]]:
         """Return the tasks that the cache holds, and for each that has not ended by it the record, if there is one."""
         if not task_ids:
             return {}, {}
@@ -240,7 +240,7 @@ class Watch:
         answers = await self._asked(list(known))
         now = self._parts.wall_clock()
         self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.pace.shortest_pause_seconds)
-        tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, Task)}
+        tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
         records = {task_id: seen(known[task_id], task, now) for task_id, task in tasks.items()}
         await self._parts.records.put_many(self._principal.tenant, list(records.values()))
         await self._parts.callback_trust.after_read(known, tasks, now)
@@ -252,7 +252,7 @@ class Watch:
         missing = [task_id for task_id, answer in answers.items() if answer is None]
         await self._tell(News(self._principal.tenant, changed=changed, missing=missing))
 
-    async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, Answer]:
+    async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
         """Read the tasks; a fault that nothing expects is one of the backend's, and read again as late as after one."""
         try:
             return await self._parts.read(self._principal, task_ids)
@@ -273,17 +273,18 @@ class Watch:
         if not subject.answered or not is_settled(subject.answer):
             self._answered(subject, record.task)
 
-    def _answer(self, task_id: str, answer: Answer) -> None:
+    def _answer(self, task_id: str, answer: TaskResult) -> None:
         subject = self._subjects.get(task_id)
         if subject is None or subject.settled:
             return
-        if isinstance(answer, LumaError) and isinstance(subject.answer, Task):
+        if isinstance(answer, LumaError) and isinstance(subject.answer, RenderedTask):
             return  # a passing fault takes nothing away from what is known
         self._answered(subject, answer)
 
-    def _answered(self, subject: Subject, answer: Answer) -> None:
+    def _answered(self, subject: Subject, answer: TaskResult) -> None:
         before, subject.answer, subject.answered = subject.answer, answer, True
-        if subject.settled or not isinstance(before, Task) or not isinstance(answer, Task) or _moved(before, answer):
+        is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and not _moved(before, answer)
+        if subject.settled or not is_same:
             for sight in self._sights:
                 sight.changed.set()
 
@@ -291,7 +292,7 @@ class Watch:
         return [task_id for task_id, subject in self._subjects.items() if not subject.settled]
 
 
-def _moved(before: Task, after: Task) -> bool:
+def _moved(before: RenderedTask, after: RenderedTask) -> bool:
     return before.state is not after.state
 
 

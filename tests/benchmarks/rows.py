@@ -23,6 +23,12 @@ LEGACY = "2025-11-25"
 PROMISED = {(50, MODERN): 0.50, (50, LEGACY): 0.33, (1, MODERN): 0.55}
 """The least share of the bare route's rate, by ids in a batch and revision."""
 
+PROMISED_FROM_REDIS = {MODERN: 0.40, LEGACY: 0.28}
+"""The same for batches of 50 that this process has no copies of."""
+
+IN_REDIS = 200_000
+"""Tasks that such batches go round: far more than the process copies."""
+
 SDK_ALONE = "the SDK's entry alone"
 FOREVER: Mapping[str, str] = {}
 """The settings as they come: results stay cached for as long as they live."""
@@ -54,6 +60,15 @@ class Row:
     def holds(self) -> bool:
         """Whether the promise is kept."""
         return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+
+Contest = tuple[str, str, str, Sequence[dict[str, Any]]]
+"""Who is asked, in which case, where, and what."""
+
+
+def from_redis(era: str) -> str:
+    """Return the name of the case of batches that only Redis can answer."""
+    return f"batch of 50 out of Redis, {era}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,32 +114,41 @@ class Bench:
             limit = stack.enter_context(
                 serving([PYTHON, "-m", "tests.benchmarks.limit", self.redis.url], {}, on=self.core)
             )
-            contests: list[tuple[str, str, str, dict[str, Any]]] = []
+            contests: list[Contest] = []
             for count, era in PROMISED:
                 case, asked = f"batch of {count}, {era}", batch(ids(count), era)
                 size = len(_post(service.url, asked))
                 self._fill(size, count)
-                contests += [("service", case, service.url, asked), ("bare", case, limit.url, bare(size, count))]
+                contests += [("service", case, service.url, [asked]), ("bare", case, limit.url, [bare(size, count)])]
+            contests += self._from_redis(service.url)
             asked = batch(ids(50), MODERN)
             sdk = stack.enter_context(self._sdk_way(_post(service.url, asked)))
             fastmcp = stack.enter_context(self._fastmcp_way())
             contests += [
-                (name, f"batch of 50, {MODERN}", run.url, asked)
+                (name, f"batch of 50, {MODERN}", run.url, [asked])
                 for name, run in (("SDK's way", sdk), ("fastmcp", fastmcp))
             ]
             alone = stack.enter_context(serving([PYTHON, "-m", "tests.benchmarks.sdk_alone"], {}, on=self.core))
-            contests.append((SDK_ALONE, f"batch of 1, {MODERN}", alone.url, batch(ids(1), MODERN)))
+            contests.append((SDK_ALONE, f"batch of 1, {MODERN}", alone.url, [batch(ids(1), MODERN)]))
             return self._in_turn(contests)
 
-    def _in_turn(self, contests: list[tuple[str, str, str, dict[str, Any]]]) -> list[Rate]:
+    def _from_redis(self, url: str) -> list[Contest]:
+        """Return the contests of batches that go round so many tasks that the copies of them are gone by then."""
+        fill(self.redis, self.backend.url, ("of-redis", 0, IN_REDIS))
+        return [
+            ("service", from_redis(era), url, [batch(ids(50, at), era, "of-redis") for at in range(0, IN_REDIS, 50)])
+            for era in PROMISED_FROM_REDIS
+        ]
+
+    def _in_turn(self, contests: list[Contest]) -> list[Rate]:
         measured: list[list[float]] = [[] for _ in contests]
         for number in range(self._rounds + 1):
             for rates, (_, _, url, asked) in zip(measured, contests, strict=True):
-                rate = load(url, [asked], seconds=1.0 if number else 0.5).rate
+                rate = load(url, asked, seconds=1.0 if number else 0.5).rate
                 if number:  # the first round warms up
                     rates.append(rate)
         return [
-            Rate(name, case, statistics.median(rates), tuple(rates), len(_post(url, asked)))
+            Rate(name, case, statistics.median(rates), tuple(rates), len(_post(url, asked[0])))
             for rates, (name, case, url, asked) in zip(measured, contests, strict=True)
         ]
 

@@ -4,22 +4,25 @@ import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD, pace_of
 from app.domain.errors import BackendError, NotFound, Unauthorized
-from app.domain.record import GRACE_SECONDS, Record, in_grace, is_settled, next_read_at, seen, submitted
-from app.domain.task import Answer, Task, TaskState, Video
+from app.domain.record import GRACE_SECONDS, Record, accepted, in_grace, is_settled, next_read_at, seen
+from app.domain.rendered import TaskResult
+from app.domain.task import Task, TaskState, Video
+from tests.support.rendering import just_submitted, rendered
 
 PACE = pace_of(150.0)
-DONE = Task("a", TaskState.COMPLETED, video=Video("https://cdn.example.com/a.mp4"))
-RUNNING = Task("a", TaskState.PROCESSING, created_at=100.0)
+DONE = rendered(Task("a", TaskState.COMPLETED, video=Video("https://cdn.example.com/a.mp4")))
+RUNNING = rendered(Task("a", TaskState.PROCESSING, created_at=100.0))
 
 
 def test_a_task_is_pending_from_the_moment_it_was_accepted() -> None:
-    record = submitted("a", 100.0, expects_callback=True)
-    assert record.task == Task("a", TaskState.PENDING, created_at=100.0)
+    record = just_submitted("a", 100.0, expects_callback=True)
+    assert record.task == rendered(accepted("a", 100.0))
+    assert accepted("a", 100.0) == Task("a", TaskState.PENDING, created_at=100.0)
     assert (record.submitted_at, record.changed_at, record.read_at, record.expects_callback) == (100, 100, None, True)
 
 
 def test_what_the_backend_shows_is_taken_over_and_a_change_is_dated() -> None:
-    record = seen(submitted("a", 100.0, expects_callback=True), RUNNING, 120.0)
+    record = seen(just_submitted("a", 100.0, expects_callback=True), RUNNING, 120.0)
     assert (record.task, record.read_at, record.changed_at) == (RUNNING, 120.0, 120.0)
     assert record.expects_callback is False, "it was looked at without having ended"
     assert seen(record, RUNNING, 130.0).changed_at == 120.0
@@ -35,9 +38,9 @@ def test_a_final_state_never_changes_again() -> None:
     ("record", "now", "expected"),
     [
         (None, 0.0, False),
-        (submitted("a", 100.0), 100.0, True),
-        (submitted("a", 100.0), 100.0 + GRACE_SECONDS - 1, True),
-        (submitted("a", 100.0), 100.0 + GRACE_SECONDS, False),
+        (just_submitted("a", 100.0), 100.0, True),
+        (just_submitted("a", 100.0), 100.0 + GRACE_SECONDS - 1, True),
+        (just_submitted("a", 100.0), 100.0 + GRACE_SECONDS, False),
         (Record(RUNNING, read_at=100.0), 101.0, False),
     ],
 )
@@ -56,7 +59,7 @@ def test_the_grace_of_a_new_task(record: Record | None, now: float, *, expected:
         (ACEDATACLOUD.error(NotFound), True),
     ],
 )
-def test_waiting_ends_where_nothing_can_change(answer: Answer, *, expected: bool) -> None:
+def test_waiting_ends_where_nothing_can_change(answer: TaskResult, *, expected: bool) -> None:
     assert is_settled(answer) is expected
 
 

@@ -1,26 +1,27 @@
-"""The answer about many tasks: what is kept of it for a question asked again, and what never is."""
+"""The answer about many tasks: in the asker's order, of the asker's own tasks, as of now."""
 
 import json
 from typing import Any
 
 import pytest
 
-from app.adapters.acedata.policy import ACEDATACLOUD, pace_of
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import BackendTimeout
-from app.domain.task import Answer, Effort, Lookup, Task, TaskState, Video
-from app.mcp_server.batch import REPEATED_BYTES, BatchAnswers
+from app.domain.rendered import Lookup, RenderedTask, TaskResult
+from app.domain.task import Effort, Task, TaskState, Video
+from app.mcp_server.batch import batch_answer
+from tests.support.rendering import rendered
 
 NOW = 1_790_000_000.0
-PACE = pace_of(60.0)
-BATCHES = BatchAnswers(300_000, ACEDATACLOUD.name)
 
 
-def finished(task_id: str, owner: str) -> Task:
-    return Task(task_id, TaskState.COMPLETED, "A fox", Video(f"https://cdn.example.com/{owner}/{task_id}.mp4"))
+def finished(task_id: str, owner: str) -> RenderedTask:
+    video = Video(f"https://cdn.example.com/{owner}/{task_id}.mp4")
+    return rendered(Task(task_id, TaskState.COMPLETED, "A fox", video))
 
 
-def ask(*answers: tuple[str, Answer], effort: Effort = Effort(), now: float = NOW) -> Any:  # noqa: B008 - frozen
-    answer = BATCHES.about(Lookup(dict(answers), effort), now, PACE)
+def ask(*answers: tuple[str, TaskResult], effort: Effort = Effort(), now: float = NOW) -> Any:  # noqa: B008 - frozen
+    answer = batch_answer(Lookup(dict(answers), effort), now, ACEDATACLOUD)
     assert answer.effort is effort
     return json.loads(answer.result), json.loads(answer.text)
 
@@ -46,7 +47,7 @@ def test_the_order_asked_is_the_order_told() -> None:
 
 
 @pytest.mark.parametrize("other", [None, ACEDATACLOUD.error(BackendTimeout)])
-def test_an_answer_that_may_change_is_made_anew(other: Answer) -> None:
+def test_an_answer_that_may_change_is_made_anew(other: TaskResult) -> None:
     done, late = ("done", finished("done", "a")), finished("late", "a")
     result, _ = ask(done, ("late", other))
     assert result["counts"]["completed"] == 1
@@ -55,24 +56,6 @@ def test_an_answer_that_may_change_is_made_anew(other: Answer) -> None:
 
 
 def test_a_running_task_is_as_old_as_it_is_when_it_is_asked_for() -> None:
-    running = ("runs", Task("runs", TaskState.PROCESSING, "A fox", created_at=NOW - 5))
+    running = ("runs", rendered(Task("runs", TaskState.PROCESSING, "A fox", created_at=NOW - 5)))
     results = [ask(running, now=NOW + seconds)[0] for seconds in (0, 20)]
     assert results[0]["ask_again_in_seconds"] > results[1]["ask_again_in_seconds"]
-
-
-def test_more_questions_than_are_kept_are_all_answered() -> None:
-    for _ in range(2):
-        for number in range(300):
-            result, _ = ask((f"many-{number}", finished(f"many-{number}", "a")))
-            assert result["tasks"][0]["task_id"] == f"many-{number}"
-
-
-def test_what_is_kept_of_answers_is_bounded_in_bytes() -> None:
-    batches = BatchAnswers(300_000, ACEDATACLOUD.name)
-    for number in range(200):
-        long = Video(f"https://cdn.example.com/{'a' * 2000}.mp4")
-        tasks = {
-            f"long-{number}-{index}": Task(f"{number}-{index}", TaskState.COMPLETED, video=long) for index in range(9)
-        }
-        batches.about(Lookup(tasks, Effort()), NOW, PACE)
-    assert 0 < batches.kept_bytes <= 300_000 + REPEATED_BYTES

@@ -1,7 +1,7 @@
 """One question about many tasks: order, joining, and what each answer cost."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -10,8 +10,10 @@ from app.domain.errors import BackendError, LumaError, RateLimited, Unauthorized
 from app.domain.freshness import Lifetimes
 from app.domain.generation import Command
 from app.domain.principal import Principal
-from app.domain.record import GRACE_SECONDS, submitted
+from app.domain.record import GRACE_SECONDS
+from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.task import Answer, Effort, Task, TaskState, Video
+from app.mcp_server.rendering import render
 from app.ports.backend import Reading
 from app.services.fail_open import FailOpenStore
 from app.services.fair_limiter import FairLimiter
@@ -25,6 +27,7 @@ from app.services.traffic import STORE_READS
 from tests.support.backends import NoBackend
 from tests.support.clock import HandClock
 from tests.support.keeping import RECORDS, TASKS
+from tests.support.rendering import just_submitted, rendered
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
 
@@ -64,9 +67,9 @@ class Room:
         lifetimes = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
         reads = FairLimiter(STORE_READS, lambda _tenant: True)
         cache = TaskCache(
-            before, TASKS, lifetimes, notes, reads=reads, local_bytes=10**6, wall_clock=clock, monotonic_clock=clock
+            before, TASKS, lifetimes, notes, render=render, reads=reads, local_bytes=10**6, wall_clock=clock
         )
-        self.records = TaskRecords(before, RECORDS, wall_clock=clock, monotonic_clock=clock)
+        self.records = TaskRecords(before, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
         self.standing = TokenStanding(clock)
         self.queued = QueuedIds(ACEDATACLOUD, notes, clock, self.standing.is_accepted)
         self.notes = notes
@@ -79,6 +82,14 @@ def done(task_id: str, clock: HandClock) -> Task:
 
 def running(task_id: str) -> Task:
     return Task(task_id, TaskState.PROCESSING)
+
+
+def known(answers: Mapping[str, TaskResult]) -> dict[str, TaskResult]:
+    """Return the answers without until when each is fresh."""
+    return {
+        task_id: answer._replace(fresh_until=0.0) if isinstance(answer, RenderedTask) else answer
+        for task_id, answer in answers.items()
+    }
 
 
 async def turns() -> None:
@@ -139,9 +150,9 @@ async def test_a_fault_belongs_to_its_id_and_is_not_kept(clock: HandClock) -> No
     backend.known = {"a": done("a", clock), "b": ACEDATACLOUD.error(BackendError)}
     room = Room(backend, store, clock)
     answers = (await room.tasks.find(A, ["a", "b", "c"])).answers
-    assert [type(answer) for answer in answers.values()] == [Task, BackendError, type(None)]
+    assert [type(answer) for answer in answers.values()] == [RenderedTask, BackendError, type(None)]
     backend.known["b"] = done("b", clock)
-    assert isinstance((await room.tasks.find(A, ["b"])).answers["b"], Task)
+    assert isinstance((await room.tasks.find(A, ["b"])).answers["b"], RenderedTask)
 
 
 async def test_a_missing_id_is_asked_for_again_each_time(clock: HandClock) -> None:
@@ -161,12 +172,13 @@ async def test_a_cold_question_is_one_read_and_one_write_of_the_store(clock: Han
 
 async def test_while_the_store_is_out_every_question_is_answered(clock: HandClock) -> None:
     backend, store = Backend(), CountingStore()
-    backend.known = {"a": running("a"), "b": done("b", clock)}
+    tasks = {"a": running("a"), "b": done("b", clock)}
+    backend.known = {**tasks}
     store.is_out = True
     room = Room(backend, store, clock)
     for _ in range(3):
         lookup = await room.tasks.find(A, ["a", "b"])
-        assert lookup.answers == backend.known
+        assert known(lookup.answers) == {task_id: rendered(task) for task_id, task in tasks.items()}
         clock.advance(1)
     assert [task_ids for _, task_ids in backend.asked] == [["a", "b"], ["a"], ["a"]], "final tasks are kept here"
 
@@ -174,7 +186,7 @@ async def test_while_the_store_is_out_every_question_is_answered(clock: HandCloc
 async def test_a_task_that_the_backend_does_not_show_yet_is_pending_for_a_minute(clock: HandClock) -> None:
     backend, store = Backend(), CountingStore()
     room, other = Room(backend, store, clock), Room(backend, store, clock)
-    started = submitted("task-1", clock())
+    started = just_submitted("task-1", clock())
     await room.records.put_many(A.tenant, [started])
     assert (await other.tasks.find(A, ["task-1"])).answers == {"task-1": started.task}
     assert (await room.tasks.find(B, ["task-1"])).answers == {"task-1": None}
@@ -185,9 +197,9 @@ async def test_a_task_that_the_backend_does_not_show_yet_is_pending_for_a_minute
 async def test_what_the_backend_shows_counts_more_than_what_was_submitted(clock: HandClock) -> None:
     backend = Backend()
     room = Room(backend, CountingStore(), clock)
-    await room.records.put_many(A.tenant, [submitted("task-1", clock())])
+    await room.records.put_many(A.tenant, [just_submitted("task-1", clock())])
     backend.known["task-1"] = running("task-1")
-    assert (await room.tasks.find(A, ["task-1"])).answers == backend.known
+    assert known((await room.tasks.find(A, ["task-1"])).answers) == {"task-1": rendered(running("task-1"))}
 
 
 async def test_a_fetch_that_waits_for_its_turn_ends_with_the_last_caller(clock: HandClock) -> None:
@@ -206,7 +218,7 @@ async def test_a_fetch_that_waits_for_its_turn_ends_with_the_last_caller(clock: 
     assert room.queued.is_empty
     backend.known = {"a": done("a", clock)}
     backend.may_answer.set()
-    assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Task), "a later caller starts anew"
+    assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], RenderedTask), "a later caller starts anew"
 
 
 async def test_a_fetch_that_is_sent_goes_on_without_its_callers(clock: HandClock) -> None:
@@ -271,5 +283,5 @@ async def test_a_refused_token_gets_nothing_from_the_cache_before_the_backend_ac
         assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Unauthorized)
     assert len(backend.asked) == 2, "one read in five minutes"
     room.standing.accept(A.tenant)
-    assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Task)
+    assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], RenderedTask)
     assert len(backend.asked) == 2

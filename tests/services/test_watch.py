@@ -11,7 +11,8 @@ from app.adapters.memory_coordination import MemoryCoordination
 from app.domain.errors import BackendError, LumaError
 from app.domain.freshness import Lifetimes
 from app.domain.principal import Principal
-from app.domain.task import Answer
+from app.domain.rendered import TaskResult
+from app.mcp_server.rendering import render
 from app.services.callback_trust import CallbackTrust
 from app.services.fair_limiter import FairLimiter
 from app.services.records import TaskRecords
@@ -41,7 +42,7 @@ class Reader:
     def __init__(self) -> None:
         self.reads = 0
 
-    async def __call__(self, _principal: Principal, _task_ids: Sequence[str]) -> Mapping[str, Answer]:
+    async def __call__(self, _principal: Principal, _task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
         self.reads += 1
         raise RuntimeError("odd")
 
@@ -54,22 +55,22 @@ def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> Watche
         TASKS,
         Lifetimes(60.0, 1.0),
         Notes(),
+        render=render,
         reads=FairLimiter(STORE_READS, lambda _tenant: True),
         local_bytes=1000,
         wall_clock=clock,
-        monotonic_clock=clock,
     )
-    records = TaskRecords(store, RECORDS, wall_clock=clock, monotonic_clock=clock)
+    records = TaskRecords(store, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
     return Watches(WatchParts(read, cache, records, coordination, KEYS, trust, ACEDATACLOUD, clock, clock.sleep))
 
 
-async def watch_for(watches: Watches, clock: HandClock, seconds: float, principal: Principal) -> dict[str, Answer]:
+async def watch_for(watches: Watches, clock: HandClock, seconds: float, principal: Principal) -> dict[str, TaskResult]:
     async with watches.watching(principal, ["task-0"]) as sight:
         await clock.sleep(seconds)
         return sight.answers()
 
 
-async def all_watch(watches: Watches, clock: HandClock, seconds: float) -> list[dict[str, Answer]]:
+async def all_watch(watches: Watches, clock: HandClock, seconds: float) -> list[dict[str, TaskResult]]:
     watching = (watch_for(watches, clock, seconds, principal) for principal in CALLERS)
     answers = await while_time_passes(clock, asyncio.gather(*watching))
     await watches.aclose()

@@ -2,11 +2,7 @@
 
 import asyncio
 
-from pydantic import TypeAdapter
-
 from app.adapters.signing import Signer
-from app.domain.record import Record
-from app.domain.task import Task
 from app.ports.coordination import Coordination, EventKind
 from app.services.key_space import KeySpace
 from app.services.owned import Owned
@@ -16,8 +12,8 @@ from app.services.task_cache import TASK_KIND
 KEYS = KeySpace("luma-mcp:tests")
 SIGNER = Signer("a key for tests that is long enough: 48 bytes or so")
 CHANNEL = KEYS.channel(0)
-TASKS = Owned(TypeAdapter(Task), TASK_KIND, KEYS, SIGNER)
-RECORDS = Owned(TypeAdapter(Record), RECORD_KIND, KEYS, SIGNER)
+TASKS = Owned(TASK_KIND, KEYS, SIGNER)
+RECORDS = Owned(RECORD_KIND, KEYS, SIGNER)
 
 
 async def until_heard(speaker: Coordination, listener: Coordination) -> None:

@@ -17,6 +17,7 @@ from app.adapters.sandbox.engine import Sandbox
 from app.bootstrap import assemble
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
+from app.mcp_server.rendering import render
 from app.services.caller_quota import CallerQuota, Lent
 from app.services.earlier_reservations import EarlierReservations
 from app.services.purchases import PurchaseService
@@ -144,7 +145,7 @@ class BrokenStore:
 
 
 def broken_records(clock: HandClock) -> TaskRecords:
-    return TaskRecords(BrokenStore(), RECORDS, wall_clock=clock, monotonic_clock=clock)
+    return TaskRecords(BrokenStore(), RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
 
 
 async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(clock: HandClock) -> None:
@@ -198,7 +199,6 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             purchases,
             SubmissionSlots(ACEDATACLOUD, clock, clock.sleep),
             callbacks=None,
-            wall_clock=clock,
             standing=standing,
             places=CallerQuota(Lent(10, 10, 10), standing.is_accepted, lambda: None),
             telemetry=Notes(),
