@@ -1,4 +1,4 @@
-"""Everything that stands on the database, made from settings; `app.bootstrap` makes the rest."""
+"""Everything that stands on the database, made from settings; `app.composition` makes the rest."""
 
 import asyncio
 import logging
@@ -12,13 +12,13 @@ from app.domain.backend import BackendDescription
 from app.ports.coordination import Coordination
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from app.ports.sealing import Signing
-from app.services.cleaning import delete_old_purchases
-from app.services.earlier_reservations import EarlierReservations
 from app.services.key_space import KeySpace
-from app.services.purchases import PurchaseService
-from app.services.shared_database import SharedDatabase
-from app.services.store_probe import SharedProbe
-from app.services.unaccepted_purchases import UnacceptedPurchases
+from app.services.purchases.idempotency import PurchaseService
+from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.retention import delete_old_purchases
+from app.services.purchases.shared_database import SharedDatabase
+from app.services.purchases.unaccepted_rows import UnacceptedPurchases
+from app.services.tasks.store_probe import SharedProbe
 from app.settings import Settings, SettingsError
 
 MIGRATION_SECONDS = 600.0

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from app.adapters.sql.engine import Database
 from app.settings import SettingsError, load_settings
-from app.web.guards import Allowed
+from app.web.middleware.trusted_host import Allowed
 from tests.support.process import environment, run, serving_process
 from tests.support.redis_server import free_port
 from tests.support.service import KEY, settings

@@ -9,7 +9,7 @@ from mcp_types import INTERNAL_ERROR
 from pydantic import ValidationError
 
 from app.domain.errors import ErrorCode, InternalError, LumaError
-from app.mcp_server.door import Caller, CallJournal, CallRecord, Context, era_of
+from app.mcp_server.tools.call_handler import Caller, CallJournal, CallRecord, Context, era_of
 
 LOGGED_METHODS: Final = frozenset((
     "resources/read", "completion/complete", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel",

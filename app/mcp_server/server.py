@@ -11,15 +11,15 @@ from mcp.server.lowlevel import Server
 from mcp.shared.inbound import x_mcp_header_map
 from mcp_types import SERVER_INFO_META_KEY
 
-from app.mcp_server.door import Caller, CallJournal, Context, Door
-from app.mcp_server.guide import instructions
-from app.mcp_server.listening import Listening
+from app.mcp_server.extensions.subscriptions import Listening
+from app.mcp_server.extensions.tasks import TaskHandles
 from app.mcp_server.prompts import PROMPTS, complete, get_prompt
+from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
+from app.mcp_server.reference import instructions
 from app.mcp_server.request_log import RequestLog
-from app.mcp_server.resources import TEMPLATES, complete_task_id, read_task
-from app.mcp_server.revisions import SUPPORTED_VERSIONS
-from app.mcp_server.task_handles import TaskHandles
-from app.mcp_server.tool import LumaTool, Services
+from app.mcp_server.resources.tasks import TEMPLATES, complete_task_id, read_task
+from app.mcp_server.tools.call_handler import Caller, CallJournal, Context, Door
+from app.mcp_server.tools.definition import LumaTool, Services
 
 LISTS_TTL_MS = 3_600_000
 """How long a client may keep the lists, in milliseconds: they change with a release only."""

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from app.observability.metrics import Metrics
-from app.services.burst import Burst
+from app.services.log_bursts import Burst
 
 log = logging.getLogger(__name__)
 

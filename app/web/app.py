@@ -16,26 +16,27 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.adapters.identity import bearer_token
+from app.adapters.auth.passthrough import bearer_token
 from app.adapters.sandbox.media import media_routes
-from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
+from app.composition import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
 from app.observability.tracing import flush_spans
-from app.services.edge_memory import NOBODY
-from app.services.store_probe import SharedProbe, probe
+from app.services.limits.edge_memory import NOBODY
+from app.services.tasks.store_probe import SharedProbe, probe
 from app.settings import Settings
 from app.web.callbacks import callback_route
-from app.web.caller import HttpCaller
-from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits
-from app.web.discovery import card_routes
-from app.web.embedding import Embedding
-from app.web.guards import HOW_TO_AUTHENTICATE, BearerGate, HostGuard, PageHostGuard
+from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
-from app.web.page import page
+from app.web.middleware.bearer_auth import HOW_TO_AUTHENTICATE, BearerGate
+from app.web.middleware.fair_scheduling import PROBES, InTurn, Line, Turns
+from app.web.middleware.raw_json import Embedding
+from app.web.middleware.request_id import RequestIds
+from app.web.middleware.request_memory import RequestMemory
+from app.web.middleware.trusted_host import HostGuard, PageHostGuard
+from app.web.pages.landing import page
 from app.web.readiness import Readiness
-from app.web.request_ids import RequestIds
-from app.web.request_memory import RequestMemory
+from app.web.request_context import HttpCaller
 from app.web.routes import NO_SIGN_IN, metrics_route, not_here, page_route, probe_routes
-from app.web.turns import PROBES, InTurn, Line, Turns
+from app.web.server_card import card_routes
 
 MCP_PATHS = ("/mcp", "/mcp/")
 

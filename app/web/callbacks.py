@@ -7,10 +7,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.bootstrap import CALLBACKS_PATH
+from app.composition import CALLBACKS_PATH
 from app.ports.backend import CallbackReport
 from app.ports.repositories import DatabaseUnavailable
-from app.services.callbacks import Callbacks, Heard
+from app.services.purchases.callbacks import Callbacks, Heard
 
 LARGEST_CALLBACK_BYTES = 64 * 1024
 

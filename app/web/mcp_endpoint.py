@@ -10,12 +10,12 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.web.batch_answer import BatchAnswer
-from app.web.departures import DEPARTURE, Departure
-from app.web.guards import answer, header, send_json
+from app.web.asgi import answer, header, send_json
+from app.web.connection.disconnects import DEPARTURE, Departure
 from app.web.json_rpc import Refused, examine, in_our_words, refusal
-from app.web.request_memory import HELD
-from app.web.turns import Turns, caller_of
+from app.web.json_rpc_batch import BatchAnswer
+from app.web.middleware.fair_scheduling import Turns, caller_of
+from app.web.middleware.request_memory import HELD
 
 LARGEST_BODY_BYTES = 256 * 1024
 

@@ -16,7 +16,7 @@ from app.adapters.acedata.pool import pooled_client
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import Traffic
 from tests.support.acedata import NOW, QUICK, completed
 from tests.support.certificates import server_context
 from tests.support.clock import HandClock

@@ -2,14 +2,14 @@
 
 import time
 
-from app.adapters.identity import Tenants
-from app.adapters.signing import Signer
+from app.adapters.auth.passthrough import Tenants
+from app.adapters.value_signer import Signer
 from app.domain.task import Task, TaskState, Video
-from app.mcp_server.rendering import render
+from app.mcp_server.tools.rendering import render
 from app.services.key_space import key_space
-from app.services.owned import Owned
-from app.services.stored_tasks import pack_task
-from app.services.task_cache import TASK_KIND
+from app.services.tasks.cache import TASK_KIND
+from app.services.tasks.signed_values import Owned
+from app.services.tasks.stored_format import pack_task
 from tests.benchmarks.loads import ids
 from tests.support.redis_server import RedisServer
 

@@ -12,11 +12,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.bootstrap import CALLBACKS_PATH
-from app.serving import DRAIN_SECONDS
+from app.cli.serve import DRAIN_SECONDS
+from app.composition import CALLBACKS_PATH
 from app.settings import PREFIX, Settings
-from app.web.guards import OPEN_PATHS, Allowed
 from app.web.mcp_endpoint import LARGEST_BODY_BYTES
+from app.web.middleware.trusted_host import OPEN_PATHS, Allowed
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"

@@ -7,10 +7,10 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.adapters.identity import Tenants
-from app.adapters.seal import Seal
-from app.bootstrap import CALLBACKS_PATH
-from app.services.callbacks import PURPOSE
+from app.adapters.auth.passthrough import Tenants
+from app.adapters.token_sealer import Seal
+from app.composition import CALLBACKS_PATH
+from app.services.purchases.callbacks import PURPOSE
 
 TOKENS = ("fuzz-a", "fuzz-b", "fuzz-c", "fuzz-d", "fuzz-e=")
 KEPT = 60

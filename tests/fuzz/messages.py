@@ -8,8 +8,8 @@ from mcp.shared.inbound import encode_header_value
 
 from app.adapters.sandbox.tasks import PROMPT_WORDS
 from app.domain.generation import ASPECT_RATIOS
-from app.mcp_server.resources import TEMPLATE, task_uri
-from app.mcp_server.task_handles import EXTENSION
+from app.mcp_server.extensions.tasks import EXTENSION
+from app.mcp_server.resources.tasks import TEMPLATE, task_uri
 from tests.fuzz.known import Known
 from tests.fuzz.shapes import Shapes
 from tests.fuzz.surface import Surface

@@ -12,12 +12,12 @@ from mcp_types.methods import (
 )
 from starlette.routing import Route
 
-from app.bootstrap import assemble, surface_of
+from app.composition import assemble, surface_of
 from app.mcp_server.prompts import PROMPTS
 from app.settings import Settings
 from app.web.app import MCP_PATHS, _routes
-from app.web.caller import HttpCaller
 from app.web.readiness import Readiness
+from app.web.request_context import HttpCaller
 
 Schema = Mapping[str, Any]
 

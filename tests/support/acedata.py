@@ -14,7 +14,7 @@ from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.wire import task_from
 from app.domain.principal import Principal
 from app.domain.task import Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import Traffic
 from tests.support.telemetry import Notes
 
 NOW = 1_790_000_000.0

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from app.adapters.signing import Signer
+from app.adapters.value_signer import Signer
 from app.ports.coordination import Coordination, EventKind
 from app.services.key_space import KeySpace
-from app.services.owned import Owned
-from app.services.records import RECORD_KIND
-from app.services.task_cache import TASK_KIND
+from app.services.tasks.cache import TASK_KIND
+from app.services.tasks.signed_values import Owned
+from app.services.tasks.snapshots import RECORD_KIND
 
 KEYS = KeySpace("luma-mcp:tests")
 SIGNER = Signer("a key for tests that is long enough: 48 bytes or so")

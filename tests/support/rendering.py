@@ -3,7 +3,7 @@
 from app.domain.record import Record, accepted, submitted
 from app.domain.rendered import RenderedTask
 from app.domain.task import Task
-from app.mcp_server.rendering import render
+from app.mcp_server.tools.rendering import render
 
 
 def rendered(task: Task, fresh_until: float = 0.0) -> RenderedTask:

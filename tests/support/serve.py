@@ -3,8 +3,8 @@
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.serving import listening_socket
-from app.web.connections import Connections
+from app.cli.serve import listening_socket
+from app.web.connection.protocol import Connections
 
 
 def serve(app: ASGIApp, port: int = 0) -> None:

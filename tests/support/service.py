@@ -15,12 +15,12 @@ from app.adapters.acedata.client import Patience
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
-from app.bootstrap import Assembly, assemble
+from app.cli.serve import listening_socket
+from app.composition import Assembly, assemble
 from app.ports.backend import VideoBackend
-from app.serving import listening_socket
 from app.settings import Settings
 from app.web.app import create_app
-from app.web.connections import Connections
+from app.web.connection.protocol import Connections
 from tests.support.clock import HandClock
 
 MODERN = "2026-07-28"

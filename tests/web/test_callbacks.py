@@ -15,7 +15,7 @@ import pytest
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.adapters.sql.purchases import MOST_CLAIMS
-from app.services.records import RECORD_KIND
+from app.services.tasks.snapshots import RECORD_KIND
 from app.web.callbacks import LARGEST_CALLBACK_BYTES
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.postgres_server import PostgresServer

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from mcp.server.lowlevel import Server
 from starlette.types import Message
 
-from app.bootstrap import SHARE_OF_UNACCEPTED
-from app.mcp_server.listening import LONGEST_SECONDS, MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
+from app.composition import SHARE_OF_UNACCEPTED
+from app.mcp_server.extensions.subscriptions import LONGEST_SECONDS, MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
 from app.observability.metrics import LONGEST_CLIENT, _client_label
-from app.services.waiting import MOST_WAITING_PER_CALLER
-from app.web.connection_account import HEADER_BYTES
+from app.services.polling.waiter import MOST_WAITING_PER_CALLER
+from app.web.connection.account import HEADER_BYTES
 from app.web.mcp_endpoint import McpEndpoint
-from app.web.request_memory import HALF_SENT_BYTES, INCLUDED_HEAD_BYTES, REQUEST_BYTES, parsed_bytes
-from app.web.turns import Turns
+from app.web.middleware.fair_scheduling import Turns
+from app.web.middleware.request_memory import HALF_SENT_BYTES, INCLUDED_HEAD_BYTES, REQUEST_BYTES, parsed_bytes
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, call_bytes, envelope, padded, sandbox, serving, settings
 

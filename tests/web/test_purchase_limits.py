@@ -9,12 +9,12 @@ import pytest
 from app.adapters.acedata.client import Patience
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.bootstrap import SHARE_OF_UNACCEPTED, assemble
-from app.services.standing import REFUSED_SECONDS
-from app.services.unaccepted_purchases import MOST_PER_TOKEN, WINDOW_SECONDS
-from app.services.videos import MOST_UNDER_WAY
+from app.composition import SHARE_OF_UNACCEPTED, assemble
+from app.services.limits.token_status import REFUSED_SECONDS
+from app.services.purchases.service import MOST_UNDER_WAY
+from app.services.purchases.unaccepted_rows import MOST_PER_TOKEN, WINDOW_SECONDS
 from app.web.app import create_app
-from app.web.request_memory import REQUEST_BYTES
+from app.web.middleware.request_memory import REQUEST_BYTES
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.postgres_server import PostgresServer
 from tests.support.service import Service, listening, sandbox, serving, settings

@@ -90,7 +90,7 @@ async def test_no_error_repeats_the_value_that_was_wrong(clock: HandClock) -> No
 
 DRIVER = f"""
 import asyncio, logging
-from app.observability.logs import configure_logging
+from app.observability.logging import configure_logging
 from tests.support.clock import HandClock
 from tests.support.service import ERAS, SECONDS, sandbox, serving, settings
 

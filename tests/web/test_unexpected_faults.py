@@ -11,21 +11,21 @@ import httpx
 import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD
-from app.adapters.memory_coordination import MemoryCoordination
+from app.adapters.memory.coordination import MemoryCoordination
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.bootstrap import assemble
+from app.composition import assemble
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
-from app.mcp_server.rendering import render
-from app.services.caller_quota import CallerQuota, Lent
-from app.services.earlier_reservations import EarlierReservations
-from app.services.purchases import PurchaseService
-from app.services.records import TaskRecords
-from app.services.standing import TokenStanding
-from app.services.submission_slots import SubmissionSlots
-from app.services.unaccepted_purchases import UnacceptedPurchases
-from app.services.videos import Order, VideoService
+from app.mcp_server.tools.rendering import render
+from app.services.limits.caller_quota import CallerQuota, Lent
+from app.services.limits.token_status import TokenStanding
+from app.services.purchases.idempotency import PurchaseService
+from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.limiter import SubmissionSlots
+from app.services.purchases.service import Order, VideoService
+from app.services.purchases.unaccepted_rows import UnacceptedPurchases
+from app.services.tasks.snapshots import TaskRecords
 from app.web.app import create_app
 from tests.support.backends import NoBackend
 from tests.support.clock import HandClock, while_time_passes

@@ -9,8 +9,8 @@ import pytest
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.ports.coordination import EventKind
-from app.services.news import News, pack
-from app.services.watch import HINT_SECONDS
+from app.services.polling.events import News, pack
+from app.services.polling.poller import HINT_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, MODERN, Service, envelope, sandbox, serving, settings

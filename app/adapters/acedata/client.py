@@ -16,8 +16,8 @@ from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.principal import Principal
 from app.ports.telemetry import Telemetry
-from app.services.burst import FaultLog
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import Traffic
+from app.services.log_bursts import FaultLog
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 """Errors that httpx raises before it writes the first byte of a request."""

@@ -9,7 +9,7 @@ from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import RateLimited, Unauthorized
 from app.domain.principal import Principal
 from app.ports.telemetry import Telemetry
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import Traffic
 
 NO_PLACE = "This service has as many submissions under way as it may have at once. Nothing was sent: try again shortly."
 

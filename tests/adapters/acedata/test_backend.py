@@ -15,7 +15,7 @@ from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, Luma
 from app.domain.principal import Principal
 from app.domain.task import Task
 from app.ports.backend import Reading
-from app.services.traffic import READS, Traffic
+from app.services.limits.backend_limits import READS, Traffic
 from tests.support.acedata import (
     CALLER,
     NOW,

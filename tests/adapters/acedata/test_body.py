@@ -33,7 +33,7 @@ from app.adapters.acedata.pool import pooled_client
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import Traffic
 from tests.support.acedata import CALLER, NOW, Backend
 from tests.support.raw_http import raw_server
 from tests.support.telemetry import Notes

@@ -15,7 +15,7 @@ from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.pool import RECEIVE_BUFFER_BYTES, pooled_client
 from app.domain.principal import Principal
 from app.domain.task import Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import Traffic
 from app.settings import Settings
 from tests.support.acedata import CALLER, NOW, QUICK
 from tests.support.telemetry import Notes

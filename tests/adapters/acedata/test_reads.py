@@ -29,7 +29,7 @@ from app.domain.errors import (
 )
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import Traffic
 from tests.support.acedata import (
     CALLER,
     NOW,

@@ -15,7 +15,7 @@ from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
 from app.domain.task import Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import Traffic
 from tests.support.acedata import CALLER, NOW, QUICK, completed
 from tests.support.raw_http import Misbehaviour, raw_server, reset, write_json
 from tests.support.redis_server import free_port

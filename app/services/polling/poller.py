@@ -1,0 +1,300 @@
+"""The watch over one token's running tasks: of all the processes where somebody waits, one asks the backend.
+
+Through a lease, one of them leads and reads all the tasks that anyone waits for, in one batch; the others look at what
+it wrote down. Whoever holds the lease and dies loses it with the lease's time; while the store is out, each process
+leads for its own callers. What replicas tell each other is a reason to look, never an answer. A process whose task is
+overdue, because the leader cannot reach the backend or is none of ours, reads for itself.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from app.domain.backend import BackendDescription
+from app.domain.errors import BackendError, LumaError
+from app.domain.principal import Principal
+from app.domain.record import Record, is_settled, next_read_at, seen
+from app.domain.rendered import RenderedTask, TaskResult
+from app.ports.coordination import Coordination, EventKind
+from app.ports.store import StoreUnavailable
+from app.services.concurrency import happens_within
+from app.services.key_space import KeySpace
+from app.services.log_bursts import FaultLog
+from app.services.polling.callback_trust import CallbackTrust
+from app.services.polling.events import News, pack
+from app.services.polling.subscription import Sight, Subject
+from app.services.tasks.cache import TaskCache
+from app.services.tasks.snapshots import TaskRecords
+
+LEASE_SECONDS = 10.0
+"""How long a leader that died is waited for, and one that lives and does not read."""
+
+HINT_SECONDS = 10.0
+"""How long after a read that a hint brought about the next hint for the same task counts."""
+
+LOOK_SECONDS = 2.0
+"""How often a Watch that does not lead looks at what the leader wrote down, in case the news was lost."""
+
+JITTER = 0.1
+"""The share by which the time of a read is moved, so that fleets do not beat in step."""
+
+MOST_WATCHED = 1000
+"""Tasks that one watcher reads for other replicas beside its own."""
+
+LONGEST_PAUSE_SECONDS = 60.0
+"""How long a Watch rests at most after faults of this service; each in a row doubles the rest, from LOOK_SECONDS on."""
+
+log = logging.getLogger(__name__)
+
+
+def _fault_log() -> FaultLog:
+    return FaultLog(
+        log, "Watching tasks met a fault of this service. Reads go on, less often; callers may see old states."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchParts:
+    """What watching needs. `read` asks the backend now, and keeps what it says in the cache."""
+
+    read: Callable[[Principal, Sequence[str]], Awaitable[Mapping[str, TaskResult]]]
+    cache: TaskCache
+    records: TaskRecords
+    coordination: Coordination
+    keys: KeySpace
+    callback_trust: CallbackTrust
+    backend: BackendDescription
+    wall_clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    faults: FaultLog = field(default_factory=_fault_log)
+
+
+class Watch:
+    """The watching for one token in this process, from the first caller who waits to the last."""
+
+    def __init__(self, principal: Principal, parts: WatchParts) -> None:
+        self._principal = principal
+        self._parts = parts
+        self._subjects: dict[str, Subject] = {}
+        self._sights: set[Sight] = set()
+        self._stirred = asyncio.Event()
+        self._lease_key = parts.keys.key(principal.tenant, "watcher")
+        self._interest_key = parts.keys.key(principal.tenant, "awaited")
+        self._holder = secrets.token_hex(8).encode()
+        self._not_before: dict[str, float] = {}
+        self._stopping = False
+        self._running = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def callers(self) -> int:
+        """How many callers share this watch."""
+        return len(self._sights)
+
+    def join(self, task_ids: Iterable[str]) -> Sight:
+        """Count a caller in who waits for `task_ids`."""
+        now = self._parts.wall_clock()
+        mine = {task_id: self._subjects.setdefault(task_id, Subject(since=now)) for task_id in task_ids}
+        for subject in mine.values():
+            subject.waiting += 1
+        sight = Sight(mine)
+        self._sights.add(sight)
+        self._stirred.set()
+        return sight
+
+    def leave(self, sight: Sight, task_ids: Iterable[str]) -> bool:
+        """Count a caller out, and return whether it was the last one."""
+        self._sights.discard(sight)
+        for task_id in task_ids:
+            subject = self._subjects[task_id]
+            subject.waiting -= 1
+            if subject.waiting == 0:
+                del self._subjects[task_id]
+        return not self._sights
+
+    def stop(self) -> asyncio.Task[None]:
+        """End the watch and return what ends with it."""
+        self._stopping = True
+        self._stirred.set()
+        self._running.cancel()
+        return self._running
+
+    def hear(self, news: News) -> None:
+        """Take in what another replica, or a callback, has to say."""
+        now = self._parts.wall_clock()
+        for task_id in (*news.hinted, *news.missing):
+            subject = self._subjects.get(task_id)
+            if subject is not None and not subject.settled:
+                subject.hinted_at = max(now, subject.hints_from)
+                subject.is_doubted = subject.is_doubted or task_id in news.missing
+        self._stirred.set()
+
+    async def _run(self) -> None:
+        pause = LOOK_SECONDS
+        try:
+            while not self._stopping:  # a cancellation can be lost in a client library; this cannot
+                try:
+                    await self._step()
+                    pause = LOOK_SECONDS
+                except Exception as exc:  # noqa: BLE001 - others wait with this watch
+                    self._parts.faults.note(exc)
+                    await self._parts.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        finally:
+            with suppress(StoreUnavailable):
+                await asyncio.shield(self._parts.coordination.remove(self._lease_key, self._holder))
+
+    async def _step(self) -> None:
+        self._stirred.clear()
+        await self._look()
+        if await self._leads() or self._is_left_alone():
+            pause = await self._lead()
+        else:
+            pause = LOOK_SECONDS
+        if pause > 0:
+            await happens_within(self._stirred, pause, self._parts.sleep)
+
+    async def _look(self) -> None:
+        """Take over what the store holds: final tasks, and the records of running ones."""
+        tasks, records = await self._kept(self._unsettled())
+        for task_id, record in records.items():
+            if record is not None:
+                self._note(task_id, record)
+        for task_id, task in tasks.items():
+            self._answer(task_id, task)
+
+    async def _kept(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, Record | None]]:
+        """Return the tasks that the cache holds, and for each that has not ended by it the record, if there is one."""
+        if not task_ids:
+            return {}, {}
+        tenant = self._principal.tenant
+        tasks = (await self._parts.cache.get_many(tenant, task_ids)).tasks
+        running = [task_id for task_id in task_ids if task_id not in tasks or not tasks[task_id].is_final]
+        records = await self._parts.records.get_many(tenant, running)
+        return tasks, {task_id: records.get(task_id) for task_id in running}
+
+    async def _leads(self) -> bool:
+        """Say who is waited for here, and return whether this watch leads; alone, it does."""
+        coordination = self._parts.coordination
+        try:
+            if unsettled := self._unsettled():
+                await coordination.add_members(self._interest_key, unsettled, LEASE_SECONDS)
+            there = await coordination.put_if_absent(self._lease_key, self._holder, LEASE_SECONDS)
+            if there is None or there != self._holder:
+                return there is None
+            return await coordination.replace(self._lease_key, self._holder, self._holder, LEASE_SECONDS)
+        except StoreUnavailable:
+            return True
+
+    def _is_left_alone(self) -> bool:
+        """Whether a task is overdue: its leader does not read; or doubted: a leader's word is not enough."""
+        now = self._parts.wall_clock()
+        for task_id in self._unsettled():
+            subject = self._subjects[task_id]
+            due_at = self._due_at(task_id, subject.record)
+            if due_at <= now and (subject.is_doubted or max(due_at, subject.since) + LEASE_SECONDS <= now):
+                return True
+        return False
+
+    async def _lead(self) -> float:
+        """Read what is due, for everyone, and return how long nothing will be due (seconds)."""
+        others = await self._awaited_elsewhere()
+        known = {task_id: self._subjects[task_id].record for task_id in self._unsettled()} | others
+        due_at = min((self._due_at(task_id, record) for task_id, record in known.items()), default=None)
+        now = self._parts.wall_clock()
+        if due_at is None:
+            return LOOK_SECONDS
+        if due_at > now:
+            jitter = 1 + JITTER * random.random()  # noqa: S311 - spreads load, guards nothing
+            return min((due_at - now) * jitter, LEASE_SECONDS / 3)
+        await self._read(known)
+        return 0.0
+
+    def _due_at(self, task_id: str, record: Record | None) -> float:
+        trust = self._parts.callback_trust.is_trusted
+        due_at = (
+            next_read_at(record, self._parts.backend.policy.pace, callbacks_come=trust) if record is not None else 0.0
+        )
+        due_at = max(due_at, self._not_before.get(task_id, 0.0))
+        subject = self._subjects.get(task_id)
+        return due_at if subject is None or subject.hinted_at is None else min(due_at, subject.hinted_at)
+
+    async def _awaited_elsewhere(self) -> dict[str, Record | None]:
+        """Return the tasks that callers of other replicas wait for, with what the store knows of them."""
+        try:
+            awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
+        except StoreUnavailable:
+            return {}
+        _, records = await self._kept([task_id for task_id in awaited if task_id not in self._subjects])
+        return records
+
+    async def _read(self, known: Mapping[str, Record | None]) -> None:
+        next_hints_from = self._parts.wall_clock() + HINT_SECONDS
+        for subject in self._subjects.values():
+            if subject.hinted_at is not None:
+                subject.hints_from = next_hints_from
+            subject.hinted_at, subject.is_doubted = None, False
+        answers = await self._asked(list(known))
+        now = self._parts.wall_clock()
+        self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.pace.shortest_pause_seconds)
+        tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
+        records = {task_id: seen(known[task_id], task, now) for task_id, task in tasks.items()}
+        await self._parts.records.put_many(self._principal.tenant, list(records.values()))
+        await self._parts.callback_trust.after_read(known, tasks, now)
+        for task_id, answer in answers.items():
+            self._answer(task_id, answer)
+        for task_id, record in records.items():
+            self._note(task_id, record)
+        changed = [task_id for task_id, record in records.items() if _differs(known[task_id], record)]
+        missing = [task_id for task_id, answer in answers.items() if answer is None]
+        await self._tell(News(self._principal.tenant, changed=changed, missing=missing))
+
+    async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
+        """Read the tasks; a fault that nothing expects is one of the backend's, and read again as late as after one."""
+        try:
+            return await self._parts.read(self._principal, task_ids)
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._parts.faults.note(exc)
+            return dict.fromkeys(task_ids, self._parts.backend.error(BackendError))
+
+    async def _tell(self, news: News) -> None:
+        if news.changed or news.missing:
+            with suppress(StoreUnavailable):
+                await self._parts.coordination.publish(EventKind.TASKS, pack(news))
+
+    def _note(self, task_id: str, record: Record) -> None:
+        subject = self._subjects.get(task_id)
+        if subject is None:
+            return
+        subject.record = record
+        if not subject.answered or not is_settled(subject.answer):
+            self._answered(subject, record.task)
+
+    def _answer(self, task_id: str, answer: TaskResult) -> None:
+        subject = self._subjects.get(task_id)
+        if subject is None or subject.settled:
+            return
+        if isinstance(answer, LumaError) and isinstance(subject.answer, RenderedTask):
+            return  # a passing fault takes nothing away from what is known
+        self._answered(subject, answer)
+
+    def _answered(self, subject: Subject, answer: TaskResult) -> None:
+        before, subject.answer, subject.answered = subject.answer, answer, True
+        is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and not _moved(before, answer)
+        if subject.settled or not is_same:
+            for sight in self._sights:
+                sight.changed.set()
+
+    def _unsettled(self) -> list[str]:
+        return [task_id for task_id, subject in self._subjects.items() if not subject.settled]
+
+
+def _moved(before: RenderedTask, after: RenderedTask) -> bool:
+    return before.state is not after.state
+
+
+def _differs(before: Record | None, after: Record) -> bool:
+    return before is None or _moved(before.task, after.task)

@@ -1,0 +1,73 @@
+"""The records of running tasks, shared by the replicas: what was submitted, and what the backend last showed."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from cachetools import TTLCache
+
+from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, accepted, in_grace, submitted
+from app.domain.rendered import RenderedTask
+from app.ports.rendering import Renderer
+from app.ports.store import Store
+from app.services.tasks.signed_values import Owned
+from app.services.tasks.stored_format import Malformed, pack_record, unpack_record
+
+RECORD_KIND = "record:4"
+
+
+class TaskRecords:
+    """Remembers running tasks in the store, and here for the grace time, in case the store is out."""
+
+    def __init__(
+        self,
+        store: Store,
+        owned: Owned,
+        *,
+        render: Renderer,
+        wall_clock: Callable[[], float],
+        monotonic_clock: Callable[[], float],
+    ) -> None:
+        """Share through `store`, as `owned` says; `wall_clock` gives unix seconds."""
+        self._store = store
+        self._owned = owned
+        self._render = render
+        self._wall_clock = wall_clock
+        self._here: TTLCache[str, Record] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
+
+    async def put_many(self, tenant: str, records: Sequence[Record]) -> None:
+        """Keep what is known now."""
+        kept, now = {self._owned.key(tenant, record.task.id): record for record in records}, self._wall_clock()
+        for key, record in kept.items():
+            if in_grace(record, now):
+                self._here[key] = record
+        until = now + RECORD_LIFE_SECONDS
+        packed = ((key, self._owned.sign(key, pack_record(record, until))) for key, record in kept.items())
+        values = {key: value for key, value in packed if value is not None}
+        await self._store.put_many(values, dict.fromkeys(values, RECORD_LIFE_SECONDS))
+
+    async def add_submitted(self, tenant: str, task_id: str, *, expects_callback: bool) -> None:
+        """Keep the record of a task that the backend has just accepted."""
+        now = self._wall_clock()
+        record = submitted(self._render(accepted(task_id, now)), now, expects_callback=expects_callback)
+        await self.put_many(tenant, [record])
+
+    async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Record]:
+        """Return the records there are, by task id."""
+        keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
+        values = await self._store.get_many(keys)
+        forms = self._owned.verified(keys, values)
+        found = {
+            task_id: self._unpack(task_id, form) or self._here.get(key)
+            for task_id, key, form in zip(task_ids, keys, forms, strict=True)
+        }
+        return {task_id: record for task_id, record in found.items() if record is not None}
+
+    async def still_in_grace(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, RenderedTask]:
+        """Return those of `task_ids` that were submitted under a minute ago, as pending tasks."""
+        records, now = await self.get_many(tenant, task_ids), self._wall_clock()
+        return {task_id: record.task for task_id, record in records.items() if in_grace(record, now)}
+
+    def _unpack(self, task_id: str, form: bytes | None) -> Record | None:
+        try:
+            return unpack_record(task_id, form, self._wall_clock()) if form is not None else None
+        except Malformed:
+            return None

@@ -1,0 +1,251 @@
+"""The stores: one contract on every implementation, and Redis in every form with every kind of trouble."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from redis.asyncio import RedisCluster
+
+from app.adapters.memory.cache import MemoryStore
+from app.adapters.redis.cache import RedisStore, connect
+from app.adapters.redis.command_queue import CONNECTIONS
+from app.ports.store import Store, StoreUnavailable
+from app.services.tasks.signed_values import LARGEST_BYTES
+from tests.support.clock import HandClock
+from tests.support.redis_server import RedisServer, free_port
+
+KEYS = [f"{{tenant-a}}:task:1:{number}" for number in range(5)]
+FORMS = ["memory", "redis", "unix", "sentinel", "cluster"]
+
+
+@pytest.fixture(params=FORMS)
+async def store(request: pytest.FixtureRequest, redis_urls: dict[str, str], clock: HandClock) -> AsyncIterator[Store]:
+    form: str = request.param
+    store = MemoryStore(capacity_bytes=1_000_000, clock=clock) if form == "memory" else connect(redis_urls[form])
+    yield store
+    await store.aclose()
+
+
+async def test_values_come_back_in_the_order_asked(store: Store) -> None:
+    values = {key: f"value of {key}".encode() for key in KEYS}
+    await store.put_many(values, dict.fromkeys(KEYS, 60.0))
+    assert await store.get_many(KEYS[::-1]) == [values[key] for key in KEYS[::-1]]
+    assert await store.get_many([KEYS[1], KEYS[1]]) == [values[KEYS[1]]] * 2
+
+
+async def test_what_was_never_put_is_none(store: Store) -> None:
+    await store.put_many({KEYS[0]: b"one"}, {KEYS[0]: 60.0})
+    assert await store.get_many(["{tenant-a}:nothing", KEYS[0]]) == [None, b"one"]
+
+
+async def test_the_latest_value_counts(store: Store) -> None:
+    await store.put_many({KEYS[0]: b"old"}, {KEYS[0]: 60.0})
+    await store.put_many({KEYS[0]: b"new"}, {KEYS[0]: 60.0})
+    assert await store.get_many(KEYS[:1]) == [b"new"]
+
+
+@pytest.mark.parametrize("value", [b"", b"\x00\xff\r\n$5\r\n", b"x" * LARGEST_BYTES])
+async def test_any_bytes_are_kept_as_they_are(store: Store, value: bytes) -> None:
+    await store.put_many({KEYS[0]: value}, {KEYS[0]: 60.0})
+    assert await store.get_many(KEYS[:1]) == [value]
+
+
+@pytest.mark.parametrize("form", ["redis", "cluster"])
+async def test_a_value_that_is_too_large_to_be_ours_is_not_read(form: str, redis_urls: dict[str, str]) -> None:
+    store = connect(redis_urls[form])
+    keys = [f"{{tenant-b}}:large:{number}" for number in range(4)]
+    await store.put_many({keys[0]: b"x" * (LARGEST_BYTES + 1), keys[1]: b"mine"}, dict.fromkeys(keys[:2], 60.0))
+    await store.client.rpush(keys[2], b"a list")
+    a_list = None if form == "redis" else b""  # MGET and the script differ; neither is a value
+    assert await store.get_many(keys) == [b"", b"mine", a_list, None]
+    await store.remove_many(keys)
+    await store.aclose()
+
+
+async def test_what_was_removed_is_none_and_the_rest_stays(store: Store) -> None:
+    await store.put_many(dict.fromkeys(KEYS[:3], b"x"), dict.fromkeys(KEYS[:3], 60.0))
+    await store.remove_many([KEYS[0], KEYS[2], KEYS[4]])
+    assert await store.get_many(KEYS[:3]) == [None, b"x", None]
+
+
+async def test_no_keys_are_no_question(store: Store) -> None:
+    await store.put_many({}, {})
+    await store.remove_many([])
+    assert await store.get_many([]) == []
+
+
+async def test_concurrent_callers_get_their_own_values(store: Store) -> None:
+    async def put_and_get(number: int) -> None:
+        key, value = f"{{tenant-{number}}}:k", str(number).encode()
+        await store.put_many({key: value}, {key: 60.0})
+        assert await store.get_many([key]) == [value]
+
+    await store.ping()  # connected, so that the callers come at once
+    await asyncio.gather(*map(put_and_get, range(120)))
+
+
+@pytest.mark.parametrize("form", FORMS[1:])
+async def test_redis_forgets_each_value_after_its_own_time(redis_urls: dict[str, str], form: str) -> None:
+    store = connect(redis_urls[form])
+    await store.put_many(dict.fromkeys(KEYS[:3], b"x"), {KEYS[0]: 0.0001, KEYS[1]: 3.0, KEYS[2]: 2_592_000.0})
+    lives = [await store.client.pttl(key) for key in KEYS[:3]]
+    await store.aclose()
+    assert lives[0] in (-2, 0, 1)
+    assert 0 < lives[1] <= 3_000
+    assert 2_591_000_000 < lives[2] <= 2_592_000_000
+
+
+def nobody(form: str) -> str:
+    port = free_port()
+    return {
+        "redis": f"redis://127.0.0.1:{port}",
+        "unix": "unix:///nowhere/redis.sock",
+        "sentinel": f"redis+sentinel://127.0.0.1:{port}/luma",
+        "cluster": f"redis+cluster://127.0.0.1:{port}",
+    }[form]
+
+
+@pytest.mark.parametrize("form", FORMS[1:])
+async def test_a_redis_that_is_not_there_is_unavailable(form: str) -> None:
+    store = connect(nobody(form))
+    for operation in (store.ping(), store.get_many(KEYS), store.put_many({KEYS[0]: b"x"}, {KEYS[0]: 1.0})):
+        with pytest.raises(StoreUnavailable) as caught:
+            await operation
+        assert "127.0.0.1" not in str(caught.value)
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda url: url.replace("luma", "other"),
+        lambda url: url.replace("%23", "%24"),
+        lambda url: url.replace(":p%40", ":q%40"),
+    ],
+    ids=["another service", "another password", "yet another password"],
+)
+async def test_a_redis_that_turns_us_away_is_unavailable(
+    redis_urls: dict[str, str], change: Callable[[str], str]
+) -> None:
+    for form in FORMS[1:]:
+        if (url := change(redis_urls[form])) != redis_urls[form]:
+            store = connect(url)
+            with pytest.raises(StoreUnavailable):
+                await store.get_many(KEYS)
+            await store.aclose()
+
+
+async def test_a_full_redis_is_unavailable_for_putting_and_answers_still(fragile_redis: RedisServer) -> None:
+    store = connect(fragile_redis.url)
+    await store.put_many({KEYS[0]: b"kept"}, {KEYS[0]: 60.0})
+    with fragile_redis.client() as client:
+        client.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable):
+        await store.put_many({KEYS[1]: b"x"}, {KEYS[1]: 60.0})
+    assert await store.get_many(KEYS[:2]) == [b"kept", None]
+    await store.aclose()
+
+
+async def test_a_redis_that_hung_gives_no_ones_answer_to_another(fragile_redis: RedisServer) -> None:
+    store: RedisStore = connect(fragile_redis.url)
+    await store.put_many({key: key.encode() for key in KEYS}, dict.fromkeys(KEYS, 60.0))
+    fragile_redis.hang()
+    late = await asyncio.gather(*(store.get_many([key]) for key in KEYS), return_exceptions=True)
+    fragile_redis.resume()
+    assert [type(answer) for answer in late] == [StoreUnavailable] * len(KEYS)
+    for key in KEYS[::-1]:
+        assert await store.get_many([key]) == [key.encode()]
+    await store.aclose()
+
+
+async def test_whoever_waits_for_a_turn_at_a_hung_redis_gives_up_too(fragile_redis: RedisServer) -> None:
+    store = connect(fragile_redis.url)
+    await store.ping()
+    fragile_redis.hang()
+    answers = await asyncio.gather(*(store.get_many(KEYS) for _ in range(2 * CONNECTIONS)), return_exceptions=True)
+    fragile_redis.resume()
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    causes = [type(answer.__cause__) for answer in answers if isinstance(answer, StoreUnavailable)]
+    assert causes.count(TimeoutError) >= CONNECTIONS, "time ran out before their turn, and not at the socket"
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "secret",
+        "http://secret",
+        "redis+proxy://secret",
+        "redis://secret:port",
+        "redis://:pass/secret@host",
+        "redis://:pass#secret@host:1",
+        "redis://host:99999/secret",
+        "redis://host/secret",
+        "redis://host/0/secret",
+        "redis://host/0#secret",
+        "redis://user:12/secret@host:6379/0",
+        "redis://user:12/34@secret:6379/0",
+        "redis://:12?secret@host:6379/0",
+        "redis://user:12#secret@host:6379/0",
+        "redis://user:12?secret@host:6379/0",
+        "unix://user:12#secret@/run/redis.sock",
+        "redis+sentinel://user:12/secret@host:26379/luma/0",
+        "redis+sentinel://user:12#secret@host:26379/luma/0",
+        "redis+cluster://user:12?secret@host:6379",
+        "redis+cluster://a,user:12#secret@host:6379",
+        "redis://host?secret=1",
+        "redis://host?db=secret",
+        "redis://[secret",
+        "unix://secret?db=secret",
+        "redis+sentinel://secret:26379",
+        "redis+sentinel://secret:26379/",
+        "redis+sentinel:///secret",
+        "redis+sentinel://host/luma/secret",
+        "redis+sentinel://host:secret/luma",
+        "redis+sentinel://host/luma?secret=1",
+        "redis+sentinel://host/luma?socket_timeout=secret",
+        "redis+sentinel://[secret/luma",
+        "redis+cluster://",
+        "redis+cluster://,",
+        "redis+cluster://host:secret",
+        "redis+cluster://host:1,host:99999",
+        "redis+cluster://host?secret=1",
+        "redis+cluster://host?max_connections=secret",
+    ],
+)
+def test_a_url_of_no_known_form_is_refused_without_being_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match="is none of redis://") as caught:
+        connect(url)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("sign", "#/?")
+@pytest.mark.parametrize("form", ["redis://user:12{}34@host:6379/0", "rediss+sentinel://:12{}34@a:1,b:2/luma/0"])
+def test_a_sign_in_a_password_that_cuts_the_url_is_told(form: str, sign: str) -> None:
+    with pytest.raises(ValueError, match=r"Percent-encode signs in the user name and the password: # is %23"):
+        connect(form.format(sign))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host",
+        "redis:///3",
+        "redis://host?password=p@ss",
+        "redis://user:p@ss@host_of_redis:6379",
+        "unix://user:word@/run/redis@1.sock",
+        "rediss://user:word@host:6380/3?ssl_cert_reqs=none",
+        "unix:///run/redis.sock?db=2",
+        "redis+sentinel://host/luma",
+        "rediss+sentinel://a:1,b:2/luma/0?sentinel_password=word&socket_timeout=1",
+        "redis+cluster://a,b:7000",
+        "rediss+cluster://user:word@a:7000/?ssl_cert_reqs=required",
+        "redis+cluster://[::1]:7000",
+    ],
+)
+async def test_a_url_of_a_known_form_is_taken_without_connecting(url: str) -> None:
+    store = connect(url)
+    assert isinstance(store.client, RedisCluster) is ("cluster" in url)
+    await store.aclose()

@@ -1,0 +1,38 @@
+"""A token that the backend has refused costs no calls, and gives no results, until it is accepted again."""
+
+from app.services.limits.token_status import ASK_AGAIN_SECONDS, MOST_TOKENS, REFUSED_SECONDS, TokenStanding
+from tests.support.clock import HandClock
+
+
+def test_a_refusal_is_fresh_for_seconds_and_stays_until_the_token_is_accepted(clock: HandClock) -> None:
+    standing = TokenStanding(clock)
+    standing.accept("a")
+    standing.refuse("a")
+    assert (standing.is_accepted("a"), standing.just_refused("a"), standing.was_refused("a")) == (False, True, True)
+    assert not standing.was_refused("b")
+    clock.advance(REFUSED_SECONDS)
+    assert (standing.just_refused("a"), standing.was_refused("a")) == (False, True)
+    standing.accept("a")
+    assert (standing.is_accepted("a"), standing.was_refused("a")) == (True, False)
+
+
+def test_a_refused_token_is_tried_once_in_five_minutes_for_what_is_cached(clock: HandClock) -> None:
+    standing = TokenStanding(clock)
+    standing.refuse("a")
+    assert not standing.may_verify("a")
+    clock.advance(REFUSED_SECONDS)
+    assert [standing.may_verify("a") for _ in range(3)] == [True, False, False]
+    standing.refuse("a")
+    clock.advance(ASK_AGAIN_SECONDS - 1)
+    assert not standing.may_verify("a")
+    clock.advance(1)
+    assert standing.may_verify("a")
+
+
+def test_invented_tokens_push_out_the_oldest_only(clock: HandClock) -> None:
+    standing = TokenStanding(clock)
+    for number in range(MOST_TOKENS + 1):
+        standing.refuse(str(number))
+    assert not standing.was_refused("0")
+    assert standing.was_refused("1")
+    assert standing.was_refused(str(MOST_TOKENS))

@@ -1,0 +1,27 @@
+"""Submissions of one token wait in a queue that ends, and tokens do not share it."""
+
+import asyncio
+
+import pytest
+
+from app.adapters.acedata.policy import ACEDATACLOUD, GENERATIONS_AT_ONCE
+from app.domain.errors import RateLimited
+from app.services.purchases.limiter import MOST_WAITING, SubmissionSlots
+from tests.support.clock import HandClock
+
+
+async def test_a_token_has_a_bounded_queue_of_its_own(clock: HandClock) -> None:
+    slots, may_end = SubmissionSlots(ACEDATACLOUD, clock, clock.sleep), asyncio.Event()
+
+    async def send() -> str:
+        await may_end.wait()
+        return "task-0"
+
+    calls = [asyncio.create_task(slots.through("a", send)) for _ in range(GENERATIONS_AT_ONCE + MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimited, match="Nothing was sent"):
+        await slots.through("a", send)
+    other = asyncio.create_task(slots.through("b", send))
+    may_end.set()
+    assert set(await asyncio.gather(*calls, other)) == {"task-0"}
+    assert await slots.through("a", send) == "task-0"
