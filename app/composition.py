@@ -11,58 +11,58 @@ from importlib.metadata import version
 import httpx
 
 from app.adapters.acedata.backend import AceDataBackend
-from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import describe
 from app.adapters.acedata.pool import pooled_client
-from app.adapters.auth.passthrough import Tenants
-from app.adapters.memory.cache import MemoryStore
+from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.adapters.memory.coordination import MemoryCoordination
+from app.adapters.memory.store import MemoryStore
 from app.adapters.network_environment import EnvironmentFault
-from app.adapters.redis.cache import RedisStore, connect
 from app.adapters.redis.coordination import RedisCoordination
+from app.adapters.redis.store import RedisStore, connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.adapters.sql.engine import database_now
 from app.adapters.sql.purchases import SqlClock
-from app.adapters.token_sealer import Seal
-from app.adapters.value_signer import Signer
+from app.adapters.token_sealer import TokenSealer
+from app.adapters.value_signer import HmacSigner
 from app.domain.backend import BackendDescription
-from app.domain.freshness import Lifetimes
+from app.domain.freshness import CachePolicy
 from app.domain.public_url import hosts_in
 from app.domain.rendered import TaskResult
-from app.durability import Durable, durable
 from app.mcp_server.extensions.subscriptions import MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
-from app.mcp_server.server import Surface, build_server
-from app.mcp_server.tools.call_handler import Caller
+from app.mcp_server.server import McpServer, build_server
+from app.mcp_server.tools.call_handler import RequestContext
 from app.mcp_server.tools.catalog import catalogue
 from app.mcp_server.tools.definition import LumaTool, Services
 from app.mcp_server.tools.rendering import render
-from app.observability.call_log import Journal, line_of_a_call
+from app.observability.call_log import CallLog, call_formatter
 from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
 from app.observability.tracing import replace_spans
+from app.persistence import Persistence, durable
 from app.ports.backend import VideoBackend
-from app.services.key_space import KeySpace, key_space
-from app.services.limits.backend_limits import Traffic
-from app.services.limits.caller_quota import CallerQuota, Lent
-from app.services.limits.edge_memory import SHARE_OF_ONE_CALLER, EdgeMemory
+from app.services.key_namespace import KeyNamespace, key_namespace
+from app.services.limits.backend_limits import BackendLimits
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.fair_limiter import FairLimiter
-from app.services.limits.token_status import TokenStanding
+from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER, MemoryBudget
+from app.services.limits.token_status import TokenStatusCache
 from app.services.polling.callback_trust import CallbackTrust
-from app.services.polling.poller import WatchParts
-from app.services.polling.registry import Watches
-from app.services.polling.waiter import MOST_WAITING, MOST_WAITING_PER_CALLER, WaitingRoom
+from app.services.polling.poller import PollerDependencies
+from app.services.polling.registry import PollerRegistry
+from app.services.polling.waiter import MOST_WAITING, MOST_WAITING_PER_CALLER, TaskWaiter
 from app.services.purchases.callbacks import Callbacks
-from app.services.purchases.limiter import SubmissionSlots
+from app.services.purchases.limiter import ConcurrencyLimiter
 from app.services.purchases.service import MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, VideoService
 from app.services.purchases.submitted_tasks import SubmittedTasks
 from app.services.tasks.cache import TASK_KIND, TaskCache
 from app.services.tasks.circuit_breaker import FailOpenStore
 from app.services.tasks.lookup import FlightKey, TaskService
 from app.services.tasks.queued_ids import QueuedIds
-from app.services.tasks.signed_values import Owned
+from app.services.tasks.signed_values import SignedValues
 from app.services.tasks.single_flight import SingleFlight
-from app.services.tasks.snapshots import RECORD_KIND, TaskRecords
+from app.services.tasks.snapshots import RECORD_KIND, TaskSnapshots
 from app.settings import Settings, SettingsError
 
 VERSION = version("luma-mcp")
@@ -95,17 +95,17 @@ class Assembly:
 
     tools: tuple[LumaTool, ...]
     services: Services
-    tenants: Tenants
+    tenants: PassthroughAuthenticator
     metrics: Metrics
     store: MemoryStore | RedisStore
     coordination: MemoryCoordination | RedisCoordination
     backend: VideoBackend
     flights: SingleFlight[FlightKey, TaskResult]
-    request_memory: EdgeMemory
-    standing: TokenStanding
+    request_memory: MemoryBudget
+    standing: TokenStatusCache
     sandbox: Sandbox | None
     callbacks: Callbacks | None
-    durable: Durable
+    durable: Persistence
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -126,7 +126,7 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     *,
     base_url: str,
     transport: httpx.AsyncBaseTransport | None = None,
-    patience: Patience | None = None,
+    patience: Timeouts | None = None,
     clocks: Clocks | None = None,
     backend: VideoBackend | None = None,
 ) -> Assembly:
@@ -139,10 +139,10 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     refusals = Refusals(metrics, clocks.monotonic)
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
     description = backend.description if backend is not None else _description(settings)
-    traffic = Traffic(clocks.monotonic, description.policy.generations_at_once)
+    traffic = BackendLimits(clocks.monotonic, description.policy.generations_at_once)
     if backend is None:
         network = transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
-        client = _acedata_client(settings, metrics, traffic, patience or Patience(), network)
+        client = _acedata_client(settings, metrics, traffic, patience or Timeouts(), network)
         backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=_media_url(sandbox))
     shared = _shared(settings, description, metrics, clocks, traffic)
     durable_parts = durable(
@@ -167,7 +167,7 @@ def assemble(  # noqa: PLR0913 - the seams of tests
         services=_services(
             settings, description, tasks, videos, shared, durable_parts, clocks, sandbox, refusals, traffic
         ),
-        tenants=Tenants(*_secrets(settings)),
+        tenants=PassthroughAuthenticator(*_secrets(settings)),
         metrics=metrics,
         store=shared.store,
         coordination=shared.coordination,
@@ -181,10 +181,10 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     )
 
 
-def surface_of(settings: Settings, assembly: Assembly, caller: Caller) -> Surface:
+def build_mcp_server(settings: Settings, assembly: Assembly, caller: RequestContext) -> McpServer:
     """Return the MCP surface over the parts, for a transport whose callers `caller` knows."""
     wants_lines = settings.log_level in ("DEBUG", "INFO")
-    journal = Journal(assembly.metrics, line_of_a_call(settings.log_format) if wants_lines else None)
+    journal = CallLog(assembly.metrics, call_formatter(settings.log_format) if wants_lines else None)
     surface = build_server(assembly.tools, assembly.services, caller, journal, version=VERSION)
     replace_spans(surface.server, {tool.name for tool in assembly.tools})
     return surface
@@ -197,20 +197,20 @@ class _Shared:
     store: MemoryStore | RedisStore
     coordination: MemoryCoordination | RedisCoordination
     cache: TaskCache
-    records: TaskRecords
-    seal: Seal
-    signing: Signer
-    keys: KeySpace
+    records: TaskSnapshots
+    seal: TokenSealer
+    signing: HmacSigner
+    keys: KeyNamespace
     callback_trust: CallbackTrust
 
 
 def _shared(
-    settings: Settings, backend: BackendDescription, metrics: Metrics, clocks: Clocks, traffic: Traffic
+    settings: Settings, backend: BackendDescription, metrics: Metrics, clocks: Clocks, traffic: BackendLimits
 ) -> _Shared:
     store = _store(settings, metrics, clocks)
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
-    signing, keys = Signer(*_secrets(settings)), key_space(settings.redis_prefix, backend.address)
-    records = Owned(RECORD_KIND, keys, signing)
+    signing, keys = HmacSigner(*_secrets(settings)), key_namespace(settings.redis_prefix, backend.address)
+    records = SignedValues(RECORD_KIND, keys, signing)
     coordination = _coordination(store, signing, keys, clocks)
     return _Shared(
         store=store,
@@ -218,15 +218,15 @@ def _shared(
         cache=_cache(
             settings,
             open_store,
-            Owned(TASK_KIND, keys, signing),
+            SignedValues(TASK_KIND, keys, signing),
             metrics,
             clocks,
             traffic.store_reads,
         ),
-        records=TaskRecords(
+        records=TaskSnapshots(
             open_store, records, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
         ),
-        seal=Seal(*_secrets(settings)),
+        seal=TokenSealer(*_secrets(settings)),
         signing=signing,
         keys=keys,
         callback_trust=CallbackTrust(
@@ -246,14 +246,14 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     tasks: TaskService,
     videos: VideoService,
     shared: _Shared,
-    durable: Durable,
+    durable: Persistence,
     clocks: Clocks,
     sandbox: Sandbox | None,
     refusals: Refusals,
-    traffic: Traffic,
+    traffic: BackendLimits,
 ) -> Services:
-    watches = Watches(
-        WatchParts(
+    watches = PollerRegistry(
+        PollerDependencies(
             tasks.read,
             shared.cache,
             shared.records,
@@ -267,7 +267,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     )
     return Services(
         tasks=tasks,
-        waiting=WaitingRoom(
+        waiting=TaskWaiter(
             tasks,
             shared.cache,
             watches,
@@ -293,30 +293,30 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     )
 
 
-def _waiting_places(backend: BackendDescription, refusals: Refusals, traffic: Traffic) -> CallerQuota:
+def _waiting_places(backend: BackendDescription, refusals: Refusals, traffic: BackendLimits) -> CallerQuota:
     effect = (
         f"Refused a call that would wait: {MOST_WAITING_PER_CALLER} of its token or {MOST_WAITING} in all wait "
         f"already, or {MOST_WAITING // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. Calls that "
         "do not wait are answered."
     )
-    lent = Lent(MOST_WAITING, MOST_WAITING_PER_CALLER, MOST_WAITING // SHARE_OF_UNACCEPTED)
+    lent = QuotaLimits(MOST_WAITING, MOST_WAITING_PER_CALLER, MOST_WAITING // SHARE_OF_UNACCEPTED)
     shown = refusals.metrics.waiting_callers.set
     return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("waits", effect), shown)
 
 
-def _listener_places(backend: BackendDescription, refusals: Refusals, traffic: Traffic) -> CallerQuota:
+def _listener_places(backend: BackendDescription, refusals: Refusals, traffic: BackendLimits) -> CallerQuota:
     effect = (
         f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already, "
         f"or {MOST_LISTENERS // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted."
     )
-    lent = Lent(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, MOST_LISTENERS // SHARE_OF_UNACCEPTED)
+    lent = QuotaLimits(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, MOST_LISTENERS // SHARE_OF_UNACCEPTED)
     shown = refusals.metrics.listeners.set
     return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("listeners", effect), shown)
 
 
 def _request_memory(
-    settings: Settings, backend: BackendDescription, refusals: Refusals, traffic: Traffic
-) -> EdgeMemory:
+    settings: Settings, backend: BackendDescription, refusals: Refusals, traffic: BackendLimits
+) -> MemoryBudget:
     refused = (
         f"Answered 429: requests of one token hold 1/{SHARE_OF_ONE_CALLER} of LUMA_MCP_REQUEST_MEMORY_MB "
         f"({settings.request_memory_mb}), those of all tokens hold all of it, or those of tokens that "
@@ -327,7 +327,7 @@ def _request_memory(
         f"LUMA_MCP_REQUEST_MEMORY_MB ({settings.request_memory_mb}), and its caller holds most of that. Others are "
         "served."
     )
-    return EdgeMemory(
+    return MemoryBudget(
         settings.request_memory_mb * 1_000_000,
         traffic.standing.is_accepted,
         refusals.reporter("request_memory", refused),
@@ -336,7 +336,7 @@ def _request_memory(
 
 
 def _callbacks(
-    settings: Settings, backend: BackendDescription, shared: _Shared, durable: Durable, clocks: Clocks
+    settings: Settings, backend: BackendDescription, shared: _Shared, durable: Persistence, clocks: Clocks
 ) -> Callbacks | None:
     """Return what the backend may call, where it can: it calls back and is not here, and the service has an address."""
     if settings.public_url is None or backend.address is None or not backend.capabilities.calls_back:
@@ -357,13 +357,13 @@ def _callbacks(
 def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must know of it
     backend: VideoBackend,
     shared: _Shared,
-    durable: Durable,
+    durable: Persistence,
     callbacks: Callbacks | None,
     clocks: Clocks,
     refusals: Refusals,
-    traffic: Traffic,
+    traffic: BackendLimits,
 ) -> VideoService:
-    slots = SubmissionSlots(backend.description, clocks.monotonic, clocks.sleep)
+    slots = ConcurrencyLimiter(backend.description, clocks.monotonic, clocks.sleep)
     return VideoService(
         backend,
         shared.records,
@@ -377,13 +377,13 @@ def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must kno
     )
 
 
-def _purchase_places(backend: BackendDescription, refusals: Refusals, traffic: Traffic) -> CallerQuota:
+def _purchase_places(backend: BackendDescription, refusals: Refusals, traffic: BackendLimits) -> CallerQuota:
     effect = (
         f"Refused a submission: {MOST_UNDER_WAY_PER_CALLER} of its token or {MOST_UNDER_WAY} in all are under way, "
         f"or {MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. They go on when "
         "their callers leave; nothing of the refused one was sent."
     )
-    lent = Lent(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, MOST_UNDER_WAY // SHARE_OF_UNACCEPTED)
+    lent = QuotaLimits(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, MOST_UNDER_WAY // SHARE_OF_UNACCEPTED)
     return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("submissions", effect))
 
 
@@ -394,7 +394,7 @@ def _secrets(settings: Settings) -> list[str]:
 def _cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
     settings: Settings,
     store: FailOpenStore,
-    owned: Owned,
+    owned: SignedValues,
     metrics: Metrics,
     clocks: Clocks,
     reads: FairLimiter,
@@ -402,7 +402,7 @@ def _cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
     return TaskCache(
         store,
         owned,
-        Lifetimes(settings.result_ttl_seconds, settings.pending_ttl_seconds),
+        CachePolicy(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
         render=render,
         reads=reads,
@@ -412,7 +412,7 @@ def _cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
 
 
 def _coordination(
-    store: MemoryStore | RedisStore, signing: Signer, keys: KeySpace, clocks: Clocks
+    store: MemoryStore | RedisStore, signing: HmacSigner, keys: KeyNamespace, clocks: Clocks
 ) -> MemoryCoordination | RedisCoordination:
     if isinstance(store, RedisStore):
         return RedisCoordination(store.link, signing, keys.channel(store.link.database), clocks.wall)
@@ -449,8 +449,8 @@ def _media_url(sandbox: Sandbox | None) -> str | None:
 def _acedata_client(
     settings: Settings,
     metrics: Metrics,
-    traffic: Traffic,
-    patience: Patience,
+    traffic: BackendLimits,
+    patience: Timeouts,
     network: httpx.AsyncBaseTransport | None,
 ) -> AceDataClient:
     client = partial(pooled_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)

@@ -17,7 +17,7 @@ _NONCE_BYTES = 12
 LONGEST_SEALED = 2048
 
 
-class Seal:
+class TokenSealer:
     """AES-GCM under keys derived from the service's secret, one for each purpose.
 
     What is sealed for one purpose or for one audience opens for no other, and in one spelling only.

@@ -9,7 +9,7 @@ from app.adapters.secret_keys import key_bytes
 MARK_BYTES = 16
 
 
-class Signer:
+class HmacSigner:
     """A keyed hash over a value and the place that it is kept at, under a key derived from the service's secret.
 
     BLAKE2b with a key is a message authentication code (RFC 7693); it takes 1 microsecond for a task, HMAC twice that.

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.sandbox.tasks import PROMPT_WORDS
 from app.mcp_server.tools.catalog import catalogue
-from app.mcp_server.tools.definition import SPENDS
+from app.mcp_server.tools.definition import BILLABLE
 from app.settings import PREFIX, Settings
 from app.web.client_setup import clients, curl
 
@@ -24,7 +24,7 @@ def tools_table() -> str:
         schema = tool.published().input_schema
         required = schema.get("required", [])
         names = [_parameter(name, field, required) for name, field in schema.get("properties", {}).items()]
-        cost = "spends" if tool.annotations == SPENDS else "free"
+        cost = "spends" if tool.annotations == BILLABLE else "free"
         first = tool.description.partition(". ")[0].rstrip(".")
         rows.append(f"| `{tool.name}` | {', '.join(names) or 'none'} | {cost} | {first}. |")
     return "\n".join(rows)

@@ -102,7 +102,7 @@ def _check(chosen: Namespace) -> None:
 
 
 def _database(chosen: Namespace) -> None:
-    from app.durability import upgrade  # noqa: PLC0415 - the other commands migrate nothing by hand
+    from app.persistence import upgrade  # noqa: PLC0415 - the other commands migrate nothing by hand
 
     asyncio.run(upgrade(load_settings(chosen.env_file), print))
 

@@ -18,14 +18,14 @@ from uvicorn.supervisors import Multiprocess
 
 from app.cli.process_tuning import settle
 from app.composition import assemble
-from app.durability import prepare_database
 from app.local_secret import with_local_secret
 from app.observability.logging import configure_logging
 from app.observability.metrics import MULTIPROCESS_VARIABLE, registry_of_all_workers
 from app.observability.tracing import export_spans
+from app.persistence import prepare_database
 from app.settings import Settings, SettingsError, load_settings, require_key, unknown_variables
 from app.web.app import create_app
-from app.web.connection.protocol import Connections
+from app.web.connection.protocol import DisconnectAwareProtocol
 from app.web.readiness import STOPPING
 
 DRAIN_SECONDS = 60
@@ -181,7 +181,7 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
         timeout_graceful_shutdown=DRAIN_SECONDS,
         backlog=BACKLOG,
         loop="auto",
-        http=Connections,
+        http=DisconnectAwareProtocol,
         ws="none",
         lifespan="on",
     )

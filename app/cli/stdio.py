@@ -18,10 +18,10 @@ from starlette.applications import Starlette
 from app.adapters.auth.passthrough import bearer_token
 from app.adapters.sandbox.media import media_routes
 from app.cli.standard_input import StandardInput
-from app.composition import SANDBOX_MEDIA_PATH, Assembly, assemble, surface_of
+from app.composition import SANDBOX_MEDIA_PATH, Assembly, assemble, build_mcp_server
 from app.domain.principal import Principal
 from app.local_secret import with_local_secret
-from app.mcp_server.server import Surface
+from app.mcp_server.server import McpServer
 from app.mcp_server.tools.call_handler import Context
 from app.mcp_server.tools.json_bytes import Json
 from app.observability.logging import configure_logging
@@ -35,7 +35,7 @@ DRAIN_SECONDS = 60
 """How long requests may take after a signal, as over HTTP."""
 
 
-class SoleCaller:
+class StdioRequestContext:
     """The Caller where there is only one: whoever started the process."""
 
     def __init__(self, principal: Principal) -> None:
@@ -96,12 +96,12 @@ async def serve_stdio(settings: Settings) -> None:
         assembly = assemble(settings, base_url=base_url)
         if assembly.sandbox is not None:
             media.routes.extend(media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone))
-        surface = surface_of(settings, assembly, SoleCaller(assembly.tenants.principal(token)))
+        surface = build_mcp_server(settings, assembly, StdioRequestContext(assembly.tenants.principal(token)))
         async with assembly.running():
             await _serve(surface, assembly)
 
 
-async def _serve(surface: Surface, assembly: Assembly) -> None:
+async def _serve(surface: McpServer, assembly: Assembly) -> None:
     server, under_way, lines = surface.server, RequestsUnderWay(), StandardInput()
     server.middleware += [under_way, surface.request_log]
 

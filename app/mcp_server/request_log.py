@@ -9,7 +9,7 @@ from mcp_types import INTERNAL_ERROR
 from pydantic import ValidationError
 
 from app.domain.errors import ErrorCode, InternalError, LumaError
-from app.mcp_server.tools.call_handler import Caller, CallJournal, CallRecord, Context, era_of
+from app.mcp_server.tools.call_handler import CallObserver, CallRecord, Context, RequestContext, era_of
 
 LOGGED_METHODS: Final = frozenset((
     "resources/read", "completion/complete", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel",
@@ -19,7 +19,7 @@ LOGGED_METHODS: Final = frozenset((
 class RequestLog:
     """A middleware that tells the journal of each request of LOGGED_METHODS, with the method in place of the tool."""
 
-    def __init__(self, caller: Caller, journal: CallJournal) -> None:
+    def __init__(self, caller: RequestContext, journal: CallObserver) -> None:
         """Tell `journal` of the requests of whoever `caller` says is calling."""
         self._caller = caller
         self._journal = journal

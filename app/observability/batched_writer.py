@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 
-class Lines:
+class BatchedWriter:
     """Gathers the lines of a turn for standard error; those that cannot be written are counted and let go."""
 
     def __init__(self, lost: Callable[[int], None]) -> None:

@@ -9,19 +9,19 @@ from pydantic_core import to_json
 from structlog.typing import EventDict
 
 from app.mcp_server.tools.call_handler import CallRecord
-from app.observability.batched_writer import Lines
+from app.observability.batched_writer import BatchedWriter
 from app.observability.logging import renderer
 from app.observability.metrics import Metrics, bounded_client
 
 
-class Journal:
+class CallLog:
     """Tells the log and the metrics of each call; a log that cannot be written costs its line only."""
 
     def __init__(self, metrics: Metrics, render: Callable[[EventDict], str] | None) -> None:
         """Count in `metrics` and log what `render` makes of a call; None logs nothing."""
         self._metrics = metrics
         self._render = render
-        self._lines = Lines(metrics.lines_lost.inc)
+        self._lines = BatchedWriter(metrics.lines_lost.inc)
 
     def began(self) -> None:
         """Count one call in flight."""
@@ -73,7 +73,7 @@ def _event(record: CallRecord, client: str) -> EventDict:
     }
 
 
-def line_of_a_call(form: Literal["json", "text"] | None) -> Callable[[EventDict], str]:
+def call_formatter(form: Literal["json", "text"] | None) -> Callable[[EventDict], str]:
     """Return what makes a line of a call's event, past the machinery that library records need."""
     if (form or ("text" if sys.stderr.isatty() else "json")) == "json":
         return lambda event: to_json(event).decode()

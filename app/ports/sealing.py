@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 
-class Sealing(Protocol):
+class Sealer(Protocol):
     """What hands out texts that only this service can read and make."""
 
     def close(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
@@ -19,7 +19,7 @@ class Sealing(Protocol):
         ...
 
 
-class Signing(Protocol):
+class Signer(Protocol):
     """What tells our own words from those of others who can write to what we share."""
 
     def sign(self, place: str, body: bytes) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 
-async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+async def wait_first(*waits: Coroutine[Any, Any, Any]) -> None:
     """Return when the first of `waits` is over; the others are given up."""
     waiting = [asyncio.ensure_future(wait) for wait in waits]
     try:
@@ -15,10 +15,10 @@ async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
             wait.cancel()
 
 
-async def happens_within(happened: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+async def wait_for_event(happened: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
     """Return when `happened` is set, or after `seconds` of the time that `sleep` keeps."""
 
     async def time_is_over() -> None:
         await sleep(seconds)
 
-    await first_of(happened.wait(), time_is_over())
+    await wait_first(happened.wait(), time_is_over())

@@ -18,30 +18,30 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.adapters.auth.passthrough import bearer_token
 from app.adapters.sandbox.media import media_routes
-from app.composition import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
+from app.composition import SANDBOX_MEDIA_PATH, VERSION, Assembly, build_mcp_server
 from app.observability.tracing import flush_spans
-from app.services.limits.edge_memory import NOBODY
+from app.services.limits.memory_budget import NOBODY
 from app.services.tasks.store_probe import SharedProbe, probe
 from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
-from app.web.middleware.bearer_auth import HOW_TO_AUTHENTICATE, BearerGate
-from app.web.middleware.fair_scheduling import PROBES, InTurn, Line, Turns
-from app.web.middleware.raw_json import Embedding
-from app.web.middleware.request_id import RequestIds
-from app.web.middleware.request_memory import RequestMemory
-from app.web.middleware.trusted_host import HostGuard, PageHostGuard
+from app.web.middleware.bearer_auth import HOW_TO_AUTHENTICATE, BearerAuthMiddleware
+from app.web.middleware.fair_scheduling import PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
+from app.web.middleware.raw_json import RawJsonMiddleware
+from app.web.middleware.request_id import RequestIdMiddleware
+from app.web.middleware.request_memory import RequestMemoryMiddleware
+from app.web.middleware.trusted_host import PageTrustedHostMiddleware, TrustedHostMiddleware
 from app.web.pages.landing import page
 from app.web.readiness import Readiness
-from app.web.request_context import HttpCaller
+from app.web.request_context import HttpRequestContext
 from app.web.routes import NO_SIGN_IN, metrics_route, not_here, page_route, probe_routes
 from app.web.server_card import card_routes
 
 MCP_PATHS = ("/mcp", "/mcp/")
 
 
-class Front:
+class RootApp:
     """Takes the requests of MCP straight to their endpoint, and everything else to the pages.
 
     Behind a proxy that serves it under a path, requests come with that path or without it; both are answered.
@@ -80,10 +80,10 @@ def create_app(
 
     `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
     """
-    surface = surface_of(settings, assembly, HttpCaller())
+    surface = build_mcp_server(settings, assembly, HttpRequestContext())
     surface.server.middleware += [surface.door.straight, surface.request_log]
     extend(surface.server)
-    turns = Turns(_known_callers(assembly))
+    turns = FairScheduler(_known_callers(assembly))
     endpoint = McpEndpoint(surface.server, turns, assembly.metrics.refused, streams)
     readiness = Readiness()
 
@@ -106,11 +106,11 @@ def create_app(
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
-    guarded_pages = PageHostGuard(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
+    guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
-    front = Front(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
-    line = Line(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
-    return InTurn(front, turns, line)
+    front = RootApp(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
+    line = RequestQueue(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
+    return FairSchedulingMiddleware(front, turns, line)
 
 
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
@@ -143,8 +143,8 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
     """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
-    counted = RequestMemory(Embedding(endpoint), assembly.request_memory, assembly.metrics.refused)
-    gate = BearerGate(
+    counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
+    gate = BearerAuthMiddleware(
         counted, assembly.tenants, assembly.backend.description.say(HOW_TO_AUTHENTICATE), assembly.metrics.refused
     )
     cors = CORSMiddleware(
@@ -155,8 +155,10 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
         expose_headers=["X-Request-ID", "WWW-Authenticate"],
         max_age=600,
     )
-    return RequestIds(
-        HostGuard(gate, cors, hosts=settings.hosts(), origins=settings.origins(), refused=assembly.metrics.refused)
+    return RequestIdMiddleware(
+        TrustedHostMiddleware(
+            gate, cors, hosts=settings.hosts(), origins=settings.origins(), refused=assembly.metrics.refused
+        )
     )
 
 

@@ -11,10 +11,10 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web.asgi import answer, header, send_json
-from app.web.connection.disconnects import DEPARTURE, Departure
+from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.json_rpc import Refused, examine, in_our_words, refusal
 from app.web.json_rpc_batch import BatchAnswer
-from app.web.middleware.fair_scheduling import Turns, caller_of
+from app.web.middleware.fair_scheduling import FairScheduler, caller_of
 from app.web.middleware.request_memory import HELD
 
 LARGEST_BODY_BYTES = 256 * 1024
@@ -52,7 +52,7 @@ class McpEndpoint:
     def __init__(
         self,
         server: Server[Any],
-        turns: Turns,
+        turns: FairScheduler,
         refused: Callable[[int], None],
         streams: Callable[[bytes], bool] = wants_progress,
     ) -> None:
@@ -99,7 +99,7 @@ class McpEndpoint:
         answering, message = self._manager_for(scope, examined.messages[0]), examined.messages.pop()
         replayed = _replay(message, receive)
         del message
-        departure = scope.get(DEPARTURE) or Departure()
+        departure = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         await departure.while_connected(answering, {**scope, "headers": headers}, replayed, _in_our_words(send))
 
     def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
@@ -113,7 +113,7 @@ class McpEndpoint:
         """Answer each message in turn, and then all of them as one array; notifications have no answer."""
         caller, answers = caller_of(scope), BatchAnswer(scope[HELD])
         headers = _headers(scope, drops_version=False)
-        departure = scope.get(DEPARTURE) or Departure()
+        departure = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         for number, message in enumerate(messages):
             if answers.is_full:
                 answers.refuse(message)
@@ -171,7 +171,7 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
         json_response=json_response,
         stateless=True,
         max_request_body_size=LARGEST_BODY_BYTES,
-        # The HostGuard stands in front; said outright, because the SDK makes its default anew for every request.
+        # TrustedHostMiddleware checks hosts already. Set explicitly: the SDK builds its default anew for every request.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
 

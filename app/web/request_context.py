@@ -11,15 +11,15 @@ from app.mcp_server.tools.call_handler import Context
 from app.mcp_server.tools.json_bytes import Json
 from app.web.asgi import header
 from app.web.middleware.bearer_auth import PRINCIPAL
-from app.web.middleware.raw_json import EMBEDDED, Embedded
+from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
 from app.web.middleware.request_id import REQUEST_ID
 from app.web.middleware.request_memory import HELD, Held
 
 _PRODUCT = re.compile(r"[^/\s(]+")
 
 
-class HttpCaller:
-    """The Caller of requests that came through the BearerGate."""
+class HttpRequestContext:
+    """The Caller of requests that came through the BearerAuthMiddleware."""
 
     def principal(self, ctx: Context) -> Principal:
         """Return whose token this request carried."""
@@ -45,7 +45,7 @@ class HttpCaller:
         scope = _scope(ctx)
         held: Held = scope[HELD]
         held.count_answer(len(value))
-        embedded: Embedded = scope[EMBEDDED]
+        embedded: PendingValues = scope[PENDING_VALUES]
         return embedded.add(value)
 
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.adapters.memory.coordination import MOST_KEYS, MOST_MEMBERS, SETS_BYTES, MemoryCoordination
-from app.adapters.redis.cache import connect
 from app.adapters.redis.coordination import RedisCoordination
+from app.adapters.redis.store import connect
 from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.tasks.signed_values import LARGEST_BYTES

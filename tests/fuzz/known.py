@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.adapters.auth.passthrough import Tenants
-from app.adapters.token_sealer import Seal
+from app.adapters.auth.passthrough import PassthroughAuthenticator
+from app.adapters.token_sealer import TokenSealer
 from app.composition import CALLBACKS_PATH
 from app.services.purchases.callbacks import PURPOSE
 
@@ -29,7 +29,7 @@ class Known:
     def __init__(self, secret_key: str) -> None:
         """Know from the start some tickets that are sealed as the service seals them, but never were its own."""
         self.videos = 0
-        seal, tenants = Seal(secret_key), Tenants(secret_key)
+        seal, tenants = TokenSealer(secret_key), PassthroughAuthenticator(secret_key)
         self._told: dict[tuple[str, Kind], deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._callbacks: deque[tuple[str, Any]] = deque(maxlen=KEPT)
         for number in range(TICKETS_WITHOUT_A_TASK):

@@ -24,7 +24,7 @@ from app.observability.metrics import LONGEST_CLIENT, _client_label
 from app.services.polling.waiter import MOST_WAITING_PER_CALLER
 from app.web.connection.account import HEADER_BYTES
 from app.web.mcp_endpoint import McpEndpoint
-from app.web.middleware.fair_scheduling import Turns
+from app.web.middleware.fair_scheduling import FairScheduler
 from app.web.middleware.request_memory import HALF_SENT_BYTES, INCLUDED_HEAD_BYTES, REQUEST_BYTES, parsed_bytes
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, call_bytes, envelope, padded, sandbox, serving, settings
@@ -336,7 +336,7 @@ async def test_a_part_of_a_body_is_held_once() -> None:
         answered.append(message)
 
     answered = list[Message]()
-    endpoint = McpEndpoint(Server("test"), Turns(lambda _caller: True), lambda _status: None)
+    endpoint = McpEndpoint(Server("test"), FairScheduler(lambda _caller: True), lambda _status: None)
     scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": [(b"content-type", b"application/json")]}
     await endpoint(scope, receive, send)
     assert [message.get("status") for message in answered] == [400, None]

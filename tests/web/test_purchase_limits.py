@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from app.adapters.acedata.client import Patience
+from app.adapters.acedata.client import Timeouts
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.composition import SHARE_OF_UNACCEPTED, assemble
@@ -103,7 +103,7 @@ async def test_made_up_tokens_share_a_part_of_the_purchases_under_way(
     limits = httpx.Limits(max_connections=share + 20)
     values = settings()
     parts = assemble(
-        values, base_url="http://127.0.0.1", transport=network, patience=Patience(pool=30.0), clocks=clock.clocks
+        values, base_url="http://127.0.0.1", transport=network, patience=Timeouts(pool=30.0), clocks=clock.clocks
     )
     async with listening(create_app(values, parts)) as url, httpx.AsyncClient(timeout=60, limits=limits) as http:
         service = Service(url, parts, http)

@@ -18,14 +18,14 @@ from app.composition import assemble
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
 from app.mcp_server.tools.rendering import render
-from app.services.limits.caller_quota import CallerQuota, Lent
-from app.services.limits.token_status import TokenStanding
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
+from app.services.limits.token_status import TokenStatusCache
 from app.services.purchases.idempotency import PurchaseService
 from app.services.purchases.legacy_keys import EarlierReservations
-from app.services.purchases.limiter import SubmissionSlots
-from app.services.purchases.service import Order, VideoService
+from app.services.purchases.limiter import ConcurrencyLimiter
+from app.services.purchases.service import GenerationRequest, VideoService
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
-from app.services.tasks.snapshots import TaskRecords
+from app.services.tasks.snapshots import TaskSnapshots
 from app.web.app import create_app
 from tests.support.backends import NoBackend
 from tests.support.clock import HandClock, while_time_passes
@@ -144,8 +144,8 @@ class BrokenStore:
         raise RuntimeError("odd")
 
 
-def broken_records(clock: HandClock) -> TaskRecords:
-    return TaskRecords(BrokenStore(), RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
+def broken_records(clock: HandClock) -> TaskSnapshots:
+    return TaskSnapshots(BrokenStore(), RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
 
 
 async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(clock: HandClock) -> None:
@@ -180,7 +180,7 @@ class Selling(NoBackend):
 async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    standing = TokenStanding(clock)
+    standing = TokenStatusCache(clock)
     async with opened(None) as database:
         purchases = PurchaseService(
             purchases_at(database, clock),
@@ -197,13 +197,15 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             Selling(),
             broken_records(clock),
             purchases,
-            SubmissionSlots(ACEDATACLOUD, clock, clock.sleep),
+            ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep),
             callbacks=None,
             standing=standing,
-            places=CallerQuota(Lent(10, 10, 10), standing.is_accepted, lambda: None),
+            places=CallerQuota(QuotaLimits(10, 10, 10), standing.is_accepted, lambda: None),
             telemetry=Notes(),
         )
         for key in (None, "key"):
-            bought = await videos.start(Principal("tenant", "token"), Order(GenerateVideo("A fox"), "print", key))
+            bought = await videos.start(
+                Principal("tenant", "token"), GenerationRequest(GenerateVideo("A fox"), "print", key)
+            )
             assert bought.task_id == "task-1"
     assert len(lines(caplog)) == 1

@@ -9,7 +9,7 @@ import pytest
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.ports.coordination import EventKind
-from app.services.polling.events import News, pack
+from app.services.polling.events import TaskEvent, pack
 from app.services.polling.poller import HINT_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
@@ -120,7 +120,7 @@ async def test_what_replicas_say_is_looked_at_and_not_believed(clock: HandClock)
             await asyncio.sleep(0.001)
         began = clock()
         while clock() < began + 30:
-            for news in (News(tenant, missing=task_ids), News(tenant, hinted=task_ids)):
+            for news in (TaskEvent(tenant, missing=task_ids), TaskEvent(tenant, hinted=task_ids)):
                 await service.assembly.coordination.publish(EventKind.TASKS, pack(news))
             await while_time_passes(clock, clock.sleep(0.5), step=0.25)
         assert not waiting.done()

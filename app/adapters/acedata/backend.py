@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from app.adapters.acedata.client import AceDataClient, Tally
-from app.adapters.acedata.exchange import AnswerTooLarge
+from app.adapters.acedata.client import AceDataClient, CallCounter
 from app.adapters.acedata.policy import ACEDATACLOUD, NAME
+from app.adapters.acedata.sender import AnswerTooLarge
 from app.adapters.acedata.wire import (
     callback_url_in,
     echoes,
@@ -26,7 +26,7 @@ from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUn
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.task import Answer
-from app.ports.backend import CallbackReport, Health, Reading
+from app.ports.backend import BatchResult, CallbackReport, Health
 
 CHUNK = 50
 """Ids in one call: the most that the provider's own MCP server recommends."""
@@ -82,14 +82,14 @@ class AceDataBackend:
 
     async def find_tasks(
         self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
-    ) -> Reading:
+    ) -> BatchResult:
         """Read the tasks in chunks at once; a fault is the answer for the ids of its chunk."""
-        tally = Tally(on_send)
+        tally = CallCounter(on_send)
         chunks = [self._find_chunk(principal, chunk, tally) for chunk in _split(task_ids, CHUNK)]
         answers: dict[str, Answer] = {}
         for found in await asyncio.gather(*chunks):
             answers |= found
-        return Reading(answers, tally.calls)
+        return BatchResult(answers, tally.calls)
 
     async def submit(self, principal: Principal, command: Command) -> str:
         """Start a generation. Raises LumaError; where the outcome is unknown its sentence says so."""
@@ -146,11 +146,11 @@ class AceDataBackend:
             return next((callback_url_in(record) for record in found if echoes(record, command)), None)
 
         try:
-            return await self._client.read(TASKS_PATH, principal, read_request([task_id]), Tally(), echoed)
+            return await self._client.read(TASKS_PATH, principal, read_request([task_id]), CallCounter(), echoed)
         except (BackendError, BackendTimeout) as exc:
             raise type(exc)(CANNOT_LOOK, retry_after_seconds=exc.retry_after_seconds) from None
 
-    async def _find_chunk(self, principal: Principal, task_ids: Sequence[str], tally: Tally) -> dict[str, Answer]:
+    async def _find_chunk(self, principal: Principal, task_ids: Sequence[str], tally: CallCounter) -> dict[str, Answer]:
         answers, unsure = await self._ask(principal, task_ids, tally)
         again = [self._ask(principal, chunk, tally) for chunk in _split(unsure, DEFAULT_LIMIT)]
         for found, _ in await asyncio.gather(*again):
@@ -158,7 +158,7 @@ class AceDataBackend:
         return answers
 
     async def _ask(
-        self, principal: Principal, task_ids: Sequence[str], tally: Tally
+        self, principal: Principal, task_ids: Sequence[str], tally: CallCounter
     ) -> tuple[dict[str, Answer], list[str]]:
         """Return an answer for each id, and the ids that only an answer cut short may have left out."""
 
@@ -175,7 +175,7 @@ class AceDataBackend:
         return await self._ask_in_halves(principal, task_ids, tally)
 
     async def _ask_in_halves(
-        self, principal: Principal, task_ids: Sequence[str], tally: Tally
+        self, principal: Principal, task_ids: Sequence[str], tally: CallCounter
     ) -> tuple[dict[str, Answer], list[str]]:
         """Ask for fewer ids at once, because the answer about all of them is too large."""
         tally.splits += 1

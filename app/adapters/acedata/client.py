@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import httpx
 import stamina
 
-from app.adapters.acedata.exchange import AnswerTooLarge, Call, Exchanges, OpenEnded, reading_of
-from app.adapters.acedata.gate import BackendGate
+from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.policy import ACEDATACLOUD
+from app.adapters.acedata.sender import AmbiguousOutcome, AnswerTooLarge, Call, RequestSender, reading_of
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.principal import Principal
 from app.ports.telemetry import Telemetry
-from app.services.limits.backend_limits import Traffic
-from app.services.log_bursts import FaultLog
+from app.services.limits.backend_limits import BackendLimits
+from app.services.log_throttle import ThrottledExceptionLog
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 """Errors that httpx raises before it writes the first byte of a request."""
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait for the backend, in seconds. Reads are tried again within `read_deadline`, submissions never."""
 
     connect: float = 5.0
@@ -49,7 +49,7 @@ class Patience:
 
 
 @dataclass
-class Tally:
+class CallCounter:
     """The course of one reading, which may take several calls."""
 
     on_call: Callable[[], None] | None = None
@@ -78,16 +78,16 @@ class AceDataClient:
         self,
         http: httpx.AsyncClient,
         telemetry: Telemetry,
-        patience: Patience,
-        traffic: Traffic,
+        patience: Timeouts,
+        traffic: BackendLimits,
         *,
         purchases: httpx.AsyncClient | None = None,
     ) -> None:
         """Speak through `http`, whose base URL is AceDataCloud's, as `traffic` permits; submit through `purchases`."""
-        self._gate = BackendGate(traffic, telemetry, patience.pool)
-        self._exchanges = Exchanges(http, purchases or http, self._gate, telemetry)
+        self._gate = BackendAdmission(traffic, telemetry, patience.pool)
+        self._exchanges = RequestSender(http, purchases or http, self._gate, telemetry)
         self._patience = patience
-        self._faults = FaultLog(
+        self._faults = ThrottledExceptionLog(
             log,
             "A call to AceDataCloud met a fault of this service. The outcome of a submission is unknown then, and its "
             "caller is told so. A read is answered as if AceDataCloud had the fault.",
@@ -104,7 +104,7 @@ class AceDataClient:
         return (await self._exchanges.post_without_token(path, seconds)).status_code
 
     async def read(
-        self, path: str, principal: Principal, body: dict[str, Any], tally: Tally, translate: Callable[[Any], T]
+        self, path: str, principal: Principal, body: dict[str, Any], tally: CallCounter, translate: Callable[[Any], T]
     ) -> T:
         """Return what `translate` makes of the answer to a question that is free to ask twice. Raises LumaError.
 
@@ -123,7 +123,7 @@ class AceDataClient:
             finally:
                 del first  # a fault leads to this frame, and would stay until the garbage collector finds the circle
 
-    async def _read_again(self, principal: Principal, call: Call[T], tally: Tally, first: LumaError) -> T:
+    async def _read_again(self, principal: Principal, call: Call[T], tally: CallCounter, first: LumaError) -> T:
         """Go on after a first read that failed: by the machinery of retries, which nearly all reads do without."""
         async for attempt in stamina.retry_context(
             on=self._worth_another,
@@ -163,7 +163,7 @@ class AceDataClient:
                 return await self._exchanges.run(principal, call)
         except _NOT_SENT:
             fault: LumaError = BackendError(UNREACHABLE)
-        except (httpx.HTTPError, TimeoutError, BackendTimeout, OpenEnded):
+        except (httpx.HTTPError, TimeoutError, BackendTimeout, AmbiguousOutcome):
             fault = ACEDATACLOUD.error(OutcomeUnknown)
         except BackendError:
             fault = BackendError(NOT_OFFERED)
@@ -174,12 +174,12 @@ class AceDataClient:
             fault = ACEDATACLOUD.error(OutcomeUnknown)
         raise fault  # without cause or past: what there was of an answer would stay for as long as anybody holds this
 
-    async def _read_once(self, principal: Principal, call: Call[T], tally: Tally) -> T:
+    async def _read_once(self, principal: Principal, call: Call[T], tally: CallCounter) -> T:
         try:
             async with self._gate.reading(principal):
                 tally.count()
                 return await self._exchanges.run(principal, call)
-        except (httpx.HTTPError, LumaError, OpenEnded) as fault:
+        except (httpx.HTTPError, LumaError, AmbiguousOutcome) as fault:
             reading = reading_of(fault).with_traceback(None)
         except Exception as exc:  # noqa: BLE001 - a fault with one answer must not cost the others of a batch
             self._faults.note(exc)

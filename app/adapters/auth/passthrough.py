@@ -16,7 +16,7 @@ _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
 _PURPOSE = b"tenant:"
 
 
-class Tenants:
+class PassthroughAuthenticator:
     """Names callers by a keyed hash of their token. A copy of the cache identifies nobody without the key."""
 
     def __init__(self, *secrets: str) -> None:

@@ -17,7 +17,7 @@ MOST_WAITING = 2_000
 LONGEST_WAIT_SECONDS = 2.0
 
 
-class RedisQueue:
+class CommandQueue:
     """Grants places for operations, by turns to the tenants that want one."""
 
     def __init__(self, refused: Callable[[str], None] = lambda _reason: None) -> None:
@@ -60,7 +60,7 @@ class _Place:
 
     __slots__ = ("_accepted", "_queue", "_tenant")
 
-    def __init__(self, queue: RedisQueue, tenant: str) -> None:
+    def __init__(self, queue: CommandQueue, tenant: str) -> None:
         self._queue = queue
         self._tenant = tenant
         self._accepted = False

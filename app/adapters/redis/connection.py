@@ -10,11 +10,11 @@ from typing import Any, cast
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import BusyLoadingError, RedisClusterException, RedisError, ResponseError
 
-from app.adapters.redis.command_queue import RedisQueue
-from app.adapters.redis.pipelined_reads import RedisReads
+from app.adapters.redis.command_queue import CommandQueue
+from app.adapters.redis.pipelined_reads import PipelinedReads
 from app.adapters.redis.scripts import READ
 from app.ports.store import StoreRefuses, StoreUnavailable
-from app.services.log_bursts import Burst
+from app.services.log_throttle import LogThrottle
 
 TIMEOUT_SECONDS = 0.4
 """The longest that any operation may take: two of them, a read and a write, must cost a call under one second."""
@@ -41,7 +41,7 @@ _COMMAND = re.compile(r"'([a-zA-Z|]{1,32})' command")
 log = logging.getLogger(__name__)
 
 
-class RedisLink:
+class RedisConnection:
     """A Redis client, whose connections end together as soon as one of them leads to a server that cannot serve."""
 
     def __init__(self, client: "Redis | RedisCluster") -> None:
@@ -51,9 +51,9 @@ class RedisLink:
         """How often all connections were ended; a channel that was opened before is to be opened anew."""
         self._is_stale = False
         self._renew_at = 0.0
-        self._refusals, self._denials, self._floods = (Burst(_loop_time) for _ in range(3))
-        self._queue = RedisQueue(self._log_busy)
-        self._reads = None if isinstance(client, RedisCluster) else RedisReads(client.connection_pool)
+        self._refusals, self._denials, self._floods = (LogThrottle(_loop_time) for _ in range(3))
+        self._queue = CommandQueue(self._log_busy)
+        self._reads = None if isinstance(client, RedisCluster) else PipelinedReads(client.connection_pool)
         self._count_failure: Callable[[str], None] = lambda _kind: None
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:

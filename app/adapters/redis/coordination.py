@@ -8,12 +8,12 @@ from typing import Any, Self, cast
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
-from app.adapters.redis.connection import FAULTS, RedisLink
+from app.adapters.redis.connection import FAULTS, RedisConnection
 from app.adapters.redis.scripts import CLAIM, MEMBERS, READ, REMOVE, REPLACE
 from app.ports.coordination import EventKind
-from app.ports.sealing import Signing
+from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
-from app.services.key_space import tenant_in
+from app.services.key_namespace import tenant_in
 from app.services.tasks.signed_values import LARGEST_BYTES
 
 MOST_MEMBERS = 1_000
@@ -43,7 +43,7 @@ class RedisCoordination:
     """The Coordination of replicas: keys with SET NX, sets as sorted sets by expiry, messages by pub/sub."""
 
     def __init__(
-        self, link: RedisLink, signing: Signing, channel: str, wall_clock: Callable[[], float] = time.time
+        self, link: RedisConnection, signing: Signer, channel: str, wall_clock: Callable[[], float] = time.time
     ) -> None:
         """Speak through `link`, which somebody else closes; `wall_clock` gives unix seconds.
 

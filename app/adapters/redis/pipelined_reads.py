@@ -33,7 +33,7 @@ class ReplyTooLarge(RedisError):
     """A reply is longer than anything that this service has put there."""
 
 
-class RedisReads:
+class PipelinedReads:
     """Reads values over a connection of its own, which is opened when there is something to read and none is open."""
 
     def __init__(self, pool: ConnectionPool) -> None:

@@ -31,9 +31,9 @@ from app.domain.principal import Principal
 from app.domain.rendered import RenderedTask, TaskResult
 from app.mcp_server.extensions.tasks import TaskHandles
 from app.mcp_server.resources.tasks import task_id_in
-from app.mcp_server.tools.call_handler import Caller, Context
+from app.mcp_server.tools.call_handler import Context, RequestContext
 from app.mcp_server.tools.definition import Services
-from app.services.concurrency import first_of
+from app.services.concurrency import wait_first
 
 MOST_TASKS = 100
 
@@ -56,7 +56,7 @@ class TasksNotification(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class ListenedTasks:
     """What one listener is told of: resources and handles by the task that they stand for."""
 
     uris: dict[str, str] = field(default_factory=dict)
@@ -68,10 +68,10 @@ class Subscription:
         return list(self.uris | dict.fromkeys(self.handles))
 
 
-class Listening:
+class SubscriptionStreams:
     """Serves subscriptions/listen: one call is one stream, until its client leaves or `close` is called."""
 
-    def __init__(self, services: Services, caller: Caller, handles: TaskHandles) -> None:
+    def __init__(self, services: Services, caller: RequestContext, handles: TaskHandles) -> None:
         """Tell whoever `caller` says is listening."""
         self._services = services
         self._caller = caller
@@ -83,7 +83,7 @@ class Listening:
         if ctx.request_id is None:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id.")
         principal = self._caller.principal(ctx)
-        subscription = self._subscription(ctx, principal, params.notifications)
+        subscription = self._listened_tasks(ctx, principal, params.notifications)
         try:
             with self._services.listeners.place(principal.tenant, TOO_MANY_LISTENERS):
                 await self._serve(ctx, ctx.request_id, params.notifications, principal, subscription)
@@ -103,7 +103,7 @@ class Listening:
         number: RequestId,
         asked: SubscriptionFilter,
         principal: Principal,
-        subscription: Subscription,
+        subscription: ListenedTasks,
     ) -> None:
         closing = asyncio.Event()
         self._streams.add(closing)
@@ -119,7 +119,7 @@ class Listening:
         await self._services.sleep(LONGEST_SECONDS)
         closing.set()
 
-    def _subscription(self, ctx: Context, principal: Principal, asked: SubscriptionFilter) -> Subscription:
+    def _listened_tasks(self, ctx: Context, principal: Principal, asked: SubscriptionFilter) -> ListenedTasks:
         """Return what of `asked` can be honoured: URIs of tasks, and handles that the principal was given."""
         uris = {task_id: uri for uri in asked.resource_subscriptions or () if (task_id := task_id_in(uri)) is not None}
         handles: dict[str, tuple[str, float]] = {}
@@ -131,10 +131,10 @@ class Listening:
                 handles[opened[0]] = (handle, opened[1])
         if len(uris) + len(handles) > MOST_TASKS:
             raise MCPError(INVALID_PARAMS, f"One listener is told of at most {MOST_TASKS} tasks. Open several.")
-        return Subscription(uris, handles)
+        return ListenedTasks(uris, handles)
 
     async def _acknowledge(
-        self, ctx: Context, number: RequestId, asked: SubscriptionFilter, subscription: Subscription
+        self, ctx: Context, number: RequestId, asked: SubscriptionFilter, subscription: ListenedTasks
     ) -> None:
         honoured = SubscriptionFilter(
             resource_subscriptions=list(subscription.uris.values()) or None,
@@ -145,7 +145,7 @@ class Listening:
         await ctx.session.send_notification(SubscriptionsAcknowledgedNotification(params=params), number)
 
     async def _tell(
-        self, ctx: Context, principal: Principal, subscription: Subscription, closing: asyncio.Event
+        self, ctx: Context, principal: Principal, subscription: ListenedTasks, closing: asyncio.Event
     ) -> None:
         if not subscription.task_ids:
             await closing.wait()
@@ -161,9 +161,9 @@ class Listening:
                     if _is_news(told.get(task_id), answer):
                         await self._notify(ctx, principal, subscription, task_id)
                     told[task_id] = answer
-                await first_of(sight.changed.wait(), closing.wait())
+                await wait_first(sight.changed.wait(), closing.wait())
 
-    async def _notify(self, ctx: Context, principal: Principal, subscription: Subscription, task_id: str) -> None:
+    async def _notify(self, ctx: Context, principal: Principal, subscription: ListenedTasks, task_id: str) -> None:
         number, send = cast("RequestId", ctx.request_id), ctx.session.send_notification
         meta = {SUBSCRIPTION_ID_META_KEY: number}
         if (uri := subscription.uris.get(task_id)) is not None:

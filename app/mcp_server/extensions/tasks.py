@@ -18,10 +18,10 @@ from pydantic import Field
 
 from app.domain.errors import LumaError
 from app.domain.principal import Principal
-from app.domain.record import Record, seen
 from app.domain.rendered import RenderedTask, TaskResult
+from app.domain.snapshot import TaskSnapshot, seen
 from app.domain.task import TaskState
-from app.mcp_server.tools.call_handler import Caller, Context, wire_result
+from app.mcp_server.tools.call_handler import Context, RequestContext, wire_result
 from app.mcp_server.tools.definition import Services
 from app.mcp_server.tools.rendering import single_task
 from app.mcp_server.tools.results import iso
@@ -57,7 +57,7 @@ class TaskUpdateParams(TaskParams):
 class TaskHandles:
     """Hands out handles, and answers for them."""
 
-    def __init__(self, services: Services, caller: Caller) -> None:
+    def __init__(self, services: Services, caller: RequestContext) -> None:
         """Answer with `services` for whoever `caller` says is calling."""
         self._services = services
         self._caller = caller
@@ -174,7 +174,7 @@ class TaskHandles:
             record = await self._note(principal.tenant, record, answer)
         return record.changed_at if record.changed_at is not None else created_at
 
-    async def _note(self, tenant: str, record: Record | None, task: RenderedTask) -> Record:
+    async def _note(self, tenant: str, record: TaskSnapshot | None, task: RenderedTask) -> TaskSnapshot:
         now_seen = seen(record, task, self._now())
         if record is not None:
             now_seen = replace(now_seen, expects_callback=record.expects_callback)

@@ -14,10 +14,10 @@ from app.mcp_server.tools.json_bytes import Json, json_line, json_lines
 from app.mcp_server.tools.rendering import line_of, open_brief, open_full
 from app.mcp_server.tools.results import OutcomeView, StateCounts, unavailable_view
 from app.mcp_server.tools.text import summary_line, unanswered_lines
-from app.mcp_server.tools.tool_result import ToolAnswer
+from app.mcp_server.tools.tool_result import ToolResult
 
 
-def batch_answer(lookup: Lookup, now: float, backend: BackendDescription, *, is_full: bool = False) -> ToolAnswer:
+def batch_answer(lookup: Lookup, now: float, backend: BackendDescription, *, is_full: bool = False) -> ToolResult:
     """Return the summary line and a line for each id; and all tasks, with what became of the other ids.
 
     `is_full` asks for all that is known of each task.
@@ -41,7 +41,7 @@ def batch_answer(lookup: Lookup, now: float, backend: BackendDescription, *, is_
         objects = [open_full(task, now, pace) for task in tasks]
     else:
         objects = [open_brief(task, now, pace) for task in tasks] if running else [task.head for task in tasks]
-    return ToolAnswer(text, _result(objects, outcome), lookup.effort, counts)
+    return ToolResult(text, _result(objects, outcome), lookup.effort, counts)
 
 
 def _by_outcome(lookup: Lookup) -> tuple[list[RenderedTask], list[str], dict[str, LumaError]]:

@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from app.domain.errors import InternalError, LumaError, RateLimited
 from app.domain.principal import Principal
-from app.domain.task import NO_EFFORT, Effort
+from app.domain.task import NO_STATS, LookupStats
 from app.mcp_server.tools.arguments import read_arguments
 from app.mcp_server.tools.definition import Call, LumaTool, Services
 from app.mcp_server.tools.json_bytes import Json
 from app.mcp_server.tools.results import error_view
 from app.mcp_server.tools.text import error_text
-from app.mcp_server.tools.tool_result import ToolAnswer
-from app.services.log_bursts import FaultLog
+from app.mcp_server.tools.tool_result import ToolResult
+from app.services.log_throttle import ThrottledExceptionLog
 
 Context = ServerRequestContext[Any, Any]
 
@@ -45,12 +45,12 @@ class CallRecord:
     request_id: str
     outcome: str = "cancelled"
     seconds: float = 0.0
-    effort: Effort = NO_EFFORT
+    effort: LookupStats = NO_STATS
     seen: Mapping[str, Any] = field(default_factory=dict)
     task_id: str | None = None
 
 
-class CallJournal(Protocol):
+class CallObserver(Protocol):
     """Who is told of every tool call."""
 
     def began(self) -> None:
@@ -62,7 +62,7 @@ class CallJournal(Protocol):
         ...
 
 
-class Caller(Protocol):
+class RequestContext(Protocol):
     """What a transport knows about who is calling."""
 
     def principal(self, ctx: Context) -> Principal:
@@ -85,7 +85,7 @@ class Caller(Protocol):
         ...
 
 
-class Handles(Protocol):
+class TaskHandleFactory(Protocol):
     """What may stand in for the answer of a tool that starts something."""
 
     def wanted(self, ctx: Context) -> bool:
@@ -97,20 +97,20 @@ class Handles(Protocol):
         ...
 
 
-class Door:
+class ToolCallHandler:
     """Answers tools/call."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts list of a call
         self,
         tools: Mapping[str, LumaTool],
         services: Services,
-        caller: Caller,
-        journal: CallJournal,
-        handles: Handles,
+        caller: RequestContext,
+        journal: CallObserver,
+        handles: TaskHandleFactory,
         stamp: Mapping[str, Any],
     ) -> None:
         """Serve `tools`, by name, with `services`; `stamp` is the `_meta` of results from 2026 on."""
-        self._faults = FaultLog(
+        self._faults = ThrottledExceptionLog(
             log, "The handle of a task that was started could not be made; its caller gets the task_id"
         )
         self._stamp = stamp
@@ -161,7 +161,7 @@ class Door:
             record.seconds = time.perf_counter() - started
             self._journal.called(record)
 
-    async def _result(self, ctx: Context, principal: Principal, answer: ToolAnswer | LumaError) -> dict[str, Any]:
+    async def _result(self, ctx: Context, principal: Principal, answer: ToolResult | LumaError) -> dict[str, Any]:
         if isinstance(answer, LumaError):
             return wire_result(error_text(answer), {"error": error_view(answer)}, is_error=True)
         if answer.started is not None and self._handles.wanted(ctx):
@@ -174,7 +174,7 @@ class Door:
 
     async def _answer(
         self, tool: LumaTool, call: Call, given: Mapping[str, Any], record: CallRecord
-    ) -> ToolAnswer | LumaError:
+    ) -> ToolResult | LumaError:
         try:
             answer = await tool.answer(self._services, call, read_arguments(tool.arguments, given))
         except LumaError as fault:

@@ -17,7 +17,7 @@ from app.mcp_server.tools.arguments import (
     TaskArguments,
     tasks_arguments,
 )
-from app.mcp_server.tools.definition import KNOWS, READS, SPENDS, LumaTool
+from app.mcp_server.tools.definition import BILLABLE, READ_ONLY, STATIC, LumaTool
 from app.mcp_server.tools.results import (
     ActionsView,
     BatchView,
@@ -67,7 +67,7 @@ def _many(batch_limit: int) -> LumaTool:
             f"failed generations in tasks with their error. An empty list, or more than {batch_limit} ids, is refused. "
             f"Finished tasks come from a cache, running ones are seconds old. URLs live {{link_days}} days."
         ),
-        annotations=READS,
+        annotations=READ_ONLY,
         arguments=tasks_arguments(batch_limit),
         result=BatchView,
         answer=task_tools.get_tasks_batch,
@@ -86,7 +86,7 @@ def _one() -> LumaTool:
             "A lost id: luma_list_tasks. A finished task comes from a "
             "cache, a running one is seconds old. The URL lives {link_days} days."
         ),
-        annotations=READS,
+        annotations=READ_ONLY,
         arguments=TaskArguments,
         result=SingleTaskView,
         answer=task_tools.get_task,
@@ -103,7 +103,7 @@ def _listing() -> LumaTool:
             "bought: tell the user. sent is under way, refused bought nothing.\n\n"
             "Free. Shows the submissions of your token alone, without prompts or URLs."
         ),
-        annotations=KNOWS,
+        annotations=STATIC,
         arguments=ListArguments,
         result=SubmissionsView,
         answer=list_tool.list_tasks,
@@ -120,7 +120,7 @@ def _generating() -> tuple[LumaTool, ...]:
                 "Start a new video of about 5 s from a text prompt alone. To begin or end on a picture use "
                 "luma_generate_video_from_image; to continue a finished video, luma_extend_video.\n\n" + _SPENDING
             ),
-            annotations=SPENDS,
+            annotations=BILLABLE,
             arguments=GenerateArguments,
             result=SubmittedView,
             answer=video_tools.generate_video,
@@ -133,7 +133,7 @@ def _generating() -> tuple[LumaTool, ...]:
                 "Without pictures use luma_generate_video; to continue a finished video, luma_extend_video. The "
                 "picture may set the frame shape, whatever aspect_ratio says.\n\n" + _SPENDING
             ),
-            annotations=SPENDS,
+            annotations=BILLABLE,
             arguments=GenerateFromImageArguments,
             result=SubmittedView,
             answer=video_tools.generate_video_from_image,
@@ -152,7 +152,7 @@ def _extending() -> tuple[LumaTool, ...]:
                 "only a link use luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
                 f"{_EXTENDING}An unknown video_id is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
-            annotations=SPENDS,
+            annotations=BILLABLE,
             arguments=ExtendArguments,
             result=SubmittedView,
             answer=video_tools.extend_video,
@@ -166,7 +166,7 @@ def _extending() -> tuple[LumaTool, ...]:
                 "which needs no live link; for an unrelated video luma_generate_video.\n\n"
                 f"{_EXTENDING}An unknown or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
-            annotations=SPENDS,
+            annotations=BILLABLE,
             arguments=ExtendFromUrlArguments,
             result=SubmittedView,
             answer=video_tools.extend_video_from_url,
@@ -185,7 +185,7 @@ def _knowing() -> tuple[LumaTool, ...]:
                 "for a platform. Not needed when the format is known, nor for extending, which keeps the shape; for "
                 "tools see luma_list_actions. Free and static, reads no account."
             ),
-            annotations=KNOWS,
+            annotations=STATIC,
             arguments=NoArguments,
             result=RatiosView,
             answer=reference_tools.list_aspect_ratios,
@@ -198,7 +198,7 @@ def _knowing() -> tuple[LumaTool, ...]:
                 "once when unsure where to start, not once you know the tool; for formats use "
                 "luma_list_aspect_ratios. Free and static, reads no account."
             ),
-            annotations=KNOWS,
+            annotations=STATIC,
             arguments=NoArguments,
             result=ActionsView,
             answer=reference_tools.list_actions,

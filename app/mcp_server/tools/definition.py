@@ -7,25 +7,25 @@ from typing import Any
 from mcp_types import Tool, ToolAnnotations
 
 from app.domain.backend import BackendDescription
-from app.domain.freshness import Pace
+from app.domain.freshness import PollingPolicy
 from app.domain.principal import Principal
 from app.mcp_server.tools.arguments import Arguments
 from app.mcp_server.tools.schemas import input_schema, output_schema
-from app.mcp_server.tools.tool_result import ToolAnswer
+from app.mcp_server.tools.tool_result import ToolResult
 from app.ports.coordination import Leases
-from app.ports.sealing import Sealing, Signing
-from app.services.key_space import KeySpace
+from app.ports.sealing import Sealer, Signer
+from app.services.key_namespace import KeyNamespace
 from app.services.limits.caller_quota import CallerQuota
-from app.services.polling.registry import Watches
-from app.services.polling.waiter import WaitingRoom
+from app.services.polling.registry import PollerRegistry
+from app.services.polling.waiter import TaskWaiter
 from app.services.purchases.service import VideoService
 from app.services.purchases.submitted_tasks import SubmittedTasks
 from app.services.tasks.lookup import TaskService
-from app.services.tasks.snapshots import TaskRecords
+from app.services.tasks.snapshots import TaskSnapshots
 
-READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
-KNOWS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-SPENDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
+READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+STATIC = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+BILLABLE = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,15 @@ class Services:
     """
 
     tasks: TaskService
-    waiting: WaitingRoom
+    waiting: TaskWaiter
     videos: VideoService
     submitted: SubmittedTasks
-    records: TaskRecords
-    watches: Watches
+    records: TaskSnapshots
+    watches: PollerRegistry
     leases: Leases
-    keys: KeySpace
-    signing: Signing
-    seal: Sealing
+    keys: KeyNamespace
+    signing: Signer
+    seal: Sealer
     backend: BackendDescription
     listeners: CallerQuota
     wall_clock: Callable[[], float]
@@ -53,7 +53,7 @@ class Services:
     own_hosts: frozenset[str] = frozenset()
 
     @property
-    def pace(self) -> Pace:
+    def pace(self) -> PollingPolicy:
         """How fast the backend works, and how often to ask it."""
         return self.backend.policy.pace
 
@@ -80,7 +80,7 @@ class LumaTool:
     annotations: ToolAnnotations
     arguments: type[Arguments]
     result: Any
-    answer: Callable[[Services, Call, Any], Awaitable[ToolAnswer]]
+    answer: Callable[[Services, Call, Any], Awaitable[ToolResult]]
 
     def published(self) -> Tool:
         """Return the tool as tools/list shows it."""

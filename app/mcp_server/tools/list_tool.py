@@ -8,7 +8,7 @@ from app.domain.purchase import Purchase, PurchaseState
 from app.mcp_server.tools.arguments import ListArguments
 from app.mcp_server.tools.definition import Call, Services
 from app.mcp_server.tools.results import SubmissionsView, SubmissionView, iso
-from app.mcp_server.tools.tool_result import ToolAnswer, tool_answer
+from app.mcp_server.tools.tool_result import ToolResult, tool_result
 from app.services.purchases.submitted_tasks import Page, Place
 
 PURPOSE = "list"
@@ -18,7 +18,7 @@ NO_CURSOR = "`cursor` is not one of this caller's: pass next_cursor of the last 
 NONE_FOUND = "No submission of this caller matches."
 
 
-async def list_tasks(services: Services, call: Call, arguments: ListArguments) -> ToolAnswer:
+async def list_tasks(services: Services, call: Call, arguments: ListArguments) -> ToolResult:
     """Answer with one page of the caller's submissions, the newest first."""
     principal = call.principal
     if services.tasks.was_refused(principal.tenant):  # only the backend can tell whether the token counts again
@@ -34,7 +34,7 @@ async def list_tasks(services: Services, call: Call, arguments: ListArguments) -
         "tasks": [_view(purchase) for purchase in page.purchases],
         "next_cursor": _cursor(services, principal.tenant, page),
     }
-    return tool_answer(_text(view), view)
+    return tool_result(_text(view), view)
 
 
 def _view(purchase: Purchase) -> SubmissionView:

@@ -3,7 +3,7 @@
 What depends on the moment is put in when it is asked for: how old a running task is, and whether it is likely stuck.
 """
 
-from app.domain.freshness import Pace, ask_again_after
+from app.domain.freshness import PollingPolicy, ask_again_after
 from app.domain.rendered import RenderedTask
 from app.domain.task import Task
 from app.mcp_server.tools.json_bytes import Json, json_line, json_lines, to_json
@@ -26,7 +26,7 @@ def render(task: Task) -> RenderedTask:
     )
 
 
-def open_brief(task: RenderedTask, now: float, pace: Pace) -> bytes:
+def open_brief(task: RenderedTask, now: float, pace: PollingPolicy) -> bytes:
     """Return what a model needs of `task` at `now` (unix seconds), as JSON that its closing brace is missing from."""
     if task.is_final or task.created_at is None:
         return task.head
@@ -35,19 +35,19 @@ def open_brief(task: RenderedTask, now: float, pace: Pace) -> bytes:
     return task.head + b',"elapsed_seconds":%b,"likely_stuck":%b' % (repr(round(age, 1)).encode(), is_stuck)
 
 
-def open_full(task: RenderedTask, now: float, pace: Pace) -> bytes:
+def open_full(task: RenderedTask, now: float, pace: PollingPolicy) -> bytes:
     """Return all that is known of `task` at `now` (unix seconds), as JSON that its closing brace is missing from."""
     return open_brief(task, now, pace) + task.rest
 
 
-def line_of(task: RenderedTask, now: float, pace: Pace) -> bytes:
+def line_of(task: RenderedTask, now: float, pace: PollingPolicy) -> bytes:
     """Return the line for the model at `now` (unix seconds), as it stands inside a JSON string."""
     if task.is_final or task.created_at is None or now - task.created_at <= pace.stuck_after_seconds:
         return task.line
     return task.line + b" for over %g minutes: likely stuck, tell the user" % (pace.stuck_after_seconds / 60)
 
 
-def single_task(task: RenderedTask, now: float, pace: Pace) -> tuple[Json, Json]:
+def single_task(task: RenderedTask, now: float, pace: PollingPolicy) -> tuple[Json, Json]:
     """Return one task as an answer of its own, wherever it is shown: the words for the model, and the full form.
 
     Both say when to ask again; the words only where that is worth it.

@@ -8,13 +8,13 @@ from app.mcp_server.tools.arguments import TaskArguments, TasksArguments
 from app.mcp_server.tools.batch import batch_answer
 from app.mcp_server.tools.definition import Call, Services
 from app.mcp_server.tools.rendering import single_task
-from app.mcp_server.tools.tool_result import ToolAnswer
+from app.mcp_server.tools.tool_result import ToolResult
 
 _ABOUT_THE_CALLER = (Unauthorized, NoCredit, AccountDisabled)
 """Faults that no id is to blame for: where nothing else came back, the call itself has failed."""
 
 
-async def get_tasks_batch(services: Services, call: Call, arguments: TasksArguments) -> ToolAnswer:
+async def get_tasks_batch(services: Services, call: Call, arguments: TasksArguments) -> ToolResult:
     """Answer about many tasks at once."""
     lookup = await _find(services, call, arguments.task_ids, arguments.wait_seconds)
     _raise_if_all_about_the_caller(lookup)
@@ -22,7 +22,7 @@ async def get_tasks_batch(services: Services, call: Call, arguments: TasksArgume
     return batch_answer(lookup, services.wall_clock(), services.backend, is_full=is_full)
 
 
-async def get_task(services: Services, call: Call, arguments: TaskArguments) -> ToolAnswer:
+async def get_task(services: Services, call: Call, arguments: TaskArguments) -> ToolResult:
     """Answer about one task. Raises NotFound where the backend knows no such id."""
     lookup = await _find(services, call, [arguments.task_id], arguments.wait_seconds)
     answer = lookup.answers[arguments.task_id]
@@ -31,7 +31,7 @@ async def get_task(services: Services, call: Call, arguments: TaskArguments) -> 
     if isinstance(answer, LumaError):
         raise answer
     text, result = single_task(answer, services.wall_clock(), services.pace)
-    return ToolAnswer(text, result, lookup.effort, {answer.state.value: 1})
+    return ToolResult(text, result, lookup.effort, {answer.state.value: 1})
 
 
 async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.domain.task import NO_EFFORT, Effort
+from app.domain.task import NO_STATS, LookupStats
 from app.mcp_server.tools.json_bytes import Json, to_json
 
 
 @dataclass(frozen=True, slots=True)
-class ToolAnswer:
+class ToolResult:
     """What a call gives: words for the model and the typed result, both as JSON, and what the log tells of it.
 
     `seen` counts the tasks answered, by state; `started` is the task that the call has begun, where it did.
@@ -17,11 +17,11 @@ class ToolAnswer:
 
     text: Json
     result: Json
-    effort: Effort = NO_EFFORT
+    effort: LookupStats = NO_STATS
     seen: Mapping[str, Any] = field(default_factory=dict)
     started: str | None = None
 
 
-def tool_answer(text: str, result: Mapping[str, Any], **about: Any) -> ToolAnswer:
-    """Return the answer that says `text` and `result`; `about` are the other fields of a ToolAnswer."""
-    return ToolAnswer(to_json(text), to_json(result), **about)
+def tool_result(text: str, result: Mapping[str, Any], **about: Any) -> ToolResult:
+    """Return the answer that says `text` and `result`; `about` are the other fields of a ToolResult."""
+    return ToolResult(to_json(text), to_json(result), **about)

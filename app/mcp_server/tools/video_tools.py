@@ -4,7 +4,7 @@ from app.domain.errors import InvalidRequest
 from app.domain.generation import Command, ExtendVideo, GenerateVideo
 from app.domain.principal import Principal
 from app.domain.public_url import check_public_url
-from app.domain.task import Effort
+from app.domain.task import LookupStats
 from app.mcp_server.tools.arguments import (
     ExtendArguments,
     ExtendFromUrlArguments,
@@ -14,12 +14,12 @@ from app.mcp_server.tools.arguments import (
 )
 from app.mcp_server.tools.definition import Call, Services
 from app.mcp_server.tools.results import SubmittedView
-from app.mcp_server.tools.tool_result import ToolAnswer, tool_answer
+from app.mcp_server.tools.tool_result import ToolResult, tool_result
 from app.services.purchases.idempotency import fingerprint
-from app.services.purchases.service import Order
+from app.services.purchases.service import GenerationRequest
 
 
-async def generate_video(services: Services, call: Call, arguments: GenerateArguments) -> ToolAnswer:
+async def generate_video(services: Services, call: Call, arguments: GenerateArguments) -> ToolResult:
     """Start a video from words."""
     command = GenerateVideo(
         prompt=arguments.prompt,
@@ -34,7 +34,7 @@ async def generate_video(services: Services, call: Call, arguments: GenerateArgu
 
 async def generate_video_from_image(
     services: Services, call: Call, arguments: GenerateFromImageArguments
-) -> ToolAnswer:
+) -> ToolResult:
     """Start a video that begins or ends with an image."""
     start_image_url = _url(services, arguments.start_image_url, "start_image_url")
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
@@ -53,7 +53,7 @@ async def generate_video_from_image(
     return await _start(services, call.principal, command, "luma_generate_video_from_image", arguments)
 
 
-async def extend_video(services: Services, call: Call, arguments: ExtendArguments) -> ToolAnswer:
+async def extend_video(services: Services, call: Call, arguments: ExtendArguments) -> ToolResult:
     """Continue a finished video by its id."""
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
     command = ExtendVideo(
@@ -65,7 +65,7 @@ async def extend_video(services: Services, call: Call, arguments: ExtendArgument
     return await _start(services, call.principal, command, "luma_extend_video", arguments)
 
 
-async def extend_video_from_url(services: Services, call: Call, arguments: ExtendFromUrlArguments) -> ToolAnswer:
+async def extend_video_from_url(services: Services, call: Call, arguments: ExtendFromUrlArguments) -> ToolResult:
     """Continue a finished video by its URL."""
     video_url = _checked(services, arguments.video_url, "video_url")
     end_image_url = _url(services, arguments.end_image_url, "end_image_url")
@@ -80,8 +80,10 @@ async def extend_video_from_url(services: Services, call: Call, arguments: Exten
 
 async def _start(
     services: Services, principal: Principal, command: Command, tool: str, arguments: SpendingArguments
-) -> ToolAnswer:
-    order = Order(command, fingerprint(tool, arguments.bought()), arguments.idempotency_key, arguments.retry_unknown)
+) -> ToolResult:
+    order = GenerationRequest(
+        command, fingerprint(tool, arguments.bought()), arguments.idempotency_key, arguments.retry_unknown
+    )
     bought = await services.videos.start(principal, order)
     wait, usual = services.pace.first_question_seconds, services.pace.expected_seconds
     began = "Already started by an earlier call with this key" if bought.replayed else "Started"
@@ -98,10 +100,10 @@ async def _start(
     }
     if bought.replayed:
         view["replayed"] = True
-    return tool_answer(
+    return tool_result(
         f"task_id {bought.task_id} pending. {message}",
         view,
-        effort=Effort(backend_calls=0 if bought.replayed else 1),
+        effort=LookupStats(backend_calls=0 if bought.replayed else 1),
         started=bought.task_id,
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from app.services.limits.fair_limiter import FairLimiter, Shares
-from app.services.limits.token_status import TokenStanding
+from app.services.limits.token_status import TokenStatusCache
 
 READS = Shares(places=32, per_tenant=8, unaccepted=24)
 """Eight calls per token: a backend allows some ten a second."""
@@ -19,13 +19,13 @@ STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
 """Questions to the store at once: the answer to one about 200 tasks takes some MB until it is rendered."""
 
 
-class Traffic:
+class BackendLimits:
     """The places for reads and for purchases, and what is known of the tokens that want them."""
 
     def __init__(self, clock: Callable[[], float], generations_at_once: int) -> None:
         """Count time by `clock`, in seconds that never go back; the backend takes so many generations of one token."""
         purchases = Shares(PURCHASE_PLACES, generations_at_once, UNACCEPTED_PURCHASES)
-        self.standing = TokenStanding(clock)
+        self.standing = TokenStatusCache(clock)
         self.reads = FairLimiter(READS, self.standing.is_accepted)
         self.purchases = FairLimiter(purchases, self.standing.is_accepted)
         self.store_reads = FairLimiter(STORE_READS, self.standing.is_accepted)

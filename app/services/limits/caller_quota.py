@@ -19,7 +19,7 @@ SMALL_SHARE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Lent:
+class QuotaLimits:
     """How much is lent at most: to all, to one caller, and to all together whose token is not accepted."""
 
     total: int
@@ -35,7 +35,7 @@ class CallerQuota:
 
     def __init__(
         self,
-        lent: Lent,
+        lent: QuotaLimits,
         is_accepted: Callable[[str], bool],
         refused: Callable[[], None] = lambda: None,
         changed: Callable[[int], None] = lambda _in_use: None,

@@ -8,7 +8,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Bounded(OrderedDict[K, V]):
+class LruDict(OrderedDict[K, V]):
     """Holds entries up to a total weight: the first makes room, by when they came or were last used.
 
     `weight` is of all entries together, however they come and leave.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 
-class Loan:
+class MemoryLease:
     """Is given back once, when the last of those who use it is done."""
 
     def __init__(self, give_back: Callable[[], None]) -> None:
@@ -23,5 +23,5 @@ class Loan:
             self._give_back()
 
 
-LOAN: ContextVar[Loan | None] = ContextVar("luma_mcp_loan", default=None)
+MEMORY_LEASE: ContextVar[MemoryLease | None] = ContextVar("luma_mcp_loan", default=None)
 """What is lent to the request that is being answered; None where nothing is counted, as over stdio."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.services.limits.lru import Bounded
+from app.services.limits.lru import LruDict
 
 REFUSED_SECONDS = 1.5
 """How long a refused token is answered without asking the backend. Short, because a single 401 may be a slip."""
@@ -21,15 +21,15 @@ class _Refusal:
     ask_again_at: float
 
 
-class TokenStanding:
+class TokenStatusCache:
     """Remembers, in this process, which tokens the backend has accepted and which it has refused."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Count time by `clock`, in seconds that never go back."""
         self._clock = clock
-        self._accepted: Bounded[str, None] = Bounded(MOST_TOKENS)
-        self._refused: Bounded[str, _Refusal] = Bounded(MOST_TOKENS)
-        self._withheld: Bounded[str, _Refusal] = Bounded(MOST_TOKENS)  # refused ones that have results kept here
+        self._accepted: LruDict[str, None] = LruDict(MOST_TOKENS)
+        self._refused: LruDict[str, _Refusal] = LruDict(MOST_TOKENS)
+        self._withheld: LruDict[str, _Refusal] = LruDict(MOST_TOKENS)  # refused ones that have results kept here
 
     def is_accepted(self, tenant: str) -> bool:
         """Whether the backend has accepted the token, and has not refused it since."""

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable, Mapping
 
 from app.domain.backend import BackendDescription
-from app.domain.record import Record
 from app.domain.rendered import RenderedTask
+from app.domain.snapshot import TaskSnapshot
 from app.ports.coordination import Leases
 from app.ports.store import StoreUnavailable
-from app.services.key_space import KeySpace
+from app.services.key_namespace import KeyNamespace
 
 MISSES_AT_FIRST = 1
 MISSES = 2
@@ -35,7 +35,7 @@ class CallbackTrust:
         address: str,
         backend: BackendDescription,
         leases: Leases,
-        keys: KeySpace,
+        keys: KeyNamespace,
         *,
         missing: Callable[[], None],
         doubted: Callable[[int], None],
@@ -57,7 +57,7 @@ class CallbackTrust:
         return self._misses < self._allowed
 
     async def after_read(
-        self, before: Mapping[str, Record | None], tasks: Mapping[str, RenderedTask], now: float
+        self, before: Mapping[str, TaskSnapshot | None], tasks: Mapping[str, RenderedTask], now: float
     ) -> None:
         """Judge by tasks that were just read: those that ended a while ago and were never called about count."""
         for task_id, task in tasks.items():

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class TaskEvent:
     """Something happened to tasks of one tenant.
 
     `changed` were read and are in another state than before; `missing` were read and are unknown to the backend;
@@ -20,15 +20,15 @@ class News:
     hinted: Sequence[str] = field(default=())
 
 
-_NEWS = TypeAdapter(News)
+_NEWS = TypeAdapter(TaskEvent)
 
 
-def pack(news: News) -> bytes:
+def pack(news: TaskEvent) -> bytes:
     """Return the message that carries `news`."""
     return _NEWS.dump_json(news)
 
 
-def unpack(message: bytes) -> News | None:
+def unpack(message: bytes) -> TaskEvent | None:
     """Return the news in a message, or None where it carries none that this release understands."""
     try:
         return _NEWS.validate_json(message)

@@ -17,18 +17,18 @@ from dataclasses import dataclass, field
 from app.domain.backend import BackendDescription
 from app.domain.errors import BackendError, LumaError
 from app.domain.principal import Principal
-from app.domain.record import Record, is_settled, next_read_at, seen
 from app.domain.rendered import RenderedTask, TaskResult
+from app.domain.snapshot import TaskSnapshot, is_settled, next_read_at, seen
 from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreUnavailable
-from app.services.concurrency import happens_within
-from app.services.key_space import KeySpace
-from app.services.log_bursts import FaultLog
+from app.services.concurrency import wait_for_event
+from app.services.key_namespace import KeyNamespace
+from app.services.log_throttle import ThrottledExceptionLog
 from app.services.polling.callback_trust import CallbackTrust
-from app.services.polling.events import News, pack
-from app.services.polling.subscription import Sight, Subject
+from app.services.polling.events import TaskEvent, pack
+from app.services.polling.subscription import Subscription, WatchedTask
 from app.services.tasks.cache import TaskCache
-from app.services.tasks.snapshots import TaskRecords
+from app.services.tasks.snapshots import TaskSnapshots
 
 LEASE_SECONDS = 10.0
 """How long a leader that died is waited for, and one that lives and does not read."""
@@ -51,36 +51,36 @@ LONGEST_PAUSE_SECONDS = 60.0
 log = logging.getLogger(__name__)
 
 
-def _fault_log() -> FaultLog:
-    return FaultLog(
+def _fault_log() -> ThrottledExceptionLog:
+    return ThrottledExceptionLog(
         log, "Watching tasks met a fault of this service. Reads go on, less often; callers may see old states."
     )
 
 
 @dataclass(frozen=True, slots=True)
-class WatchParts:
+class PollerDependencies:
     """What watching needs. `read` asks the backend now, and keeps what it says in the cache."""
 
     read: Callable[[Principal, Sequence[str]], Awaitable[Mapping[str, TaskResult]]]
     cache: TaskCache
-    records: TaskRecords
+    records: TaskSnapshots
     coordination: Coordination
-    keys: KeySpace
+    keys: KeyNamespace
     callback_trust: CallbackTrust
     backend: BackendDescription
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
-    faults: FaultLog = field(default_factory=_fault_log)
+    faults: ThrottledExceptionLog = field(default_factory=_fault_log)
 
 
-class Watch:
+class TenantPoller:
     """The watching for one token in this process, from the first caller who waits to the last."""
 
-    def __init__(self, principal: Principal, parts: WatchParts) -> None:
+    def __init__(self, principal: Principal, parts: PollerDependencies) -> None:
         self._principal = principal
         self._parts = parts
-        self._subjects: dict[str, Subject] = {}
-        self._sights: set[Sight] = set()
+        self._subjects: dict[str, WatchedTask] = {}
+        self._sights: set[Subscription] = set()
         self._stirred = asyncio.Event()
         self._lease_key = parts.keys.key(principal.tenant, "watcher")
         self._interest_key = parts.keys.key(principal.tenant, "awaited")
@@ -94,18 +94,18 @@ class Watch:
         """How many callers share this watch."""
         return len(self._sights)
 
-    def join(self, task_ids: Iterable[str]) -> Sight:
+    def join(self, task_ids: Iterable[str]) -> Subscription:
         """Count a caller in who waits for `task_ids`."""
         now = self._parts.wall_clock()
-        mine = {task_id: self._subjects.setdefault(task_id, Subject(since=now)) for task_id in task_ids}
+        mine = {task_id: self._subjects.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
         for subject in mine.values():
             subject.waiting += 1
-        sight = Sight(mine)
+        sight = Subscription(mine)
         self._sights.add(sight)
         self._stirred.set()
         return sight
 
-    def leave(self, sight: Sight, task_ids: Iterable[str]) -> bool:
+    def leave(self, sight: Subscription, task_ids: Iterable[str]) -> bool:
         """Count a caller out, and return whether it was the last one."""
         self._sights.discard(sight)
         for task_id in task_ids:
@@ -122,7 +122,7 @@ class Watch:
         self._running.cancel()
         return self._running
 
-    def hear(self, news: News) -> None:
+    def hear(self, news: TaskEvent) -> None:
         """Take in what another replica, or a callback, has to say."""
         now = self._parts.wall_clock()
         for task_id in (*news.hinted, *news.missing):
@@ -155,7 +155,7 @@ class Watch:
         else:
             pause = LOOK_SECONDS
         if pause > 0:
-            await happens_within(self._stirred, pause, self._parts.sleep)
+            await wait_for_event(self._stirred, pause, self._parts.sleep)
 
     async def _look(self) -> None:
         """Take over what the store holds: final tasks, and the records of running ones."""
@@ -166,7 +166,7 @@ class Watch:
         for task_id, task in tasks.items():
             self._answer(task_id, task)
 
-    async def _kept(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, Record | None]]:
+    async def _kept(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
         """Return the tasks that the cache holds, and for each that has not ended by it the record, if there is one."""
         if not task_ids:
             return {}, {}
@@ -213,7 +213,7 @@ class Watch:
         await self._read(known)
         return 0.0
 
-    def _due_at(self, task_id: str, record: Record | None) -> float:
+    def _due_at(self, task_id: str, record: TaskSnapshot | None) -> float:
         trust = self._parts.callback_trust.is_trusted
         due_at = (
             next_read_at(record, self._parts.backend.policy.pace, callbacks_come=trust) if record is not None else 0.0
@@ -222,7 +222,7 @@ class Watch:
         subject = self._subjects.get(task_id)
         return due_at if subject is None or subject.hinted_at is None else min(due_at, subject.hinted_at)
 
-    async def _awaited_elsewhere(self) -> dict[str, Record | None]:
+    async def _awaited_elsewhere(self) -> dict[str, TaskSnapshot | None]:
         """Return the tasks that callers of other replicas wait for, with what the store knows of them."""
         try:
             awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
@@ -231,7 +231,7 @@ class Watch:
         _, records = await self._kept([task_id for task_id in awaited if task_id not in self._subjects])
         return records
 
-    async def _read(self, known: Mapping[str, Record | None]) -> None:
+    async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
         next_hints_from = self._parts.wall_clock() + HINT_SECONDS
         for subject in self._subjects.values():
             if subject.hinted_at is not None:
@@ -250,7 +250,7 @@ class Watch:
             self._note(task_id, record)
         changed = [task_id for task_id, record in records.items() if _differs(known[task_id], record)]
         missing = [task_id for task_id, answer in answers.items() if answer is None]
-        await self._tell(News(self._principal.tenant, changed=changed, missing=missing))
+        await self._tell(TaskEvent(self._principal.tenant, changed=changed, missing=missing))
 
     async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
         """Read the tasks; a fault that nothing expects is one of the backend's, and read again as late as after one."""
@@ -260,12 +260,12 @@ class Watch:
             self._parts.faults.note(exc)
             return dict.fromkeys(task_ids, self._parts.backend.error(BackendError))
 
-    async def _tell(self, news: News) -> None:
+    async def _tell(self, news: TaskEvent) -> None:
         if news.changed or news.missing:
             with suppress(StoreUnavailable):
                 await self._parts.coordination.publish(EventKind.TASKS, pack(news))
 
-    def _note(self, task_id: str, record: Record) -> None:
+    def _note(self, task_id: str, record: TaskSnapshot) -> None:
         subject = self._subjects.get(task_id)
         if subject is None:
             return
@@ -281,7 +281,7 @@ class Watch:
             return  # a passing fault takes nothing away from what is known
         self._answered(subject, answer)
 
-    def _answered(self, subject: Subject, answer: TaskResult) -> None:
+    def _answered(self, subject: WatchedTask, answer: TaskResult) -> None:
         before, subject.answer, subject.answered = subject.answer, answer, True
         is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and not _moved(before, answer)
         if subject.settled or not is_same:
@@ -296,5 +296,5 @@ def _moved(before: RenderedTask, after: RenderedTask) -> bool:
     return before.state is not after.state
 
 
-def _differs(before: Record | None, after: Record) -> bool:
+def _differs(before: TaskSnapshot | None, after: TaskSnapshot) -> bool:
     return before is None or _moved(before.task, after.task)

@@ -7,17 +7,17 @@ from contextlib import asynccontextmanager
 from app.domain.principal import Principal
 from app.ports.coordination import EventKind
 from app.services.polling.events import unpack
-from app.services.polling.poller import Watch, WatchParts
-from app.services.polling.subscription import Sight
+from app.services.polling.poller import PollerDependencies, TenantPoller
+from app.services.polling.subscription import Subscription
 
 
-class Watches:
+class PollerRegistry:
     """The watches of this process, one for each token that somebody waits with."""
 
-    def __init__(self, parts: WatchParts) -> None:
+    def __init__(self, parts: PollerDependencies) -> None:
         """Watch with `parts`."""
         self._parts = parts
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[str, TenantPoller] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._unsubscribe = parts.coordination.subscribe(EventKind.TASKS, self._hear)
 
@@ -27,11 +27,11 @@ class Watches:
         return sum(watch.callers for watch in self._watches.values())
 
     @asynccontextmanager
-    async def watching(self, principal: Principal, task_ids: Sequence[str]) -> AsyncIterator[Sight]:
+    async def watching(self, principal: Principal, task_ids: Sequence[str]) -> AsyncIterator[Subscription]:
         """Watch the tasks while entered. Leaving ends this caller's wait, not the watch that others share."""
         watch = self._watches.get(principal.tenant)
         if watch is None:
-            watch = self._watches[principal.tenant] = Watch(principal, self._parts)
+            watch = self._watches[principal.tenant] = TenantPoller(principal, self._parts)
         sight = watch.join(task_ids)
         try:
             yield sight
@@ -47,7 +47,7 @@ class Watches:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _end(self, tenant: str, watch: Watch) -> None:
+    def _end(self, tenant: str, watch: TenantPoller) -> None:
         if self._watches.get(tenant) is watch:
             del self._watches[tenant]
         ending = watch.stop()

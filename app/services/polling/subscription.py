@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.domain.record import Record, is_settled
 from app.domain.rendered import TaskResult
+from app.domain.snapshot import TaskSnapshot, is_settled
 
 
 @dataclass(slots=True)
-class Subject:
+class WatchedTask:
     """A task that somebody waits for: in how many waits, what is known of it, and when it is to be read early.
 
     Times are unix seconds. `since` is when somebody began to wait; `hinted_at` when a read is due because the task is
@@ -19,7 +19,7 @@ class Subject:
 
     since: float
     waiting: int = 0
-    record: Record | None = None
+    record: TaskSnapshot | None = None
     answer: TaskResult = None
     answered: bool = False
     hinted_at: float | None = None
@@ -32,10 +32,10 @@ class Subject:
         return self.answered and is_settled(self.answer)
 
 
-class Sight:
+class Subscription:
     """What one caller sees of the tasks that it waits for."""
 
-    def __init__(self, subjects: Mapping[str, Subject]) -> None:
+    def __init__(self, subjects: Mapping[str, WatchedTask]) -> None:
         """Look at `subjects`, which the Watch moves."""
         self._subjects = subjects
         self.changed = asyncio.Event()

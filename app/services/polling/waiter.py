@@ -6,11 +6,11 @@ from app.domain.backend import BackendDescription
 from app.domain.errors import Unauthorized
 from app.domain.principal import Principal
 from app.domain.rendered import Lookup, TaskResult
-from app.domain.task import Effort
-from app.services.concurrency import happens_within
+from app.domain.task import LookupStats
+from app.services.concurrency import wait_for_event
 from app.services.limits.caller_quota import CallerQuota
-from app.services.polling.registry import Watches
-from app.services.polling.subscription import Sight
+from app.services.polling.registry import PollerRegistry
+from app.services.polling.subscription import Subscription
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.lookup import TaskService
 
@@ -27,18 +27,18 @@ TOO_MANY_WAITING = (
 LEAST_PROGRESS_SECONDS = 0.001
 """By how much each report is later than the one before: the protocol wants progress that increases every time."""
 
-Report = Callable[[float, int, int], Awaitable[None]]
+ProgressCallback = Callable[[float, int, int], Awaitable[None]]
 """Told for how many seconds a call has waited, and how many of how many tasks cannot change any more."""
 
 
-class WaitingRoom:
+class TaskWaiter:
     """Finds tasks like TaskService, but gives those that run some time to finish."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a wait is its sources, its clock and its limit
         self,
         tasks: TaskService,
         cache: TaskCache,
-        watches: Watches,
+        watches: PollerRegistry,
         backend: BackendDescription,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
@@ -62,7 +62,9 @@ class WaitingRoom:
         """Let nobody wait any longer: everyone is answered with what is known, when progress would be next."""
         self._is_closing = True
 
-    async def find(self, principal: Principal, task_ids: Sequence[str], wait_seconds: float, report: Report) -> Lookup:
+    async def find(
+        self, principal: Principal, task_ids: Sequence[str], wait_seconds: float, report: ProgressCallback
+    ) -> Lookup:
         """Return what is known of each task, once each, in the order asked, as soon as none can change any more.
 
         After `wait_seconds` it is what is known then. Only the watch asks the backend, but for tasks that nothing at
@@ -72,7 +74,7 @@ class WaitingRoom:
         if self._tasks.was_refused(principal.tenant):
             await self._tasks.find(principal, wanted[:1])  # asks the backend whether it accepts the token again
             if self._tasks.was_refused(principal.tenant):
-                return Lookup(dict.fromkeys(wanted, self._backend.error(Unauthorized)), Effort())
+                return Lookup(dict.fromkeys(wanted, self._backend.error(Unauthorized)), LookupStats())
         cached = await self._cache.get_many(principal.tenant, wanted)
         answers: dict[str, TaskResult] = {key: task for key, task in cached.tasks.items() if task.is_final}
         running = [task_id for task_id in wanted if task_id not in answers]
@@ -81,16 +83,16 @@ class WaitingRoom:
                 async with self._watches.watching(principal, running) as sight:
                     await self._wait(sight, wait_seconds, len(answers), report)
                     answers |= sight.answers()
-        effort = Effort(cached.local_hits, cached.shared_hits, joined=len(running))
+        effort = LookupStats(cached.local_hits, cached.shared_hits, joined=len(running))
         if unseen := [task_id for task_id in wanted if task_id not in answers]:
             answers |= (await self._tasks.find(principal, unseen)).answers
         return Lookup({task_id: answers[task_id] for task_id in wanted}, effort)
 
-    async def _wait(self, sight: Sight, wait_seconds: float, finished: int, report: Report) -> None:
+    async def _wait(self, sight: Subscription, wait_seconds: float, finished: int, report: ProgressCallback) -> None:
         began, reported = self._clock(), -LEAST_PROGRESS_SECONDS
         asked = finished + sight.count
         while not (sight.settled or self._is_closing) and (left := began + wait_seconds - self._clock()) > 0:
             reported = max(round(self._clock() - began, 3), reported + LEAST_PROGRESS_SECONDS)
             await report(reported, finished + sight.settled_count, asked)
             sight.changed.clear()
-            await happens_within(sight.changed, min(left, PROGRESS_SECONDS), self._sleep)
+            await wait_for_event(sight.changed, min(left, PROGRESS_SECONDS), self._sleep)

@@ -15,16 +15,16 @@ from typing import Any
 
 from app.domain.generation import Command
 from app.domain.principal import Principal
-from app.domain.record import Record
+from app.domain.snapshot import TaskSnapshot
 from app.ports.backend import VideoBackend
 from app.ports.coordination import EventBus, EventKind
 from app.ports.repositories import DatabaseUnavailable, Purchases
-from app.ports.sealing import Sealing
+from app.ports.sealing import Sealer
 from app.ports.store import StoreUnavailable
 from app.services.polling.callback_trust import CallbackTrust
-from app.services.polling.events import News, pack
+from app.services.polling.events import TaskEvent, pack
 from app.services.tasks.cache import TaskCache
-from app.services.tasks.snapshots import TaskRecords
+from app.services.tasks.snapshots import TaskSnapshots
 
 PURPOSE = "callback"
 KEPT_SECONDS = 24 * 3600.0
@@ -33,7 +33,7 @@ KEPT_SECONDS = 24 * 3600.0
 log = logging.getLogger(__name__)
 
 
-class Heard(StrEnum):
+class CallbackOutcome(StrEnum):
     """What became of a callback."""
 
     TAKEN = "taken"
@@ -54,10 +54,10 @@ class Callbacks:
     def __init__(  # noqa: PLR0913, PLR0917 - what a callback may touch
         self,
         base_url: str,
-        seal: Sealing,
+        seal: Sealer,
         events: EventBus,
         cache: TaskCache,
-        records: TaskRecords,
+        records: TaskSnapshots,
         purchases: Purchases,
         trust: CallbackTrust,
         wall_clock: Callable[[], float],
@@ -104,11 +104,11 @@ class Callbacks:
         """Return whether this service has made the ticket, and it still counts."""
         return self._ticket(sealed) is not None
 
-    async def hear(self, sealed: str, task_id: str) -> Heard:
+    async def hear(self, sealed: str, task_id: str) -> CallbackOutcome:
         """Take in a callback that claims to be about `task_id`. Raises DatabaseUnavailable."""
         ticket = self._ticket(sealed)
         if ticket is None:
-            return Heard.UNKNOWN_TICKET
+            return CallbackOutcome.UNKNOWN_TICKET
         callback_id = self._digest(ticket)
         purchase = await self._purchases.of_callback(callback_id)
         if purchase is None or purchase.task_id is None:
@@ -117,13 +117,13 @@ class Callbacks:
         if purchase is None:
             await self._hint(ticket["tenant"], task_id)  # others may wait for it, if it was sent without a database
         if purchase is None or purchase.task_id is None:
-            return Heard.EARLY
+            return CallbackOutcome.EARLY
         if purchase.task_id != task_id:
-            return Heard.OTHER_TASK
+            return CallbackOutcome.OTHER_TASK
         if not await self._purchases.note_call(purchase.attempt):
-            return Heard.REPEATED
+            return CallbackOutcome.REPEATED
         await self._look_at(purchase.owner, task_id)
-        return Heard.TAKEN
+        return CallbackOutcome.TAKEN
 
     async def claimed(
         self, backend: VideoBackend, principal: Principal, callback_id: str, command: Command
@@ -164,11 +164,11 @@ class Callbacks:
 
     async def _hint(self, tenant: str, task_id: str) -> None:
         try:
-            await self._events.publish(EventKind.TASKS, pack(News(tenant, hinted=[task_id])))
+            await self._events.publish(EventKind.TASKS, pack(TaskEvent(tenant, hinted=[task_id])))
         except StoreUnavailable:
             log.info("A callback could not be passed on: whoever waits reads on schedule")
 
-    async def _expect_none(self, tenant: str, task_id: str) -> Record | None:
+    async def _expect_none(self, tenant: str, task_id: str) -> TaskSnapshot | None:
         """Let the task be read on schedule, and return what is known of it."""
         record = (await self._records.get_many(tenant, [task_id])).get(task_id)
         if record is not None:

@@ -31,10 +31,10 @@ from app.domain.purchase import (
     decide,
 )
 from app.ports.repositories import DatabaseUnavailable, Purchases
-from app.ports.sealing import Signing
+from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
-from app.services.concurrency import happens_within
-from app.services.log_bursts import Burst, FaultLog
+from app.services.concurrency import wait_for_event
+from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 from app.services.purchases.legacy_keys import EarlierReservations
 from app.services.purchases.unaccepted_rows import WINDOW_SECONDS, UnacceptedPurchases
 from app.services.purchases.writer import Outcome, PurchaseWriter
@@ -105,14 +105,14 @@ class PurchaseRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Bought:
+class PurchaseResult:
     """The task of a purchase, and whether an earlier call with the same key bought it."""
 
     task_id: str
     replayed: bool
 
 
-B = TypeVar("B", Bought, Bought | None)
+B = TypeVar("B", PurchaseResult, PurchaseResult | None)
 
 
 class Outlive(Protocol):
@@ -150,7 +150,7 @@ class PurchaseService:
     def __init__(  # noqa: PLR0913 - two stores, two times and the digests between them
         self,
         purchases: Purchases,
-        signing: Signing,
+        signing: Signer,
         earlier: EarlierReservations,
         *,
         key_lives_seconds: float,
@@ -176,8 +176,8 @@ class PurchaseService:
         self._backend = backend
         self._turns: dict[KeyName, asyncio.Event] = {}
         self._calls: Counter[str] = Counter()
-        self._unrecorded = Burst(clock)
-        self._faults = FaultLog(
+        self._unrecorded = LogThrottle(clock)
+        self._faults = ThrottledExceptionLog(
             log,
             "A purchase met a fault of this service after it may have been sent. Its caller is told that its outcome "
             "is unknown",
@@ -188,7 +188,7 @@ class PurchaseService:
 
     async def buy(
         self, request: PurchaseRequest, callback_id: str | None, send: Send, reconcile: Reconcile, outlive: Outlive
-    ) -> Bought:
+    ) -> PurchaseResult:
         """Return the task: sent now, or bought by an earlier call with the same key.
 
         `send` is called at most once; `callback_id` stands for its callback. Raises what `send` and `reconcile` raise,
@@ -231,7 +231,7 @@ class PurchaseService:
             callback_id=callback_id,
         )
 
-    async def _buy_without_key(self, new: NewPurchase, send: Send) -> Bought:
+    async def _buy_without_key(self, new: NewPurchase, send: Send) -> PurchaseResult:
         try:
             await self._purchases.claim(new)
         except DatabaseUnavailable as exc:
@@ -245,7 +245,7 @@ class PurchaseService:
             return await self._send(new, send, is_recorded=False)
         return await self._send(new, send)
 
-    async def _in_turn(self, call: _Call, outlive: Outlive) -> Bought:
+    async def _in_turn(self, call: _Call, outlive: Outlive) -> PurchaseResult:
         """Look and, if need be, look again until the key is decided: for each key one caller of this process at a time.
 
         Only what may have claimed the key outlives its caller; one who leaves while it waits for others just ends.
@@ -254,7 +254,7 @@ class PurchaseService:
         while (turn := self._turns.get(key)) is not None:
             if (left := give_up_at - self._clock()) <= 0:
                 raise RateLimited(STILL_UNDER_WAY)
-            await happens_within(turn, left, self._sleep)
+            await wait_for_event(turn, left, self._sleep)
         over = self._turns[key] = asyncio.Event()
         try:
             while True:
@@ -268,7 +268,7 @@ class PurchaseService:
             del self._turns[key]
             over.set()
 
-    async def _attempt(self, call: _Call) -> Bought | None:
+    async def _attempt(self, call: _Call) -> PurchaseResult | None:
         """Buy if the key is free, or return what was bought under it; None while that is undecided."""
         try:
             earlier = await self._purchases.claim(call.new)
@@ -280,14 +280,14 @@ class PurchaseService:
             raise
         return await self._buy_under(call)
 
-    async def _buy_under(self, call: _Call) -> Bought:
+    async def _buy_under(self, call: _Call) -> PurchaseResult:
         """Buy under a key that is recorded as this call's, unless release 1.0 has bought under it."""
         key = call.request.idempotency_key
         if key is not None and (earlier := await self._bought_by_earlier_release(call, key)) is not None:
             return earlier
         return await self._send(call.new, call.send)
 
-    async def _bought_by_earlier_release(self, call: _Call, key: str) -> Bought | None:
+    async def _bought_by_earlier_release(self, call: _Call, key: str) -> PurchaseResult | None:
         request = call.request
         try:
             task_id = await self._earlier.task_of(
@@ -299,20 +299,20 @@ class PurchaseService:
         if task_id is None:
             return None
         await self._writer.write(Outcome(call.new, PurchaseState.STARTED, task_id))
-        return Bought(task_id, replayed=True)
+        return PurchaseResult(task_id, replayed=True)
 
-    async def _after(self, earlier: Purchase, call: _Call) -> Bought | None:
+    async def _after(self, earlier: Purchase, call: _Call) -> PurchaseResult | None:
         """Return the earlier purchase's task, or buy in its place; None while it is under way."""
         decision = decide(earlier, {name.request_hash for name in call.new.keys}, self._key_lives_seconds)
         if decision is Decision.OUTCOME_UNKNOWN:
             if (task_id := await self._reconciled(earlier, call)) is not None:
-                return Bought(task_id, replayed=True)
+                return PurchaseResult(task_id, replayed=True)
             if call.may_retry:
                 decision = Decision.TAKE_OVER
         call.may_retry = False
         match decision:
             case Decision.REPLAY:
-                return Bought(earlier.task_id or "", replayed=True)
+                return PurchaseResult(earlier.task_id or "", replayed=True)
             case Decision.WAIT:
                 return None
             case Decision.TAKE_OVER:
@@ -332,7 +332,7 @@ class PurchaseService:
             await self._purchases.settle(earlier.attempt, PurchaseState.STARTED, task_id)
         return task_id
 
-    async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> Bought:
+    async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> PurchaseResult:
         """Send, and record the outcome. Until then the purchase is `sent`, so its key is refused rather than risked."""
 
         async def ended(state: PurchaseState | None, task_id: str | None = None) -> None:
@@ -349,7 +349,7 @@ class PurchaseService:
             self._faults.note(exc)
         else:
             await ended(PurchaseState.STARTED, task_id)
-            return Bought(task_id, replayed=False)
+            return PurchaseResult(task_id, replayed=False)
         self._unaccepted.stays(new.owner)
         await ended(PurchaseState.UNKNOWN)
         sentence = self._backend.say(OutcomeUnknown.template)

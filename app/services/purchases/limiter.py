@@ -21,7 +21,7 @@ LOOK_AGAIN_SECONDS = 2.0
 """How often a backend that was full is tried again: it refused, so nothing was started and nothing is bought twice."""
 
 
-class SubmissionSlots:
+class ConcurrencyLimiter:
     """Lets as many submissions per token through at once as the backend takes; the others wait a little, in order."""
 
     def __init__(

@@ -13,13 +13,13 @@ from app.domain.principal import Principal
 from app.ports.backend import VideoBackend
 from app.ports.telemetry import Telemetry
 from app.services.limits.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
-from app.services.limits.memory_lease import LOAN, Loan
-from app.services.limits.token_status import TokenStanding
-from app.services.log_bursts import FaultLog
+from app.services.limits.memory_lease import MEMORY_LEASE, MemoryLease
+from app.services.limits.token_status import TokenStatusCache
+from app.services.log_throttle import ThrottledExceptionLog
 from app.services.purchases.callbacks import Callbacks
-from app.services.purchases.idempotency import Bought, PurchaseRequest, PurchaseService
-from app.services.purchases.limiter import SubmissionSlots
-from app.services.tasks.snapshots import TaskRecords
+from app.services.purchases.idempotency import PurchaseRequest, PurchaseResult, PurchaseService
+from app.services.purchases.limiter import ConcurrencyLimiter
+from app.services.tasks.snapshots import TaskSnapshots
 
 MOST_UNDER_WAY = 600
 MOST_UNDER_WAY_PER_CALLER = 64
@@ -30,13 +30,13 @@ TOO_MANY_UNDER_WAY = (
     "shortly."
 )
 
-B = TypeVar("B", Bought, Bought | None)
+B = TypeVar("B", PurchaseResult, PurchaseResult | None)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class GenerationRequest:
     """What to buy. With an idempotency key it is bought once; without one, every order buys.
 
     `fingerprint` stands for the tool and its arguments.
@@ -58,12 +58,12 @@ class VideoService:
     def __init__(  # noqa: PLR0913 - buying touches everything that must know of it
         self,
         backend: VideoBackend,
-        records: TaskRecords,
+        records: TaskSnapshots,
         purchases: PurchaseService,
-        slots: SubmissionSlots,
+        slots: ConcurrencyLimiter,
         *,
         callbacks: Callbacks | None,
-        standing: TokenStanding,
+        standing: TokenStatusCache,
         places: CallerQuota,
         telemetry: Telemetry,
         in_flight: Callable[[int], None] = lambda _count: None,
@@ -83,11 +83,11 @@ class VideoService:
         self._slots = slots
         self._callbacks = callbacks
         self._under_way: set[asyncio.Task[Any]] = set()
-        self._faults = FaultLog(
+        self._faults = ThrottledExceptionLog(
             log, "A video was started, but its task could not be noted; its caller gets the task_id."
         )
 
-    async def start(self, principal: Principal, order: Order) -> Bought:
+    async def start(self, principal: Principal, order: GenerationRequest) -> PurchaseResult:
         """Return the task, bought now or by an earlier call with the same claim.
 
         Raises LumaError where nothing was started, or where nobody can tell.
@@ -162,12 +162,12 @@ class VideoService:
         task = asyncio.get_running_loop().create_task(self._followed_up(tenant, callback_id, purchase))
         self._under_way.add(task)
         self._in_flight(len(self._under_way))
-        if (loan := LOAN.get()) is not None:
+        if (loan := MEMORY_LEASE.get()) is not None:
             loan.keep()
         task.add_done_callback(partial(self._landed, tenant, loan))
         return await asyncio.shield(task)
 
-    def _landed(self, tenant: str, loan: Loan | None, task: asyncio.Task[Any]) -> None:
+    def _landed(self, tenant: str, loan: MemoryLease | None, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         self._in_flight(len(self._under_way))
         self._places.give_back(tenant)

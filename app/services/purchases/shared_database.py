@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from app.ports.coordination import Leases
 from app.ports.store import StoreUnavailable
-from app.services.key_space import KeySpace
+from app.services.key_namespace import KeyNamespace
 
 RENEW_SECONDS = 30.0
 KEPT_SECONDS = 120.0
@@ -30,7 +30,7 @@ class SharedDatabase:
     def __init__(
         self,
         leases: Leases,
-        keys: KeySpace,
+        keys: KeyNamespace,
         database_id: Callable[[], str | None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from app.domain.purchase import NewPurchase, PurchaseState
 from app.ports.repositories import DatabaseUnavailable, Purchases
-from app.services.concurrency import happens_within
-from app.services.log_bursts import Burst
+from app.services.concurrency import wait_for_event
+from app.services.log_throttle import LogThrottle
 
 WRITE_AGAIN_SECONDS = 1.0
 MOST_UNWRITTEN = 10_000
@@ -48,7 +48,7 @@ class PurchaseWriter:
         self._unwritten: deque[Outcome] = deque()
         self._closing = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
-        self._delays, self._losses = Burst(clock), Burst(clock)
+        self._delays, self._losses = LogThrottle(clock), LogThrottle(clock)
 
     async def write(self, outcome: Outcome) -> None:
         """Write the outcome, or leave it to be written later; never raises.
@@ -92,7 +92,7 @@ class PurchaseWriter:
                 len(self._unwritten),
             )
         while self._unwritten:
-            await happens_within(self._closing, WRITE_AGAIN_SECONDS, self._sleep)
+            await wait_for_event(self._closing, WRITE_AGAIN_SECONDS, self._sleep)
             if self._closing.is_set():
                 return
             await self._write_all()

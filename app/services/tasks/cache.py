@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.domain.freshness import Lifetimes, time_to_live
+from app.domain.freshness import CachePolicy, time_to_live
 from app.domain.rendered import RenderedTask
 from app.domain.task import Task
 from app.ports.rendering import Renderer
@@ -11,8 +11,8 @@ from app.ports.store import Store
 from app.ports.telemetry import Telemetry
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.tasks.doorkeeper import Doorkeeper
-from app.services.tasks.generational_cache import Generations
-from app.services.tasks.signed_values import Owned
+from app.services.tasks.generational_cache import GenerationalCache
+from app.services.tasks.signed_values import SignedValues
 from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS, Malformed, pack_task, unpack_task
 
 TASK_KIND = "task:4"
@@ -38,8 +38,8 @@ class TaskCache:
     def __init__(  # noqa: PLR0913 - a cache is its two levels, its rules and its clock
         self,
         store: Store,
-        owned: Owned,
-        lifetimes: Lifetimes,
+        owned: SignedValues,
+        lifetimes: CachePolicy,
         telemetry: Telemetry,
         *,
         render: Renderer,
@@ -57,7 +57,7 @@ class TaskCache:
         self._telemetry = telemetry
         self._render = render
         self._reads = reads
-        self._copies: Generations[str, RenderedTask] = Generations(local_bytes, _weigh)
+        self._copies: GenerationalCache[str, RenderedTask] = GenerationalCache(local_bytes, _weigh)
         self._doorkeeper = Doorkeeper()
         self._wall_clock = wall_clock
 

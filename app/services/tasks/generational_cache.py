@@ -7,7 +7,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Generations(Generic[K, V]):
+class GenerationalCache(Generic[K, V]):
     """Keeps entries that were put or used lately, in two generations instead of an order of all of them.
 
     What is put or used is in the younger generation. Once that weighs half of the most, it becomes the older one, and

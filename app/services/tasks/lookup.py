@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from app.domain.errors import LumaError, RateLimited, Unauthorized
 from app.domain.principal import Principal
 from app.domain.rendered import Lookup, TaskResult
-from app.domain.task import Effort, Task
+from app.domain.task import LookupStats, Task
 from app.ports.backend import VideoBackend
-from app.services.limits.token_status import TokenStanding
+from app.services.limits.token_status import TokenStatusCache
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.queued_ids import QueuedIds
 from app.services.tasks.single_flight import SingleFlight
-from app.services.tasks.snapshots import TaskRecords
+from app.services.tasks.snapshots import TaskSnapshots
 
 FlightKey = tuple[str, str]
 """A tenant and a task id."""
@@ -39,9 +39,9 @@ class TaskService:
         self,
         backend: VideoBackend,
         cache: TaskCache,
-        records: TaskRecords,
+        records: TaskSnapshots,
         flights: SingleFlight[FlightKey, TaskResult],
-        standing: TokenStanding,
+        standing: TokenStatusCache,
         queued: QueuedIds,
     ) -> None:
         """Put the steps in order over finished parts."""
@@ -59,14 +59,14 @@ class TaskService:
         """
         wanted = dict.fromkeys(task_ids)
         if self._standing.was_refused(principal.tenant) and (error := await self._still_refused(principal, wanted)):
-            return Lookup(dict.fromkeys(wanted, error), Effort())
+            return Lookup(dict.fromkeys(wanted, error), LookupStats())
         cached = await self._cache.get_many(principal.tenant, list(wanted))
         if len(cached.tasks) == len(wanted):
-            return Lookup(cached.tasks, Effort(cached.local_hits, cached.shared_hits))
+            return Lookup(cached.tasks, LookupStats(cached.local_hits, cached.shared_hits))
         absent = [task_id for task_id in wanted if task_id not in cached.tasks]
         calls = _Calls()
         fetched, joined = await self._fetch_once(principal, absent, calls)
-        effort = Effort(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)
+        effort = LookupStats(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)
         found = cached.tasks | fetched
         return Lookup({task_id: found[task_id] for task_id in wanted}, effort)
 

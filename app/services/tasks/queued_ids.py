@@ -6,7 +6,7 @@ from collections.abc import Callable
 from app.domain.backend import BackendDescription
 from app.domain.errors import RateLimited
 from app.ports.telemetry import Telemetry
-from app.services.log_bursts import Burst
+from app.services.log_throttle import LogThrottle
 
 MOST_PER_TENANT = 2_400
 MOST_IN_TOTAL = 6_000
@@ -50,7 +50,7 @@ class QueuedIds:
         self._backend = backend
         self._is_accepted = is_accepted
         self._telemetry = telemetry
-        self._burst = Burst(clock)
+        self._burst = LogThrottle(clock)
         self._by_tenant: dict[str, int] = {}
         self._total = 0
         self._unaccepted = 0

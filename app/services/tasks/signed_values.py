@@ -2,21 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from app.ports.sealing import Signing
-from app.services.key_space import KeySpace
+from app.ports.sealing import Signer
+from app.services.key_namespace import KeyNamespace
 
 LARGEST_BYTES = 64 * 1024
 """What is kept of one value at most; a larger one is not kept, and is not even looked at where it is found."""
 
 
-class Owned:
+class SignedValues:
     """Signs values of one kind for the tenant and the id that they belong to.
 
     The mark covers backend, tenant, kind and id, by way of the key, and the whole value: one that was moved, changed or
     made up by somebody without the secret is refused before anything in it is looked at.
     """
 
-    def __init__(self, kind: str, keys: KeySpace, signing: Signing) -> None:
+    def __init__(self, kind: str, keys: KeyNamespace, signing: Signer) -> None:
         """`kind` names the values in keys, with a number that rises with their form."""
         self._kind = kind
         self._keys = keys

@@ -4,23 +4,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cachetools import TTLCache
 
-from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, accepted, in_grace, submitted
 from app.domain.rendered import RenderedTask
+from app.domain.snapshot import GRACE_SECONDS, RECORD_LIFE_SECONDS, TaskSnapshot, accepted, in_grace, submitted
 from app.ports.rendering import Renderer
 from app.ports.store import Store
-from app.services.tasks.signed_values import Owned
+from app.services.tasks.signed_values import SignedValues
 from app.services.tasks.stored_format import Malformed, pack_record, unpack_record
 
 RECORD_KIND = "record:4"
 
 
-class TaskRecords:
+class TaskSnapshots:
     """Remembers running tasks in the store, and here for the grace time, in case the store is out."""
 
     def __init__(
         self,
         store: Store,
-        owned: Owned,
+        owned: SignedValues,
         *,
         render: Renderer,
         wall_clock: Callable[[], float],
@@ -31,9 +31,9 @@ class TaskRecords:
         self._owned = owned
         self._render = render
         self._wall_clock = wall_clock
-        self._here: TTLCache[str, Record] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
+        self._here: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
 
-    async def put_many(self, tenant: str, records: Sequence[Record]) -> None:
+    async def put_many(self, tenant: str, records: Sequence[TaskSnapshot]) -> None:
         """Keep what is known now."""
         kept, now = {self._owned.key(tenant, record.task.id): record for record in records}, self._wall_clock()
         for key, record in kept.items():
@@ -50,7 +50,7 @@ class TaskRecords:
         record = submitted(self._render(accepted(task_id, now)), now, expects_callback=expects_callback)
         await self.put_many(tenant, [record])
 
-    async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, Record]:
+    async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, TaskSnapshot]:
         """Return the records there are, by task id."""
         keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
         values = await self._store.get_many(keys)
@@ -66,7 +66,7 @@ class TaskRecords:
         records, now = await self.get_many(tenant, task_ids), self._wall_clock()
         return {task_id: record.task for task_id, record in records.items() if in_grace(record, now)}
 
-    def _unpack(self, task_id: str, form: bytes | None) -> Record | None:
+    def _unpack(self, task_id: str, form: bytes | None) -> TaskSnapshot | None:
         try:
             return unpack_record(task_id, form, self._wall_clock()) if form is not None else None
         except Malformed:

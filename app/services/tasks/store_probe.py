@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from app.ports.coordination import Coordination, EventBus, EventKind
 from app.ports.repositories import DatabaseUnavailable
 from app.ports.store import Store, StoreRefuses, StoreUnavailable
-from app.services.key_space import KeySpace
+from app.services.key_namespace import KeyNamespace
 
 KEPT_SECONDS = 10.0
 HEARD_WITHIN_SECONDS = 2.0
@@ -39,7 +39,7 @@ def explained(exc: StoreUnavailable) -> str:
     return f"does not answer ({exc})"
 
 
-async def probe(store: Store, coordination: Coordination, keys: KeySpace, *, with_channel: bool = False) -> None:
+async def probe(store: Store, coordination: Coordination, keys: KeyNamespace, *, with_channel: bool = False) -> None:
     """Write, read, compare and set, and remove; `with_channel` also publishes and listens.
 
     Raises StoreUnavailable for the first thing that fails; of a channel that stays silent it is "channel is silent".

@@ -7,8 +7,8 @@ backend's adapter had cleaned.
 import struct
 from math import isnan, nan
 
-from app.domain.record import Record
 from app.domain.rendered import RenderedTask
+from app.domain.snapshot import TaskSnapshot
 from app.domain.task import TaskState
 
 VERSION = 1
@@ -70,14 +70,14 @@ def unpack_task(task_id: str, form: bytes) -> RenderedTask | None:
     )
 
 
-def pack_record(record: Record, until: float) -> bytes | None:
+def pack_record(record: TaskSnapshot, until: float) -> bytes | None:
     """Return the form to keep, which counts until then (unix seconds); None where the task is too long for it."""
     times = map(_number, (record.submitted_at, record.read_at, record.changed_at))
     task = pack_task(record.task)
     return _RECORD.pack(VERSION, record.expects_callback, until, *times) + task if task is not None else None
 
 
-def unpack_record(task_id: str, form: bytes, now: float) -> Record | None:
+def unpack_record(task_id: str, form: bytes, now: float) -> TaskSnapshot | None:
     """Return the record; None where its time is over, or for the form of another release. Raises Malformed."""
     if form[:1] != _VERSION_BYTE:
         return None
@@ -88,7 +88,7 @@ def unpack_record(task_id: str, form: bytes, now: float) -> Record | None:
         return None
     task = unpack_task(task_id, form[_RECORD.size :])
     submitted_at, read_at, changed_at = map(_time, times)
-    return Record(task, submitted_at, read_at, changed_at, expects_callback) if task is not None else None
+    return TaskSnapshot(task, submitted_at, read_at, changed_at, expects_callback) if task is not None else None
 
 
 _VERSION_BYTE = bytes([VERSION])

@@ -2,8 +2,8 @@
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.services.limits.edge_memory import NOBODY
-from app.web.connection.disconnects import Departure
+from app.services.limits.memory_budget import NOBODY
+from app.web.connection.disconnects import DisconnectSignal
 from app.web.connection.limits import ConnectionLimits, IdleKind
 
 HEADER_BYTES = 140
@@ -18,7 +18,7 @@ class AccountedConnection(HttpToolsProtocol):
 
     _limits: ConnectionLimits
     _answering: RequestResponseCycle | None = None
-    _departure: Departure | None = None
+    _departure: DisconnectSignal | None = None
     """Belongs to the request that is being answered, or was answered last."""
     _in_head = False
     _in_body = False

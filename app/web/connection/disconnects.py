@@ -4,11 +4,11 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-DEPARTURE = "luma_mcp.departure"
+DISCONNECT_SIGNAL = "luma_mcp.departure"
 """Where a request's scope carries its Departure."""
 
 
-class Departure:
+class DisconnectSignal:
     """Whether the client of one request has left, and the task that ends with it.
 
     `owner` is whose request it is, once that is known, for the connection; `head_bytes` is what its head takes.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
-from app.services.limits.edge_memory import EdgeMemory
+from app.services.limits.memory_budget import MemoryBudget
 
 CONNECTION_LIMITS = "luma_mcp.connection_limits"
 """Where the lifespan state carries the ConnectionLimits."""
@@ -69,4 +69,4 @@ class ConnectionLimits:
     connections: int = 4000
     refused: Callable[[int], None] = lambda _status: None
     idle: IdleConnections = field(default_factory=IdleConnections)
-    memory: EdgeMemory = field(default_factory=lambda: EdgeMemory(32 * 1024 * 1024))
+    memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(32 * 1024 * 1024))

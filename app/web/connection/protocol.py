@@ -13,7 +13,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.web.connection.account import AccountedConnection
-from app.web.connection.disconnects import DEPARTURE, Departure
+from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.connection.framing import (
     MOST_BODY_PARTS,
     MOST_HEAD_BYTES,
@@ -33,7 +33,7 @@ from app.web.connection.framing import (
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits, IdleKind
 from app.web.connection.refusals import queued_refusal
 from app.web.connection.timer import ConnectionTimer
-from app.web.log_bursts import BurstLog
+from app.web.log_throttle import ThrottledLog
 
 LINGER_SECONDS = 2.0
 """How long a refused sender may go on sending, so that it reads the refusal instead of a reset connection."""
@@ -55,14 +55,14 @@ PROBES = (b"/livez", b"/readyz")
 
 _NO_REQUEST = IdleKind.NO_REQUEST  # looked up once: Python 3.11 finds members of an enumeration slowly
 
-_bursts = BurstLog(logging.getLogger(__name__))
+_bursts = ThrottledLog(logging.getLogger(__name__))
 
 
 class _NoMoreRequests(Exception):
     """Raised in the parser at a request behind the last one of a connection; it is not answered."""
 
 
-class Connections(AccountedConnection):
+class DisconnectAwareProtocol(AccountedConnection):
     """One connection. It also tells the request that is being answered when its client leaves.
 
     uvicorn tells only the newest request of a connection; one before it would be answered into the void, and a stream
@@ -357,7 +357,7 @@ class Connections(AccountedConnection):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Remember which request is being answered: one at a time, while the others of the connection wait."""
         self._answering = cycle
-        self._departure = cycle.scope[DEPARTURE] = Departure(self._head_cost(cycle))  # type: ignore[literal-required]
+        self._departure = cycle.scope[DISCONNECT_SIGNAL] = DisconnectSignal(self._head_cost(cycle))  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:

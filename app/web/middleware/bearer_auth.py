@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.adapters.auth.passthrough import Tenants, bearer_token
+from app.adapters.auth.passthrough import PassthroughAuthenticator, bearer_token
 from app.web.asgi import answer, header
 
 PRINCIPAL = "luma_mcp.principal"
@@ -17,10 +17,12 @@ HOW_TO_AUTHENTICATE = (
 )
 
 
-class BearerGate:
+class BearerAuthMiddleware:
     """Lets callers in who bring a token, and puts the Principal into the request's scope; 401 for others."""
 
-    def __init__(self, app: ASGIApp, tenants: Tenants, advice: str, refused: Callable[[int], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, tenants: PassthroughAuthenticator, advice: str, refused: Callable[[int], None]
+    ) -> None:
         """Stand before `app`; callers without a token get `advice`. `refused` is told the status of each refusal."""
         self._app = app
         self._advice = advice

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.services.limits.edge_memory import EdgeMemory
+from app.services.limits.memory_budget import MemoryBudget
 from app.web.asgi import header
-from app.web.connection.disconnects import DEPARTURE, Departure
+from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.middleware.request_memory import refuse
 
 SHARED_SECONDS = 0.25
@@ -34,7 +34,7 @@ Queue = deque[asyncio.Future[None]]
 Callers = OrderedDict[str, None]
 
 
-class Turns:
+class FairScheduler:
     """Lets requests begin: at once where there is room in this turn of the loop, else in a later one.
 
     Callers wait in four lines that are served alternately. A token costs nothing to invent, so those that the backend
@@ -128,10 +128,10 @@ class Turns:
         return bool(queue)
 
 
-class InTurn:
+class FairSchedulingMiddleware:
     """Stands before everything, so that refusals take turns too; probes count as callers of their own."""
 
-    def __init__(self, app: ASGIApp, turns: Turns, line: "Line") -> None:
+    def __init__(self, app: ASGIApp, turns: FairScheduler, line: "RequestQueue") -> None:
         """Stand before `app`; requests that have to wait do so in `line`."""
         self._app = app
         self._turns = turns
@@ -146,18 +146,18 @@ class InTurn:
         await self._app(scope, receive, send)
 
 
-class Line:
+class RequestQueue:
     """The memory of requests that wait for their turn: bounded like that of requests under way, for they are many."""
 
-    def __init__(self, memory: EdgeMemory, owner_of: Callable[[str], str], refused: Callable[[int], None]) -> None:
+    def __init__(self, memory: MemoryBudget, owner_of: Callable[[str], str], refused: Callable[[int], None]) -> None:
         """Count in `memory`; `owner_of` tells whose a caller's requests are, and `refused` is told each status."""
         self._memory = memory
         self._owner_of = owner_of
         self._refused = refused
 
-    async def stood(self, turns: Turns, caller: str, scope: Scope, send: Send) -> bool:
+    async def stood(self, turns: FairScheduler, caller: str, scope: Scope, send: Send) -> bool:
         """Wait for the turn of a request and return True; where nothing is lent for it, refuse it and return False."""
-        departure: Departure | None = scope.get(DEPARTURE)
+        departure: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
         amount = 0 if caller in PROBES else LINE_BYTES + (departure.head_bytes if departure is not None else 0)
         owner = self._owner_of(caller)
         if not self._memory.take(owner, amount):

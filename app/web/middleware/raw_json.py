@@ -11,14 +11,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.mcp_server.tools.json_bytes import Json
 
-EMBEDDED = "luma_mcp.embedded"
+PENDING_VALUES = "luma_mcp.embedded"
 """Where a request's scope carries its Embedded."""
 
 _MARK = secrets.token_hex(16)
 """Never seen outside this process, so that nothing from outside can be taken for a mark."""
 
 
-class Embedded:
+class PendingValues:
     """The values of one answer.
 
     It does not know the way out: a scope that led back to the connection would outlive every request until the garbage
@@ -52,7 +52,7 @@ class Embedded:
         return b"".join((*parts, body[end:]))
 
 
-class Embedding:
+class RawJsonMiddleware:
     """Gives each request an Embedded, and puts its values into the answer."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -61,7 +61,7 @@ class Embedding:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request with the values in place of their marks."""
-        embedded = scope[EMBEDDED] = Embedded()
+        embedded = scope[PENDING_VALUES] = PendingValues()
         head: Message | None = None
 
         async def filling(message: Message) -> None:

@@ -14,7 +14,7 @@ REQUEST_ID = "luma_mcp.request_id"
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class RequestIds:
+class RequestIdMiddleware:
     """Takes over the X-Request-ID of a proxy in front where it is a plain one, and makes one otherwise."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.domain.errors import RateLimited
 from app.domain.principal import Principal
 from app.services.limits.caller_quota import CallerQuota
-from app.services.limits.memory_lease import LOAN, Loan
+from app.services.limits.memory_lease import MEMORY_LEASE, MemoryLease
 from app.web.asgi import answer
-from app.web.connection.disconnects import DEPARTURE
+from app.web.connection.disconnects import DISCONNECT_SIGNAL
 from app.web.middleware.bearer_auth import PRINCIPAL
 
 HALF_SENT_BYTES = 12_000
@@ -52,7 +52,7 @@ TOO_MUCH = (
 )
 
 
-class RequestMemory:
+class RequestMemoryMiddleware:
     """Answers 429 to requests that would hold more than their token's share, or than all may hold together."""
 
     def __init__(self, app: ASGIApp, quota: CallerQuota, refused: Callable[[int], None]) -> None:
@@ -65,20 +65,20 @@ class RequestMemory:
         """Pass the request on with its bytes counted."""
         owner = cast("Principal", scope[PRINCIPAL]).tenant
         held = scope[HELD] = Held(self._quota, owner)
-        departure = scope.get(DEPARTURE)
+        departure = scope.get(DISCONNECT_SIGNAL)
         head_bytes = 0
         if departure is not None:
             departure.owner = owner
             head_bytes = max(0, departure.head_bytes - INCLUDED_HEAD_BYTES)
-        loan = Loan(held.give_back)
-        outer = LOAN.set(loan)
+        loan = MemoryLease(held.give_back)
+        outer = MEMORY_LEASE.set(loan)
         try:
             held.take(HALF_SENT_BYTES + head_bytes)
             await self._app(scope, held.counting(receive), send)
         except _NoneLeft:
             await refuse(send, self._refused)
         finally:
-            LOAN.reset(outer)
+            MEMORY_LEASE.reset(outer)
             loan.end()
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.web.asgi import answer, header
-from app.web.log_bursts import BurstLog
+from app.web.log_throttle import ThrottledLog
 
 OPEN_PATHS = ("/livez",)
 """The paths that any Host may ask for."""
 
 
-class HostGuard:
+class TrustedHostMiddleware:
     """Answers the hosts and origins that it was told of, against DNS rebinding: 421 and 403 for others."""
 
     def __init__(
@@ -30,10 +30,10 @@ class HostGuard:
         """
         self._app = app
         self._app_for_pages = app_for_pages
-        self._hosts = Allowed(hosts)
-        self._origins = Allowed(origins)
+        self._hosts = AllowList(hosts)
+        self._origins = AllowList(origins)
         self._refused = refused
-        self._bursts = BurstLog(logging.getLogger(__name__))
+        self._bursts = ThrottledLog(logging.getLogger(__name__))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or say which setting would let it in."""
@@ -54,13 +54,13 @@ class HostGuard:
             await self._app_for_pages(scope, receive, send)
 
 
-class PageHostGuard:
+class PageTrustedHostMiddleware:
     """Answers the allowed hosts beside /mcp too; probes come by the address of a pod and are answered at /livez."""
 
     def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refused: Callable[[int], None]) -> None:
         """Stand before `app`; `refused` is told the status of each refusal."""
         self._app = app
-        self._hosts = Allowed(hosts)
+        self._hosts = AllowList(hosts)
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +73,7 @@ class PageHostGuard:
         await answer(send, 421, "misdirected_request", "This service does not answer for this Host.")
 
 
-class Allowed:
+class AllowList:
     """A list of hosts or origins, where `:*` stands for any port or none and `*` for everything."""
 
     def __init__(self, patterns: Sequence[str]) -> None:

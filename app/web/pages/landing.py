@@ -7,7 +7,7 @@ from importlib.resources import files
 from string import Template
 
 from app.adapters.sandbox.tasks import PROMPT_WORDS
-from app.mcp_server.tools.definition import SPENDS, LumaTool
+from app.mcp_server.tools.definition import BILLABLE, LumaTool
 from app.web.client_setup import clients
 
 SANDBOX_NOTE = (
@@ -53,5 +53,5 @@ def _client(name: str, where: str, paste: str) -> str:
 
 
 def _tool(tool: LumaTool) -> str:
-    cost = "costs credits" if tool.annotations == SPENDS else "free"
+    cost = "costs credits" if tool.annotations == BILLABLE else "free"
     return f"<tr><td><code>{escape(tool.name)}</code></td><td>{escape(tool.title)}</td><td>{cost}</td></tr>"

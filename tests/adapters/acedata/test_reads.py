@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from app.adapters.acedata.body import LARGEST_ANSWER_BYTES
-from app.adapters.acedata.client import AceDataClient, Tally
-from app.adapters.acedata.exchange import retry_after_seconds
+from app.adapters.acedata.client import AceDataClient, CallCounter
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.acedata.sender import retry_after_seconds
 from app.domain.errors import (
     BackendError,
     BackendTimeout,
@@ -29,7 +29,7 @@ from app.domain.errors import (
 )
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
-from app.services.limits.backend_limits import Traffic
+from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import (
     CALLER,
     NOW,
@@ -206,9 +206,12 @@ async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCapt
 
 
 async def test_all_questions_of_one_reading_share_its_deadline() -> None:
-    backend, tally = Backend(complaining(500, "api_error"), knowing_every_task, knowing_every_task, hanging), Tally()
+    backend, tally = (
+        Backend(complaining(500, "api_error"), knowing_every_task, knowing_every_task, hanging),
+        CallCounter(),
+    )
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
-        client = AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW, GENERATIONS_AT_ONCE))
+        client = AceDataClient(http, Notes(), QUICK, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE))
 
         async def ask_once() -> Any:
             return await client.read(

@@ -2,39 +2,39 @@
 
 import pytest
 
-from app.adapters.auth.passthrough import LONGEST_TOKEN, Tenants, bearer_token
+from app.adapters.auth.passthrough import LONGEST_TOKEN, PassthroughAuthenticator, bearer_token
 
 KEY = "a key for tests that is long enough: 48 bytes or so"
 
 
 def test_one_token_is_one_tenant_in_every_process_with_the_key() -> None:
-    assert Tenants(KEY).principal("token-a") == Tenants(KEY).principal("token-a")
+    assert PassthroughAuthenticator(KEY).principal("token-a") == PassthroughAuthenticator(KEY).principal("token-a")
 
 
 def test_different_tokens_keys_and_keyless_processes_are_different_tenants() -> None:
     tenants = [
-        Tenants(KEY).principal("token-a").tenant,
-        Tenants(KEY).principal("token-b").tenant,
-        Tenants(KEY).principal("token-a ").tenant,
-        Tenants(KEY + "!").principal("token-a").tenant,
-        Tenants().principal("token-a").tenant,
-        Tenants().principal("token-a").tenant,
+        PassthroughAuthenticator(KEY).principal("token-a").tenant,
+        PassthroughAuthenticator(KEY).principal("token-b").tenant,
+        PassthroughAuthenticator(KEY).principal("token-a ").tenant,
+        PassthroughAuthenticator(KEY + "!").principal("token-a").tenant,
+        PassthroughAuthenticator().principal("token-a").tenant,
+        PassthroughAuthenticator().principal("token-a").tenant,
     ]
     assert len(set(tenants)) == len(tenants)
 
 
 def test_a_keyless_process_agrees_with_itself() -> None:
-    tenants = Tenants()
+    tenants = PassthroughAuthenticator()
     assert tenants.principal("token-a") == tenants.principal("token-a")
 
 
 def test_a_tenant_is_128_bits_in_letters_that_are_safe_in_keys() -> None:
-    tenant = Tenants(KEY).principal("a token with } and : and\n").tenant
+    tenant = PassthroughAuthenticator(KEY).principal("a token with } and : and\n").tenant
     assert len(bytes.fromhex(tenant)) == 16
 
 
 def test_a_principal_shows_its_tenant_and_never_its_token() -> None:
-    principal = Tenants(KEY).principal("token-a")
+    principal = PassthroughAuthenticator(KEY).principal("token-a")
     assert principal.credential == "token-a"
     assert "token-a" not in repr(principal)
     assert principal.tenant in repr(principal)
@@ -76,7 +76,7 @@ def test_a_bearer_token_is_read_as_its_standard_writes_it(header: str | None, to
 
 def test_a_caller_keeps_the_names_of_older_keys() -> None:
     old, new = KEY, KEY[::-1]
-    assert Tenants(new, old).principal("token-a").owners == (
-        Tenants(new).principal("token-a").tenant,
-        Tenants(old).principal("token-a").tenant,
+    assert PassthroughAuthenticator(new, old).principal("token-a").owners == (
+        PassthroughAuthenticator(new).principal("token-a").tenant,
+        PassthroughAuthenticator(old).principal("token-a").tenant,
     )

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from app.adapters.redis.cache import connect
-from app.adapters.redis.command_queue import CONNECTIONS, MOST_WAITING, PER_TENANT, RedisQueue
+from app.adapters.redis.command_queue import CONNECTIONS, MOST_WAITING, PER_TENANT, CommandQueue
+from app.adapters.redis.store import connect
 from app.ports.store import StoreBusy
 from app.services.tasks.circuit_breaker import FailOpenStore
 from tests.support.clock import HandClock
@@ -30,7 +30,7 @@ async def test_the_time_in_line_is_not_held_against_redis(redis_server: RedisSer
 
 
 async def test_one_tenant_leaves_places_and_turns_to_the_others() -> None:
-    queue, over, order = RedisQueue(), asyncio.Event(), list[str]()
+    queue, over, order = CommandQueue(), asyncio.Event(), list[str]()
 
     async def operation(tenant: str) -> None:
         async with queue.place(tenant):

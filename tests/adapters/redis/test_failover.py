@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from app.adapters.redis.cache import connect
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.coordination import RedisCoordination
+from app.adapters.redis.store import connect
 from app.ports.store import StoreRefuses
 from tests.support.clock import HandClock
 from tests.support.forwarder import Forwarder, forwarding

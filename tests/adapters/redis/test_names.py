@@ -11,13 +11,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from app.adapters.auth.passthrough import Tenants
-from app.adapters.redis.cache import connect
+from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.adapters.redis.coordination import LARGEST_MESSAGE_BYTES, RedisCoordination
+from app.adapters.redis.store import connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.ports.coordination import EventKind
-from app.services.key_space import key_space
+from app.services.key_namespace import key_namespace
 from app.settings import Settings
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, KEYS, SIGNER, until_heard
@@ -32,12 +32,12 @@ DOCUMENT = (Path(__file__).parents[3] / "docs" / "redis.md").read_text(encoding=
 
 
 def test_names_begin_with_prefix_and_backend_and_keep_the_hash_tag() -> None:
-    keys = key_space("luma-mcp", "https://user:word@API.acedata.cloud:8443/v1{x}/*")
+    keys = key_namespace("luma-mcp", "https://user:word@API.acedata.cloud:8443/v1{x}/*")
     root = "luma-mcp:https:api.acedata.cloud:8443:/v1%7Bx%7D/%2A"
     assert keys.key("tenant", "task:2", "id") == f"{root}:{{tenant}}:task:2:id"
     assert keys.channel(3) == f"{root}:3:events"
-    assert key_space("luma-mcp", "https://api.acedata.cloud").root == "luma-mcp:https:api.acedata.cloud"
-    assert key_space("luma-mcp", None).root == "luma-mcp:sandbox"
+    assert key_namespace("luma-mcp", "https://api.acedata.cloud").root == "luma-mcp:https:api.acedata.cloud"
+    assert key_namespace("luma-mcp", None).root == "luma-mcp:sandbox"
 
 
 @pytest.mark.parametrize("prefix", ["", "a*", "{a}", "a b", "a:", ":a", "x" * 65, "a\n"])
@@ -96,7 +96,7 @@ def test_databases_have_channels_of_their_own(redis_server: RedisServer) -> None
 
 def kept_by_release_1_0(server: RedisServer, clock: HandClock, **fields: str) -> None:
     """Write a reservation as release 1.0 did, for the key "fox-1" and these arguments."""
-    tenant = Tenants(KEY).principal("token-a").tenant
+    tenant = PassthroughAuthenticator(KEY).principal("token-a").tenant
     filed = f"{{{tenant}}}:reservation:1:{OLD_DIGEST}"
     word = {"filed_under": filed, "fingerprint": OLD_PRINT, "holder": "a", "since": clock(), **fields}
     with server.client() as client:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from app.adapters.redis.cache import RedisStore, connect
 from app.adapters.redis.pipelined_reads import MOST_REPLY_BYTES
+from app.adapters.redis.store import RedisStore, connect
 from app.ports.store import StoreUnavailable
 from tests.support.redis_server import RedisServer
 

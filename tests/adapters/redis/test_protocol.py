@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.adapters.redis.cache import connect
+from app.adapters.redis.store import connect
 from app.services.tasks.store_probe import probe
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer

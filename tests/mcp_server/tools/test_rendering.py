@@ -12,7 +12,7 @@ from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import ErrorCode
 from app.domain.freshness import ask_again_after
 from app.domain.rendered import Lookup, RenderedTask
-from app.domain.task import NO_EFFORT, Failure, Task, TaskState, Video
+from app.domain.task import NO_STATS, Failure, Task, TaskState, Video
 from app.mcp_server.tools.batch import batch_answer
 from app.mcp_server.tools.json_bytes import to_json
 from app.mcp_server.tools.rendering import render, single_task
@@ -120,7 +120,7 @@ def from_store(task: Task) -> RenderedTask:
 
 @given(BATCHES)
 def test_a_batch_says_byte_for_byte_what_views_of_the_moment_would(batch: tuple[Task, ...]) -> None:
-    lookup = Lookup({task.id: from_store(task) for task in batch}, NO_EFFORT)
+    lookup = Lookup({task.id: from_store(task) for task in batch}, NO_STATS)
     for is_full, view_of in ((False, brief_of), (True, full_of)):
         answer = batch_answer(lookup, NOW, ACEDATACLOUD, is_full=is_full)
         views = to_json([view_of(task) for task in batch])

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import RateLimited
-from app.services.limits.caller_quota import CallerQuota, Lent
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 
 
 def known(total: int, per_caller: int) -> CallerQuota:
-    return CallerQuota(Lent(total, per_caller, 0), lambda _owner: True)
+    return CallerQuota(QuotaLimits(total, per_caller, 0), lambda _owner: True)
 
 
 def test_callers_that_nobody_knows_leave_a_part_to_the_others() -> None:
     accepted = set[str]()
-    quota = CallerQuota(Lent(12, 4, 6), accepted.__contains__)
+    quota = CallerQuota(QuotaLimits(12, 4, 6), accepted.__contains__)
     assert [quota.take("x", 4), quota.take("y", 2), quota.take("z")] == [True, True, False]
     accepted.update("xa")
     assert [quota.take("a", 3), quota.take("x", 1)] == [True, False], "a caller has its own limit besides"
@@ -57,7 +57,7 @@ def test_however_many_hold_as_much_as_they_may_there_is_something_left_for_one_t
         while quota.take(name):
             pass
     assert quota.take("honest")
-    quota = CallerQuota(Lent(1000, 100, 500), lambda _owner: False)
+    quota = CallerQuota(QuotaLimits(1000, 100, 500), lambda _owner: False)
     for name in map(str, range(40)):
         while quota.take(name):
             pass
@@ -66,7 +66,7 @@ def test_however_many_hold_as_much_as_they_may_there_is_something_left_for_one_t
 
 def test_an_eighth_is_left_to_accepted_callers_that_come_whoever_else_holds_the_rest() -> None:
     """The busiest customers hold three quarters, and made-up tokens take what is lent to those who hold little."""
-    quota = CallerQuota(Lent(1000, 100, 500), lambda owner: owner.startswith("customer"))
+    quota = CallerQuota(QuotaLimits(1000, 100, 500), lambda owner: owner.startswith("customer"))
     for number in range(40):
         while quota.take(f"customer-{number}"):
             pass
@@ -78,7 +78,7 @@ def test_an_eighth_is_left_to_accepted_callers_that_come_whoever_else_holds_the_
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 5))))
 def test_quota_never_lends_more_than_it_has(steps: list[tuple[str, int]]) -> None:
-    quota, held = CallerQuota(Lent(12, 6, 8), "a".__eq__), Counter[str]()
+    quota, held = CallerQuota(QuotaLimits(12, 6, 8), "a".__eq__), Counter[str]()
     for owner, amount in steps:
         if amount > 0 and quota.take(owner, amount):
             held[owner] += amount

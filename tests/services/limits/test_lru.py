@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.limits.lru import Bounded
+from app.services.limits.lru import LruDict
 
 
 def test_bounded_lets_the_least_recently_used_entry_go() -> None:
-    kept: Bounded[str, int] = Bounded(2)
+    kept: LruDict[str, int] = LruDict(2)
     kept["a"], kept["b"] = 1, 2
     kept.used(["a"])
     kept["c"] = 3
@@ -15,7 +15,7 @@ def test_bounded_lets_the_least_recently_used_entry_go() -> None:
 
 
 def test_bounded_keeps_nothing_that_is_heavier_than_everything_may_be() -> None:
-    kept: Bounded[str, bytes] = Bounded(10, len)
+    kept: LruDict[str, bytes] = LruDict(10, len)
     kept["a"] = b"12345"
     kept["b"] = b"x" * 11
     assert "b" not in kept
@@ -24,7 +24,7 @@ def test_bounded_keeps_nothing_that_is_heavier_than_everything_may_be() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.binary(max_size=12))))
 def test_bounded_never_weighs_more_than_allowed(steps: list[tuple[str, bytes | None]]) -> None:
-    kept: Bounded[str, bytes] = Bounded(20, len)
+    kept: LruDict[str, bytes] = LruDict(20, len)
     for key, value in steps:
         if value is None:
             kept.discard(key)
@@ -35,7 +35,7 @@ def test_bounded_never_weighs_more_than_allowed(steps: list[tuple[str, bytes | N
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans())))
 def test_bounded_counts_entries_without_a_value_once(steps: list[tuple[str, bool]]) -> None:
-    kept: Bounded[str, None] = Bounded(2)
+    kept: LruDict[str, None] = LruDict(2)
     for key, is_kept in steps:
         if is_kept:
             kept[key] = None

@@ -1,11 +1,11 @@
 """A token that the backend has refused costs no calls, and gives no results, until it is accepted again."""
 
-from app.services.limits.token_status import ASK_AGAIN_SECONDS, MOST_TOKENS, REFUSED_SECONDS, TokenStanding
+from app.services.limits.token_status import ASK_AGAIN_SECONDS, MOST_TOKENS, REFUSED_SECONDS, TokenStatusCache
 from tests.support.clock import HandClock
 
 
 def test_a_refusal_is_fresh_for_seconds_and_stays_until_the_token_is_accepted(clock: HandClock) -> None:
-    standing = TokenStanding(clock)
+    standing = TokenStatusCache(clock)
     standing.accept("a")
     standing.refuse("a")
     assert (standing.is_accepted("a"), standing.just_refused("a"), standing.was_refused("a")) == (False, True, True)
@@ -17,7 +17,7 @@ def test_a_refusal_is_fresh_for_seconds_and_stays_until_the_token_is_accepted(cl
 
 
 def test_a_refused_token_is_tried_once_in_five_minutes_for_what_is_cached(clock: HandClock) -> None:
-    standing = TokenStanding(clock)
+    standing = TokenStatusCache(clock)
     standing.refuse("a")
     assert not standing.may_verify("a")
     clock.advance(REFUSED_SECONDS)
@@ -30,7 +30,7 @@ def test_a_refused_token_is_tried_once_in_five_minutes_for_what_is_cached(clock:
 
 
 def test_invented_tokens_push_out_the_oldest_only(clock: HandClock) -> None:
-    standing = TokenStanding(clock)
+    standing = TokenStatusCache(clock)
     for number in range(MOST_TOKENS + 1):
         standing.refuse(str(number))
     assert not standing.was_refused("0")

@@ -9,17 +9,17 @@ import pytest
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory.coordination import MemoryCoordination
 from app.domain.errors import BackendError, LumaError
-from app.domain.freshness import Lifetimes
+from app.domain.freshness import CachePolicy
 from app.domain.principal import Principal
 from app.domain.rendered import TaskResult
 from app.mcp_server.tools.rendering import render
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.polling.callback_trust import CallbackTrust
-from app.services.polling.poller import WatchParts
-from app.services.polling.registry import Watches
+from app.services.polling.poller import PollerDependencies
+from app.services.polling.registry import PollerRegistry
 from app.services.tasks.cache import TaskCache
-from app.services.tasks.snapshots import TaskRecords
+from app.services.tasks.snapshots import TaskSnapshots
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.keeping import KEYS, RECORDS, TASKS
 from tests.support.stores import CountingStore
@@ -47,30 +47,34 @@ class Reader:
         raise RuntimeError("odd")
 
 
-def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> Watches:
+def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> PollerRegistry:
     coordination = MemoryCoordination(clock)
     trust = CallbackTrust("", ACEDATACLOUD, coordination, KEYS, missing=lambda: None, doubted=lambda _is: None)
     cache = TaskCache(
         store,
         TASKS,
-        Lifetimes(60.0, 1.0),
+        CachePolicy(60.0, 1.0),
         Notes(),
         render=render,
         reads=FairLimiter(STORE_READS, lambda _tenant: True),
         local_bytes=1000,
         wall_clock=clock,
     )
-    records = TaskRecords(store, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
-    return Watches(WatchParts(read, cache, records, coordination, KEYS, trust, ACEDATACLOUD, clock, clock.sleep))
+    records = TaskSnapshots(store, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
+    return PollerRegistry(
+        PollerDependencies(read, cache, records, coordination, KEYS, trust, ACEDATACLOUD, clock, clock.sleep)
+    )
 
 
-async def watch_for(watches: Watches, clock: HandClock, seconds: float, principal: Principal) -> dict[str, TaskResult]:
+async def watch_for(
+    watches: PollerRegistry, clock: HandClock, seconds: float, principal: Principal
+) -> dict[str, TaskResult]:
     async with watches.watching(principal, ["task-0"]) as sight:
         await clock.sleep(seconds)
         return sight.answers()
 
 
-async def all_watch(watches: Watches, clock: HandClock, seconds: float) -> list[dict[str, TaskResult]]:
+async def all_watch(watches: PollerRegistry, clock: HandClock, seconds: float) -> list[dict[str, TaskResult]]:
     watching = (watch_for(watches, clock, seconds, principal) for principal in CALLERS)
     answers = await while_time_passes(clock, asyncio.gather(*watching))
     await watches.aclose()

@@ -22,8 +22,8 @@ from app.domain.errors import (
 from app.domain.purchase import SENDING_SECONDS, PurchaseState
 from app.services.purchases.idempotency import (
     MOST_CALLS,
-    Bought,
     PurchaseRequest,
+    PurchaseResult,
     PurchaseService,
     Reconcile,
     fingerprint,
@@ -107,7 +107,7 @@ class Fleet:
         *,
         replica: int = 0,
         reconcile: Reconcile = nobody_knows,
-    ) -> Bought:
+    ) -> PurchaseResult:
         return await self.replicas[replica].buy(wanted or request(), "callback", send, reconcile, inline)
 
     async def states(self) -> list[PurchaseState]:
@@ -126,7 +126,7 @@ async def fleet(clock: HandClock) -> AsyncIterator[Fleet]:
 async def test_a_repeated_key_gets_the_first_task_on_every_replica(fleet: Fleet) -> None:
     backend = Backend()
     bought = [await fleet.buy(backend.takes, replica=replica) for replica in (0, 0, 1)]
-    assert bought == [Bought("task-1", replayed=False), *[Bought("task-1", replayed=True)] * 2]
+    assert bought == [PurchaseResult("task-1", replayed=False), *[PurchaseResult("task-1", replayed=True)] * 2]
     assert backend.sent == 1
 
 
@@ -196,7 +196,7 @@ async def test_a_caller_who_agrees_buys_in_the_place_of_an_unknown_outcome(fleet
         *(fleet.buy(backend.takes, agreed, replica=number % 2) for number in range(6)), return_exceptions=True
     )
     bought = await while_time_passes(fleet.clock, calls, step=0.3)
-    assert {one.task_id for one in bought if isinstance(one, Bought)} == {"task-2"}
+    assert {one.task_id for one in bought if isinstance(one, PurchaseResult)} == {"task-2"}
     assert backend.sent == 2
 
 
@@ -221,8 +221,8 @@ async def test_an_unknown_outcome_becomes_the_task_that_reconciliation_finds(fle
     async def found(callback_id: str) -> str | None:
         return "task-9" if callback_id == "callback" else None
 
-    assert await fleet.buy(backend.takes, reconcile=found) == Bought("task-9", replayed=True)
-    assert await fleet.buy(backend.takes, replica=1) == Bought("task-9", replayed=True)
+    assert await fleet.buy(backend.takes, reconcile=found) == PurchaseResult("task-9", replayed=True)
+    assert await fleet.buy(backend.takes, replica=1) == PurchaseResult("task-9", replayed=True)
 
 
 async def test_a_purchase_whose_sender_died_becomes_unknown(fleet: Fleet) -> None:
@@ -245,7 +245,7 @@ async def test_a_key_is_forgotten_after_a_day(fleet: Fleet) -> None:
     fleet.clock.advance(DAY - 1)
     assert (await fleet.buy(backend.takes, replica=1)).replayed
     fleet.clock.advance(2)
-    assert (await fleet.buy(backend.takes, request(prompt="a dog"))) == Bought("task-2", replayed=False)
+    assert (await fleet.buy(backend.takes, request(prompt="a dog"))) == PurchaseResult("task-2", replayed=False)
 
 
 async def test_without_a_database_keys_are_refused_and_other_calls_go_through(fleet: Fleet) -> None:

@@ -6,12 +6,12 @@ import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD, GENERATIONS_AT_ONCE
 from app.domain.errors import RateLimited
-from app.services.purchases.limiter import MOST_WAITING, SubmissionSlots
+from app.services.purchases.limiter import MOST_WAITING, ConcurrencyLimiter
 from tests.support.clock import HandClock
 
 
 async def test_a_token_has_a_bounded_queue_of_its_own(clock: HandClock) -> None:
-    slots, may_end = SubmissionSlots(ACEDATACLOUD, clock, clock.sleep), asyncio.Event()
+    slots, may_end = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), asyncio.Event()
 
     async def send() -> str:
         await may_end.wait()

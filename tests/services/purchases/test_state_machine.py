@@ -17,10 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory.coordination import MemoryCoordination
 from app.adapters.sql.engine import Database
-from app.adapters.value_signer import Signer
+from app.adapters.value_signer import HmacSigner
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.purchase import SENDING_SECONDS
-from app.services.purchases.idempotency import Bought, PurchaseRequest, PurchaseService, fingerprint
+from app.services.purchases.idempotency import PurchaseRequest, PurchaseResult, PurchaseService, fingerprint
 from app.services.purchases.legacy_keys import EarlierReservations
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
 from tests.support.clock import HandClock, while_time_passes
@@ -112,7 +112,7 @@ class Histories(RuleBasedStateMachine):
         earlier = EarlierReservations(MemoryCoordination(self.clock), lambda: 0.0, self.clock)
         return PurchaseService(
             self.databases[number],
-            Signer(*self.secrets[number]),
+            HmacSigner(*self.secrets[number]),
             earlier,
             key_lives_seconds=DAY,
             key_fault=lambda: None,
@@ -150,7 +150,7 @@ class Histories(RuleBasedStateMachine):
         owners = tuple(f"{self.owner} under {secret}" for secret in self.secrets[replica])
         wanted = PurchaseRequest(owners, "generate", fingerprint("tool", {"p": prompt}), key, retry_unknown)
         told = await told_by(self.replicas[replica].buy(wanted, callback_id, send, reconcile, inline))
-        if isinstance(told, Bought):
+        if isinstance(told, PurchaseResult):
             known = {(video.task_id, video.prompt) for video in self.backend.book.get(key, [])}
             assert (told.task_id, prompt) in known, "a caller was told of a task that was never made for the key"
             assert told.replayed or sent

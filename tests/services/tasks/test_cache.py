@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from app.domain.errors import ErrorCode
-from app.domain.freshness import Lifetimes
+from app.domain.freshness import CachePolicy
 from app.domain.task import Failure, Task, TaskState, Video
 from app.mcp_server.tools.rendering import render
-from app.services.key_space import KeySpace
+from app.services.key_namespace import KeyNamespace
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.tasks.cache import TASK_KIND, TaskCache
-from app.services.tasks.signed_values import LARGEST_BYTES, Owned
+from app.services.tasks.signed_values import LARGEST_BYTES, SignedValues
 from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS
 from tests.support.clock import HandClock
 from tests.support.keeping import SIGNER, TASKS
@@ -22,7 +22,7 @@ from tests.support.rendering import rendered
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
 
-LIFETIMES = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
+LIFETIMES = CachePolicy(result_seconds=1000.0, pending_seconds=3.0)
 A, B = "tenant-a", "tenant-b"
 KEY_A = TASKS.key(A, "a")
 
@@ -218,7 +218,7 @@ async def test_a_value_counts_for_its_own_backend_tenant_kind_and_id_only(clock:
     store, notes = CountingStore(), Notes()
     await cache(store, clock).put_many(A, [completed("a", clock)])
     (value,) = store.held.values()
-    elsewhere = Owned(TASK_KIND, KeySpace("luma-mcp:other"), SIGNER)
+    elsewhere = SignedValues(TASK_KIND, KeyNamespace("luma-mcp:other"), SIGNER)
     for key in (TASKS.key(B, "a"), TASKS.key(A, "b"), elsewhere.key(A, "a")):
         assert list(TASKS.verified([KEY_A, key, KEY_A], [value, value, None])) == [value[16:], None, None]
     store.held[TASKS.key(B, "a")] = value

@@ -3,18 +3,18 @@
 from copy import deepcopy
 from random import Random
 
-from app.services.tasks.generational_cache import Generations
+from app.services.tasks.generational_cache import GenerationalCache
 
 
-def sized(most: int) -> Generations[str, bytes]:
-    return Generations(most, len)
+def sized(most: int) -> GenerationalCache[str, bytes]:
+    return GenerationalCache(most, len)
 
 
-def put(kept: Generations[str, bytes], *keys: str, size: int = 10) -> None:
+def put(kept: GenerationalCache[str, bytes], *keys: str, size: int = 10) -> None:
     kept.put_many(dict.fromkeys(keys, b"x" * size), size * len(keys))
 
 
-def there(kept: Generations[str, bytes], *keys: str) -> list[bool]:
+def there(kept: GenerationalCache[str, bytes], *keys: str) -> list[bool]:
     return [value is not None for value in kept.get_many(keys)]
 
 

@@ -7,23 +7,23 @@ import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import BackendError, LumaError, RateLimited, Unauthorized
-from app.domain.freshness import Lifetimes
+from app.domain.freshness import CachePolicy
 from app.domain.generation import Command
 from app.domain.principal import Principal
-from app.domain.record import GRACE_SECONDS
 from app.domain.rendered import RenderedTask, TaskResult
-from app.domain.task import Answer, Effort, Task, TaskState, Video
+from app.domain.snapshot import GRACE_SECONDS
+from app.domain.task import Answer, LookupStats, Task, TaskState, Video
 from app.mcp_server.tools.rendering import render
-from app.ports.backend import Reading
+from app.ports.backend import BatchResult
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
-from app.services.limits.token_status import REFUSED_SECONDS, TokenStanding
+from app.services.limits.token_status import REFUSED_SECONDS, TokenStatusCache
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.circuit_breaker import FailOpenStore
 from app.services.tasks.lookup import TaskService
 from app.services.tasks.queued_ids import MOST_PER_TENANT, MOST_UNACCEPTED, QUESTION_WEIGHT, QueuedIds
 from app.services.tasks.single_flight import SingleFlight
-from app.services.tasks.snapshots import TaskRecords
+from app.services.tasks.snapshots import TaskSnapshots
 from tests.support.backends import NoBackend
 from tests.support.clock import HandClock
 from tests.support.keeping import RECORDS, TASKS
@@ -46,13 +46,13 @@ class Backend(NoBackend):
 
     async def find_tasks(
         self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
-    ) -> Reading:
+    ) -> BatchResult:
         self.asked.append((principal, list(task_ids)))
         if self.sends_at_once and on_send is not None:
             on_send()
         await self.may_answer.wait()
         answers: dict[str, Answer] = {task_id: self.known.get(task_id) for task_id in task_ids}
-        return Reading(answers, calls=1)
+        return BatchResult(answers, calls=1)
 
     async def submit(self, principal: Principal, command: Command) -> str:
         raise AssertionError("a question starts nothing")
@@ -64,13 +64,13 @@ class Room:
     def __init__(self, backend: Backend, store: CountingStore, clock: HandClock) -> None:
         notes = Notes()
         before = FailOpenStore(store, notes, clock)
-        lifetimes = Lifetimes(result_seconds=1000.0, pending_seconds=3.0)
+        lifetimes = CachePolicy(result_seconds=1000.0, pending_seconds=3.0)
         reads = FairLimiter(STORE_READS, lambda _tenant: True)
         cache = TaskCache(
             before, TASKS, lifetimes, notes, render=render, reads=reads, local_bytes=10**6, wall_clock=clock
         )
-        self.records = TaskRecords(before, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
-        self.standing = TokenStanding(clock)
+        self.records = TaskSnapshots(before, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
+        self.standing = TokenStatusCache(clock)
         self.queued = QueuedIds(ACEDATACLOUD, notes, clock, self.standing.is_accepted)
         self.notes = notes
         self.tasks = TaskService(backend, cache, self.records, SingleFlight(), self.standing, self.queued)
@@ -114,11 +114,11 @@ async def test_the_effort_counts_every_id_where_it_was_answered(clock: HandClock
     backend.known = {"a": done("a", clock), "b": running("b"), "c": done("c", clock)}
     room = Room(backend, store, clock)
     first = await room.tasks.find(A, ["a", "b"])
-    assert first.effort == Effort(fetched=2, backend_calls=1)
+    assert first.effort == LookupStats(fetched=2, backend_calls=1)
     second = await room.tasks.find(A, ["a", "b", "c", "nobody"])
-    assert second.effort == Effort(local_hits=1, shared_hits=1, fetched=2, backend_calls=1)
+    assert second.effort == LookupStats(local_hits=1, shared_hits=1, fetched=2, backend_calls=1)
     third = await room.tasks.find(A, ["a", "c"])
-    assert third.effort == Effort(local_hits=2)
+    assert third.effort == LookupStats(local_hits=2)
 
 
 async def test_concurrent_questions_share_what_is_in_the_air(clock: HandClock) -> None:
@@ -131,8 +131,8 @@ async def test_concurrent_questions_share_what_is_in_the_air(clock: HandClock) -
     second = asyncio.create_task(room.tasks.find(A, ["c", "b"]))
     await turns()
     backend.may_answer.set()
-    assert (await first).effort == Effort(fetched=2, backend_calls=1)
-    assert (await second).effort == Effort(joined=1, fetched=1, backend_calls=1)
+    assert (await first).effort == LookupStats(fetched=2, backend_calls=1)
+    assert (await second).effort == LookupStats(joined=1, fetched=1, backend_calls=1)
     assert list((await second).answers) == ["c", "b"]
     assert backend.asked == [(A, ["a", "b"]), (A, ["c"])]
 
@@ -232,7 +232,7 @@ async def test_a_fetch_that_is_sent_goes_on_without_its_callers(clock: HandClock
     await turns()
     backend.may_answer.set()
     await turns()
-    assert (await room.tasks.find(A, ["a"])).effort == Effort(local_hits=1)
+    assert (await room.tasks.find(A, ["a"])).effort == LookupStats(local_hits=1)
     assert room.queued.is_empty
 
 

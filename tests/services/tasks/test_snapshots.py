@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from app.domain.record import GRACE_SECONDS, RECORD_LIFE_SECONDS, Record, accepted, seen
+from app.domain.snapshot import GRACE_SECONDS, RECORD_LIFE_SECONDS, TaskSnapshot, accepted, seen
 from app.domain.task import Task, TaskState
 from app.mcp_server.tools.rendering import render
 from app.services.tasks.circuit_breaker import FailOpenStore
-from app.services.tasks.snapshots import TaskRecords
+from app.services.tasks.snapshots import TaskSnapshots
 from tests.support.clock import HandClock
 from tests.support.keeping import RECORDS
 from tests.support.rendering import just_submitted, rendered
@@ -18,8 +18,8 @@ from tests.support.telemetry import Notes
 A, B = "tenant-a", "tenant-b"
 
 
-def records(store: CountingStore, clock: HandClock) -> TaskRecords:
-    return TaskRecords(
+def records(store: CountingStore, clock: HandClock) -> TaskSnapshots:
+    return TaskSnapshots(
         FailOpenStore(store, Notes(), clock), RECORDS, render=render, wall_clock=clock, monotonic_clock=clock
     )
 
@@ -65,7 +65,7 @@ async def test_records_are_kept_for_a_day_with_everything_in_them(clock: HandClo
     store = CountingStore()
     began = just_submitted("a", clock(), expects_callback=True)
     shown = Task("b", TaskState.PROCESSING, "F\u00fcchse", created_at=clock())
-    kept = [began, seen(None, rendered(shown), clock()), Record(rendered(Task("c", TaskState.PENDING)))]
+    kept = [began, seen(None, rendered(shown), clock()), TaskSnapshot(rendered(Task("c", TaskState.PENDING)))]
     await records(store, clock).put_many(A, kept)
     found = await records(store, clock).get_many(A, ["c", "nothing", "b", "a"])
     assert found == {record.task.id: record for record in kept}

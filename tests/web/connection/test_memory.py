@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.services.limits.edge_memory import EdgeMemory
-from app.web.connection.protocol import Connections
+from app.services.limits.memory_budget import MemoryBudget
+from app.web.connection.protocol import DisconnectAwareProtocol
 from app.web.connection.timer import LEAST_PROGRESS_BYTES, untaken_bytes
 from tests.support.clock import HandClock
 from tests.support.service import call_bytes, sandbox, serving, settings
@@ -36,7 +36,7 @@ LEFT = MOST // 2
 
 def test_heads_that_do_not_end_are_bounded_in_all_and_the_oldest_go_first() -> None:
     ended, counted = list[One](), list[None]()
-    memory = EdgeMemory(MOST, ended=lambda: counted.append(None))
+    memory = MemoryBudget(MOST, ended=lambda: counted.append(None))
     connections = [One(ended, 32_000) for _ in range(2000)]
     for one in connections:
         memory.hold(one, "", 20_000)
@@ -50,7 +50,7 @@ def test_heads_that_do_not_end_are_bounded_in_all_and_the_oldest_go_first() -> N
 
 
 def test_the_caller_who_holds_most_pays_and_one_that_holds_less_keeps_all() -> None:
-    memory, ended = EdgeMemory(MOST, "honest".__eq__), list[One]()
+    memory, ended = MemoryBudget(MOST, "honest".__eq__), list[One]()
     honest, idle = One(ended, 500_000), One([], 20_000)
     memory.hold(honest, "honest", 500_000)
     memory.hold(idle, "", 20_000)
@@ -62,7 +62,7 @@ def test_the_caller_who_holds_most_pays_and_one_that_holds_less_keeps_all() -> N
 
 
 def test_a_connection_that_holds_less_by_now_is_counted_anew_instead_of_ended() -> None:
-    memory, ended = EdgeMemory(MOST), list[One]()
+    memory, ended = MemoryBudget(MOST), list[One]()
     read, gone = One(ended, 1_000), One(ended, 0)
     memory.hold(read, "", LEFT // 2)
     memory.hold(gone, "", LEFT // 2)
@@ -73,7 +73,7 @@ def test_a_connection_that_holds_less_by_now_is_counted_anew_instead_of_ended() 
 
 
 def test_connections_make_room_for_requests_and_keep_an_eighth() -> None:
-    memory, ended = EdgeMemory(MOST, lambda _owner: True), list[One]()
+    memory, ended = MemoryBudget(MOST, lambda _owner: True), list[One]()
     for number in range(64):
         memory.hold(One(ended, 1_000_000), f"reader-{number % 32}", 1_000_000)
     assert not ended, "requests hold nothing"
@@ -89,7 +89,7 @@ def test_connections_make_room_for_requests_and_keep_an_eighth() -> None:
 
 
 def test_made_up_tokens_hold_half_of_it_by_requests_and_connections_together() -> None:
-    memory, ended = EdgeMemory(MOST, "honest".__eq__), list[One]()
+    memory, ended = MemoryBudget(MOST, "honest".__eq__), list[One]()
     honest = One(ended, 500_000)
     memory.hold(honest, "honest", 500_000)
     for number in range(4000):
@@ -188,4 +188,4 @@ async def test_an_idle_connection_keeps_nothing_of_the_request_before(clock: Han
 
 
 def _connections() -> int:
-    return sum(isinstance(one, Connections) for one in gc.get_objects())
+    return sum(isinstance(one, DisconnectAwareProtocol) for one in gc.get_objects())

@@ -8,10 +8,17 @@ from typing import Any
 from mcp.server.lowlevel import Server
 from starlette.types import Message, Receive, Scope, Send
 
-from app.services.limits.caller_quota import CallerQuota, Lent
-from app.services.limits.edge_memory import EdgeMemory
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
+from app.services.limits.memory_budget import MemoryBudget
 from app.web.mcp_endpoint import McpEndpoint
-from app.web.middleware.fair_scheduling import LINE_BYTES, MOST_IN_A_TURN, SHARED_SECONDS, InTurn, Line, Turns
+from app.web.middleware.fair_scheduling import (
+    LINE_BYTES,
+    MOST_IN_A_TURN,
+    SHARED_SECONDS,
+    FairScheduler,
+    FairSchedulingMiddleware,
+    RequestQueue,
+)
 from app.web.middleware.request_memory import HELD, Held
 from tests.support.clock import HandClock
 
@@ -22,7 +29,7 @@ async def _nothing(*_: object) -> None:
     """Stand for what no request here uses."""
 
 
-class CountingTurns(Turns):
+class CountingTurns(FairScheduler):
     """Counts the turns that were asked for."""
 
     def __init__(self) -> None:
@@ -49,14 +56,14 @@ class Busy:
             await asyncio.sleep(0)
 
 
-def request(app: InTurn, name: str, path: str = "/mcp", send: Send = _nothing) -> asyncio.Task[None]:
+def request(app: FairSchedulingMiddleware, name: str, path: str = "/mcp", send: Send = _nothing) -> asyncio.Task[None]:
     headers = [(b"authorization", name.encode())] if name else []
     scope = {"type": "http", "path": path, "headers": headers, "name": name}
     return asyncio.ensure_future(app(scope, _nothing, send))  # type: ignore[arg-type]
 
 
-def in_turn(busy: Busy, turns: Turns, memory: EdgeMemory | None = None) -> InTurn:
-    return InTurn(busy, turns, Line(memory or EdgeMemory(2**30), str, REFUSED.append))
+def in_turn(busy: Busy, turns: FairScheduler, memory: MemoryBudget | None = None) -> FairSchedulingMiddleware:
+    return FairSchedulingMiddleware(busy, turns, RequestQueue(memory or MemoryBudget(2**30), str, REFUSED.append))
 
 
 def nobody(_caller: str) -> bool:
@@ -64,8 +71,8 @@ def nobody(_caller: str) -> bool:
 
 
 async def test_requests_that_wait_for_their_turn_are_lent_memory_or_refused() -> None:
-    busy, memory, answers = Busy(), EdgeMemory(64 * LINE_BYTES, "known".__eq__), list[Message]()
-    app = in_turn(busy, Turns(nobody), memory)
+    busy, memory, answers = Busy(), MemoryBudget(64 * LINE_BYTES, "known".__eq__), list[Message]()
+    app = in_turn(busy, FairScheduler(nobody), memory)
 
     async def hear(message: Message) -> None:
         answers.append(message)
@@ -85,7 +92,7 @@ async def test_requests_that_wait_for_their_turn_are_lent_memory_or_refused() ->
 
 async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -> None:
     busy = Busy()
-    app = in_turn(busy, Turns(nobody))
+    app = in_turn(busy, FairScheduler(nobody))
     counting = asyncio.create_task(busy.count())
     await asyncio.gather(*(request(app, name) for name in ["many"] * 30 + ["one"]))
     counting.cancel()
@@ -98,7 +105,7 @@ async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -
 
 async def test_a_token_that_is_alone_takes_no_turns(clock: HandClock) -> None:
     busy = Busy()
-    app = in_turn(busy, Turns(nobody, clock))
+    app = in_turn(busy, FairScheduler(nobody, clock))
     await asyncio.gather(*(request(app, name) for name in ("many", "one", "many")))
     clock.advance(SHARED_SECONDS)
     counting = asyncio.create_task(busy.count())
@@ -110,7 +117,7 @@ async def test_a_token_that_is_alone_takes_no_turns(clock: HandClock) -> None:
 
 async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_kept() -> None:
     busy = Busy()
-    turns = Turns(nobody)
+    turns = FairScheduler(nobody)
     app = in_turn(busy, turns)
     requests = [request(app, "many") for _ in range(10)]
     await asyncio.sleep(0)
@@ -125,7 +132,7 @@ async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_
 
 async def test_all_without_a_token_are_one_caller_and_probes_are_others() -> None:
     busy = Busy()
-    app = in_turn(busy, Turns(nobody))
+    app = in_turn(busy, FairScheduler(nobody))
     counting = asyncio.create_task(busy.count())
     await asyncio.gather(
         request(app, "one"), *(request(app, "", f"/{n}") for n in range(30)), request(app, "", "/livez")
@@ -138,7 +145,7 @@ async def test_all_without_a_token_are_one_caller_and_probes_are_others() -> Non
 
 async def test_however_many_callers_there_are_few_begin_in_a_turn_and_the_accepted_go_between() -> None:
     busy = Busy()
-    app = in_turn(busy, Turns("known".__eq__))
+    app = in_turn(busy, FairScheduler("known".__eq__))
     counting = asyncio.create_task(busy.count())
     await asyncio.gather(*(request(app, f"invented-{n}") for n in range(300)), request(app, "known"))
     counting.cancel()
@@ -149,7 +156,7 @@ async def test_however_many_callers_there_are_few_begin_in_a_turn_and_the_accept
 
 async def test_a_caller_that_comes_seldom_does_not_wait_behind_those_that_come_often() -> None:
     busy = Busy()
-    app = in_turn(busy, Turns(nobody))
+    app = in_turn(busy, FairScheduler(nobody))
     often = [request(app, f"often-{n}") for n in range(300) for _ in range(20)]
     while len(busy.began) < 600:
         await asyncio.sleep(0)
@@ -170,7 +177,7 @@ async def test_each_message_of_a_batch_takes_a_turn() -> None:
         sent.append(message)
 
     headers = [(b"authorization", b"Bearer x"), (b"content-type", b"application/json")]
-    held = Held(CallerQuota(Lent(10**7, 10**7, 10**7), nobody), "x")
+    held = Held(CallerQuota(QuotaLimits(10**7, 10**7, 10**7), nobody), "x")
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, HELD: held}
     endpoint = McpEndpoint(Server("test"), turns, lambda _status: None)
     async with endpoint.running():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from starlette.types import Message, Receive, Scope, Send
 
 from app.mcp_server.tools.json_bytes import to_json
-from app.web.middleware.raw_json import EMBEDDED, Embedding
+from app.web.middleware.raw_json import PENDING_VALUES, RawJsonMiddleware
 
 
 class Connection:
@@ -37,7 +37,7 @@ async def sent(values: Sequence[object], answer: str) -> list[Message]:
     out: list[Message] = []
 
     async def answering(scope: Scope, _receive: Receive, send: Send) -> None:
-        marks = [json.dumps(scope[EMBEDDED].add(to_json(value))) for value in values]
+        marks = [json.dumps(scope[PENDING_VALUES].add(to_json(value))) for value in values]
         parts = answer.format(*marks).split("|")
         await send(HEAD)
         for number, part in enumerate(parts, 1):
@@ -49,7 +49,7 @@ async def sent(values: Sequence[object], answer: str) -> list[Message]:
     async def send(message: Message) -> None:
         out.append(message)
 
-    await Embedding(answering)({"type": "http"}, receive, send)
+    await RawJsonMiddleware(answering)({"type": "http"}, receive, send)
     return out
 
 
@@ -77,7 +77,7 @@ async def test_an_answer_in_parts_has_no_length_and_each_value_once() -> None:
 
 async def test_a_request_that_is_over_is_gone_without_the_garbage_collector() -> None:
     async def answering(scope: Scope, _receive: Receive, send: Send) -> None:
-        await send(body(json.dumps(scope[EMBEDDED].add(to_json("x")))))
+        await send(body(json.dumps(scope[PENDING_VALUES].add(to_json("x")))))
 
     async def receive() -> Message:
         return {"type": "http.request"}
@@ -86,7 +86,7 @@ async def test_a_request_that_is_over_is_gone_without_the_garbage_collector() ->
     ended = weakref.ref(connection)
     gc.disable()
     try:
-        await Embedding(answering)(connection.scope, receive, connection.send)
+        await RawJsonMiddleware(answering)(connection.scope, receive, connection.send)
         del connection
         assert ended() is None
     finally:

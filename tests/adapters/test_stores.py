@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from redis.asyncio import RedisCluster
 
-from app.adapters.memory.cache import MemoryStore
-from app.adapters.redis.cache import RedisStore, connect
+from app.adapters.memory.store import MemoryStore
 from app.adapters.redis.command_queue import CONNECTIONS
+from app.adapters.redis.store import RedisStore, connect
 from app.ports.store import Store, StoreUnavailable
 from app.services.tasks.signed_values import LARGEST_BYTES
 from tests.support.clock import HandClock

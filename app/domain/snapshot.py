@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from app.domain.errors import LumaError
-from app.domain.freshness import Pace
+from app.domain.freshness import PollingPolicy
 from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.task import Task, TaskState
 
@@ -16,7 +16,7 @@ RECORD_LIFE_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TaskSnapshot:
     """A task as last seen. Times are unix seconds; None means never.
 
     `changed_at` is when its state was first seen to be what it is.
@@ -41,25 +41,25 @@ def accepted(task_id: str, now: float) -> Task:
     return Task(task_id, TaskState.PENDING, created_at=now)
 
 
-def submitted(task: RenderedTask, now: float, *, expects_callback: bool = False) -> Record:
+def submitted(task: RenderedTask, now: float, *, expects_callback: bool = False) -> TaskSnapshot:
     """Return the record of a task that was accepted at `now`."""
-    return Record(task, submitted_at=now, changed_at=now, expects_callback=expects_callback)
+    return TaskSnapshot(task, submitted_at=now, changed_at=now, expects_callback=expects_callback)
 
 
-def seen(record: Record | None, task: RenderedTask, now: float) -> Record:
+def seen(record: TaskSnapshot | None, task: RenderedTask, now: float) -> TaskSnapshot:
     """Return the record after the backend showed `task` at `now`. A final state never changes again.
 
     A task that was expected to call back, and was looked at without having ended, is from then on read on schedule.
     """
     if record is None:
-        return Record(task, read_at=now, changed_at=now)
+        return TaskSnapshot(task, read_at=now, changed_at=now)
     if record.task.is_final:
         return record
     changed_at = record.changed_at if record.task.state is task.state else now
     return replace(record, task=task, read_at=now, changed_at=changed_at, expects_callback=False)
 
 
-def in_grace(record: Record | None, now: float) -> bool:
+def in_grace(record: TaskSnapshot | None, now: float) -> bool:
     """Whether the backend may simply not show the task yet, because it was submitted under a minute ago."""
     return record is not None and record.submitted_at is not None and now - record.submitted_at < GRACE_SECONDS
 
@@ -75,7 +75,7 @@ PAUSE_SHARE: Final = 1 / 10
 """The part of a task's age that passes before it is read again, within the bounds of the backend's pace."""
 
 
-def next_read_at(record: Record, pace: Pace, *, callbacks_come: bool = True) -> float:
+def next_read_at(record: TaskSnapshot, pace: PollingPolicy, *, callbacks_come: bool = True) -> float:
     """Return when a running task is worth reading (unix seconds), by its age when it was last read.
 
     Where callbacks do not come, a task that was to bring one is read like any other.

@@ -9,15 +9,15 @@ from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import RateLimited, Unauthorized
 from app.domain.principal import Principal
 from app.ports.telemetry import Telemetry
-from app.services.limits.backend_limits import Traffic
+from app.services.limits.backend_limits import BackendLimits
 
 NO_PLACE = "This service has as many submissions under way as it may have at once. Nothing was sent: try again shortly."
 
 
-class BackendGate:
-    """Lets calls through as `Traffic` permits, and tells it how the backend received each token."""
+class BackendAdmission:
+    """Lets calls through as `BackendLimits` permits, and tells it how the backend received each token."""
 
-    def __init__(self, traffic: Traffic, telemetry: Telemetry, longest_wait_seconds: float) -> None:
+    def __init__(self, traffic: BackendLimits, telemetry: Telemetry, longest_wait_seconds: float) -> None:
         """Let a submission wait at most `longest_wait_seconds`; a read is bounded by its own deadline."""
         self._traffic = traffic
         self._telemetry = telemetry

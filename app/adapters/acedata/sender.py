@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.body import (
     LARGEST_ANSWER_BYTES,
     AnswerMemory,
@@ -21,7 +22,6 @@ from app.adapters.acedata.body import (
     read_body,
 )
 from app.adapters.acedata.errors import code_for_log, complaint_in, error_for, started_nothing
-from app.adapters.acedata.gate import BackendGate
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.checked_network import without_location
 from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError
@@ -77,7 +77,7 @@ class AnswerTooLarge(BackendError):
     """The answer to a question has more bytes than one for as many ids may have. Fewer ids may be answered."""
 
 
-class OpenEnded(Exception):
+class AmbiguousOutcome(Exception):
     """An answer that is neither a success nor a documented refusal, and so does not say whether anything was started.
 
     AceDataCloud's billing FAQ says that a 5xx is not charged. No document says whether a task may have been started.
@@ -91,11 +91,11 @@ class OpenEnded(Exception):
         self.reading = reading
 
 
-class Exchanges:
+class RequestSender:
     """Sends calls, each once, and counts and logs how they went."""
 
     def __init__(
-        self, http: httpx.AsyncClient, purchases: httpx.AsyncClient, gate: BackendGate, telemetry: Telemetry
+        self, http: httpx.AsyncClient, purchases: httpx.AsyncClient, gate: BackendAdmission, telemetry: Telemetry
     ) -> None:
         """Send questions through `http`, whose base URL is AceDataCloud's, and all other calls through `purchases`."""
         self._http = http
@@ -106,7 +106,10 @@ class Exchanges:
         self._urls: dict[str, httpx.URL] = {}
 
     async def run(self, principal: Principal, call: Call[T]) -> T:
-        """Return what `call` makes of its answer. Raises LumaError, OpenEnded, httpx.HTTPError, and what it raises."""
+        """Return what `call` makes of its answer.
+
+        Raises LumaError, AmbiguousOutcome, httpx.HTTPError, and whatever `translate` raises.
+        """
         outcome, started = "ok", time.perf_counter()
         headers = {"authorization": f"Bearer {principal.credential}"}
         try:
@@ -135,7 +138,7 @@ class Exchanges:
         return await self._http.post(path, json={}, timeout=seconds)
 
     def _translated(self, principal: Principal, call: Call[T], response: httpx.Response, content: bytearray) -> T:
-        """Return what `call` makes of the body of a success. Raises LumaError and OpenEnded for a complaint.
+        """Return what `call` makes of the body of a success. Raises LumaError and AmbiguousOutcome for a complaint.
 
         Nothing of the body stays, not even in the frames of an exception, while the connection is given back.
         """
@@ -146,7 +149,7 @@ class Exchanges:
                 self._gate.was_answered(principal)
                 return call.translate(body)
             fault = self._fault(principal, call, response, body, size)
-        except (LumaError, OpenEnded) as exc:
+        except (LumaError, AmbiguousOutcome) as exc:
             fault = exc.with_traceback(None)
         finally:
             del body
@@ -157,7 +160,7 @@ class Exchanges:
 
     def _fault(
         self, principal: Principal, call: Call[T], response: httpx.Response, body: Any, size: int
-    ) -> LumaError | OpenEnded:
+    ) -> LumaError | AmbiguousOutcome:
         """Return what a complaint means, whatever status it came with."""
         complaint = complaint_in(body)
         self._gate.was_turned_down(principal, complaint, response.status_code)
@@ -169,7 +172,7 @@ class Exchanges:
         # The message stays out: it may repeat a prompt, an id or a token in a form that no search would find.
         facts = {"path": call.path, "status": response.status_code, "code": code_for_log(complaint), "bytes": size}
         log.info("AceDataCloud complained", extra=facts)
-        return error if started_nothing(complaint, response.status_code, body) else OpenEnded(error)
+        return error if started_nothing(complaint, response.status_code, body) else AmbiguousOutcome(error)
 
     def _url(self, path: str) -> httpx.URL:
         """Return the whole URL, which httpx would put together and parse anew for every call."""
@@ -178,12 +181,12 @@ class Exchanges:
         return self._urls[path]
 
 
-def reading_of(fault: httpx.HTTPError | LumaError | OpenEnded) -> LumaError:
+def reading_of(fault: httpx.HTTPError | LumaError | AmbiguousOutcome) -> LumaError:
     """Return what a failed exchange means for a question."""
     match fault:
         case LumaError():
             return fault
-        case OpenEnded():
+        case AmbiguousOutcome():
             return fault.reading
         case httpx.TimeoutException():
             return ACEDATACLOUD.error(BackendTimeout)
@@ -193,7 +196,7 @@ def reading_of(fault: httpx.HTTPError | LumaError | OpenEnded) -> LumaError:
 def _outcome(fault: BaseException) -> str:
     """Return what a failed exchange is counted as; "cancelled" where a deadline or the caller ended it."""
     match fault:
-        case httpx.HTTPError() | LumaError() | OpenEnded():
+        case httpx.HTTPError() | LumaError() | AmbiguousOutcome():
             return reading_of(fault).code
         case asyncio.CancelledError():
             return "cancelled"
@@ -201,14 +204,14 @@ def _outcome(fault: BaseException) -> str:
 
 
 async def _content(response: httpx.Response, most: int, held: Held) -> bytearray:
-    """Return the body, when there is memory for what becomes of it besides. Raises OpenEnded."""
+    """Return the body, when there is memory for what becomes of it besides. Raises AmbiguousOutcome."""
     try:
         content = await read_body(response, most, held)
         held.grow(expansion(content))
     except BodyTooLarge:
-        raise OpenEnded(ACEDATACLOUD.error(AnswerTooLarge)) from None
+        raise AmbiguousOutcome(ACEDATACLOUD.error(AnswerTooLarge)) from None
     except UnusableBody:
-        raise OpenEnded(ACEDATACLOUD.error(BackendError)) from None
+        raise AmbiguousOutcome(ACEDATACLOUD.error(BackendError)) from None
     return content
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 QUIET_SECONDS = 60.0
 
 
-class Burst:
+class LogThrottle:
     """Counts events, and says which of them is worth a log line: one in a minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -27,14 +27,14 @@ class Burst:
         return count
 
 
-class FaultLog:
+class ThrottledExceptionLog:
     """Logs exceptions that nothing expects, with their places in the code: the first one, and then one in a minute."""
 
     def __init__(self, log: logging.Logger, effect: str, clock: Callable[[], float] = time.monotonic) -> None:
         """Log through `log`, whose lines say what the effect of the fault is."""
         self._log = log
         self._effect = effect
-        self._burst = Burst(clock)
+        self._burst = LogThrottle(clock)
 
     def note(self, fault: BaseException) -> None:
         """Count a fault, and log it where a line is due."""

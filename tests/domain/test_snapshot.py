@@ -2,14 +2,14 @@
 
 import pytest
 
-from app.adapters.acedata.policy import ACEDATACLOUD, pace_of
+from app.adapters.acedata.policy import ACEDATACLOUD, polling_policy
 from app.domain.errors import BackendError, NotFound, Unauthorized
-from app.domain.record import GRACE_SECONDS, Record, accepted, in_grace, is_settled, next_read_at, seen
 from app.domain.rendered import TaskResult
+from app.domain.snapshot import GRACE_SECONDS, TaskSnapshot, accepted, in_grace, is_settled, next_read_at, seen
 from app.domain.task import Task, TaskState, Video
 from tests.support.rendering import just_submitted, rendered
 
-PACE = pace_of(150.0)
+PACE = polling_policy(150.0)
 DONE = rendered(Task("a", TaskState.COMPLETED, video=Video("https://cdn.example.com/a.mp4")))
 RUNNING = rendered(Task("a", TaskState.PROCESSING, created_at=100.0))
 
@@ -41,10 +41,10 @@ def test_a_final_state_never_changes_again() -> None:
         (just_submitted("a", 100.0), 100.0, True),
         (just_submitted("a", 100.0), 100.0 + GRACE_SECONDS - 1, True),
         (just_submitted("a", 100.0), 100.0 + GRACE_SECONDS, False),
-        (Record(RUNNING, read_at=100.0), 101.0, False),
+        (TaskSnapshot(RUNNING, read_at=100.0), 101.0, False),
     ],
 )
-def test_the_grace_of_a_new_task(record: Record | None, now: float, *, expected: bool) -> None:
+def test_the_grace_of_a_new_task(record: TaskSnapshot | None, now: float, *, expected: bool) -> None:
     assert in_grace(record, now) is expected
 
 
@@ -77,5 +77,5 @@ def test_waiting_ends_where_nothing_can_change(answer: TaskResult, *, expected: 
     ],
 )
 def test_reads_follow_the_age_of_the_task(read_at: float | None, *, expects_callback: bool, expected: float) -> None:
-    record = Record(RUNNING, submitted_at=100.0, read_at=read_at, expects_callback=expects_callback)
+    record = TaskSnapshot(RUNNING, submitted_at=100.0, read_at=read_at, expects_callback=expects_callback)
     assert next_read_at(record, PACE) == pytest.approx(expected)

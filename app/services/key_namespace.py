@@ -5,7 +5,7 @@ from urllib.parse import quote, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
-class KeySpace:
+class KeyNamespace:
     """The names of one deployment, so that several can share a Redis.
 
     All begin with `root`: a prefix that an ACL can name, and the backend's URL, for its task ids say nothing elsewhere.
@@ -22,20 +22,20 @@ class KeySpace:
         return f"{self.root}:{database}:events"
 
 
-def key_space(prefix: str, backend_url: str | None) -> KeySpace:
+def key_namespace(prefix: str, backend_url: str | None) -> KeyNamespace:
     """Return the names that begin with `prefix` and the backend's URL; None stands for the sandbox.
 
     Two backends may differ in scheme, host, port or path alone, so all of them are part of the names. Signs that mean
     something in keys or ACLs, such as braces and stars, are percent-encoded.
     """
     if backend_url is None:
-        return KeySpace(f"{prefix}:sandbox")
+        return KeyNamespace(f"{prefix}:sandbox")
     parts = urlsplit(backend_url)
     host = quote(parts.netloc.rpartition("@")[2].lower(), safe=":")
     path = quote(parts.path.rstrip("/"))
-    return KeySpace(f"{prefix}:{parts.scheme}:{host}" + (f":{path}" if path else ""))
+    return KeyNamespace(f"{prefix}:{parts.scheme}:{host}" + (f":{path}" if path else ""))
 
 
 def tenant_in(key: str) -> str:
-    """Return whose key it is: what stands in braces, as `KeySpace.key` writes it; "" where nothing does."""
+    """Return whose key it is: what stands in braces, as `KeyNamespace.key` writes it; "" where nothing does."""
     return key.partition("{")[2].partition("}")[0]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.services.limits.caller_quota import CallerQuota, Lent
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 
 SHARE_OF_ONE_CALLER = 16
 """The requests of one token may hold this part of the budget."""
@@ -39,7 +39,7 @@ class _Share:
     connections: dict[Holder, int] = field(default_factory=dict)
 
 
-class EdgeMemory(CallerQuota):
+class MemoryBudget(CallerQuota):
     """Lends bytes to requests, and ends connections where these would hold more than is left."""
 
     def __init__(
@@ -54,7 +54,7 @@ class EdgeMemory(CallerQuota):
         `refused` is called for each request that is lent nothing, and `ended` for each connection that is ended.
         """
         lent = most - most // SHARE_OF_CONNECTIONS
-        super().__init__(Lent(lent, most // SHARE_OF_ONE_CALLER, lent // 2), is_accepted, refused)
+        super().__init__(QuotaLimits(lent, most // SHARE_OF_ONE_CALLER, lent // 2), is_accepted, refused)
         self._most = most
         self._ended = ended
         self._shares: dict[str, _Share] = {}

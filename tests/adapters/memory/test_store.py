@@ -1,6 +1,6 @@
 """The store of a single process beyond the contract: time by its clock, room in bytes."""
 
-from app.adapters.memory.cache import OVERHEAD_BYTES, MemoryStore
+from app.adapters.memory.store import OVERHEAD_BYTES, MemoryStore
 from tests.support.clock import HandClock
 
 KEYS = ["{tenant-a}:task:1:a", "{tenant-a}:task:1:b"]

@@ -11,8 +11,8 @@ from app.adapters.sql.purchases import SqlClock, SqlPurchases
 from app.domain.backend import BackendDescription
 from app.ports.coordination import Coordination
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
-from app.ports.sealing import Signing
-from app.services.key_space import KeySpace
+from app.ports.sealing import Signer
+from app.services.key_namespace import KeyNamespace
 from app.services.purchases.idempotency import PurchaseService
 from app.services.purchases.legacy_keys import EarlierReservations
 from app.services.purchases.retention import delete_old_purchases
@@ -30,7 +30,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Durable:
+class Persistence:
     """The database and what reads and writes it."""
 
     database: Database
@@ -133,8 +133,8 @@ def _named(url: str | None) -> Database:
 def durable(  # noqa: PLR0913 - the two times, and what replicas share
     settings: Settings,
     coordination: Coordination,
-    signing: Signing,
-    keys: KeySpace,
+    signing: Signer,
+    keys: KeyNamespace,
     *,
     wall_clock: Callable[[], float],
     clock: Callable[[], float],
@@ -142,7 +142,7 @@ def durable(  # noqa: PLR0913 - the two times, and what replicas share
     database_clock: SqlClock,
     is_accepted: Callable[[str], bool],
     backend: BackendDescription,
-) -> Durable:
+) -> Persistence:
     """Return what stands on the database that `settings` name. Raises SettingsError for a URL of no known form."""
     database = _named(settings.database())
     backend_key = keys.root.removeprefix(f"{settings.redis_prefix}:")  # purchases outlive a change of Redis's prefix
@@ -161,6 +161,6 @@ def durable(  # noqa: PLR0913 - the two times, and what replicas share
         clock=clock,
         sleep=sleep,
     )
-    return Durable(
+    return Persistence(
         database, purchases, service, shared, earlier, SharedProbe(database.ping, clock), settings.purchase_days, sleep
     )

@@ -12,9 +12,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.adapters.redis.command_queue import CONNECTIONS
-from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisLink
+from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection
 from app.adapters.redis.url import check_redis_url, refusal
-from app.services.key_space import tenant_in
+from app.services.key_namespace import tenant_in
 from app.services.tasks.signed_values import LARGEST_BYTES
 
 SPARE_CONNECTIONS = 4
@@ -27,7 +27,7 @@ class RedisStore:
     def __init__(self, client: "Redis | RedisCluster", *, watchers: Sequence[Redis] = ()) -> None:
         """Own `client` and the Sentinels behind it from now on: `aclose` closes them."""
         self.client = client
-        self.link = RedisLink(client)
+        self.link = RedisConnection(client)
         self._watchers = watchers
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
