@@ -40,7 +40,7 @@ from app.observability.call_log import CallLog, call_formatter
 from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
 from app.observability.tracing import replace_spans
-from app.persistence import Persistence, durable
+from app.persistence import Persistence, build_persistence
 from app.ports.backend import VideoBackend
 from app.services.key_namespace import KeyNamespace, key_namespace
 from app.services.limits.backend_limits import BackendLimits
@@ -62,7 +62,7 @@ from app.services.tasks.lookup import FlightKey, TaskService
 from app.services.tasks.queued_ids import QueuedIds
 from app.services.tasks.signed_values import SignedValues
 from app.services.tasks.single_flight import SingleFlight
-from app.services.tasks.snapshots import RECORD_KIND, TaskSnapshots
+from app.services.tasks.snapshots import SNAPSHOT_KIND, TaskSnapshots
 from app.settings import Settings, SettingsError
 
 VERSION = version("luma-mcp")
@@ -102,21 +102,21 @@ class Assembly:
     backend: VideoBackend
     flights: SingleFlight[FlightKey, TaskResult]
     request_memory: MemoryBudget
-    standing: TokenStatusCache
+    token_status: TokenStatusCache
     sandbox: Sandbox | None
     callbacks: Callbacks | None
-    durable: Persistence
+    persistence: Persistence
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Lend the parts; on the way out, stop what is in the air and close every connection."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.durable.running())
+            await stack.enter_async_context(self.persistence.running())
             await stack.enter_async_context(self.store)
             await stack.enter_async_context(self.coordination)
             await stack.enter_async_context(self.backend)
             stack.push_async_callback(self.flights.aclose)
-            stack.push_async_callback(self.services.watches.aclose)
+            stack.push_async_callback(self.services.pollers.aclose)
             stack.push_async_callback(self.services.videos.aclose)
             yield
 
@@ -126,7 +126,7 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     *,
     base_url: str,
     transport: httpx.AsyncBaseTransport | None = None,
-    patience: Timeouts | None = None,
+    timeouts: Timeouts | None = None,
     clocks: Clocks | None = None,
     backend: VideoBackend | None = None,
 ) -> Assembly:
@@ -139,13 +139,13 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     refusals = Refusals(metrics, clocks.monotonic)
     sandbox = _sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
     description = backend.description if backend is not None else _description(settings)
-    traffic = BackendLimits(clocks.monotonic, description.policy.generations_at_once)
+    backend_limits = BackendLimits(clocks.monotonic, description.policy.generations_at_once)
     if backend is None:
         network = transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
-        client = _acedata_client(settings, metrics, traffic, patience or Timeouts(), network)
+        client = _acedata_client(settings, metrics, backend_limits, timeouts or Timeouts(), network)
         backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=_media_url(sandbox))
-    shared = _shared(settings, description, metrics, clocks, traffic)
-    durable_parts = durable(
+    shared = _shared(settings, description, metrics, clocks, backend_limits)
+    persistence = build_persistence(
         settings,
         shared.coordination,
         shared.signing,
@@ -154,18 +154,18 @@ def assemble(  # noqa: PLR0913 - the seams of tests
         clock=clocks.monotonic,
         sleep=clocks.sleep,
         database_clock=clocks.database,
-        is_accepted=traffic.standing.is_accepted,
+        is_accepted=backend_limits.token_status.is_accepted,
         backend=description,
     )
-    callbacks = _callbacks(settings, description, shared, durable_parts, clocks)
+    callbacks = _callbacks(settings, description, shared, persistence, clocks)
     flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
-    queued = QueuedIds(description, metrics, clocks.monotonic, traffic.standing.is_accepted)
-    tasks = TaskService(backend, shared.cache, shared.records, flights, traffic.standing, queued)
-    videos = _videos(backend, shared, durable_parts, callbacks, clocks, refusals, traffic)
+    queued = QueuedIds(description, metrics, clocks.monotonic, backend_limits.token_status.is_accepted)
+    tasks = TaskService(backend, shared.cache, shared.snapshots, flights, backend_limits.token_status, queued)
+    videos = _videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits)
     return Assembly(
         tools=catalogue(settings.batch_limit, description),
         services=_services(
-            settings, description, tasks, videos, shared, durable_parts, clocks, sandbox, refusals, traffic
+            settings, description, tasks, videos, shared, persistence, clocks, sandbox, refusals, backend_limits
         ),
         tenants=PassthroughAuthenticator(*_secrets(settings)),
         metrics=metrics,
@@ -173,21 +173,21 @@ def assemble(  # noqa: PLR0913 - the seams of tests
         coordination=shared.coordination,
         backend=backend,
         flights=flights,
-        request_memory=_request_memory(settings, description, refusals, traffic),
-        standing=traffic.standing,
+        request_memory=_request_memory(settings, description, refusals, backend_limits),
+        token_status=backend_limits.token_status,
         sandbox=sandbox,
         callbacks=callbacks,
-        durable=durable_parts,
+        persistence=persistence,
     )
 
 
 def build_mcp_server(settings: Settings, assembly: Assembly, caller: RequestContext) -> McpServer:
     """Return the MCP surface over the parts, for a transport whose callers `caller` knows."""
     wants_lines = settings.log_level in ("DEBUG", "INFO")
-    journal = CallLog(assembly.metrics, call_formatter(settings.log_format) if wants_lines else None)
-    surface = build_server(assembly.tools, assembly.services, caller, journal, version=VERSION)
-    replace_spans(surface.server, {tool.name for tool in assembly.tools})
-    return surface
+    call_log = CallLog(assembly.metrics, call_formatter(settings.log_format) if wants_lines else None)
+    mcp_server = build_server(assembly.tools, assembly.services, caller, call_log, version=VERSION)
+    replace_spans(mcp_server.server, {tool.name for tool in assembly.tools})
+    return mcp_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,20 +197,20 @@ class _Shared:
     store: MemoryStore | RedisStore
     coordination: MemoryCoordination | RedisCoordination
     cache: TaskCache
-    records: TaskSnapshots
-    seal: TokenSealer
+    snapshots: TaskSnapshots
+    sealer: TokenSealer
     signing: HmacSigner
     keys: KeyNamespace
     callback_trust: CallbackTrust
 
 
 def _shared(
-    settings: Settings, backend: BackendDescription, metrics: Metrics, clocks: Clocks, traffic: BackendLimits
+    settings: Settings, backend: BackendDescription, metrics: Metrics, clocks: Clocks, backend_limits: BackendLimits
 ) -> _Shared:
     store = _store(settings, metrics, clocks)
     open_store = FailOpenStore(store, metrics, clocks.monotonic)
     signing, keys = HmacSigner(*_secrets(settings)), key_namespace(settings.redis_prefix, backend.address)
-    records = SignedValues(RECORD_KIND, keys, signing)
+    snapshots = SignedValues(SNAPSHOT_KIND, keys, signing)
     coordination = _coordination(store, signing, keys, clocks)
     return _Shared(
         store=store,
@@ -221,12 +221,12 @@ def _shared(
             SignedValues(TASK_KIND, keys, signing),
             metrics,
             clocks,
-            traffic.store_reads,
+            backend_limits.store_reads,
         ),
-        records=TaskSnapshots(
-            open_store, records, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
+        snapshots=TaskSnapshots(
+            open_store, snapshots, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
         ),
-        seal=TokenSealer(*_secrets(settings)),
+        sealer=TokenSealer(*_secrets(settings)),
         signing=signing,
         keys=keys,
         callback_trust=CallbackTrust(
@@ -246,17 +246,17 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     tasks: TaskService,
     videos: VideoService,
     shared: _Shared,
-    durable: Persistence,
+    persistence: Persistence,
     clocks: Clocks,
     sandbox: Sandbox | None,
     refusals: Refusals,
-    traffic: BackendLimits,
+    backend_limits: BackendLimits,
 ) -> Services:
-    watches = PollerRegistry(
+    pollers = PollerRegistry(
         PollerDependencies(
             tasks.read,
             shared.cache,
-            shared.records,
+            shared.snapshots,
             shared.coordination,
             shared.keys,
             shared.callback_trust,
@@ -270,22 +270,22 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
         waiting=TaskWaiter(
             tasks,
             shared.cache,
-            watches,
+            pollers,
             backend,
             clocks.monotonic,
             clocks.sleep,
-            places=_waiting_places(backend, refusals, traffic),
+            places=_waiting_places(backend, refusals, backend_limits),
         ),
         videos=videos,
-        submitted=SubmittedTasks(durable.purchases),
-        records=shared.records,
-        watches=watches,
+        submitted=SubmittedTasks(persistence.purchases),
+        snapshots=shared.snapshots,
+        pollers=pollers,
         leases=shared.coordination,
         keys=shared.keys,
         signing=shared.signing,
-        seal=shared.seal,
+        sealer=shared.sealer,
         backend=backend,
-        listeners=_listener_places(backend, refusals, traffic),
+        listeners=_listener_places(backend, refusals, backend_limits),
         wall_clock=clocks.wall,
         sleep=clocks.sleep,
         media_url=_media_url(sandbox),
@@ -293,7 +293,7 @@ def _services(  # noqa: PLR0913, PLR0917 - the parts list of everything that too
     )
 
 
-def _waiting_places(backend: BackendDescription, refusals: Refusals, traffic: BackendLimits) -> CallerQuota:
+def _waiting_places(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     effect = (
         f"Refused a call that would wait: {MOST_WAITING_PER_CALLER} of its token or {MOST_WAITING} in all wait "
         f"already, or {MOST_WAITING // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. Calls that "
@@ -301,21 +301,21 @@ def _waiting_places(backend: BackendDescription, refusals: Refusals, traffic: Ba
     )
     lent = QuotaLimits(MOST_WAITING, MOST_WAITING_PER_CALLER, MOST_WAITING // SHARE_OF_UNACCEPTED)
     shown = refusals.metrics.waiting_callers.set
-    return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("waits", effect), shown)
+    return CallerQuota(lent, backend_limits.token_status.is_accepted, refusals.reporter("waits", effect), shown)
 
 
-def _listener_places(backend: BackendDescription, refusals: Refusals, traffic: BackendLimits) -> CallerQuota:
+def _listener_places(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     effect = (
         f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already, "
         f"or {MOST_LISTENERS // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted."
     )
     lent = QuotaLimits(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, MOST_LISTENERS // SHARE_OF_UNACCEPTED)
     shown = refusals.metrics.listeners.set
-    return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("listeners", effect), shown)
+    return CallerQuota(lent, backend_limits.token_status.is_accepted, refusals.reporter("listeners", effect), shown)
 
 
 def _request_memory(
-    settings: Settings, backend: BackendDescription, refusals: Refusals, traffic: BackendLimits
+    settings: Settings, backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits
 ) -> MemoryBudget:
     refused = (
         f"Answered 429: requests of one token hold 1/{SHARE_OF_ONE_CALLER} of LUMA_MCP_REQUEST_MEMORY_MB "
@@ -329,14 +329,14 @@ def _request_memory(
     )
     return MemoryBudget(
         settings.request_memory_mb * 1_000_000,
-        traffic.standing.is_accepted,
+        backend_limits.token_status.is_accepted,
         refusals.reporter("request_memory", refused),
         refusals.reporter("connection_memory", ended),
     )
 
 
 def _callbacks(
-    settings: Settings, backend: BackendDescription, shared: _Shared, durable: Persistence, clocks: Clocks
+    settings: Settings, backend: BackendDescription, shared: _Shared, persistence: Persistence, clocks: Clocks
 ) -> Callbacks | None:
     """Return what the backend may call, where it can: it calls back and is not here, and the service has an address."""
     if settings.public_url is None or backend.address is None or not backend.capabilities.calls_back:
@@ -344,11 +344,11 @@ def _callbacks(
     base_url = f"{settings.public_url}{CALLBACKS_PATH}"
     return Callbacks(
         base_url,
-        shared.seal,
+        shared.sealer,
         shared.coordination,
         shared.cache,
-        shared.records,
-        durable.purchases,
+        shared.snapshots,
+        persistence.purchases,
         shared.callback_trust,
         clocks.wall,
     )
@@ -357,34 +357,34 @@ def _callbacks(
 def _videos(  # noqa: PLR0913, PLR0917 - buying touches everything that must know of it
     backend: VideoBackend,
     shared: _Shared,
-    durable: Persistence,
+    persistence: Persistence,
     callbacks: Callbacks | None,
     clocks: Clocks,
     refusals: Refusals,
-    traffic: BackendLimits,
+    backend_limits: BackendLimits,
 ) -> VideoService:
-    slots = ConcurrencyLimiter(backend.description, clocks.monotonic, clocks.sleep)
+    limiter = ConcurrencyLimiter(backend.description, clocks.monotonic, clocks.sleep)
     return VideoService(
         backend,
-        shared.records,
-        durable.service,
-        slots,
+        shared.snapshots,
+        persistence.service,
+        limiter,
         callbacks=callbacks,
-        standing=traffic.standing,
-        places=_purchase_places(backend.description, refusals, traffic),
+        token_status=backend_limits.token_status,
+        places=_purchase_places(backend.description, refusals, backend_limits),
         telemetry=refusals.metrics,
         in_flight=refusals.metrics.submissions_in_flight.set,
     )
 
 
-def _purchase_places(backend: BackendDescription, refusals: Refusals, traffic: BackendLimits) -> CallerQuota:
+def _purchase_places(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     effect = (
         f"Refused a submission: {MOST_UNDER_WAY_PER_CALLER} of its token or {MOST_UNDER_WAY} in all are under way, "
         f"or {MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. They go on when "
         "their callers leave; nothing of the refused one was sent."
     )
     lent = QuotaLimits(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, MOST_UNDER_WAY // SHARE_OF_UNACCEPTED)
-    return CallerQuota(lent, traffic.standing.is_accepted, refusals.reporter("submissions", effect))
+    return CallerQuota(lent, backend_limits.token_status.is_accepted, refusals.reporter("submissions", effect))
 
 
 def _secrets(settings: Settings) -> list[str]:
@@ -424,8 +424,8 @@ def _store(settings: Settings, metrics: Metrics, clocks: Clocks) -> MemoryStore 
         return MemoryStore(capacity_bytes=MEMORY_STORE_BYTES, clock=clocks.monotonic)
     try:
         store = connect(settings.redis_url.get_secret_value())
-    except ValueError as fault:
-        raise SettingsError(f"LUMA_MCP_REDIS_URL {fault}.") from None
+    except ValueError as exc:
+        raise SettingsError(f"LUMA_MCP_REDIS_URL {exc}.") from None
     store.link.report_to(metrics.link_failed)
     return store
 
@@ -449,14 +449,14 @@ def _media_url(sandbox: Sandbox | None) -> str | None:
 def _acedata_client(
     settings: Settings,
     metrics: Metrics,
-    traffic: BackendLimits,
-    patience: Timeouts,
+    backend_limits: BackendLimits,
+    timeouts: Timeouts,
     network: httpx.AsyncBaseTransport | None,
 ) -> AceDataClient:
     client = partial(pooled_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
     try:
-        reads = client(connections=traffic.read_connections)
-        purchases = client(connections=traffic.purchase_connections, keeps_connections=False)
+        reads = client(connections=backend_limits.read_connections)
+        purchases = client(connections=backend_limits.purchase_connections, keeps_connections=False)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    return AceDataClient(reads, metrics, patience, traffic, purchases=purchases)
+    return AceDataClient(reads, metrics, timeouts, backend_limits, purchases=purchases)

@@ -130,7 +130,7 @@ def _named(url: str | None) -> Database:
         raise SettingsError(f"LUMA_MCP_DATABASE_URL {exc}.") from None
 
 
-def durable(  # noqa: PLR0913 - the two times, and what replicas share
+def build_persistence(  # noqa: PLR0913 - the two times, and what replicas share
     settings: Settings,
     coordination: Coordination,
     signing: Signer,

@@ -28,14 +28,14 @@ class TokenSealer:
         self._secrets = key_bytes(secrets)
         self._ciphers: dict[str, tuple[AESGCM, ...]] = {}
 
-    def close(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
+    def seal(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
         """Return `content` sealed for `purpose` and `audience`, in characters that any URL takes."""
         nonce = os.urandom(_NONCE_BYTES)
         plain = json.dumps(content, separators=(",", ":")).encode()
         sealed = nonce + self._under(purpose)[0].encrypt(nonce, plain, audience.encode())
         return _text(sealed)
 
-    def open(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
+    def unseal(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
         """Return what was sealed, or None for anything that was not sealed here for this purpose and audience.
 
         `audiences` has the name of the one audience under each secret, in their order.

@@ -50,7 +50,7 @@ def _shown(value: object) -> str:
 
 
 async def _database_answers(assembly: Assembly, say: Callable[[str], None]) -> bool:
-    database, shared = assembly.durable.database, assembly.durable.shared
+    database, shared = assembly.persistence.database, assembly.persistence.shared
     try:
         facts = await database.open()
     except DatabaseUnavailable as exc:

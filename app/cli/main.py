@@ -20,8 +20,8 @@ def main() -> None:
     chosen = _parser().parse_args()
     try:
         chosen.run(chosen)
-    except SettingsError as fault:
-        print(f"luma-mcp: {fault}", file=sys.stderr)  # noqa: T201 - before there is a log
+    except SettingsError as exc:
+        print(f"luma-mcp: {exc}", file=sys.stderr)  # noqa: T201 - before there is a log
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -26,7 +26,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3)."""
 
 
-def settle() -> None:
+def tune_process() -> None:
     """Tell the garbage collector and the allocator that the program stays, and that its work comes and goes."""
     _collect_seldom()
     if sys.platform == "linux":

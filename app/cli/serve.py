@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
-from app.cli.process_tuning import settle
+from app.cli.process_tuning import tune_process
 from app.composition import assemble
 from app.local_secret import with_local_secret
 from app.observability.logging import configure_logging
@@ -130,7 +130,7 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     # nothing left to do but to exit with 0.
     for number in STOPPING:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    settle()
+    tune_process()
     server.run(sockets=[listening])
 
 
@@ -162,7 +162,7 @@ def build_worker(env_file: str | None, host: str = "127.0.0.1") -> ASGIApp:
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
     app = create_app(settings, assemble(settings, base_url=""))
-    settle()
+    tune_process()
     return app
 
 
@@ -198,9 +198,9 @@ def listening_socket(host: str, port: int) -> socket:
     try:
         bound.bind((host, port))
         bound.listen(BACKLOG)  # from here on nobody is refused: early callers wait until the application is up
-    except OSError as fault:
+    except OSError as exc:
         bound.close()
-        raise SettingsError(f"Cannot listen on {host}:{port} ({fault.strerror}): choose another --port.") from None
+        raise SettingsError(f"Cannot listen on {host}:{port} ({exc.strerror}): choose another --port.") from None
     bound.set_inheritable(True)
     return bound
 

@@ -56,7 +56,7 @@ class StdioRequestContext:
         """Return the number of this call in the life of the process."""
         return f"stdio-{next(self._numbers)}"
 
-    def embed(self, _ctx: Context, value: Json) -> Any:
+    def placeholder_for(self, _ctx: Context, value: Json) -> Any:
         """Return the value itself."""
         return json.loads(value)
 
@@ -96,17 +96,17 @@ async def serve_stdio(settings: Settings) -> None:
         assembly = assemble(settings, base_url=base_url)
         if assembly.sandbox is not None:
             media.routes.extend(media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone))
-        surface = build_mcp_server(settings, assembly, StdioRequestContext(assembly.tenants.principal(token)))
+        mcp_server = build_mcp_server(settings, assembly, StdioRequestContext(assembly.tenants.principal(token)))
         async with assembly.running():
-            await _serve(surface, assembly)
+            await _serve(mcp_server, assembly)
 
 
-async def _serve(surface: McpServer, assembly: Assembly) -> None:
-    server, under_way, lines = surface.server, RequestsUnderWay(), StandardInput()
-    server.middleware += [under_way, surface.request_log]
+async def _serve(mcp_server: McpServer, assembly: Assembly) -> None:
+    server, under_way, lines = mcp_server.server, RequestsUnderWay(), StandardInput()
+    server.middleware += [under_way, mcp_server.request_log]
 
     async def stop() -> None:
-        surface.listening.close()
+        mcp_server.listening.close()
         assembly.services.waiting.close()
         await under_way.drain(DRAIN_SECONDS)
         lines.end()

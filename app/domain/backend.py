@@ -48,7 +48,7 @@ class BackendPolicy:
 
     """
 
-    pace: PollingPolicy
+    polling: PollingPolicy
     duration: str
     link_life_seconds: float
     generations_at_once: int

@@ -54,4 +54,4 @@ class Lookup:
     """The answers to one question, by id, in the order asked, each id once."""
 
     answers: Mapping[str, TaskResult]
-    effort: LookupStats
+    stats: LookupStats

@@ -42,13 +42,13 @@ class McpServer:
     """
 
     server: Server[Any]
-    door: ToolCallHandler
+    call_handler: ToolCallHandler
     listening: SubscriptionStreams
     request_log: RequestLog
 
 
 def build_server(
-    tools: Sequence[LumaTool], services: Services, caller: RequestContext, journal: CallObserver, *, version: str
+    tools: Sequence[LumaTool], services: Services, caller: RequestContext, call_log: CallObserver, *, version: str
 ) -> McpServer:
     """Return the surface over finished parts; transports are attached by whoever hosts it."""
     published = [tool.published() for tool in tools]
@@ -84,22 +84,24 @@ def build_server(
         on_list_resource_templates=_list_templates,
         on_read_resource=read_resource,
     )
-    return _with_calls(server, tools, services, caller, journal)
+    return _with_calls(server, tools, services, caller, call_log)
 
 
 def _with_calls(
-    server: Server[Any], tools: Sequence[LumaTool], services: Services, caller: RequestContext, journal: CallObserver
+    server: Server[Any], tools: Sequence[LumaTool], services: Services, caller: RequestContext, call_log: CallObserver
 ) -> McpServer:
     """Add what the SDK's constructor has no place for: our own answers to calls, to listeners and to discovery."""
     handles = TaskHandles(services, caller)
     handles.register(server)
-    stamp = {SERVER_INFO_META_KEY: server.server_info_stamp}
-    door = ToolCallHandler({tool.name: tool for tool in tools}, services, caller, journal, handles, stamp)
+    result_meta = {SERVER_INFO_META_KEY: server.server_info_stamp}
+    call_handler = ToolCallHandler(
+        {tool.name: tool for tool in tools}, services, caller, call_log, handles, result_meta
+    )
     listening = SubscriptionStreams(services, caller, handles)
-    server.add_request_handler("tools/call", types.CallToolRequestParams, door)
+    server.add_request_handler("tools/call", types.CallToolRequestParams, call_handler)
     server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, listening)
     server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
-    return McpServer(server, door, listening, RequestLog(caller, journal))
+    return McpServer(server, call_handler, listening, RequestLog(caller, call_log))
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:

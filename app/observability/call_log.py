@@ -36,22 +36,22 @@ class CallLog:
             self._lines.add(self._render(_event(record, client)))
 
     def _count(self, record: CallRecord, client: str) -> None:
-        metrics, effort = self._metrics, record.effort
+        metrics, stats = self._metrics, record.stats
         metrics.calls(record.tool, record.outcome, record.era, client).inc()
         metrics.call_seconds(record.tool).observe(record.seconds)
-        levels = (("local", effort.local_hits), ("shared", effort.shared_hits), ("backend", effort.fetched))
+        levels = (("local", stats.local_hits), ("shared", stats.shared_hits), ("backend", stats.fetched))
         for level, count in levels:
             if count:
                 metrics.lookups(level).inc(count)
-        if effort.joined:
-            metrics.flights_joined.inc(effort.joined)
+        if stats.joined:
+            metrics.flights_joined.inc(stats.joined)
         for state, count in record.seen.items():
             if count:
                 metrics.tasks_seen(state).inc(count)
 
 
 def _event(record: CallRecord, client: str) -> EventDict:
-    effort = record.effort
+    stats = record.stats
     started = {"task_id": record.task_id} if record.task_id is not None else {}
     return {
         "event": "call",
@@ -64,10 +64,10 @@ def _event(record: CallRecord, client: str) -> EventDict:
         "ms": round(record.seconds * 1000, 2),
         "era": record.era,
         "client": client,
-        "hits": effort.local_hits + effort.shared_hits,
-        "joined": effort.joined,
-        "fetched": effort.fetched,
-        "backend_calls": effort.backend_calls,
+        "hits": stats.local_hits + stats.shared_hits,
+        "joined": stats.joined,
+        "fetched": stats.fetched,
+        "backend_calls": stats.backend_calls,
         **started,
         "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
     }

@@ -47,16 +47,16 @@ def renderer(form: Literal["json", "text"]) -> Processor:
 def harmless_exception(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Replace an exception by its types and places: messages may quote what a caller or the backend wrote."""
     info = event.pop("exc_info", None)
-    fault = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else None
-    if fault is not None:
-        event["exception"] = describe(fault)
+    error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else None
+    if error is not None:
+        event["exception"] = describe(error)
     return event
 
 
-def describe(fault: BaseException) -> list[str]:
+def describe(error: BaseException) -> list[str]:
     """Return the chain of exceptions, the outermost first: each its type, then its innermost frames."""
     lines: list[str] = []
-    link: BaseException | None = fault
+    link: BaseException | None = error
     while link is not None:
         lines.append(type(link).__qualname__)
         frames = traceback.extract_tb(link.__traceback__)[-FRAMES:]

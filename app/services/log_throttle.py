@@ -36,8 +36,8 @@ class ThrottledExceptionLog:
         self._effect = effect
         self._burst = LogThrottle(clock)
 
-    def note(self, fault: BaseException) -> None:
+    def note(self, error: BaseException) -> None:
         """Count a fault, and log it where a line is due."""
         count = self._burst.count()
         if count is not None:
-            self._log.error("%s", self._effect, exc_info=fault, extra={"faults": count})
+            self._log.error("%s", self._effect, exc_info=error, extra={"faults": count})

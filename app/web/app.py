@@ -80,15 +80,15 @@ def create_app(
 
     `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
     """
-    surface = build_mcp_server(settings, assembly, HttpRequestContext())
-    surface.server.middleware += [surface.door.straight, surface.request_log]
-    extend(surface.server)
+    mcp_server = build_mcp_server(settings, assembly, HttpRequestContext())
+    mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
+    extend(mcp_server.server)
     turns = FairScheduler(_known_callers(assembly))
-    endpoint = McpEndpoint(surface.server, turns, assembly.metrics.refused, streams)
+    endpoint = McpEndpoint(mcp_server.server, turns, assembly.metrics.refused, streams)
     readiness = Readiness()
 
     def begin_to_stop() -> None:
-        surface.listening.close()
+        mcp_server.listening.close()
         assembly.services.waiting.close()
 
     @asynccontextmanager
@@ -116,7 +116,7 @@ def create_app(
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
     """Return what tells of an Authorization header whether the backend has accepted its token; probes are known."""
     owner_of = _owners(assembly)
-    return lambda caller: caller in PROBES or assembly.standing.is_accepted(owner_of(caller))
+    return lambda caller: caller in PROBES or assembly.token_status.is_accepted(owner_of(caller))
 
 
 def _owners(assembly: Assembly) -> Callable[[str], str]:
@@ -177,7 +177,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
             readiness,
             SharedProbe(try_store, time.monotonic),
             store_name,
-            assembly.durable.status,
+            assembly.persistence.status,
         ),
         page_route(
             lambda url, is_doubtful: page(

@@ -13,7 +13,7 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-async def answer(send: Send, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
+async def send_error(send: Send, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
     """Send the JSON-RPC error of a request that is not read any further; `code` is a word for programs.
 
     Clients of MCP show the message of such a body to people, and hide any other.

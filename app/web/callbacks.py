@@ -52,7 +52,7 @@ def callback_route(
             count("running")
             return _answer(204)
         try:
-            heard = await callbacks.hear(ticket, report.task_id)
+            heard = await callbacks.handle(ticket, report.task_id)
         except DatabaseUnavailable:
             count("database_down")
             return _answer(503)

@@ -10,7 +10,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.web.asgi import answer, header, send_json
+from app.web.asgi import header, send_error, send_json
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.json_rpc import Refused, examine, in_our_words, refusal
 from app.web.json_rpc_batch import BatchAnswer
@@ -99,8 +99,8 @@ class McpEndpoint:
         answering, message = self._manager_for(scope, examined.messages[0]), examined.messages.pop()
         replayed = _replay(message, receive)
         del message
-        departure = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
-        await departure.while_connected(answering, {**scope, "headers": headers}, replayed, _in_our_words(send))
+        disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
+        await disconnect.while_connected(answering, {**scope, "headers": headers}, replayed, _in_our_words(send))
 
     def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
         """Return what answers with a stream where the client takes nothing else, or takes it and wants progress."""
@@ -113,7 +113,7 @@ class McpEndpoint:
         """Answer each message in turn, and then all of them as one array; notifications have no answer."""
         caller, answers = caller_of(scope), BatchAnswer(scope[HELD])
         headers = _headers(scope, drops_version=False)
-        departure = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
+        disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         for number, message in enumerate(messages):
             if answers.is_full:
                 answers.refuse(message)
@@ -122,7 +122,7 @@ class McpEndpoint:
                 await self._turns.turn(caller)  # the first one's has come already
             answers.next_is(message)
             replayed = _replay(message, receive)
-            await departure.while_connected(
+            await disconnect.while_connected(
                 self._plain.handle_request, {**scope, "headers": headers}, replayed, answers.collect
             )
         body = answers.body()
@@ -162,7 +162,7 @@ class McpEndpoint:
             415: "unsupported_media_type",
         }
         allow = ((b"allow", b"POST"),) if status == 405 else ()  # noqa: PLR2004 - the status itself
-        await answer(send, status, codes[status], message, *allow)
+        await send_error(send, status, codes[status], message, *allow)
 
 
 def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessionManager:

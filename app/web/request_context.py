@@ -37,7 +37,7 @@ class HttpRequestContext:
         """Return the id that the response's X-Request-ID header shows."""
         return cast("str", _scope(ctx)[REQUEST_ID])
 
-    def embed(self, ctx: Context, value: Json) -> str:
+    def placeholder_for(self, ctx: Context, value: Json) -> str:
         """Return the mark in whose place the answer will carry `value`.
 
         Raises RateLimited where the caller's requests hold too much memory for it.
@@ -45,8 +45,8 @@ class HttpRequestContext:
         scope = _scope(ctx)
         held: Held = scope[HELD]
         held.count_answer(len(value))
-        embedded: PendingValues = scope[PENDING_VALUES]
-        return embedded.add(value)
+        pending: PendingValues = scope[PENDING_VALUES]
+        return pending.add(value)
 
 
 def _scope(ctx: Context) -> Scope:

@@ -8,7 +8,7 @@ MOST_KEPT_BYTES = 5_000_000
 
 BURSTS = """
 import psutil
-from app.cli.process_tuning import settle
+from app.cli.process_tuning import tune_process
 
 def burst():
     bodies, stays = [bytearray() for _ in range(16)], []
@@ -18,7 +18,7 @@ def burst():
             stays.append(bytes(2_000))  # between the bodies, so that no gap can be given back while it is there
     return stays[::50]
 
-settle()
+tune_process()
 process, stays = psutil.Process(), burst()
 before = process.memory_info().rss
 for _ in range(10):
@@ -39,13 +39,13 @@ MOST_OBJECTS = 400_000
 CIRCLES = """
 import gc
 from collections import deque
-from app.cli.process_tuning import settle
+from app.cli.process_tuning import tune_process
 
 class Call:
     def __init__(self):
         self.me = self
 
-settle()
+tune_process()
 most, calls = 0, deque(maxlen=75)
 for number in range(1000):
     calls.append([Call() for _ in range(2_000)])

@@ -146,8 +146,8 @@ def test_the_next_question_is_due_when_the_first_answer_may_have_changed(
     ("expected_seconds", "first", "after"), [(150.0, 60, 15), (8.0, 4, 2), (1.0, 1, 2), (60.0, 24, 6), (600.0, 240, 15)]
 )
 def test_the_pace_follows_what_a_generation_takes(expected_seconds: float, first: int, after: int) -> None:
-    pace = polling_policy(expected_seconds)
-    assert (pace.first_question_seconds, pace.next_question_seconds) == (first, after)
+    polling = polling_policy(expected_seconds)
+    assert (polling.first_question_seconds, polling.next_question_seconds) == (first, after)
 
 
 def test_a_fast_backend_is_asked_sooner() -> None:

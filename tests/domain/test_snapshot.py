@@ -5,7 +5,15 @@ import pytest
 from app.adapters.acedata.policy import ACEDATACLOUD, polling_policy
 from app.domain.errors import BackendError, NotFound, Unauthorized
 from app.domain.rendered import TaskResult
-from app.domain.snapshot import GRACE_SECONDS, TaskSnapshot, accepted, in_grace, is_settled, next_read_at, seen
+from app.domain.snapshot import (
+    GRACE_SECONDS,
+    TaskSnapshot,
+    is_in_grace,
+    is_settled,
+    next_read_at,
+    pending_task,
+    snapshot_after_read,
+)
 from app.domain.task import Task, TaskState, Video
 from tests.support.rendering import just_submitted, rendered
 
@@ -15,27 +23,32 @@ RUNNING = rendered(Task("a", TaskState.PROCESSING, created_at=100.0))
 
 
 def test_a_task_is_pending_from_the_moment_it_was_accepted() -> None:
-    record = just_submitted("a", 100.0, expects_callback=True)
-    assert record.task == rendered(accepted("a", 100.0))
-    assert accepted("a", 100.0) == Task("a", TaskState.PENDING, created_at=100.0)
-    assert (record.submitted_at, record.changed_at, record.read_at, record.expects_callback) == (100, 100, None, True)
+    snapshot = just_submitted("a", 100.0, expects_callback=True)
+    assert snapshot.task == rendered(pending_task("a", 100.0))
+    assert pending_task("a", 100.0) == Task("a", TaskState.PENDING, created_at=100.0)
+    assert (snapshot.submitted_at, snapshot.changed_at, snapshot.read_at, snapshot.expects_callback) == (
+        100,
+        100,
+        None,
+        True,
+    )
 
 
 def test_what_the_backend_shows_is_taken_over_and_a_change_is_dated() -> None:
-    record = seen(just_submitted("a", 100.0, expects_callback=True), RUNNING, 120.0)
-    assert (record.task, record.read_at, record.changed_at) == (RUNNING, 120.0, 120.0)
-    assert record.expects_callback is False, "it was looked at without having ended"
-    assert seen(record, RUNNING, 130.0).changed_at == 120.0
-    assert seen(record, DONE, 140.0).changed_at == 140.0
+    snapshot = snapshot_after_read(just_submitted("a", 100.0, expects_callback=True), RUNNING, 120.0)
+    assert (snapshot.task, snapshot.read_at, snapshot.changed_at) == (RUNNING, 120.0, 120.0)
+    assert snapshot.expects_callback is False, "it was looked at without having ended"
+    assert snapshot_after_read(snapshot, RUNNING, 130.0).changed_at == 120.0
+    assert snapshot_after_read(snapshot, DONE, 140.0).changed_at == 140.0
 
 
 def test_a_final_state_never_changes_again() -> None:
-    final = seen(None, DONE, 100.0)
-    assert seen(final, RUNNING, 200.0) is final
+    final = snapshot_after_read(None, DONE, 100.0)
+    assert snapshot_after_read(final, RUNNING, 200.0) is final
 
 
 @pytest.mark.parametrize(
-    ("record", "now", "expected"),
+    ("snapshot", "now", "expected"),
     [
         (None, 0.0, False),
         (just_submitted("a", 100.0), 100.0, True),
@@ -44,8 +57,8 @@ def test_a_final_state_never_changes_again() -> None:
         (TaskSnapshot(RUNNING, read_at=100.0), 101.0, False),
     ],
 )
-def test_the_grace_of_a_new_task(record: TaskSnapshot | None, now: float, *, expected: bool) -> None:
-    assert in_grace(record, now) is expected
+def test_the_grace_of_a_new_task(snapshot: TaskSnapshot | None, now: float, *, expected: bool) -> None:
+    assert is_in_grace(snapshot, now) is expected
 
 
 @pytest.mark.parametrize(
@@ -77,5 +90,5 @@ def test_waiting_ends_where_nothing_can_change(answer: TaskResult, *, expected: 
     ],
 )
 def test_reads_follow_the_age_of_the_task(read_at: float | None, *, expects_callback: bool, expected: float) -> None:
-    record = TaskSnapshot(RUNNING, submitted_at=100.0, read_at=read_at, expects_callback=expects_callback)
-    assert next_read_at(record, PACE) == pytest.approx(expected)
+    snapshot = TaskSnapshot(RUNNING, submitted_at=100.0, read_at=read_at, expects_callback=expects_callback)
+    assert next_read_at(snapshot, PACE) == pytest.approx(expected)

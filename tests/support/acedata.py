@@ -44,13 +44,15 @@ class Backend(httpx.AsyncBaseTransport):
 @asynccontextmanager
 async def gateway_over(
     backend: httpx.AsyncBaseTransport,
-    patience: Timeouts = QUICK,
+    timeouts: Timeouts = QUICK,
     notes: Notes | None = None,
-    traffic: BackendLimits | None = None,
+    backend_limits: BackendLimits | None = None,
 ) -> AsyncIterator[AceDataBackend]:
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
         yield AceDataBackend(
-            AceDataClient(http, notes or Notes(), patience, traffic or BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)),
+            AceDataClient(
+                http, notes or Notes(), timeouts, backend_limits or BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
+            ),
             lambda: NOW,
         )
 

@@ -71,7 +71,7 @@ class Studio(NoBackend):
         address="https://api.studio.example.com/v1",
         capabilities=Capabilities(aspect_ratios=("16:9", "9:16"), calls_back=True),
         policy=BackendPolicy(
-            pace=PollingPolicy(
+            polling=PollingPolicy(
                 expected_seconds=40.0,
                 first_read_seconds=20.0,
                 shortest_pause_seconds=10.0,

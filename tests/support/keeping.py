@@ -7,13 +7,13 @@ from app.ports.coordination import Coordination, EventKind
 from app.services.key_namespace import KeyNamespace
 from app.services.tasks.cache import TASK_KIND
 from app.services.tasks.signed_values import SignedValues
-from app.services.tasks.snapshots import RECORD_KIND
+from app.services.tasks.snapshots import SNAPSHOT_KIND
 
 KEYS = KeyNamespace("luma-mcp:tests")
 SIGNER = HmacSigner("a key for tests that is long enough: 48 bytes or so")
 CHANNEL = KEYS.channel(0)
 TASKS = SignedValues(TASK_KIND, KEYS, SIGNER)
-RECORDS = SignedValues(RECORD_KIND, KEYS, SIGNER)
+RECORDS = SignedValues(SNAPSHOT_KIND, KEYS, SIGNER)
 
 
 async def until_heard(speaker: Coordination, listener: Coordination) -> None:

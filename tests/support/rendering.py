@@ -1,7 +1,7 @@
 """Tasks as the services see them: rendered, as the server renders them."""
 
 from app.domain.rendered import RenderedTask
-from app.domain.snapshot import TaskSnapshot, accepted, submitted
+from app.domain.snapshot import TaskSnapshot, pending_task, snapshot_of_submission
 from app.domain.task import Task
 from app.mcp_server.tools.rendering import render
 
@@ -13,4 +13,4 @@ def rendered(task: Task, fresh_until: float = 0.0) -> RenderedTask:
 
 def just_submitted(task_id: str, now: float, *, expects_callback: bool = False) -> TaskSnapshot:
     """Return the record of a task that was accepted at `now`."""
-    return submitted(render(accepted(task_id, now)), now, expects_callback=expects_callback)
+    return snapshot_of_submission(render(pending_task(task_id, now)), now, expects_callback=expects_callback)

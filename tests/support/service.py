@@ -146,7 +146,7 @@ async def serving(
         values,
         base_url="http://127.0.0.1",
         transport=transport,
-        patience=IMPATIENT,
+        timeouts=IMPATIENT,
         clocks=clock.clocks if clock is not None else None,
         backend=network if not isinstance(network, httpx.AsyncBaseTransport) else None,
     )

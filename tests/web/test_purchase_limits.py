@@ -61,7 +61,7 @@ def network(clock: HandClock) -> Network:
 
 async def rows(service: Service, token: str = "token-a") -> int:
     tenant = service.assembly.tenants.principal(token).tenant
-    return len(await service.assembly.durable.purchases.newest([tenant], 100))
+    return len(await service.assembly.persistence.purchases.newest([tenant], 100))
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -103,7 +103,7 @@ async def test_made_up_tokens_share_a_part_of_the_purchases_under_way(
     limits = httpx.Limits(max_connections=share + 20)
     values = settings()
     parts = assemble(
-        values, base_url="http://127.0.0.1", transport=network, patience=Timeouts(pool=30.0), clocks=clock.clocks
+        values, base_url="http://127.0.0.1", transport=network, timeouts=Timeouts(pool=30.0), clocks=clock.clocks
     )
     async with listening(create_app(values, parts)) as url, httpx.AsyncClient(timeout=60, limits=limits) as http:
         service = Service(url, parts, http)

@@ -154,10 +154,10 @@ async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(cloc
         values,
         base_url="http://127.0.0.1",
         transport=httpx.ASGITransport(sandbox_app(backend)),
-        patience=IMPATIENT,
+        timeouts=IMPATIENT,
         clocks=clock.clocks,
     )
-    assembly = replace(assembly, services=replace(assembly.services, records=broken_records(clock)))
+    assembly = replace(assembly, services=replace(assembly.services, snapshots=broken_records(clock)))
     async with listening(create_app(values, assembly)) as url, httpx.AsyncClient() as client:
         service = Service(url, assembly, client)
         capable: dict[str, Any] = {
@@ -180,7 +180,7 @@ class Selling(NoBackend):
 async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    standing = TokenStatusCache(clock)
+    token_status = TokenStatusCache(clock)
     async with opened(None) as database:
         purchases = PurchaseService(
             purchases_at(database, clock),
@@ -199,8 +199,8 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             purchases,
             ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep),
             callbacks=None,
-            standing=standing,
-            places=CallerQuota(QuotaLimits(10, 10, 10), standing.is_accepted, lambda: None),
+            token_status=token_status,
+            places=CallerQuota(QuotaLimits(10, 10, 10), token_status.is_accepted, lambda: None),
             telemetry=Notes(),
         )
         for key in (None, "key"):

@@ -49,7 +49,7 @@ def polling_policy(expected_seconds: float) -> PollingPolicy:
 def describe(*, expected_seconds: float = EXPECTED_SECONDS, address: str | None = None) -> BackendDescription:
     """Return the description; the sandbox, which speaks the same HTTP, has no address and takes a time of its own."""
     policy = BackendPolicy(
-        pace=polling_policy(expected_seconds),
+        polling=polling_policy(expected_seconds),
         duration="1 to 3 minutes",
         link_life_seconds=LINK_LIFE_SECONDS,
         generations_at_once=GENERATIONS_AT_ONCE,

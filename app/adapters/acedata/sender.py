@@ -120,10 +120,10 @@ class RequestSender:
             ):
                 content = await _content(without_location(response), call.largest_answer_bytes, held)
                 return self._translated(principal, call, response, content)
-        except BaseException as fault:
-            outcome = _outcome(fault)
-            if isinstance(fault, httpx.HTTPError):
-                log.info("AceDataCloud gave no whole answer", extra={"path": call.path, "fault": type(fault).__name__})
+        except BaseException as exc:
+            outcome = _outcome(exc)
+            if isinstance(exc, httpx.HTTPError):
+                log.info("AceDataCloud gave no whole answer", extra={"path": call.path, "fault": type(exc).__name__})
             raise
         finally:
             self._telemetry.backend_called(call.path, outcome, time.perf_counter() - started)
@@ -148,15 +148,15 @@ class RequestSender:
             if response.is_success and not isinstance(body, str) and not _complains(body):
                 self._gate.was_answered(principal)
                 return call.translate(body)
-            fault = self._fault(principal, call, response, body, size)
+            error = self._fault(principal, call, response, body, size)
         except (LumaError, AmbiguousOutcome) as exc:
-            fault = exc.with_traceback(None)
+            error = exc.with_traceback(None)
         finally:
             del body
         try:
-            raise fault
+            raise error
         finally:
-            del fault  # as in AceDataClient.read: a circle would keep the answer and its connection
+            del error  # as in AceDataClient.read: a circle would keep the answer and its connection
 
     def _fault(
         self, principal: Principal, call: Call[T], response: httpx.Response, body: Any, size: int
@@ -167,7 +167,7 @@ class RequestSender:
         status = 500 if response.is_success else response.status_code
         private = (*(call.private or ()), principal.credential)
         error = error_for(complaint, status, private=private, is_question=call.is_question)
-        if error.passes:
+        if error.is_retryable:
             error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
         # The message stays out: it may repeat a prompt, an id or a token in a form that no search would find.
         facts = {"path": call.path, "status": response.status_code, "code": code_for_log(complaint), "bytes": size}
@@ -181,23 +181,23 @@ class RequestSender:
         return self._urls[path]
 
 
-def reading_of(fault: httpx.HTTPError | LumaError | AmbiguousOutcome) -> LumaError:
+def reading_of(error: httpx.HTTPError | LumaError | AmbiguousOutcome) -> LumaError:
     """Return what a failed exchange means for a question."""
-    match fault:
+    match error:
         case LumaError():
-            return fault
+            return error
         case AmbiguousOutcome():
-            return fault.reading
+            return error.reading
         case httpx.TimeoutException():
             return ACEDATACLOUD.error(BackendTimeout)
     return ACEDATACLOUD.error(BackendError)
 
 
-def _outcome(fault: BaseException) -> str:
+def _outcome(error: BaseException) -> str:
     """Return what a failed exchange is counted as; "cancelled" where a deadline or the caller ended it."""
-    match fault:
+    match error:
         case httpx.HTTPError() | LumaError() | AmbiguousOutcome():
-            return reading_of(fault).code
+            return reading_of(error).code
         case asyncio.CancelledError():
             return "cancelled"
     return InternalError.code

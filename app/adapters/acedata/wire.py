@@ -172,7 +172,7 @@ def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any],
     if private is None:
         complaint = Complaint(complaint.code)
     error = error_for(complaint, FAILED_GENERATION_STATUS, private=private or ())
-    if error.passes:
+    if error.is_retryable:
         return Failure(error.code, "The generation failed at AceDataCloud and was not charged. Submit it again.")
     return Failure(error.code, str(error))
 

@@ -146,9 +146,9 @@ class RedisCoordination:
         while not self._closing:
             try:
                 await self._read_channel()
-            except FAULTS as fault:
-                self._link.channel_broke(fault)
-                log.debug("The channel between replicas broke (%s): opening it again", type(fault).__name__)
+            except FAULTS as exc:
+                self._link.channel_broke(exc)
+                log.debug("The channel between replicas broke (%s): opening it again", type(exc).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _read_channel(self) -> None:

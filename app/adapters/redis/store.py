@@ -94,11 +94,11 @@ def _store(url: str) -> RedisStore:
     if scheme in ("redis+cluster", "rediss+cluster"):
         return RedisStore(_cluster(url, tls=tls))
     most = CONNECTIONS + SPARE_CONNECTIONS
-    pool = BlockingConnectionPool.from_url(url, max_connections=most, timeout=TIMEOUT_SECONDS, **_patience())
+    pool = BlockingConnectionPool.from_url(url, max_connections=most, timeout=TIMEOUT_SECONDS, **_timeouts())
     return RedisStore(_checked(Redis.from_pool(pool)))
 
 
-def _patience() -> dict[str, Any]:
+def _timeouts() -> dict[str, Any]:
     """Return the options of every connection; those in the URL prevail.
 
     RESP2 does all that is needed here. Old servers and some proxies do not know HELLO, with which RESP3 begins.
@@ -123,9 +123,9 @@ def _behind_sentinel(url: str, *, tls: bool) -> RedisStore:
     if not service:
         raise ValueError
     asked = {key: options.pop(key) for key in list(options) if key.startswith("sentinel_")}
-    sentinel_options = _patience() | {key.removeprefix("sentinel_"): value for key, value in asked.items()}
+    sentinel_options = _timeouts() | {key.removeprefix("sentinel_"): value for key, value in asked.items()}
     sentinel: Any = Sentinel(hosts, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
-    client: Redis = sentinel.master_for(service, **_patience() | {"db": int(database or 0), "ssl": tls} | options)
+    client: Redis = sentinel.master_for(service, **_timeouts() | {"db": int(database or 0), "ssl": tls} | options)
     return RedisStore(_checked(client), watchers=[_checked(watcher) for watcher in sentinel.sentinels])
 
 
@@ -136,7 +136,7 @@ def _cluster(url: str, *, tls: bool) -> RedisCluster:
     if path not in ("", "0") or options.get("db"):
         raise ValueError  # a Cluster has no databases to choose from
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    return RedisCluster(startup_nodes=nodes, **_patience() | {"ssl": tls} | options)
+    return RedisCluster(startup_nodes=nodes, **_timeouts() | {"ssl": tls} | options)
 
 
 def _parts(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:

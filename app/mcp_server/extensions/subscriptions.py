@@ -151,17 +151,17 @@ class SubscriptionStreams:
             await closing.wait()
             return
         told: dict[str, TaskResult] = {}
-        async with self._services.watches.watching(principal, subscription.task_ids) as sight:
+        async with self._services.pollers.watching(principal, subscription.task_ids) as changes:
             while not closing.is_set():
-                sight.changed.clear()
-                answers = sight.answers()
+                changes.changed.clear()
+                answers = changes.answers()
                 if any(isinstance(answer, Unauthorized) for answer in answers.values()):
                     return
                 for task_id, answer in answers.items():
                     if _is_news(told.get(task_id), answer):
                         await self._notify(ctx, principal, subscription, task_id)
                     told[task_id] = answer
-                await wait_first(sight.changed.wait(), closing.wait())
+                await wait_first(changes.changed.wait(), closing.wait())
 
     async def _notify(self, ctx: Context, principal: Principal, subscription: ListenedTasks, task_id: str) -> None:
         number, send = cast("RequestId", ctx.request_id), ctx.session.send_notification

@@ -19,7 +19,7 @@ from pydantic import Field
 from app.domain.errors import LumaError
 from app.domain.principal import Principal
 from app.domain.rendered import RenderedTask, TaskResult
-from app.domain.snapshot import TaskSnapshot, seen
+from app.domain.snapshot import TaskSnapshot, snapshot_after_read
 from app.domain.task import TaskState
 from app.mcp_server.tools.call_handler import Context, RequestContext, wire_result
 from app.mcp_server.tools.definition import Services
@@ -77,11 +77,11 @@ class TaskHandles:
 
     async def created(self, principal: Principal, task_id: str) -> Wire:
         """Return the handle of a task that was just started, as the answer to the call that started it."""
-        records = await self._services.records.get_many(principal.tenant, [task_id])
-        record = records.get(task_id)
-        created_at = record.began_at if record is not None and record.began_at is not None else self._now()
+        snapshots = await self._services.snapshots.get_many(principal.tenant, [task_id])
+        snapshot = snapshots.get(task_id)
+        created_at = snapshot.began_at if snapshot is not None and snapshot.began_at is not None else self._now()
         content = {"id": task_id, "created": created_at}
-        handle = PREFIX + self._services.seal.close(PURPOSE, content, principal.tenant)
+        handle = PREFIX + self._services.sealer.seal(PURPOSE, content, principal.tenant)
         return {"resultType": "task", **self._frame(handle, created_at, created_at, "working", WORKING)}
 
     async def get(self, ctx: Context, params: TaskParams) -> Wire:
@@ -103,8 +103,8 @@ class TaskHandles:
             now = self._services.signing.sign(key, repr(self._now()).encode())
             try:
                 await self._services.leases.put_if_absent(key, now, CANCEL_KEPT_SECONDS)
-            except StoreUnavailable as fault:
-                raise MCPError(INTERNAL_ERROR, "This service cannot mark the task right now. Try again.") from fault
+            except StoreUnavailable as exc:
+                raise MCPError(INTERNAL_ERROR, "This service cannot mark the task right now. Try again.") from exc
         return {"resultType": "complete"}
 
     def require_declared(self, ctx: Context) -> None:
@@ -115,7 +115,7 @@ class TaskHandles:
         """Return the backend's id and the creation time (unix seconds) behind a handle of the principal's, or None."""
         if not handle.startswith(PREFIX):
             return None
-        content = self._services.seal.open(PURPOSE, handle.removeprefix(PREFIX), principal.owners)
+        content = self._services.sealer.unseal(PURPOSE, handle.removeprefix(PREFIX), principal.owners)
         if content is None or self._now() - content["created"] > TTL_SECONDS:
             return None
         return content["id"], content["created"]
@@ -128,7 +128,7 @@ class TaskHandles:
         answer = (await self._services.tasks.find(principal, [task_id])).answers[task_id]
         changed_at = await self._changed_at(principal, task_id, answer, created_at)
         if isinstance(answer, LumaError):
-            if not answer.passes:
+            if not answer.is_retryable:
                 raise MCPError(INTERNAL_ERROR, str(answer)) from answer
             return self._frame(handle, created_at, changed_at, "working", UNREADABLE)
         if answer is None:
@@ -169,21 +169,21 @@ class TaskHandles:
             return created_at
         if answer.finished_at is not None:
             return answer.finished_at
-        record = (await self._services.records.get_many(principal.tenant, [task_id])).get(task_id)
-        if record is None or record.task.state is not answer.state:
-            record = await self._note(principal.tenant, record, answer)
-        return record.changed_at if record.changed_at is not None else created_at
+        snapshot = (await self._services.snapshots.get_many(principal.tenant, [task_id])).get(task_id)
+        if snapshot is None or snapshot.task.state is not answer.state:
+            snapshot = await self._note(principal.tenant, snapshot, answer)
+        return snapshot.changed_at if snapshot.changed_at is not None else created_at
 
-    async def _note(self, tenant: str, record: TaskSnapshot | None, task: RenderedTask) -> TaskSnapshot:
-        now_seen = seen(record, task, self._now())
-        if record is not None:
-            now_seen = replace(now_seen, expects_callback=record.expects_callback)
-        await self._services.records.put_many(tenant, [now_seen])
+    async def _note(self, tenant: str, snapshot: TaskSnapshot | None, task: RenderedTask) -> TaskSnapshot:
+        now_seen = snapshot_after_read(snapshot, task, self._now())
+        if snapshot is not None:
+            now_seen = replace(now_seen, expects_callback=snapshot.expects_callback)
+        await self._services.snapshots.put_many(tenant, [now_seen])
         return now_seen
 
     def _result(self, task: RenderedTask) -> Wire:
         """Return what luma_get_task answers for a final task; a failed generation is an error of the tool."""
-        text, result = map(json.loads, single_task(task, self._now(), self._services.pace))
+        text, result = map(json.loads, single_task(task, self._now(), self._services.polling))
         return {"resultType": "complete", **wire_result(text, result, is_error=task.state is TaskState.FAILED)}
 
     def _frame(self, handle: str, created_at: float, changed_at: float, status: Status, words: str) -> Wire:
@@ -194,7 +194,7 @@ class TaskHandles:
             "createdAt": iso(created_at),
             "lastUpdatedAt": iso(changed_at),
             "ttlMs": int(TTL_SECONDS * 1000),
-            "pollIntervalMs": round(self._services.pace.shortest_pause_seconds * 1000),
+            "pollIntervalMs": round(self._services.polling.shortest_pause_seconds * 1000),
         }
 
     def _now(self) -> float:

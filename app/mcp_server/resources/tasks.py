@@ -79,7 +79,7 @@ async def complete_task_id(services: Services, principal: Principal, params: Com
 
 
 def _contents(services: Services, uri: str, task: RenderedTask) -> ReadResourceResult:
-    _, result = single_task(task, services.wall_clock(), services.pace)
+    _, result = single_task(task, services.wall_clock(), services.polling)
     return ReadResourceResult(
         contents=[TextResourceContents(uri=uri, mime_type="application/json", text=result.decode())],
         ttl_ms=FINAL_TTL_MS if task.is_final else RUNNING_TTL_MS,

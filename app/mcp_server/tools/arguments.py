@@ -263,25 +263,25 @@ def read_arguments(model: type[Arguments], given: Mapping[str, Any]) -> Argument
     meant = coerced(model, given, spends=issubclass(model, SpendingArguments))
     try:
         return model.model_validate(meant)
-    except ValidationError as fault:
-        faults = fault.errors(include_url=False, include_input=False)
+    except ValidationError as exc:
+        faults = exc.errors(include_url=False, include_input=False)
         sentences = [_sentence(model, detail, given) for detail in faults[:_MOST_FAULTS]]
         raise InvalidRequest(" ".join(sentences)) from None
 
 
-def _sentence(model: type[Arguments], fault: ErrorDetails, given: Mapping[str, Any]) -> str:
-    name = _name(fault["loc"])
-    match fault["type"] if fault["loc"] else "name":  # only a name that is no text has no place
+def _sentence(model: type[Arguments], error: ErrorDetails, given: Mapping[str, Any]) -> str:
+    name = _name(error["loc"])
+    match error["type"] if error["loc"] else "name":  # only a name that is no text has no place
         case "missing":
-            meant = next((other for other in given if nearest(model, other) == fault["loc"][0]), "")
+            meant = next((other for other in given if nearest(model, other) == error["loc"][0]), "")
             hint = f" The call has `{meant}` in its place." if _PLAIN_NAME.fullmatch(meant) else ""
             return f"{name} is required.{hint}"
         case "too_long":
-            return f"{name} holds more than {fault['ctx']['max_length']} ids: split it into several calls."
+            return f"{name} holds more than {error['ctx']['max_length']} ids: split it into several calls."
         case "too_short":
             return f"{name} is empty: give at least one id."
         case kind:
-            return f"{name} {_EXPECTED.get(kind) or _pydantic_words(fault)}."
+            return f"{name} {_EXPECTED.get(kind) or _pydantic_words(error)}."
 
 
 _NO_ID = f"is not an id: 1 to {LONGEST_ID} visible ASCII characters without spaces"
@@ -300,9 +300,9 @@ _EXPECTED: dict[str, str] = {
 }
 
 
-def _pydantic_words(fault: ErrorDetails) -> str:
-    expected = fault.get("ctx", {}).get("expected")
-    return f"must be one of {expected}" if expected else fault["msg"]
+def _pydantic_words(error: ErrorDetails) -> str:
+    expected = error.get("ctx", {}).get("expected")
+    return f"must be one of {expected}" if expected else error["msg"]
 
 
 def _name(location: tuple[int | str, ...]) -> str:

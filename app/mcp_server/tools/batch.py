@@ -22,26 +22,26 @@ def batch_answer(lookup: Lookup, now: float, backend: BackendDescription, *, is_
 
     `is_full` asks for all that is known of each task.
     """
-    pace = backend.policy.pace
+    polling = backend.policy.polling
     tasks, missing, faults = _by_outcome(lookup)
     counts = _counts([task.state for task in tasks])
     running = [task for task in tasks if not task.is_final] if counts["processing"] or counts["pending"] else []
     outcome: OutcomeView = {
         "missing": missing,
-        "unavailable": [unavailable_view(task_id, fault) for task_id, fault in faults.items()],
+        "unavailable": [unavailable_view(task_id, error) for task_id, error in faults.items()],
         "counts": {**counts, "missing": len(missing), "unavailable": len(faults)},
-        "ask_again_in_seconds": ask_again_after([*running, *faults.values()], now, pace),
+        "ask_again_in_seconds": ask_again_after([*running, *faults.values()], now, polling),
     }
     text = json_lines([
         json_line(summary_line(outcome)),
-        *([line_of(task, now, pace) for task in tasks] if running else [task.line for task in tasks]),
+        *([line_of(task, now, polling) for task in tasks] if running else [task.line for task in tasks]),
         *map(json_line, unanswered_lines(missing, faults, backend.name)),
     ])  # fmt: skip
     if is_full:
-        objects = [open_full(task, now, pace) for task in tasks]
+        objects = [open_full(task, now, polling) for task in tasks]
     else:
-        objects = [open_brief(task, now, pace) for task in tasks] if running else [task.head for task in tasks]
-    return ToolResult(text, _result(objects, outcome), lookup.effort, counts)
+        objects = [open_brief(task, now, polling) for task in tasks] if running else [task.head for task in tasks]
+    return ToolResult(text, _result(objects, outcome), lookup.stats, counts)
 
 
 def _by_outcome(lookup: Lookup) -> tuple[list[RenderedTask], list[str], dict[str, LumaError]]:

@@ -45,7 +45,7 @@ class CallRecord:
     request_id: str
     outcome: str = "cancelled"
     seconds: float = 0.0
-    effort: LookupStats = NO_STATS
+    stats: LookupStats = NO_STATS
     seen: Mapping[str, Any] = field(default_factory=dict)
     task_id: str | None = None
 
@@ -77,7 +77,7 @@ class RequestContext(Protocol):
         """Return what this request is called in the log."""
         ...
 
-    def embed(self, ctx: Context, value: Json) -> Any:
+    def placeholder_for(self, ctx: Context, value: Json) -> Any:
         """Return what stands for `value` in the result: the value, or what the transport will put it in place of.
 
         Raises RateLimited where the caller's answers hold too much memory already.
@@ -105,20 +105,20 @@ class ToolCallHandler:
         tools: Mapping[str, LumaTool],
         services: Services,
         caller: RequestContext,
-        journal: CallObserver,
+        call_log: CallObserver,
         handles: TaskHandleFactory,
-        stamp: Mapping[str, Any],
+        result_meta: Mapping[str, Any],
     ) -> None:
-        """Serve `tools`, by name, with `services`; `stamp` is the `_meta` of results from 2026 on."""
+        """Serve `tools`, by name, with `services`; `result_meta` is the `_meta` of results from 2026 on."""
         self._faults = ThrottledExceptionLog(
             log, "The handle of a task that was started could not be made; its caller gets the task_id"
         )
-        self._stamp = stamp
+        self._result_meta = result_meta
         self._handles = handles
         self._tools = tools
         self._services = services
         self._caller = caller
-        self._journal = journal
+        self._call_log = call_log
 
     async def __call__(self, ctx: Context, params: CallToolRequestParams) -> dict[str, Any]:
         """Return the result in wire form. Raises MCPError -32602 for a tool that does not exist."""
@@ -127,7 +127,7 @@ class ToolCallHandler:
             raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {', '.join(self._tools)}.")
         return await self._called(ctx, tool, params.arguments or {})
 
-    async def straight(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+    async def middleware(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Answer calls of the tools as a middleware, and let everything else pass.
 
         The call is held against the schema of its revision, as the SDK does first too. Passed by are what the SDK does
@@ -148,7 +148,7 @@ class ToolCallHandler:
     async def _called(self, ctx: Context, tool: LumaTool, given: Mapping[str, Any]) -> dict[str, Any]:
         principal, started = self._caller.principal(ctx), time.perf_counter()
         record = self._record(ctx, tool, principal)
-        self._journal.began()
+        self._call_log.began()
         try:
             answer = await self._answer(tool, _call(ctx, principal), given, record)
             try:
@@ -156,10 +156,10 @@ class ToolCallHandler:
             except RateLimited as exc:  # the answer would be too large beside the caller's other requests
                 record.outcome = exc.code.value
                 result = await self._result(ctx, principal, exc)
-            return result if record.era == "2025" else {"resultType": "complete", "_meta": self._stamp, **result}
+            return result if record.era == "2025" else {"resultType": "complete", "_meta": self._result_meta, **result}
         finally:
             record.seconds = time.perf_counter() - started
-            self._journal.called(record)
+            self._call_log.called(record)
 
     async def _result(self, ctx: Context, principal: Principal, answer: ToolResult | LumaError) -> dict[str, Any]:
         if isinstance(answer, LumaError):
@@ -169,22 +169,22 @@ class ToolCallHandler:
                 return await self._handles.created(principal, answer.started)
             except Exception as exc:  # noqa: BLE001 - the video is bought: a result that names its task serves as well
                 self._faults.note(exc)
-        embed = self._caller.embed
-        return wire_result(embed(ctx, answer.text), embed(ctx, answer.result), is_error=False)
+        placeholder_for = self._caller.placeholder_for
+        return wire_result(placeholder_for(ctx, answer.text), placeholder_for(ctx, answer.result), is_error=False)
 
     async def _answer(
         self, tool: LumaTool, call: Call, given: Mapping[str, Any], record: CallRecord
     ) -> ToolResult | LumaError:
         try:
-            answer = await tool.answer(self._services, call, read_arguments(tool.arguments, given))
-        except LumaError as fault:
-            record.outcome = fault.code.value
-            return fault
+            answer = await tool.handler(self._services, call, read_arguments(tool.arguments, given))
+        except LumaError as exc:
+            record.outcome = exc.code.value
+            return exc
         except Exception:
             log.exception("A tool call met a fault of this service")
             record.outcome = InternalError.code.value
             return self._services.backend.error(InternalError)
-        record.outcome, record.effort, record.seen = "ok", answer.effort, answer.seen
+        record.outcome, record.stats, record.seen = "ok", answer.stats, answer.seen
         record.task_id = answer.started
         return answer
 

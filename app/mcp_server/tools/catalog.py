@@ -70,7 +70,7 @@ def _many(batch_limit: int) -> LumaTool:
         annotations=READ_ONLY,
         arguments=tasks_arguments(batch_limit),
         result=BatchView,
-        answer=task_tools.get_tasks_batch,
+        handler=task_tools.get_tasks_batch,
     )
 
 
@@ -89,7 +89,7 @@ def _one() -> LumaTool:
         annotations=READ_ONLY,
         arguments=TaskArguments,
         result=SingleTaskView,
-        answer=task_tools.get_task,
+        handler=task_tools.get_task,
     )
 
 
@@ -106,7 +106,7 @@ def _listing() -> LumaTool:
         annotations=STATIC,
         arguments=ListArguments,
         result=SubmissionsView,
-        answer=list_tool.list_tasks,
+        handler=list_tool.list_tasks,
     )
 
 
@@ -123,7 +123,7 @@ def _generating() -> tuple[LumaTool, ...]:
             annotations=BILLABLE,
             arguments=GenerateArguments,
             result=SubmittedView,
-            answer=video_tools.generate_video,
+            handler=video_tools.generate_video,
         ),
         LumaTool(
             name="luma_generate_video_from_image",
@@ -136,7 +136,7 @@ def _generating() -> tuple[LumaTool, ...]:
             annotations=BILLABLE,
             arguments=GenerateFromImageArguments,
             result=SubmittedView,
-            answer=video_tools.generate_video_from_image,
+            handler=video_tools.generate_video_from_image,
         ),
     )
 
@@ -155,7 +155,7 @@ def _extending() -> tuple[LumaTool, ...]:
             annotations=BILLABLE,
             arguments=ExtendArguments,
             result=SubmittedView,
-            answer=video_tools.extend_video,
+            handler=video_tools.extend_video,
         ),
         LumaTool(
             name="luma_extend_video_from_url",
@@ -169,7 +169,7 @@ def _extending() -> tuple[LumaTool, ...]:
             annotations=BILLABLE,
             arguments=ExtendFromUrlArguments,
             result=SubmittedView,
-            answer=video_tools.extend_video_from_url,
+            handler=video_tools.extend_video_from_url,
         ),
     )
 
@@ -188,7 +188,7 @@ def _knowing() -> tuple[LumaTool, ...]:
             annotations=STATIC,
             arguments=NoArguments,
             result=RatiosView,
-            answer=reference_tools.list_aspect_ratios,
+            handler=reference_tools.list_aspect_ratios,
         ),
         LumaTool(
             name="luma_list_actions",
@@ -201,6 +201,6 @@ def _knowing() -> tuple[LumaTool, ...]:
             annotations=STATIC,
             arguments=NoArguments,
             result=ActionsView,
-            answer=reference_tools.list_actions,
+            handler=reference_tools.list_actions,
         ),
     )

@@ -39,12 +39,12 @@ class Services:
     waiting: TaskWaiter
     videos: VideoService
     submitted: SubmittedTasks
-    records: TaskSnapshots
-    watches: PollerRegistry
+    snapshots: TaskSnapshots
+    pollers: PollerRegistry
     leases: Leases
     keys: KeyNamespace
     signing: Signer
-    seal: Sealer
+    sealer: Sealer
     backend: BackendDescription
     listeners: CallerQuota
     wall_clock: Callable[[], float]
@@ -53,9 +53,9 @@ class Services:
     own_hosts: frozenset[str] = frozenset()
 
     @property
-    def pace(self) -> PollingPolicy:
+    def polling(self) -> PollingPolicy:
         """How fast the backend works, and how often to ask it."""
-        return self.backend.policy.pace
+        return self.backend.policy.polling
 
 
 Progress = Callable[[float, float, str], Awaitable[None]]
@@ -80,7 +80,7 @@ class LumaTool:
     annotations: ToolAnnotations
     arguments: type[Arguments]
     result: Any
-    answer: Callable[[Services, Call, Any], Awaitable[ToolResult]]
+    handler: Callable[[Services, Call, Any], Awaitable[ToolResult]]
 
     def published(self) -> Tool:
         """Return the tool as tools/list shows it."""

@@ -67,12 +67,12 @@ def _unix_seconds(text: str) -> float:
 def _cursor(services: Services, tenant: str, page: Page) -> str | None:
     if page.next is None:
         return None
-    return services.seal.close(PURPOSE, {"at": page.next[0], "attempt": page.next[1]}, tenant)
+    return services.sealer.seal(PURPOSE, {"at": page.next[0], "attempt": page.next[1]}, tenant)
 
 
 def _opened(services: Services, owners: tuple[str, ...], cursor: str) -> Place:
     """Return where a page begins. Raises InvalidRequest for a cursor that was not made for this caller."""
-    content: dict[str, Any] | None = services.seal.open(PURPOSE, cursor.strip(), owners)
+    content: dict[str, Any] | None = services.sealer.unseal(PURPOSE, cursor.strip(), owners)
     if content is None:
         raise InvalidRequest(NO_CURSOR)
     return content["at"], content["attempt"]

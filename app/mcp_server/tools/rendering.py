@@ -26,34 +26,34 @@ def render(task: Task) -> RenderedTask:
     )
 
 
-def open_brief(task: RenderedTask, now: float, pace: PollingPolicy) -> bytes:
+def open_brief(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
     """Return what a model needs of `task` at `now` (unix seconds), as JSON that its closing brace is missing from."""
     if task.is_final or task.created_at is None:
         return task.head
     age = max(0.0, now - task.created_at)
-    is_stuck = b"true" if age > pace.stuck_after_seconds else b"false"
+    is_stuck = b"true" if age > polling.stuck_after_seconds else b"false"
     return task.head + b',"elapsed_seconds":%b,"likely_stuck":%b' % (repr(round(age, 1)).encode(), is_stuck)
 
 
-def open_full(task: RenderedTask, now: float, pace: PollingPolicy) -> bytes:
+def open_full(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
     """Return all that is known of `task` at `now` (unix seconds), as JSON that its closing brace is missing from."""
-    return open_brief(task, now, pace) + task.rest
+    return open_brief(task, now, polling) + task.rest
 
 
-def line_of(task: RenderedTask, now: float, pace: PollingPolicy) -> bytes:
+def line_of(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
     """Return the line for the model at `now` (unix seconds), as it stands inside a JSON string."""
-    if task.is_final or task.created_at is None or now - task.created_at <= pace.stuck_after_seconds:
+    if task.is_final or task.created_at is None or now - task.created_at <= polling.stuck_after_seconds:
         return task.line
-    return task.line + b" for over %g minutes: likely stuck, tell the user" % (pace.stuck_after_seconds / 60)
+    return task.line + b" for over %g minutes: likely stuck, tell the user" % (polling.stuck_after_seconds / 60)
 
 
-def single_task(task: RenderedTask, now: float, pace: PollingPolicy) -> tuple[Json, Json]:
+def single_task(task: RenderedTask, now: float, polling: PollingPolicy) -> tuple[Json, Json]:
     """Return one task as an answer of its own, wherever it is shown: the words for the model, and the full form.
 
     Both say when to ask again; the words only where that is worth it.
     """
-    wait = ask_again_after([task], now, pace)
-    lines = [line_of(task, now, pace)]
+    wait = ask_again_after([task], now, polling)
+    lines = [line_of(task, now, polling)]
     if wait is not None:
         lines.append(json_line(f"Ask again in {wait:g} s."))
-    return json_lines(lines), Json(open_full(task, now, pace) + b',"ask_again_in_seconds":%b}' % to_json(wait))
+    return json_lines(lines), Json(open_full(task, now, polling) + b',"ask_again_in_seconds":%b}' % to_json(wait))

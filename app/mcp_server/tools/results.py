@@ -191,19 +191,19 @@ def details_view(task: Task) -> dict[str, object]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def unavailable_view(task_id: str, fault: LumaError) -> UnavailableView:
+def unavailable_view(task_id: str, error: LumaError) -> UnavailableView:
     """Return why `task_id` could not be read."""
-    view: UnavailableView = {"task_id": task_id, "code": fault.code, "message": str(fault)}
-    if fault.advised_wait_seconds is not None:
-        view["retry_after_seconds"] = fault.advised_wait_seconds
+    view: UnavailableView = {"task_id": task_id, "code": error.code, "message": str(error)}
+    if error.advised_wait_seconds is not None:
+        view["retry_after_seconds"] = error.advised_wait_seconds
     return view
 
 
-def error_view(fault: LumaError) -> ErrorView:
+def error_view(error: LumaError) -> ErrorView:
     """Return the typed half of a failed call."""
-    view: ErrorView = {"code": fault.code, "message": str(fault)}
-    if fault.advised_wait_seconds is not None:
-        view["retry_after_seconds"] = fault.advised_wait_seconds
+    view: ErrorView = {"code": error.code, "message": str(error)}
+    if error.advised_wait_seconds is not None:
+        view["retry_after_seconds"] = error.advised_wait_seconds
     return view
 
 

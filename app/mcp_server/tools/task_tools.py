@@ -30,8 +30,8 @@ async def get_task(services: Services, call: Call, arguments: TaskArguments) -> 
         raise services.backend.error(NotFound)
     if isinstance(answer, LumaError):
         raise answer
-    text, result = single_task(answer, services.wall_clock(), services.pace)
-    return ToolResult(text, result, lookup.effort, {answer.state.value: 1})
+    text, result = single_task(answer, services.wall_clock(), services.polling)
+    return ToolResult(text, result, lookup.stats, {answer.state.value: 1})
 
 
 async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:

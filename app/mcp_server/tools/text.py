@@ -18,8 +18,8 @@ def unanswered_lines(missing: list[str], faults: Mapping[str, LumaError], backen
     """Return the lines that a batch answer ends with: unknown ids, then each fault once, with the ids it holds for."""
     lines = [f"unknown to {backend_name}, check these ids: " + " ".join(missing)] if missing else []
     reasons: dict[str, list[str]] = {}
-    for task_id, fault in faults.items():
-        reasons.setdefault(error_text(fault), []).append(task_id)
+    for task_id, error in faults.items():
+        reasons.setdefault(error_text(error), []).append(task_id)
     return lines + [f"unavailable now ({reason}): {' '.join(task_ids)}" for reason, task_ids in reasons.items()]
 
 
@@ -28,10 +28,10 @@ def task_line(task: Task) -> str:
     return _final_line(task) if task.is_final else f"{task.id} {task.state.value}"
 
 
-def error_text(fault: LumaError) -> str:
+def error_text(error: LumaError) -> str:
     """Return a failed call as a sentence that begins with its code."""
-    wait = f" Try again in {fault.advised_wait_seconds:g} s." if fault.advised_wait_seconds is not None else ""
-    return f"{fault.code.value}: {fault}{wait}"
+    wait = f" Try again in {error.advised_wait_seconds:g} s." if error.advised_wait_seconds is not None else ""
+    return f"{error.code.value}: {error}{wait}"
 
 
 def _final_line(task: Task) -> str:

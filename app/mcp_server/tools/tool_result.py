@@ -17,7 +17,7 @@ class ToolResult:
 
     text: Json
     result: Json
-    effort: LookupStats = NO_STATS
+    stats: LookupStats = NO_STATS
     seen: Mapping[str, Any] = field(default_factory=dict)
     started: str | None = None
 

@@ -85,7 +85,7 @@ async def _start(
         command, fingerprint(tool, arguments.bought()), arguments.idempotency_key, arguments.retry_unknown
     )
     bought = await services.videos.start(principal, order)
-    wait, usual = services.pace.first_question_seconds, services.pace.expected_seconds
+    wait, usual = services.polling.first_question_seconds, services.polling.expected_seconds
     began = "Already started by an earlier call with this key" if bought.replayed else "Started"
     message = (
         f"{began}; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, or at once with "
@@ -103,7 +103,7 @@ async def _start(
     return tool_result(
         f"task_id {bought.task_id} pending. {message}",
         view,
-        effort=LookupStats(backend_calls=0 if bought.replayed else 1),
+        stats=LookupStats(backend_calls=0 if bought.replayed else 1),
         started=bought.task_id,
     )
 

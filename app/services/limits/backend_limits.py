@@ -25,10 +25,10 @@ class BackendLimits:
     def __init__(self, clock: Callable[[], float], generations_at_once: int) -> None:
         """Count time by `clock`, in seconds that never go back; the backend takes so many generations of one token."""
         purchases = Shares(PURCHASE_PLACES, generations_at_once, UNACCEPTED_PURCHASES)
-        self.standing = TokenStatusCache(clock)
-        self.reads = FairLimiter(READS, self.standing.is_accepted)
-        self.purchases = FairLimiter(purchases, self.standing.is_accepted)
-        self.store_reads = FairLimiter(STORE_READS, self.standing.is_accepted)
+        self.token_status = TokenStatusCache(clock)
+        self.reads = FairLimiter(READS, self.token_status.is_accepted)
+        self.purchases = FairLimiter(purchases, self.token_status.is_accepted)
+        self.store_reads = FairLimiter(STORE_READS, self.token_status.is_accepted)
 
     @property
     def read_connections(self) -> int:

@@ -43,7 +43,7 @@ class LruDict(OrderedDict[K, V]):
         if key in self:
             del self[key]
 
-    def used(self, keys: Iterable[K]) -> None:
+    def touch(self, keys: Iterable[K]) -> None:
         """Put the entries of `keys`, which must be here, behind the others; not while there is plenty of room."""
         if self.weight * 2 > self._most:
             for key in keys:

@@ -61,8 +61,8 @@ class CallbackTrust:
     ) -> None:
         """Judge by tasks that were just read: those that ended a while ago and were never called about count."""
         for task_id, task in tasks.items():
-            record = before[task_id]
-            if record is not None and record.expects_callback and _ended_long_ago(task, now):
+            snapshot = before[task_id]
+            if snapshot is not None and snapshot.expects_callback and _ended_long_ago(task, now):
                 self._missing()
                 await self._miss()
 

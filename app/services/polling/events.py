@@ -20,17 +20,17 @@ class TaskEvent:
     hinted: Sequence[str] = field(default=())
 
 
-_NEWS = TypeAdapter(TaskEvent)
+_TASK_EVENT = TypeAdapter(TaskEvent)
 
 
-def pack(news: TaskEvent) -> bytes:
-    """Return the message that carries `news`."""
-    return _NEWS.dump_json(news)
+def pack(event: TaskEvent) -> bytes:
+    """Return the message that carries `event`."""
+    return _TASK_EVENT.dump_json(event)
 
 
 def unpack(message: bytes) -> TaskEvent | None:
     """Return the news in a message, or None where it carries none that this release understands."""
     try:
-        return _NEWS.validate_json(message)
+        return _TASK_EVENT.validate_json(message)
     except ValidationError:
         return None

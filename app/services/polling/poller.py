@@ -18,7 +18,7 @@ from app.domain.backend import BackendDescription
 from app.domain.errors import BackendError, LumaError
 from app.domain.principal import Principal
 from app.domain.rendered import RenderedTask, TaskResult
-from app.domain.snapshot import TaskSnapshot, is_settled, next_read_at, seen
+from app.domain.snapshot import TaskSnapshot, is_settled, next_read_at, snapshot_after_read
 from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreUnavailable
 from app.services.concurrency import wait_for_event
@@ -63,7 +63,7 @@ class PollerDependencies:
 
     read: Callable[[Principal, Sequence[str]], Awaitable[Mapping[str, TaskResult]]]
     cache: TaskCache
-    records: TaskSnapshots
+    snapshots: TaskSnapshots
     coordination: Coordination
     keys: KeyNamespace
     callback_trust: CallbackTrust
@@ -79,9 +79,9 @@ class TenantPoller:
     def __init__(self, principal: Principal, parts: PollerDependencies) -> None:
         self._principal = principal
         self._parts = parts
-        self._subjects: dict[str, WatchedTask] = {}
-        self._sights: set[Subscription] = set()
-        self._stirred = asyncio.Event()
+        self._watched: dict[str, WatchedTask] = {}
+        self._subscriptions: set[Subscription] = set()
+        self._wake = asyncio.Event()
         self._lease_key = parts.keys.key(principal.tenant, "watcher")
         self._interest_key = parts.keys.key(principal.tenant, "awaited")
         self._holder = secrets.token_hex(8).encode()
@@ -92,45 +92,45 @@ class TenantPoller:
     @property
     def callers(self) -> int:
         """How many callers share this watch."""
-        return len(self._sights)
+        return len(self._subscriptions)
 
     def join(self, task_ids: Iterable[str]) -> Subscription:
         """Count a caller in who waits for `task_ids`."""
         now = self._parts.wall_clock()
-        mine = {task_id: self._subjects.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
-        for subject in mine.values():
-            subject.waiting += 1
-        sight = Subscription(mine)
-        self._sights.add(sight)
-        self._stirred.set()
-        return sight
+        mine = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
+        for watched in mine.values():
+            watched.waiting += 1
+        subscription = Subscription(mine)
+        self._subscriptions.add(subscription)
+        self._wake.set()
+        return subscription
 
-    def leave(self, sight: Subscription, task_ids: Iterable[str]) -> bool:
+    def leave(self, subscription: Subscription, task_ids: Iterable[str]) -> bool:
         """Count a caller out, and return whether it was the last one."""
-        self._sights.discard(sight)
+        self._subscriptions.discard(subscription)
         for task_id in task_ids:
-            subject = self._subjects[task_id]
-            subject.waiting -= 1
-            if subject.waiting == 0:
-                del self._subjects[task_id]
-        return not self._sights
+            watched = self._watched[task_id]
+            watched.waiting -= 1
+            if watched.waiting == 0:
+                del self._watched[task_id]
+        return not self._subscriptions
 
     def stop(self) -> asyncio.Task[None]:
         """End the watch and return what ends with it."""
         self._stopping = True
-        self._stirred.set()
+        self._wake.set()
         self._running.cancel()
         return self._running
 
-    def hear(self, news: TaskEvent) -> None:
+    def on_event(self, event: TaskEvent) -> None:
         """Take in what another replica, or a callback, has to say."""
         now = self._parts.wall_clock()
-        for task_id in (*news.hinted, *news.missing):
-            subject = self._subjects.get(task_id)
-            if subject is not None and not subject.settled:
-                subject.hinted_at = max(now, subject.hints_from)
-                subject.is_doubted = subject.is_doubted or task_id in news.missing
-        self._stirred.set()
+        for task_id in (*event.hinted, *event.missing):
+            watched = self._watched.get(task_id)
+            if watched is not None and not watched.settled:
+                watched.hinted_at = max(now, watched.hints_from)
+                watched.is_doubted = watched.is_doubted or task_id in event.missing
+        self._wake.set()
 
     async def _run(self) -> None:
         pause = LOOK_SECONDS
@@ -148,21 +148,21 @@ class TenantPoller:
                 await asyncio.shield(self._parts.coordination.remove(self._lease_key, self._holder))
 
     async def _step(self) -> None:
-        self._stirred.clear()
+        self._wake.clear()
         await self._look()
-        if await self._leads() or self._is_left_alone():
+        if await self._is_leader() or self._is_left_alone():
             pause = await self._lead()
         else:
             pause = LOOK_SECONDS
         if pause > 0:
-            await wait_for_event(self._stirred, pause, self._parts.sleep)
+            await wait_for_event(self._wake, pause, self._parts.sleep)
 
     async def _look(self) -> None:
         """Take over what the store holds: final tasks, and the records of running ones."""
-        tasks, records = await self._kept(self._unsettled())
-        for task_id, record in records.items():
-            if record is not None:
-                self._note(task_id, record)
+        tasks, snapshots = await self._kept(self._unsettled())
+        for task_id, snapshot in snapshots.items():
+            if snapshot is not None:
+                self._note(task_id, snapshot)
         for task_id, task in tasks.items():
             self._answer(task_id, task)
 
@@ -173,10 +173,10 @@ class TenantPoller:
         tenant = self._principal.tenant
         tasks = (await self._parts.cache.get_many(tenant, task_ids)).tasks
         running = [task_id for task_id in task_ids if task_id not in tasks or not tasks[task_id].is_final]
-        records = await self._parts.records.get_many(tenant, running)
-        return tasks, {task_id: records.get(task_id) for task_id in running}
+        snapshots = await self._parts.snapshots.get_many(tenant, running)
+        return tasks, {task_id: snapshots.get(task_id) for task_id in running}
 
-    async def _leads(self) -> bool:
+    async def _is_leader(self) -> bool:
         """Say who is waited for here, and return whether this watch leads; alone, it does."""
         coordination = self._parts.coordination
         try:
@@ -193,17 +193,17 @@ class TenantPoller:
         """Whether a task is overdue: its leader does not read; or doubted: a leader's word is not enough."""
         now = self._parts.wall_clock()
         for task_id in self._unsettled():
-            subject = self._subjects[task_id]
-            due_at = self._due_at(task_id, subject.record)
-            if due_at <= now and (subject.is_doubted or max(due_at, subject.since) + LEASE_SECONDS <= now):
+            watched = self._watched[task_id]
+            due_at = self._due_at(task_id, watched.snapshot)
+            if due_at <= now and (watched.is_doubted or max(due_at, watched.since) + LEASE_SECONDS <= now):
                 return True
         return False
 
     async def _lead(self) -> float:
         """Read what is due, for everyone, and return how long nothing will be due (seconds)."""
         others = await self._awaited_elsewhere()
-        known = {task_id: self._subjects[task_id].record for task_id in self._unsettled()} | others
-        due_at = min((self._due_at(task_id, record) for task_id, record in known.items()), default=None)
+        known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled()} | others
+        due_at = min((self._due_at(task_id, snapshot) for task_id, snapshot in known.items()), default=None)
         now = self._parts.wall_clock()
         if due_at is None:
             return LOOK_SECONDS
@@ -213,14 +213,16 @@ class TenantPoller:
         await self._read(known)
         return 0.0
 
-    def _due_at(self, task_id: str, record: TaskSnapshot | None) -> float:
+    def _due_at(self, task_id: str, snapshot: TaskSnapshot | None) -> float:
         trust = self._parts.callback_trust.is_trusted
         due_at = (
-            next_read_at(record, self._parts.backend.policy.pace, callbacks_come=trust) if record is not None else 0.0
+            next_read_at(snapshot, self._parts.backend.policy.polling, callbacks_come=trust)
+            if snapshot is not None
+            else 0.0
         )
         due_at = max(due_at, self._not_before.get(task_id, 0.0))
-        subject = self._subjects.get(task_id)
-        return due_at if subject is None or subject.hinted_at is None else min(due_at, subject.hinted_at)
+        watched = self._watched.get(task_id)
+        return due_at if watched is None or watched.hinted_at is None else min(due_at, watched.hinted_at)
 
     async def _awaited_elsewhere(self) -> dict[str, TaskSnapshot | None]:
         """Return the tasks that callers of other replicas wait for, with what the store knows of them."""
@@ -228,29 +230,29 @@ class TenantPoller:
             awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
         except StoreUnavailable:
             return {}
-        _, records = await self._kept([task_id for task_id in awaited if task_id not in self._subjects])
-        return records
+        _, snapshots = await self._kept([task_id for task_id in awaited if task_id not in self._watched])
+        return snapshots
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
         next_hints_from = self._parts.wall_clock() + HINT_SECONDS
-        for subject in self._subjects.values():
-            if subject.hinted_at is not None:
-                subject.hints_from = next_hints_from
-            subject.hinted_at, subject.is_doubted = None, False
+        for watched in self._watched.values():
+            if watched.hinted_at is not None:
+                watched.hints_from = next_hints_from
+            watched.hinted_at, watched.is_doubted = None, False
         answers = await self._asked(list(known))
         now = self._parts.wall_clock()
-        self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.pace.shortest_pause_seconds)
+        self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.polling.shortest_pause_seconds)
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
-        records = {task_id: seen(known[task_id], task, now) for task_id, task in tasks.items()}
-        await self._parts.records.put_many(self._principal.tenant, list(records.values()))
+        snapshots = {task_id: snapshot_after_read(known[task_id], task, now) for task_id, task in tasks.items()}
+        await self._parts.snapshots.put_many(self._principal.tenant, list(snapshots.values()))
         await self._parts.callback_trust.after_read(known, tasks, now)
         for task_id, answer in answers.items():
             self._answer(task_id, answer)
-        for task_id, record in records.items():
-            self._note(task_id, record)
-        changed = [task_id for task_id, record in records.items() if _differs(known[task_id], record)]
+        for task_id, snapshot in snapshots.items():
+            self._note(task_id, snapshot)
+        changed = [task_id for task_id, snapshot in snapshots.items() if _differs(known[task_id], snapshot)]
         missing = [task_id for task_id, answer in answers.items() if answer is None]
-        await self._tell(TaskEvent(self._principal.tenant, changed=changed, missing=missing))
+        await self._publish(TaskEvent(self._principal.tenant, changed=changed, missing=missing))
 
     async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
         """Read the tasks; a fault that nothing expects is one of the backend's, and read again as late as after one."""
@@ -260,36 +262,36 @@ class TenantPoller:
             self._parts.faults.note(exc)
             return dict.fromkeys(task_ids, self._parts.backend.error(BackendError))
 
-    async def _tell(self, news: TaskEvent) -> None:
-        if news.changed or news.missing:
+    async def _publish(self, event: TaskEvent) -> None:
+        if event.changed or event.missing:
             with suppress(StoreUnavailable):
-                await self._parts.coordination.publish(EventKind.TASKS, pack(news))
+                await self._parts.coordination.publish(EventKind.TASKS, pack(event))
 
-    def _note(self, task_id: str, record: TaskSnapshot) -> None:
-        subject = self._subjects.get(task_id)
-        if subject is None:
+    def _note(self, task_id: str, snapshot: TaskSnapshot) -> None:
+        watched = self._watched.get(task_id)
+        if watched is None:
             return
-        subject.record = record
-        if not subject.answered or not is_settled(subject.answer):
-            self._answered(subject, record.task)
+        watched.snapshot = snapshot
+        if not watched.answered or not is_settled(watched.answer):
+            self._answered(watched, snapshot.task)
 
     def _answer(self, task_id: str, answer: TaskResult) -> None:
-        subject = self._subjects.get(task_id)
-        if subject is None or subject.settled:
+        watched = self._watched.get(task_id)
+        if watched is None or watched.settled:
             return
-        if isinstance(answer, LumaError) and isinstance(subject.answer, RenderedTask):
+        if isinstance(answer, LumaError) and isinstance(watched.answer, RenderedTask):
             return  # a passing fault takes nothing away from what is known
-        self._answered(subject, answer)
+        self._answered(watched, answer)
 
-    def _answered(self, subject: WatchedTask, answer: TaskResult) -> None:
-        before, subject.answer, subject.answered = subject.answer, answer, True
+    def _answered(self, watched: WatchedTask, answer: TaskResult) -> None:
+        before, watched.answer, watched.answered = watched.answer, answer, True
         is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and not _moved(before, answer)
-        if subject.settled or not is_same:
-            for sight in self._sights:
-                sight.changed.set()
+        if watched.settled or not is_same:
+            for subscription in self._subscriptions:
+                subscription.changed.set()
 
     def _unsettled(self) -> list[str]:
-        return [task_id for task_id, subject in self._subjects.items() if not subject.settled]
+        return [task_id for task_id, watched in self._watched.items() if not watched.settled]
 
 
 def _moved(before: RenderedTask, after: RenderedTask) -> bool:

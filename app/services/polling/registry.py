@@ -17,46 +17,46 @@ class PollerRegistry:
     def __init__(self, parts: PollerDependencies) -> None:
         """Watch with `parts`."""
         self._parts = parts
-        self._watches: dict[str, TenantPoller] = {}
+        self._pollers: dict[str, TenantPoller] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._unsubscribe = parts.coordination.subscribe(EventKind.TASKS, self._hear)
+        self._unsubscribe = parts.coordination.subscribe(EventKind.TASKS, self._on_message)
 
     @property
     def callers(self) -> int:
         """How many callers wait here now."""
-        return sum(watch.callers for watch in self._watches.values())
+        return sum(poller.callers for poller in self._pollers.values())
 
     @asynccontextmanager
     async def watching(self, principal: Principal, task_ids: Sequence[str]) -> AsyncIterator[Subscription]:
         """Watch the tasks while entered. Leaving ends this caller's wait, not the watch that others share."""
-        watch = self._watches.get(principal.tenant)
-        if watch is None:
-            watch = self._watches[principal.tenant] = TenantPoller(principal, self._parts)
-        sight = watch.join(task_ids)
+        poller = self._pollers.get(principal.tenant)
+        if poller is None:
+            poller = self._pollers[principal.tenant] = TenantPoller(principal, self._parts)
+        subscription = poller.join(task_ids)
         try:
-            yield sight
+            yield subscription
         finally:
-            if watch.leave(sight, task_ids):
-                self._end(principal.tenant, watch)
+            if poller.leave(subscription, task_ids):
+                self._end(principal.tenant, poller)
 
     async def aclose(self) -> None:
         """Stop every watch, and wait until each has given its lease back."""
         self._unsubscribe()
-        for tenant, watch in list(self._watches.items()):
-            self._end(tenant, watch)
+        for tenant, poller in list(self._pollers.items()):
+            self._end(tenant, poller)
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _end(self, tenant: str, watch: TenantPoller) -> None:
-        if self._watches.get(tenant) is watch:
-            del self._watches[tenant]
-        ending = watch.stop()
+    def _end(self, tenant: str, poller: TenantPoller) -> None:
+        if self._pollers.get(tenant) is poller:
+            del self._pollers[tenant]
+        ending = poller.stop()
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 
-    def _hear(self, message: bytes) -> None:
-        news = unpack(message)
-        if news is not None and news.hinted:
+    def _on_message(self, message: bytes) -> None:
+        event = unpack(message)
+        if event is not None and event.hinted:
             self._parts.callback_trust.arrived_elsewhere()
-        if news is not None and (watch := self._watches.get(news.tenant)) is not None:
-            watch.hear(news)
+        if event is not None and (poller := self._pollers.get(event.tenant)) is not None:
+            poller.on_event(event)

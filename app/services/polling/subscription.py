@@ -19,7 +19,7 @@ class WatchedTask:
 
     since: float
     waiting: int = 0
-    record: TaskSnapshot | None = None
+    snapshot: TaskSnapshot | None = None
     answer: TaskResult = None
     answered: bool = False
     hinted_at: float | None = None
@@ -35,27 +35,27 @@ class WatchedTask:
 class Subscription:
     """What one caller sees of the tasks that it waits for."""
 
-    def __init__(self, subjects: Mapping[str, WatchedTask]) -> None:
-        """Look at `subjects`, which the Watch moves."""
-        self._subjects = subjects
+    def __init__(self, watched: Mapping[str, WatchedTask]) -> None:
+        """Look at `watched`, which the Watch moves."""
+        self._watched = watched
         self.changed = asyncio.Event()
         """Set when something was learnt; whoever waits for it clears it."""
 
     @property
     def settled(self) -> bool:
         """Whether waiting longer cannot change anything."""
-        return all(subject.settled for subject in self._subjects.values())
+        return all(watched.settled for watched in self._watched.values())
 
     @property
     def count(self) -> int:
         """How many tasks are waited for."""
-        return len(self._subjects)
+        return len(self._watched)
 
     @property
     def settled_count(self) -> int:
         """How many of the tasks cannot change any more."""
-        return sum(subject.settled for subject in self._subjects.values())
+        return sum(watched.settled for watched in self._watched.values())
 
     def answers(self) -> dict[str, TaskResult]:
         """Return what is known now; tasks that nothing is known of are left out."""
-        return {task_id: subject.answer for task_id, subject in self._subjects.items() if subject.answered}
+        return {task_id: watched.answer for task_id, watched in self._watched.items() if watched.answered}

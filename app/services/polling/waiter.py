@@ -38,7 +38,7 @@ class TaskWaiter:
         self,
         tasks: TaskService,
         cache: TaskCache,
-        watches: PollerRegistry,
+        pollers: PollerRegistry,
         backend: BackendDescription,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
@@ -52,7 +52,7 @@ class TaskWaiter:
         self._places = places
         self._tasks = tasks
         self._cache = cache
-        self._watches = watches
+        self._pollers = pollers
         self._backend = backend
         self._clock = clock
         self._sleep = sleep
@@ -80,19 +80,21 @@ class TaskWaiter:
         running = [task_id for task_id in wanted if task_id not in answers]
         if running:
             with self._places.place(principal.tenant, TOO_MANY_WAITING):
-                async with self._watches.watching(principal, running) as sight:
-                    await self._wait(sight, wait_seconds, len(answers), report)
-                    answers |= sight.answers()
-        effort = LookupStats(cached.local_hits, cached.shared_hits, joined=len(running))
+                async with self._pollers.watching(principal, running) as subscription:
+                    await self._wait(subscription, wait_seconds, len(answers), report)
+                    answers |= subscription.answers()
+        stats = LookupStats(cached.local_hits, cached.shared_hits, joined=len(running))
         if unseen := [task_id for task_id in wanted if task_id not in answers]:
             answers |= (await self._tasks.find(principal, unseen)).answers
-        return Lookup({task_id: answers[task_id] for task_id in wanted}, effort)
+        return Lookup({task_id: answers[task_id] for task_id in wanted}, stats)
 
-    async def _wait(self, sight: Subscription, wait_seconds: float, finished: int, report: ProgressCallback) -> None:
+    async def _wait(
+        self, subscription: Subscription, wait_seconds: float, finished: int, report: ProgressCallback
+    ) -> None:
         began, reported = self._clock(), -LEAST_PROGRESS_SECONDS
-        asked = finished + sight.count
-        while not (sight.settled or self._is_closing) and (left := began + wait_seconds - self._clock()) > 0:
+        asked = finished + subscription.count
+        while not (subscription.settled or self._is_closing) and (left := began + wait_seconds - self._clock()) > 0:
             reported = max(round(self._clock() - began, 3), reported + LEAST_PROGRESS_SECONDS)
-            await report(reported, finished + sight.settled_count, asked)
-            sight.changed.clear()
-            await wait_for_event(sight.changed, min(left, PROGRESS_SECONDS), self._sleep)
+            await report(reported, finished + subscription.settled_count, asked)
+            subscription.changed.clear()
+            await wait_for_event(subscription.changed, min(left, PROGRESS_SECONDS), self._sleep)

@@ -54,20 +54,20 @@ class Callbacks:
     def __init__(  # noqa: PLR0913, PLR0917 - what a callback may touch
         self,
         base_url: str,
-        seal: Sealer,
+        sealer: Sealer,
         events: EventBus,
         cache: TaskCache,
-        records: TaskSnapshots,
+        snapshots: TaskSnapshots,
         purchases: Purchases,
         trust: CallbackTrust,
         wall_clock: Callable[[], float],
     ) -> None:
         """Be called under `base_url`, as the outside sees this service."""
         self._base_url = base_url
-        self._seal = seal
+        self._sealer = sealer
         self._events = events
         self._cache = cache
-        self._records = records
+        self._snapshots = snapshots
         self._purchases = purchases
         self.trust = trust
         self._wall_clock = wall_clock
@@ -75,7 +75,7 @@ class Callbacks:
     def url(self, tenant: str) -> str:
         """Return what the backend is to call about one submission of the tenant's."""
         ticket = {"tenant": tenant, "number": secrets.token_hex(12), "at": self._wall_clock()}
-        return f"{self._base_url}/{self._seal.close(PURPOSE, ticket)}"
+        return f"{self._base_url}/{self._sealer.seal(PURPOSE, ticket)}"
 
     def digest(self, url: str) -> str:
         """Return what stands for one of our own URLs in the store, where nobody is to find an address to call."""
@@ -104,7 +104,7 @@ class Callbacks:
         """Return whether this service has made the ticket, and it still counts."""
         return self._ticket(sealed) is not None
 
-    async def hear(self, sealed: str, task_id: str) -> CallbackOutcome:
+    async def handle(self, sealed: str, task_id: str) -> CallbackOutcome:
         """Take in a callback that claims to be about `task_id`. Raises DatabaseUnavailable."""
         ticket = self._ticket(sealed)
         if ticket is None:
@@ -142,12 +142,12 @@ class Callbacks:
         return await backend.find_by_callback(principal, command, claims, is_its_url)
 
     def _ticket(self, sealed: str) -> dict[str, Any] | None:
-        ticket = self._seal.open(PURPOSE, sealed)
+        ticket = self._sealer.unseal(PURPOSE, sealed)
         return ticket if ticket is not None and self._wall_clock() - ticket.get("at", 0.0) <= KEPT_SECONDS else None
 
     def _opened(self, url: str) -> dict[str, Any] | None:
         """Return the ticket in one of our own URLs, or None for any other."""
-        return self._seal.open(PURPOSE, url.removeprefix(f"{self._base_url}/"))
+        return self._sealer.unseal(PURPOSE, url.removeprefix(f"{self._base_url}/"))
 
     def _digest(self, ticket: dict[str, Any]) -> str:
         """Return what stands for a ticket in the database. Its number is random: nobody can guess it from a hash."""
@@ -156,8 +156,8 @@ class Callbacks:
     async def _look_at(self, tenant: str, task_id: str) -> None:
         """Make the next question about the task reach the backend, and wake those who wait for it."""
         await self._cache.forget_running(tenant, task_id)
-        record = await self._expect_none(tenant, task_id)
-        if record is not None and record.task.is_final:
+        snapshot = await self._expect_none(tenant, task_id)
+        if snapshot is not None and snapshot.task.is_final:
             return  # a callback that comes after the end was read brings nothing, and is none to rely on
         await self.trust.arrived()
         await self._hint(tenant, task_id)
@@ -170,7 +170,7 @@ class Callbacks:
 
     async def _expect_none(self, tenant: str, task_id: str) -> TaskSnapshot | None:
         """Let the task be read on schedule, and return what is known of it."""
-        record = (await self._records.get_many(tenant, [task_id])).get(task_id)
-        if record is not None:
-            await self._records.put_many(tenant, [replace(record, expects_callback=False)])
-        return record
+        snapshot = (await self._snapshots.get_many(tenant, [task_id])).get(task_id)
+        if snapshot is not None:
+            await self._snapshots.put_many(tenant, [replace(snapshot, expects_callback=False)])
+        return snapshot

@@ -199,8 +199,8 @@ class PurchaseService:
         new = self._new(request, callback_id)
         if not new.keys:
             return await outlive(self._buy_without_key(new, send))
-        if (fault := self._key_fault()) is not None:
-            raise InternalError(fault)
+        if (error := self._key_fault()) is not None:
+            raise InternalError(error)
         if self._calls[request.owner] >= MOST_CALLS:
             raise RateLimited(TOO_MANY_CALLS)
         self._calls[request.owner] += 1
@@ -329,7 +329,7 @@ class PurchaseService:
             return None
         task_id = await call.reconcile(earlier.callback_id)
         if task_id is not None:
-            await self._purchases.settle(earlier.attempt, PurchaseState.STARTED, task_id)
+            await self._purchases.record_outcome(earlier.attempt, PurchaseState.STARTED, task_id)
         return task_id
 
     async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> PurchaseResult:

@@ -34,9 +34,9 @@ class ConcurrencyLimiter:
         self._backend = backend
         self._clock = clock
         self._sleep = sleep
-        self._lanes: dict[str, _Lane] = {}
+        self._queues: dict[str, _Queue] = {}
 
-    async def through(self, tenant: str, send: Callable[[], Awaitable[str]]) -> str:
+    async def run(self, tenant: str, send: Callable[[], Awaitable[str]]) -> str:
         """Return what `send` returns, once there is a place for it.
 
         `send` is called again only where the backend refused for want of a place. Raises RateLimited when waiting took
@@ -44,27 +44,27 @@ class ConcurrencyLimiter:
         """
         give_up_at = self._clock() + LONGEST_WAIT_SECONDS
         places = self._backend.policy.generations_at_once
-        lane = self._lanes.setdefault(tenant, _Lane(places))
-        if lane.users >= places + MOST_WAITING:
+        queue = self._queues.setdefault(tenant, _Queue(places))
+        if queue.users >= places + MOST_WAITING:
             raise RateLimited(self._backend.say(TOO_MANY_WAIT))
-        lane.users += 1
+        queue.users += 1
         try:
-            await self._enter(lane)
+            await self._enter(queue)
             try:
                 return await self._send(send, give_up_at)
             finally:
-                lane.places.release()
+                queue.places.release()
         finally:
-            lane.users -= 1
-            if lane.users == 0:
-                del self._lanes[tenant]
+            queue.users -= 1
+            if queue.users == 0:
+                del self._queues[tenant]
 
-    async def _enter(self, lane: "_Lane") -> None:
-        if not lane.places.locked():
-            await lane.places.acquire()
+    async def _enter(self, queue: "_Queue") -> None:
+        if not queue.places.locked():
+            await queue.places.acquire()
             return
         timer = asyncio.ensure_future(self._sleep(LONGEST_WAIT_SECONDS))
-        place = asyncio.ensure_future(lane.places.acquire())
+        place = asyncio.ensure_future(queue.places.acquire())
         try:
             await asyncio.wait([timer, place], return_when=asyncio.FIRST_COMPLETED)
             if not place.done():
@@ -78,14 +78,14 @@ class ConcurrencyLimiter:
         while True:
             try:
                 return await send()
-            except RateLimited as fault:
-                pause = fault.retry_after_seconds or LOOK_AGAIN_SECONDS
+            except RateLimited as exc:
+                pause = exc.retry_after_seconds or LOOK_AGAIN_SECONDS
                 if self._clock() + pause >= give_up_at:
                     raise
             await self._sleep(pause)
 
 
-class _Lane:
+class _Queue:
     def __init__(self, places: int) -> None:
         self.places = asyncio.Semaphore(places)
         self.users = 0

@@ -58,12 +58,12 @@ class VideoService:
     def __init__(  # noqa: PLR0913 - buying touches everything that must know of it
         self,
         backend: VideoBackend,
-        records: TaskSnapshots,
+        snapshots: TaskSnapshots,
         purchases: PurchaseService,
-        slots: ConcurrencyLimiter,
+        limiter: ConcurrencyLimiter,
         *,
         callbacks: Callbacks | None,
-        standing: TokenStatusCache,
+        token_status: TokenStatusCache,
         places: CallerQuota,
         telemetry: Telemetry,
         in_flight: Callable[[int], None] = lambda _count: None,
@@ -74,13 +74,13 @@ class VideoService:
         with how many there are whenever that changes.
         """
         self._in_flight = in_flight
-        self._standing = standing
+        self._token_status = token_status
         self._places = places
         self._telemetry = telemetry
         self._backend = backend
-        self._records = records
+        self._snapshots = snapshots
         self._purchases = purchases
-        self._slots = slots
+        self._limiter = limiter
         self._callbacks = callbacks
         self._under_way: set[asyncio.Task[Any]] = set()
         self._faults = ThrottledExceptionLog(
@@ -92,7 +92,7 @@ class VideoService:
 
         Raises LumaError where nothing was started, or where nobody can tell.
         """
-        if self._standing.just_refused(principal.tenant):
+        if self._token_status.just_refused(principal.tenant):
             self._telemetry.call_withheld("token_refused")
             raise self._backend.description.error(Unauthorized)
         self._backend.description.check(order.command)
@@ -144,9 +144,9 @@ class VideoService:
 
     async def _submit(self, principal: Principal, command: Command, url: str | None) -> str:
         sent = command if url is None else replace(command, callback_url=url)
-        task_id = await self._slots.through(principal.tenant, lambda: self._backend.submit(principal, sent))
+        task_id = await self._limiter.run(principal.tenant, lambda: self._backend.submit(principal, sent))
         try:
-            await self._records.add_submitted(principal.tenant, task_id, expects_callback=url is not None)
+            await self._snapshots.add_submitted(principal.tenant, task_id, expects_callback=url is not None)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must learn its id
             self._faults.note(exc)
         return task_id
@@ -162,16 +162,16 @@ class VideoService:
         task = asyncio.get_running_loop().create_task(self._followed_up(tenant, callback_id, purchase))
         self._under_way.add(task)
         self._in_flight(len(self._under_way))
-        if (loan := MEMORY_LEASE.get()) is not None:
-            loan.keep()
-        task.add_done_callback(partial(self._landed, tenant, loan))
+        if (lease := MEMORY_LEASE.get()) is not None:
+            lease.keep()
+        task.add_done_callback(partial(self._landed, tenant, lease))
         return await asyncio.shield(task)
 
-    def _landed(self, tenant: str, loan: MemoryLease | None, task: asyncio.Task[Any]) -> None:
+    def _landed(self, tenant: str, lease: MemoryLease | None, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         self._in_flight(len(self._under_way))
         self._places.give_back(tenant)
-        if loan is not None:
-            loan.end()
+        if lease is not None:
+            lease.end()
         if not task.cancelled():
             task.exception()  # marks it as seen: the caller may have left

@@ -113,4 +113,4 @@ class PurchaseWriter:
             return
         if not outcome.is_recorded:
             await self._purchases.record(outcome.purchase, outcome.state, outcome.task_id)
-        await self._purchases.settle(attempt, outcome.state, outcome.task_id)
+        await self._purchases.record_outcome(attempt, outcome.state, outcome.task_id)

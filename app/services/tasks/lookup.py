@@ -39,17 +39,17 @@ class TaskService:
         self,
         backend: VideoBackend,
         cache: TaskCache,
-        records: TaskSnapshots,
+        snapshots: TaskSnapshots,
         flights: SingleFlight[FlightKey, TaskResult],
-        standing: TokenStatusCache,
+        token_status: TokenStatusCache,
         queued: QueuedIds,
     ) -> None:
         """Put the steps in order over finished parts."""
-        self._standing = standing
+        self._token_status = token_status
         self._queued = queued
         self._backend = backend
         self._cache = cache
-        self._records = records
+        self._snapshots = snapshots
         self._flights = flights
 
     async def find(self, principal: Principal, task_ids: Sequence[str]) -> Lookup:
@@ -58,7 +58,7 @@ class TaskService:
         Faults are among the answers and belong to their ids; nothing is raised for them.
         """
         wanted = dict.fromkeys(task_ids)
-        if self._standing.was_refused(principal.tenant) and (error := await self._still_refused(principal, wanted)):
+        if self._token_status.was_refused(principal.tenant) and (error := await self._still_refused(principal, wanted)):
             return Lookup(dict.fromkeys(wanted, error), LookupStats())
         cached = await self._cache.get_many(principal.tenant, list(wanted))
         if len(cached.tasks) == len(wanted):
@@ -66,13 +66,13 @@ class TaskService:
         absent = [task_id for task_id in wanted if task_id not in cached.tasks]
         calls = _Calls()
         fetched, joined = await self._fetch_once(principal, absent, calls)
-        effort = LookupStats(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)
+        stats = LookupStats(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)
         found = cached.tasks | fetched
-        return Lookup({task_id: found[task_id] for task_id in wanted}, effort)
+        return Lookup({task_id: found[task_id] for task_id in wanted}, stats)
 
     def was_refused(self, tenant: str) -> bool:
         """Whether the backend has refused the token and not accepted it since: what is kept is not given then."""
-        return self._standing.was_refused(tenant)
+        return self._token_status.was_refused(tenant)
 
     async def _still_refused(self, principal: Principal, wanted: Iterable[str]) -> LumaError | None:
         """Ask the backend for one of the ids, where that is due; return None where it accepts the token again.
@@ -80,21 +80,21 @@ class TaskService:
         Otherwise return what the caller is told: that the token is refused, or why that could not be verified.
         """
         tenant, asked = principal.tenant, list(wanted)
-        if self._standing.just_refused(tenant):
+        if self._token_status.just_refused(tenant):
             return self._backend.description.error(Unauthorized)
         known = (await self._cache.get_many(tenant, asked)).tasks
         if known:
-            self._standing.withhold(tenant)
+            self._token_status.withhold(tenant)
         probe = next((task_id for task_id in asked if task_id not in known), None)
-        if probe is None and self._standing.may_verify(tenant):
+        if probe is None and self._token_status.may_verify(tenant):
             probe = asked[0]
         if probe is None:
             return self._backend.description.error(Unauthorized)
         answer = (await self.read(principal, [probe]))[probe]
-        if not self._standing.was_refused(tenant):
+        if not self._token_status.was_refused(tenant):
             return None
-        if isinstance(answer, LumaError) and answer.passes:
-            self._standing.verify_again(tenant)
+        if isinstance(answer, LumaError) and answer.is_retryable:
+            self._token_status.verify_again(tenant)
             return answer
         return self._backend.description.error(Unauthorized)
 
@@ -137,7 +137,7 @@ class TaskService:
         }
         unknown = [task_id for task_id in task_ids if task_id in answers and answers[task_id] is None]
         if unknown:
-            answers |= await self._records.still_in_grace(principal.tenant, unknown)
+            answers |= await self._snapshots.still_in_grace(principal.tenant, unknown)
         if tasks:
             answers |= await self._cache.put_many(principal.tenant, tasks)
         return answers

@@ -100,15 +100,15 @@ class SingleFlight(Generic[K, V]):
     ) -> None:
         self._flights.discard(flight)
         on_landed()
-        fault = _fault(flight)
-        values = flight.result() if fault is None else {}
+        error = _fault(flight)
+        values = flight.result() if error is None else {}
         for key, seat in landing.items():
             if self._landing.get(key) is seat:
                 del self._landing[key]
             if key in values:
                 seat.landed.set_result(values[key])
             else:
-                seat.landed.set_exception(fault or KeyError(key))
+                seat.landed.set_exception(error or KeyError(key))
                 seat.landed.exception()  # marks it as seen: every waiter may have left
 
     async def aclose(self) -> None:
@@ -125,5 +125,5 @@ async def _fly(keys: list[K], fetch: Callable[[list[K]], Awaitable[Mapping[K, V]
 
 def _fault(flight: "asyncio.Task[Mapping[K, V]]") -> Exception | None:
     """Return what those who wait are told, if the flight came to grief."""
-    fault = asyncio.CancelledError() if flight.cancelled() else flight.exception()
-    return fault if fault is None or isinstance(fault, Exception) else ConnectionAbortedError("the service is stopping")
+    error = asyncio.CancelledError() if flight.cancelled() else flight.exception()
+    return error if error is None or isinstance(error, Exception) else ConnectionAbortedError("the service is stopping")

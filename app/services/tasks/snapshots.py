@@ -5,13 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from cachetools import TTLCache
 
 from app.domain.rendered import RenderedTask
-from app.domain.snapshot import GRACE_SECONDS, RECORD_LIFE_SECONDS, TaskSnapshot, accepted, in_grace, submitted
+from app.domain.snapshot import (
+    GRACE_SECONDS,
+    SNAPSHOT_LIFE_SECONDS,
+    TaskSnapshot,
+    is_in_grace,
+    pending_task,
+    snapshot_of_submission,
+)
 from app.ports.rendering import Renderer
 from app.ports.store import Store
 from app.services.tasks.signed_values import SignedValues
-from app.services.tasks.stored_format import Malformed, pack_record, unpack_record
+from app.services.tasks.stored_format import Malformed, pack_snapshot, unpack_snapshot
 
-RECORD_KIND = "record:4"
+SNAPSHOT_KIND = "record:4"
 
 
 class TaskSnapshots:
@@ -33,22 +40,24 @@ class TaskSnapshots:
         self._wall_clock = wall_clock
         self._here: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
 
-    async def put_many(self, tenant: str, records: Sequence[TaskSnapshot]) -> None:
+    async def put_many(self, tenant: str, snapshots: Sequence[TaskSnapshot]) -> None:
         """Keep what is known now."""
-        kept, now = {self._owned.key(tenant, record.task.id): record for record in records}, self._wall_clock()
-        for key, record in kept.items():
-            if in_grace(record, now):
-                self._here[key] = record
-        until = now + RECORD_LIFE_SECONDS
-        packed = ((key, self._owned.sign(key, pack_record(record, until))) for key, record in kept.items())
+        kept, now = {self._owned.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots}, self._wall_clock()
+        for key, snapshot in kept.items():
+            if is_in_grace(snapshot, now):
+                self._here[key] = snapshot
+        until = now + SNAPSHOT_LIFE_SECONDS
+        packed = ((key, self._owned.sign(key, pack_snapshot(snapshot, until))) for key, snapshot in kept.items())
         values = {key: value for key, value in packed if value is not None}
-        await self._store.put_many(values, dict.fromkeys(values, RECORD_LIFE_SECONDS))
+        await self._store.put_many(values, dict.fromkeys(values, SNAPSHOT_LIFE_SECONDS))
 
     async def add_submitted(self, tenant: str, task_id: str, *, expects_callback: bool) -> None:
         """Keep the record of a task that the backend has just accepted."""
         now = self._wall_clock()
-        record = submitted(self._render(accepted(task_id, now)), now, expects_callback=expects_callback)
-        await self.put_many(tenant, [record])
+        snapshot = snapshot_of_submission(
+            self._render(pending_task(task_id, now)), now, expects_callback=expects_callback
+        )
+        await self.put_many(tenant, [snapshot])
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, TaskSnapshot]:
         """Return the records there are, by task id."""
@@ -59,15 +68,15 @@ class TaskSnapshots:
             task_id: self._unpack(task_id, form) or self._here.get(key)
             for task_id, key, form in zip(task_ids, keys, forms, strict=True)
         }
-        return {task_id: record for task_id, record in found.items() if record is not None}
+        return {task_id: snapshot for task_id, snapshot in found.items() if snapshot is not None}
 
     async def still_in_grace(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, RenderedTask]:
         """Return those of `task_ids` that were submitted under a minute ago, as pending tasks."""
-        records, now = await self.get_many(tenant, task_ids), self._wall_clock()
-        return {task_id: record.task for task_id, record in records.items() if in_grace(record, now)}
+        snapshots, now = await self.get_many(tenant, task_ids), self._wall_clock()
+        return {task_id: snapshot.task for task_id, snapshot in snapshots.items() if is_in_grace(snapshot, now)}
 
     def _unpack(self, task_id: str, form: bytes | None) -> TaskSnapshot | None:
         try:
-            return unpack_record(task_id, form, self._wall_clock()) if form is not None else None
+            return unpack_snapshot(task_id, form, self._wall_clock()) if form is not None else None
         except Malformed:
             return None

@@ -73,9 +73,9 @@ class SharedProbe:
         if self._trying is None or (self._trying.done() and self._clock() - self._began_at >= SHARED_SECONDS):
             self._began_at = self._clock()
             self._trying = asyncio.ensure_future(self._try())
-        fault = await asyncio.shield(self._trying)
-        if fault is not None:
-            raise fault.with_traceback(None)
+        error = await asyncio.shield(self._trying)
+        if error is not None:
+            raise error.with_traceback(None)
 
     async def _try(self) -> Exception | None:
         try:

@@ -70,14 +70,14 @@ def unpack_task(task_id: str, form: bytes) -> RenderedTask | None:
     )
 
 
-def pack_record(record: TaskSnapshot, until: float) -> bytes | None:
+def pack_snapshot(snapshot: TaskSnapshot, until: float) -> bytes | None:
     """Return the form to keep, which counts until then (unix seconds); None where the task is too long for it."""
-    times = map(_number, (record.submitted_at, record.read_at, record.changed_at))
-    task = pack_task(record.task)
-    return _RECORD.pack(VERSION, record.expects_callback, until, *times) + task if task is not None else None
+    times = map(_number, (snapshot.submitted_at, snapshot.read_at, snapshot.changed_at))
+    task = pack_task(snapshot.task)
+    return _RECORD.pack(VERSION, snapshot.expects_callback, until, *times) + task if task is not None else None
 
 
-def unpack_record(task_id: str, form: bytes, now: float) -> TaskSnapshot | None:
+def unpack_snapshot(task_id: str, form: bytes, now: float) -> TaskSnapshot | None:
     """Return the record; None where its time is over, or for the form of another release. Raises Malformed."""
     if form[:1] != _VERSION_BYTE:
         return None

@@ -18,7 +18,7 @@ class AccountedConnection(HttpToolsProtocol):
 
     _limits: ConnectionLimits
     _answering: RequestResponseCycle | None = None
-    _departure: DisconnectSignal | None = None
+    _disconnect: DisconnectSignal | None = None
     """Belongs to the request that is being answered, or was answered last."""
     _in_head = False
     _in_body = False
@@ -74,7 +74,7 @@ class AccountedConnection(HttpToolsProtocol):
         """Have the limits count what is held now; this may end connections, this one too."""
         if held := self.held_bytes():
             self._is_noted = True
-            self._limits.memory.hold(self, self._departure.owner if self._departure is not None else NOBODY, held)
+            self._limits.memory.hold(self, self._disconnect.owner if self._disconnect is not None else NOBODY, held)
         elif self._is_noted:
             self._is_noted = False
             self._limits.memory.release(self)

@@ -357,7 +357,7 @@ class DisconnectAwareProtocol(AccountedConnection):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Remember which request is being answered: one at a time, while the others of the connection wait."""
         self._answering = cycle
-        self._departure = cycle.scope[DISCONNECT_SIGNAL] = DisconnectSignal(self._head_cost(cycle))  # type: ignore[literal-required]
+        self._disconnect = cycle.scope[DISCONNECT_SIGNAL] = DisconnectSignal(self._head_cost(cycle))  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
@@ -386,7 +386,7 @@ class DisconnectAwareProtocol(AccountedConnection):
         if answering is not None:
             answering.disconnected = True
             answering.message_event.set()
-            if self._departure is not None and not answering.response_complete:
-                self._departure.tell()
+            if self._disconnect is not None and not answering.response_complete:
+                self._disconnect.tell()
         super().connection_lost(exc)
         del self.parser  # it refers to this connection, which would stay until the garbage collector looks

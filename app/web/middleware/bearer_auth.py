@@ -5,7 +5,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.adapters.auth.passthrough import PassthroughAuthenticator, bearer_token
-from app.web.asgi import answer, header
+from app.web.asgi import header, send_error
 
 PRINCIPAL = "luma_mcp.principal"
 """Where a request's scope carries its caller."""
@@ -39,7 +39,7 @@ class BearerAuthMiddleware:
             return
         self._refused(401)
         challenge = 'Bearer realm="luma-mcp"' + (', error="invalid_token"' if authorization else "")
-        await answer(
+        await send_error(
             send,
             401,
             "unauthorized",

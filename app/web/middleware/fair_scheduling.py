@@ -157,8 +157,8 @@ class RequestQueue:
 
     async def stood(self, turns: FairScheduler, caller: str, scope: Scope, send: Send) -> bool:
         """Wait for the turn of a request and return True; where nothing is lent for it, refuse it and return False."""
-        departure: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
-        amount = 0 if caller in PROBES else LINE_BYTES + (departure.head_bytes if departure is not None else 0)
+        disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
+        amount = 0 if caller in PROBES else LINE_BYTES + (disconnect.head_bytes if disconnect is not None else 0)
         owner = self._owner_of(caller)
         if not self._memory.take(owner, amount):
             await refuse(send, self._refused)

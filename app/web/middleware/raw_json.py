@@ -14,7 +14,7 @@ from app.mcp_server.tools.json_bytes import Json
 PENDING_VALUES = "luma_mcp.embedded"
 """Where a request's scope carries its Embedded."""
 
-_MARK = secrets.token_hex(16)
+_PLACEHOLDER = secrets.token_hex(16)
 """Never seen outside this process, so that nothing from outside can be taken for a mark."""
 
 
@@ -32,22 +32,24 @@ class PendingValues:
 
     def add(self, value: Json) -> str:
         """Keep `value` for the answer; return the mark that stands for it until then."""
-        mark = f"{_MARK}{self._number}"
+        placeholder = f"{_PLACEHOLDER}{self._number}"
         self._number += 1
-        self.values.append((f'"{mark}"'.encode(), value))
-        return mark
+        self.values.append((f'"{placeholder}"'.encode(), value))
+        return placeholder
 
-    def filled(self, body: bytes) -> bytes:
+    def splice(self, body: bytes) -> bytes:
         """Return a part of the answer with those of the values in it whose marks it holds; these are let go."""
         parts: list[bytes] = []
         end = 0
         left: list[tuple[bytes, Json]] = []
-        for at, mark, value in sorted((body.find(mark), mark, value) for mark, value in self.values):
+        for at, placeholder, value in sorted(
+            (body.find(placeholder), placeholder, value) for placeholder, value in self.values
+        ):
             if at >= 0:
                 parts += (body[end:at], value)
-                end = at + len(mark)
+                end = at + len(placeholder)
             else:
-                left.append((mark, value))
+                left.append((placeholder, value))
         self.values = left
         return b"".join((*parts, body[end:]))
 
@@ -61,23 +63,23 @@ class RawJsonMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request with the values in place of their marks."""
-        embedded = scope[PENDING_VALUES] = PendingValues()
+        pending = scope[PENDING_VALUES] = PendingValues()
         head: Message | None = None
 
-        async def filling(message: Message) -> None:
+        async def splicing(message: Message) -> None:
             nonlocal head
-            if not embedded.values:
+            if not pending.values:
                 await send(message)
             elif message["type"] == "http.response.start":
                 head = message  # its length is known when the body is
             else:
-                body = embedded.filled(message.get("body", b""))
+                body = pending.splice(message.get("body", b""))
                 if head is not None:
                     await send(_of_length(head, None if message.get("more_body", False) else len(body)))
                     head = None
                 await send({**message, "body": body})
 
-        await self._app(scope, receive, filling)
+        await self._app(scope, receive, splicing)
 
 
 def _of_length(start: Message, length: int | None) -> Message:

@@ -13,7 +13,7 @@ from app.domain.errors import RateLimited
 from app.domain.principal import Principal
 from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.memory_lease import MEMORY_LEASE, MemoryLease
-from app.web.asgi import answer
+from app.web.asgi import send_error
 from app.web.connection.disconnects import DISCONNECT_SIGNAL
 from app.web.middleware.bearer_auth import PRINCIPAL
 
@@ -65,13 +65,13 @@ class RequestMemoryMiddleware:
         """Pass the request on with its bytes counted."""
         owner = cast("Principal", scope[PRINCIPAL]).tenant
         held = scope[HELD] = Held(self._quota, owner)
-        departure = scope.get(DISCONNECT_SIGNAL)
+        disconnect = scope.get(DISCONNECT_SIGNAL)
         head_bytes = 0
-        if departure is not None:
-            departure.owner = owner
-            head_bytes = max(0, departure.head_bytes - INCLUDED_HEAD_BYTES)
-        loan = MemoryLease(held.give_back)
-        outer = MEMORY_LEASE.set(loan)
+        if disconnect is not None:
+            disconnect.owner = owner
+            head_bytes = max(0, disconnect.head_bytes - INCLUDED_HEAD_BYTES)
+        lease = MemoryLease(held.give_back)
+        outer = MEMORY_LEASE.set(lease)
         try:
             held.take(HALF_SENT_BYTES + head_bytes)
             await self._app(scope, held.counting(receive), send)
@@ -79,13 +79,13 @@ class RequestMemoryMiddleware:
             await refuse(send, self._refused)
         finally:
             MEMORY_LEASE.reset(outer)
-            loan.end()
+            lease.end()
 
 
 async def refuse(send: Send, refused: Callable[[int], None]) -> None:
     """Answer that nothing is lent to a request; `refused` is told the status."""
     refused(429)
-    await answer(send, 429, "rate_limited", TOO_MUCH, (b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+    await send_error(send, 429, "rate_limited", TOO_MUCH, (b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
 
 
 class _NoneLeft(Exception):

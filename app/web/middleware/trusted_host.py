@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.web.asgi import answer, header
+from app.web.asgi import header, send_error
 from app.web.log_throttle import ThrottledLog
 
 OPEN_PATHS = ("/livez",)
@@ -43,13 +43,13 @@ class TrustedHostMiddleware:
                 "hosts", "Refused the host %r: name it in LUMA_MCP_ALLOWED_HOSTS or LUMA_MCP_PUBLIC_URL", host[:200]
             )
             self._refused(421)
-            await answer(send, 421, "misdirected_request", "This service does not answer for this Host.")
+            await send_error(send, 421, "misdirected_request", "This service does not answer for this Host.")
         elif origin is None:
             await self._app(scope, receive, send)
         elif not self._origins.has(origin):
             self._bursts.warn("origins", "Refused the origin %r: name it in LUMA_MCP_ALLOWED_ORIGINS", origin[:200])
             self._refused(403)
-            await answer(send, 403, "forbidden_origin", "This service does not answer web pages of this Origin.")
+            await send_error(send, 403, "forbidden_origin", "This service does not answer web pages of this Origin.")
         else:
             await self._app_for_pages(scope, receive, send)
 
@@ -70,7 +70,7 @@ class PageTrustedHostMiddleware:
             await self._app(scope, receive, send)
             return
         self._refused(421)
-        await answer(send, 421, "misdirected_request", "This service does not answer for this Host.")
+        await send_error(send, 421, "misdirected_request", "This service does not answer for this Host.")
 
 
 class AllowList:

@@ -227,11 +227,11 @@ async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_af
         in_flight[token] -= 1
         return await knowing_every_task(request)
 
-    traffic = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
+    backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     callers = [Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")]
-    async with gateway_over(Backend(answer), traffic=traffic) as gateway:
+    async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
         readings = await asyncio.gather(*(gateway.find_tasks(caller, names(20 * CHUNK)) for caller in callers))
-        assert traffic.reads.is_idle
+        assert backend_limits.reads.is_idle
     assert [len(of_type(reading, Task)) for reading in readings] == [20 * CHUNK] * 2
     assert set(peak.values()) == {READS.per_tenant}
 
@@ -244,23 +244,23 @@ async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    traffic = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
-    async with gateway_over(Backend(answer), traffic=traffic) as gateway:
+    backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
+    async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
         question = asyncio.create_task(gateway.find_tasks(CALLER, names(20 * CHUNK)))
         await arrived.wait()
         question.cancel()
         await asyncio.wait([question])
-        assert traffic.reads.is_idle
+        assert backend_limits.reads.is_idle
 
 
 async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
-    traffic = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
+    backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     hasty = replace(QUICK, read_deadline=0.05)
-    async with gateway_over(Backend(hanging), hasty, traffic=traffic) as gateway:
+    async with gateway_over(Backend(hanging), hasty, backend_limits=backend_limits) as gateway:
         reading = await gateway.find_tasks(CALLER, names(20 * CHUNK))
     assert of_type(reading, BackendTimeout) == names(20 * CHUNK)
     assert reading.calls < 20, "the chunks that had no place in time were not sent"
-    assert traffic.reads.is_idle
+    assert backend_limits.reads.is_idle
 
 
 EMOJI = {"prompt": "\U0001f98a" * 5000}

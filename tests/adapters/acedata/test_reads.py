@@ -50,13 +50,13 @@ NEVER = replace(QUICK, first_pause=3600.0, longest_pause=3600.0)
 """Waits an hour where the backend names no time, so that only a Retry-After can be what was waited for."""
 
 
-async def ask(backend: httpx.AsyncBaseTransport, **patience: Any) -> Answer:
-    async with gateway_over(backend, replace(QUICK, **patience)) as gateway:
+async def ask(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> Answer:
+    async with gateway_over(backend, replace(QUICK, **timeouts)) as gateway:
         return (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
 
 
-async def fault(backend: httpx.AsyncBaseTransport, **patience: Any) -> LumaError:
-    answer = await ask(backend, **patience)
+async def fault(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LumaError:
+    answer = await ask(backend, **timeouts)
     assert isinstance(answer, LumaError)
     return answer
 
@@ -206,7 +206,7 @@ async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCapt
 
 
 async def test_all_questions_of_one_reading_share_its_deadline() -> None:
-    backend, tally = (
+    backend, call_counter = (
         Backend(complaining(500, "api_error"), knowing_every_task, knowing_every_task, hanging),
         CallCounter(),
     )
@@ -215,15 +215,15 @@ async def test_all_questions_of_one_reading_share_its_deadline() -> None:
 
         async def ask_once() -> Any:
             return await client.read(
-                "/luma/tasks", CALLER, {"action": "retrieve", "id": "task-0"}, tally, lambda body: body
+                "/luma/tasks", CALLER, {"action": "retrieve", "id": "task-0"}, call_counter, lambda body: body
             )
 
         await ask_once()
-        first = tally.ends_at
+        first = call_counter.ends_at
         assert first is not None
         await ask_once()
-        assert tally.ends_at == first
-        tally.ends_at = asyncio.get_running_loop().time()
+        assert call_counter.ends_at == first
+        call_counter.ends_at = asyncio.get_running_loop().time()
         with pytest.raises(BackendTimeout):
             await ask_once()
     assert len(backend.requests) <= 4

@@ -28,10 +28,10 @@ UNHURRIED = Timeouts(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
 
 
 @asynccontextmanager
-async def gateway_to(url: str, patience: Timeouts = QUICK) -> AsyncIterator[AceDataBackend]:
+async def gateway_to(url: str, timeouts: Timeouts = QUICK) -> AsyncIterator[AceDataBackend]:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         yield AceDataBackend(
-            AceDataClient(http, Notes(), patience, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
+            AceDataClient(http, Notes(), timeouts, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
 
 

@@ -20,16 +20,16 @@ def finished(task_id: str, owner: str) -> RenderedTask:
     return rendered(Task(task_id, TaskState.COMPLETED, "A fox", video))
 
 
-def ask(*answers: tuple[str, TaskResult], effort: LookupStats = LookupStats(), now: float = NOW) -> Any:  # noqa: B008 - frozen
-    answer = batch_answer(Lookup(dict(answers), effort), now, ACEDATACLOUD)
-    assert answer.effort is effort
+def ask(*answers: tuple[str, TaskResult], stats: LookupStats = LookupStats(), now: float = NOW) -> Any:  # noqa: B008 - frozen
+    answer = batch_answer(Lookup(dict(answers), stats), now, ACEDATACLOUD)
+    assert answer.stats is stats
     return json.loads(answer.result), json.loads(answer.text)
 
 
 def test_a_question_asked_again_has_the_same_answer_and_an_effort_of_its_own() -> None:
     tasks = [("again-1", finished("again-1", "a")), ("again-2", finished("again-2", "a"))]
-    first = ask(*tasks, effort=LookupStats(fetched=2, backend_calls=1))
-    assert ask(*tasks, effort=LookupStats(local_hits=2)) == first
+    first = ask(*tasks, stats=LookupStats(fetched=2, backend_calls=1))
+    assert ask(*tasks, stats=LookupStats(local_hits=2)) == first
 
 
 def test_the_same_ids_of_another_tenant_are_answered_with_their_own_videos() -> None:

@@ -19,7 +19,7 @@ from app.mcp_server.tools.rendering import render, single_task
 from app.services.tasks.stored_format import pack_task, unpack_task
 
 NOW = 1_790_000_000.0
-PACE = ACEDATACLOUD.policy.pace
+PACE = ACEDATACLOUD.policy.polling
 
 TEXTS = st.text(min_size=1, max_size=30)
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=40)

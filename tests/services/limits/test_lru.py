@@ -9,7 +9,7 @@ from app.services.limits.lru import LruDict
 def test_bounded_lets_the_least_recently_used_entry_go() -> None:
     kept: LruDict[str, int] = LruDict(2)
     kept["a"], kept["b"] = 1, 2
-    kept.used(["a"])
+    kept.touch(["a"])
     kept["c"] = 3
     assert list(kept) == ["a", "c"]
 

@@ -66,18 +66,18 @@ def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> Poller
     )
 
 
-async def watch_for(
-    watches: PollerRegistry, clock: HandClock, seconds: float, principal: Principal
+async def poll_for(
+    pollers: PollerRegistry, clock: HandClock, seconds: float, principal: Principal
 ) -> dict[str, TaskResult]:
-    async with watches.watching(principal, ["task-0"]) as sight:
+    async with pollers.watching(principal, ["task-0"]) as subscription:
         await clock.sleep(seconds)
-        return sight.answers()
+        return subscription.answers()
 
 
-async def all_watch(watches: PollerRegistry, clock: HandClock, seconds: float) -> list[dict[str, TaskResult]]:
-    watching = (watch_for(watches, clock, seconds, principal) for principal in CALLERS)
+async def all_watch(pollers: PollerRegistry, clock: HandClock, seconds: float) -> list[dict[str, TaskResult]]:
+    watching = (poll_for(pollers, clock, seconds, principal) for principal in CALLERS)
     answers = await while_time_passes(clock, asyncio.gather(*watching))
-    await watches.aclose()
+    await pollers.aclose()
     return answers
 
 
@@ -87,7 +87,7 @@ async def test_a_read_that_meets_a_fault_is_repeated_on_schedule_and_logged_once
     read = Reader()
     answers = await all_watch(watches_over(CountingStore(), read, clock), clock, 50.0)
     assert [type(one["task-0"]) for one in answers] == [BackendError] * len(CALLERS)
-    assert all(isinstance(one["task-0"], LumaError) and one["task-0"].passes for one in answers)
+    assert all(isinstance(one["task-0"], LumaError) and one["task-0"].is_retryable for one in answers)
     assert len(CALLERS) <= read.reads <= len(CALLERS) * 11, "as after any fault of the backend, 5 s apart"
     assert len([one for one in caplog.records if one.levelno >= logging.WARNING]) == 1
 

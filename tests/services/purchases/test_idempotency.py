@@ -203,13 +203,13 @@ async def test_a_caller_who_agrees_buys_in_the_place_of_an_unknown_outcome(fleet
 async def test_agreement_is_about_the_outcome_that_was_unknown_when_the_call_came(fleet: Fleet) -> None:
     backend = Backend()
     backend.go_on.clear()
-    standing = asyncio.create_task(fleet.buy(backend.takes))
+    token_status = asyncio.create_task(fleet.buy(backend.takes))
     await backend.reached.wait()
     waiting = asyncio.create_task(fleet.buy(backend.takes, request(retry_unknown=True), replica=1))
     with pytest.raises((OutcomeUnknown, RateLimited)):
         await while_time_passes(fleet.clock, waiting)
     backend.go_on.set()
-    assert (await standing).task_id == "task-1"
+    assert (await token_status).task_id == "task-1"
     assert backend.sent == 1
 
 

@@ -11,17 +11,17 @@ from tests.support.clock import HandClock
 
 
 async def test_a_token_has_a_bounded_queue_of_its_own(clock: HandClock) -> None:
-    slots, may_end = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), asyncio.Event()
+    limiter, may_end = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), asyncio.Event()
 
     async def send() -> str:
         await may_end.wait()
         return "task-0"
 
-    calls = [asyncio.create_task(slots.through("a", send)) for _ in range(GENERATIONS_AT_ONCE + MOST_WAITING)]
+    calls = [asyncio.create_task(limiter.run("a", send)) for _ in range(GENERATIONS_AT_ONCE + MOST_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(RateLimited, match="Nothing was sent"):
-        await slots.through("a", send)
-    other = asyncio.create_task(slots.through("b", send))
+        await limiter.run("a", send)
+    other = asyncio.create_task(limiter.run("b", send))
     may_end.set()
     assert set(await asyncio.gather(*calls, other)) == {"task-0"}
-    assert await slots.through("a", send) == "task-0"
+    assert await limiter.run("a", send) == "task-0"

@@ -108,7 +108,7 @@ async def test_an_outage_is_one_warning_and_its_end_another(clock: HandClock, ca
             behind.is_out = is_out
             clock.advance(REST_SECONDS)
             await store.get_many([KEY])
-    begins = [record.getMessage().startswith("Redis does not answer (out)") for record in caplog.records]
+    begins = [snapshot.getMessage().startswith("Redis does not answer (out)") for snapshot in caplog.records]
     assert begins == [True, False, True, False]
     assert len(notes.store_failures) == 4
 
@@ -143,7 +143,7 @@ async def test_a_store_that_refuses_writes_serves_every_read_and_is_one_warning(
         behind.refused = {}
         clock.advance(REST_SECONDS)
         await store.put_many({KEY: b"y"}, {KEY: 5.0})
-    assert [record.getMessage()[:16] for record in caplog.records] == ["Redis is full: r", "Redis answers ag"]
+    assert [snapshot.getMessage()[:16] for snapshot in caplog.records] == ["Redis is full: r", "Redis answers ag"]
     assert "cached results are still served" in caplog.records[0].getMessage()
     assert behind.puts == 26, "one a second, and then the one that was taken"
 
@@ -171,7 +171,7 @@ async def test_a_replica_that_refuses_every_write_is_one_warning(
         clock.advance(REST_SECONDS)
     behind.refused = {}
     await store.put_many({KEY: b"y"}, {KEY: 5.0})
-    assert [record.getMessage()[:18] for record in caplog.records] == ["Redis is a replica", "Redis answers agai"]
+    assert [snapshot.getMessage()[:18] for snapshot in caplog.records] == ["Redis is a replica", "Redis answers agai"]
 
 
 async def test_an_outage_that_turns_into_another_is_told_once_for_each(
@@ -186,7 +186,7 @@ async def test_an_outage_that_turns_into_another_is_told_once_for_each(
             await store.get_many([KEY])
             await store.put_many({KEY: b"y"}, {KEY: 5.0})
             clock.advance(REST_SECONDS)
-    begins = [record.getMessage()[:18] for record in caplog.records]
+    begins = [snapshot.getMessage()[:18] for snapshot in caplog.records]
     assert begins == ["Redis does not ans", "Redis answers agai", "Redis is a replica", "Redis does not ans"]
 
 

@@ -70,10 +70,10 @@ class Room:
             before, TASKS, lifetimes, notes, render=render, reads=reads, local_bytes=10**6, wall_clock=clock
         )
         self.records = TaskSnapshots(before, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
-        self.standing = TokenStatusCache(clock)
-        self.queued = QueuedIds(ACEDATACLOUD, notes, clock, self.standing.is_accepted)
+        self.token_status = TokenStatusCache(clock)
+        self.queued = QueuedIds(ACEDATACLOUD, notes, clock, self.token_status.is_accepted)
         self.notes = notes
-        self.tasks = TaskService(backend, cache, self.records, SingleFlight(), self.standing, self.queued)
+        self.tasks = TaskService(backend, cache, self.records, SingleFlight(), self.token_status, self.queued)
 
 
 def done(task_id: str, clock: HandClock) -> Task:
@@ -114,11 +114,11 @@ async def test_the_effort_counts_every_id_where_it_was_answered(clock: HandClock
     backend.known = {"a": done("a", clock), "b": running("b"), "c": done("c", clock)}
     room = Room(backend, store, clock)
     first = await room.tasks.find(A, ["a", "b"])
-    assert first.effort == LookupStats(fetched=2, backend_calls=1)
+    assert first.stats == LookupStats(fetched=2, backend_calls=1)
     second = await room.tasks.find(A, ["a", "b", "c", "nobody"])
-    assert second.effort == LookupStats(local_hits=1, shared_hits=1, fetched=2, backend_calls=1)
+    assert second.stats == LookupStats(local_hits=1, shared_hits=1, fetched=2, backend_calls=1)
     third = await room.tasks.find(A, ["a", "c"])
-    assert third.effort == LookupStats(local_hits=2)
+    assert third.stats == LookupStats(local_hits=2)
 
 
 async def test_concurrent_questions_share_what_is_in_the_air(clock: HandClock) -> None:
@@ -131,8 +131,8 @@ async def test_concurrent_questions_share_what_is_in_the_air(clock: HandClock) -
     second = asyncio.create_task(room.tasks.find(A, ["c", "b"]))
     await turns()
     backend.may_answer.set()
-    assert (await first).effort == LookupStats(fetched=2, backend_calls=1)
-    assert (await second).effort == LookupStats(joined=1, fetched=1, backend_calls=1)
+    assert (await first).stats == LookupStats(fetched=2, backend_calls=1)
+    assert (await second).stats == LookupStats(joined=1, fetched=1, backend_calls=1)
     assert list((await second).answers) == ["c", "b"]
     assert backend.asked == [(A, ["a", "b"]), (A, ["c"])]
 
@@ -232,7 +232,7 @@ async def test_a_fetch_that_is_sent_goes_on_without_its_callers(clock: HandClock
     await turns()
     backend.may_answer.set()
     await turns()
-    assert (await room.tasks.find(A, ["a"])).effort == LookupStats(local_hits=1)
+    assert (await room.tasks.find(A, ["a"])).stats == LookupStats(local_hits=1)
     assert room.queued.is_empty
 
 
@@ -256,11 +256,11 @@ async def test_ids_on_their_way_are_bounded_per_tenant_and_in_total(
     assert isinstance(refused, RateLimited)
     assert refused.advised_wait_seconds == 10.0
     assert room.notes.withheld == ["queue_full"] * 2
-    room.standing.accept(B.tenant)
+    room.token_status.accept(B.tenant)
     held.append(asyncio.create_task(room.tasks.find(B, ["a"])))
     await turns()
     assert len(backend.asked) == len(held), "an accepted token is not kept out by those that are not"
-    assert [record.levelname for record in caplog.records] == ["WARNING"], "once for a burst"
+    assert [snapshot.levelname for snapshot in caplog.records] == ["WARNING"], "once for a burst"
     backend.may_answer.set()
     answers = (await lookup).answers
     assert answers["0"] is None, "what is on its way may be waited for"
@@ -275,13 +275,13 @@ async def test_a_refused_token_gets_nothing_from_the_cache_before_the_backend_ac
     backend.known = {"a": done("a", clock)}
     room = Room(backend, CountingStore(), clock)
     await room.tasks.find(A, ["a"])
-    room.standing.refuse(A.tenant)
+    room.token_status.refuse(A.tenant)
     assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Unauthorized)
     assert len(backend.asked) == 1
     clock.advance(REFUSED_SECONDS)
     for _ in range(3):
         assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Unauthorized)
     assert len(backend.asked) == 2, "one read in five minutes"
-    room.standing.accept(A.tenant)
+    room.token_status.accept(A.tenant)
     assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], RenderedTask)
     assert len(backend.asked) == 2

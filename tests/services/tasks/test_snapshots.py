@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.domain.snapshot import GRACE_SECONDS, RECORD_LIFE_SECONDS, TaskSnapshot, accepted, seen
+from app.domain.snapshot import GRACE_SECONDS, SNAPSHOT_LIFE_SECONDS, TaskSnapshot, pending_task, snapshot_after_read
 from app.domain.task import Task, TaskState
 from app.mcp_server.tools.rendering import render
 from app.services.tasks.circuit_breaker import FailOpenStore
@@ -28,7 +28,7 @@ async def test_what_was_submitted_is_pending_here_and_on_every_replica(clock: Ha
     store = CountingStore()
     here = records(store, clock)
     await here.put_many(A, [just_submitted("a", clock())])
-    pending = rendered(accepted("a", clock()))
+    pending = rendered(pending_task("a", clock()))
     clock.advance(10)
     for replica in (here, records(store, clock)):
         assert await replica.still_in_grace(A, ["a", "b"]) == {"a": pending}
@@ -65,11 +65,15 @@ async def test_records_are_kept_for_a_day_with_everything_in_them(clock: HandClo
     store = CountingStore()
     began = just_submitted("a", clock(), expects_callback=True)
     shown = Task("b", TaskState.PROCESSING, "F\u00fcchse", created_at=clock())
-    kept = [began, seen(None, rendered(shown), clock()), TaskSnapshot(rendered(Task("c", TaskState.PENDING)))]
+    kept = [
+        began,
+        snapshot_after_read(None, rendered(shown), clock()),
+        TaskSnapshot(rendered(Task("c", TaskState.PENDING))),
+    ]
     await records(store, clock).put_many(A, kept)
     found = await records(store, clock).get_many(A, ["c", "nothing", "b", "a"])
-    assert found == {record.task.id: record for record in kept}
-    assert set(store.ttl_seconds.values()) == {RECORD_LIFE_SECONDS}
+    assert found == {snapshot.task.id: snapshot for snapshot in kept}
+    assert set(store.ttl_seconds.values()) == {SNAPSHOT_LIFE_SECONDS}
 
 
 async def test_many_records_are_one_round_trip_each_way(clock: HandClock) -> None:

@@ -37,8 +37,8 @@ async def sent(values: Sequence[object], answer: str) -> list[Message]:
     out: list[Message] = []
 
     async def answering(scope: Scope, _receive: Receive, send: Send) -> None:
-        marks = [json.dumps(scope[PENDING_VALUES].add(to_json(value))) for value in values]
-        parts = answer.format(*marks).split("|")
+        placeholders = [json.dumps(scope[PENDING_VALUES].add(to_json(value))) for value in values]
+        parts = answer.format(*placeholders).split("|")
         await send(HEAD)
         for number, part in enumerate(parts, 1):
             await send(body(part, more=number < len(parts)))
