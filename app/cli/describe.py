@@ -1,4 +1,4 @@
-"""The tables of the README, generated from the things that they describe."""
+"""The generated parts of the documents, made from the things that they describe."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def tools_table() -> str:
         required = schema.get("required", [])
         names = [_parameter(name, field, required) for name, field in schema.get("properties", {}).items()]
         cost = "spends" if tool.annotations == BILLABLE else "free"
-        first = tool.description.partition(". ")[0].rstrip(".")
+        first = tool.description.partition("\n\n")[0].partition(". ")[0].rstrip(".")
         rows.append(f"| `{tool.name}` | {', '.join(names) or 'none'} | {cost} | {first}. |")
     return "\n".join(rows)
 
@@ -53,26 +53,28 @@ def setup_sections() -> str:
     return "\n\n".join(parts)
 
 
-def generated_parts() -> Mapping[str, str]:
-    """Return every generated part of the README by the name of its marker."""
+def generated_parts() -> Mapping[str, Mapping[str, str]]:
+    """Return every generated part, by document and by the name of its marker."""
     return {
-        "curl": f"```bash\n{curl(LOCAL_URL, 'anything')}\n```",
-        "setup": setup_sections(),
-        "tools": tools_table(),
-        "settings": settings_table(),
-        "sandbox": sandbox_table(),
+        "README.md": {"curl": f"```bash\n{curl(LOCAL_URL, 'anything')}\n```"},
+        "docs/clients.md": {"setup": setup_sections()},
+        "docs/tools.md": {"tools": tools_table(), "sandbox": sandbox_table()},
+        "docs/settings.md": {"settings": settings_table()},
     }
 
 
-def refreshed(readme: str) -> str:
-    """Return `readme` with each part between `<!-- NAME -->` and `<!-- /NAME -->` generated anew."""
-    for name, text in generated_parts().items():
-        before, opening, rest = readme.partition(f"<!-- {name} -->\n")
+def refreshed(text: str, parts: Mapping[str, str]) -> str:
+    """Return a document with each part between `<!-- NAME -->` and `<!-- /NAME -->` replaced.
+
+    Raises ValueError for a part that the document has no place for.
+    """
+    for name, part in parts.items():
+        before, opening, rest = text.partition(f"<!-- {name} -->\n")
         _, closing, after = rest.partition(f"\n<!-- /{name} -->")
         if not opening or not closing:
-            raise ValueError(f"the README has no part named {name}")
-        readme = f"{before}{opening}{text}{closing}{after}"
-    return readme
+            raise ValueError(f"the document has no place for {name}")
+        text = f"{before}{opening}{part}{closing}{after}"
+    return text
 
 
 def _parameter(name: str, schema: Mapping[str, Any], required: list[str]) -> str:
@@ -105,9 +107,10 @@ def _plain(value: object) -> str:
 
 
 def main() -> None:
-    """Refresh the README and the example of a settings file in the current folder."""
-    path = Path("README.md")
-    path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
+    """Refresh the documents and the example of a settings file in the current folder."""
+    for name, parts in generated_parts().items():
+        path = Path(name)
+        path.write_text(refreshed(path.read_text(encoding="utf-8"), parts), encoding="utf-8")
     Path(".env.example").write_text(env_example(), encoding="utf-8")
 
 

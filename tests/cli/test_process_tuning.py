@@ -58,3 +58,9 @@ print(most)
 def test_what_calls_leave_behind_does_not_pile_up() -> None:
     ran = subprocess.run([sys.executable, "-c", CIRCLES], capture_output=True, text=True, timeout=60, check=True)
     assert int(ran.stdout) < MOST_OBJECTS
+
+
+def test_the_service_starts_without_sqlalchemys_orm() -> None:
+    loaded = "import sys, app.cli.serve; print(*[name for name in sys.modules if name.startswith('sqlalchemy.orm')])"
+    ended = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == ""

@@ -61,7 +61,7 @@ def test_the_kustomization_names_every_manifest_but_the_example_secret() -> None
 
 def test_every_variable_that_is_set_anywhere_is_a_setting() -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for path in [*DEPLOYING, ROOT / "docker-compose.yml", ROOT / ".env.example", ROOT / "README.md"]:
+    for path in [*DEPLOYING, ROOT / "docker-compose.yml", ROOT / ".env.example", ROOT / "docs" / "operating.md"]:
         named = set(re.findall(rf"{PREFIX}[A-Z_]+[A-Z]", text(path)))
         assert named <= known, path.name
 
@@ -110,14 +110,14 @@ def test_the_redis_of_compose_wants_a_password_that_no_command_line_shows() -> N
     assert "$$REDISCLI_AUTH" in redis["command"][-1]
     assert redis["environment"]["REDISCLI_AUTH"].startswith("${REDIS_PASSWORD:?")
     assert services["luma-mcp"]["environment"]["LUMA_MCP_REDIS_URL"].startswith("redis://:${REDIS_PASSWORD:?")
-    assert "REDIS_PASSWORD=$(openssl rand -hex" in text(ROOT / "README.md"), "hex needs no percent-encoding"
+    assert "REDIS_PASSWORD=$(openssl rand -hex" in text(ROOT / "docs" / "operating.md"), "hex needs no percent-encoding"
 
 
 def test_each_service_of_compose_is_bounded_and_runs_on_in_the_background() -> None:
     for service in yaml.safe_load(text(ROOT / "docker-compose.yml"))["services"].values():
         assert service["mem_limit"] == service["memswap_limit"]
         assert service["pids_limit"] > 0
-    assert re.search(r"docker compose up --build -d\b", text(ROOT / "README.md"))
+    assert re.search(r"docker compose up --build -d\b", text(ROOT / "docs" / "operating.md"))
 
 
 def test_images_can_be_pinned_by_digest_without_an_edit() -> None:

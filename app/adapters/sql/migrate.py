@@ -4,7 +4,7 @@ import secrets
 import time
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.adapters.sql.tables import metadata, service
@@ -20,15 +20,9 @@ _FOLDER = Path(__file__).parent / "migrations"
 
 
 async def create(engine: AsyncEngine) -> str:
-    """Create the tables in a database that belongs to this process alone, and return the newest revision.
-
-    Alembic, which takes 11 MB, is not needed for that.
-    """
+    """Create the tables in a database that belongs to this process alone, and return the newest revision."""
     async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-        facts = {"database_id": secrets.token_hex(16), "created_at": f"{time.time():.0f}"}
-        rows = [{"name": name, "value": value} for name, value in facts.items()]
-        await connection.execute(service.insert(), rows)
+        await connection.run_sync(_create)
     return REVISIONS[-1]
 
 
@@ -59,12 +53,26 @@ def _upgrade_alone(connection: Connection) -> None:
     """Migrate in one transaction, which SQLite's write lock or PostgreSQL's advisory lock keeps to one process."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    if _revision(connection) == REVISIONS[-1]:
+    revision = _revision(connection)
+    if revision == REVISIONS[-1]:
         return
-    from alembic import command  # noqa: PLC0415 - 11 MB that only a migration needs
+    if revision is None:
+        _create(connection)
+        return
+    from alembic import command  # noqa: PLC0415 - 11 MB that only an older database needs
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(_FOLDER))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _create(connection: Connection) -> None:
+    """Make the tables as they are today, and note the revision as Alembic does."""
+    metadata.create_all(connection)
+    facts = {"database_id": secrets.token_hex(16), "created_at": f"{time.time():.0f}"}
+    connection.execute(service.insert(), [{"name": name, "value": value} for name, value in facts.items()])
+    version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+    version.create(connection)
+    connection.execute(version.insert(), {"version_num": REVISIONS[-1]})

@@ -214,11 +214,9 @@ Submission = Annotated[
     Literal["started", "unknown", "sent", "refused"] | None,
     Field(description="started, unknown, sent or refused. Default: all but refused."),
 ]
-Since = Annotated[
-    str | None, Field(description="Only from this ISO 8601 time on; UTC if it names no zone. Default: none.")
-]
-Limit = Annotated[float, AfterValidator(_limit), Field(description="Most tasks per page: 1 to 100. Default: 20.")]
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before. Default: the first page.")]
+Since = Annotated[str | None, Field(description="Only from this ISO 8601 time on (UTC). Default: none.")]
+Limit = Annotated[float, AfterValidator(_limit), Field(description="Per page: 1 to 100. Default: 20.")]
+Cursor = Annotated[str | None, Field(description="next_cursor of the page before. Default: first page.")]
 
 
 class TaskArguments(Arguments):

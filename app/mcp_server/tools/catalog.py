@@ -28,11 +28,11 @@ from app.mcp_server.tools.results import (
 )
 
 _SPENDING = (
-    "Costs about {price} of your token's {backend} account when the video completes, else nothing. "
+    "Costs about {price} of your {backend} account when the video completes, else nothing. "
     "Returns a task_id at once; the video takes {duration}: follow one with luma_get_task, several with "
     "luma_get_tasks_batch. Never resubmit a slow one.\n\n"
-    "Always give an idempotency_key. After backend_timeout repeat the same call with it, which within a day never "
-    "buys twice; without a key ask the user to check. Other errors bought nothing; rate_limited: "
+    "Always give an idempotency_key. After backend_timeout or no answer repeat the same call with it, which never buys "
+    "twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing; rate_limited: "
     "{generations_at_once} run, wait until one ends."
 )
 
@@ -63,7 +63,8 @@ def _many(batch_limit: int) -> LumaTool:
             "wait_seconds 50, and again until ask_again_in_seconds is null. After a time-out of your client ask with "
             "a smaller wait_seconds. likely_stuck: tell the user, do not resubmit.\n\n"
             "Free. Needs the {backend} token that started the tasks. One bad id never fails the others: unknown "
-            "and other tokens' ids come back in missing, ids that could not be read now in unavailable (ask again), "
+            "and other tokens' ids come back in missing (lost: luma_list_tasks), ids that could not be read now in "
+            "unavailable (ask again), "
             f"failed generations in tasks with their error. An empty list, or more than {batch_limit} ids, is refused. "
             f"Finished tasks come from a cache, running ones are seconds old. URLs live {{link_days}} days."
         ),
@@ -81,7 +82,8 @@ def _one() -> LumaTool:
         description=(
             "Read one Luma generation in full: its state, the video with URL and video_id, or why it failed.\n\n"
             "Use it to follow a single video; for several, luma_get_tasks_batch replaces many of these. Call it with "
-            "wait_seconds 50, and again until ask_again_in_seconds is null. likely_stuck: tell the user.\n\n"
+            "wait_seconds 50, and again until ask_again_in_seconds is null. likely_stuck: tell the user, do not "
+            "resubmit.\n\n"
             "Free. Needs the {backend} token that started the task: an unknown or another token's id is not_found. "
             "A lost id: luma_list_tasks. A finished task comes from a "
             "cache, a running one is seconds old. The URL lives {link_days} days."
@@ -96,12 +98,13 @@ def _one() -> LumaTool:
 def _listing() -> LumaTool:
     return LumaTool(
         name="luma_list_tasks",
-        title="List your videos",
+        title="List your submissions",
         description=(
-            "List what you submitted through this service, newest first, to find lost task_ids.\n\n"
-            "started has a task_id: read its result with luma_get_task or luma_get_tasks_batch. unknown may have been "
-            "bought: tell the user. sent is under way, refused bought nothing.\n\n"
-            "Free. Shows the submissions of your token alone, without prompts or URLs."
+            "List your submissions, newest first, to find lost task_ids; not to follow known ones.\n\n"
+            "state is the submission's. started has a task_id, running or ended: read it with luma_get_task or "
+            "luma_get_tasks_batch. unknown may have been bought: repeat it with its idempotency_key, else tell "
+            "the user. sent is under way, refused bought nothing.\n\n"
+            "Free. Your token's alone, for 90 days, no prompts."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -148,7 +151,7 @@ def _extending() -> tuple[LumaTool, ...]:
             name="luma_extend_video",
             title="Extend a video",
             description=(
-                "Continue a finished Luma video, named by video_id, from its last frame; no live link is needed. With "
+                "Continue a finished Luma video, named by video_id, from its last frame. With "
                 "only a link use luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
                 f"{_EXTENDING}An unknown video_id is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
@@ -163,7 +166,7 @@ def _extending() -> tuple[LumaTool, ...]:
             description=(
                 "Continue a finished Luma video, named by video_url, from its last frame: only one made through "
                 "{backend}, within the {link_days} days that its link lives. With a video_id use luma_extend_video, "
-                "which needs no live link; for an unrelated video luma_generate_video.\n\n"
+                "or for an unrelated video luma_generate_video.\n\n"
                 f"{_EXTENDING}An unknown or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=BILLABLE,
@@ -194,8 +197,8 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_actions",
             title="List actions",
             description=(
-                "List the order in which to call the Luma video tools, and what each does, needs and costs. Use it "
-                "once when unsure where to start, not once you know the tool; for formats use "
+                "List the Luma video tools in calling order, with what each does and needs and if it costs credit. "
+                "Use it once when unsure where to start, not once you know the tool; for formats use "
                 "luma_list_aspect_ratios. Free and static, reads no account."
             ),
             annotations=STATIC,
