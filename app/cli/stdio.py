@@ -96,7 +96,7 @@ async def serve_stdio(settings: Settings) -> None:
         assembly = assemble(settings, base_url=base_url)
         if assembly.sandbox is not None:
             media.routes.extend(media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone))
-        mcp_server = build_mcp_server(settings, assembly, StdioRequestContext(assembly.tenants.principal(token)))
+        mcp_server = build_mcp_server(settings, assembly, StdioRequestContext(assembly.authenticator.principal(token)))
         async with assembly.running():
             await _serve(mcp_server, assembly)
 
@@ -106,8 +106,8 @@ async def _serve(mcp_server: McpServer, assembly: Assembly) -> None:
     server.middleware += [under_way, mcp_server.request_log]
 
     async def stop() -> None:
-        mcp_server.listening.close()
-        assembly.services.waiting.close()
+        mcp_server.subscriptions.close()
+        assembly.services.waiter.close()
         await under_way.drain(DRAIN_SECONDS)
         lines.end()
 

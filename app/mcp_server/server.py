@@ -43,7 +43,7 @@ class McpServer:
 
     server: Server[Any]
     call_handler: ToolCallHandler
-    listening: SubscriptionStreams
+    subscriptions: SubscriptionStreams
     request_log: RequestLog
 
 
@@ -97,11 +97,11 @@ def _with_calls(
     call_handler = ToolCallHandler(
         {tool.name: tool for tool in tools}, services, caller, call_log, handles, result_meta
     )
-    listening = SubscriptionStreams(services, caller, handles)
+    subscriptions = SubscriptionStreams(services, caller, handles)
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_handler)
-    server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, listening)
+    server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, subscriptions)
     server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
-    return McpServer(server, call_handler, listening, RequestLog(caller, call_log))
+    return McpServer(server, call_handler, subscriptions, RequestLog(caller, call_log))
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:

@@ -83,13 +83,13 @@ def create_app(
     mcp_server = build_mcp_server(settings, assembly, HttpRequestContext())
     mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
     extend(mcp_server.server)
-    turns = FairScheduler(_known_callers(assembly))
-    endpoint = McpEndpoint(mcp_server.server, turns, assembly.metrics.refused, streams)
+    scheduler = FairScheduler(_known_callers(assembly))
+    endpoint = McpEndpoint(mcp_server.server, scheduler, assembly.metrics.refused, streams)
     readiness = Readiness()
 
     def begin_to_stop() -> None:
-        mcp_server.listening.close()
-        assembly.services.waiting.close()
+        mcp_server.subscriptions.close()
+        assembly.services.waiter.close()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
@@ -106,11 +106,18 @@ def create_app(
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
+    return _behind_middleware(settings, assembly, endpoint, pages, scheduler)
+
+
+def _behind_middleware(
+    settings: Settings, assembly: Assembly, endpoint: McpEndpoint, pages: ASGIApp, scheduler: FairScheduler
+) -> ASGIApp:
+    """Return the middleware around both applications; fair scheduling is outermost, so refusals are scheduled too."""
     guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
-    front = RootApp(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
-    line = RequestQueue(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
-    return FairSchedulingMiddleware(front, turns, line)
+    root = RootApp(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
+    queue = RequestQueue(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
+    return FairSchedulingMiddleware(root, scheduler, queue)
 
 
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
@@ -124,7 +131,7 @@ def _owners(assembly: Assembly) -> Callable[[str], str]:
 
     def owner_of(caller: str) -> str:
         token = bearer_token(caller)
-        return NOBODY if token is None else assembly.tenants.principal(token).tenant
+        return NOBODY if token is None else assembly.authenticator.principal(token).tenant
 
     return owner_of
 
@@ -145,7 +152,7 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
     """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
     counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
     gate = BearerAuthMiddleware(
-        counted, assembly.tenants, assembly.backend.description.say(HOW_TO_AUTHENTICATE), assembly.metrics.refused
+        counted, assembly.authenticator, assembly.backend.description.say(HOW_TO_AUTHENTICATE), assembly.metrics.refused
     )
     cors = CORSMiddleware(
         gate,

@@ -52,15 +52,15 @@ class McpEndpoint:
     def __init__(
         self,
         server: Server[Any],
-        turns: FairScheduler,
+        scheduler: FairScheduler,
         refused: Callable[[int], None],
         streams: Callable[[bytes], bool] = wants_progress,
     ) -> None:
         """Serve `server`; `refused` is told the status of each request turned away before MCP.
 
-        Each message of a batch but the first takes one of the `turns`, for a request has had one when it comes here.
+        `scheduler` delays each message of a batch but the first, whose request was scheduled already.
         """
-        self._turns = turns
+        self._scheduler = scheduler
         self._plain = _manager(server, json_response=True)
         self._streaming = _manager(server, json_response=False)
         self._refused = refused
@@ -119,7 +119,7 @@ class McpEndpoint:
                 answers.refuse(message)
                 continue
             if number:
-                await self._turns.turn(caller)  # the first one's has come already
+                await self._scheduler.turn(caller)  # the first one's has come already
             answers.next_is(message)
             replayed = _replay(message, receive)
             await disconnect.while_connected(

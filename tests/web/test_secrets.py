@@ -63,7 +63,7 @@ async def test_redis_holds_no_token_in_any_key_or_value(clock: HandClock, redis_
             assert len(keys) == 3, "a record, a finished task and the ids that the tenant knows"
             held = b"".join(key + (client.dump(key) or b"") for key in keys)
         metrics = service.assembly.metrics.exposition()
-        shown = repr(service.assembly.tenants.principal(TOKEN))
+        shown = repr(service.assembly.authenticator.principal(TOKEN))
     assert TOKEN.encode() not in held
     for secret in (TOKEN, PROMPT, started["task_id"]):
         assert secret.encode() not in metrics

@@ -36,7 +36,7 @@ class Services:
     """
 
     tasks: TaskService
-    waiting: TaskWaiter
+    waiter: TaskWaiter
     videos: VideoService
     submitted: SubmittedTasks
     snapshots: TaskSnapshots

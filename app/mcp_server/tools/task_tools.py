@@ -41,7 +41,7 @@ async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_se
     async def report(elapsed_seconds: float, finished: int, asked: int) -> None:
         await call.progress(elapsed_seconds, wait_seconds, f"{finished} of {asked} finished")
 
-    return await services.waiting.find(call.principal, task_ids, wait_seconds, report)
+    return await services.waiter.find(call.principal, task_ids, wait_seconds, report)
 
 
 def _raise_if_all_about_the_caller(lookup: Lookup) -> None:

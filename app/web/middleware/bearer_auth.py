@@ -21,12 +21,12 @@ class BearerAuthMiddleware:
     """Lets callers in who bring a token, and puts the Principal into the request's scope; 401 for others."""
 
     def __init__(
-        self, app: ASGIApp, tenants: PassthroughAuthenticator, advice: str, refused: Callable[[int], None]
+        self, app: ASGIApp, authenticator: PassthroughAuthenticator, advice: str, refused: Callable[[int], None]
     ) -> None:
         """Stand before `app`; callers without a token get `advice`. `refused` is told the status of each refusal."""
         self._app = app
         self._advice = advice
-        self._tenants = tenants
+        self._authenticator = authenticator
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +34,7 @@ class BearerAuthMiddleware:
         authorization = header(scope, b"authorization")
         token = bearer_token(authorization)
         if token is not None:
-            scope[PRINCIPAL] = self._tenants.principal(token)
+            scope[PRINCIPAL] = self._authenticator.principal(token)
             await self._app(scope, receive, send)
             return
         self._refused(401)

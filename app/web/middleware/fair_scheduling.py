@@ -131,17 +131,17 @@ class FairScheduler:
 class FairSchedulingMiddleware:
     """Stands before everything, so that refusals take turns too; probes count as callers of their own."""
 
-    def __init__(self, app: ASGIApp, turns: FairScheduler, line: "RequestQueue") -> None:
+    def __init__(self, app: ASGIApp, scheduler: FairScheduler, line: "RequestQueue") -> None:
         """Stand before `app`; requests that have to wait do so in `line`."""
         self._app = app
-        self._turns = turns
+        self._scheduler = scheduler
         self._line = line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on when it is its turn, and a lifespan at once."""
         if scope["type"] == "http":
             caller = caller_of(scope)
-            if not self._turns.begins(caller) and not await self._line.stood(self._turns, caller, scope, send):
+            if not self._scheduler.begins(caller) and not await self._line.stood(self._scheduler, caller, scope, send):
                 return
         await self._app(scope, receive, send)
 
@@ -155,7 +155,7 @@ class RequestQueue:
         self._owner_of = owner_of
         self._refused = refused
 
-    async def stood(self, turns: FairScheduler, caller: str, scope: Scope, send: Send) -> bool:
+    async def stood(self, scheduler: FairScheduler, caller: str, scope: Scope, send: Send) -> bool:
         """Wait for the turn of a request and return True; where nothing is lent for it, refuse it and return False."""
         disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
         amount = 0 if caller in PROBES else LINE_BYTES + (disconnect.head_bytes if disconnect is not None else 0)
@@ -164,7 +164,7 @@ class RequestQueue:
             await refuse(send, self._refused)
             return False
         try:
-            await turns.wait(caller)
+            await scheduler.wait(caller)
         finally:
             self._memory.give_back(owner, amount)
         return True
