@@ -1,1 +1,1 @@
-"""What the service knows: values and rules, without I/O, clock or framework."""
+"""Values and rules of the service, without I/O, clock or framework."""

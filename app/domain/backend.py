@@ -1,4 +1,4 @@
-"""What a backend is, as a value: its name, its abilities and its rules. Sentences and schedules are filled from it."""
+"""The description of a backend as a value: name, capabilities and policy. Sentences are filled from it."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,7 +12,7 @@ E = TypeVar("E", bound=LumaError)
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one generation costs, in hundredths of a unit such as "credits"."""
+    """The price of one generation, in hundredths of a unit such as "credits"."""
 
     hundredths: int
     unit: str
@@ -23,7 +23,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a backend can do.
+    """The capabilities of a backend.
 
     Attributes:
         aspect_ratios: those that it accepts for a new video.
@@ -40,7 +40,7 @@ class BackendPolicy:
     """The rules of a backend.
 
     Attributes:
-        pace: how long a generation takes, and how often to read it.
+        polling: how long a generation takes, and how often to read it.
         duration: how long a generation takes, in words for a reader.
         link_life_seconds: how long a result URL works after the end of its task.
         generations_at_once: how many one token may have under way.

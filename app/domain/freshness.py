@@ -1,4 +1,4 @@
-"""How long an answer stays true, and when it is worth asking again."""
+"""Time to live of cached results, and when to ask again."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,13 @@ from app.domain.task import Answer, Task
 
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
-    """How long answers are kept, in seconds: final ones counted from their finish, running ones from the reading."""
+    """Time to live of cached tasks.
+
+    Attributes:
+        result_seconds: for final tasks, counted from their end.
+        pending_seconds: for running tasks, counted from the read.
+
+    """
 
     result_seconds: float
     pending_seconds: float
@@ -19,7 +25,7 @@ class CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class PollingPolicy:
-    """How fast a backend works, and how often it is to be read.
+    """The speed of a backend, and how often to read it.
 
     Attributes:
         expected_seconds: what a generation takes as a rule.
@@ -44,7 +50,7 @@ class PollingPolicy:
 
 
 def time_to_live(task: Task, now: float, lifetimes: CachePolicy) -> float:
-    """Return for how many seconds `task` may be answered from the cache; always more than zero.
+    """Return the seconds for which `task` may be answered from the cache; always more than zero.
 
     A final task whose video URL has died is treated like a running one: kept for moments, then asked for anew.
     """
@@ -59,12 +65,12 @@ def time_to_live(task: Task, now: float, lifetimes: CachePolicy) -> float:
 
 
 def expires_at(task: Task) -> float | None:
-    """Return when the task's video URL dies (unix seconds), or None where there is none or nobody knows."""
+    """Return when the task's video URL stops working (unix seconds); None without a URL or a known time."""
     return task.video.expires_at if task.video is not None else None
 
 
 def ask_again_after(answers: Iterable[TaskResult | Answer], now: float, polling: PollingPolicy) -> int | None:
-    """Return in how many whole seconds to ask about `answers` again, or None where nothing can change any more."""
+    """Return in how many whole seconds to ask about `answers` again; None if all are final."""
     waits = [wait for answer in answers if (wait := _wait_for(answer, now, polling)) is not None]
     return min(waits) if waits else None
 

@@ -1,4 +1,4 @@
-"""What can be asked of the backend: commands that are valid once they exist."""
+"""Commands to the backend. They are validated when they are created."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args

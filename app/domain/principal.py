@@ -1,4 +1,4 @@
-"""Who is calling, as a value that travels with the call."""
+"""The authenticated caller, as a value."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""A task as the bytes that answers are joined from: rendered once, when it is read from the backend."""
+"""Rendered tasks: the bytes that answers are joined from, rendered once when a task is read from the backend."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ OBJECT_BYTES = 700
 
 
 class RenderedTask(NamedTuple):
-    """What is known of a task, as JSON, and the few values that the services go by. Times are unix seconds.
+    """A task as JSON, with the values that the services need. Times are unix seconds.
 
     A tuple, because a batch makes some fifty of them from what Redis answers. `created_at` and `finished_at` are None
     where the backend has not said; `fresh_until` is until when the cache may answer with it.
@@ -28,7 +28,7 @@ class RenderedTask(NamedTuple):
     line: bytes
     """The line for the model as it stands inside a JSON string, without what depends on the moment."""
     rest: bytes
-    """What the full form has besides: more members of the object, each with a comma in front."""
+    """The other members of the full form, each with a comma in front."""
 
     def __repr__(self) -> str:
         """Name the task alone: prompts and result URLs stay out of logs."""
@@ -46,7 +46,7 @@ class RenderedTask(NamedTuple):
 
 
 TaskResult = RenderedTask | LumaError | None
-"""What asking about one id gives: the task, why it cannot be read now, or None where the backend knows no such id."""
+"""The result for one id: the task, the error that prevented the read, or None for an id unknown to the backend."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the service knows of a running task, and how that moves: the state machine behind every way to wait."""
+"""Snapshots of running tasks: their transitions, and when to read a task again."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,16 +12,20 @@ GRACE_SECONDS = 60.0
 """How long a submitted task that the backend does not show yet counts as pending."""
 
 SNAPSHOT_LIFE_SECONDS = 24 * 3600.0
-"""How long a record of a running task is kept: far longer than any generation takes."""
+"""Time for which a snapshot is kept: far longer than any generation takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSnapshot:
-    """A task as last seen. Times are unix seconds; None means never.
+    """A task as last read. Times are unix seconds; None means never.
 
-    `changed_at` is when its state was first seen to be what it is.
+    Attributes:
+        task: the rendered task.
+        submitted_at: when this service submitted it.
+        read_at: when the backend last showed it.
+        changed_at: when its current state was first seen.
+        expects_callback: whether the backend is to call when the task ends. It is then polled rarely.
 
-    `expects_callback` is true while the backend is trusted to say when the task ends, so that reads may be rare.
     """
 
     task: RenderedTask
@@ -32,24 +36,24 @@ class TaskSnapshot:
 
     @property
     def began_at(self) -> float | None:
-        """When the task began, by the backend's word or else by ours."""
+        """When the task began: the backend's time, else the time of our submission."""
         return self.task.created_at if self.task.created_at is not None else self.submitted_at
 
 
 def pending_task(task_id: str, now: float) -> Task:
-    """Return what is known of a task that was accepted at `now`."""
+    """Return a pending task that the backend accepted at `now`."""
     return Task(task_id, TaskState.PENDING, created_at=now)
 
 
 def snapshot_of_submission(task: RenderedTask, now: float, *, expects_callback: bool = False) -> TaskSnapshot:
-    """Return the record of a task that was accepted at `now`."""
+    """Return the snapshot of a task that the backend accepted at `now`."""
     return TaskSnapshot(task, submitted_at=now, changed_at=now, expects_callback=expects_callback)
 
 
 def snapshot_after_read(snapshot: TaskSnapshot | None, task: RenderedTask, now: float) -> TaskSnapshot:
-    """Return the record after the backend showed `task` at `now`. A final state never changes again.
+    """Return the snapshot after the backend showed `task` at `now`. A final state never changes again.
 
-    A task that was expected to call back, and was looked at without having ended, is from then on read on schedule.
+    A task that was read before its callback is polled on schedule from then on.
     """
     if snapshot is None:
         return TaskSnapshot(task, read_at=now, changed_at=now)
@@ -60,25 +64,25 @@ def snapshot_after_read(snapshot: TaskSnapshot | None, task: RenderedTask, now: 
 
 
 def is_in_grace(snapshot: TaskSnapshot | None, now: float) -> bool:
-    """Whether the backend may simply not show the task yet, because it was submitted under a minute ago."""
+    """Return whether the task was submitted so recently that the backend may not show it yet."""
     return snapshot is not None and snapshot.submitted_at is not None and now - snapshot.submitted_at < GRACE_SECONDS
 
 
 def is_settled(answer: TaskResult) -> bool:
-    """Whether waiting cannot change an answer: a final task, an unknown id, or a fault that does not pass."""
+    """Return whether an answer is final: a final task, an unknown id, or an error that is not retryable."""
     if isinstance(answer, RenderedTask):
         return answer.is_final
     return not isinstance(answer, LumaError) or not answer.is_retryable
 
 
 PAUSE_SHARE: Final = 1 / 10
-"""The part of a task's age that passes before it is read again, within the bounds of the backend's pace."""
+"""Pause before the next read, as a share of the task's age, within the bounds of the polling policy."""
 
 
 def next_read_at(snapshot: TaskSnapshot, polling: PollingPolicy, *, callbacks_come: bool = True) -> float:
-    """Return when a running task is worth reading (unix seconds), by its age when it was last read.
+    """Return when to read a running task next (unix seconds), by its age when it was last read.
 
-    Where callbacks do not come, a task that was to bring one is read like any other.
+    A task that expects a callback is read like any other while callbacks do not come.
     """
     began_at = snapshot.began_at if snapshot.began_at is not None else snapshot.read_at or 0.0
     if snapshot.expects_callback and callbacks_come:

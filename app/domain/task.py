@@ -10,7 +10,7 @@ YEAR_3000 = 32_503_680_000
 
 
 class TaskState(StrEnum):
-    """Where a generation stands; the last two never change again."""
+    """The state of a generation; the last two are final."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -20,9 +20,11 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What a completed generation left behind; only the URL is certain.
+    """The result of a completed generation. Only the URL is always there.
 
-    `expires_at` is when the URL dies (unix seconds).
+    Attributes:
+        expires_at: when the URL stops working (unix seconds).
+
     """
 
     url: str = field(repr=False)
@@ -35,7 +37,7 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a generation failed, in our words."""
+    """The reason why a generation failed, in a sentence of this service."""
 
     code: ErrorCode
     message: str
@@ -65,12 +67,12 @@ class Task:
 
 
 Answer = Task | LumaError | None
-"""What asking about one id gives: the task, why it cannot be read now, or None where the backend knows no such id."""
+"""The result for one id: the task, the error that prevented the read, or None for an id unknown to the backend."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookupStats:
-    """What one question cost, for the log line and the metrics: counts of ids, but for `backend_calls`."""
+    """Statistics of one lookup, for the log line and the metrics: counts of ids, and of calls in `backend_calls`."""
 
     local_hits: int = 0
     shared_hits: int = 0

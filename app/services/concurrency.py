@@ -1,4 +1,4 @@
-"""Waiting for something to happen, but not for ever."""
+"""Helpers that wait for the first of several events, or for an event with a time limit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -6,7 +6,7 @@ from typing import Any
 
 
 async def wait_first(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Return when the first of `waits` is over; the others are given up."""
+    """Return when the first of `waits` ends, and cancel the others."""
     waiting = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -16,7 +16,7 @@ async def wait_first(*waits: Coroutine[Any, Any, Any]) -> None:
 
 
 async def wait_for_event(happened: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
-    """Return when `happened` is set, or after `seconds` of the time that `sleep` keeps."""
+    """Return when `happened` is set, or after `seconds` as measured by `sleep`."""
 
     async def time_is_over() -> None:
         await sleep(seconds)

@@ -1,4 +1,4 @@
-"""Under which names this deployment keeps what replicas share: the one place that composes keys and channels."""
+"""The namespace of keys and channels in Redis. No other module composes them."""
 
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit

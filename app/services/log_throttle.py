@@ -1,4 +1,4 @@
-"""Saying once what happens often: the first time, and then a sum."""
+"""Throttles repeated log lines: the first event is logged, then one line a minute with the count."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ QUIET_SECONDS = 60.0
 
 
 class LogThrottle:
-    """Counts events, and says which of them is worth a log line: one in a minute."""
+    """Counts events, and allows one log line a minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Count seconds by `clock`, which never goes back."""
@@ -17,7 +17,7 @@ class LogThrottle:
         self._count = 0
 
     def count(self) -> int | None:
-        """Count one event; return how many there were since the last line where another is due, else None."""
+        """Count one event. Return the number of events since the last line if a line is due, else None."""
         self._count += 1
         now = self._clock()
         if self._quiet_until is not None and now < self._quiet_until:
@@ -28,16 +28,16 @@ class LogThrottle:
 
 
 class ThrottledExceptionLog:
-    """Logs exceptions that nothing expects, with their places in the code: the first one, and then one in a minute."""
+    """Logs unexpected exceptions with their tracebacks: the first one, then at most one a minute."""
 
     def __init__(self, log: logging.Logger, effect: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Log through `log`, whose lines say what the effect of the fault is."""
+        """Log through `log`; each line is `effect`, the effect of the exception."""
         self._log = log
         self._effect = effect
         self._burst = LogThrottle(clock)
 
     def note(self, error: BaseException) -> None:
-        """Count a fault, and log it where a line is due."""
+        """Count an exception, and log it if a line is due."""
         count = self._burst.count()
         if count is not None:
             self._log.error("%s", self._effect, exc_info=error, extra={"faults": count})

@@ -1,4 +1,4 @@
-"""The calls to the backend that this process may have in flight."""
+"""Limits on the calls to the backend, and to the store, that this process has in flight."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
 
 
 class BackendLimits:
-    """The places for reads and for purchases, and what is known of the tokens that want them."""
+    """Concurrency limiters for reads, purchases and store reads, and the token status that they share."""
 
     def __init__(self, clock: Callable[[], float], generations_at_once: int) -> None:
         """Count time by `clock`, in seconds that never go back; the backend takes so many generations of one token."""

@@ -1,4 +1,4 @@
-"""A dict that cannot grow without end."""
+"""A dict with a weight limit that evicts the least recently used entries."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -9,9 +9,11 @@ V = TypeVar("V")
 
 
 class LruDict(OrderedDict[K, V]):
-    """Holds entries up to a total weight: the first makes room, by when they came or were last used.
+    """Holds entries up to a total weight, and evicts the least recently used ones.
 
-    `weight` is of all entries together, however they come and leave.
+    Attributes:
+        weight: the weight of all entries.
+
     """
 
     def __init__(self, most: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
@@ -25,7 +27,7 @@ class LruDict(OrderedDict[K, V]):
         self.weight = 0
 
     def __setitem__(self, key: K, value: V) -> None:
-        """Keep `value`; one that is heavier than everything may weigh takes no place."""
+        """Store `value`, unless it alone exceeds the limit."""
         if key in self:
             del self[key]
         self.weight += self._weigh(value)
@@ -34,17 +36,17 @@ class LruDict(OrderedDict[K, V]):
             del self[next(iter(self))]
 
     def __delitem__(self, key: K) -> None:
-        """Forget an entry. Raises KeyError where it is not there."""
+        """Remove an entry. Raises KeyError if there is none."""
         self.weight -= self._weigh(self[key])
         super().__delitem__(key)
 
     def discard(self, key: K) -> None:
-        """Forget an entry, if it is there."""
+        """Remove an entry, if there is one."""
         if key in self:
             del self[key]
 
     def touch(self, keys: Iterable[K]) -> None:
-        """Put the entries of `keys`, which must be here, behind the others; not while there is plenty of room."""
+        """Mark the entries of `keys`, which must exist, as recently used. Skipped while the dict is at most half full."""
         if self.weight * 2 > self._most:
             for key in keys:
                 self.move_to_end(key)

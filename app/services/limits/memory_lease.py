@@ -1,27 +1,27 @@
-"""Memory that is lent to a request for as long as it is answered, and to the work that goes on without its caller."""
+"""A lease on the memory of one request, shared with work that continues after its caller disconnects."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
 
 
 class MemoryLease:
-    """Is given back once, when the last of those who use it is done."""
+    """A reference-counted lease. It is released once, with its last user."""
 
     def __init__(self, give_back: Callable[[], None]) -> None:
-        """Begin with one user."""
+        """Start with one user. `give_back` is called with the end of the last one."""
         self._give_back = give_back
         self._users = 1
 
     def keep(self) -> None:
-        """Count one more user."""
+        """Add a user."""
         self._users += 1
 
     def end(self) -> None:
-        """Count one user less."""
+        """Remove a user."""
         self._users -= 1
         if self._users == 0:
             self._give_back()
 
 
 MEMORY_LEASE: ContextVar[MemoryLease | None] = ContextVar("luma_mcp_loan", default=None)
-"""What is lent to the request that is being answered; None where nothing is counted, as over stdio."""
+"""The lease of the current request; None where memory is not counted, as over stdio."""

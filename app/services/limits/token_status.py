@@ -1,4 +1,4 @@
-"""What the backend said of each token lately, so that a token that it refuses costs no calls and gives no results."""
+"""Caches whether the backend accepted or refused each token. A refused token costs no calls and gets no results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class _Refusal:
 
 
 class TokenStatusCache:
-    """Remembers, in this process, which tokens the backend has accepted and which it has refused."""
+    """The tokens, by tenant, that the backend accepted or refused. Kept in this process only."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Count time by `clock`, in seconds that never go back."""

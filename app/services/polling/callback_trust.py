@@ -1,6 +1,6 @@
-"""Whether callbacks come: while they do, tasks that will call back are read rarely; while they stay away, on schedule.
+"""Detects whether callbacks arrive. While they do, tasks with a callback are polled rarely; otherwise on schedule.
 
-The backend is asked to call back in either case, so the first callback in time brings the trust back.
+Submissions carry a callback URL in either case, so the first callback restores the trust.
 """
 
 import hashlib
@@ -16,21 +16,21 @@ from app.services.key_namespace import KeyNamespace
 
 MISSES_AT_FIRST = 1
 MISSES = 2
-"""Tasks in a row that end without a callback before callbacks are doubted. Once callbacks came, one may get lost."""
+"""Tasks in a row that end without a callback before callbacks are doubted: at first, and once a callback came."""
 
 LATE_SECONDS = 30.0
-"""How long after the end of a task its callback is not yet missing."""
+"""Time after the end of a task before its callback counts as missing."""
 
 KEPT_SECONDS = 30 * 24 * 3600.0
-"""How long the doubt is written down for `luma-mcp check`, unless a callback comes."""
+"""Time for which the store keeps the doubt, for `luma-mcp check`. A callback removes it earlier."""
 
 log = logging.getLogger(__name__)
 
 
 class CallbackTrust:
-    """Counts tasks that ended without their callback. Each replica judges by the tasks that it reads itself."""
+    """Counts tasks that ended without their callback. Each replica counts the tasks that it reads itself."""
 
-    def __init__(  # noqa: PLR0913 - who calls where, and who is told
+    def __init__(  # noqa: PLR0913 - the address, the state and two metrics
         self,
         address: str,
         backend: BackendDescription,
@@ -53,13 +53,13 @@ class CallbackTrust:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether callbacks come, as far as this replica knows."""
+        """Whether callbacks arrive, by the count of this replica."""
         return self._misses < self._allowed
 
     async def after_read(
         self, before: Mapping[str, TaskSnapshot | None], tasks: Mapping[str, RenderedTask], now: float
     ) -> None:
-        """Judge by tasks that were just read: those that ended a while ago and were never called about count."""
+        """Count those of the tasks just read that ended LATE_SECONDS ago without a callback."""
         for task_id, task in tasks.items():
             snapshot = before[task_id]
             if snapshot is not None and snapshot.expects_callback and _ended_long_ago(task, now):
@@ -67,7 +67,7 @@ class CallbackTrust:
                 await self._miss()
 
     async def arrived(self) -> None:
-        """Note that a callback came while its task was not known to have ended."""
+        """Record a callback for a task that was not known to be final."""
         self.arrived_elsewhere()
         try:
             await self._leases.remove(self._key, b"1")
@@ -75,7 +75,7 @@ class CallbackTrust:
             return
 
     def arrived_elsewhere(self) -> None:
-        """Note that a callback came to this replica or another."""
+        """Record a callback that this or another replica received."""
         if not self.is_trusted:
             log.info("%s calls back again: running tasks are read when it does", self._backend.name)
             self._doubted(0)

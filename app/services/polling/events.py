@@ -1,4 +1,4 @@
-"""What one replica tells the others about a tenant's tasks."""
+"""Events between replicas about a tenant's tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,10 +8,13 @@ from pydantic import TypeAdapter, ValidationError
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """Something happened to tasks of one tenant.
+    """A change of tasks of one tenant. The fields are the JSON members of the message.
 
-    `changed` were read and are in another state than before; `missing` were read and are unknown to the backend;
-    `hinted` are said to have ended, which only a read can confirm.
+    Attributes:
+        changed: tasks that were read in another state than before.
+        missing: tasks that were read and are unknown to the backend.
+        hinted: tasks whose end a callback reported. Only a read confirms it.
+
     """
 
     tenant: str
@@ -24,12 +27,12 @@ _TASK_EVENT = TypeAdapter(TaskEvent)
 
 
 def pack(event: TaskEvent) -> bytes:
-    """Return the message that carries `event`."""
+    """Return the message for `event`."""
     return _TASK_EVENT.dump_json(event)
 
 
 def unpack(message: bytes) -> TaskEvent | None:
-    """Return the news in a message, or None where it carries none that this release understands."""
+    """Return the event in a message; None for a form that this release does not know."""
     try:
         return _TASK_EVENT.validate_json(message)
     except ValidationError:

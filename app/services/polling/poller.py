@@ -1,9 +1,9 @@
-"""The watch over one token's running tasks: of all the processes where somebody waits, one asks the backend.
+"""Polls the backend for one tenant's running tasks: one replica reads for all of them.
 
-Through a lease, one of them leads and reads all the tasks that anyone waits for, in one batch; the others look at what
-it wrote down. Whoever holds the lease and dies loses it with the lease's time; while the store is out, each process
-leads for its own callers. What replicas tell each other is a reason to look, never an answer. A process whose task is
-overdue, because the leader cannot reach the backend or is none of ours, reads for itself.
+The replicas elect a leader through a lease. The leader reads every awaited task in one batch; the others read its
+snapshots from the store. The lease of a leader that died expires. While the store is down, each process polls for its
+own callers. Events between replicas only trigger a read; they never carry an answer. A process with an overdue task
+reads for itself, because the leader may be unable to reach the backend.
 """
 
 import asyncio
@@ -31,22 +31,22 @@ from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
 
 LEASE_SECONDS = 10.0
-"""How long a leader that died is waited for, and one that lives and does not read."""
+"""Time after which a leader that died, or that does not read, is replaced."""
 
 HINT_SECONDS = 10.0
-"""How long after a read that a hint brought about the next hint for the same task counts."""
+"""Least time between two reads of one task that callbacks trigger."""
 
 LOOK_SECONDS = 2.0
-"""How often a Watch that does not lead looks at what the leader wrote down, in case the news was lost."""
+"""Interval at which a follower reads the leader's snapshots, in case an event was lost."""
 
 JITTER = 0.1
-"""The share by which the time of a read is moved, so that fleets do not beat in step."""
+"""Largest share by which a read is delayed at random, so that replicas do not read in step."""
 
 MOST_WATCHED = 1000
-"""Tasks that one watcher reads for other replicas beside its own."""
+"""Tasks that one leader reads for other replicas, beside its own."""
 
 LONGEST_PAUSE_SECONDS = 60.0
-"""How long a Watch rests at most after faults of this service; each in a row doubles the rest, from LOOK_SECONDS on."""
+"""Longest pause after unexpected exceptions. The pause starts at LOOK_SECONDS and doubles with each in a row."""
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,12 @@ def _fault_log() -> ThrottledExceptionLog:
 
 @dataclass(frozen=True, slots=True)
 class PollerDependencies:
-    """What watching needs. `read` asks the backend now, and keeps what it says in the cache."""
+    """The dependencies of a poller.
+
+    Attributes:
+        read: reads the tasks at the backend now, and writes them into the cache.
+
+    """
 
     read: Callable[[Principal, Sequence[str]], Awaitable[Mapping[str, TaskResult]]]
     cache: TaskCache
@@ -74,7 +79,7 @@ class PollerDependencies:
 
 
 class TenantPoller:
-    """The watching for one token in this process, from the first caller who waits to the last."""
+    """Polls for one tenant in this process, from the first waiting caller to the last."""
 
     def __init__(self, principal: Principal, parts: PollerDependencies) -> None:
         self._principal = principal
@@ -91,11 +96,11 @@ class TenantPoller:
 
     @property
     def callers(self) -> int:
-        """How many callers share this watch."""
+        """Number of callers that share this poller."""
         return len(self._subscriptions)
 
     def join(self, task_ids: Iterable[str]) -> Subscription:
-        """Count a caller in who waits for `task_ids`."""
+        """Add a caller that waits for `task_ids`."""
         now = self._parts.wall_clock()
         mine = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
         for watched in mine.values():
@@ -106,7 +111,7 @@ class TenantPoller:
         return subscription
 
     def leave(self, subscription: Subscription, task_ids: Iterable[str]) -> bool:
-        """Count a caller out, and return whether it was the last one."""
+        """Remove a caller, and return whether it was the last one."""
         self._subscriptions.discard(subscription)
         for task_id in task_ids:
             watched = self._watched[task_id]
@@ -116,14 +121,14 @@ class TenantPoller:
         return not self._subscriptions
 
     def stop(self) -> asyncio.Task[None]:
-        """End the watch and return what ends with it."""
+        """Stop polling, and return the asyncio task that ends."""
         self._stopping = True
         self._wake.set()
         self._running.cancel()
         return self._running
 
     def on_event(self, event: TaskEvent) -> None:
-        """Take in what another replica, or a callback, has to say."""
+        """Read the tasks of `event` early. It comes from another replica or from a callback."""
         now = self._parts.wall_clock()
         for task_id in (*event.hinted, *event.missing):
             watched = self._watched.get(task_id)
@@ -139,7 +144,7 @@ class TenantPoller:
                 try:
                     await self._step()
                     pause = LOOK_SECONDS
-                except Exception as exc:  # noqa: BLE001 - others wait with this watch
+                except Exception as exc:  # noqa: BLE001 - other callers share this poller
                     self._parts.faults.note(exc)
                     await self._parts.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -158,7 +163,7 @@ class TenantPoller:
             await wait_for_event(self._wake, pause, self._parts.sleep)
 
     async def _look(self) -> None:
-        """Take over what the store holds: final tasks, and the records of running ones."""
+        """Copy finished tasks and snapshots of running ones from the store."""
         tasks, snapshots = await self._kept(self._unsettled())
         for task_id, snapshot in snapshots.items():
             if snapshot is not None:
@@ -167,7 +172,7 @@ class TenantPoller:
             self._answer(task_id, task)
 
     async def _kept(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
-        """Return the tasks that the cache holds, and for each that has not ended by it the record, if there is one."""
+        """Return the cached tasks, and for each that is not final its snapshot (None where there is none)."""
         if not task_ids:
             return {}, {}
         tenant = self._principal.tenant
@@ -177,7 +182,10 @@ class TenantPoller:
         return tasks, {task_id: snapshots.get(task_id) for task_id in running}
 
     async def _is_leader(self) -> bool:
-        """Say who is waited for here, and return whether this watch leads; alone, it does."""
+        """Publish the tasks awaited here, and try to take or renew the lease.
+
+        Return True if this poller is the leader, or if the store is down.
+        """
         coordination = self._parts.coordination
         try:
             if unsettled := self._unsettled():
@@ -190,7 +198,7 @@ class TenantPoller:
             return True
 
     def _is_left_alone(self) -> bool:
-        """Whether a task is overdue: its leader does not read; or doubted: a leader's word is not enough."""
+        """Return whether a task is overdue, or was reported missing by another replica: then this process reads it."""
         now = self._parts.wall_clock()
         for task_id in self._unsettled():
             watched = self._watched[task_id]
@@ -200,7 +208,7 @@ class TenantPoller:
         return False
 
     async def _lead(self) -> float:
-        """Read what is due, for everyone, and return how long nothing will be due (seconds)."""
+        """Read the due tasks of all replicas, and return the seconds until the next read."""
         others = await self._awaited_elsewhere()
         known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled()} | others
         due_at = min((self._due_at(task_id, snapshot) for task_id, snapshot in known.items()), default=None)
@@ -225,7 +233,7 @@ class TenantPoller:
         return due_at if watched is None or watched.hinted_at is None else min(due_at, watched.hinted_at)
 
     async def _awaited_elsewhere(self) -> dict[str, TaskSnapshot | None]:
-        """Return the tasks that callers of other replicas wait for, with what the store knows of them."""
+        """Return the tasks that callers of other replicas wait for, with their snapshots."""
         try:
             awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
         except StoreUnavailable:
@@ -255,7 +263,7 @@ class TenantPoller:
         await self._publish(TaskEvent(self._principal.tenant, changed=changed, missing=missing))
 
     async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
-        """Read the tasks; a fault that nothing expects is one of the backend's, and read again as late as after one."""
+        """Read the tasks. An unexpected exception counts as an error of the backend, and delays the next read as such."""
         try:
             return await self._parts.read(self._principal, task_ids)
         except Exception as exc:  # noqa: BLE001 - as above
@@ -280,7 +288,7 @@ class TenantPoller:
         if watched is None or watched.settled:
             return
         if isinstance(answer, LumaError) and isinstance(watched.answer, RenderedTask):
-            return  # a passing fault takes nothing away from what is known
+            return  # a temporary error does not replace a known state
         self._answered(watched, answer)
 
     def _answered(self, watched: WatchedTask, answer: TaskResult) -> None:

@@ -1,4 +1,4 @@
-"""Who waits for what in this process: one watch per token, shared by all who wait with it."""
+"""The pollers of this process: one per tenant, shared by all of its waiting calls."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -12,10 +12,10 @@ from app.services.polling.subscription import Subscription
 
 
 class PollerRegistry:
-    """The watches of this process, one for each token that somebody waits with."""
+    """Starts a poller with a tenant's first waiting call, and stops it with the last."""
 
     def __init__(self, parts: PollerDependencies) -> None:
-        """Watch with `parts`."""
+        """Create pollers with `parts`."""
         self._parts = parts
         self._pollers: dict[str, TenantPoller] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -23,12 +23,12 @@ class PollerRegistry:
 
     @property
     def callers(self) -> int:
-        """How many callers wait here now."""
+        """Number of calls that wait in this process."""
         return sum(poller.callers for poller in self._pollers.values())
 
     @asynccontextmanager
     async def watching(self, principal: Principal, task_ids: Sequence[str]) -> AsyncIterator[Subscription]:
-        """Watch the tasks while entered. Leaving ends this caller's wait, not the watch that others share."""
+        """Poll the tasks while entered. On exit the poller goes on if other calls share it."""
         poller = self._pollers.get(principal.tenant)
         if poller is None:
             poller = self._pollers[principal.tenant] = TenantPoller(principal, self._parts)
@@ -40,7 +40,7 @@ class PollerRegistry:
                 self._end(principal.tenant, poller)
 
     async def aclose(self) -> None:
-        """Stop every watch, and wait until each has given its lease back."""
+        """Stop every poller, and wait until each has released its lease."""
         self._unsubscribe()
         for tenant, poller in list(self._pollers.items()):
             self._end(tenant, poller)

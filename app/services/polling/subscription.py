@@ -1,4 +1,4 @@
-"""What those who wait see of the tasks they wait for."""
+"""Watched tasks, and the subscriptions of the calls that wait for them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,11 +10,18 @@ from app.domain.snapshot import TaskSnapshot, is_settled
 
 @dataclass(slots=True)
 class WatchedTask:
-    """A task that somebody waits for: in how many waits, what is known of it, and when it is to be read early.
+    """A task that at least one call waits for. Times are unix seconds.
 
-    Times are unix seconds. `since` is when somebody began to wait; `hinted_at` when a read is due because the task is
-    said to have ended, or None; no later hint counts before `hints_from`. `is_doubted` says that another replica found
-    it missing, which this one has to see for itself.
+    Attributes:
+        since: when the first call began to wait.
+        waiting: number of subscriptions.
+        snapshot: the last snapshot; None before the first one.
+        answer: the last result; valid once `answered` is true.
+        answered: whether there is a result.
+        hinted_at: when a read is due because a callback reported the end of the task; None without a report.
+        hints_from: reports before this time do not bring a read forward.
+        is_doubted: whether another replica found the task missing. This replica then reads it itself.
+
     """
 
     since: float
@@ -28,34 +35,34 @@ class WatchedTask:
 
     @property
     def settled(self) -> bool:
-        """Whether waiting cannot change the answer any more."""
+        """Whether the answer is final."""
         return self.answered and is_settled(self.answer)
 
 
 class Subscription:
-    """What one caller sees of the tasks that it waits for."""
+    """One caller's view of the tasks that it waits for."""
 
     def __init__(self, watched: Mapping[str, WatchedTask]) -> None:
-        """Look at `watched`, which the Watch moves."""
+        """View `watched`, which the poller updates."""
         self._watched = watched
         self.changed = asyncio.Event()
-        """Set when something was learnt; whoever waits for it clears it."""
+        """Set when a task changes. The waiting call clears it."""
 
     @property
     def settled(self) -> bool:
-        """Whether waiting longer cannot change anything."""
+        """Whether all answers are final."""
         return all(watched.settled for watched in self._watched.values())
 
     @property
     def count(self) -> int:
-        """How many tasks are waited for."""
+        """Number of tasks in this subscription."""
         return len(self._watched)
 
     @property
     def settled_count(self) -> int:
-        """How many of the tasks cannot change any more."""
+        """Number of tasks whose answer is final."""
         return sum(watched.settled for watched in self._watched.values())
 
     def answers(self) -> dict[str, TaskResult]:
-        """Return what is known now; tasks that nothing is known of are left out."""
+        """Return the known answers, without tasks that have none yet."""
         return {task_id: watched.answer for task_id, watched in self._watched.items() if watched.answered}

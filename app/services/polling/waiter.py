@@ -1,4 +1,4 @@
-"""One question that is answered when there is something to say: a bounded wait over the watch that everyone shares."""
+"""Long polling: a lookup that waits, within a limit, until its tasks are final."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -15,7 +15,7 @@ from app.services.tasks.cache import TaskCache
 from app.services.tasks.lookup import TaskService
 
 PROGRESS_SECONDS = 5.0
-"""How often a waiting caller hears how far things are; clients that extend their time-out on progress need it."""
+"""Interval of progress notifications. Clients that extend their time-out on progress need it."""
 
 MOST_WAITING = 3_000
 MOST_WAITING_PER_CALLER = 100
@@ -25,14 +25,14 @@ TOO_MANY_WAITING = (
 )
 
 LEAST_PROGRESS_SECONDS = 0.001
-"""By how much each report is later than the one before: the protocol wants progress that increases every time."""
+"""Least increase between two progress values: MCP requires that progress increases every time."""
 
 ProgressCallback = Callable[[float, int, int], Awaitable[None]]
-"""Told for how many seconds a call has waited, and how many of how many tasks cannot change any more."""
+"""Receives the seconds waited, the number of final tasks, and the number of all tasks."""
 
 
 class TaskWaiter:
-    """Finds tasks like TaskService, but gives those that run some time to finish."""
+    """Finds tasks like TaskService, and waits for running ones."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a wait is its sources, its clock and its limit
         self,
@@ -59,16 +59,16 @@ class TaskWaiter:
         self._is_closing = False
 
     def close(self) -> None:
-        """Let nobody wait any longer: everyone is answered with what is known, when progress would be next."""
+        """End all waits: each call is answered with the known states when its next progress notification is due."""
         self._is_closing = True
 
     async def find(
         self, principal: Principal, task_ids: Sequence[str], wait_seconds: float, report: ProgressCallback
     ) -> Lookup:
-        """Return what is known of each task, once each, in the order asked, as soon as none can change any more.
+        """Return each task once, in the order asked, as soon as all are final or `wait_seconds` are over.
 
-        After `wait_seconds` it is what is known then. Only the watch asks the backend, but for tasks that nothing at
-        all is known of by the end. Raises RateLimited where too many calls wait already.
+        Only the poller reads the backend. Tasks without a known state after the wait are then read once. Raises
+        RateLimited if too many calls wait already.
         """
         wanted = list(dict.fromkeys(task_ids))
         if self._tasks.was_refused(principal.tenant):

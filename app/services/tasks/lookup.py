@@ -1,4 +1,4 @@
-"""The heart: one question about many tasks, answered with as little asking as possible."""
+"""Finds tasks in the cache, among fetches under way, and at the backend, in this order."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ FlightKey = tuple[str, str]
 
 @dataclass
 class _Calls:
-    """Calls to the backend made on behalf of one question; `has_sent` once the first of them is sent."""
+    """The calls to the backend for one lookup."""
 
     count: int = 0
     sent: bool = False
@@ -33,9 +33,9 @@ class _Calls:
 
 
 class TaskService:
-    """Finds tasks: in the cache, among the fetches already in the air, or at the backend."""
+    """Finds tasks in the cache, among fetches under way, or at the backend."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the heart is where everything meets
+    def __init__(  # noqa: PLR0913, PLR0917 - a lookup uses every kind of state
         self,
         backend: VideoBackend,
         cache: TaskCache,
@@ -44,7 +44,7 @@ class TaskService:
         token_status: TokenStatusCache,
         queued: QueuedIds,
     ) -> None:
-        """Put the steps in order over finished parts."""
+        """Find tasks through these parts; nothing is opened or closed here."""
         self._token_status = token_status
         self._queued = queued
         self._backend = backend
@@ -53,9 +53,9 @@ class TaskService:
         self._flights = flights
 
     async def find(self, principal: Principal, task_ids: Sequence[str]) -> Lookup:
-        """Return an answer for each id, once each, in the order asked.
+        """Return one result for each distinct id, in the order asked.
 
-        Faults are among the answers and belong to their ids; nothing is raised for them.
+        An error is the result of the ids that it concerns; nothing is raised.
         """
         wanted = dict.fromkeys(task_ids)
         if self._token_status.was_refused(principal.tenant) and (error := await self._still_refused(principal, wanted)):
@@ -71,13 +71,13 @@ class TaskService:
         return Lookup({task_id: found[task_id] for task_id in wanted}, stats)
 
     def was_refused(self, tenant: str) -> bool:
-        """Whether the backend has refused the token and not accepted it since: what is kept is not given then."""
+        """Return whether the backend refused the token and has not accepted it since: cached results are then withheld."""
         return self._token_status.was_refused(tenant)
 
     async def _still_refused(self, principal: Principal, wanted: Iterable[str]) -> LumaError | None:
-        """Ask the backend for one of the ids, where that is due; return None where it accepts the token again.
+        """Try a refused token on one of the ids, if that is due. Return None if the backend accepts it again.
 
-        Otherwise return what the caller is told: that the token is refused, or why that could not be verified.
+        Otherwise return the error for the caller: the refusal, or the reason why it could not be verified.
         """
         tenant, asked = principal.tenant, list(wanted)
         if self._token_status.just_refused(tenant):
@@ -99,7 +99,7 @@ class TaskService:
         return self._backend.description.error(Unauthorized)
 
     async def read(self, principal: Principal, task_ids: Sequence[str]) -> dict[str, TaskResult]:
-        """Ask the backend now, whatever is cached, and keep what it says. Joins fetches already in the air."""
+        """Read the tasks at the backend now, joining fetches under way, and cache the answers."""
         answers, _ = await self._fetch_once(principal, task_ids, _Calls())
         return answers
 
@@ -122,7 +122,7 @@ class TaskService:
     async def _joined(
         self, keys: Sequence[FlightKey], led: Sequence[FlightKey], refusal: RateLimited
     ) -> tuple[dict[str, TaskResult], int]:
-        """Return what is in the air already, and the refusal for the ids that would have to be fetched."""
+        """Return the results of fetches under way, and `refusal` for ids that would need a new fetch."""
         refused, joined = set(led), [key for key in keys if key not in set(led)]
         landed, _ = await self._flights.get_many(joined, _never) if joined else ({}, 0)
         refusal.with_traceback(None)

@@ -1,4 +1,4 @@
-"""The records of running tasks, shared by the replicas: what was submitted, and what the backend last showed."""
+"""Snapshots of running tasks, shared by the replicas: the submission, and the last state that the backend showed."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,7 +22,7 @@ SNAPSHOT_KIND = "record:4"
 
 
 class TaskSnapshots:
-    """Remembers running tasks in the store, and here for the grace time, in case the store is out."""
+    """Stores snapshots. New ones are also kept in this process for GRACE_SECONDS, in case the store is down."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class TaskSnapshots:
         self._here: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
 
     async def put_many(self, tenant: str, snapshots: Sequence[TaskSnapshot]) -> None:
-        """Keep what is known now."""
+        """Store `snapshots`."""
         kept, now = {self._owned.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots}, self._wall_clock()
         for key, snapshot in kept.items():
             if is_in_grace(snapshot, now):
@@ -52,7 +52,7 @@ class TaskSnapshots:
         await self._store.put_many(values, dict.fromkeys(values, SNAPSHOT_LIFE_SECONDS))
 
     async def add_submitted(self, tenant: str, task_id: str, *, expects_callback: bool) -> None:
-        """Keep the record of a task that the backend has just accepted."""
+        """Store the snapshot of a task that the backend has just accepted."""
         now = self._wall_clock()
         snapshot = snapshot_of_submission(
             self._render(pending_task(task_id, now)), now, expects_callback=expects_callback
@@ -60,7 +60,7 @@ class TaskSnapshots:
         await self.put_many(tenant, [snapshot])
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, TaskSnapshot]:
-        """Return the records there are, by task id."""
+        """Return the snapshots found, by task id."""
         keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
         values = await self._store.get_many(keys)
         forms = self._owned.verified(keys, values)
@@ -71,7 +71,7 @@ class TaskSnapshots:
         return {task_id: snapshot for task_id, snapshot in found.items() if snapshot is not None}
 
     async def still_in_grace(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, RenderedTask]:
-        """Return those of `task_ids` that were submitted under a minute ago, as pending tasks."""
+        """Return those of `task_ids` that were submitted less than GRACE_SECONDS ago, as pending tasks."""
         snapshots, now = await self.get_many(tenant, task_ids), self._wall_clock()
         return {task_id: snapshot.task for task_id, snapshot in snapshots.items() if is_in_grace(snapshot, now)}
 
