@@ -88,7 +88,7 @@ clients: install ## try real client programs against the sandbox: Inspector, Cod
 	$(BIN)/python -m tests.clients $(ARGS)
 
 readme: install ## write the generated parts of README.md, and .env.example, anew
-	$(BIN)/python -m app.describing
+	$(BIN)/python -m app.cli.describe
 
 lock: install ## resolve the exact versions with hashes anew (needs uv)
 	uv pip compile pyproject.toml --extra otel --universal --generate-hashes --no-emit-index-url --no-header \

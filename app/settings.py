@@ -168,8 +168,8 @@ def load_settings(env_file: str | None) -> Settings:
     _filed(env_file)
     try:
         return Settings(_env_file=env_file)
-    except ValidationError as fault:
-        raise SettingsError(" ".join(_sentence(detail) for detail in fault.errors(include_url=False))) from None
+    except ValidationError as exc:
+        raise SettingsError(" ".join(_sentence(detail) for detail in exc.errors(include_url=False))) from None
 
 
 def require_key(settings: Settings, workers: int) -> None:
@@ -224,11 +224,11 @@ def _filed(env_file: str | None) -> dict[str, str | None]:
         raise SettingsError(
             f"The settings file {env_file} cannot be read: it is no text in UTF-8. Save it so."
         ) from None
-    except (OSError, ValueError) as fault:
-        raise SettingsError(f"The settings file {env_file} cannot be read ({type(fault).__name__}).") from None
+    except (OSError, ValueError) as exc:
+        raise SettingsError(f"The settings file {env_file} cannot be read ({type(exc).__name__}).") from None
 
 
-def _sentence(fault: Any) -> str:
-    name = f"{PREFIX}{str(fault['loc'][0]).upper()}"
-    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+def _sentence(error: Any) -> str:
+    name = f"{PREFIX}{str(error['loc'][0]).upper()}"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{name} {message[0].lower()}{message[1:].rstrip('.')}."

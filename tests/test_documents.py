@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.describing import generated_parts, refreshed
+from app.cli.describe import generated_parts, refreshed
 from tests.support.process import environment, serving_process
 
 ROOT = Path(__file__).parents[1]

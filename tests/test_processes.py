@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from app.adapters.sandbox.backend import create_sandbox
-from app.serving import FILES_BESIDE_CONNECTIONS
+from app.cli.serve import FILES_BESIDE_CONNECTIONS
 from tests.support.process import Server, environment, run, serving_process
 from tests.support.redis_server import RedisServer
 from tests.support.service import KEY, listening

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from app.adapters.sql.engine import Database
 from app.settings import SettingsError, load_settings
-from app.web.guards import Allowed
+from app.web.middleware.trusted_host import AllowList
 from tests.support.process import environment, run, serving_process
 from tests.support.redis_server import free_port
 from tests.support.service import KEY, settings
@@ -77,12 +77,12 @@ def settings_from(values: dict[str, str]) -> object:
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:9", "luma.example.com"])
 def test_allowed_hosts_are_answered_beside_those_of_this_machine(host: str) -> None:
-    assert Allowed(settings(allowed_hosts="luma.example.com").hosts()).has(host)
+    assert AllowList(settings(allowed_hosts="luma.example.com").hosts()).has(host)
 
 
 @pytest.mark.parametrize("origin", ["http://localhost", "http://localhost:6274", "http://[::1]:1"])
 def test_pages_of_this_machine_are_answered_with_any_port_or_none(origin: str) -> None:
-    assert Allowed(settings().origins()).has(origin)
+    assert AllowList(settings().origins()).has(origin)
 
 
 BACKEND = {"acedata_url": "https://api.acedata.cloud"}

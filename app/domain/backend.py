@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from app.domain.errors import InvalidRequest, LumaError
-from app.domain.freshness import Pace
+from app.domain.freshness import PollingPolicy
 from app.domain.generation import AspectRatio, Command, GenerateVideo
 
 E = TypeVar("E", bound=LumaError)
@@ -48,7 +48,7 @@ class BackendPolicy:
 
     """
 
-    pace: Pace
+    polling: PollingPolicy
     duration: str
     link_life_seconds: float
     generations_at_once: int

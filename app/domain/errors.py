@@ -51,7 +51,7 @@ class LumaError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
     @property
-    def passes(self) -> bool:
+    def is_retryable(self) -> bool:
         """Whether the same call may succeed later without anybody changing anything."""
         return self.usual_wait_seconds is not None
 

@@ -10,7 +10,7 @@ from app.domain.task import Answer, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Lifetimes:
+class CachePolicy:
     """How long answers are kept, in seconds: final ones counted from their finish, running ones from the reading."""
 
     result_seconds: float
@@ -18,7 +18,7 @@ class Lifetimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PollingPolicy:
     """How fast a backend works, and how often it is to be read.
 
     Attributes:
@@ -43,7 +43,7 @@ class Pace:
     stuck_after_seconds: float
 
 
-def time_to_live(task: Task, now: float, lifetimes: Lifetimes) -> float:
+def time_to_live(task: Task, now: float, lifetimes: CachePolicy) -> float:
     """Return for how many seconds `task` may be answered from the cache; always more than zero.
 
     A final task whose video URL has died is treated like a running one: kept for moments, then asked for anew.
@@ -63,13 +63,13 @@ def expires_at(task: Task) -> float | None:
     return task.video.expires_at if task.video is not None else None
 
 
-def ask_again_after(answers: Iterable[TaskResult | Answer], now: float, pace: Pace) -> int | None:
+def ask_again_after(answers: Iterable[TaskResult | Answer], now: float, polling: PollingPolicy) -> int | None:
     """Return in how many whole seconds to ask about `answers` again, or None where nothing can change any more."""
-    waits = [wait for answer in answers if (wait := _wait_for(answer, now, pace)) is not None]
+    waits = [wait for answer in answers if (wait := _wait_for(answer, now, polling)) is not None]
     return min(waits) if waits else None
 
 
-def _wait_for(answer: TaskResult | Answer, now: float, pace: Pace) -> int | None:
+def _wait_for(answer: TaskResult | Answer, now: float, polling: PollingPolicy) -> int | None:
     if answer is None:
         return None
     if isinstance(answer, LumaError):
@@ -77,4 +77,4 @@ def _wait_for(answer: TaskResult | Answer, now: float, pace: Pace) -> int | None
     if answer.is_final:
         return None
     age = max(0.0, now - answer.created_at) if answer.created_at is not None else 0.0
-    return max(pace.next_question_seconds, ceil(pace.first_question_seconds - age))
+    return max(polling.next_question_seconds, ceil(polling.first_question_seconds - age))

@@ -82,9 +82,9 @@ def check_public_url(
     """
     if own_prefix is not None and value.startswith(own_prefix) and _OWN_FILE.fullmatch(value, len(own_prefix)):
         return value
-    fault = _fault(value)
-    if fault is not None:
-        raise InvalidRequest(f"`{argument}` {fault}. Give a public http or https URL that anyone can open.")
+    error = _fault(value)
+    if error is not None:
+        raise InvalidRequest(f"`{argument}` {error}. Give a public http or https URL that anyone can open.")
     if own_hosts and _reached(_host(urlsplit(value))) in own_hosts:
         raise InvalidRequest(f"`{argument}` leads to this service itself. Give a URL of a server of your own.")
     return value

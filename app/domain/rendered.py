@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from app.domain.errors import LumaError
-from app.domain.task import Effort, TaskState
+from app.domain.task import LookupStats, TaskState
 
 OBJECT_BYTES = 700
 """About what a rendered task takes in memory beside its JSON: the tuple, its times, three headers and a cache key."""
@@ -54,4 +54,4 @@ class Lookup:
     """The answers to one question, by id, in the order asked, each id once."""
 
     answers: Mapping[str, TaskResult]
-    effort: Effort
+    stats: LookupStats

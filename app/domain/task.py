@@ -69,7 +69,7 @@ Answer = Task | LumaError | None
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class LookupStats:
     """What one question cost, for the log line and the metrics: counts of ids, but for `backend_calls`."""
 
     local_hits: int = 0
@@ -79,4 +79,4 @@ class Effort:
     backend_calls: int = 0
 
 
-NO_EFFORT = Effort()
+NO_STATS = LookupStats()

@@ -19,7 +19,7 @@ from mcp_types import (
 
 from app.domain.backend import BackendDescription
 from app.domain.generation import ASPECT_RATIOS
-from app.mcp_server.guide import generation_guide, prompt_suggestions, workflow_examples
+from app.mcp_server.reference import generation_guide, prompt_suggestions, workflow_examples
 
 
 @dataclass(frozen=True, slots=True)

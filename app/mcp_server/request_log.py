@@ -9,7 +9,7 @@ from mcp_types import INTERNAL_ERROR
 from pydantic import ValidationError
 
 from app.domain.errors import ErrorCode, InternalError, LumaError
-from app.mcp_server.door import Caller, CallJournal, CallRecord, Context, era_of
+from app.mcp_server.tools.call_handler import CallObserver, CallRecord, Context, RequestContext, era_of
 
 LOGGED_METHODS: Final = frozenset((
     "resources/read", "completion/complete", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel",
@@ -19,10 +19,10 @@ LOGGED_METHODS: Final = frozenset((
 class RequestLog:
     """A middleware that tells the journal of each request of LOGGED_METHODS, with the method in place of the tool."""
 
-    def __init__(self, caller: Caller, journal: CallJournal) -> None:
-        """Tell `journal` of the requests of whoever `caller` says is calling."""
+    def __init__(self, caller: RequestContext, call_log: CallObserver) -> None:
+        """Tell `call_log` of the requests of whoever `caller` says is calling."""
         self._caller = caller
-        self._journal = journal
+        self._call_log = call_log
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Pass the request on and note how it ended; a client that left counts as "cancelled"."""
@@ -36,7 +36,7 @@ class RequestLog:
             request_id=self._caller.request_id(ctx),
         )
         started = time.perf_counter()
-        self._journal.began()
+        self._call_log.began()
         try:
             result = await call_next(ctx)
             record.outcome = "ok"
@@ -45,7 +45,7 @@ class RequestLog:
             raise
         finally:
             record.seconds = time.perf_counter() - started
-            self._journal.called(record)
+            self._call_log.called(record)
         return result
 
 

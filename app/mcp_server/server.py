@@ -11,15 +11,15 @@ from mcp.server.lowlevel import Server
 from mcp.shared.inbound import x_mcp_header_map
 from mcp_types import SERVER_INFO_META_KEY
 
-from app.mcp_server.door import Caller, CallJournal, Context, Door
-from app.mcp_server.guide import instructions
-from app.mcp_server.listening import Listening
+from app.mcp_server.extensions.subscriptions import SubscriptionStreams
+from app.mcp_server.extensions.tasks import TaskHandles
 from app.mcp_server.prompts import PROMPTS, complete, get_prompt
+from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
+from app.mcp_server.reference import instructions
 from app.mcp_server.request_log import RequestLog
-from app.mcp_server.resources import TEMPLATES, complete_task_id, read_task
-from app.mcp_server.revisions import SUPPORTED_VERSIONS
-from app.mcp_server.task_handles import TaskHandles
-from app.mcp_server.tool import LumaTool, Services
+from app.mcp_server.resources.tasks import TEMPLATES, complete_task_id, read_task
+from app.mcp_server.tools.call_handler import CallObserver, Context, RequestContext, ToolCallHandler
+from app.mcp_server.tools.definition import LumaTool, Services
 
 LISTS_TTL_MS = 3_600_000
 """How long a client may keep the lists, in milliseconds: they change with a release only."""
@@ -35,21 +35,21 @@ _CACHEABLE: tuple[CacheableMethod, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class McpServer:
     """The MCP server, its door, and the streams that its host ends before it stops.
 
-    `request_log` is a middleware that each host adds, behind `door.straight` where it uses that.
+    `request_log` is a middleware that each host adds, behind `call_handler.middleware` where it uses that.
     """
 
     server: Server[Any]
-    door: Door
-    listening: Listening
+    call_handler: ToolCallHandler
+    subscriptions: SubscriptionStreams
     request_log: RequestLog
 
 
 def build_server(
-    tools: Sequence[LumaTool], services: Services, caller: Caller, journal: CallJournal, *, version: str
-) -> Surface:
+    tools: Sequence[LumaTool], services: Services, caller: RequestContext, call_log: CallObserver, *, version: str
+) -> McpServer:
     """Return the surface over finished parts; transports are attached by whoever hosts it."""
     published = [tool.published() for tool in tools]
     mirrored = {tool.name: tool.input_schema for tool in published if x_mcp_header_map(tool.input_schema)}
@@ -84,22 +84,24 @@ def build_server(
         on_list_resource_templates=_list_templates,
         on_read_resource=read_resource,
     )
-    return _with_calls(server, tools, services, caller, journal)
+    return _with_calls(server, tools, services, caller, call_log)
 
 
 def _with_calls(
-    server: Server[Any], tools: Sequence[LumaTool], services: Services, caller: Caller, journal: CallJournal
-) -> Surface:
+    server: Server[Any], tools: Sequence[LumaTool], services: Services, caller: RequestContext, call_log: CallObserver
+) -> McpServer:
     """Add what the SDK's constructor has no place for: our own answers to calls, to listeners and to discovery."""
     handles = TaskHandles(services, caller)
     handles.register(server)
-    stamp = {SERVER_INFO_META_KEY: server.server_info_stamp}
-    door = Door({tool.name: tool for tool in tools}, services, caller, journal, handles, stamp)
-    listening = Listening(services, caller, handles)
-    server.add_request_handler("tools/call", types.CallToolRequestParams, door)
-    server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, listening)
+    result_meta = {SERVER_INFO_META_KEY: server.server_info_stamp}
+    call_handler = ToolCallHandler(
+        {tool.name: tool for tool in tools}, services, caller, call_log, handles, result_meta
+    )
+    subscriptions = SubscriptionStreams(services, caller, handles)
+    server.add_request_handler("tools/call", types.CallToolRequestParams, call_handler)
+    server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, subscriptions)
     server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
-    return Surface(server, door, listening, RequestLog(caller, journal))
+    return McpServer(server, call_handler, subscriptions, RequestLog(caller, call_log))
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:

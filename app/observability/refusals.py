@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from app.observability.metrics import Metrics
-from app.services.burst import Burst
+from app.services.log_throttle import LogThrottle
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Refusals:
 
     def reporter(self, kind: str, effect: str) -> Callable[[], None]:
         """Return what notes one refusal of `kind`; `effect` tells an operator what was refused and why."""
-        counter, burst = self.metrics.limit_reached(kind), Burst(self._clock)
+        counter, burst = self.metrics.limit_reached(kind), LogThrottle(self._clock)
 
         def note() -> None:
             counter.inc()

@@ -13,7 +13,7 @@ from opentelemetry.context import Context as OtelContext
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from app.mcp_server.door import Context
+from app.mcp_server.tools.call_handler import Context
 
 LONGEST_TRACEPARENT = 64
 """Characters; version 00 of W3C Trace Context has 55."""

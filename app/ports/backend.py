@@ -11,7 +11,7 @@ from app.domain.task import Answer
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class BatchResult:
     """What one question to the backend gave: an answer for every id asked, and how many calls it took."""
 
     answers: Mapping[str, Answer]
@@ -52,7 +52,7 @@ class VideoBackend(Protocol):
 
     async def find_tasks(
         self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
-    ) -> Reading:
+    ) -> BatchResult:
         """Read the tasks named; free of charge. A fault belongs to the ids it touched and is among the answers.
 
         `on_send` is called before each call to the backend, once it no longer waits for a place.

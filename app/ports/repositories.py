@@ -28,7 +28,7 @@ class Purchases(Protocol):
         """Record `new` as sent under the key that `earlier` holds, and return whether it still held it."""
         ...
 
-    async def settle(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
+    async def record_outcome(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
         """Move a purchase to `state`, and return whether that was allowed. `refused` gives the key back."""
         ...
 

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 
-class Sealing(Protocol):
+class Sealer(Protocol):
     """What hands out texts that only this service can read and make."""
 
-    def close(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
+    def seal(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
         """Return `content` sealed, in characters that any URL takes."""
         ...
 
-    def open(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
+    def unseal(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
         """Return what was sealed for this purpose, or None.
 
         `audiences` has the name of the one audience under each secret key, in their order.
@@ -19,7 +19,7 @@ class Sealing(Protocol):
         ...
 
 
-class Signing(Protocol):
+class Signer(Protocol):
     """What tells our own words from those of others who can write to what we share."""
 
     def sign(self, place: str, body: bytes) -> bytes:

@@ -16,31 +16,32 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.adapters.identity import bearer_token
+from app.adapters.auth.passthrough import bearer_token
 from app.adapters.sandbox.media import media_routes
-from app.bootstrap import SANDBOX_MEDIA_PATH, VERSION, Assembly, surface_of
+from app.composition import SANDBOX_MEDIA_PATH, VERSION, Assembly, build_mcp_server
 from app.observability.tracing import flush_spans
-from app.services.edge_memory import NOBODY
-from app.services.store_probe import SharedProbe, probe
+from app.services.limits.memory_budget import NOBODY
+from app.services.tasks.store_probe import SharedProbe, probe
 from app.settings import Settings
 from app.web.callbacks import callback_route
-from app.web.caller import HttpCaller
-from app.web.connection_limits import CONNECTION_LIMITS, ConnectionLimits
-from app.web.discovery import card_routes
-from app.web.embedding import Embedding
-from app.web.guards import HOW_TO_AUTHENTICATE, BearerGate, HostGuard, PageHostGuard
+from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
-from app.web.page import page
+from app.web.middleware.bearer_auth import HOW_TO_AUTHENTICATE, BearerAuthMiddleware
+from app.web.middleware.fair_scheduling import PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
+from app.web.middleware.raw_json import RawJsonMiddleware
+from app.web.middleware.request_id import RequestIdMiddleware
+from app.web.middleware.request_memory import RequestMemoryMiddleware
+from app.web.middleware.trusted_host import PageTrustedHostMiddleware, TrustedHostMiddleware
+from app.web.pages.landing import page
 from app.web.readiness import Readiness
-from app.web.request_ids import RequestIds
-from app.web.request_memory import RequestMemory
+from app.web.request_context import HttpRequestContext
 from app.web.routes import NO_SIGN_IN, metrics_route, not_here, page_route, probe_routes
-from app.web.turns import PROBES, InTurn, Line, Turns
+from app.web.server_card import card_routes
 
 MCP_PATHS = ("/mcp", "/mcp/")
 
 
-class Front:
+class RootApp:
     """Takes the requests of MCP straight to their endpoint, and everything else to the pages.
 
     Behind a proxy that serves it under a path, requests come with that path or without it; both are answered.
@@ -79,16 +80,16 @@ def create_app(
 
     `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
     """
-    surface = surface_of(settings, assembly, HttpCaller())
-    surface.server.middleware += [surface.door.straight, surface.request_log]
-    extend(surface.server)
-    turns = Turns(_known_callers(assembly))
-    endpoint = McpEndpoint(surface.server, turns, assembly.metrics.refused, streams)
+    mcp_server = build_mcp_server(settings, assembly, HttpRequestContext())
+    mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
+    extend(mcp_server.server)
+    scheduler = FairScheduler(_known_callers(assembly))
+    endpoint = McpEndpoint(mcp_server.server, scheduler, assembly.metrics.refused, streams)
     readiness = Readiness()
 
     def begin_to_stop() -> None:
-        surface.listening.close()
-        assembly.services.waiting.close()
+        mcp_server.subscriptions.close()
+        assembly.services.waiter.close()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
@@ -105,17 +106,24 @@ def create_app(
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
-    guarded_pages = PageHostGuard(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
+    return _behind_middleware(settings, assembly, endpoint, pages, scheduler)
+
+
+def _behind_middleware(
+    settings: Settings, assembly: Assembly, endpoint: McpEndpoint, pages: ASGIApp, scheduler: FairScheduler
+) -> ASGIApp:
+    """Return the middleware around both applications; fair scheduling is outermost, so refusals are scheduled too."""
+    guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
-    front = Front(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
-    line = Line(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
-    return InTurn(front, turns, line)
+    root = RootApp(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
+    queue = RequestQueue(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
+    return FairSchedulingMiddleware(root, scheduler, queue)
 
 
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
     """Return what tells of an Authorization header whether the backend has accepted its token; probes are known."""
     owner_of = _owners(assembly)
-    return lambda caller: caller in PROBES or assembly.standing.is_accepted(owner_of(caller))
+    return lambda caller: caller in PROBES or assembly.token_status.is_accepted(owner_of(caller))
 
 
 def _owners(assembly: Assembly) -> Callable[[str], str]:
@@ -123,7 +131,7 @@ def _owners(assembly: Assembly) -> Callable[[str], str]:
 
     def owner_of(caller: str) -> str:
         token = bearer_token(caller)
-        return NOBODY if token is None else assembly.tenants.principal(token).tenant
+        return NOBODY if token is None else assembly.authenticator.principal(token).tenant
 
     return owner_of
 
@@ -142,9 +150,9 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
     """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
-    counted = RequestMemory(Embedding(endpoint), assembly.request_memory, assembly.metrics.refused)
-    gate = BearerGate(
-        counted, assembly.tenants, assembly.backend.description.say(HOW_TO_AUTHENTICATE), assembly.metrics.refused
+    counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
+    gate = BearerAuthMiddleware(
+        counted, assembly.authenticator, assembly.backend.description.say(HOW_TO_AUTHENTICATE), assembly.metrics.refused
     )
     cors = CORSMiddleware(
         gate,
@@ -154,8 +162,10 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
         expose_headers=["X-Request-ID", "WWW-Authenticate"],
         max_age=600,
     )
-    return RequestIds(
-        HostGuard(gate, cors, hosts=settings.hosts(), origins=settings.origins(), refused=assembly.metrics.refused)
+    return RequestIdMiddleware(
+        TrustedHostMiddleware(
+            gate, cors, hosts=settings.hosts(), origins=settings.origins(), refused=assembly.metrics.refused
+        )
     )
 
 
@@ -174,7 +184,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
             readiness,
             SharedProbe(try_store, time.monotonic),
             store_name,
-            assembly.durable.status,
+            assembly.persistence.status,
         ),
         page_route(
             lambda url, is_doubtful: page(

@@ -7,19 +7,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.bootstrap import CALLBACKS_PATH
+from app.composition import CALLBACKS_PATH
 from app.ports.backend import CallbackReport
 from app.ports.repositories import DatabaseUnavailable
-from app.services.callbacks import Callbacks, Heard
+from app.services.purchases.callbacks import CallbackOutcome, Callbacks
 
 LARGEST_CALLBACK_BYTES = 64 * 1024
 
 _STATUS = {
-    Heard.TAKEN: 204,
-    Heard.REPEATED: 204,
-    Heard.EARLY: 202,
-    Heard.UNKNOWN_TICKET: 404,
-    Heard.OTHER_TASK: 409,
+    CallbackOutcome.TAKEN: 204,
+    CallbackOutcome.REPEATED: 204,
+    CallbackOutcome.EARLY: 202,
+    CallbackOutcome.UNKNOWN_TICKET: 404,
+    CallbackOutcome.OTHER_TASK: 409,
 }
 _WORDS = {
     404: "This is no callback address of this service.",
@@ -38,7 +38,7 @@ def callback_route(
     async def called(request: Request) -> Response:
         ticket = request.path_params["ticket"]
         if not callbacks.is_ours(ticket):  # before a byte of the body is read: any stranger can send one
-            count(Heard.UNKNOWN_TICKET.value)
+            count(CallbackOutcome.UNKNOWN_TICKET.value)
             return _answer(404)
         body = await _body(request)
         if body is None:
@@ -52,7 +52,7 @@ def callback_route(
             count("running")
             return _answer(204)
         try:
-            heard = await callbacks.hear(ticket, report.task_id)
+            heard = await callbacks.handle(ticket, report.task_id)
         except DatabaseUnavailable:
             count("database_down")
             return _answer(503)

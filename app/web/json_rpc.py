@@ -7,7 +7,7 @@ from typing import Any
 
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_PROTOCOL_VERSION
 
-from app.mcp_server.revisions import SUPPORTED_VERSIONS
+from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
 
 BATCHES_VERSION = "2025-03-26"
 """The only revision with batches, and the one that a request without a version header speaks."""

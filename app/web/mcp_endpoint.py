@@ -10,12 +10,12 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.web.batch_answer import BatchAnswer
-from app.web.departures import DEPARTURE, Departure
-from app.web.guards import answer, header, send_json
+from app.web.asgi import header, send_error, send_json
+from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.json_rpc import Refused, examine, in_our_words, refusal
-from app.web.request_memory import HELD
-from app.web.turns import Turns, caller_of
+from app.web.json_rpc_batch import BatchAnswer
+from app.web.middleware.fair_scheduling import FairScheduler, caller_of
+from app.web.middleware.request_memory import HELD
 
 LARGEST_BODY_BYTES = 256 * 1024
 
@@ -52,15 +52,15 @@ class McpEndpoint:
     def __init__(
         self,
         server: Server[Any],
-        turns: Turns,
+        scheduler: FairScheduler,
         refused: Callable[[int], None],
         streams: Callable[[bytes], bool] = wants_progress,
     ) -> None:
         """Serve `server`; `refused` is told the status of each request turned away before MCP.
 
-        Each message of a batch but the first takes one of the `turns`, for a request has had one when it comes here.
+        `scheduler` delays each message of a batch but the first, whose request was scheduled already.
         """
-        self._turns = turns
+        self._scheduler = scheduler
         self._plain = _manager(server, json_response=True)
         self._streaming = _manager(server, json_response=False)
         self._refused = refused
@@ -99,8 +99,8 @@ class McpEndpoint:
         answering, message = self._manager_for(scope, examined.messages[0]), examined.messages.pop()
         replayed = _replay(message, receive)
         del message
-        departure = scope.get(DEPARTURE) or Departure()
-        await departure.while_connected(answering, {**scope, "headers": headers}, replayed, _in_our_words(send))
+        disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
+        await disconnect.while_connected(answering, {**scope, "headers": headers}, replayed, _in_our_words(send))
 
     def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
         """Return what answers with a stream where the client takes nothing else, or takes it and wants progress."""
@@ -113,16 +113,16 @@ class McpEndpoint:
         """Answer each message in turn, and then all of them as one array; notifications have no answer."""
         caller, answers = caller_of(scope), BatchAnswer(scope[HELD])
         headers = _headers(scope, drops_version=False)
-        departure = scope.get(DEPARTURE) or Departure()
+        disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         for number, message in enumerate(messages):
             if answers.is_full:
                 answers.refuse(message)
                 continue
             if number:
-                await self._turns.turn(caller)  # the first one's has come already
+                await self._scheduler.turn(caller)  # the first one's has come already
             answers.next_is(message)
             replayed = _replay(message, receive)
-            await departure.while_connected(
+            await disconnect.while_connected(
                 self._plain.handle_request, {**scope, "headers": headers}, replayed, answers.collect
             )
         body = answers.body()
@@ -162,7 +162,7 @@ class McpEndpoint:
             415: "unsupported_media_type",
         }
         allow = ((b"allow", b"POST"),) if status == 405 else ()  # noqa: PLR2004 - the status itself
-        await answer(send, status, codes[status], message, *allow)
+        await send_error(send, status, codes[status], message, *allow)
 
 
 def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessionManager:
@@ -171,7 +171,7 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
         json_response=json_response,
         stateless=True,
         max_request_body_size=LARGEST_BODY_BYTES,
-        # The HostGuard stands in front; said outright, because the SDK makes its default anew for every request.
+        # TrustedHostMiddleware checks hosts already. Set explicitly: the SDK builds its default anew for every request.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
 

@@ -90,22 +90,22 @@ def _came_by_another_address(request: Request) -> bool:
 def not_here(no_sign_in: str) -> Callable[[Request, Exception], Awaitable[Response]]:
     """Return the answer to what is not here, or not by this method; to a search for a sign-in it is `no_sign_in`."""
 
-    async def answer(request: Request, fault: Exception) -> Response:
-        return _not_here(request, fault, no_sign_in)
+    async def answer(request: Request, error: Exception) -> Response:
+        return _not_here(request, error, no_sign_in)
 
     return answer
 
 
-def _not_here(request: Request, fault: Exception, no_sign_in: str) -> Response:
+def _not_here(request: Request, error: Exception, no_sign_in: str) -> Response:
     """Answer in JSON: clients that look for a sign-in must be told no.
 
     A client of MCP that was given another URL than that of the endpoint POSTs there, and shows a JSON-RPC error only.
     """
-    status = fault.status_code if isinstance(fault, HTTPException) else 404
+    status = error.status_code if isinstance(error, HTTPException) else 404
     path = request.url.path.removeprefix("/mcp")
     sign_in = path.startswith("/.well-known/") or path in ("/register", "/authorize", "/token")
     message = no_sign_in if sign_in else NO_ENDPOINT
-    headers = fault.headers if isinstance(fault, HTTPException) else None
+    headers = error.headers if isinstance(error, HTTPException) else None
     code = "not_found" if status == 404 else "method_not_allowed"  # noqa: PLR2004 - the status itself
     if request.method == "POST" and not sign_in:
         return Response(refusal(code, message), status, {**(headers or {}), "content-type": "application/json"})

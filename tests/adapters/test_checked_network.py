@@ -16,7 +16,7 @@ from app.adapters.acedata.pool import pooled_client
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import NOW, QUICK, completed
 from tests.support.certificates import server_context
 from tests.support.clock import HandClock
@@ -50,7 +50,9 @@ class Gateway:
             for kept in (True, False)
         ]
         reads, purchases = self._clients
-        client = AceDataClient(reads, Notes(), QUICK, Traffic(HandClock(), GENERATIONS_AT_ONCE), purchases=purchases)
+        client = AceDataClient(
+            reads, Notes(), QUICK, BackendLimits(HandClock(), GENERATIONS_AT_ONCE), purchases=purchases
+        )
         self.gateway = AceDataBackend(client, lambda: NOW)
 
     async def __aenter__(self) -> AceDataBackend:

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.adapters.memory_coordination import MOST_KEYS, MOST_MEMBERS, SETS_BYTES, MemoryCoordination
-from app.adapters.redis_coordination import RedisCoordination
-from app.adapters.redis_store import connect
+from app.adapters.memory.coordination import MOST_KEYS, MOST_MEMBERS, SETS_BYTES, MemoryCoordination
+from app.adapters.redis.coordination import RedisCoordination
+from app.adapters.redis.store import connect
 from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreRefuses, StoreUnavailable
-from app.services.owned import LARGEST_BYTES
+from app.services.tasks.signed_values import LARGEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, SIGNER, until_heard
 from tests.support.redis_server import RedisServer

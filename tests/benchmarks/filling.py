@@ -2,29 +2,29 @@
 
 import time
 
-from app.adapters.identity import Tenants
-from app.adapters.signing import Signer
+from app.adapters.auth.passthrough import PassthroughAuthenticator
+from app.adapters.value_signer import HmacSigner
 from app.domain.task import Task, TaskState, Video
-from app.mcp_server.rendering import render
-from app.services.key_space import key_space
-from app.services.owned import Owned
-from app.services.stored_tasks import pack_task
-from app.services.task_cache import TASK_KIND
+from app.mcp_server.tools.rendering import render
+from app.services.key_namespace import key_namespace
+from app.services.tasks.cache import TASK_KIND
+from app.services.tasks.signed_values import SignedValues
+from app.services.tasks.stored_format import pack_task
 from tests.benchmarks.loads import ids
 from tests.support.redis_server import RedisServer
 
 KEY = "a key for the benchmark: long enough"
 MOST_AT_ONCE = 1_000
 DAY_MILLISECONDS = 86_400_000
-TENANTS = Tenants(KEY)
+TENANTS = PassthroughAuthenticator(KEY)
 _NAME = "the-id-of-every-task-in-these-values"  # as long as theirs, for the header tells lengths
 _NUMBERED = "%08d" + ids(1)[0].removeprefix("00000000")
 
 
 def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) -> None:
     """Keep tasks for the holders of tokens: of each share, those numbered from its first to before its last."""
-    signer = Signer(KEY)
-    owned = Owned(TASK_KIND, key_space("luma-mcp", backend_url.removesuffix("/mcp")), signer)
+    signer = HmacSigner(KEY)
+    owned = SignedValues(TASK_KIND, key_namespace("luma-mcp", backend_url.removesuffix("/mcp")), signer)
     body = pack_task(render(_task())._replace(fresh_until=time.time() + DAY_MILLISECONDS / 1000))
     assert body is not None
     with redis.client() as client:

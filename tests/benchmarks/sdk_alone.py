@@ -14,7 +14,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from app.web.app import Front
+from app.web.app import RootApp
 from tests.support.serve import serve
 
 ANSWER = {
@@ -46,7 +46,7 @@ def sdk_alone() -> ASGIApp:
         async with manager.run():
             yield
 
-    return Front(manager.handle_request, Starlette(lifespan=lifespan))
+    return RootApp(manager.handle_request, Starlette(lifespan=lifespan))
 
 
 if __name__ == "__main__":

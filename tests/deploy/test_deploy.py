@@ -12,11 +12,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.bootstrap import CALLBACKS_PATH
-from app.serving import DRAIN_SECONDS
+from app.cli.serve import DRAIN_SECONDS
+from app.composition import CALLBACKS_PATH
 from app.settings import PREFIX, Settings
-from app.web.guards import OPEN_PATHS, Allowed
 from app.web.mcp_endpoint import LARGEST_BODY_BYTES
+from app.web.middleware.trusted_host import OPEN_PATHS, AllowList
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -137,7 +137,7 @@ def test_probes_ask_what_the_service_answers() -> None:
         asked = container()[probe]["httpGet"]
         assert (asked["path"], asked["port"]) == (path, "http")
         hosts = [given["value"] for given in asked.get("httpHeaders", ())]
-        assert path in OPEN_PATHS or [Allowed(Settings(_env_file=None).hosts()).has(host) for host in hosts] == [True]
+        assert path in OPEN_PATHS or [AllowList(Settings(_env_file=None).hosts()).has(host) for host in hosts] == [True]
     assert "/livez" in text(ROOT / "deploy" / "Dockerfile")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.adapters.acedata.policy import ACEDATACLOUD, pace_of
+from app.adapters.acedata.policy import ACEDATACLOUD, polling_policy
 from app.domain.errors import (
     AccountDisabled,
     BackendError,
@@ -17,15 +17,15 @@ from app.domain.errors import (
     Refused,
     Unauthorized,
 )
-from app.domain.freshness import Lifetimes, ask_again_after, expires_at, time_to_live
+from app.domain.freshness import CachePolicy, ask_again_after, expires_at, time_to_live
 from app.domain.task import Answer, Failure, Task, TaskState, Video
 
 NOW = 1_790_000_000.0
 DAY = 24 * 3600.0
-LIFETIMES = Lifetimes(result_seconds=30 * DAY, pending_seconds=3.0)
+LIFETIMES = CachePolicy(result_seconds=30 * DAY, pending_seconds=3.0)
 VIDEO = Video("https://cdn.example.com/a.mp4")
 FAILURE = Failure(ErrorCode.BACKEND_ERROR, "No.")
-PACE = pace_of(150.0)
+PACE = polling_policy(150.0)
 LASTING = (Unauthorized, NoCredit, AccountDisabled, Refused, InvalidRequest)
 
 
@@ -146,9 +146,9 @@ def test_the_next_question_is_due_when_the_first_answer_may_have_changed(
     ("expected_seconds", "first", "after"), [(150.0, 60, 15), (8.0, 4, 2), (1.0, 1, 2), (60.0, 24, 6), (600.0, 240, 15)]
 )
 def test_the_pace_follows_what_a_generation_takes(expected_seconds: float, first: int, after: int) -> None:
-    pace = pace_of(expected_seconds)
-    assert (pace.first_question_seconds, pace.next_question_seconds) == (first, after)
+    polling = polling_policy(expected_seconds)
+    assert (polling.first_question_seconds, polling.next_question_seconds) == (first, after)
 
 
 def test_a_fast_backend_is_asked_sooner() -> None:
-    assert [ask_again_after([running(age)], NOW, pace_of(8.0)) for age in (0, 1, 2, 7, 100)] == [4, 3, 2, 2, 2]
+    assert [ask_again_after([running(age)], NOW, polling_policy(8.0)) for age in (0, 1, 2, 7, 100)] == [4, 3, 2, 2, 2]

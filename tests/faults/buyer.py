@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from app.services.purchases import LONGEST_WAIT_SECONDS
+from app.services.purchases.idempotency import LONGEST_WAIT_SECONDS
 from tests.faults.calls import Fate, Reply
 from tests.faults.purchases import Attempt, Purchase
 from tests.faults.truth import TOKENS, token_of

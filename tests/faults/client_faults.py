@@ -37,9 +37,9 @@ async def idle_connections(stage: Stage) -> AsyncIterator[None]:
         idle = await asyncio.to_thread(_connect, stage.world.replicas)
         try:
             async with asyncio.timeout(GONE_SECONDS):
-                while (standing := sum(one.callers() for one in stage.world.replicas)) < IDLE_CONNECTIONS:
+                while (token_status := sum(one.callers() for one in stage.world.replicas)) < IDLE_CONNECTIONS:
                     await asyncio.sleep(0.1)
-            stage.saw("connections accepted", of=standing)
+            stage.saw("connections accepted", of=token_status)
             yield
         finally:
             for connection in idle:

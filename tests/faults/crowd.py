@@ -69,7 +69,7 @@ class _Caller:
     def __init__(self, score: Score, known: set[tuple[str, str]], urls: Sequence[str], terms: Terms, name: str) -> None:
         """`known` holds the tokens and ids that any of the callers has been told the end of."""
         self._random = Random(name)
-        self._tally = score
+        self._call_counter = score
         self._urls = urls
         self._terms = terms
         seed, _, number = name.rpartition("-")
@@ -127,7 +127,7 @@ class _Caller:
             self._check_missing(token, task_id)
         told = [*tasks, *missing, *faults]
         if sorted(told) != sorted(wanted):
-            self._tally.find_wrong(f"asked about {len(wanted)} ids, told about {len(set(told) & set(wanted))}")
+            self._call_counter.find_wrong(f"asked about {len(wanted)} ids, told about {len(set(told) & set(wanted))}")
         self._put_off(reply, faults, known, len(wanted))
 
     async def _ask_one(self, token: str, wanted: str) -> None:
@@ -144,21 +144,21 @@ class _Caller:
 
     def _check(self, token: str, wanted: str, task: dict[str, Any]) -> None:
         if (untruth := untruth_in(token, wanted, task)) is not None:
-            self._tally.find_wrong(untruth)
+            self._call_counter.find_wrong(untruth)
         elif task["state"] in ("completed", "failed"):
             self._known.add((token, wanted))
 
     def _check_missing(self, token: str, task_id: str) -> None:
         if true_state(token, task_id) is not None:
-            self._tally.find_wrong(f"{task_id} was said not to be there")
+            self._call_counter.find_wrong(f"{task_id} was said not to be there")
 
     def _put_off(self, reply: Reply, faults: Faults, known: set[str], of: int) -> None:
         if faults:
-            self._tally.put_off_ids(reply, faults, was_known=not known.isdisjoint(faults), of=of)
+            self._call_counter.put_off_ids(reply, faults, was_known=not known.isdisjoint(faults), of=of)
 
     async def _ask(self, question: Question, replica: int | None = None) -> Reply | None:
         """Return the answer, asking the other replica where one is gone, as a load balancer does."""
-        self._tally.calls += 1
+        self._call_counter.calls += 1
         waits = float(question.arguments.get("wait_seconds", 0))
         first = self._random.randrange(2) if replica is None else replica
         for attempt in range(TRIES):
@@ -170,13 +170,13 @@ class _Caller:
                 continue
             return self._fit(reply, question.tool, is_timed=not waits)
         if self._terms.none_listens:
-            self._tally.cut.append(reply)
+            self._call_counter.cut.append(reply)
         else:
-            self._tally.lose(f"{question.tool} found no replica: {reply.words}")
+            self._call_counter.lose(f"{question.tool} found no replica: {reply.words}")
         return None
 
     async def _send_purchase(self, replica: int, purchase: Purchase, seconds: float) -> Reply:
-        self._tally.calls += 1
+        self._call_counter.calls += 1
         question = Question(purchase.token, "luma_generate_video", purchase.arguments, self._era())
         reply = await ask(self._client, self._urls[replica], question, seconds)
         if reply.fate in (Fate.UNREACHED, Fate.CUT):
@@ -188,17 +188,17 @@ class _Caller:
     def _fit(self, reply: Reply, tool: str, *, is_timed: bool) -> Reply | None:
         """Return an answer that is one; lose any other."""
         if reply.fate is not Fate.ANSWERED:
-            self._tally.lose(f"{tool} was {reply.words}")
+            self._call_counter.lose(f"{tool} was {reply.words}")
             return None
         if is_timed:
-            self._tally.answered(reply)
+            self._call_counter.answered(reply)
         return reply
 
     def _gone(self, reply: Reply) -> None:
         if reply.fate is Fate.CUT:
-            self._tally.cut.append(reply)
+            self._call_counter.cut.append(reply)
         else:
-            self._tally.unreached += 1
+            self._call_counter.unreached += 1
 
     def _era(self) -> str:
         return self._random.choice(ERAS)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, closing
 import asyncpg
 import psutil
 
-from app.services.purchases import REFUSED_WITHOUT_DATABASE
+from app.services.purchases.idempotency import REFUSED_WITHOUT_DATABASE
 from tests.faults.purchases import UNDER_WAY, UNKNOWN, WITHOUT_DATABASE
 from tests.faults.replica import Replica
 from tests.faults.scenario import Scenario, Stage

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import redis
 
-from app.adapters.signing import MARK_BYTES
+from app.adapters.value_signer import MARK_BYTES
 from tests.support.redis_server import RedisServer
 
 Kept = dict[bytes, tuple[bytes | None, bytes]]

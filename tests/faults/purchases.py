@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.domain.purchase import SENDING_SECONDS, UNKNOWN_BEFORE
-from app.services.purchases import REFUSED_WITHOUT_DATABASE, STILL_UNDER_WAY
+from app.services.purchases.idempotency import REFUSED_WITHOUT_DATABASE, STILL_UNDER_WAY
 from tests.faults.calls import Fate, Reply
 from tests.faults.score import Score
 from tests.faults.terms import Terms, Window

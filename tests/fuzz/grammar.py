@@ -14,7 +14,7 @@ from tests.fuzz.changes import changed
 from tests.fuzz.known import TOKENS, Known
 from tests.fuzz.messages import Messages
 from tests.fuzz.request import Request
-from tests.fuzz.surface import Surface
+from tests.fuzz.surface import McpServer
 
 ACCEPTED = ("application/json", "*/*", "application/json, text/event-stream", "application/json, text/event-stream")
 METHODS = ("GET", "GET", "POST", "DELETE", "PUT", "OPTIONS", "HEAD")
@@ -27,7 +27,7 @@ _NO_STRICT_JSON = re.compile(rb"NaN|Infinity|\\ud[89a-f]", re.IGNORECASE)
 class Grammar:
     """Grows requests."""
 
-    def __init__(self, surface: Surface, messages: Messages, known: Known) -> None:
+    def __init__(self, surface: McpServer, messages: Messages, known: Known) -> None:
         self._surface = surface
         self._messages = messages
         self._known = known

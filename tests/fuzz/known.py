@@ -7,10 +7,10 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.adapters.identity import Tenants
-from app.adapters.seal import Seal
-from app.bootstrap import CALLBACKS_PATH
-from app.services.callbacks import PURPOSE
+from app.adapters.auth.passthrough import PassthroughAuthenticator
+from app.adapters.token_sealer import TokenSealer
+from app.composition import CALLBACKS_PATH
+from app.services.purchases.callbacks import PURPOSE
 
 TOKENS = ("fuzz-a", "fuzz-b", "fuzz-c", "fuzz-d", "fuzz-e=")
 KEPT = 60
@@ -29,12 +29,12 @@ class Known:
     def __init__(self, secret_key: str) -> None:
         """Know from the start some tickets that are sealed as the service seals them, but never were its own."""
         self.videos = 0
-        seal, tenants = Seal(secret_key), Tenants(secret_key)
+        sealer, tenants = TokenSealer(secret_key), PassthroughAuthenticator(secret_key)
         self._told: dict[tuple[str, Kind], deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._callbacks: deque[tuple[str, Any]] = deque(maxlen=KEPT)
         for number in range(TICKETS_WITHOUT_A_TASK):
             tenant = tenants.principal(TOKENS[number % len(TOKENS)]).tenant
-            ticket = seal.close(PURPOSE, {"tenant": tenant, "number": f"{number}"})
+            ticket = sealer.seal(PURPOSE, {"tenant": tenant, "number": f"{number}"})
             self._callbacks.append((f"{CALLBACKS_PATH}/{ticket}", {"task_id": f"early-{number % 3}"}))
 
     def learn(self, token: str, body: bytes) -> None:

@@ -8,11 +8,11 @@ from mcp.shared.inbound import encode_header_value
 
 from app.adapters.sandbox.tasks import PROMPT_WORDS
 from app.domain.generation import ASPECT_RATIOS
-from app.mcp_server.resources import TEMPLATE, task_uri
-from app.mcp_server.task_handles import EXTENSION
+from app.mcp_server.extensions.tasks import EXTENSION
+from app.mcp_server.resources.tasks import TEMPLATE, task_uri
 from tests.fuzz.known import Known
 from tests.fuzz.shapes import Shapes
-from tests.fuzz.surface import Surface
+from tests.fuzz.surface import McpServer
 from tests.support.service import ERAS, MODERN, envelope
 
 SHARE_OF_CALLS = 0.4
@@ -38,7 +38,7 @@ Field = Callable[[Random, str], Any]
 class Messages:
     """Grows messages about what the service offers and what is known of it."""
 
-    def __init__(self, surface: Surface, shapes: Shapes, known: Known) -> None:
+    def __init__(self, surface: McpServer, shapes: Shapes, known: Known) -> None:
         self._surface = surface
         self._shapes = shapes
         self._known = known

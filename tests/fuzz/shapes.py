@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.fuzz.surface import Schema, Surface
+from tests.fuzz.surface import McpServer, Schema
 
 OF_EACH_METHOD = 60
 OF_EACH_TOOL = 100
@@ -40,7 +40,7 @@ class Shapes:
     odd: list[Any]
 
 
-def shapes(surface: Surface, universe: int) -> Shapes:
+def shapes(surface: McpServer, universe: int) -> Shapes:
     """Return the shapes of a universe: the same for the same number."""
     return Shapes(
         {tool: _drawn(_fitting(schema), OF_EACH_TOOL, universe) for tool, schema in surface.tools.items()},

@@ -12,12 +12,12 @@ from mcp_types.methods import (
 )
 from starlette.routing import Route
 
-from app.bootstrap import assemble, surface_of
+from app.composition import assemble, build_mcp_server
 from app.mcp_server.prompts import PROMPTS
 from app.settings import Settings
 from app.web.app import MCP_PATHS, _routes
-from app.web.caller import HttpCaller
 from app.web.readiness import Readiness
+from app.web.request_context import HttpRequestContext
 
 Schema = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ NOT_HERE = ("/nothing", "/mcp/%2e%2e", "/mcp?x=%00", "/.well-known/oauth-protect
 
 
 @dataclass(frozen=True)
-class Surface:
+class McpServer:
     """Methods and tools with the schemas of what they take, prompts with the names of their arguments, addresses."""
 
     methods: Mapping[str, Schema]
@@ -35,12 +35,12 @@ class Surface:
     paths: tuple[str, ...]
 
 
-def surface(settings: Settings) -> Surface:
+def surface(settings: Settings) -> McpServer:
     """Return what a service with these settings offers."""
     assembly = assemble(settings, base_url="http://127.0.0.1")
-    served = surface_of(settings, assembly, HttpCaller()).server._request_handlers  # noqa: SLF001 - no public list
+    served = build_mcp_server(settings, assembly, HttpRequestContext()).server._request_handlers  # noqa: SLF001 - no public list
     routes = [route.path for route in _routes(settings, assembly, Readiness()) if isinstance(route, Route)]
-    return Surface(
+    return McpServer(
         methods=_of_the_protocol() | {name: entry.params_type.model_json_schema() for name, entry in served.items()},
         tools={tool.name: tool.published().input_schema for tool in assembly.tools},
         prompts={prompt.name: tuple(one.name for one in prompt.arguments or ()) for prompt in PROMPTS},

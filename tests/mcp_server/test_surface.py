@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from app.adapters.acedata.policy import ACEDATACLOUD
-from app.mcp_server.catalogue import catalogue
-from app.mcp_server.guide import ACTIONS
+from app.mcp_server.reference import ACTIONS
+from app.mcp_server.tools.catalog import catalogue
 from tests.support.clock import HandClock
 from tests.support.service import ERAS, MODERN, SECONDS, Service, compact, sandbox, serving, settings, text_of
 from tests.support.tokens import tokens

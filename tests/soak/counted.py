@@ -8,7 +8,7 @@ from collections import Counter
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.serving import build_worker
+from app.cli.serve import build_worker
 from tests.support.serve import serve
 
 TASKS_PATH = "/asyncio-tasks"
@@ -29,7 +29,7 @@ def main() -> None:
     """Serve until ended."""
     parser = ArgumentParser(prog="python -m tests.soak.counted")
     parser.add_argument("--port", type=int, required=True)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises it again: as app.serving has it
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises it again: as app.cli.serve has it
     serve(_counting(build_worker(env_file=None)), parser.parse_args().port)
 
 

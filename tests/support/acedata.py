@@ -9,17 +9,17 @@ from typing import Any
 import httpx
 
 from app.adapters.acedata.backend import AceDataBackend
-from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.wire import task_from
 from app.domain.principal import Principal
 from app.domain.task import Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import BackendLimits
 from tests.support.telemetry import Notes
 
 NOW = 1_790_000_000.0
 CALLER = Principal("tenant-a", "token-a")
-QUICK = Patience(connect=1.0, pool=1.0, read=1.0, read_deadline=5.0, submit=1.0, first_pause=0.0005, longest_pause=0.01)
+QUICK = Timeouts(connect=1.0, pool=1.0, read=1.0, read_deadline=5.0, submit=1.0, first_pause=0.0005, longest_pause=0.01)
 
 Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
@@ -44,13 +44,15 @@ class Backend(httpx.AsyncBaseTransport):
 @asynccontextmanager
 async def gateway_over(
     backend: httpx.AsyncBaseTransport,
-    patience: Patience = QUICK,
+    timeouts: Timeouts = QUICK,
     notes: Notes | None = None,
-    traffic: Traffic | None = None,
+    backend_limits: BackendLimits | None = None,
 ) -> AsyncIterator[AceDataBackend]:
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
         yield AceDataBackend(
-            AceDataClient(http, notes or Notes(), patience, traffic or Traffic(lambda: NOW, GENERATIONS_AT_ONCE)),
+            AceDataClient(
+                http, notes or Notes(), timeouts, backend_limits or BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
+            ),
             lambda: NOW,
         )
 

@@ -9,11 +9,11 @@ from typing import Self
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.backend import BackendDescription, BackendPolicy, Capabilities, Price
 from app.domain.errors import BackendError, OutcomeUnknown, RateLimited, Unauthorized
-from app.domain.freshness import Pace
+from app.domain.freshness import PollingPolicy
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.task import Answer, Task, TaskState, Video
-from app.ports.backend import CallbackReport, Health, Reading
+from app.ports.backend import BatchResult, CallbackReport, Health
 from tests.support.clock import HandClock
 
 
@@ -30,7 +30,7 @@ class NoBackend:
 
     async def find_tasks(
         self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
-    ) -> Reading:
+    ) -> BatchResult:
         raise NotImplementedError
 
     async def submit(self, principal: Principal, command: Command) -> str:
@@ -71,7 +71,7 @@ class Studio(NoBackend):
         address="https://api.studio.example.com/v1",
         capabilities=Capabilities(aspect_ratios=("16:9", "9:16"), calls_back=True),
         policy=BackendPolicy(
-            pace=Pace(
+            polling=PollingPolicy(
                 expected_seconds=40.0,
                 first_read_seconds=20.0,
                 shortest_pause_seconds=10.0,
@@ -100,9 +100,9 @@ class Studio(NoBackend):
 
     async def find_tasks(
         self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
-    ) -> Reading:
+    ) -> BatchResult:
         self.read_at.append(self._clock())
-        return Reading({task_id: self._found(principal, task_id) for task_id in task_ids}, calls=len(task_ids))
+        return BatchResult({task_id: self._found(principal, task_id) for task_id in task_ids}, calls=len(task_ids))
 
     async def submit(self, principal: Principal, command: Command) -> str:
         if command.prompt == "busy":

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Float, literal
 
-from app.bootstrap import Clocks
+from app.composition import Clocks
 
 T = TypeVar("T")
 

@@ -34,8 +34,8 @@ class FaultyPurchases(Purchases):
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
         return await self._pass(lambda: self._true.take_over(earlier, new))
 
-    async def settle(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
-        return await self._pass(lambda: self._true.settle(attempt, state, task_id))
+    async def record_outcome(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
+        return await self._pass(lambda: self._true.record_outcome(attempt, state, task_id))
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
         await self._pass(lambda: self._true.record(new, state, task_id))

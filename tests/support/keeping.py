@@ -2,18 +2,18 @@
 
 import asyncio
 
-from app.adapters.signing import Signer
+from app.adapters.value_signer import HmacSigner
 from app.ports.coordination import Coordination, EventKind
-from app.services.key_space import KeySpace
-from app.services.owned import Owned
-from app.services.records import RECORD_KIND
-from app.services.task_cache import TASK_KIND
+from app.services.key_namespace import KeyNamespace
+from app.services.tasks.cache import TASK_KIND
+from app.services.tasks.signed_values import SignedValues
+from app.services.tasks.snapshots import SNAPSHOT_KIND
 
-KEYS = KeySpace("luma-mcp:tests")
-SIGNER = Signer("a key for tests that is long enough: 48 bytes or so")
+KEYS = KeyNamespace("luma-mcp:tests")
+SIGNER = HmacSigner("a key for tests that is long enough: 48 bytes or so")
 CHANNEL = KEYS.channel(0)
-TASKS = Owned(TASK_KIND, KEYS, SIGNER)
-RECORDS = Owned(RECORD_KIND, KEYS, SIGNER)
+TASKS = SignedValues(TASK_KIND, KEYS, SIGNER)
+RECORDS = SignedValues(SNAPSHOT_KIND, KEYS, SIGNER)
 
 
 async def until_heard(speaker: Coordination, listener: Coordination) -> None:

@@ -1,9 +1,9 @@
 """Tasks as the services see them: rendered, as the server renders them."""
 
-from app.domain.record import Record, accepted, submitted
 from app.domain.rendered import RenderedTask
+from app.domain.snapshot import TaskSnapshot, pending_task, snapshot_of_submission
 from app.domain.task import Task
-from app.mcp_server.rendering import render
+from app.mcp_server.tools.rendering import render
 
 
 def rendered(task: Task, fresh_until: float = 0.0) -> RenderedTask:
@@ -11,6 +11,6 @@ def rendered(task: Task, fresh_until: float = 0.0) -> RenderedTask:
     return render(task)._replace(fresh_until=fresh_until)
 
 
-def just_submitted(task_id: str, now: float, *, expects_callback: bool = False) -> Record:
+def just_submitted(task_id: str, now: float, *, expects_callback: bool = False) -> TaskSnapshot:
     """Return the record of a task that was accepted at `now`."""
-    return submitted(render(accepted(task_id, now)), now, expects_callback=expects_callback)
+    return snapshot_of_submission(render(pending_task(task_id, now)), now, expects_callback=expects_callback)

@@ -3,8 +3,8 @@
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.serving import listening_socket
-from app.web.connections import Connections
+from app.cli.serve import listening_socket
+from app.web.connection.protocol import DisconnectAwareProtocol
 
 
 def serve(app: ASGIApp, port: int = 0) -> None:
@@ -12,6 +12,12 @@ def serve(app: ASGIApp, port: int = 0) -> None:
     socket = listening_socket("127.0.0.1", port)
     print(f"Serving MCP at http://127.0.0.1:{socket.getsockname()[1]}/mcp", flush=True)  # noqa: T201 - for the harness
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, http=Connections, ws="none", lifespan="auto"
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=DisconnectAwareProtocol,
+        ws="none",
+        lifespan="auto",
     )
     uvicorn.Server(config).run(sockets=[socket])

@@ -11,16 +11,16 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.adapters.acedata.client import Patience
+from app.adapters.acedata.client import Timeouts
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
-from app.bootstrap import Assembly, assemble
+from app.cli.serve import listening_socket
+from app.composition import Assembly, assemble
 from app.ports.backend import VideoBackend
-from app.serving import listening_socket
 from app.settings import Settings
 from app.web.app import create_app
-from app.web.connections import Connections
+from app.web.connection.protocol import DisconnectAwareProtocol
 from tests.support.clock import HandClock
 
 MODERN = "2026-07-28"
@@ -30,7 +30,7 @@ KEY = "a key for tests that is long enough: 48 bytes or so"
 IN_MEMORY = "sqlite:///:memory:"
 SECONDS = 8.0
 
-IMPATIENT = Patience(
+IMPATIENT = Timeouts(
     connect=1.0, pool=1.0, read=1.0, read_deadline=3.0, submit=1.0, first_pause=0.001, longest_pause=0.01
 )
 FREE = Behaviour(max_in_flight=None, reads_per_second=None)
@@ -146,7 +146,7 @@ async def serving(
         values,
         base_url="http://127.0.0.1",
         transport=transport,
-        patience=IMPATIENT,
+        timeouts=IMPATIENT,
         clocks=clock.clocks if clock is not None else None,
         backend=network if not isinstance(network, httpx.AsyncBaseTransport) else None,
     )
@@ -158,7 +158,9 @@ async def serving(
 async def listening(app: ASGIApp) -> AsyncIterator[str]:
     """Run `app` under uvicorn on a free loopback port and yield its address."""
     socket = listening_socket("127.0.0.1", 0)
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", http=Connections, ws="none")
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", http=DisconnectAwareProtocol, ws="none"
+    )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve(sockets=[socket]))
     try:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.services.submission_slots import MOST_WAITING
+from app.services.purchases.limiter import MOST_WAITING
 from tests.support.backends import Studio
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.service import MODERN, Service, envelope, serving, settings, text_of

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
-from app.services.queued_ids import MOST_UNACCEPTED, QUESTION_WEIGHT
-from app.services.standing import REFUSED_SECONDS
-from app.services.traffic import PURCHASE_PLACES, READS, UNACCEPTED_PURCHASES
+from app.services.limits.backend_limits import PURCHASE_PLACES, READS, UNACCEPTED_PURCHASES
+from app.services.limits.token_status import REFUSED_SECONDS
+from app.services.tasks.queued_ids import MOST_UNACCEPTED, QUESTION_WEIGHT
 from tests.support.acedata import knowing_every_task
 from tests.support.clock import HandClock
 from tests.support.service import serving, settings

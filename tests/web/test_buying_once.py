@@ -327,9 +327,9 @@ async def test_replicas_with_other_databases_refuse_keys(
     backend = sandbox(clock)
     values = settings(redis_url=redis_server.url)
     async with serving(values, backend, clock) as one:
-        await one.assembly.durable.shared.compare()
+        await one.assembly.persistence.shared.compare()
         async with serving(values, backend, clock) as other:
-            await other.assembly.durable.shared.compare()
+            await other.assembly.persistence.shared.compare()
             assert "different databases" in (await other.fail("luma_generate_video", KEYED))["message"]
             assert (await one.ask("luma_generate_video", KEYED))["state"] == "pending"
             assert (await other.ask("luma_generate_video", {"prompt": "A fox"}))["state"] == "pending"

@@ -15,7 +15,7 @@ import pytest
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.adapters.sql.purchases import MOST_CLAIMS
-from app.services.records import RECORD_KIND
+from app.services.tasks.snapshots import SNAPSHOT_KIND
 from app.web.callbacks import LARGEST_CALLBACK_BYTES
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.postgres_server import PostgresServer
@@ -232,7 +232,7 @@ async def test_a_callback_ends_the_wait_though_redis_lost_what_was_known(
         answer = asyncio.create_task(one.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50}))
         await while_time_passes(clock, clock.sleep(20), step=0.5)
         with redis_server.client() as client:
-            for key in client.scan_iter(f"*:{RECORD_KIND}:*"):
+            for key in client.scan_iter(f"*:{SNAPSHOT_KIND}:*"):
                 client.set(key, left_there) if left_there else client.delete(key)
         task = await while_time_passes(clock, answer, step=0.5)
     assert task["state"] == "completed"

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from mcp.server.lowlevel import Server
 from starlette.types import Message
 
-from app.bootstrap import SHARE_OF_UNACCEPTED
-from app.mcp_server.listening import LONGEST_SECONDS, MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
+from app.composition import SHARE_OF_UNACCEPTED
+from app.mcp_server.extensions.subscriptions import LONGEST_SECONDS, MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
 from app.observability.metrics import LONGEST_CLIENT, _client_label
-from app.services.waiting import MOST_WAITING_PER_CALLER
-from app.web.connection_account import HEADER_BYTES
+from app.services.polling.waiter import MOST_WAITING_PER_CALLER
+from app.web.connection.account import HEADER_BYTES
 from app.web.mcp_endpoint import McpEndpoint
-from app.web.request_memory import HALF_SENT_BYTES, INCLUDED_HEAD_BYTES, REQUEST_BYTES, parsed_bytes
-from app.web.turns import Turns
+from app.web.middleware.fair_scheduling import FairScheduler
+from app.web.middleware.request_memory import HALF_SENT_BYTES, INCLUDED_HEAD_BYTES, REQUEST_BYTES, parsed_bytes
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, call_bytes, envelope, padded, sandbox, serving, settings
 
@@ -103,12 +103,12 @@ async def test_one_token_has_its_share_of_waits_and_others_have_theirs(clock: Ha
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
         asked = {"task_id": task_id, "wait_seconds": 50}
         waiting = [asyncio.create_task(service.ask("luma_get_task", asked)) for _ in range(MOST_WAITING_PER_CALLER)]
-        while service.assembly.services.watches.callers < MOST_WAITING_PER_CALLER:
+        while service.assembly.services.pollers.callers < MOST_WAITING_PER_CALLER:
             await asyncio.sleep(0)
         refused = await service.fail("luma_get_task", asked)
         at_once = await service.ask("luma_get_task", {"task_id": task_id})
         other = asyncio.create_task(service.ask("luma_get_task", asked, token="token-b"))
-        while service.assembly.services.watches.callers == MOST_WAITING_PER_CALLER:
+        while service.assembly.services.pollers.callers == MOST_WAITING_PER_CALLER:
             await asyncio.sleep(0)
         for call in (*waiting, other):
             call.cancel()
@@ -201,7 +201,7 @@ async def _all_but_held(
     calls: list[asyncio.Task[httpx.Response]], service: Service
 ) -> list[asyncio.Task[httpx.Response]]:
     """Return the calls that were answered, when all others wait."""
-    while sum(call.done() for call in calls) + service.assembly.services.watches.callers < len(calls):
+    while sum(call.done() for call in calls) + service.assembly.services.pollers.callers < len(calls):
         await asyncio.sleep(0.001)
     return [call for call in calls if call.done()]
 
@@ -272,7 +272,7 @@ async def test_gauges_show_what_is_under_way(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
         waiting = asyncio.create_task(service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50}))
-        while service.assembly.services.watches.callers < 1:
+        while service.assembly.services.pollers.callers < 1:
             await asyncio.sleep(0)
         async with listener(service, "a") as stream:
             lines = stream.aiter_lines()
@@ -309,7 +309,7 @@ async def test_a_head_counts_for_as_long_as_its_request_is_answered(clock: HandC
         for request in (call, call.replace(b"\r\n", b"\r\n" + fields, 1)):
             _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port or 0)
             writer.write(request)
-            while not service.assembly.services.watches.callers:
+            while not service.assembly.services.pollers.callers:
                 await asyncio.sleep(0.001)
             held.append(service.assembly.request_memory.in_use)
             writer.close()
@@ -336,7 +336,7 @@ async def test_a_part_of_a_body_is_held_once() -> None:
         answered.append(message)
 
     answered = list[Message]()
-    endpoint = McpEndpoint(Server("test"), Turns(lambda _caller: True), lambda _status: None)
+    endpoint = McpEndpoint(Server("test"), FairScheduler(lambda _caller: True), lambda _status: None)
     scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": [(b"content-type", b"application/json")]}
     await endpoint(scope, receive, send)
     assert [message.get("status") for message in answered] == [400, None]

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.mcp_server.revisions import SUPPORTED_VERSIONS
+from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
 from app.web.json_rpc import MOST_IN_A_BATCH
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings

@@ -6,15 +6,15 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from app.adapters.acedata.client import Patience
+from app.adapters.acedata.client import Timeouts
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.bootstrap import SHARE_OF_UNACCEPTED, assemble
-from app.services.standing import REFUSED_SECONDS
-from app.services.unaccepted_purchases import MOST_PER_TOKEN, WINDOW_SECONDS
-from app.services.videos import MOST_UNDER_WAY
+from app.composition import SHARE_OF_UNACCEPTED, assemble
+from app.services.limits.token_status import REFUSED_SECONDS
+from app.services.purchases.service import MOST_UNDER_WAY
+from app.services.purchases.unaccepted_rows import MOST_PER_TOKEN, WINDOW_SECONDS
 from app.web.app import create_app
-from app.web.request_memory import REQUEST_BYTES
+from app.web.middleware.request_memory import REQUEST_BYTES
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.postgres_server import PostgresServer
 from tests.support.service import Service, listening, sandbox, serving, settings
@@ -60,8 +60,8 @@ def network(clock: HandClock) -> Network:
 
 
 async def rows(service: Service, token: str = "token-a") -> int:
-    tenant = service.assembly.tenants.principal(token).tenant
-    return len(await service.assembly.durable.purchases.newest([tenant], 100))
+    tenant = service.assembly.authenticator.principal(token).tenant
+    return len(await service.assembly.persistence.purchases.newest([tenant], 100))
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -103,7 +103,7 @@ async def test_made_up_tokens_share_a_part_of_the_purchases_under_way(
     limits = httpx.Limits(max_connections=share + 20)
     values = settings()
     parts = assemble(
-        values, base_url="http://127.0.0.1", transport=network, patience=Patience(pool=30.0), clocks=clock.clocks
+        values, base_url="http://127.0.0.1", transport=network, timeouts=Timeouts(pool=30.0), clocks=clock.clocks
     )
     async with listening(create_app(values, parts)) as url, httpx.AsyncClient(timeout=60, limits=limits) as http:
         service = Service(url, parts, http)

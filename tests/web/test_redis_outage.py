@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.adapters.redis_link import TIMEOUT_SECONDS
+from app.adapters.redis.connection import TIMEOUT_SECONDS
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer
 from tests.support.service import SECONDS, Service, sandbox, serving, settings
@@ -116,7 +116,7 @@ async def test_a_redis_that_takes_no_writes_serves_what_it_holds_and_is_told_onc
             client.execute_command(*end)
             clock.advance(4)
             await fresh.ask("luma_get_task", {"task_id": running})
-    lines = [record.getMessage() for record in caplog.records if record.name == "app.services.fail_open"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.services.tasks.circuit_breaker"]
     assert [line.startswith(told) for line in lines] == [True, False]
     assert "cached results are still served" in lines[0]
     assert lines[1].startswith("Redis answers again")

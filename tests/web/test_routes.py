@@ -10,7 +10,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from starlette.applications import Starlette
 
-from app.adapters.memory import MemoryStore
+from app.adapters.memory.store import MemoryStore
 from app.web.readiness import Phase, Readiness
 from app.web.routes import page_route, probe_routes
 from tests.support.clock import HandClock

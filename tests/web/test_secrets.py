@@ -63,7 +63,7 @@ async def test_redis_holds_no_token_in_any_key_or_value(clock: HandClock, redis_
             assert len(keys) == 3, "a record, a finished task and the ids that the tenant knows"
             held = b"".join(key + (client.dump(key) or b"") for key in keys)
         metrics = service.assembly.metrics.exposition()
-        shown = repr(service.assembly.tenants.principal(TOKEN))
+        shown = repr(service.assembly.authenticator.principal(TOKEN))
     assert TOKEN.encode() not in held
     for secret in (TOKEN, PROMPT, started["task_id"]):
         assert secret.encode() not in metrics
@@ -90,7 +90,7 @@ async def test_no_error_repeats_the_value_that_was_wrong(clock: HandClock) -> No
 
 DRIVER = f"""
 import asyncio, logging
-from app.observability.logs import configure_logging
+from app.observability.logging import configure_logging
 from tests.support.clock import HandClock
 from tests.support.service import ERAS, SECONDS, sandbox, serving, settings
 

@@ -11,21 +11,21 @@ import httpx
 import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD
-from app.adapters.memory_coordination import MemoryCoordination
+from app.adapters.memory.coordination import MemoryCoordination
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.bootstrap import assemble
+from app.composition import assemble
 from app.domain.generation import Command, GenerateVideo
 from app.domain.principal import Principal
-from app.mcp_server.rendering import render
-from app.services.caller_quota import CallerQuota, Lent
-from app.services.earlier_reservations import EarlierReservations
-from app.services.purchases import PurchaseService
-from app.services.records import TaskRecords
-from app.services.standing import TokenStanding
-from app.services.submission_slots import SubmissionSlots
-from app.services.unaccepted_purchases import UnacceptedPurchases
-from app.services.videos import Order, VideoService
+from app.mcp_server.tools.rendering import render
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
+from app.services.limits.token_status import TokenStatusCache
+from app.services.purchases.idempotency import PurchaseService
+from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.limiter import ConcurrencyLimiter
+from app.services.purchases.service import GenerationRequest, VideoService
+from app.services.purchases.unaccepted_rows import UnacceptedPurchases
+from app.services.tasks.snapshots import TaskSnapshots
 from app.web.app import create_app
 from tests.support.backends import NoBackend
 from tests.support.clock import HandClock, while_time_passes
@@ -144,8 +144,8 @@ class BrokenStore:
         raise RuntimeError("odd")
 
 
-def broken_records(clock: HandClock) -> TaskRecords:
-    return TaskRecords(BrokenStore(), RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
+def broken_records(clock: HandClock) -> TaskSnapshots:
+    return TaskSnapshots(BrokenStore(), RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
 
 
 async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(clock: HandClock) -> None:
@@ -154,10 +154,10 @@ async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(cloc
         values,
         base_url="http://127.0.0.1",
         transport=httpx.ASGITransport(sandbox_app(backend)),
-        patience=IMPATIENT,
+        timeouts=IMPATIENT,
         clocks=clock.clocks,
     )
-    assembly = replace(assembly, services=replace(assembly.services, records=broken_records(clock)))
+    assembly = replace(assembly, services=replace(assembly.services, snapshots=broken_records(clock)))
     async with listening(create_app(values, assembly)) as url, httpx.AsyncClient() as client:
         service = Service(url, assembly, client)
         capable: dict[str, Any] = {
@@ -180,7 +180,7 @@ class Selling(NoBackend):
 async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    standing = TokenStanding(clock)
+    token_status = TokenStatusCache(clock)
     async with opened(None) as database:
         purchases = PurchaseService(
             purchases_at(database, clock),
@@ -197,13 +197,15 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             Selling(),
             broken_records(clock),
             purchases,
-            SubmissionSlots(ACEDATACLOUD, clock, clock.sleep),
+            ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep),
             callbacks=None,
-            standing=standing,
-            places=CallerQuota(Lent(10, 10, 10), standing.is_accepted, lambda: None),
+            token_status=token_status,
+            places=CallerQuota(QuotaLimits(10, 10, 10), token_status.is_accepted, lambda: None),
             telemetry=Notes(),
         )
         for key in (None, "key"):
-            bought = await videos.start(Principal("tenant", "token"), Order(GenerateVideo("A fox"), "print", key))
+            bought = await videos.start(
+                Principal("tenant", "token"), GenerationRequest(GenerateVideo("A fox"), "print", key)
+            )
             assert bought.task_id == "task-1"
     assert len(lines(caplog)) == 1

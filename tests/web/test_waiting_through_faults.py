@@ -9,8 +9,8 @@ import pytest
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.ports.coordination import EventKind
-from app.services.news import News, pack
-from app.services.watch import HINT_SECONDS
+from app.services.polling.events import TaskEvent, pack
+from app.services.polling.poller import HINT_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, MODERN, Service, envelope, sandbox, serving, settings
@@ -23,7 +23,7 @@ async def start(service: Service, count: int = 2) -> list[str]:
 
 def lend(service: Service, server: RedisServer, holder: bytes, milliseconds: int | None = None) -> None:
     """Let `holder` have the lease of the watch of token-a."""
-    tenant = service.assembly.tenants.principal("token-a").tenant
+    tenant = service.assembly.authenticator.principal("token-a").tenant
     with server.client() as client:
         client.set(service.assembly.services.keys.key(tenant, "watcher"), holder, px=milliseconds)
 
@@ -114,14 +114,14 @@ async def test_what_replicas_say_is_looked_at_and_not_believed(clock: HandClock)
     backend = sandbox(clock, seconds=40)
     async with serving(settings(), backend, clock) as service:
         task_ids = await start(service)
-        tenant = service.assembly.tenants.principal("token-a").tenant
+        tenant = service.assembly.authenticator.principal("token-a").tenant
         waiting = asyncio.create_task(ask(service, task_ids))
-        while not service.assembly.services.watches.callers:
+        while not service.assembly.services.pollers.callers:
             await asyncio.sleep(0.001)
         began = clock()
         while clock() < began + 30:
-            for news in (News(tenant, missing=task_ids), News(tenant, hinted=task_ids)):
-                await service.assembly.coordination.publish(EventKind.TASKS, pack(news))
+            for event in (TaskEvent(tenant, missing=task_ids), TaskEvent(tenant, hinted=task_ids)):
+                await service.assembly.coordination.publish(EventKind.TASKS, pack(event))
             await while_time_passes(clock, clock.sleep(0.5), step=0.25)
         assert not waiting.done()
         assert backend.reads <= 4 + 30 / HINT_SECONDS, "the schedule, and a hint once in its time"
@@ -162,7 +162,7 @@ async def test_a_client_that_leaves_ends_its_wait_and_nobody_elses(era: str, acc
 
 async def until_waiting(service: Service, callers: int) -> None:
     async with asyncio.timeout(10):
-        while service.assembly.services.watches.callers != callers:
+        while service.assembly.services.pollers.callers != callers:
             await asyncio.sleep(0)
 
 

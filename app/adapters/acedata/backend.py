@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from app.adapters.acedata.client import AceDataClient, Tally
-from app.adapters.acedata.exchange import AnswerTooLarge
+from app.adapters.acedata.client import AceDataClient, CallCounter
 from app.adapters.acedata.policy import ACEDATACLOUD, NAME
+from app.adapters.acedata.sender import AnswerTooLarge
 from app.adapters.acedata.wire import (
     callback_url_in,
     echoes,
@@ -26,7 +26,7 @@ from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUn
 from app.domain.generation import Command
 from app.domain.principal import Principal
 from app.domain.task import Answer
-from app.ports.backend import CallbackReport, Health, Reading
+from app.ports.backend import BatchResult, CallbackReport, Health
 
 CHUNK = 50
 """Ids in one call: the most that the provider's own MCP server recommends."""
@@ -82,14 +82,14 @@ class AceDataBackend:
 
     async def find_tasks(
         self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
-    ) -> Reading:
+    ) -> BatchResult:
         """Read the tasks in chunks at once; a fault is the answer for the ids of its chunk."""
-        tally = Tally(on_send)
-        chunks = [self._find_chunk(principal, chunk, tally) for chunk in _split(task_ids, CHUNK)]
+        call_counter = CallCounter(on_send)
+        chunks = [self._find_chunk(principal, chunk, call_counter) for chunk in _split(task_ids, CHUNK)]
         answers: dict[str, Answer] = {}
         for found in await asyncio.gather(*chunks):
             answers |= found
-        return Reading(answers, tally.calls)
+        return BatchResult(answers, call_counter.calls)
 
     async def submit(self, principal: Principal, command: Command) -> str:
         """Start a generation. Raises LumaError; where the outcome is unknown its sentence says so."""
@@ -103,17 +103,17 @@ class AceDataBackend:
 
         A task's record echoes its request, so it is read for each id. Raises LumaError.
         """
-        fault: LumaError | None = None
+        error: LumaError | None = None
         for task_id in claimed:
             try:
                 url = await self._callback_url_of(principal, task_id, command)
             except LumaError as exc:  # a false claim must not hide the true one
-                fault = exc
+                error = exc
                 continue
             if url is not None and is_its_url(url):
                 return task_id
-        if fault is not None:
-            raise fault
+        if error is not None:
+            raise error
         return None
 
     def parse_callback(self, body: bytes) -> CallbackReport | None:
@@ -146,19 +146,21 @@ class AceDataBackend:
             return next((callback_url_in(record) for record in found if echoes(record, command)), None)
 
         try:
-            return await self._client.read(TASKS_PATH, principal, read_request([task_id]), Tally(), echoed)
+            return await self._client.read(TASKS_PATH, principal, read_request([task_id]), CallCounter(), echoed)
         except (BackendError, BackendTimeout) as exc:
             raise type(exc)(CANNOT_LOOK, retry_after_seconds=exc.retry_after_seconds) from None
 
-    async def _find_chunk(self, principal: Principal, task_ids: Sequence[str], tally: Tally) -> dict[str, Answer]:
-        answers, unsure = await self._ask(principal, task_ids, tally)
-        again = [self._ask(principal, chunk, tally) for chunk in _split(unsure, DEFAULT_LIMIT)]
+    async def _find_chunk(
+        self, principal: Principal, task_ids: Sequence[str], call_counter: CallCounter
+    ) -> dict[str, Answer]:
+        answers, unsure = await self._ask(principal, task_ids, call_counter)
+        again = [self._ask(principal, chunk, call_counter) for chunk in _split(unsure, DEFAULT_LIMIT)]
         for found, _ in await asyncio.gather(*again):
             answers |= found
         return answers
 
     async def _ask(
-        self, principal: Principal, task_ids: Sequence[str], tally: Tally
+        self, principal: Principal, task_ids: Sequence[str], call_counter: CallCounter
     ) -> tuple[dict[str, Answer], list[str]]:
         """Return an answer for each id, and the ids that only an answer cut short may have left out."""
 
@@ -166,22 +168,22 @@ class AceDataBackend:
             return self._reconcile(principal, task_ids, body)
 
         try:
-            return await self._client.read(TASKS_PATH, principal, read_request(task_ids), tally, reconciled)
+            return await self._client.read(TASKS_PATH, principal, read_request(task_ids), call_counter, reconciled)
         except AnswerTooLarge:
-            if len(task_ids) == 1 or tally.splits >= MOST_SPLITS:
+            if len(task_ids) == 1 or call_counter.splits >= MOST_SPLITS:
                 return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
-        except LumaError as fault:
-            return dict.fromkeys(task_ids, fault), []
-        return await self._ask_in_halves(principal, task_ids, tally)
+        except LumaError as exc:
+            return dict.fromkeys(task_ids, exc), []
+        return await self._ask_in_halves(principal, task_ids, call_counter)
 
     async def _ask_in_halves(
-        self, principal: Principal, task_ids: Sequence[str], tally: Tally
+        self, principal: Principal, task_ids: Sequence[str], call_counter: CallCounter
     ) -> tuple[dict[str, Answer], list[str]]:
         """Ask for fewer ids at once, because the answer about all of them is too large."""
-        tally.splits += 1
+        call_counter.splits += 1
         halves = _split(task_ids, (len(task_ids) + 1) // 2)
         (answers, unsure), (others, more) = await asyncio.gather(
-            *(self._ask(principal, half, tally) for half in halves)
+            *(self._ask(principal, half, call_counter) for half in halves)
         )
         return answers | others, unsure + more
 

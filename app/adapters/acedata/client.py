@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import httpx
 import stamina
 
-from app.adapters.acedata.exchange import AnswerTooLarge, Call, Exchanges, OpenEnded, reading_of
-from app.adapters.acedata.gate import BackendGate
+from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.policy import ACEDATACLOUD
+from app.adapters.acedata.sender import AmbiguousOutcome, AnswerTooLarge, Call, RequestSender, reading_of
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.principal import Principal
 from app.ports.telemetry import Telemetry
-from app.services.burst import FaultLog
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import BackendLimits
+from app.services.log_throttle import ThrottledExceptionLog
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 """Errors that httpx raises before it writes the first byte of a request."""
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait for the backend, in seconds. Reads are tried again within `read_deadline`, submissions never."""
 
     connect: float = 5.0
@@ -49,7 +49,7 @@ class Patience:
 
 
 @dataclass
-class Tally:
+class CallCounter:
     """The course of one reading, which may take several calls."""
 
     on_call: Callable[[], None] | None = None
@@ -78,22 +78,22 @@ class AceDataClient:
         self,
         http: httpx.AsyncClient,
         telemetry: Telemetry,
-        patience: Patience,
-        traffic: Traffic,
+        timeouts: Timeouts,
+        backend_limits: BackendLimits,
         *,
         purchases: httpx.AsyncClient | None = None,
     ) -> None:
-        """Speak through `http`, whose base URL is AceDataCloud's, as `traffic` permits; submit through `purchases`."""
-        self._gate = BackendGate(traffic, telemetry, patience.pool)
-        self._exchanges = Exchanges(http, purchases or http, self._gate, telemetry)
-        self._patience = patience
-        self._faults = FaultLog(
+        """Send reads through `http`, whose base URL is AceDataCloud's, and submissions through `purchases`."""
+        self._gate = BackendAdmission(backend_limits, telemetry, timeouts.pool)
+        self._exchanges = RequestSender(http, purchases or http, self._gate, telemetry)
+        self._timeouts = timeouts
+        self._faults = ThrottledExceptionLog(
             log,
             "A call to AceDataCloud met a fault of this service. The outcome of a submission is unknown then, and its "
             "caller is told so. A read is answered as if AceDataCloud had the fault.",
         )
-        self._read_timeout = httpx.Timeout(patience.read, connect=patience.connect, pool=patience.pool)
-        self._submit_timeout = httpx.Timeout(patience.submit, connect=patience.connect, pool=patience.pool)
+        self._read_timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect, pool=timeouts.pool)
+        self._submit_timeout = httpx.Timeout(timeouts.submit, connect=timeouts.connect, pool=timeouts.pool)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -104,39 +104,44 @@ class AceDataClient:
         return (await self._exchanges.post_without_token(path, seconds)).status_code
 
     async def read(
-        self, path: str, principal: Principal, body: dict[str, Any], tally: Tally, translate: Callable[[Any], T]
+        self,
+        path: str,
+        principal: Principal,
+        body: dict[str, Any],
+        call_counter: CallCounter,
+        translate: Callable[[Any], T],
     ) -> T:
         """Return what `translate` makes of the answer to a question that is free to ask twice. Raises LumaError.
 
-        All questions of one `tally` share the deadline, with their retries and waits.
+        All questions of one `call_counter` share the deadline, with their retries and waits.
         """
-        if tally.ends_at is None:
-            tally.ends_at = asyncio.get_running_loop().time() + self._patience.read_deadline
+        if call_counter.ends_at is None:
+            call_counter.ends_at = asyncio.get_running_loop().time() + self._timeouts.read_deadline
         call = Call(path, body, self._read_timeout, translate)
-        async with _deadline(tally.ends_at):
+        async with _deadline(call_counter.ends_at):
             try:
-                return await self._read_once(principal, call, tally)
-            except LumaError as fault:
-                first = fault
+                return await self._read_once(principal, call, call_counter)
+            except LumaError as exc:
+                first = exc
             try:
-                return await self._read_again(principal, call, tally, first)
+                return await self._read_again(principal, call, call_counter, first)
             finally:
                 del first  # a fault leads to this frame, and would stay until the garbage collector finds the circle
 
-    async def _read_again(self, principal: Principal, call: Call[T], tally: Tally, first: LumaError) -> T:
+    async def _read_again(self, principal: Principal, call: Call[T], call_counter: CallCounter, first: LumaError) -> T:
         """Go on after a first read that failed: by the machinery of retries, which nearly all reads do without."""
         async for attempt in stamina.retry_context(
             on=self._worth_another,
-            attempts=1 + self._patience.retries,
-            timeout=self._patience.read_deadline,
-            wait_initial=self._patience.first_pause,
-            wait_max=self._patience.longest_pause,
-            wait_jitter=self._patience.first_pause,
+            attempts=1 + self._timeouts.retries,
+            timeout=self._timeouts.read_deadline,
+            wait_initial=self._timeouts.first_pause,
+            wait_max=self._timeouts.longest_pause,
+            wait_jitter=self._timeouts.first_pause,
         ):
             with attempt:
                 if attempt.num == 1:
                     raise first
-                return await self._read_once(principal, call, tally)
+                return await self._read_once(principal, call, call_counter)
         raise AssertionError  # pragma: no cover - the loop above returns or raises
 
     async def send_once(
@@ -159,39 +164,39 @@ class AceDataClient:
 
     async def _submit_once(self, principal: Principal, call: Call[T]) -> T:
         try:
-            async with asyncio.timeout(self._patience.submit + self._patience.connect):
+            async with asyncio.timeout(self._timeouts.submit + self._timeouts.connect):
                 return await self._exchanges.run(principal, call)
         except _NOT_SENT:
-            fault: LumaError = BackendError(UNREACHABLE)
-        except (httpx.HTTPError, TimeoutError, BackendTimeout, OpenEnded):
-            fault = ACEDATACLOUD.error(OutcomeUnknown)
+            error: LumaError = BackendError(UNREACHABLE)
+        except (httpx.HTTPError, TimeoutError, BackendTimeout, AmbiguousOutcome):
+            error = ACEDATACLOUD.error(OutcomeUnknown)
         except BackendError:
-            fault = BackendError(NOT_OFFERED)
+            error = BackendError(NOT_OFFERED)
         except LumaError as complaint:
-            fault = complaint.with_traceback(None)
+            error = complaint.with_traceback(None)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
             self._faults.note(exc)
-            fault = ACEDATACLOUD.error(OutcomeUnknown)
-        raise fault  # without cause or past: what there was of an answer would stay for as long as anybody holds this
+            error = ACEDATACLOUD.error(OutcomeUnknown)
+        raise error  # without cause or past: what there was of an answer would stay for as long as anybody holds this
 
-    async def _read_once(self, principal: Principal, call: Call[T], tally: Tally) -> T:
+    async def _read_once(self, principal: Principal, call: Call[T], call_counter: CallCounter) -> T:
         try:
             async with self._gate.reading(principal):
-                tally.count()
+                call_counter.count()
                 return await self._exchanges.run(principal, call)
-        except (httpx.HTTPError, LumaError, OpenEnded) as fault:
-            reading = reading_of(fault).with_traceback(None)
+        except (httpx.HTTPError, LumaError, AmbiguousOutcome) as error:
+            reading = reading_of(error).with_traceback(None)
         except Exception as exc:  # noqa: BLE001 - a fault with one answer must not cost the others of a batch
             self._faults.note(exc)
             reading = ACEDATACLOUD.error(BackendError)
         raise reading  # as above: the first one is held until the last retry is over
 
-    def _worth_another(self, fault: Exception) -> bool | float:
-        if not isinstance(fault, LumaError) or not fault.passes or isinstance(fault, AnswerTooLarge):
+    def _worth_another(self, error: Exception) -> bool | float:
+        if not isinstance(error, LumaError) or not error.is_retryable or isinstance(error, AnswerTooLarge):
             return False
-        if fault.retry_after_seconds is None:
+        if error.retry_after_seconds is None:
             return True
-        return fault.retry_after_seconds if fault.retry_after_seconds <= self._patience.longest_pause else False
+        return error.retry_after_seconds if error.retry_after_seconds <= self._timeouts.longest_pause else False
 
 
 @asynccontextmanager
@@ -199,5 +204,5 @@ async def _deadline(loop_time: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout_at(loop_time):
             yield
-    except TimeoutError as fault:
-        raise ACEDATACLOUD.error(BackendTimeout) from fault
+    except TimeoutError as exc:
+        raise ACEDATACLOUD.error(BackendTimeout) from exc

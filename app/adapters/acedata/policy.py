@@ -3,7 +3,7 @@
 from math import ceil
 
 from app.domain.backend import BackendDescription, BackendPolicy, Capabilities, Price
-from app.domain.freshness import Pace
+from app.domain.freshness import PollingPolicy
 from app.domain.generation import ASPECT_RATIOS
 
 NAME = "AceDataCloud"
@@ -28,13 +28,13 @@ CAPABILITIES = Capabilities(aspect_ratios=ASPECT_RATIOS, calls_back=True)
 """The ratios are those that the provider's own clients accept."""
 
 
-def pace_of(expected_seconds: float) -> Pace:
+def polling_policy(expected_seconds: float) -> PollingPolicy:
     """Return the schedule where a generation takes `expected_seconds` as a rule.
 
     With 150 s, the first read comes after 10 s and the others 5 to 15 s apart, as the concurrency FAQ advises. A task
     that will call back is read after 180 s, in case it did not. Callers are sent the same pauses of at most 15 s.
     """
-    return Pace(
+    return PollingPolicy(
         expected_seconds=expected_seconds,
         first_read_seconds=expected_seconds / 15,
         shortest_pause_seconds=expected_seconds / 30,
@@ -49,7 +49,7 @@ def pace_of(expected_seconds: float) -> Pace:
 def describe(*, expected_seconds: float = EXPECTED_SECONDS, address: str | None = None) -> BackendDescription:
     """Return the description; the sandbox, which speaks the same HTTP, has no address and takes a time of its own."""
     policy = BackendPolicy(
-        pace=pace_of(expected_seconds),
+        polling=polling_policy(expected_seconds),
         duration="1 to 3 minutes",
         link_life_seconds=LINK_LIFE_SECONDS,
         generations_at_once=GENERATIONS_AT_ONCE,

@@ -41,7 +41,7 @@ def quotable(message: str | None, private: tuple[str, ...] = ()) -> str:
         return ""
 
 
-class Quoting:
+class QuoteBudget:
     """The quoting of one answer's messages. Comparing them holds the event loop, so all of it together is bounded."""
 
     def __init__(self, token: str = "") -> None:

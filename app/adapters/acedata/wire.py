@@ -5,7 +5,7 @@ from typing import Any
 
 from app.adapters.acedata.errors import Complaint, complaint_in, error_for
 from app.adapters.acedata.policy import LINK_LIFE_SECONDS
-from app.adapters.acedata.quotes import Quoting
+from app.adapters.acedata.quotes import QuoteBudget
 from app.adapters.acedata.task_state import RecordFields, resolve_state
 from app.domain.errors import ErrorCode
 from app.domain.foreign_text import LONGEST_SHOWN_PROMPT, is_plain_id, visible_line
@@ -98,7 +98,7 @@ def tasks_in(
     What is quoted of failures repeats neither `token` nor the request.
     """
     tasks: dict[str, Task] = {}
-    quoting = Quoting(token)
+    quoting = QuoteBudget(token)
     for record in records:
         task = task_from(record, now, own_prefix, quoting)
         if task is not None and not (task.id in tasks and tasks[task.id].is_final):
@@ -112,7 +112,7 @@ def task_id_in(record: dict[str, Any]) -> str | None:
 
 
 def task_from(
-    record: dict[str, Any], now: float, own_prefix: str | None = None, quoting: Quoting | None = None
+    record: dict[str, Any], now: float, own_prefix: str | None = None, quoting: QuoteBudget | None = None
 ) -> Task | None:
     """Return the task in `record` as of `now` (unix seconds), or None where the record names no task.
 
@@ -133,7 +133,7 @@ def task_from(
         state=state,
         prompt=_prompt(response.get("prompt")) or _prompt(_object(record.get("request")).get("prompt")),
         video=video if state is TaskState.COMPLETED else None,
-        failure=_failure(complaint, fields, record, quoting or Quoting()) if state is TaskState.FAILED else None,
+        failure=_failure(complaint, fields, record, quoting or QuoteBudget()) if state is TaskState.FAILED else None,
         created_at=created_at,
         finished_at=finished_at,
         elapsed_seconds=_elapsed(record, created_at, finished_at),
@@ -154,7 +154,7 @@ def _record_fields(
     )
 
 
-def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any], quoting: Quoting) -> Failure:
+def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any], quoting: QuoteBudget) -> Failure:
     if fields.has_video:
         return Failure(
             ErrorCode.BACKEND_ERROR,
@@ -172,7 +172,7 @@ def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any],
     if private is None:
         complaint = Complaint(complaint.code)
     error = error_for(complaint, FAILED_GENERATION_STATUS, private=private or ())
-    if error.passes:
+    if error.is_retryable:
         return Failure(error.code, "The generation failed at AceDataCloud and was not charged. Submit it again.")
     return Failure(error.code, str(error))
 

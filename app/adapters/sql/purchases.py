@@ -92,7 +92,7 @@ class SqlPurchases:
             return False
         return True
 
-    async def settle(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
+    async def record_outcome(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
         """Move a purchase to `state`, with the task that it became, and return whether that was allowed.
 
         A refused purchase gives its key back to the purchase that it replaced, or sets it free.

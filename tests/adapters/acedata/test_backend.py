@@ -14,8 +14,8 @@ from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, LumaError, Unauthorized
 from app.domain.principal import Principal
 from app.domain.task import Task
-from app.ports.backend import Reading
-from app.services.traffic import READS, Traffic
+from app.ports.backend import BatchResult
+from app.services.limits.backend_limits import READS, BackendLimits
 from tests.support.acedata import (
     CALLER,
     NOW,
@@ -36,16 +36,16 @@ def names(count: int) -> list[str]:
     return [f"task-{number}" for number in range(count)]
 
 
-async def find(backend: Backend, task_ids: Sequence[str]) -> Reading:
+async def find(backend: Backend, task_ids: Sequence[str]) -> BatchResult:
     async with gateway_over(backend) as gateway:
         return await gateway.find_tasks(CALLER, task_ids)
 
 
-def kinds(reading: Reading) -> dict[str, type]:
+def kinds(reading: BatchResult) -> dict[str, type]:
     return {task_id: type(answer) for task_id, answer in reading.answers.items()}
 
 
-def of_type(reading: Reading, kind: type) -> list[str]:
+def of_type(reading: BatchResult, kind: type) -> list[str]:
     return [task_id for task_id, answer in reading.answers.items() if isinstance(answer, kind)]
 
 
@@ -135,7 +135,7 @@ async def test_records_are_matched_by_id_whatever_surrounds_them(change: Callabl
 
 async def test_an_unknown_id_is_missing_and_costs_one_call() -> None:
     reading = await find(worker([], list), ["nobody"])
-    assert reading == Reading({"nobody": None}, calls=1)
+    assert reading == BatchResult({"nobody": None}, calls=1)
 
 
 async def test_an_answer_about_something_else_says_nothing_about_the_ids_asked() -> None:
@@ -227,11 +227,11 @@ async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_af
         in_flight[token] -= 1
         return await knowing_every_task(request)
 
-    traffic = Traffic(lambda: NOW, GENERATIONS_AT_ONCE)
+    backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     callers = [Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")]
-    async with gateway_over(Backend(answer), traffic=traffic) as gateway:
+    async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
         readings = await asyncio.gather(*(gateway.find_tasks(caller, names(20 * CHUNK)) for caller in callers))
-        assert traffic.reads.is_idle
+        assert backend_limits.reads.is_idle
     assert [len(of_type(reading, Task)) for reading in readings] == [20 * CHUNK] * 2
     assert set(peak.values()) == {READS.per_tenant}
 
@@ -244,23 +244,23 @@ async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    traffic = Traffic(lambda: NOW, GENERATIONS_AT_ONCE)
-    async with gateway_over(Backend(answer), traffic=traffic) as gateway:
+    backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
+    async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
         question = asyncio.create_task(gateway.find_tasks(CALLER, names(20 * CHUNK)))
         await arrived.wait()
         question.cancel()
         await asyncio.wait([question])
-        assert traffic.reads.is_idle
+        assert backend_limits.reads.is_idle
 
 
 async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
-    traffic = Traffic(lambda: NOW, GENERATIONS_AT_ONCE)
+    backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     hasty = replace(QUICK, read_deadline=0.05)
-    async with gateway_over(Backend(hanging), hasty, traffic=traffic) as gateway:
+    async with gateway_over(Backend(hanging), hasty, backend_limits=backend_limits) as gateway:
         reading = await gateway.find_tasks(CALLER, names(20 * CHUNK))
     assert of_type(reading, BackendTimeout) == names(20 * CHUNK)
     assert reading.calls < 20, "the chunks that had no place in time were not sent"
-    assert traffic.reads.is_idle
+    assert backend_limits.reads.is_idle
 
 
 EMOJI = {"prompt": "\U0001f98a" * 5000}

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.body import (
     LARGEST_ANSWER_BYTES,
@@ -25,21 +26,20 @@ from app.adapters.acedata.body import (
     expansion,
     read_body,
 )
-from app.adapters.acedata.client import AceDataClient, Patience
-from app.adapters.acedata.exchange import MOST_ANSWERS_BYTES, Call, Exchanges, OpenEnded
-from app.adapters.acedata.gate import BackendGate
+from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.pool import pooled_client
+from app.adapters.acedata.sender import MOST_ANSWERS_BYTES, AmbiguousOutcome, Call, RequestSender
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import CALLER, NOW, Backend
 from tests.support.raw_http import raw_server
 from tests.support.telemetry import Notes
 
 RECORD = b'{"id": "task-0", "task_id": "task-0", "response": {"state": "processing"}}'
-UNHURRIED = Patience(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0, submit=60.0, retries=0)
+UNHURRIED = Timeouts(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0, submit=60.0, retries=0)
 MOST_HELD_BYTES = 4 * LARGEST_ANSWER_BYTES
 
 
@@ -71,7 +71,7 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[Answer, list[
         pooled_client(server.url, user_agent="tests", connections=4) as http,
     ):
         gateway = AceDataBackend(
-            AceDataClient(http, Notes(), UNHURRIED, Traffic(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
+            AceDataClient(http, Notes(), UNHURRIED, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
         read = (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
         try:
@@ -275,7 +275,9 @@ async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_
         return httpx.Response(200, content=answers[request.url.path])
 
     async with httpx.AsyncClient(transport=Backend(answer), base_url="http://backend") as http:
-        exchanges = Exchanges(http, http, BackendGate(Traffic(lambda: NOW, GENERATIONS_AT_ONCE), Notes(), 1.0), Notes())
+        exchanges = RequestSender(
+            http, http, BackendAdmission(BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE), Notes(), 1.0), Notes()
+        )
 
         async def length_of(path: str) -> int:
             call = Call(path, {"ids": ["task-0"] * 50}, httpx.Timeout(60), lambda body: len(body["x"]))
@@ -284,7 +286,7 @@ async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_
         held = [asyncio.create_task(length_of("/waits")) for _ in range(MOST_ANSWERS_BYTES // LARGEST_ANSWER_BYTES - 3)]
         for _ in held:
             await full.acquire()
-        with pytest.raises(OpenEnded):
+        with pytest.raises(AmbiguousOutcome):
             await length_of("/expands")
         assert await length_of("/fits") == len(filler)
         goes_on.set()

@@ -15,7 +15,7 @@ from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.pool import RECEIVE_BUFFER_BYTES, pooled_client
 from app.domain.principal import Principal
 from app.domain.task import Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import BackendLimits
 from app.settings import Settings
 from tests.support.acedata import CALLER, NOW, QUICK
 from tests.support.telemetry import Notes
@@ -60,7 +60,7 @@ async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataBackend]:
     recorder.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with pooled_client(recorder.url, user_agent="tests", connections=4) as http:
         yield AceDataBackend(
-            AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
+            AceDataClient(http, Notes(), QUICK, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
     server.close()
     await server.wait_closed()

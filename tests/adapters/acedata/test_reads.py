@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from app.adapters.acedata.body import LARGEST_ANSWER_BYTES
-from app.adapters.acedata.client import AceDataClient, Tally
-from app.adapters.acedata.exchange import retry_after_seconds
+from app.adapters.acedata.client import AceDataClient, CallCounter
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.acedata.sender import retry_after_seconds
 from app.domain.errors import (
     BackendError,
     BackendTimeout,
@@ -29,7 +29,7 @@ from app.domain.errors import (
 )
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import (
     CALLER,
     NOW,
@@ -50,13 +50,13 @@ NEVER = replace(QUICK, first_pause=3600.0, longest_pause=3600.0)
 """Waits an hour where the backend names no time, so that only a Retry-After can be what was waited for."""
 
 
-async def ask(backend: httpx.AsyncBaseTransport, **patience: Any) -> Answer:
-    async with gateway_over(backend, replace(QUICK, **patience)) as gateway:
+async def ask(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> Answer:
+    async with gateway_over(backend, replace(QUICK, **timeouts)) as gateway:
         return (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
 
 
-async def fault(backend: httpx.AsyncBaseTransport, **patience: Any) -> LumaError:
-    answer = await ask(backend, **patience)
+async def fault(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LumaError:
+    answer = await ask(backend, **timeouts)
     assert isinstance(answer, LumaError)
     return answer
 
@@ -206,21 +206,24 @@ async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCapt
 
 
 async def test_all_questions_of_one_reading_share_its_deadline() -> None:
-    backend, tally = Backend(complaining(500, "api_error"), knowing_every_task, knowing_every_task, hanging), Tally()
+    backend, call_counter = (
+        Backend(complaining(500, "api_error"), knowing_every_task, knowing_every_task, hanging),
+        CallCounter(),
+    )
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
-        client = AceDataClient(http, Notes(), QUICK, Traffic(lambda: NOW, GENERATIONS_AT_ONCE))
+        client = AceDataClient(http, Notes(), QUICK, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE))
 
         async def ask_once() -> Any:
             return await client.read(
-                "/luma/tasks", CALLER, {"action": "retrieve", "id": "task-0"}, tally, lambda body: body
+                "/luma/tasks", CALLER, {"action": "retrieve", "id": "task-0"}, call_counter, lambda body: body
             )
 
         await ask_once()
-        first = tally.ends_at
+        first = call_counter.ends_at
         assert first is not None
         await ask_once()
-        assert tally.ends_at == first
-        tally.ends_at = asyncio.get_running_loop().time()
+        assert call_counter.ends_at == first
+        call_counter.ends_at = asyncio.get_running_loop().time()
         with pytest.raises(BackendTimeout):
             await ask_once()
     assert len(backend.requests) <= 4

@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from app.adapters.acedata.backend import AceDataBackend
-from app.adapters.acedata.client import AceDataClient, Patience
+from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.principal import Principal
 from app.domain.task import Task
-from app.services.traffic import Traffic
+from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import CALLER, NOW, QUICK, completed
 from tests.support.raw_http import Misbehaviour, raw_server, reset, write_json
 from tests.support.redis_server import free_port
@@ -23,15 +23,15 @@ from tests.support.telemetry import Notes
 
 READS = 500
 AT_ONCE = 16
-UNHURRIED = Patience(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
+UNHURRIED = Timeouts(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
 """For a test about connections, on a machine that may be busy: a time-out would open another one."""
 
 
 @asynccontextmanager
-async def gateway_to(url: str, patience: Patience = QUICK) -> AsyncIterator[AceDataBackend]:
+async def gateway_to(url: str, timeouts: Timeouts = QUICK) -> AsyncIterator[AceDataBackend]:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         yield AceDataBackend(
-            AceDataClient(http, Notes(), patience, Traffic(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
+            AceDataClient(http, Notes(), timeouts, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
 
 

@@ -35,16 +35,16 @@ COMMAND = GenerateVideo("A fox")
 URLS = ("start_image_url", "end_image_url", "callback_url", "video_url")
 
 
-async def submit(backend: httpx.AsyncBaseTransport, command: Command = COMMAND, **patience: Any) -> str:
-    async with gateway_over(backend, replace(QUICK, **patience)) as gateway:
+async def submit(backend: httpx.AsyncBaseTransport, command: Command = COMMAND, **timeouts: Any) -> str:
+    async with gateway_over(backend, replace(QUICK, **timeouts)) as gateway:
         return await gateway.submit(CALLER, command)
 
 
-async def refusal(answer: Answer, command: Command = COMMAND, **patience: Any) -> LumaError:
+async def refusal(answer: Answer, command: Command = COMMAND, **timeouts: Any) -> LumaError:
     """Submit once and return the error that came of it."""
     backend = Backend(answer)
     with pytest.raises(LumaError) as caught:
-        await submit(backend, command, **patience)
+        await submit(backend, command, **timeouts)
     assert len(backend.requests) == 1, "a submission is never sent again"
     return caught.value
 

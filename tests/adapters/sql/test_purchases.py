@@ -60,7 +60,7 @@ async def test_a_recorded_purchase_is_read_as_it_was_written(purchases: SqlPurch
 async def test_an_outcome_that_bought_or_may_have_keeps_the_key(purchases: SqlPurchases, state: PurchaseState) -> None:
     mine = new()
     await purchases.claim(mine)
-    assert await purchases.settle(mine.attempt, state, "task" if state is PurchaseState.STARTED else None)
+    assert await purchases.record_outcome(mine.attempt, state, "task" if state is PurchaseState.STARTED else None)
     holder = await purchases.claim(new())
     assert holder is not None
     assert (holder.attempt, holder.state) == (mine.attempt, state)
@@ -69,17 +69,17 @@ async def test_an_outcome_that_bought_or_may_have_keeps_the_key(purchases: SqlPu
 async def test_a_refused_purchase_frees_its_key(purchases: SqlPurchases) -> None:
     mine = new()
     await purchases.claim(mine)
-    assert await purchases.settle(mine.attempt, PurchaseState.REFUSED)
+    assert await purchases.record_outcome(mine.attempt, PurchaseState.REFUSED)
     assert await purchases.claim(new()) is None
 
 
 async def test_an_unknown_outcome_is_cleared_up_by_its_task_alone(purchases: SqlPurchases) -> None:
     mine = new()
     await purchases.claim(mine)
-    await purchases.settle(mine.attempt, PurchaseState.UNKNOWN)
-    assert not await purchases.settle(mine.attempt, PurchaseState.REFUSED)
-    assert await purchases.settle(mine.attempt, PurchaseState.STARTED, "task")
-    assert not await purchases.settle(mine.attempt, PurchaseState.UNKNOWN)
+    await purchases.record_outcome(mine.attempt, PurchaseState.UNKNOWN)
+    assert not await purchases.record_outcome(mine.attempt, PurchaseState.REFUSED)
+    assert await purchases.record_outcome(mine.attempt, PurchaseState.STARTED, "task")
+    assert not await purchases.record_outcome(mine.attempt, PurchaseState.UNKNOWN)
     [found] = await purchases.newest(["owner"], 10)
     assert (found.state, found.task_id) == (PurchaseState.STARTED, "task")
 
@@ -87,7 +87,7 @@ async def test_an_unknown_outcome_is_cleared_up_by_its_task_alone(purchases: Sql
 async def test_one_of_many_callers_takes_over(purchases: SqlPurchases) -> None:
     earlier = new()
     await purchases.claim(earlier)
-    await purchases.settle(earlier.attempt, PurchaseState.UNKNOWN)
+    await purchases.record_outcome(earlier.attempt, PurchaseState.UNKNOWN)
     callers = [new() for _ in range(20)]
     holder = await purchases.claim(callers[0])
     assert holder is not None
@@ -103,12 +103,12 @@ async def test_one_of_many_callers_takes_over(purchases: SqlPurchases) -> None:
 async def test_a_key_goes_back_to_the_unknown_outcome_that_was_replaced(purchases: SqlPurchases, ends: str) -> None:
     earlier, mine = new(), new()
     await purchases.claim(earlier)
-    await purchases.settle(earlier.attempt, PurchaseState.UNKNOWN)
+    await purchases.record_outcome(earlier.attempt, PurchaseState.UNKNOWN)
     holder = await purchases.claim(mine)
     assert holder is not None
     assert await purchases.take_over(holder, mine)
     if ends == "refused":
-        await purchases.settle(mine.attempt, PurchaseState.REFUSED)
+        await purchases.record_outcome(mine.attempt, PurchaseState.REFUSED)
     else:
         await purchases.forget(mine.attempt)
     again = await purchases.claim(new())
@@ -123,14 +123,14 @@ async def test_a_key_goes_back_past_purchases_that_bought_nothing(
 ) -> None:
     unknown, second, third = new(), new(), new()
     await purchases.claim(unknown)
-    await purchases.settle(unknown.attempt, PurchaseState.UNKNOWN)
+    await purchases.record_outcome(unknown.attempt, PurchaseState.UNKNOWN)
     for mine in (second, third):
         holder = await purchases.claim(mine)
         assert holder is not None
         assert await purchases.take_over(holder, mine)
     for ended in (second, third) if in_order else (third, second):
         if first_ends == "refused":
-            await purchases.settle(ended.attempt, PurchaseState.REFUSED)
+            await purchases.record_outcome(ended.attempt, PurchaseState.REFUSED)
         else:
             await purchases.forget(ended.attempt)
     holder = await purchases.claim(new())
@@ -142,7 +142,7 @@ async def test_a_purchase_that_changed_is_not_taken_over(purchases: SqlPurchases
     earlier = new()
     await purchases.claim(earlier)
     holder = await purchases.claim(new())
-    await purchases.settle(earlier.attempt, PurchaseState.STARTED, "task")
+    await purchases.record_outcome(earlier.attempt, PurchaseState.STARTED, "task")
     assert holder is not None
     assert not await purchases.take_over(holder, new())
 
@@ -164,7 +164,7 @@ async def test_a_claim_that_comes_after_its_own_refusal_takes_no_key(purchases: 
 async def test_a_purchase_that_takes_over_after_its_own_refusal_takes_no_key(purchases: SqlPurchases) -> None:
     unknown, mine = new(), new()
     await purchases.claim(unknown)
-    await purchases.settle(unknown.attempt, PurchaseState.UNKNOWN)
+    await purchases.record_outcome(unknown.attempt, PurchaseState.UNKNOWN)
     holder = await purchases.claim(mine)
     assert holder is not None
     await purchases.record(mine, PurchaseState.REFUSED, None)
@@ -179,7 +179,7 @@ async def test_the_newest_come_first_and_page_by_page(purchases: SqlPurchases, c
     for number in range(5):
         mine = new(None)
         await purchases.claim(mine)
-        await purchases.settle(mine.attempt, PurchaseState.STARTED, f"task-{number}")
+        await purchases.record_outcome(mine.attempt, PurchaseState.STARTED, f"task-{number}")
         clock.advance(0 if number == 2 else 1)  # two have the same time
         made.append(f"task-{number}")
     await purchases.claim(new(None, owner="other"))
@@ -195,7 +195,7 @@ async def test_task_ids_complete_a_prefix_of_the_owners_own(purchases: SqlPurcha
     for owner, task_id in (("owner", "a%1"), ("owner", "a%2"), ("owner", "ab3"), ("other", "a%4")):
         mine = new(None, owner)
         await purchases.claim(mine)
-        await purchases.settle(mine.attempt, PurchaseState.STARTED, task_id)
+        await purchases.record_outcome(mine.attempt, PurchaseState.STARTED, task_id)
         clock.advance(1)
     assert await purchases.task_ids(["owner"], "a%", 10) == ["a%2", "a%1"]
     assert await purchases.task_ids(["owner"], "", 2) == ["ab3", "a%2"]
@@ -221,8 +221,8 @@ async def test_old_rows_are_deleted(purchases: SqlPurchases, clock: HandClock) -
     started, refused, recent = new(None), new(None), new(None)
     for one in (started, refused):
         await purchases.claim(one)
-    await purchases.settle(started.attempt, PurchaseState.STARTED, "task")
-    await purchases.settle(refused.attempt, PurchaseState.REFUSED)
+    await purchases.record_outcome(started.attempt, PurchaseState.STARTED, "task")
+    await purchases.record_outcome(refused.attempt, PurchaseState.REFUSED)
     await purchases.add_claim("callback", "task")
     clock.advance(2 * DAY)
     await purchases.claim(recent)
@@ -270,13 +270,13 @@ async def test_one_of_many_callers_with_other_names_gets_a_key(purchases: SqlPur
         found = await asyncio.gather(*map(purchases.claim, callers))
         [winner] = [caller for caller, holder in zip(callers, found, strict=True) if holder is None]
         assert {holder.attempt for holder in found if holder is not None} == {winner.attempt}
-        await purchases.settle(winner.attempt, PurchaseState.REFUSED)
+        await purchases.record_outcome(winner.attempt, PurchaseState.REFUSED)
 
 
 async def test_who_takes_over_holds_every_name(purchases: SqlPurchases) -> None:
     earlier, mine = named("old"), named("new", "old")
     await purchases.claim(earlier)
-    await purchases.settle(earlier.attempt, PurchaseState.UNKNOWN)
+    await purchases.record_outcome(earlier.attempt, PurchaseState.UNKNOWN)
     holder = await purchases.claim(mine)
     assert holder is not None
     assert await purchases.take_over(holder, mine)
@@ -290,7 +290,7 @@ async def test_a_caller_finds_what_its_former_names_bought(purchases: SqlPurchas
     for number, owner in enumerate(("former", "current", "other")):
         mine = new(None, owner)
         await purchases.claim(mine)
-        await purchases.settle(mine.attempt, PurchaseState.STARTED, f"task-{number}")
+        await purchases.record_outcome(mine.attempt, PurchaseState.STARTED, f"task-{number}")
         clock.advance(1)
     assert [found.task_id for found in await purchases.newest(["current", "former"], 9)] == ["task-1", "task-0"]
     assert await purchases.task_ids(["current", "former"], "", 9) == ["task-1", "task-0"]
@@ -311,5 +311,5 @@ async def test_purchases_in_memory_are_bounded(clock: HandClock) -> None:
 async def test_completion_heeds_case(purchases: SqlPurchases) -> None:
     mine = new(None)
     await purchases.claim(mine)
-    await purchases.settle(mine.attempt, PurchaseState.STARTED, "Task")
+    await purchases.record_outcome(mine.attempt, PurchaseState.STARTED, "Task")
     assert [await purchases.task_ids(["owner"], prefix, 9) for prefix in ("T", "t")] == [["Task"], []]

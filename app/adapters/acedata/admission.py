@@ -1,0 +1,60 @@
+"""Whether and when a call may go to AceDataCloud: a place for it, and a token that was not refused just now."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from app.adapters.acedata.errors import Complaint, accepts_the_token, refuses_the_token
+from app.adapters.acedata.policy import ACEDATACLOUD
+from app.domain.errors import RateLimited, Unauthorized
+from app.domain.principal import Principal
+from app.ports.telemetry import Telemetry
+from app.services.limits.backend_limits import BackendLimits
+
+NO_PLACE = "This service has as many submissions under way as it may have at once. Nothing was sent: try again shortly."
+
+
+class BackendAdmission:
+    """Lets calls through as `BackendLimits` permits, and tells it how the backend received each token."""
+
+    def __init__(self, backend_limits: BackendLimits, telemetry: Telemetry, longest_wait_seconds: float) -> None:
+        """Let a submission wait at most `longest_wait_seconds`; a read is bounded by its own deadline."""
+        self._backend_limits = backend_limits
+        self._telemetry = telemetry
+        self._longest_wait_seconds = longest_wait_seconds
+
+    @asynccontextmanager
+    async def reading(self, principal: Principal) -> AsyncIterator[None]:
+        """Hold a place for a read. Raises Unauthorized."""
+        async with self._backend_limits.reads.place(principal.tenant):
+            self._check_token_status(principal)
+            yield
+
+    @asynccontextmanager
+    async def submitting(self, principal: Principal) -> AsyncIterator[None]:
+        """Hold a place for a submission. Raises RateLimited and Unauthorized, before anything is sent."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._longest_wait_seconds):
+                    await stack.enter_async_context(self._backend_limits.purchases.place(principal.tenant))
+            except TimeoutError:
+                self._telemetry.call_withheld("queue_slow")
+                raise RateLimited(NO_PLACE) from None
+            self._check_token_status(principal)
+            yield
+
+    def was_answered(self, principal: Principal) -> None:
+        """Note that the backend answered as it does to a good token."""
+        self._backend_limits.token_status.accept(principal.tenant)
+
+    def was_turned_down(self, principal: Principal, complaint: Complaint, status: int) -> None:
+        """Note what a complaint says of the token, if it says anything."""
+        if refuses_the_token(complaint, status):
+            self._backend_limits.token_status.refuse(principal.tenant)
+        elif accepts_the_token(complaint):
+            self._backend_limits.token_status.accept(principal.tenant)
+
+    def _check_token_status(self, principal: Principal) -> None:
+        if self._backend_limits.token_status.just_refused(principal.tenant):
+            self._telemetry.call_withheld("token_refused")
+            raise ACEDATACLOUD.error(Unauthorized)

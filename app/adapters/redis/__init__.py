@@ -1,0 +1,1 @@
+"""The cache and the coordination of replicas that share a Redis."""

@@ -1,0 +1,118 @@
+"""The generated parts of the documents, made from the things that they describe."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from app.adapters.acedata.policy import ACEDATACLOUD
+from app.adapters.sandbox.tasks import PROMPT_WORDS
+from app.mcp_server.tools.catalog import catalogue
+from app.mcp_server.tools.definition import BILLABLE
+from app.settings import PREFIX, Settings
+from app.web.client_setup import clients, curl
+
+LOCAL_URL = "http://127.0.0.1:8000/mcp"
+
+
+def tools_table() -> str:
+    """Return the tools: name, parameters with their defaults, cost, and the first sentence of the description."""
+    rows = ["| tool | parameters | credits | what it does |", "|---|---|---|---|"]
+    for tool in catalogue(Settings.model_fields["batch_limit"].default, ACEDATACLOUD):
+        schema = tool.published().input_schema
+        required = schema.get("required", [])
+        names = [_parameter(name, field, required) for name, field in schema.get("properties", {}).items()]
+        cost = "spends" if tool.annotations == BILLABLE else "free"
+        first = tool.description.partition("\n\n")[0].partition(". ")[0].rstrip(".")
+        rows.append(f"| `{tool.name}` | {', '.join(names) or 'none'} | {cost} | {first}. |")
+    return "\n".join(rows)
+
+
+def settings_table() -> str:
+    """Return the settings: variable, default, meaning."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(f"| `{PREFIX}{name.upper()}` | {_default(field.default)} | {field.description} |")
+    return "\n".join(rows)
+
+
+def sandbox_table() -> str:
+    """Return the words that steer the sandbox."""
+    rows = ["| word in the prompt | what happens |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{word}` | {does} |" for word, does in PROMPT_WORDS.items())])
+
+
+def setup_sections() -> str:
+    """Return how to add the server to each client."""
+    parts = []
+    for client in clients("https://luma.example.com/mcp", ACEDATACLOUD.name):
+        form = "json" if client.paste.startswith("{") else "bash"
+        parts.append(f"**{client.name}** ({client.where})\n\n```{form}\n{client.paste}\n```")
+    return "\n\n".join(parts)
+
+
+def generated_parts() -> Mapping[str, Mapping[str, str]]:
+    """Return every generated part, by document and by the name of its marker."""
+    return {
+        "README.md": {"curl": f"```bash\n{curl(LOCAL_URL, 'anything')}\n```"},
+        "docs/clients.md": {"setup": setup_sections()},
+        "docs/tools.md": {"tools": tools_table(), "sandbox": sandbox_table()},
+        "docs/settings.md": {"settings": settings_table()},
+    }
+
+
+def refreshed(text: str, parts: Mapping[str, str]) -> str:
+    """Return a document with each part between `<!-- NAME -->` and `<!-- /NAME -->` replaced.
+
+    Raises ValueError for a part that the document has no place for.
+    """
+    for name, part in parts.items():
+        before, opening, rest = text.partition(f"<!-- {name} -->\n")
+        _, closing, after = rest.partition(f"\n<!-- /{name} -->")
+        if not opening or not closing:
+            raise ValueError(f"the document has no place for {name}")
+        text = f"{before}{opening}{part}{closing}{after}"
+    return text
+
+
+def _parameter(name: str, schema: Mapping[str, Any], required: list[str]) -> str:
+    if name in required:
+        return f"`{name}`"
+    return f"`{name} = {json.dumps(schema.get('default'))}`"
+
+
+def _default(value: object) -> str:
+    if value is None or isinstance(value, SecretStr):
+        return "unset"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{item}`" for item in value) or "none"
+    return f"`{value:.0f}`" if isinstance(value, float) and value.is_integer() else f"`{value}`"
+
+
+def env_example() -> str:
+    """Return the example of a settings file: each setting with its meaning and its default, commented out."""
+    parts = ["# Copy to .env and set what differs. What is commented out shows the default."]
+    for name, field in Settings.model_fields.items():
+        meaning = (field.description or "").replace("`", "")
+        parts.append(f"# {meaning}\n#{PREFIX}{name.upper()}={_plain(field.default)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None or isinstance(value, SecretStr) else _default(value).strip("`")
+
+
+def main() -> None:
+    """Refresh the documents and the example of a settings file in the current folder."""
+    for name, parts in generated_parts().items():
+        path = Path(name)
+        path.write_text(refreshed(path.read_text(encoding="utf-8"), parts), encoding="utf-8")
+    Path(".env.example").write_text(env_example(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

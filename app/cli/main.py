@@ -1,0 +1,123 @@
+"""The command line: serve · stdio · check · database · describe."""
+
+import asyncio
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_settings, require_key
+
+INTERRUPTED = 130
+"""The exit status of a program that Ctrl-C has ended."""
+
+DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud."
+
+
+def main() -> None:
+    """Run the command line; a setting that cannot be used ends it with a sentence and status 2."""
+    chosen = _parser().parse_args()
+    try:
+        chosen.run(chosen)
+    except SettingsError as exc:
+        print(f"luma-mcp: {exc}", file=sys.stderr)  # noqa: T201 - before there is a log
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="luma-mcp", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"luma-mcp {version('luma-mcp')}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    serve = _command(commands, "serve", _serve, "Serve MCP over HTTP.")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument(
+        "--port", type=_between(0, 65535), default=8000, help="port to listen on; 0 takes a free one (%(default)s)"
+    )
+    serve.add_argument(
+        "--workers", type=_between(1, 1024), default=1, help="processes that share the port (%(default)s)"
+    )
+    stdio = _command(
+        commands, "stdio", _stdio, "Serve MCP over standard input and output, with the token in LUMA_MCP_TOKEN."
+    )
+    for command in (serve, stdio):
+        command.add_argument(
+            "--sandbox",
+            action="store_true",
+            help="use the built-in backend, on this machine alone: no account, no network, no Redis, no public URL",
+        )
+    check = _command(
+        commands, "check", _check, "Show each setting and where it came from, and ask what it names if it answers."
+    )
+    for command in (serve, check):
+        command.add_argument(
+            "--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help="settings beside the environment (%(default)s)"
+        )
+    stdio.add_argument("--env-file", metavar="FILE", help="settings beside the environment; no file is read unasked")
+    database = _command(commands, "database", _database, "Show or migrate the database of purchases.")
+    database.add_argument("action", choices=["upgrade"], help="upgrade: bring its schema to this release's version")
+    database.add_argument(
+        "--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help="settings beside the environment (%(default)s)"
+    )
+    _command(commands, "describe", _describe, "Print the tools and the settings as the README shows them.")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[Namespace], None], words: str) -> ArgumentParser:
+    command: ArgumentParser = commands.add_parser(name, help=words, description=words)
+    command.set_defaults(run=run)
+    return command
+
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def number(given: str) -> int:
+        if not given.isdecimal() or not least <= int(given) <= most:
+            raise ArgumentTypeError(f"must be a whole number from {least} to {most}")
+        return int(given)
+
+    return number
+
+
+def _serve(chosen: Namespace) -> None:
+    from app.cli.serve import serve_processes  # noqa: PLC0415 - the other commands need no web server
+
+    serve_processes(
+        _settings(chosen), host=chosen.host, port=chosen.port, workers=chosen.workers, env_file=chosen.env_file
+    )
+
+
+def _stdio(chosen: Namespace) -> None:
+    from app.cli.stdio import serve_stdio  # noqa: PLC0415 - the other commands need no stdio
+
+    asyncio.run(serve_stdio(_settings(chosen)))
+
+
+def _check(chosen: Namespace) -> None:
+    from app.cli.check import check_everything  # noqa: PLC0415 - the other commands check nothing
+
+    settings = load_settings(chosen.env_file)
+    sys.exit(0 if asyncio.run(check_everything(settings, print, env_file=chosen.env_file)) else 1)
+
+
+def _database(chosen: Namespace) -> None:
+    from app.persistence import upgrade  # noqa: PLC0415 - the other commands migrate nothing by hand
+
+    asyncio.run(upgrade(load_settings(chosen.env_file), print))
+
+
+def _describe(_chosen: Namespace) -> None:
+    from app.cli.describe import settings_table, tools_table  # noqa: PLC0415 - the other commands print no tables
+
+    print(f"{tools_table()}\n\n{settings_table()}")  # noqa: T201 - what the command is for
+
+
+def _settings(chosen: Namespace) -> Settings:
+    settings = load_settings(chosen.env_file)
+    if chosen.sandbox:
+        # What a team has set for its service is not this machine's: its links would lead there.
+        alone = {"backend": "sandbox", "redis_url": None, "public_url": None, "database_url": None, "data_dir": None}
+        settings = settings.model_copy(update=alone)
+    require_key(settings, 1)
+    return settings

@@ -1,0 +1,179 @@
+"""The same tools over standard input and output, for one person's local client."""
+
+import asyncio
+import itertools
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, cast
+
+import anyio
+import uvicorn
+from mcp.server.context import CallNext, HandlerResult
+from mcp.server.stdio import stdio_server
+from pydantic import SecretStr
+from starlette.applications import Starlette
+
+from app.adapters.auth.passthrough import bearer_token
+from app.adapters.sandbox.media import media_routes
+from app.cli.standard_input import StandardInput
+from app.composition import SANDBOX_MEDIA_PATH, Assembly, assemble, build_mcp_server
+from app.domain.principal import Principal
+from app.local_secret import with_local_secret
+from app.mcp_server.server import McpServer
+from app.mcp_server.tools.call_handler import Context
+from app.mcp_server.tools.json_bytes import Json
+from app.observability.logging import configure_logging
+from app.observability.tracing import export_spans
+from app.settings import Settings, SettingsError
+from app.web.readiness import STOPPING
+
+SANDBOX_TOKEN = "sandbox"  # noqa: S105 - the sandbox takes any
+
+DRAIN_SECONDS = 60
+"""How long requests may take after a signal, as over HTTP."""
+
+
+class StdioRequestContext:
+    """The Caller where there is only one: whoever started the process."""
+
+    def __init__(self, principal: Principal) -> None:
+        """Speak for `principal`."""
+        self._principal = principal
+        self._numbers = itertools.count(1)
+
+    def principal(self, _ctx: Context) -> Principal:
+        """Return the one caller there is."""
+        return self._principal
+
+    def client(self, ctx: Context) -> str:
+        """Return the client's name from the protocol, or ""."""
+        params = ctx.session.client_params
+        return params.client_info.name if params is not None else ""
+
+    def request_id(self, _ctx: Context) -> str:
+        """Return the number of this call in the life of the process."""
+        return f"stdio-{next(self._numbers)}"
+
+    def placeholder_for(self, _ctx: Context, value: Json) -> Any:
+        """Return the value itself."""
+        return json.loads(value)
+
+
+class RequestsUnderWay:
+    """A middleware that knows which requests are not answered yet."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Pass the request on; its task ends once its answer is written."""
+        if ctx.request_id is not None and (task := asyncio.current_task()) is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await call_next(ctx)
+
+    async def drain(self, seconds: float) -> None:
+        """Return when all are answered, or after `seconds`."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+
+async def serve_stdio(settings: Settings) -> None:
+    """Serve until standard input ends, or a signal asks for it: then those who wait are answered with what is known.
+
+    Raises SettingsError where the token is missing or malformed.
+    """
+    # Nothing comes in by that address here: neither callbacks nor those who open the sandbox's links.
+    kept = {} if settings.database_url or settings.data_dir else {"database_url": SecretStr("sqlite:///:memory:")}
+    settings = with_local_secret(settings.model_copy(update={"public_url": None, **kept}))
+    token = _token(settings)
+    configure_logging(settings.log_level, settings.log_format)
+    export_spans()
+    async with _media(settings) as (base_url, media):
+        assembly = assemble(settings, base_url=base_url)
+        if assembly.sandbox is not None:
+            media.routes.extend(media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone))
+        mcp_server = build_mcp_server(settings, assembly, StdioRequestContext(assembly.authenticator.principal(token)))
+        async with assembly.running():
+            await _serve(mcp_server, assembly)
+
+
+async def _serve(mcp_server: McpServer, assembly: Assembly) -> None:
+    server, under_way, lines = mcp_server.server, RequestsUnderWay(), StandardInput()
+    server.middleware += [under_way, mcp_server.request_log]
+
+    async def stop() -> None:
+        mcp_server.subscriptions.close()
+        assembly.services.waiter.close()
+        await under_way.drain(DRAIN_SECONDS)
+        lines.end()
+
+    with _on_signal(stop):
+        async with stdio_server(stdin=cast("anyio.AsyncFile[str]", lines)) as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+
+
+@contextmanager
+def _on_signal(stop: Callable[[], Any]) -> Iterator[None]:
+    """Run `stop` at the first of STOPPING; the second ends the process as it would any."""
+    loop, stopping = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+
+    def begin() -> None:
+        remove()
+        stopping.append(loop.create_task(stop()))
+
+    def remove() -> None:
+        for number in STOPPING:
+            loop.remove_signal_handler(number)
+
+    for number in STOPPING:
+        loop.add_signal_handler(number, begin)
+    try:
+        yield
+    finally:
+        remove()
+        for task in stopping:
+            task.cancel()
+
+
+class _MediaServer(uvicorn.Server):
+    """A server that leaves signals to the program."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _media(settings: Settings) -> AsyncIterator[tuple[str, Starlette]]:
+    """Lend the address and the application of the sandbox's files, served on a free port of this machine.
+
+    With another backend nothing listens.
+    """
+    app = Starlette()
+    if settings.backend != "sandbox":
+        yield "", app
+        return
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off")
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = _MediaServer(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", app
+    finally:
+        server.should_exit = True
+        await serving
+        listening.close()
+
+
+def _token(settings: Settings) -> str:
+    given = settings.token.get_secret_value() if settings.token is not None else ""
+    if not given and settings.backend == "sandbox":
+        return SANDBOX_TOKEN
+    token = bearer_token(f"Bearer {given}")
+    if token is None:
+        raise SettingsError("LUMA_MCP_TOKEN must hold your AceDataCloud API token; stdio has no header to carry one.")
+    return token

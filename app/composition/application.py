@@ -1,0 +1,137 @@
+"""Builds the whole application of one process from the capabilities."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from app.adapters.acedata.backend import AceDataBackend
+from app.adapters.acedata.client import Timeouts
+from app.adapters.auth.passthrough import PassthroughAuthenticator
+from app.adapters.memory.coordination import MemoryCoordination
+from app.adapters.memory.store import MemoryStore
+from app.adapters.redis.coordination import RedisCoordination
+from app.adapters.redis.store import RedisStore
+from app.adapters.sandbox.engine import Sandbox
+from app.composition.backend import (
+    VERSION,
+    backend_description,
+    build_acedata_client,
+    build_sandbox,
+    media_url_of,
+    network_to,
+)
+from app.composition.clocks import Clocks
+from app.composition.quotas import build_memory_budget
+from app.composition.services import build_callbacks, build_lookup, build_services, build_videos, persistence_of
+from app.composition.state import build_shared_state, secrets_of
+from app.domain.rendered import TaskResult
+from app.mcp_server.server import McpServer, build_server
+from app.mcp_server.tools.call_handler import RequestContext
+from app.mcp_server.tools.catalog import catalogue
+from app.mcp_server.tools.definition import LumaTool, Services
+from app.observability.call_log import CallLog, call_formatter
+from app.observability.metrics import Metrics
+from app.observability.refusals import Refusals
+from app.observability.tracing import replace_spans
+from app.persistence import Persistence
+from app.ports.backend import VideoBackend
+from app.services.limits.backend_limits import BackendLimits
+from app.services.limits.memory_budget import MemoryBudget
+from app.services.limits.token_status import TokenStatusCache
+from app.services.purchases.callbacks import Callbacks
+from app.services.tasks.lookup import FlightKey
+from app.services.tasks.single_flight import SingleFlight
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts of one process. Nothing is connected until `running` is entered."""
+
+    tools: tuple[LumaTool, ...]
+    services: Services
+    authenticator: PassthroughAuthenticator
+    metrics: Metrics
+    store: MemoryStore | RedisStore
+    coordination: MemoryCoordination | RedisCoordination
+    backend: VideoBackend
+    flights: SingleFlight[FlightKey, TaskResult]
+    request_memory: MemoryBudget
+    token_status: TokenStatusCache
+    sandbox: Sandbox | None
+    callbacks: Callbacks | None
+    persistence: Persistence
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the parts in order. On exit, end the work in flight and close every connection."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.persistence.running())
+            await stack.enter_async_context(self.store)
+            await stack.enter_async_context(self.coordination)
+            await stack.enter_async_context(self.backend)
+            stack.push_async_callback(self.flights.aclose)
+            stack.push_async_callback(self.services.pollers.aclose)
+            stack.push_async_callback(self.services.videos.aclose)
+            yield
+
+
+def assemble(  # noqa: PLR0913 - the seams of tests
+    settings: Settings,
+    *,
+    base_url: str,
+    transport: httpx.AsyncBaseTransport | None = None,
+    timeouts: Timeouts | None = None,
+    clocks: Clocks | None = None,
+    backend: VideoBackend | None = None,
+) -> Assembly:
+    """Build the parts that `settings` ask for, without any I/O.
+
+    `base_url` is the address of this process; the sandbox serves its videos there. Tests pass the other arguments:
+    `backend` replaces the backend of the settings, `transport` the network to it. Raises SettingsError for a Redis URL
+    of no known form.
+    """
+    clocks, metrics = clocks or Clocks(), Metrics()
+    refusals = Refusals(metrics, clocks.monotonic)
+    sandbox = build_sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
+    description = backend.description if backend is not None else backend_description(settings)
+    backend_limits = BackendLimits(clocks.monotonic, description.policy.generations_at_once)
+    if backend is None:
+        client = build_acedata_client(
+            settings, metrics, backend_limits, timeouts or Timeouts(), network_to(sandbox, transport)
+        )
+        backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=media_url_of(sandbox))
+    shared = build_shared_state(settings, description, metrics, clocks, backend_limits)
+    persistence = persistence_of(settings, description, shared, clocks, backend_limits)
+    callbacks = build_callbacks(settings, description, shared, persistence, clocks)
+    flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
+    tasks = build_lookup(backend, shared, flights, metrics, clocks, backend_limits)
+    videos = build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits)
+    return Assembly(
+        tools=catalogue(settings.batch_limit, description),
+        services=build_services(
+            settings, description, tasks, videos, shared, persistence, clocks, sandbox, refusals, backend_limits
+        ),
+        authenticator=PassthroughAuthenticator(*secrets_of(settings)),
+        metrics=metrics,
+        store=shared.store,
+        coordination=shared.coordination,
+        backend=backend,
+        flights=flights,
+        request_memory=build_memory_budget(settings, description, refusals, backend_limits),
+        token_status=backend_limits.token_status,
+        sandbox=sandbox,
+        callbacks=callbacks,
+        persistence=persistence,
+    )
+
+
+def build_mcp_server(settings: Settings, assembly: Assembly, caller: RequestContext) -> McpServer:
+    """Return the MCP server over the parts. `caller` is the request context of the transport."""
+    wants_lines = settings.log_level in ("DEBUG", "INFO")
+    call_log = CallLog(assembly.metrics, call_formatter(settings.log_format) if wants_lines else None)
+    mcp_server = build_server(assembly.tools, assembly.services, caller, call_log, version=VERSION)
+    replace_spans(mcp_server.server, {tool.name for tool in assembly.tools})
+    return mcp_server

@@ -1,0 +1,66 @@
+"""Builds the backend: AceDataCloud over a pooled client, or the sandbox in this process."""
+
+from functools import partial
+from importlib.metadata import version
+
+import httpx
+
+from app.adapters.acedata.client import AceDataClient, Timeouts
+from app.adapters.acedata.policy import describe
+from app.adapters.acedata.pool import pooled_client
+from app.adapters.network_environment import EnvironmentFault
+from app.adapters.sandbox.backend import sandbox_app
+from app.adapters.sandbox.engine import Sandbox
+from app.composition.clocks import Clocks
+from app.domain.backend import BackendDescription
+from app.observability.metrics import Metrics
+from app.services.limits.backend_limits import BackendLimits
+from app.settings import Settings, SettingsError
+
+VERSION = version("luma-mcp")
+
+
+SANDBOX_MEDIA_PATH = "/sandbox/media"
+
+
+def build_sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
+    """Return the sandbox, whose videos are served under the public URL, or else under `base_url`."""
+    media_url = f"{settings.public_url or base_url}{SANDBOX_MEDIA_PATH}"
+    return Sandbox(seconds=settings.sandbox_seconds, media_url=media_url, clock=clocks.wall)
+
+
+def backend_description(settings: Settings) -> BackendDescription:
+    """Return the name, abilities and rules of the backend that `settings` choose."""
+    if settings.backend == "sandbox":
+        return describe(expected_seconds=settings.sandbox_seconds)
+    return describe(address=settings.acedata_url)
+
+
+def media_url_of(sandbox: Sandbox | None) -> str | None:
+    """Return the URL under which this service serves videos itself; None outside the sandbox."""
+    return sandbox.media_url if sandbox is not None else None
+
+
+def network_to(sandbox: Sandbox | None, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTransport | None:
+    """Return the transport to the backend: the sandbox in this process, else `transport`; None is the real network."""
+    return transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
+
+
+def build_acedata_client(
+    settings: Settings,
+    metrics: Metrics,
+    backend_limits: BackendLimits,
+    timeouts: Timeouts,
+    network: httpx.AsyncBaseTransport | None,
+) -> AceDataClient:
+    """Return a client with separate connections for reads and submissions.
+
+    Raises SettingsError for a proxy or certificate variable that cannot be used.
+    """
+    client = partial(pooled_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
+    try:
+        reads = client(connections=backend_limits.read_connections)
+        purchases = client(connections=backend_limits.purchase_connections, keeps_connections=False)
+    except EnvironmentFault as exc:
+        raise SettingsError(str(exc)) from None
+    return AceDataClient(reads, metrics, timeouts, backend_limits, purchases=purchases)

@@ -1,0 +1,27 @@
+"""The clocks that parts count time by. Tests replace them."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from app.adapters.sql.engine import database_now
+from app.adapters.sql.purchases import SqlClock
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The sources of time.
+
+    Attributes:
+        wall: unix seconds.
+        monotonic: seconds that never go back.
+        sleep: waits for a number of seconds.
+        database: the SQL expression for the database's own time.
+
+    """
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    database: SqlClock = database_now

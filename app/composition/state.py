@@ -1,0 +1,126 @@
+"""Builds the state that replicas share: the store, its cache and snapshots, coordination, and the keyed hashes."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from app.adapters.memory.coordination import MemoryCoordination
+from app.adapters.memory.store import MemoryStore
+from app.adapters.redis.coordination import RedisCoordination
+from app.adapters.redis.store import RedisStore, connect
+from app.adapters.token_sealer import TokenSealer
+from app.adapters.value_signer import HmacSigner
+from app.composition.clocks import Clocks
+from app.domain.backend import BackendDescription
+from app.domain.freshness import CachePolicy
+from app.mcp_server.tools.rendering import render
+from app.observability.metrics import Metrics
+from app.services.key_namespace import KeyNamespace, key_namespace
+from app.services.limits.backend_limits import BackendLimits
+from app.services.limits.fair_limiter import FairLimiter
+from app.services.polling.callback_trust import CallbackTrust
+from app.services.tasks.cache import TASK_KIND, TaskCache
+from app.services.tasks.circuit_breaker import FailOpenStore
+from app.services.tasks.signed_values import SignedValues
+from app.services.tasks.snapshots import SNAPSHOT_KIND, TaskSnapshots
+from app.settings import Settings, SettingsError
+
+LOCAL_BYTES = 8 * 1024 * 1024
+"""Finished tasks kept in each process, about 1.5 KB each."""
+
+
+MEMORY_STORE_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SharedState:
+    """State that the replicas of a service share through Redis. Without Redis, each process has its own."""
+
+    store: MemoryStore | RedisStore
+    coordination: MemoryCoordination | RedisCoordination
+    cache: TaskCache
+    snapshots: TaskSnapshots
+    sealer: TokenSealer
+    signing: HmacSigner
+    keys: KeyNamespace
+    callback_trust: CallbackTrust
+
+
+def build_shared_state(
+    settings: Settings, backend: BackendDescription, metrics: Metrics, clocks: Clocks, backend_limits: BackendLimits
+) -> SharedState:
+    """Return the shared state. Raises SettingsError for a Redis URL of no known form."""
+    store = _build_store(settings, metrics, clocks)
+    open_store = FailOpenStore(store, metrics, clocks.monotonic)
+    signing, keys = HmacSigner(*secrets_of(settings)), key_namespace(settings.redis_prefix, backend.address)
+    snapshots = SignedValues(SNAPSHOT_KIND, keys, signing)
+    coordination = _build_coordination(store, signing, keys, clocks)
+    return SharedState(
+        store=store,
+        coordination=coordination,
+        cache=_build_cache(
+            settings,
+            open_store,
+            SignedValues(TASK_KIND, keys, signing),
+            metrics,
+            clocks,
+            backend_limits.store_reads,
+        ),
+        snapshots=TaskSnapshots(
+            open_store, snapshots, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
+        ),
+        sealer=TokenSealer(*secrets_of(settings)),
+        signing=signing,
+        keys=keys,
+        callback_trust=CallbackTrust(
+            settings.public_url or "",
+            backend,
+            coordination,
+            keys,
+            missing=partial(metrics.callback_heard, "missing"),
+            doubted=metrics.callbacks_doubted.set,
+        ),
+    )
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Return the secret keys in plain text, the current one first."""
+    return [key.get_secret_value() for key in settings.secret_key]
+
+
+def _build_cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
+    settings: Settings,
+    store: FailOpenStore,
+    owned: SignedValues,
+    metrics: Metrics,
+    clocks: Clocks,
+    reads: FairLimiter,
+) -> TaskCache:
+    return TaskCache(
+        store,
+        owned,
+        CachePolicy(settings.result_ttl_seconds, settings.pending_ttl_seconds),
+        metrics,
+        render=render,
+        reads=reads,
+        local_bytes=LOCAL_BYTES,
+        wall_clock=clocks.wall,
+    )
+
+
+def _build_coordination(
+    store: MemoryStore | RedisStore, signing: HmacSigner, keys: KeyNamespace, clocks: Clocks
+) -> MemoryCoordination | RedisCoordination:
+    if isinstance(store, RedisStore):
+        return RedisCoordination(store.link, signing, keys.channel(store.link.database), clocks.wall)
+    return MemoryCoordination(clocks.monotonic)
+
+
+def _build_store(settings: Settings, metrics: Metrics, clocks: Clocks) -> MemoryStore | RedisStore:
+    if settings.redis_url is None:
+        return MemoryStore(capacity_bytes=MEMORY_STORE_BYTES, clock=clocks.monotonic)
+    try:
+        store = connect(settings.redis_url.get_secret_value())
+    except ValueError as exc:
+        raise SettingsError(f"LUMA_MCP_REDIS_URL {exc}.") from None
+    store.link.report_to(metrics.link_failed)
+    return store

@@ -1,0 +1,1 @@
+"""Extensions of MCP: task handles, and streams of task updates."""

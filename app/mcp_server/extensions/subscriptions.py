@@ -1,0 +1,187 @@
+"""subscriptions/listen: a stream that tells its client when its tasks change, whichever replica saw it.
+
+A listener is one more caller who waits: it joins the watch of its own token, so it is never told of anybody else's
+tasks. The SDK's own handler knows neither tenants nor the `taskIds` of the Tasks extension.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    RequestId,
+    ResourceUpdatedNotification,
+    ResourceUpdatedNotificationParams,
+    ServerNotification,
+    SubscriptionFilter,
+    SubscriptionsAcknowledgedNotification,
+    SubscriptionsAcknowledgedNotificationParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+)
+from pydantic import BaseModel
+
+from app.domain.errors import RateLimited, Unauthorized
+from app.domain.principal import Principal
+from app.domain.rendered import RenderedTask, TaskResult
+from app.mcp_server.extensions.tasks import TaskHandles
+from app.mcp_server.resources.tasks import task_id_in
+from app.mcp_server.tools.call_handler import Context, RequestContext
+from app.mcp_server.tools.definition import Services
+from app.services.concurrency import wait_first
+
+MOST_TASKS = 100
+
+LONGEST_SECONDS = 3600.0
+"""How long one stream lasts; its client opens another. One that nobody reads any more ends then at the latest."""
+
+MOST_LISTENERS = 1_000
+MOST_LISTENERS_PER_CALLER = 50
+TOO_MANY_LISTENERS = (
+    f"This service serves at most {MOST_LISTENERS_PER_CALLER} listeners per token and {MOST_LISTENERS} in all, and one "
+    "of these limits is reached. Close one, or ask luma_get_tasks_batch with wait_seconds instead."
+)
+
+
+class TasksNotification(BaseModel):
+    """The push of the Tasks extension: the same as tasks/get answers."""
+
+    method: Literal["notifications/tasks"] = "notifications/tasks"
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenedTasks:
+    """What one listener is told of: resources and handles by the task that they stand for."""
+
+    uris: dict[str, str] = field(default_factory=dict)
+    handles: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    @property
+    def task_ids(self) -> list[str]:
+        """The tasks concerned, each once."""
+        return list(self.uris | dict.fromkeys(self.handles))
+
+
+class SubscriptionStreams:
+    """Serves subscriptions/listen: one call is one stream, until its client leaves or `close` is called."""
+
+    def __init__(self, services: Services, caller: RequestContext, handles: TaskHandles) -> None:
+        """Tell whoever `caller` says is listening."""
+        self._services = services
+        self._caller = caller
+        self._handles = handles
+        self._streams: set[asyncio.Event] = set()
+
+    async def __call__(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        """Serve one stream. Raises MCPError where there are too many streams or too many tasks."""
+        if ctx.request_id is None:
+            raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id.")
+        principal = self._caller.principal(ctx)
+        subscription = self._listened_tasks(ctx, principal, params.notifications)
+        try:
+            with self._services.listeners.place(principal.tenant, TOO_MANY_LISTENERS):
+                await self._serve(ctx, ctx.request_id, params.notifications, principal, subscription)
+        except RateLimited as exc:
+            data = {"code": exc.code.value, "retry_after_seconds": exc.retry_after_seconds}
+            raise MCPError(INTERNAL_ERROR, str(exc), data) from exc
+        return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
+
+    def close(self) -> None:
+        """End every stream in an orderly way: each sends its result as the last frame."""
+        for closing in self._streams:
+            closing.set()
+
+    async def _serve(
+        self,
+        ctx: Context,
+        number: RequestId,
+        asked: SubscriptionFilter,
+        principal: Principal,
+        subscription: ListenedTasks,
+    ) -> None:
+        closing = asyncio.Event()
+        self._streams.add(closing)
+        end_of_life = asyncio.ensure_future(self._close_in_time(closing))
+        try:
+            await self._acknowledge(ctx, number, asked, subscription)
+            await self._tell(ctx, principal, subscription, closing)
+        finally:
+            end_of_life.cancel()
+            self._streams.discard(closing)
+
+    async def _close_in_time(self, closing: asyncio.Event) -> None:
+        await self._services.sleep(LONGEST_SECONDS)
+        closing.set()
+
+    def _listened_tasks(self, ctx: Context, principal: Principal, asked: SubscriptionFilter) -> ListenedTasks:
+        """Return what of `asked` can be honoured: URIs of tasks, and handles that the principal was given."""
+        uris = {task_id: uri for uri in asked.resource_subscriptions or () if (task_id := task_id_in(uri)) is not None}
+        handles: dict[str, tuple[str, float]] = {}
+        wanted = _task_ids(asked)
+        if wanted:
+            self._handles.require_declared(ctx)
+        for handle in wanted:
+            if (opened := self._handles.open(principal, handle)) is not None:
+                handles[opened[0]] = (handle, opened[1])
+        if len(uris) + len(handles) > MOST_TASKS:
+            raise MCPError(INVALID_PARAMS, f"One listener is told of at most {MOST_TASKS} tasks. Open several.")
+        return ListenedTasks(uris, handles)
+
+    async def _acknowledge(
+        self, ctx: Context, number: RequestId, asked: SubscriptionFilter, subscription: ListenedTasks
+    ) -> None:
+        honoured = SubscriptionFilter(
+            resource_subscriptions=list(subscription.uris.values()) or None,
+            **({"taskIds": [handle for handle, _ in subscription.handles.values()]} if _task_ids(asked) else {}),
+        )
+        meta = {SUBSCRIPTION_ID_META_KEY: number}
+        params = SubscriptionsAcknowledgedNotificationParams(notifications=honoured, _meta=meta)
+        await ctx.session.send_notification(SubscriptionsAcknowledgedNotification(params=params), number)
+
+    async def _tell(
+        self, ctx: Context, principal: Principal, subscription: ListenedTasks, closing: asyncio.Event
+    ) -> None:
+        if not subscription.task_ids:
+            await closing.wait()
+            return
+        told: dict[str, TaskResult] = {}
+        async with self._services.pollers.watching(principal, subscription.task_ids) as changes:
+            while not closing.is_set():
+                changes.changed.clear()
+                answers = changes.answers()
+                if any(isinstance(answer, Unauthorized) for answer in answers.values()):
+                    return
+                for task_id, answer in answers.items():
+                    if _is_news(told.get(task_id), answer):
+                        await self._notify(ctx, principal, subscription, task_id)
+                    told[task_id] = answer
+                await wait_first(changes.changed.wait(), closing.wait())
+
+    async def _notify(self, ctx: Context, principal: Principal, subscription: ListenedTasks, task_id: str) -> None:
+        number, send = cast("RequestId", ctx.request_id), ctx.session.send_notification
+        meta = {SUBSCRIPTION_ID_META_KEY: number}
+        if (uri := subscription.uris.get(task_id)) is not None:
+            updated = ResourceUpdatedNotificationParams(uri=uri, _meta=meta)
+            await send(ResourceUpdatedNotification(params=updated), number)
+        if (handle := subscription.handles.get(task_id)) is not None:
+            detailed = await self._handles.detailed(principal, handle[0], task_id, handle[1])
+            await send(cast("ServerNotification", TasksNotification(params={**detailed, "_meta": meta})), number)
+
+
+def _task_ids(asked: SubscriptionFilter) -> list[str]:
+    """Return the handles that the Tasks extension adds to the filter."""
+    handles = (asked.model_extra or {}).get("taskIds")
+    return [handle for handle in handles if isinstance(handle, str)] if isinstance(handles, list) else []
+
+
+def _is_news(before: TaskResult, now: TaskResult) -> bool:
+    """Whether a listener is to be told: of every change of state, and at once of a task that has ended before."""
+    if not isinstance(now, RenderedTask):
+        return False
+    return now.state is not before.state if isinstance(before, RenderedTask) else now.is_final

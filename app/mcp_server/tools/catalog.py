@@ -1,0 +1,209 @@
+"""The tools, in the order in which they are listed; everything that describes them is generated from here.
+
+Descriptions are templates that are filled with the name and the facts of the backend.
+"""
+
+from dataclasses import replace
+
+from app.domain.backend import BackendDescription
+from app.mcp_server.tools import list_tool, reference_tools, task_tools, video_tools
+from app.mcp_server.tools.arguments import (
+    ExtendArguments,
+    ExtendFromUrlArguments,
+    GenerateArguments,
+    GenerateFromImageArguments,
+    ListArguments,
+    NoArguments,
+    TaskArguments,
+    tasks_arguments,
+)
+from app.mcp_server.tools.definition import BILLABLE, READ_ONLY, STATIC, LumaTool
+from app.mcp_server.tools.results import (
+    ActionsView,
+    BatchView,
+    RatiosView,
+    SingleTaskView,
+    SubmissionsView,
+    SubmittedView,
+)
+
+_SPENDING = (
+    "Costs about {price} of your {backend} account when the video completes, else nothing. "
+    "Returns a task_id at once; the video takes {duration}: follow one with luma_get_task, several with "
+    "luma_get_tasks_batch. Never resubmit a slow one.\n\n"
+    "Always give an idempotency_key. After backend_timeout or no answer repeat the same call with it, which never buys "
+    "twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing; rate_limited: "
+    "{generations_at_once} run, wait until one ends."
+)
+
+_EXTENDING = (
+    "The result is a new video of the same shape, which can be extended again. Not documented: seconds added, and "
+    "whether footage repeats. "
+)
+
+
+def catalogue(batch_limit: int, backend: BackendDescription) -> tuple[LumaTool, ...]:
+    """Return the tools for a service over `backend` that takes at most `batch_limit` ids at once."""
+    tools = (*_asking(batch_limit), *_generating(), *_extending(), *_knowing())
+    return tuple(replace(tool, description=backend.say(tool.description)) for tool in tools)
+
+
+def _asking(batch_limit: int) -> tuple[LumaTool, ...]:
+    """Return those that ask how generations are doing."""
+    return (_many(batch_limit), _one(), _listing())
+
+
+def _many(batch_limit: int) -> LumaTool:
+    return LumaTool(
+        name="luma_get_tasks_batch",
+        title="Check many videos",
+        description=(
+            "Check many Luma generations in one call: the state of each, video_id and URL of the completed.\n\n"
+            "Use it for two or more task_ids, and luma_get_task for one. Call it with "
+            "wait_seconds 50, and again until ask_again_in_seconds is null. After a time-out of your client ask with "
+            "a smaller wait_seconds. likely_stuck: tell the user, do not resubmit.\n\n"
+            "Free. Needs the {backend} token that started the tasks. One bad id never fails the others: unknown "
+            "and other tokens' ids come back in missing (lost: luma_list_tasks), ids that could not be read now in "
+            "unavailable (ask again), "
+            f"failed generations in tasks with their error. An empty list, or more than {batch_limit} ids, is refused. "
+            f"Finished tasks come from a cache, running ones are seconds old. URLs live {{link_days}} days."
+        ),
+        annotations=READ_ONLY,
+        arguments=tasks_arguments(batch_limit),
+        result=BatchView,
+        handler=task_tools.get_tasks_batch,
+    )
+
+
+def _one() -> LumaTool:
+    return LumaTool(
+        name="luma_get_task",
+        title="Check one video",
+        description=(
+            "Read one Luma generation in full: its state, the video with URL and video_id, or why it failed.\n\n"
+            "Use it to follow a single video; for several, luma_get_tasks_batch replaces many of these. Call it with "
+            "wait_seconds 50, and again until ask_again_in_seconds is null. likely_stuck: tell the user, do not "
+            "resubmit.\n\n"
+            "Free. Needs the {backend} token that started the task: an unknown or another token's id is not_found. "
+            "A lost id: luma_list_tasks. A finished task comes from a "
+            "cache, a running one is seconds old. The URL lives {link_days} days."
+        ),
+        annotations=READ_ONLY,
+        arguments=TaskArguments,
+        result=SingleTaskView,
+        handler=task_tools.get_task,
+    )
+
+
+def _listing() -> LumaTool:
+    return LumaTool(
+        name="luma_list_tasks",
+        title="List your submissions",
+        description=(
+            "List your submissions, newest first, to find lost task_ids; not to follow known ones.\n\n"
+            "state is the submission's. started has a task_id, running or ended: read it with luma_get_task or "
+            "luma_get_tasks_batch. unknown may have been bought: repeat it with its idempotency_key, else tell "
+            "the user. sent is under way, refused bought nothing.\n\n"
+            "Free. Your token's alone, for 90 days, no prompts."
+        ),
+        annotations=STATIC,
+        arguments=ListArguments,
+        result=SubmissionsView,
+        handler=list_tool.list_tasks,
+    )
+
+
+def _generating() -> tuple[LumaTool, ...]:
+    """Return the two that start something new."""
+    return (
+        LumaTool(
+            name="luma_generate_video",
+            title="Generate a video from text",
+            description=(
+                "Start a new video of about 5 s from a text prompt alone. To begin or end on a picture use "
+                "luma_generate_video_from_image; to continue a finished video, luma_extend_video.\n\n" + _SPENDING
+            ),
+            annotations=BILLABLE,
+            arguments=GenerateArguments,
+            result=SubmittedView,
+            handler=video_tools.generate_video,
+        ),
+        LumaTool(
+            name="luma_generate_video_from_image",
+            title="Generate a video from images",
+            description=(
+                "Start a new video of about 5 s from start_image_url, end_image_url or both; one is required. "
+                "Without pictures use luma_generate_video; to continue a finished video, luma_extend_video. The "
+                "picture may set the frame shape, whatever aspect_ratio says.\n\n" + _SPENDING
+            ),
+            annotations=BILLABLE,
+            arguments=GenerateFromImageArguments,
+            result=SubmittedView,
+            handler=video_tools.generate_video_from_image,
+        ),
+    )
+
+
+def _extending() -> tuple[LumaTool, ...]:
+    """Return the two that continue an earlier video."""
+    return (
+        LumaTool(
+            name="luma_extend_video",
+            title="Extend a video",
+            description=(
+                "Continue a finished Luma video, named by video_id, from its last frame. With "
+                "only a link use luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
+                f"{_EXTENDING}An unknown video_id is invalid_request or a failed task.\n\n{_SPENDING}"
+            ),
+            annotations=BILLABLE,
+            arguments=ExtendArguments,
+            result=SubmittedView,
+            handler=video_tools.extend_video,
+        ),
+        LumaTool(
+            name="luma_extend_video_from_url",
+            title="Extend a video by its URL",
+            description=(
+                "Continue a finished Luma video, named by video_url, from its last frame: only one made through "
+                "{backend}, within the {link_days} days that its link lives. With a video_id use luma_extend_video, "
+                "or for an unrelated video luma_generate_video.\n\n"
+                f"{_EXTENDING}An unknown or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
+            ),
+            annotations=BILLABLE,
+            arguments=ExtendFromUrlArguments,
+            result=SubmittedView,
+            handler=video_tools.extend_video_from_url,
+        ),
+    )
+
+
+def _knowing() -> tuple[LumaTool, ...]:
+    """Return the two that answer from what is known here."""
+    return (
+        LumaTool(
+            name="luma_list_aspect_ratios",
+            title="List aspect ratios",
+            description=(
+                "List the seven aspect ratios of the generate tools, with shape and use of each, to choose a format "
+                "for a platform. Not needed when the format is known, nor for extending, which keeps the shape; for "
+                "tools see luma_list_actions. Free and static, reads no account."
+            ),
+            annotations=STATIC,
+            arguments=NoArguments,
+            result=RatiosView,
+            handler=reference_tools.list_aspect_ratios,
+        ),
+        LumaTool(
+            name="luma_list_actions",
+            title="List actions",
+            description=(
+                "List the Luma video tools in calling order, with what each does and needs and if it costs credit. "
+                "Use it once when unsure where to start, not once you know the tool; for formats use "
+                "luma_list_aspect_ratios. Free and static, reads no account."
+            ),
+            annotations=STATIC,
+            arguments=NoArguments,
+            result=ActionsView,
+            handler=reference_tools.list_actions,
+        ),
+    )

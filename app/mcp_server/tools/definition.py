@@ -1,0 +1,94 @@
+"""What a tool is here: data that the server publishes, and a function that answers."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mcp_types import Tool, ToolAnnotations
+
+from app.domain.backend import BackendDescription
+from app.domain.freshness import PollingPolicy
+from app.domain.principal import Principal
+from app.mcp_server.tools.arguments import Arguments
+from app.mcp_server.tools.schemas import input_schema, output_schema
+from app.mcp_server.tools.tool_result import ToolResult
+from app.ports.coordination import Leases
+from app.ports.sealing import Sealer, Signer
+from app.services.key_namespace import KeyNamespace
+from app.services.limits.caller_quota import CallerQuota
+from app.services.polling.registry import PollerRegistry
+from app.services.polling.waiter import TaskWaiter
+from app.services.purchases.service import VideoService
+from app.services.purchases.submitted_tasks import SubmittedTasks
+from app.services.tasks.lookup import TaskService
+from app.services.tasks.snapshots import TaskSnapshots
+
+READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+STATIC = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+BILLABLE = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What tools answer with. `media_url` is where this service itself serves videos: in the sandbox, else None.
+
+    `own_hosts` are the names under which it is reached: no URL of a caller's may lead there.
+    """
+
+    tasks: TaskService
+    waiter: TaskWaiter
+    videos: VideoService
+    submitted: SubmittedTasks
+    snapshots: TaskSnapshots
+    pollers: PollerRegistry
+    leases: Leases
+    keys: KeyNamespace
+    signing: Signer
+    sealer: Sealer
+    backend: BackendDescription
+    listeners: CallerQuota
+    wall_clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    media_url: str | None = None
+    own_hosts: frozenset[str] = frozenset()
+
+    @property
+    def polling(self) -> PollingPolicy:
+        """How fast the backend works, and how often to ask it."""
+        return self.backend.policy.polling
+
+
+Progress = Callable[[float, float, str], Awaitable[None]]
+"""Told how far a call has come: done, of how many, in words. Does nothing where the client did not ask for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, and how to tell them how far it is."""
+
+    principal: Principal
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class LumaTool:
+    """One tool: how it is described, what it takes and returns, and how it answers."""
+
+    name: str
+    title: str
+    description: str
+    annotations: ToolAnnotations
+    arguments: type[Arguments]
+    result: Any
+    handler: Callable[[Services, Call, Any], Awaitable[ToolResult]]
+
+    def published(self) -> Tool:
+        """Return the tool as tools/list shows it."""
+        return Tool(
+            name=self.name,
+            title=self.title,
+            description=self.description,
+            annotations=self.annotations,
+            input_schema=input_schema(self.arguments),
+            output_schema=output_schema(self.result),
+        )

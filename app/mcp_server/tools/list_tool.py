@@ -1,0 +1,78 @@
+"""The tool that lists what a caller has submitted, from the database alone."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from app.domain.errors import InvalidRequest, Unauthorized
+from app.domain.purchase import Purchase, PurchaseState
+from app.mcp_server.tools.arguments import ListArguments
+from app.mcp_server.tools.definition import Call, Services
+from app.mcp_server.tools.results import SubmissionsView, SubmissionView, iso
+from app.mcp_server.tools.tool_result import ToolResult, tool_result
+from app.services.purchases.submitted_tasks import Page, Place
+
+PURPOSE = "list"
+
+NO_TIME = "`since` is no time: write it as ISO 8601, such as 2026-11-01 or 2026-11-01T12:00:00Z."
+NO_CURSOR = "`cursor` is not one of this caller's: pass next_cursor of the last answer unchanged, or leave it out."
+NONE_FOUND = "No submission of this caller matches."
+
+
+async def list_tasks(services: Services, call: Call, arguments: ListArguments) -> ToolResult:
+    """Answer with one page of the caller's submissions, the newest first."""
+    principal = call.principal
+    if services.tasks.was_refused(principal.tenant):  # only the backend can tell whether the token counts again
+        raise services.backend.error(Unauthorized)
+    page = await services.submitted.newest(
+        principal.owners,
+        int(arguments.limit),
+        state=None if arguments.state is None else PurchaseState(arguments.state),
+        since=None if arguments.since is None else _unix_seconds(arguments.since),
+        before=None if arguments.cursor is None else _opened(services, principal.owners, arguments.cursor),
+    )
+    view: SubmissionsView = {
+        "tasks": [_view(purchase) for purchase in page.purchases],
+        "next_cursor": _cursor(services, principal.tenant, page),
+    }
+    return tool_result(_text(view), view)
+
+
+def _view(purchase: Purchase) -> SubmissionView:
+    view: SubmissionView = {
+        "state": purchase.state.value,
+        "action": "extend" if purchase.action == "extend" else "generate",
+        "submitted_at": iso(purchase.created_at),
+    }
+    return {"task_id": purchase.task_id, **view} if purchase.task_id is not None else view
+
+
+def _text(view: SubmissionsView) -> str:
+    lines = [
+        " ".join((one.get("task_id", "-"), one["state"], one["action"], one["submitted_at"])) for one in view["tasks"]
+    ]
+    if view["next_cursor"] is not None:
+        lines.append(f"There are more: cursor={view['next_cursor']}")
+    return "\n".join(lines) or NONE_FOUND
+
+
+def _unix_seconds(text: str) -> float:
+    """Return the time; one without a zone is UTC. Raises InvalidRequest."""
+    try:
+        time = datetime.fromisoformat(text.strip())
+        return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise InvalidRequest(NO_TIME) from None
+
+
+def _cursor(services: Services, tenant: str, page: Page) -> str | None:
+    if page.next is None:
+        return None
+    return services.sealer.seal(PURPOSE, {"at": page.next[0], "attempt": page.next[1]}, tenant)
+
+
+def _opened(services: Services, owners: tuple[str, ...], cursor: str) -> Place:
+    """Return where a page begins. Raises InvalidRequest for a cursor that was not made for this caller."""
+    content: dict[str, Any] | None = services.sealer.unseal(PURPOSE, cursor.strip(), owners)
+    if content is None:
+        raise InvalidRequest(NO_CURSOR)
+    return content["at"], content["attempt"]

@@ -1,0 +1,59 @@
+"""Tasks as bytes: rendered once, when they are read, and joined into every answer that shows them.
+
+What depends on the moment is put in when it is asked for: how old a running task is, and whether it is likely stuck.
+"""
+
+from app.domain.freshness import PollingPolicy, ask_again_after
+from app.domain.rendered import RenderedTask
+from app.domain.task import Task
+from app.mcp_server.tools.json_bytes import Json, json_line, json_lines, to_json
+from app.mcp_server.tools.results import brief_view, details_view
+from app.mcp_server.tools.text import task_line
+
+
+def render(task: Task) -> RenderedTask:
+    """Return `task` as every answer shows it; until when it is fresh is for the cache to say."""
+    brief, details = to_json(brief_view(task)), to_json(details_view(task))
+    return RenderedTask(
+        id=task.id,
+        state=task.state,
+        created_at=task.created_at,
+        finished_at=task.finished_at,
+        fresh_until=0.0,
+        head=brief[:-1],
+        line=json_line(task_line(task)),
+        rest=b"," + details[1:-1] if details != b"{}" else b"",
+    )
+
+
+def open_brief(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
+    """Return what a model needs of `task` at `now` (unix seconds), as JSON that its closing brace is missing from."""
+    if task.is_final or task.created_at is None:
+        return task.head
+    age = max(0.0, now - task.created_at)
+    is_stuck = b"true" if age > polling.stuck_after_seconds else b"false"
+    return task.head + b',"elapsed_seconds":%b,"likely_stuck":%b' % (repr(round(age, 1)).encode(), is_stuck)
+
+
+def open_full(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
+    """Return all that is known of `task` at `now` (unix seconds), as JSON that its closing brace is missing from."""
+    return open_brief(task, now, polling) + task.rest
+
+
+def line_of(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
+    """Return the line for the model at `now` (unix seconds), as it stands inside a JSON string."""
+    if task.is_final or task.created_at is None or now - task.created_at <= polling.stuck_after_seconds:
+        return task.line
+    return task.line + b" for over %g minutes: likely stuck, tell the user" % (polling.stuck_after_seconds / 60)
+
+
+def single_task(task: RenderedTask, now: float, polling: PollingPolicy) -> tuple[Json, Json]:
+    """Return one task as an answer of its own, wherever it is shown: the words for the model, and the full form.
+
+    Both say when to ask again; the words only where that is worth it.
+    """
+    wait = ask_again_after([task], now, polling)
+    lines = [line_of(task, now, polling)]
+    if wait is not None:
+        lines.append(json_line(f"Ask again in {wait:g} s."))
+    return json_lines(lines), Json(open_full(task, now, polling) + b',"ask_again_in_seconds":%b}' % to_json(wait))

@@ -1,0 +1,216 @@
+"""What tools return: the typed half of every answer, with the fields that are not known left out."""
+
+from datetime import UTC, datetime
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from app.domain.errors import ErrorCode, LumaError
+from app.domain.freshness import expires_at
+from app.domain.task import Task
+
+State = Literal["pending", "processing", "completed", "failed"]
+
+
+class FailureView(TypedDict):
+    """Why a generation failed."""
+
+    code: ErrorCode
+    message: str
+
+
+class TaskView(TypedDict):
+    """One generation. Times are ISO 8601 in UTC; what is not known is left out.
+
+    `elapsed_seconds` is the age of a running task, and in the full form how long a finished one took.
+    """
+
+    task_id: str
+    state: State
+    video_id: NotRequired[str]
+    video_url: NotRequired[str]
+    video_width: NotRequired[int]
+    video_height: NotRequired[int]
+    thumbnail_url: NotRequired[str]
+    prompt: NotRequired[str]
+    error: NotRequired[FailureView]
+    created_at: NotRequired[str]
+    finished_at: NotRequired[str]
+    elapsed_seconds: NotRequired[float]
+    expires_at: NotRequired[str]
+    likely_stuck: NotRequired[bool]
+
+
+class SingleTaskView(TaskView):
+    """One generation and when to ask again; null once nothing changes any more."""
+
+    ask_again_in_seconds: float | None
+
+
+class UnavailableView(TypedDict):
+    """An id that could not be read now, and why."""
+
+    task_id: str
+    code: ErrorCode
+    message: str
+    retry_after_seconds: NotRequired[float]
+
+
+class StateCounts(TypedDict):
+    """How many tasks are in which state."""
+
+    completed: int
+    failed: int
+    processing: int
+    pending: int
+
+
+class CountsView(StateCounts):
+    """How many of the ids asked came out as what."""
+
+    missing: int
+    unavailable: int
+
+
+class TasksView(TypedDict):
+    """The tasks that were found."""
+
+    tasks: list[TaskView]
+
+
+class OutcomeView(TypedDict):
+    """What a question about many tasks gave beside the tasks."""
+
+    missing: list[str]
+    unavailable: list[UnavailableView]
+    counts: CountsView
+    ask_again_in_seconds: float | None
+
+
+class BatchView(TasksView, OutcomeView):
+    """The answer to one question about many tasks, in the asker's order, each id once."""
+
+
+class SubmittedView(SingleTaskView):
+    """A generation that was just started, or what it became where the Tasks extension answers for the call later."""
+
+    expected_seconds: NotRequired[float]
+    message: NotRequired[str]
+    replayed: NotRequired[bool]
+
+
+class SubmissionView(TypedDict):
+    """A submission: what became of it, and its task where it has one."""
+
+    task_id: NotRequired[str]
+    state: Literal["sent", "started", "refused", "unknown"]
+    action: Literal["generate", "extend"]
+    submitted_at: str
+
+
+class SubmissionsView(TypedDict):
+    """A page of submissions; the next one begins at `next_cursor`, which is null on the last."""
+
+    tasks: list[SubmissionView]
+    next_cursor: str | None
+
+
+class RatioView(TypedDict):
+    """An aspect ratio and its use."""
+
+    aspect_ratio: str
+    shape: str
+    good_for: str
+
+
+class RatiosView(TypedDict):
+    """The aspect ratios; the default comes first."""
+
+    default: str
+    aspect_ratios: list[RatioView]
+
+
+class ActionView(TypedDict):
+    """Something that can be done, and the tool that does it."""
+
+    tool: str
+    does: str
+    needs: str
+    costs_credit: bool
+
+
+class ActionsView(TypedDict):
+    """What can be done, and in which order."""
+
+    actions: list[ActionView]
+    workflow: str
+
+
+class ErrorView(TypedDict):
+    """What went wrong, whose side it is on, and what to do."""
+
+    code: ErrorCode
+    message: str
+    retry_after_seconds: NotRequired[float]
+
+
+class ErrorResult(TypedDict):
+    """A call that failed."""
+
+    error: ErrorView
+
+
+def brief_view(task: Task) -> TaskView:
+    """Return what a model needs of `task` to go on with it, but for what depends on when it is asked for."""
+    view: TaskView = {"task_id": task.id, "state": task.state.value}
+    if task.video is not None:
+        if task.video.video_id is not None:
+            view["video_id"] = task.video.video_id
+        view["video_url"] = task.video.url
+    if task.failure is not None:
+        view["error"] = {"code": task.failure.code, "message": task.failure.message}
+    return view
+
+
+def details_view(task: Task) -> dict[str, object]:
+    """Return the members of a TaskView that the full form has besides.
+
+    `elapsed_seconds` is not among them while it is the age of a running task.
+    """
+    video = task.video
+    sizes = (video.width, video.height, video.thumbnail_url) if video is not None else (None, None, None)
+    has_age = not task.is_final and task.created_at is not None
+    members = {
+        **dict(zip(("video_width", "video_height", "thumbnail_url"), sizes, strict=True)),
+        "prompt": task.prompt,
+        "created_at": _iso_or_none(task.created_at),
+        "finished_at": _iso_or_none(task.finished_at),
+        "elapsed_seconds": None if has_age else task.elapsed_seconds,
+        "expires_at": _iso_or_none(expires_at(task)),
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def unavailable_view(task_id: str, error: LumaError) -> UnavailableView:
+    """Return why `task_id` could not be read."""
+    view: UnavailableView = {"task_id": task_id, "code": error.code, "message": str(error)}
+    if error.advised_wait_seconds is not None:
+        view["retry_after_seconds"] = error.advised_wait_seconds
+    return view
+
+
+def error_view(error: LumaError) -> ErrorView:
+    """Return the typed half of a failed call."""
+    view: ErrorView = {"code": error.code, "message": str(error)}
+    if error.advised_wait_seconds is not None:
+        view["retry_after_seconds"] = error.advised_wait_seconds
+    return view
+
+
+def iso(moment: float) -> str:
+    """Return unix seconds as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _iso_or_none(moment: float | None) -> str | None:
+    return iso(moment) if moment is not None else None

@@ -1,0 +1,78 @@
+"""The JSON schemas that tools/list publishes: what pydantic knows, in the words that every gateway takes."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from app.mcp_server.tools.results import ErrorResult
+
+_NOT_PUBLISHED = frozenset(("title", "minLength", "maxLength", "exclusiveMinimum", "exclusiveMaximum"))
+"""Titles repeat names. Several gateways refuse the others; descriptions say the same in words."""
+
+Schema = dict[str, Any]
+
+
+def input_schema(model: type[BaseModel]) -> Schema:
+    """Return the schema of a tool's arguments, required ones first.
+
+    Left out means the same as null, which is no choice of its own here.
+    """
+    schema: Schema = _without_null(_plain(model.model_json_schema()))
+    schema.pop("description", None)
+    properties = schema["properties"]
+    schema["properties"] = {name: properties[name] for name in schema.get("required", ())} | properties
+    return schema
+
+
+def output_schema(result: Any) -> Schema:
+    """Return the schema of `{"result": …}`: the typed result, or the error in its place.
+
+    Clients hold an error's structured content against the schema too, so it has to fit.
+    """
+    schema: Schema = _plain(TypeAdapter(result | ErrorResult).json_schema())
+    definitions = {name: _undescribed(one) for name, one in schema.pop("$defs", {}).items()}
+    whole = {
+        "type": "object",
+        "properties": {"result": schema},
+        "required": ["result"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+    while once := [name for name in definitions if json.dumps(whole).count(f'"#/$defs/{name}"') == 1]:
+        _inline(whole, once[0], definitions.pop(once[0]))
+    return whole if definitions else {key: value for key, value in whole.items() if key != "$defs"}
+
+
+def _inline(schema: Any, name: str, definition: Schema) -> None:
+    """Put the definition in the place of the one reference to it, in `schema` itself."""
+    for part in schema.values() if isinstance(schema, dict) else schema:
+        if isinstance(part, dict | list):
+            if part == {"$ref": f"#/$defs/{name}"}:
+                part.clear()
+                part.update(definition)
+                return
+            _inline(part, name, definition)
+
+
+def _undescribed(definition: Schema) -> Schema:
+    return {key: value for key, value in definition.items() if key != "description"}
+
+
+def _plain(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _plain(value) for key, value in schema.items() if key not in _NOT_PUBLISHED or isinstance(value, dict)}
+
+
+def _without_null(schema: Any) -> Any:
+    """Return a schema of arguments in which null is no choice, and neither null nor empty text a default."""
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _without_null(value) for key, value in schema.items()}
+    choices = [choice for choice in kept.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) == 1:
+        kept = choices[0] | {key: value for key, value in kept.items() if key != "anyOf"}
+    return {key: value for key, value in kept.items() if key != "default" or value not in (None, "")}

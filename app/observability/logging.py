@@ -1,0 +1,72 @@
+"""Structured logs: one form for ours and the libraries', and no text in them that could be a secret."""
+
+import json
+import logging
+import sys
+import traceback
+from typing import Any, Literal
+
+import stamina.instrumentation
+import structlog
+from structlog.typing import EventDict, Processor
+
+FRAMES = 12
+"""The innermost frames of an exception that are logged."""
+
+
+def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
+    """Send every log record to standard error in one form; `form` None chooses by what standard error is."""
+    chosen = form or ("text" if sys.stderr.isatty() else "json")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                harmless_exception,
+                renderer(chosen),
+            ],
+        )
+    )
+    logging.raiseExceptions = False  # a full disk costs log lines, not answers
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("app").setLevel(level)
+    logging.getLogger("uvicorn.access").propagate = False
+    stamina.instrumentation.set_on_retry_hooks([])  # every attempt is counted where it is made
+
+
+def renderer(form: Literal["json", "text"]) -> Processor:
+    """Return what turns an event into a line."""
+    if form == "json":
+        return structlog.processors.JSONRenderer(serializer=_dumps)
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+
+
+def harmless_exception(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Replace an exception by its types and places: messages may quote what a caller or the backend wrote."""
+    info = event.pop("exc_info", None)
+    error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else None
+    if error is not None:
+        event["exception"] = describe(error)
+    return event
+
+
+def describe(error: BaseException) -> list[str]:
+    """Return the chain of exceptions, the outermost first: each its type, then its innermost frames."""
+    lines: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        lines.append(type(link).__qualname__)
+        frames = traceback.extract_tb(link.__traceback__)[-FRAMES:]
+        lines += [f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return lines
+
+
+_ENCODER = json.JSONEncoder(default=str, separators=(",", ":"))
+
+
+def _dumps(event: Any, **_options: Any) -> str:
+    return _ENCODER.encode(event)

@@ -1,0 +1,302 @@
+"""The watch over one token's running tasks: of all the processes where somebody waits, one asks the backend.
+
+Through a lease, one of them leads and reads all the tasks that anyone waits for, in one batch; the others look at what
+it wrote down. Whoever holds the lease and dies loses it with the lease's time; while the store is out, each process
+leads for its own callers. What replicas tell each other is a reason to look, never an answer. A process whose task is
+overdue, because the leader cannot reach the backend or is none of ours, reads for itself.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from app.domain.backend import BackendDescription
+from app.domain.errors import BackendError, LumaError
+from app.domain.principal import Principal
+from app.domain.rendered import RenderedTask, TaskResult
+from app.domain.snapshot import TaskSnapshot, is_settled, next_read_at, snapshot_after_read
+from app.ports.coordination import Coordination, EventKind
+from app.ports.store import StoreUnavailable
+from app.services.concurrency import wait_for_event
+from app.services.key_namespace import KeyNamespace
+from app.services.log_throttle import ThrottledExceptionLog
+from app.services.polling.callback_trust import CallbackTrust
+from app.services.polling.events import TaskEvent, pack
+from app.services.polling.subscription import Subscription, WatchedTask
+from app.services.tasks.cache import TaskCache
+from app.services.tasks.snapshots import TaskSnapshots
+
+LEASE_SECONDS = 10.0
+"""How long a leader that died is waited for, and one that lives and does not read."""
+
+HINT_SECONDS = 10.0
+"""How long after a read that a hint brought about the next hint for the same task counts."""
+
+LOOK_SECONDS = 2.0
+"""How often a Watch that does not lead looks at what the leader wrote down, in case the news was lost."""
+
+JITTER = 0.1
+"""The share by which the time of a read is moved, so that fleets do not beat in step."""
+
+MOST_WATCHED = 1000
+"""Tasks that one watcher reads for other replicas beside its own."""
+
+LONGEST_PAUSE_SECONDS = 60.0
+"""How long a Watch rests at most after faults of this service; each in a row doubles the rest, from LOOK_SECONDS on."""
+
+log = logging.getLogger(__name__)
+
+
+def _fault_log() -> ThrottledExceptionLog:
+    return ThrottledExceptionLog(
+        log, "Watching tasks met a fault of this service. Reads go on, less often; callers may see old states."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PollerDependencies:
+    """What watching needs. `read` asks the backend now, and keeps what it says in the cache."""
+
+    read: Callable[[Principal, Sequence[str]], Awaitable[Mapping[str, TaskResult]]]
+    cache: TaskCache
+    snapshots: TaskSnapshots
+    coordination: Coordination
+    keys: KeyNamespace
+    callback_trust: CallbackTrust
+    backend: BackendDescription
+    wall_clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    faults: ThrottledExceptionLog = field(default_factory=_fault_log)
+
+
+class TenantPoller:
+    """The watching for one token in this process, from the first caller who waits to the last."""
+
+    def __init__(self, principal: Principal, parts: PollerDependencies) -> None:
+        self._principal = principal
+        self._parts = parts
+        self._watched: dict[str, WatchedTask] = {}
+        self._subscriptions: set[Subscription] = set()
+        self._wake = asyncio.Event()
+        self._lease_key = parts.keys.key(principal.tenant, "watcher")
+        self._interest_key = parts.keys.key(principal.tenant, "awaited")
+        self._holder = secrets.token_hex(8).encode()
+        self._not_before: dict[str, float] = {}
+        self._stopping = False
+        self._running = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def callers(self) -> int:
+        """How many callers share this watch."""
+        return len(self._subscriptions)
+
+    def join(self, task_ids: Iterable[str]) -> Subscription:
+        """Count a caller in who waits for `task_ids`."""
+        now = self._parts.wall_clock()
+        mine = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
+        for watched in mine.values():
+            watched.waiting += 1
+        subscription = Subscription(mine)
+        self._subscriptions.add(subscription)
+        self._wake.set()
+        return subscription
+
+    def leave(self, subscription: Subscription, task_ids: Iterable[str]) -> bool:
+        """Count a caller out, and return whether it was the last one."""
+        self._subscriptions.discard(subscription)
+        for task_id in task_ids:
+            watched = self._watched[task_id]
+            watched.waiting -= 1
+            if watched.waiting == 0:
+                del self._watched[task_id]
+        return not self._subscriptions
+
+    def stop(self) -> asyncio.Task[None]:
+        """End the watch and return what ends with it."""
+        self._stopping = True
+        self._wake.set()
+        self._running.cancel()
+        return self._running
+
+    def on_event(self, event: TaskEvent) -> None:
+        """Take in what another replica, or a callback, has to say."""
+        now = self._parts.wall_clock()
+        for task_id in (*event.hinted, *event.missing):
+            watched = self._watched.get(task_id)
+            if watched is not None and not watched.settled:
+                watched.hinted_at = max(now, watched.hints_from)
+                watched.is_doubted = watched.is_doubted or task_id in event.missing
+        self._wake.set()
+
+    async def _run(self) -> None:
+        pause = LOOK_SECONDS
+        try:
+            while not self._stopping:  # a cancellation can be lost in a client library; this cannot
+                try:
+                    await self._step()
+                    pause = LOOK_SECONDS
+                except Exception as exc:  # noqa: BLE001 - others wait with this watch
+                    self._parts.faults.note(exc)
+                    await self._parts.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        finally:
+            with suppress(StoreUnavailable):
+                await asyncio.shield(self._parts.coordination.remove(self._lease_key, self._holder))
+
+    async def _step(self) -> None:
+        self._wake.clear()
+        await self._look()
+        if await self._is_leader() or self._is_left_alone():
+            pause = await self._lead()
+        else:
+            pause = LOOK_SECONDS
+        if pause > 0:
+            await wait_for_event(self._wake, pause, self._parts.sleep)
+
+    async def _look(self) -> None:
+        """Take over what the store holds: final tasks, and the records of running ones."""
+        tasks, snapshots = await self._kept(self._unsettled())
+        for task_id, snapshot in snapshots.items():
+            if snapshot is not None:
+                self._note(task_id, snapshot)
+        for task_id, task in tasks.items():
+            self._answer(task_id, task)
+
+    async def _kept(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
+        """Return the tasks that the cache holds, and for each that has not ended by it the record, if there is one."""
+        if not task_ids:
+            return {}, {}
+        tenant = self._principal.tenant
+        tasks = (await self._parts.cache.get_many(tenant, task_ids)).tasks
+        running = [task_id for task_id in task_ids if task_id not in tasks or not tasks[task_id].is_final]
+        snapshots = await self._parts.snapshots.get_many(tenant, running)
+        return tasks, {task_id: snapshots.get(task_id) for task_id in running}
+
+    async def _is_leader(self) -> bool:
+        """Say who is waited for here, and return whether this watch leads; alone, it does."""
+        coordination = self._parts.coordination
+        try:
+            if unsettled := self._unsettled():
+                await coordination.add_members(self._interest_key, unsettled, LEASE_SECONDS)
+            there = await coordination.put_if_absent(self._lease_key, self._holder, LEASE_SECONDS)
+            if there is None or there != self._holder:
+                return there is None
+            return await coordination.replace(self._lease_key, self._holder, self._holder, LEASE_SECONDS)
+        except StoreUnavailable:
+            return True
+
+    def _is_left_alone(self) -> bool:
+        """Whether a task is overdue: its leader does not read; or doubted: a leader's word is not enough."""
+        now = self._parts.wall_clock()
+        for task_id in self._unsettled():
+            watched = self._watched[task_id]
+            due_at = self._due_at(task_id, watched.snapshot)
+            if due_at <= now and (watched.is_doubted or max(due_at, watched.since) + LEASE_SECONDS <= now):
+                return True
+        return False
+
+    async def _lead(self) -> float:
+        """Read what is due, for everyone, and return how long nothing will be due (seconds)."""
+        others = await self._awaited_elsewhere()
+        known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled()} | others
+        due_at = min((self._due_at(task_id, snapshot) for task_id, snapshot in known.items()), default=None)
+        now = self._parts.wall_clock()
+        if due_at is None:
+            return LOOK_SECONDS
+        if due_at > now:
+            jitter = 1 + JITTER * random.random()  # noqa: S311 - spreads load, guards nothing
+            return min((due_at - now) * jitter, LEASE_SECONDS / 3)
+        await self._read(known)
+        return 0.0
+
+    def _due_at(self, task_id: str, snapshot: TaskSnapshot | None) -> float:
+        trust = self._parts.callback_trust.is_trusted
+        due_at = (
+            next_read_at(snapshot, self._parts.backend.policy.polling, callbacks_come=trust)
+            if snapshot is not None
+            else 0.0
+        )
+        due_at = max(due_at, self._not_before.get(task_id, 0.0))
+        watched = self._watched.get(task_id)
+        return due_at if watched is None or watched.hinted_at is None else min(due_at, watched.hinted_at)
+
+    async def _awaited_elsewhere(self) -> dict[str, TaskSnapshot | None]:
+        """Return the tasks that callers of other replicas wait for, with what the store knows of them."""
+        try:
+            awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
+        except StoreUnavailable:
+            return {}
+        _, snapshots = await self._kept([task_id for task_id in awaited if task_id not in self._watched])
+        return snapshots
+
+    async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
+        next_hints_from = self._parts.wall_clock() + HINT_SECONDS
+        for watched in self._watched.values():
+            if watched.hinted_at is not None:
+                watched.hints_from = next_hints_from
+            watched.hinted_at, watched.is_doubted = None, False
+        answers = await self._asked(list(known))
+        now = self._parts.wall_clock()
+        self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.polling.shortest_pause_seconds)
+        tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
+        snapshots = {task_id: snapshot_after_read(known[task_id], task, now) for task_id, task in tasks.items()}
+        await self._parts.snapshots.put_many(self._principal.tenant, list(snapshots.values()))
+        await self._parts.callback_trust.after_read(known, tasks, now)
+        for task_id, answer in answers.items():
+            self._answer(task_id, answer)
+        for task_id, snapshot in snapshots.items():
+            self._note(task_id, snapshot)
+        changed = [task_id for task_id, snapshot in snapshots.items() if _differs(known[task_id], snapshot)]
+        missing = [task_id for task_id, answer in answers.items() if answer is None]
+        await self._publish(TaskEvent(self._principal.tenant, changed=changed, missing=missing))
+
+    async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
+        """Read the tasks; a fault that nothing expects is one of the backend's, and read again as late as after one."""
+        try:
+            return await self._parts.read(self._principal, task_ids)
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._parts.faults.note(exc)
+            return dict.fromkeys(task_ids, self._parts.backend.error(BackendError))
+
+    async def _publish(self, event: TaskEvent) -> None:
+        if event.changed or event.missing:
+            with suppress(StoreUnavailable):
+                await self._parts.coordination.publish(EventKind.TASKS, pack(event))
+
+    def _note(self, task_id: str, snapshot: TaskSnapshot) -> None:
+        watched = self._watched.get(task_id)
+        if watched is None:
+            return
+        watched.snapshot = snapshot
+        if not watched.answered or not is_settled(watched.answer):
+            self._answered(watched, snapshot.task)
+
+    def _answer(self, task_id: str, answer: TaskResult) -> None:
+        watched = self._watched.get(task_id)
+        if watched is None or watched.settled:
+            return
+        if isinstance(answer, LumaError) and isinstance(watched.answer, RenderedTask):
+            return  # a passing fault takes nothing away from what is known
+        self._answered(watched, answer)
+
+    def _answered(self, watched: WatchedTask, answer: TaskResult) -> None:
+        before, watched.answer, watched.answered = watched.answer, answer, True
+        is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and not _moved(before, answer)
+        if watched.settled or not is_same:
+            for subscription in self._subscriptions:
+                subscription.changed.set()
+
+    def _unsettled(self) -> list[str]:
+        return [task_id for task_id, watched in self._watched.items() if not watched.settled]
+
+
+def _moved(before: RenderedTask, after: RenderedTask) -> bool:
+    return before.state is not after.state
+
+
+def _differs(before: TaskSnapshot | None, after: TaskSnapshot) -> bool:
+    return before is None or _moved(before.task, after.task)

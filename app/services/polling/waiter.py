@@ -1,0 +1,100 @@
+"""One question that is answered when there is something to say: a bounded wait over the watch that everyone shares."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from app.domain.backend import BackendDescription
+from app.domain.errors import Unauthorized
+from app.domain.principal import Principal
+from app.domain.rendered import Lookup, TaskResult
+from app.domain.task import LookupStats
+from app.services.concurrency import wait_for_event
+from app.services.limits.caller_quota import CallerQuota
+from app.services.polling.registry import PollerRegistry
+from app.services.polling.subscription import Subscription
+from app.services.tasks.cache import TaskCache
+from app.services.tasks.lookup import TaskService
+
+PROGRESS_SECONDS = 5.0
+"""How often a waiting caller hears how far things are; clients that extend their time-out on progress need it."""
+
+MOST_WAITING = 3_000
+MOST_WAITING_PER_CALLER = 100
+TOO_MANY_WAITING = (
+    f"This service holds at most {MOST_WAITING_PER_CALLER} waiting calls per token and {MOST_WAITING} in all, and one "
+    "of these limits is reached. Ask with wait_seconds 0, or about more tasks in one call."
+)
+
+LEAST_PROGRESS_SECONDS = 0.001
+"""By how much each report is later than the one before: the protocol wants progress that increases every time."""
+
+ProgressCallback = Callable[[float, int, int], Awaitable[None]]
+"""Told for how many seconds a call has waited, and how many of how many tasks cannot change any more."""
+
+
+class TaskWaiter:
+    """Finds tasks like TaskService, but gives those that run some time to finish."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a wait is its sources, its clock and its limit
+        self,
+        tasks: TaskService,
+        cache: TaskCache,
+        pollers: PollerRegistry,
+        backend: BackendDescription,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        *,
+        places: CallerQuota,
+    ) -> None:
+        """Wait by `clock`, which counts seconds and never goes back, and by `sleep`, which keeps the same time.
+
+        Each call that waits holds one of `places`.
+        """
+        self._places = places
+        self._tasks = tasks
+        self._cache = cache
+        self._pollers = pollers
+        self._backend = backend
+        self._clock = clock
+        self._sleep = sleep
+        self._is_closing = False
+
+    def close(self) -> None:
+        """Let nobody wait any longer: everyone is answered with what is known, when progress would be next."""
+        self._is_closing = True
+
+    async def find(
+        self, principal: Principal, task_ids: Sequence[str], wait_seconds: float, report: ProgressCallback
+    ) -> Lookup:
+        """Return what is known of each task, once each, in the order asked, as soon as none can change any more.
+
+        After `wait_seconds` it is what is known then. Only the watch asks the backend, but for tasks that nothing at
+        all is known of by the end. Raises RateLimited where too many calls wait already.
+        """
+        wanted = list(dict.fromkeys(task_ids))
+        if self._tasks.was_refused(principal.tenant):
+            await self._tasks.find(principal, wanted[:1])  # asks the backend whether it accepts the token again
+            if self._tasks.was_refused(principal.tenant):
+                return Lookup(dict.fromkeys(wanted, self._backend.error(Unauthorized)), LookupStats())
+        cached = await self._cache.get_many(principal.tenant, wanted)
+        answers: dict[str, TaskResult] = {key: task for key, task in cached.tasks.items() if task.is_final}
+        running = [task_id for task_id in wanted if task_id not in answers]
+        if running:
+            with self._places.place(principal.tenant, TOO_MANY_WAITING):
+                async with self._pollers.watching(principal, running) as subscription:
+                    await self._wait(subscription, wait_seconds, len(answers), report)
+                    answers |= subscription.answers()
+        stats = LookupStats(cached.local_hits, cached.shared_hits, joined=len(running))
+        if unseen := [task_id for task_id in wanted if task_id not in answers]:
+            answers |= (await self._tasks.find(principal, unseen)).answers
+        return Lookup({task_id: answers[task_id] for task_id in wanted}, stats)
+
+    async def _wait(
+        self, subscription: Subscription, wait_seconds: float, finished: int, report: ProgressCallback
+    ) -> None:
+        began, reported = self._clock(), -LEAST_PROGRESS_SECONDS
+        asked = finished + subscription.count
+        while not (subscription.settled or self._is_closing) and (left := began + wait_seconds - self._clock()) > 0:
+            reported = max(round(self._clock() - began, 3), reported + LEAST_PROGRESS_SECONDS)
+            await report(reported, finished + subscription.settled_count, asked)
+            subscription.changed.clear()
+            await wait_for_event(subscription.changed, min(left, PROGRESS_SECONDS), self._sleep)

@@ -1,0 +1,361 @@
+"""Buying once per idempotency key: the database's unique key decides which call sends."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from app.domain.backend import BackendDescription
+from app.domain.errors import (
+    BackendTimeout,
+    InternalError,
+    InvalidRequest,
+    LumaError,
+    OutcomeUnknown,
+    RateLimited,
+    Unauthorized,
+)
+from app.domain.purchase import (
+    OTHER_ARGUMENTS,
+    UNKNOWN_BEFORE,
+    Decision,
+    KeyName,
+    NewPurchase,
+    Purchase,
+    PurchaseState,
+    decide,
+)
+from app.ports.repositories import DatabaseUnavailable, Purchases
+from app.ports.sealing import Signer
+from app.ports.store import StoreUnavailable
+from app.services.concurrency import wait_for_event
+from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
+from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.unaccepted_rows import WINDOW_SECONDS, UnacceptedPurchases
+from app.services.purchases.writer import Outcome, PurchaseWriter
+
+LOOK_AGAIN_SECONDS = 0.25
+BACK_OFF = 1.5
+LONGEST_PAUSE_SECONDS = 2.0
+"""How soon a call looks again at the purchase of another process, and by how much later each time."""
+
+MOST_CALLS = 64
+"""Calls with a key per token and process, those that wait for others among them."""
+
+LONGEST_WAIT_SECONDS = 45.0
+"""How long a call waits for another one with the same key; clients give up at about a minute."""
+
+REFUSED_WITHOUT_DATABASE = (
+    "Idempotency keys cannot be checked right now, because this service's database does not answer. Nothing was sent: "
+    "try again shortly with the same key."
+)
+REFUSED_WITHOUT_REDIS = (
+    "Idempotency keys cannot be checked right now: release 1.0 kept them in Redis, which does not answer, and this "
+    "service was upgraded from it in the last 24 hours. Nothing was sent: try again shortly with the same key."
+)
+STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
+TOO_MANY_CALLS = (
+    "This service has too many calls with idempotency keys under way for this token. Nothing was sent: try again "
+    "shortly with the same key."
+)
+
+TOO_MANY_UNKNOWN = (
+    "{backend} has not accepted this token lately, and too many calls of such tokens ended with an unknown outcome. "
+    "Nothing was sent: ask about any task, which shows that {backend} accepts the token, then try again."
+)
+
+_MAY_HAVE_BOUGHT = (OutcomeUnknown, BackendTimeout, InternalError)
+"""Errors of sending after which a task may run. Any other LumaError says that nothing was started; no other exception
+does."""
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[], Awaitable[str]]
+"""Submits once and returns the task id. Raises OutcomeUnknown, or another LumaError where nothing was started."""
+
+Reconcile = Callable[[str], Awaitable[str | None]]
+"""Returns the task that the submission with a callback id became; None where nobody can tell. Raises LumaError."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseRequest:
+    """A paid call.
+
+    Attributes:
+        owners: the caller's name under each secret key of the service, the current one first.
+        fingerprint: stands for the tool and its arguments, without the key and how to use it.
+
+    """
+
+    owners: tuple[str, ...]
+    action: str
+    fingerprint: str
+    idempotency_key: str | None = None
+    retry_unknown: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Return the caller's current name."""
+        return self.owners[0]
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseResult:
+    """The task of a purchase, and whether an earlier call with the same key bought it."""
+
+    task_id: str
+    replayed: bool
+
+
+B = TypeVar("B", PurchaseResult, PurchaseResult | None)
+
+
+class Outlive(Protocol):
+    """Runs a purchase to its end, also when the caller that waits for it leaves."""
+
+    async def __call__(self, purchase: Coroutine[Any, Any, B]) -> B:
+        """Return what `purchase` returns, or raise what it raises."""
+        ...
+
+
+def fingerprint(tool: str, arguments: Mapping[str, Any]) -> str:
+    """Return what tells one submission from another."""
+    canonical = json.dumps([tool, dict(arguments)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call with a key.
+
+    `may_retry` holds for the purchase that is found first: `retry_unknown` agrees to an outcome that was unknown when
+    the call came, and not to that of a purchase that is under way.
+    """
+
+    request: PurchaseRequest
+    new: NewPurchase
+    may_retry: bool
+    send: Send
+    reconcile: Reconcile
+
+
+class PurchaseService:
+    """Records every submission before it is sent, and lets one call per key send."""
+
+    def __init__(  # noqa: PLR0913 - two stores, two times and the digests between them
+        self,
+        purchases: Purchases,
+        signing: Signer,
+        earlier: EarlierReservations,
+        *,
+        key_lives_seconds: float,
+        key_fault: Callable[[], str | None],
+        unaccepted: UnacceptedPurchases,
+        backend: BackendDescription,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """Record in `purchases`, where digests by `signing` stand for keys and requests.
+
+        `earlier` holds the keys of release 1.0. `key_fault` returns a sentence while no key can be trusted.
+        `unaccepted` bounds what made-up tokens leave. Sentences are about `backend`. `clock` counts
+        seconds and never goes back.
+        """
+        self._purchases = purchases
+        self._signing = signing
+        self._earlier = earlier
+        self._writer = PurchaseWriter(purchases, sleep, clock)
+        self._key_lives_seconds = key_lives_seconds
+        self._key_fault = key_fault
+        self._unaccepted = unaccepted
+        self._backend = backend
+        self._turns: dict[KeyName, asyncio.Event] = {}
+        self._calls: Counter[str] = Counter()
+        self._unrecorded = LogThrottle(clock)
+        self._faults = ThrottledExceptionLog(
+            log,
+            "A purchase met a fault of this service after it may have been sent. Its caller is told that its outcome "
+            "is unknown",
+            clock,
+        )
+        self._clock = clock
+        self._sleep = sleep
+
+    async def buy(
+        self, request: PurchaseRequest, callback_id: str | None, send: Send, reconcile: Reconcile, outlive: Outlive
+    ) -> PurchaseResult:
+        """Return the task: sent now, or bought by an earlier call with the same key.
+
+        `send` is called at most once; `callback_id` stands for its callback. Raises what `send` and `reconcile` raise,
+        and LumaError where nothing may be sent.
+        """
+        if not self._unaccepted.admit(request.owner):
+            raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
+        new = self._new(request, callback_id)
+        if not new.keys:
+            return await outlive(self._buy_without_key(new, send))
+        if (error := self._key_fault()) is not None:
+            raise InternalError(error)
+        if self._calls[request.owner] >= MOST_CALLS:
+            raise RateLimited(TOO_MANY_CALLS)
+        self._calls[request.owner] += 1
+        try:
+            return await self._in_turn(_Call(request, new, request.retry_unknown, send, reconcile), outlive)
+        except DatabaseUnavailable as exc:
+            raise InternalError(REFUSED_WITHOUT_DATABASE, retry_after_seconds=5.0) from exc
+        finally:
+            self._calls[request.owner] -= 1
+            if not self._calls[request.owner]:
+                del self._calls[request.owner]
+
+    async def aclose(self) -> None:
+        """Try once more to record what the database has not taken."""
+        await self._writer.aclose()
+
+    def _new(self, request: PurchaseRequest, callback_id: str | None) -> NewPurchase:
+        """Return the purchase with digests: keys and prompts are short texts, which a plain hash would not hide."""
+        key = request.idempotency_key
+        digests = () if key is None else self._signing.digests("idempotency key", key)
+        hashes = self._signing.digests("fingerprint", request.fingerprint)
+        return NewPurchase(
+            attempt=secrets.token_hex(16),
+            owner=request.owner,
+            action=request.action,
+            request_hash=hashes[0],
+            keys=tuple(map(KeyName, request.owners, digests, hashes)),
+            callback_id=callback_id,
+        )
+
+    async def _buy_without_key(self, new: NewPurchase, send: Send) -> PurchaseResult:
+        try:
+            await self._purchases.claim(new)
+        except DatabaseUnavailable as exc:
+            if (count := self._unrecorded.count()) is not None:
+                log.warning(
+                    "%d purchases without an idempotency key were sent although the database does not answer (%s). "
+                    "They are recorded when it does",
+                    count,
+                    exc,
+                )
+            return await self._send(new, send, is_recorded=False)
+        return await self._send(new, send)
+
+    async def _in_turn(self, call: _Call, outlive: Outlive) -> PurchaseResult:
+        """Look and, if need be, look again until the key is decided: for each key one caller of this process at a time.
+
+        Only what may have claimed the key outlives its caller; one who leaves while it waits for others just ends.
+        """
+        give_up_at, pause, key = self._clock() + LONGEST_WAIT_SECONDS, LOOK_AGAIN_SECONDS, call.new.keys[0]
+        while (turn := self._turns.get(key)) is not None:
+            if (left := give_up_at - self._clock()) <= 0:
+                raise RateLimited(STILL_UNDER_WAY)
+            await wait_for_event(turn, left, self._sleep)
+        over = self._turns[key] = asyncio.Event()
+        try:
+            while True:
+                if (bought := await outlive(self._attempt(call))) is not None:
+                    return bought
+                if self._clock() >= give_up_at:
+                    raise RateLimited(STILL_UNDER_WAY)
+                await self._sleep(pause)
+                pause = min(pause * BACK_OFF, LONGEST_PAUSE_SECONDS)
+        finally:
+            del self._turns[key]
+            over.set()
+
+    async def _attempt(self, call: _Call) -> PurchaseResult | None:
+        """Buy if the key is free, or return what was bought under it; None while that is undecided."""
+        try:
+            earlier = await self._purchases.claim(call.new)
+            if earlier is not None:
+                return await self._after(earlier, call)
+        except DatabaseUnavailable:
+            # It may have been recorded all the same, or may still be: a row of the same attempt stands in its way then.
+            await self._writer.write(Outcome(call.new, PurchaseState.REFUSED, is_recorded=False))
+            raise
+        return await self._buy_under(call)
+
+    async def _buy_under(self, call: _Call) -> PurchaseResult:
+        """Buy under a key that is recorded as this call's, unless release 1.0 has bought under it."""
+        key = call.request.idempotency_key
+        if key is not None and (earlier := await self._bought_by_earlier_release(call, key)) is not None:
+            return earlier
+        return await self._send(call.new, call.send)
+
+    async def _bought_by_earlier_release(self, call: _Call, key: str) -> PurchaseResult | None:
+        request = call.request
+        try:
+            task_id = await self._earlier.task_of(
+                request.owners, key, request.fingerprint, retry_unknown=request.retry_unknown
+            )
+        except (LumaError, StoreUnavailable) as exc:
+            await self._writer.write(Outcome(call.new, PurchaseState.REFUSED))
+            raise _refusal_of_earlier(exc) from exc
+        if task_id is None:
+            return None
+        await self._writer.write(Outcome(call.new, PurchaseState.STARTED, task_id))
+        return PurchaseResult(task_id, replayed=True)
+
+    async def _after(self, earlier: Purchase, call: _Call) -> PurchaseResult | None:
+        """Return the earlier purchase's task, or buy in its place; None while it is under way."""
+        decision = decide(earlier, {name.request_hash for name in call.new.keys}, self._key_lives_seconds)
+        if decision is Decision.OUTCOME_UNKNOWN:
+            if (task_id := await self._reconciled(earlier, call)) is not None:
+                return PurchaseResult(task_id, replayed=True)
+            if call.may_retry:
+                decision = Decision.TAKE_OVER
+        call.may_retry = False
+        match decision:
+            case Decision.REPLAY:
+                return PurchaseResult(earlier.task_id or "", replayed=True)
+            case Decision.WAIT:
+                return None
+            case Decision.TAKE_OVER:
+                taken = await self._purchases.take_over(earlier, call.new)
+                return await self._buy_under(call) if taken else None
+            case Decision.OTHER_ARGUMENTS:
+                raise InvalidRequest(OTHER_ARGUMENTS)
+            case Decision.OUTCOME_UNKNOWN:
+                raise OutcomeUnknown(UNKNOWN_BEFORE)
+
+    async def _reconciled(self, earlier: Purchase, call: _Call) -> str | None:
+        """Return what a purchase of unknown outcome turned out to be, and record it."""
+        if earlier.callback_id is None:
+            return None
+        task_id = await call.reconcile(earlier.callback_id)
+        if task_id is not None:
+            await self._purchases.record_outcome(earlier.attempt, PurchaseState.STARTED, task_id)
+        return task_id
+
+    async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> PurchaseResult:
+        """Send, and record the outcome. Until then the purchase is `sent`, so its key is refused rather than risked."""
+
+        async def ended(state: PurchaseState | None, task_id: str | None = None) -> None:
+            await self._writer.write(Outcome(new, state, task_id, is_recorded))
+
+        try:
+            task_id = await send()
+        except LumaError as exc:
+            if not isinstance(exc, _MAY_HAVE_BOUGHT):
+                leaves_none = isinstance(exc, Unauthorized) or self._unaccepted.leaves_none(new.owner)
+                await ended(None if leaves_none else PurchaseState.REFUSED)
+                raise
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
+            self._faults.note(exc)
+        else:
+            await ended(PurchaseState.STARTED, task_id)
+            return PurchaseResult(task_id, replayed=False)
+        self._unaccepted.stays(new.owner)
+        await ended(PurchaseState.UNKNOWN)
+        sentence = self._backend.say(OutcomeUnknown.template)
+        raise OutcomeUnknown(f"{sentence} {UNKNOWN_BEFORE}" if new.keys else sentence)
+
+
+def _refusal_of_earlier(exc: Exception) -> LumaError:
+    """Return what a caller is told of a key that release 1.0 may have used."""
+    return exc if isinstance(exc, LumaError) else InternalError(REFUSED_WITHOUT_REDIS, retry_after_seconds=5.0)

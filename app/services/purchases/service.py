@@ -1,0 +1,177 @@
+"""Starting generations: the calls that cost money."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from app.domain.errors import RateLimited, Unauthorized
+from app.domain.generation import Command, GenerateVideo
+from app.domain.principal import Principal
+from app.ports.backend import VideoBackend
+from app.ports.telemetry import Telemetry
+from app.services.limits.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
+from app.services.limits.memory_lease import MEMORY_LEASE, MemoryLease
+from app.services.limits.token_status import TokenStatusCache
+from app.services.log_throttle import ThrottledExceptionLog
+from app.services.purchases.callbacks import Callbacks
+from app.services.purchases.idempotency import PurchaseRequest, PurchaseResult, PurchaseService
+from app.services.purchases.limiter import ConcurrencyLimiter
+from app.services.tasks.snapshots import TaskSnapshots
+
+MOST_UNDER_WAY = 600
+MOST_UNDER_WAY_PER_CALLER = 64
+"""Purchases under way in this process, and of one token: a caller may leave, and its purchase goes on."""
+
+TOO_MANY_UNDER_WAY = (
+    "This service has as many submissions under way as it takes, for this token or in all. Nothing was sent: try again "
+    "shortly."
+)
+
+B = TypeVar("B", PurchaseResult, PurchaseResult | None)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What to buy. With an idempotency key it is bought once; without one, every order buys.
+
+    `fingerprint` stands for the tool and its arguments.
+    """
+
+    command: Command
+    fingerprint: str
+    idempotency_key: str | None = None
+    retry_unknown: bool = False
+
+
+class VideoService:
+    """Submits a command once and remembers the task that it became.
+
+    A submission belongs to nobody: it goes on when its caller leaves, so that its outcome is always written down. A
+    call that only waits for another one with the same key ends with its caller.
+    """
+
+    def __init__(  # noqa: PLR0913 - buying touches everything that must know of it
+        self,
+        backend: VideoBackend,
+        snapshots: TaskSnapshots,
+        purchases: PurchaseService,
+        limiter: ConcurrencyLimiter,
+        *,
+        callbacks: Callbacks | None,
+        token_status: TokenStatusCache,
+        places: CallerQuota,
+        telemetry: Telemetry,
+        in_flight: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        """Submit through `backend`; without `callbacks` the backend is not asked to call.
+
+        Each purchase holds one of `places` until it ends, whether its caller is there or not. `in_flight` is called
+        with how many there are whenever that changes.
+        """
+        self._in_flight = in_flight
+        self._token_status = token_status
+        self._places = places
+        self._telemetry = telemetry
+        self._backend = backend
+        self._snapshots = snapshots
+        self._purchases = purchases
+        self._limiter = limiter
+        self._callbacks = callbacks
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._faults = ThrottledExceptionLog(
+            log, "A video was started, but its task could not be noted; its caller gets the task_id."
+        )
+
+    async def start(self, principal: Principal, order: GenerationRequest) -> PurchaseResult:
+        """Return the task, bought now or by an earlier call with the same claim.
+
+        Raises LumaError where nothing was started, or where nobody can tell.
+        """
+        if self._token_status.just_refused(principal.tenant):
+            self._telemetry.call_withheld("token_refused")
+            raise self._backend.description.error(Unauthorized)
+        self._backend.description.check(order.command)
+        url = self._callback_url(principal, order.command)
+        callback_id = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
+
+        async def send() -> str:
+            return await self._submit(principal, order.command, url)
+
+        async def reconcile(earlier: str) -> str | None:
+            if self._callbacks is None:
+                return None
+            return await self._callbacks.claimed(self._backend, principal, earlier, order.command)
+
+        async def outlive(purchase: Coroutine[Any, Any, B]) -> B:
+            return await self._outliving_the_caller(principal.tenant, callback_id, purchase)
+
+        request = PurchaseRequest(
+            principal.owners,
+            "generate" if isinstance(order.command, GenerateVideo) else "extend",
+            order.fingerprint,
+            order.idempotency_key,
+            order.retry_unknown,
+        )
+        return await self._purchases.buy(request, callback_id, send, reconcile, outlive)
+
+    async def _followed_up(self, tenant: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+        """Run a purchase; once its task is recorded, look for a callback that came before."""
+        bought = await purchase
+        if bought is None or bought.replayed or self._callbacks is None or callback_id is None:
+            return bought
+        try:
+            await self._callbacks.submitted(tenant, callback_id, bought.task_id)
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._faults.note(exc)
+        return bought
+
+    async def aclose(self) -> None:
+        """Let what is under way come to its end, which the backend client bounds."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        await self._purchases.aclose()
+
+    def _callback_url(self, principal: Principal, command: Command) -> str | None:
+        """Return where the backend is to call, unless it is to call the caller, or this service has no address."""
+        if self._callbacks is None or command.callback_url is not None:
+            return None
+        return self._callbacks.url(principal.tenant)
+
+    async def _submit(self, principal: Principal, command: Command, url: str | None) -> str:
+        sent = command if url is None else replace(command, callback_url=url)
+        task_id = await self._limiter.run(principal.tenant, lambda: self._backend.submit(principal, sent))
+        try:
+            await self._snapshots.add_submitted(principal.tenant, task_id, expects_callback=url is not None)
+        except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must learn its id
+            self._faults.note(exc)
+        return task_id
+
+    async def _outliving_the_caller(self, tenant: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+        """Return what `purchase` returns; it goes on without its caller, and the memory of the request stays lent.
+
+        Raises RateLimited where too many are under way.
+        """
+        if not self._places.take(tenant):
+            purchase.close()
+            raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
+        task = asyncio.get_running_loop().create_task(self._followed_up(tenant, callback_id, purchase))
+        self._under_way.add(task)
+        self._in_flight(len(self._under_way))
+        if (lease := MEMORY_LEASE.get()) is not None:
+            lease.keep()
+        task.add_done_callback(partial(self._landed, tenant, lease))
+        return await asyncio.shield(task)
+
+    def _landed(self, tenant: str, lease: MemoryLease | None, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        self._in_flight(len(self._under_way))
+        self._places.give_back(tenant)
+        if lease is not None:
+            lease.end()
+        if not task.cancelled():
+            task.exception()  # marks it as seen: the caller may have left

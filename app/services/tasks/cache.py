@@ -1,0 +1,147 @@
+"""Answers that were seen before: the tenant's own, in this process and in the store behind it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.domain.freshness import CachePolicy, time_to_live
+from app.domain.rendered import RenderedTask
+from app.domain.task import Task
+from app.ports.rendering import Renderer
+from app.ports.store import Store
+from app.ports.telemetry import Telemetry
+from app.services.limits.fair_limiter import FairLimiter
+from app.services.tasks.doorkeeper import Doorkeeper
+from app.services.tasks.generational_cache import GenerationalCache
+from app.services.tasks.signed_values import SignedValues
+from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS, Malformed, pack_task, unpack_task
+
+TASK_KIND = "task:4"
+"""Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What was found: the tasks by id, in the order asked, and how many came from this process and from the store."""
+
+    tasks: dict[str, RenderedTask]
+    local_hits: int
+    shared_hits: int
+
+
+class TaskCache:
+    """Two levels: final tasks in this process, bounded, before the store, which holds running ones too, for moments.
+
+    A task is rendered when it is put; both levels hold the bytes that answers are joined from. No value is trusted for
+    being in the store: it must carry our mark for its key, which only the process that rendered it could make.
+    """
+
+    def __init__(  # noqa: PLR0913 - a cache is its two levels, its rules and its clock
+        self,
+        store: Store,
+        owned: SignedValues,
+        lifetimes: CachePolicy,
+        telemetry: Telemetry,
+        *,
+        render: Renderer,
+        reads: FairLimiter,
+        local_bytes: int,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Keep final tasks of at most `local_bytes` here, the rest as `owned` says; `wall_clock` gives unix seconds.
+
+        `reads` has the places for questions to the store: each may bring the values of some hundred tasks.
+        """
+        self._store = store
+        self._owned = owned
+        self._lifetimes = lifetimes
+        self._telemetry = telemetry
+        self._render = render
+        self._reads = reads
+        self._copies: GenerationalCache[str, RenderedTask] = GenerationalCache(local_bytes, _weigh)
+        self._doorkeeper = Doorkeeper()
+        self._wall_clock = wall_clock
+
+    @property
+    def local_bytes(self) -> int:
+        """At most so much memory is taken by the copies in this process."""
+        return self._copies.weight
+
+    async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
+        """Return those of the tasks, each named once, that need no question to the backend."""
+        prefix, now = self._owned.key(tenant, ""), self._wall_clock()
+        keys = [prefix + task_id for task_id in task_ids]
+        copies = self._copies.get_many(keys)
+        local = {task.id: task for task in copies if task is not None and task.fresh_until > now}
+        if len(local) == len(task_ids):
+            return Cached(local, len(local), 0)
+        if not local:
+            shared = await self._shared(tenant, keys, task_ids)
+            return Cached(shared, 0, len(shared))
+        elsewhere = [task_id for task_id in task_ids if task_id not in local]
+        shared = await self._shared(tenant, [prefix + task_id for task_id in elsewhere], elsewhere)
+        found = local | shared
+        in_order = {task_id: found[task_id] for task_id in task_ids if task_id in found}
+        return Cached(in_order, len(local), len(shared))
+
+    async def put_many(self, tenant: str, tasks: Sequence[Task]) -> dict[str, RenderedTask]:
+        """Render what the backend just said, remember it, and return it by id."""
+        now = self._wall_clock()
+        rendered, values, ttl_seconds = {}, {}, {}
+        for task in tasks:
+            key, ttl = self._owned.key(tenant, task.id), time_to_live(task, now, self._lifetimes)
+            one = rendered[task.id] = self._render(task)._replace(fresh_until=now + ttl)
+            if (value := self._owned.sign(key, pack_task(one))) is not None:
+                values[key], ttl_seconds[key] = value, ttl
+        copies = {self._owned.key(tenant, task.id): task for task in rendered.values() if task.is_final}
+        self._copies.put_many(copies, sum(map(_weigh, copies.values())))
+        await self._store.put_many(values, ttl_seconds)
+        return rendered
+
+    async def forget_running(self, tenant: str, task_id: str) -> None:
+        """Let the next question about the task reach the backend, unless it has ended already."""
+        cached = await self.get_many(tenant, [task_id])
+        if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
+            await self._store.remove_many([self._owned.key(tenant, task_id)])
+
+    async def _shared(self, tenant: str, keys: Sequence[str], task_ids: Sequence[str]) -> dict[str, RenderedTask]:
+        async with self._reads.place(tenant):
+            values = await self._store.get_many(keys)
+            return self._unpacked(keys, task_ids, values)
+
+    def _unpacked(
+        self, keys: Sequence[str], task_ids: Sequence[str], values: Sequence[bytes | None]
+    ) -> dict[str, RenderedTask]:
+        """Return the tasks by id that can be trusted and are fresh; copy those that come from the store again."""
+        oldest = self._wall_clock() - CLOCKS_DIFFER_SECONDS
+        found: dict[str, RenderedTask] = {}
+        final: dict[str, RenderedTask] = {}
+        for key, task_id, value, form in zip(keys, task_ids, values, self._owned.verified(keys, values), strict=True):
+            if form is None:
+                if value is not None:
+                    self._telemetry.value_refused()
+                continue
+            try:
+                task = unpack_task(task_id, form)
+            except Malformed:
+                self._telemetry.value_refused()
+                continue
+            if task is not None and task.fresh_until >= oldest:
+                found[task_id] = task
+                if task.is_final:
+                    final[key] = task
+        self._copy_what_comes_again(final)
+        return found
+
+    def _copy_what_comes_again(self, final: dict[str, RenderedTask]) -> None:
+        """Keep copies of tasks that this process has read from the store before.
+
+        Where many callers ask for tasks of their own, copies of all would only push each other out of memory.
+        """
+        again = self._doorkeeper.knows(list(final))
+        if any(again):
+            copies = {key: task for (key, task), known in zip(final.items(), again, strict=True) if known}
+            self._copies.put_many(copies, sum(map(_weigh, copies.values())))
+
+
+def _weigh(task: RenderedTask) -> int:
+    return task.size_bytes

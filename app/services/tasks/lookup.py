@@ -1,0 +1,151 @@
+"""The heart: one question about many tasks, answered with as little asking as possible."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from app.domain.errors import LumaError, RateLimited, Unauthorized
+from app.domain.principal import Principal
+from app.domain.rendered import Lookup, TaskResult
+from app.domain.task import LookupStats, Task
+from app.ports.backend import VideoBackend
+from app.services.limits.token_status import TokenStatusCache
+from app.services.tasks.cache import TaskCache
+from app.services.tasks.queued_ids import QueuedIds
+from app.services.tasks.single_flight import SingleFlight
+from app.services.tasks.snapshots import TaskSnapshots
+
+FlightKey = tuple[str, str]
+"""A tenant and a task id."""
+
+
+@dataclass
+class _Calls:
+    """Calls to the backend made on behalf of one question; `has_sent` once the first of them is sent."""
+
+    count: int = 0
+    sent: bool = False
+
+    def on_send(self) -> None:
+        self.sent = True
+
+    def has_sent(self) -> bool:
+        return self.sent
+
+
+class TaskService:
+    """Finds tasks: in the cache, among the fetches already in the air, or at the backend."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the heart is where everything meets
+        self,
+        backend: VideoBackend,
+        cache: TaskCache,
+        snapshots: TaskSnapshots,
+        flights: SingleFlight[FlightKey, TaskResult],
+        token_status: TokenStatusCache,
+        queued: QueuedIds,
+    ) -> None:
+        """Put the steps in order over finished parts."""
+        self._token_status = token_status
+        self._queued = queued
+        self._backend = backend
+        self._cache = cache
+        self._snapshots = snapshots
+        self._flights = flights
+
+    async def find(self, principal: Principal, task_ids: Sequence[str]) -> Lookup:
+        """Return an answer for each id, once each, in the order asked.
+
+        Faults are among the answers and belong to their ids; nothing is raised for them.
+        """
+        wanted = dict.fromkeys(task_ids)
+        if self._token_status.was_refused(principal.tenant) and (error := await self._still_refused(principal, wanted)):
+            return Lookup(dict.fromkeys(wanted, error), LookupStats())
+        cached = await self._cache.get_many(principal.tenant, list(wanted))
+        if len(cached.tasks) == len(wanted):
+            return Lookup(cached.tasks, LookupStats(cached.local_hits, cached.shared_hits))
+        absent = [task_id for task_id in wanted if task_id not in cached.tasks]
+        calls = _Calls()
+        fetched, joined = await self._fetch_once(principal, absent, calls)
+        stats = LookupStats(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)
+        found = cached.tasks | fetched
+        return Lookup({task_id: found[task_id] for task_id in wanted}, stats)
+
+    def was_refused(self, tenant: str) -> bool:
+        """Whether the backend has refused the token and not accepted it since: what is kept is not given then."""
+        return self._token_status.was_refused(tenant)
+
+    async def _still_refused(self, principal: Principal, wanted: Iterable[str]) -> LumaError | None:
+        """Ask the backend for one of the ids, where that is due; return None where it accepts the token again.
+
+        Otherwise return what the caller is told: that the token is refused, or why that could not be verified.
+        """
+        tenant, asked = principal.tenant, list(wanted)
+        if self._token_status.just_refused(tenant):
+            return self._backend.description.error(Unauthorized)
+        known = (await self._cache.get_many(tenant, asked)).tasks
+        if known:
+            self._token_status.withhold(tenant)
+        probe = next((task_id for task_id in asked if task_id not in known), None)
+        if probe is None and self._token_status.may_verify(tenant):
+            probe = asked[0]
+        if probe is None:
+            return self._backend.description.error(Unauthorized)
+        answer = (await self.read(principal, [probe]))[probe]
+        if not self._token_status.was_refused(tenant):
+            return None
+        if isinstance(answer, LumaError) and answer.is_retryable:
+            self._token_status.verify_again(tenant)
+            return answer
+        return self._backend.description.error(Unauthorized)
+
+    async def read(self, principal: Principal, task_ids: Sequence[str]) -> dict[str, TaskResult]:
+        """Ask the backend now, whatever is cached, and keep what it says. Joins fetches already in the air."""
+        answers, _ = await self._fetch_once(principal, task_ids, _Calls())
+        return answers
+
+    async def _fetch_once(
+        self, principal: Principal, task_ids: Sequence[str], calls: _Calls
+    ) -> tuple[dict[str, TaskResult], int]:
+        async def fetch(keys: list[FlightKey]) -> dict[FlightKey, TaskResult]:
+            answers = await self._fetch(principal, [task_id for _, task_id in keys], calls)
+            return {key: answers[key[1]] for key in keys}
+
+        keys = [(principal.tenant, task_id) for task_id in task_ids]
+        led = self._flights.not_in_the_air(keys)
+        try:
+            counted_out = self._queued.add(principal.tenant, len(led)) if led else _nothing
+        except RateLimited as exc:
+            return await self._joined(keys, led, exc)
+        landed, joined = await self._flights.get_many(keys, fetch, calls.has_sent, counted_out)
+        return {task_id: answer for (_, task_id), answer in landed.items()}, joined
+
+    async def _joined(
+        self, keys: Sequence[FlightKey], led: Sequence[FlightKey], refusal: RateLimited
+    ) -> tuple[dict[str, TaskResult], int]:
+        """Return what is in the air already, and the refusal for the ids that would have to be fetched."""
+        refused, joined = set(led), [key for key in keys if key not in set(led)]
+        landed, _ = await self._flights.get_many(joined, _never) if joined else ({}, 0)
+        refusal.with_traceback(None)
+        return {key[1]: refusal if key in refused else landed[key] for key in keys}, len(joined)
+
+    async def _fetch(self, principal: Principal, task_ids: Sequence[str], calls: _Calls) -> dict[str, TaskResult]:
+        reading = await self._backend.find_tasks(principal, task_ids, calls.on_send)
+        calls.count += reading.calls
+        tasks = [answer for answer in reading.answers.values() if isinstance(answer, Task)]
+        answers: dict[str, TaskResult] = {
+            task_id: answer for task_id, answer in reading.answers.items() if not isinstance(answer, Task)
+        }
+        unknown = [task_id for task_id in task_ids if task_id in answers and answers[task_id] is None]
+        if unknown:
+            answers |= await self._snapshots.still_in_grace(principal.tenant, unknown)
+        if tasks:
+            answers |= await self._cache.put_many(principal.tenant, tasks)
+        return answers
+
+
+def _nothing() -> None:
+    return None
+
+
+async def _never(_keys: list[FlightKey]) -> dict[FlightKey, TaskResult]:
+    raise AssertionError("every one of these keys is in the air")

@@ -1,0 +1,90 @@
+"""How many task ids may be on their way from the backend at once: what is queued takes memory, and time."""
+
+import logging
+from collections.abc import Callable
+
+from app.domain.backend import BackendDescription
+from app.domain.errors import RateLimited
+from app.ports.telemetry import Telemetry
+from app.services.log_throttle import LogThrottle
+
+MOST_PER_TENANT = 2_400
+MOST_IN_TOTAL = 6_000
+"""Ids, at 1 KB each with the tasks that wait for them, or 7 KB where prompts are long."""
+
+MOST_UNACCEPTED = 4_000
+"""Of the total, for all tokens together that the backend has not accepted lately: they cost nothing to invent."""
+
+QUESTION_WEIGHT = 4
+"""What a question counts beside its ids."""
+
+RETRY_AFTER_SECONDS = 10.0
+
+TENANT_IS_FULL = (
+    f"This token has {MOST_PER_TENANT} task ids on their way from {{backend}}, the most that this service asks for at "
+    "once. Nothing is lost: ask again when the calls under way are answered, for fewer ids at a time."
+)
+SERVICE_IS_FULL = (
+    "This service has as many task ids on their way from {backend} as it asks for at once. Nothing is lost: ask "
+    "again shortly."
+)
+
+log = logging.getLogger(__name__)
+
+
+class QueuedIds:
+    """Counts the ids that are queued or being read; a tenant without any costs no memory."""
+
+    def __init__(
+        self,
+        backend: BackendDescription,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        is_accepted: Callable[[str], bool],
+    ) -> None:
+        """Count refusals, whose sentences are about `backend`, in `telemetry`.
+
+        `clock` counts seconds and never goes back. `is_accepted` tells whether the backend has accepted a tenant's
+        token lately.
+        """
+        self._backend = backend
+        self._is_accepted = is_accepted
+        self._telemetry = telemetry
+        self._burst = LogThrottle(clock)
+        self._by_tenant: dict[str, int] = {}
+        self._total = 0
+        self._unaccepted = 0
+
+    def add(self, tenant: str, count: int) -> Callable[[], None]:
+        """Count `count` ids in, and return what counts them out. Raises RateLimited where there are too many."""
+        weight, mine = count + QUESTION_WEIGHT, self._by_tenant.get(tenant, 0)
+        if mine + weight > MOST_PER_TENANT:
+            raise self._refusal(TENANT_IS_FULL)
+        accepted = self._is_accepted(tenant)
+        if self._total + weight > MOST_IN_TOTAL or (not accepted and self._unaccepted + weight > MOST_UNACCEPTED):
+            raise self._refusal(SERVICE_IS_FULL)
+        self._by_tenant[tenant] = mine + weight
+        self._total += weight
+        self._unaccepted += 0 if accepted else weight
+        return lambda: self._remove(tenant, weight, accepted=accepted)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is counted."""
+        return self._total == 0 and not self._by_tenant
+
+    def _remove(self, tenant: str, weight: int, *, accepted: bool) -> None:
+        self._total -= weight
+        self._unaccepted -= 0 if accepted else weight
+        self._by_tenant[tenant] -= weight
+        if not self._by_tenant[tenant]:
+            del self._by_tenant[tenant]
+
+    def _refusal(self, sentence: str) -> RateLimited:
+        self._telemetry.call_withheld("queue_full")
+        if (count := self._burst.count()) is not None:
+            log.warning(
+                "Questions are refused: too many task ids wait for %s (%d of %d in total; %d refusals since the "
+                "last such line)", self._backend.name, self._total, MOST_IN_TOTAL, count,
+            )  # fmt: skip
+        return RateLimited(self._backend.say(sentence), retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -1,0 +1,82 @@
+"""The records of running tasks, shared by the replicas: what was submitted, and what the backend last showed."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from cachetools import TTLCache
+
+from app.domain.rendered import RenderedTask
+from app.domain.snapshot import (
+    GRACE_SECONDS,
+    SNAPSHOT_LIFE_SECONDS,
+    TaskSnapshot,
+    is_in_grace,
+    pending_task,
+    snapshot_of_submission,
+)
+from app.ports.rendering import Renderer
+from app.ports.store import Store
+from app.services.tasks.signed_values import SignedValues
+from app.services.tasks.stored_format import Malformed, pack_snapshot, unpack_snapshot
+
+SNAPSHOT_KIND = "record:4"
+
+
+class TaskSnapshots:
+    """Remembers running tasks in the store, and here for the grace time, in case the store is out."""
+
+    def __init__(
+        self,
+        store: Store,
+        owned: SignedValues,
+        *,
+        render: Renderer,
+        wall_clock: Callable[[], float],
+        monotonic_clock: Callable[[], float],
+    ) -> None:
+        """Share through `store`, as `owned` says; `wall_clock` gives unix seconds."""
+        self._store = store
+        self._owned = owned
+        self._render = render
+        self._wall_clock = wall_clock
+        self._here: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
+
+    async def put_many(self, tenant: str, snapshots: Sequence[TaskSnapshot]) -> None:
+        """Keep what is known now."""
+        kept, now = {self._owned.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots}, self._wall_clock()
+        for key, snapshot in kept.items():
+            if is_in_grace(snapshot, now):
+                self._here[key] = snapshot
+        until = now + SNAPSHOT_LIFE_SECONDS
+        packed = ((key, self._owned.sign(key, pack_snapshot(snapshot, until))) for key, snapshot in kept.items())
+        values = {key: value for key, value in packed if value is not None}
+        await self._store.put_many(values, dict.fromkeys(values, SNAPSHOT_LIFE_SECONDS))
+
+    async def add_submitted(self, tenant: str, task_id: str, *, expects_callback: bool) -> None:
+        """Keep the record of a task that the backend has just accepted."""
+        now = self._wall_clock()
+        snapshot = snapshot_of_submission(
+            self._render(pending_task(task_id, now)), now, expects_callback=expects_callback
+        )
+        await self.put_many(tenant, [snapshot])
+
+    async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, TaskSnapshot]:
+        """Return the records there are, by task id."""
+        keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
+        values = await self._store.get_many(keys)
+        forms = self._owned.verified(keys, values)
+        found = {
+            task_id: self._unpack(task_id, form) or self._here.get(key)
+            for task_id, key, form in zip(task_ids, keys, forms, strict=True)
+        }
+        return {task_id: snapshot for task_id, snapshot in found.items() if snapshot is not None}
+
+    async def still_in_grace(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, RenderedTask]:
+        """Return those of `task_ids` that were submitted under a minute ago, as pending tasks."""
+        snapshots, now = await self.get_many(tenant, task_ids), self._wall_clock()
+        return {task_id: snapshot.task for task_id, snapshot in snapshots.items() if is_in_grace(snapshot, now)}
+
+    def _unpack(self, task_id: str, form: bytes | None) -> TaskSnapshot | None:
+        try:
+            return unpack_snapshot(task_id, form, self._wall_clock()) if form is not None else None
+        except Malformed:
+            return None

@@ -1,0 +1,115 @@
+"""One connection as the limits of the process see it: what it waits for, and the bytes that it holds."""
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.services.limits.memory_budget import NOBODY
+from app.web.connection.disconnects import DisconnectSignal
+from app.web.connection.limits import ConnectionLimits, IdleKind
+
+HEADER_BYTES = 140
+"""What a header takes beside its letters: a tuple and two bytes objects."""
+
+CYCLE_BYTES = 3_000
+"""What a request that waits takes beside its headers and body: its scope and the objects that will answer it."""
+
+
+class AccountedConnection(HttpToolsProtocol):
+    """Tells the limits, in few words, what becomes of this connection."""
+
+    _limits: ConnectionLimits
+    _answering: RequestResponseCycle | None = None
+    _disconnect: DisconnectSignal | None = None
+    """Belongs to the request that is being answered, or was answered last."""
+    _in_head = False
+    _in_body = False
+    _silent_bytes = 0
+    """Bytes read since the last end of a head or part of a body: of heads, chunk extensions and trailers."""
+    _head_bytes = 0
+    """Letters of the newest head."""
+    _bytes_before = 0
+    """Bytes read together with the beginning of the head that has not ended, and maybe of requests before it."""
+    _kind: IdleKind | None = None
+    _is_noted = False
+    """Whether the limits count bytes of this connection."""
+
+    def make_room(self) -> None:
+        """End this connection, on which nothing is being worked out, in favour of others."""
+        self.connections.discard(self)
+        self.pipeline.clear()  # at once: thousands of connections may be read in one turn, before any is lost
+        self.transport.abort()
+
+    def held_bytes(self) -> int:
+        """Return what came and has not been read, and what was written and has not been taken."""
+        head = 0
+        if self._in_head:
+            head = self._bytes_before + self._silent_bytes + HEADER_BYTES * len(self.headers)
+        elif self._in_body and not self.pipeline:
+            head = self._head_bytes + HEADER_BYTES * len(self.headers)
+        body = len(self._answering.body) if self._answering is not None else 0
+        waiting = sum(_cost_of(cycle) for cycle, _ in self.pipeline)
+        return head + body + waiting + self.transport.get_write_buffer_size()
+
+    def _head_cost(self, cycle: RequestResponseCycle) -> int:
+        """Return about what the head of a request takes in memory."""
+        scope = cycle.scope
+        if cycle is self.cycle:
+            return self._head_bytes + HEADER_BYTES * len(self.headers) + len(self.url)
+        return _letters(cycle) + HEADER_BYTES * sum(1 for _ in scope["headers"]) + len(scope["raw_path"])
+
+    def _let_go(self) -> None:
+        """Keep nothing of the request that was answered: its connection may stay open for long, and hold many."""
+        if (answered := self._answering) is None:
+            return
+        if answered is self.cycle and not self._in_head:
+            self.headers, self.scope = [], {}  # type: ignore[typeddict-item]
+        answered.scope = {}  # type: ignore[typeddict-item]
+        if answered.body:
+            answered.body = bytearray()  # it was answered unread
+
+    def _waiting_bytes(self) -> int:
+        """Return what came of the requests that wait behind the one that is being answered."""
+        return sum(_bytes_of(cycle) for cycle, _ in self.pipeline)
+
+    def _note_held(self) -> None:
+        """Have the limits count what is held now; this may end connections, this one too."""
+        if held := self.held_bytes():
+            self._is_noted = True
+            self._limits.memory.hold(self, self._disconnect.owner if self._disconnect is not None else NOBODY, held)
+        elif self._is_noted:
+            self._is_noted = False
+            self._limits.memory.release(self)
+
+    def _become(self, kind: IdleKind | None) -> None:
+        """Note what this connection waits for from its client; None where the client waits."""
+        if kind is not self._kind:
+            self._limits.idle.move(self, self._kind, kind)
+            self._kind = kind
+
+    def _become_half_sent(self) -> None:
+        """Note that a part of a body has come; behind another request nothing waits for it yet."""
+        if self.pipeline:
+            return
+        if self.cycle.response_complete:
+            self._become(IdleKind.ANSWERED)
+        elif any(name == b"authorization" for name, _ in self.headers):
+            self._become(IdleKind.HALF_BODY)
+        else:
+            self._become(IdleKind.HALF_BODY_OF_NOBODY)
+
+    def _leave_limits(self) -> None:
+        """Note that the connection has ended."""
+        self._become(None)
+        self._limits.memory.release(self)
+
+
+def _letters(cycle: RequestResponseCycle) -> int:
+    return sum(len(name) + len(value) for name, value in cycle.scope["headers"])
+
+
+def _bytes_of(cycle: RequestResponseCycle) -> int:
+    return len(cycle.body) + _letters(cycle)
+
+
+def _cost_of(cycle: RequestResponseCycle) -> int:
+    """Return about what a request that waits takes in memory."""
+    return CYCLE_BYTES + _bytes_of(cycle) + HEADER_BYTES * sum(1 for _ in cycle.scope["headers"])

@@ -1,0 +1,91 @@
+"""Middleware against DNS rebinding: refuses hosts and origins that are not allowed, with a JSON-RPC error."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.web.asgi import header, send_error
+from app.web.log_throttle import ThrottledLog
+
+OPEN_PATHS = ("/livez",)
+"""The paths that any Host may ask for."""
+
+
+class TrustedHostMiddleware:
+    """Answers the hosts and origins that it was told of, against DNS rebinding: 421 and 403 for others."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        app_for_pages: ASGIApp,
+        *,
+        hosts: Sequence[str],
+        origins: Sequence[str],
+        refused: Callable[[int], None],
+    ) -> None:
+        """Stand before `app`, and before `app_for_pages` for requests of web pages, which carry an Origin.
+
+        `refused` is told the status of each refusal.
+        """
+        self._app = app
+        self._app_for_pages = app_for_pages
+        self._hosts = AllowList(hosts)
+        self._origins = AllowList(origins)
+        self._refused = refused
+        self._bursts = ThrottledLog(logging.getLogger(__name__))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or say which setting would let it in."""
+        host, origin = header(scope, b"host") or "", header(scope, b"origin")
+        if not self._hosts.has(host):
+            self._bursts.warn(
+                "hosts", "Refused the host %r: name it in LUMA_MCP_ALLOWED_HOSTS or LUMA_MCP_PUBLIC_URL", host[:200]
+            )
+            self._refused(421)
+            await send_error(send, 421, "misdirected_request", "This service does not answer for this Host.")
+        elif origin is None:
+            await self._app(scope, receive, send)
+        elif not self._origins.has(origin):
+            self._bursts.warn("origins", "Refused the origin %r: name it in LUMA_MCP_ALLOWED_ORIGINS", origin[:200])
+            self._refused(403)
+            await send_error(send, 403, "forbidden_origin", "This service does not answer web pages of this Origin.")
+        else:
+            await self._app_for_pages(scope, receive, send)
+
+
+class PageTrustedHostMiddleware:
+    """Answers the allowed hosts beside /mcp too; probes come by the address of a pod and are answered at /livez."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refused: Callable[[int], None]) -> None:
+        """Stand before `app`; `refused` is told the status of each refusal."""
+        self._app = app
+        self._hosts = AllowList(hosts)
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse its host."""
+        is_open = scope["type"] != "http" or scope["path"] in OPEN_PATHS
+        if is_open or self._hosts.has(header(scope, b"host") or ""):
+            await self._app(scope, receive, send)
+            return
+        self._refused(421)
+        await send_error(send, 421, "misdirected_request", "This service does not answer for this Host.")
+
+
+class AllowList:
+    """A list of hosts or origins, where `:*` stands for any port or none and `*` for everything."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        """Read the patterns once."""
+        self._everything = "*" in patterns
+        self._exact = frozenset(pattern.lower() for pattern in patterns)
+        self._any_port = frozenset(pattern.lower().removesuffix(":*") for pattern in patterns if pattern.endswith(":*"))
+
+    def has(self, value: str) -> bool:
+        """Return whether `value` is among them."""
+        lowered = value.lower()
+        if self._everything or lowered in self._exact or lowered in self._any_port:
+            return True
+        name, _, port = lowered.rpartition(":")
+        return port.isdecimal() and name in self._any_port

@@ -1,0 +1,53 @@
+"""What an HTTP request says of its caller, read from that very request and from nothing else."""
+
+import re
+from typing import cast
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from app.domain.principal import Principal
+from app.mcp_server.tools.call_handler import Context
+from app.mcp_server.tools.json_bytes import Json
+from app.web.asgi import header
+from app.web.middleware.bearer_auth import PRINCIPAL
+from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
+from app.web.middleware.request_id import REQUEST_ID
+from app.web.middleware.request_memory import HELD, Held
+
+_PRODUCT = re.compile(r"[^/\s(]+")
+
+
+class HttpRequestContext:
+    """The Caller of requests that came through the BearerAuthMiddleware."""
+
+    def principal(self, ctx: Context) -> Principal:
+        """Return whose token this request carried."""
+        return cast("Principal", _scope(ctx)[PRINCIPAL])
+
+    def client(self, ctx: Context) -> str:
+        """Return the client's name from the protocol, else the first word of its User-Agent, else ""."""
+        params = ctx.session.client_params
+        if params is not None and params.client_info.name:
+            return params.client_info.name
+        product = _PRODUCT.match(header(_scope(ctx), b"user-agent") or "")
+        return product[0] if product else ""
+
+    def request_id(self, ctx: Context) -> str:
+        """Return the id that the response's X-Request-ID header shows."""
+        return cast("str", _scope(ctx)[REQUEST_ID])
+
+    def placeholder_for(self, ctx: Context, value: Json) -> str:
+        """Return the mark in whose place the answer will carry `value`.
+
+        Raises RateLimited where the caller's requests hold too much memory for it.
+        """
+        scope = _scope(ctx)
+        held: Held = scope[HELD]
+        held.count_answer(len(value))
+        pending: PendingValues = scope[PENDING_VALUES]
+        return pending.add(value)
+
+
+def _scope(ctx: Context) -> Scope:
+    return cast("Request", ctx.request).scope

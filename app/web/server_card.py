@@ -1,0 +1,64 @@
+"""The server card: what registries and scanners read about this service, where its public address is known.
+
+Form: the draft of SEP-2127 of the Model Context Protocol. It lists no tools: those are asked for over MCP.
+"""
+
+import hashlib
+import json
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.domain.backend import BackendDescription
+from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
+
+PATHS = ("/mcp/server-card", "/.well-known/mcp/server-card.json")
+NAME = "io.github.luma-mcp/luma-mcp"
+SUMMARY = "Make videos with Luma Dream Machine through {backend}, each caller under their own token."
+
+
+def server_card(public_url: str, version: str, backend: BackendDescription) -> dict[str, object]:
+    """Return the card of the service that people reach at `public_url`."""
+    authorization = {
+        "name": "Authorization",
+        "description": f"Bearer and your own {backend.name} API token",
+        "isRequired": True,
+        "isSecret": True,
+    }
+    return {
+        "$schema": "https://static.modelcontextprotocol.io/schemas/v1/server-card.schema.json",
+        "name": NAME,
+        "title": "Luma Dream Machine",
+        "version": version,
+        "description": backend.say(SUMMARY),
+        "websiteUrl": public_url,
+        "remotes": [
+            {
+                "type": "streamable-http",
+                "url": f"{public_url}/mcp",
+                "headers": [authorization],
+                "supportedProtocolVersions": list(SUPPORTED_VERSIONS),
+            }
+        ],
+    }
+
+
+def card_routes(public_url: str, version: str, backend: BackendDescription) -> list[Route]:
+    """Return the routes of the card, the same bytes on each, for pages of any origin."""
+    body = json.dumps(server_card(public_url, version, backend)).encode()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    headers = {
+        "content-type": "application/mcp-server-card+json",
+        "cache-control": "public, max-age=3600",
+        "etag": etag,
+        "access-control-allow-origin": "*",
+        "access-control-expose-headers": "ETag",
+    }
+
+    async def card(request: Request) -> Response:
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers)
+
+    return [Route(path, card) for path in PATHS]

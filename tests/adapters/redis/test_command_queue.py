@@ -1,0 +1,68 @@
+"""The line before Redis: it is fair and bounded, and the time in it is not held against Redis."""
+
+import asyncio
+
+import pytest
+
+from app.adapters.redis.command_queue import CONNECTIONS, MOST_WAITING, PER_TENANT, CommandQueue
+from app.adapters.redis.store import connect
+from app.ports.store import StoreBusy
+from app.services.tasks.circuit_breaker import FailOpenStore
+from tests.support.clock import HandClock
+from tests.support.redis_server import RedisServer
+from tests.support.telemetry import Notes
+
+KEY = "luma-mcp:tests:{tenant-a}:task:4:a"
+
+
+async def test_the_time_in_line_is_not_held_against_redis(redis_server: RedisServer) -> None:
+    """Each operation takes a tenth of a second, and the last one waits for longer than an operation may take."""
+    store, refusals = connect(redis_server.url), list[str]()
+    store.link.report_to(refusals.append)
+
+    async def slow_operation(number: int) -> None:
+        async with store.link.in_time(f"tenant-{number}"):
+            await asyncio.sleep(0.1)
+
+    await asyncio.gather(*map(slow_operation, range(CONNECTIONS * 6)))
+    assert refusals == []
+    await store.aclose()
+
+
+async def test_one_tenant_leaves_places_and_turns_to_the_others() -> None:
+    queue, over, order = CommandQueue(), asyncio.Event(), list[str]()
+
+    async def operation(tenant: str) -> None:
+        async with queue.place(tenant):
+            order.append(tenant)
+            await over.wait()
+
+    tasks = [asyncio.create_task(operation("flood")) for _ in range(1_000)]
+    tasks.append(asyncio.create_task(operation("other")))
+    await asyncio.sleep(0)
+    assert order == ["flood"] * PER_TENANT + ["other"]
+    over.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_line_that_is_full_is_no_outage_of_redis(redis_server: RedisServer, clock: HandClock) -> None:
+    refusals = list[str]()
+    store, notes, over = connect(redis_server.url), Notes(), asyncio.Event()
+    store.link.report_to(refusals.append)
+    cache = FailOpenStore(store, notes, clock)
+
+    async def operation() -> None:
+        async with store.link.in_time("flood"):
+            await over.wait()
+
+    tasks = [asyncio.create_task(operation()) for _ in range(PER_TENANT + MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreBusy):
+        await store.put_many({KEY: b"x"}, {KEY: 60.0})
+    assert await cache.get_many([KEY]) == [None]
+    assert (refusals, notes.store_failures) == (["busy", "busy"], [])
+    over.set()
+    await asyncio.gather(*tasks)
+    await cache.put_many({KEY: b"x"}, {KEY: 60.0})
+    assert await cache.get_many([KEY]) == [b"x"], "it is asked again at once"
+    await store.aclose()

@@ -1,0 +1,91 @@
+"""What callers evidently mean by their arguments."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.errors import InvalidRequest
+from app.mcp_server.tools.arguments import (
+    GenerateArguments,
+    NoArguments,
+    TaskArguments,
+    TasksArguments,
+    read_arguments,
+    tasks_arguments,
+)
+from tests.support.clock import HandClock
+from tests.support.service import Service, sandbox, serving, settings
+
+TASKS = tasks_arguments(200)
+
+
+def read(model: Any, **given: Any) -> dict[str, Any]:
+    return read_arguments(model, given).model_dump(exclude_unset=True)
+
+
+@pytest.mark.parametrize("ids", ["a", ["a"], '["a"]', ' ["a"] ', "a,", " a "])
+def test_one_id_is_understood_in_any_form(ids: Any) -> None:
+    assert read(TASKS, task_ids=ids) == {"task_ids": ["a"]}
+    assert read(TaskArguments, task_id=["a"]) == {"task_id": "a"}
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], '["a", "b"]', "a,b", "a b", "a\nb", "a; b"])
+def test_many_ids_are_understood_as_a_list_in_a_string(ids: Any) -> None:
+    assert read(TASKS, task_ids=ids) == {"task_ids": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("5", 5.0), (5, 5.0), (5.0, 5.0), ("5.5", 5.5), (" 7 ", 7.0), (51, 50), (1e9, 50), ("60", 50)],
+)
+def test_a_wait_is_understood_as_a_number_of_at_most_fifty(given: Any, seconds: float) -> None:
+    assert read(TasksArguments, task_ids=["a"], wait_seconds=given)["wait_seconds"] == seconds
+
+
+@pytest.mark.parametrize(("given", "meant"), [("true", True), ("False", False), (True, True), (" TRUE ", True)])
+def test_a_boolean_in_a_string_is_that_boolean(given: Any, meant: bool) -> None:
+    assert read(GenerateArguments, prompt="x", loop=given)["loop"] is meant
+
+
+def test_a_number_in_a_string_is_that_number_where_money_is_spent_too() -> None:
+    assert read(GenerateArguments, prompt="x", timeout="60")["timeout"] == 60.0
+
+
+@pytest.mark.parametrize("given", ["", "null", "None", "none", " ", None, "undefined"])
+def test_a_key_that_says_nothing_is_none(given: str | None) -> None:
+    assert read(GenerateArguments, prompt="x", idempotency_key=given).get("idempotency_key") is None
+
+
+@pytest.mark.parametrize(
+    "added", ["wait_for_previous", "toolCallId", "sessionId", "action", "chatInput", "random_string"]
+)
+@pytest.mark.parametrize(
+    ("model", "given"), [(NoArguments, {}), (TaskArguments, {"task_id": "a"}), (GenerateArguments, {"prompt": "x"})]
+)
+def test_what_clients_add_to_every_call_is_ignored(model: Any, given: dict[str, Any], added: str) -> None:
+    assert read(model, **given, **{added: {"any": "thing"}}) == given
+
+
+def test_an_unknown_argument_is_ignored_where_nothing_is_spent() -> None:
+    assert read(TaskArguments, task_id="a", verbose=True) == {"task_id": "a"}
+
+
+def test_an_unknown_argument_is_refused_with_the_nearest_name_where_money_is_spent() -> None:
+    with pytest.raises(InvalidRequest, match=r"Nothing was bought\. Did you mean `aspect_ratio`\?"):
+        read(GenerateArguments, prompt="x", aspectRatio="1:1")
+
+
+@pytest.mark.parametrize("added", [{"wait_for_previous": False}, {"toolCallId": "1", "sessionId": "2"}])
+async def test_a_purchase_with_what_clients_add_is_bought_once(clock: HandClock, added: dict[str, Any]) -> None:
+    backend = sandbox(clock)
+    async with serving(settings(), backend, clock) as service:
+        keyed = {"prompt": "A fox", "idempotency_key": "k"}
+        first = await _bought(service, keyed)
+        again = await _bought(service, {**keyed, **added})
+    assert first == again
+    assert backend.submissions("token-a") == 1
+
+
+async def _bought(service: Service, arguments: dict[str, Any]) -> str:
+    task_id: str = (await service.ask("luma_generate_video", arguments))["task_id"]
+    return task_id

@@ -1,0 +1,42 @@
+"""A token that the backend has refused costs no calls, and gives no results, until it is accepted again."""
+
+from app.services.limits.token_status import ASK_AGAIN_SECONDS, MOST_TOKENS, REFUSED_SECONDS, TokenStatusCache
+from tests.support.clock import HandClock
+
+
+def test_a_refusal_is_fresh_for_seconds_and_stays_until_the_token_is_accepted(clock: HandClock) -> None:
+    token_status = TokenStatusCache(clock)
+    token_status.accept("a")
+    token_status.refuse("a")
+    assert (token_status.is_accepted("a"), token_status.just_refused("a"), token_status.was_refused("a")) == (
+        False,
+        True,
+        True,
+    )
+    assert not token_status.was_refused("b")
+    clock.advance(REFUSED_SECONDS)
+    assert (token_status.just_refused("a"), token_status.was_refused("a")) == (False, True)
+    token_status.accept("a")
+    assert (token_status.is_accepted("a"), token_status.was_refused("a")) == (True, False)
+
+
+def test_a_refused_token_is_tried_once_in_five_minutes_for_what_is_cached(clock: HandClock) -> None:
+    token_status = TokenStatusCache(clock)
+    token_status.refuse("a")
+    assert not token_status.may_verify("a")
+    clock.advance(REFUSED_SECONDS)
+    assert [token_status.may_verify("a") for _ in range(3)] == [True, False, False]
+    token_status.refuse("a")
+    clock.advance(ASK_AGAIN_SECONDS - 1)
+    assert not token_status.may_verify("a")
+    clock.advance(1)
+    assert token_status.may_verify("a")
+
+
+def test_invented_tokens_push_out_the_oldest_only(clock: HandClock) -> None:
+    token_status = TokenStatusCache(clock)
+    for number in range(MOST_TOKENS + 1):
+        token_status.refuse(str(number))
+    assert not token_status.was_refused("0")
+    assert token_status.was_refused("1")
+    assert token_status.was_refused(str(MOST_TOKENS))

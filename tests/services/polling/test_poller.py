@@ -1,0 +1,101 @@
+"""The watch when the service itself has a fault: it rests longer and longer, and the log has one line."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from app.adapters.acedata.policy import ACEDATACLOUD
+from app.adapters.memory.coordination import MemoryCoordination
+from app.domain.errors import BackendError, LumaError
+from app.domain.freshness import CachePolicy
+from app.domain.principal import Principal
+from app.domain.rendered import TaskResult
+from app.mcp_server.tools.rendering import render
+from app.services.limits.backend_limits import STORE_READS
+from app.services.limits.fair_limiter import FairLimiter
+from app.services.polling.callback_trust import CallbackTrust
+from app.services.polling.poller import PollerDependencies
+from app.services.polling.registry import PollerRegistry
+from app.services.tasks.cache import TaskCache
+from app.services.tasks.snapshots import TaskSnapshots
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.keeping import KEYS, RECORDS, TASKS
+from tests.support.stores import CountingStore
+from tests.support.telemetry import Notes
+
+CALLERS = [Principal(f"tenant-{number}", "token") for number in range(10)]
+
+
+class OddStore(CountingStore):
+    """A store with a fault of its own."""
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        self.asked.append(list(keys))
+        raise RuntimeError("odd")
+
+
+class Reader:
+    """Counts reads, each of which meets a fault."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    async def __call__(self, _principal: Principal, _task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
+        self.reads += 1
+        raise RuntimeError("odd")
+
+
+def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> PollerRegistry:
+    coordination = MemoryCoordination(clock)
+    trust = CallbackTrust("", ACEDATACLOUD, coordination, KEYS, missing=lambda: None, doubted=lambda _is: None)
+    cache = TaskCache(
+        store,
+        TASKS,
+        CachePolicy(60.0, 1.0),
+        Notes(),
+        render=render,
+        reads=FairLimiter(STORE_READS, lambda _tenant: True),
+        local_bytes=1000,
+        wall_clock=clock,
+    )
+    records = TaskSnapshots(store, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
+    return PollerRegistry(
+        PollerDependencies(read, cache, records, coordination, KEYS, trust, ACEDATACLOUD, clock, clock.sleep)
+    )
+
+
+async def poll_for(
+    pollers: PollerRegistry, clock: HandClock, seconds: float, principal: Principal
+) -> dict[str, TaskResult]:
+    async with pollers.watching(principal, ["task-0"]) as subscription:
+        await clock.sleep(seconds)
+        return subscription.answers()
+
+
+async def all_watch(pollers: PollerRegistry, clock: HandClock, seconds: float) -> list[dict[str, TaskResult]]:
+    watching = (poll_for(pollers, clock, seconds, principal) for principal in CALLERS)
+    answers = await while_time_passes(clock, asyncio.gather(*watching))
+    await pollers.aclose()
+    return answers
+
+
+async def test_a_read_that_meets_a_fault_is_repeated_on_schedule_and_logged_once(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = Reader()
+    answers = await all_watch(watches_over(CountingStore(), read, clock), clock, 50.0)
+    assert [type(one["task-0"]) for one in answers] == [BackendError] * len(CALLERS)
+    assert all(isinstance(one["task-0"], LumaError) and one["task-0"].is_retryable for one in answers)
+    assert len(CALLERS) <= read.reads <= len(CALLERS) * 11, "as after any fault of the backend, 5 s apart"
+    assert len([one for one in caplog.records if one.levelno >= logging.WARNING]) == 1
+
+
+async def test_a_watch_that_meets_a_fault_rests_longer_each_time_and_is_logged_once_a_minute(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = OddStore()
+    await all_watch(watches_over(store, Reader(), clock), clock, 100.0)
+    assert len(store.asked) <= len(CALLERS) * 6, "after 2, 6, 14, 30 and 62 s, and not every 2"
+    assert 1 <= len([one for one in caplog.records if one.levelno >= logging.WARNING]) <= 2

@@ -1,0 +1,242 @@
+"""Random histories of two replicas that share a database: a key buys once, and what callers are told is true.
+
+Hypothesis makes them up and finds the shortest one that breaks a rule.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from app.adapters.acedata.policy import ACEDATACLOUD
+from app.adapters.memory.coordination import MemoryCoordination
+from app.adapters.sql.engine import Database
+from app.adapters.value_signer import HmacSigner
+from app.domain.errors import BackendError, LumaError, OutcomeUnknown
+from app.domain.purchase import SENDING_SECONDS
+from app.services.purchases.idempotency import PurchaseRequest, PurchaseResult, PurchaseService, fingerprint
+from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.unaccepted_rows import UnacceptedPurchases
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.databases import purchases_at
+from tests.support.faulty_purchases import Crashed, FaultyPurchases
+
+DAY = 86_400.0
+OWNERS = itertools.count()
+ROTATION = [("old",), ("old", "new"), ("new", "old")]
+"""What a replica may know of the secret keys while they are rotated; the first one makes, all are recognised."""
+
+T = TypeVar("T")
+
+Fate = str
+"""What the network makes of a submission: "taken", "refused", "answer lost", "request lost" or "broken"."""
+
+FATES = st.sampled_from(["taken", "refused", "answer lost", "request lost", "broken"])
+FAULTS = st.lists(st.sampled_from([None, None, "before", "after", "crash before", "crash after"]), max_size=4)
+
+
+@dataclass
+class Video:
+    """A video that the backend made: when, for which call, and what it was asked for."""
+
+    task_id: str
+    made_at: float
+    prompt: str
+    callback_id: str
+
+
+@dataclass
+class Backend:
+    """The backend's book: every video by its key."""
+
+    book: dict[str, list[Video]] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def make(self, key: str, prompt: str, callback_id: str, now: float) -> str:
+        task_id = f"task-{next(self.numbers)}"
+        self.book.setdefault(key, []).append(Video(task_id, now, prompt, callback_id))
+        return task_id
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def database(runner: asyncio.Runner) -> Iterator[Database]:
+    database = Database(None)
+    runner.run(database.open())
+    yield database
+    runner.run(database.aclose())
+
+
+async def inline(purchase: Awaitable[Any]) -> Any:
+    return await purchase
+
+
+async def told_by(call: Awaitable[T]) -> T | BaseException:
+    """Return what a call returns or raises; a process that was killed, or broke, tells its caller nothing."""
+    try:
+        return await call
+    except (LumaError, Crashed, RuntimeError) as exc:
+        return exc
+
+
+class Histories(RuleBasedStateMachine):
+    """Two replicas over a database that all runs share, each run as an owner of its own."""
+
+    runner: ClassVar[asyncio.Runner]
+    database: ClassVar[Database]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = HandClock()
+        self.owner = f"owner-{next(OWNERS)}"
+        self.backend = Backend()
+        self.callbacks = itertools.count()
+        self.arrived: set[str] = set()
+        self.true = purchases_at(self.database, self.clock)
+        self.secrets = [ROTATION[0], ROTATION[0]]
+        self.databases = [FaultyPurchases(self.true), FaultyPurchases(self.true)]
+        self.replicas = [self.started(number) for number in (0, 1)]
+
+    def started(self, number: int) -> PurchaseService:
+        earlier = EarlierReservations(MemoryCoordination(self.clock), lambda: 0.0, self.clock)
+        return PurchaseService(
+            self.databases[number],
+            HmacSigner(*self.secrets[number]),
+            earlier,
+            key_lives_seconds=DAY,
+            key_fault=lambda: None,
+            unaccepted=UnacceptedPurchases(self.clock, lambda _owner: True),
+            backend=ACEDATACLOUD,
+            clock=self.clock,
+            sleep=self.clock.sleep,
+        )
+
+    def restart(self, number: int) -> None:
+        self.databases[number] = FaultyPurchases(self.true)
+        self.replicas[number] = self.started(number)
+
+    async def one_call(self, replica: int, key: str, prompt: str, fate: Fate, *, retry_unknown: bool) -> None:
+        callback_id = f"{self.owner}-{next(self.callbacks)}"
+        sent: list[str] = []
+
+        async def send() -> str:
+            made = self.backend.book.get(key, [])
+            recent = [video for video in made if self.clock() - video.made_at < DAY - SENDING_SECONDS]
+            assert retry_unknown or not recent, "a key bought again unasked"
+            if fate in ("refused", "request lost"):
+                raise ACEDATACLOUD.error(BackendError if fate == "refused" else OutcomeUnknown)
+            sent.append(self.backend.make(key, prompt, callback_id, self.clock()))
+            if fate == "broken":
+                raise RuntimeError
+            if fate == "answer lost":
+                raise ACEDATACLOUD.error(OutcomeUnknown)
+            return sent[0]
+
+        async def reconcile(earlier: str) -> str | None:
+            found = [v.task_id for v in self.backend.book.get(key, []) if v.callback_id == earlier]
+            return found[0] if found and earlier in self.arrived else None
+
+        owners = tuple(f"{self.owner} under {secret}" for secret in self.secrets[replica])
+        wanted = PurchaseRequest(owners, "generate", fingerprint("tool", {"p": prompt}), key, retry_unknown)
+        told = await told_by(self.replicas[replica].buy(wanted, callback_id, send, reconcile, inline))
+        if isinstance(told, PurchaseResult):
+            known = {(video.task_id, video.prompt) for video in self.backend.book.get(key, [])}
+            assert (told.task_id, prompt) in known, "a caller was told of a task that was never made for the key"
+            assert told.replayed or sent
+        elif isinstance(told, LumaError) and not isinstance(told, OutcomeUnknown):
+            assert not sent, f"a video was made, and the caller was told: {told}"
+
+    @rule(
+        replica=st.sampled_from([0, 1]),
+        key=st.sampled_from(["a", "a", "a", "b"]),
+        prompt=st.sampled_from(["x", "x", "x", "x", "y"]),
+        fate=FATES,
+        retry_unknown=st.booleans(),
+        faults=FAULTS,
+    )
+    def buy(  # noqa: PLR0913 - each is drawn
+        self, replica: int, key: str, prompt: str, fate: Fate, *, retry_unknown: bool, faults: list[Any]
+    ) -> None:
+        self.databases[replica].faults = list(faults)
+        call = self.one_call(replica, key, prompt, fate, retry_unknown=retry_unknown)
+        self.runner.run(while_time_passes(self.clock, call, step=1))
+        self.databases[replica].faults = []
+
+    @rule(key=st.sampled_from(["a", "b"]), fates=st.tuples(FATES, FATES), retry_unknown=st.booleans())
+    def buy_at_once(self, key: str, fates: tuple[Fate, Fate], *, retry_unknown: bool) -> None:
+        async def both() -> None:
+            calls = (
+                self.one_call(replica, key, "x", fates[replica], retry_unknown=retry_unknown) for replica in (0, 1)
+            )
+            await while_time_passes(self.clock, asyncio.gather(*calls), step=1)
+
+        self.runner.run(both())
+
+    @rule(seconds=st.sampled_from([1.0, SENDING_SECONDS + 1, DAY + 1]))
+    def wait(self, seconds: float) -> None:
+        async def passing() -> None:
+            self.clock.advance(seconds)
+            await while_time_passes(self.clock, self.clock.sleep(2), step=1)
+
+        self.runner.run(passing())
+
+    @rule(replica=st.sampled_from([0, 1]), is_out=st.booleans())
+    def database_goes_or_comes(self, replica: int, *, is_out: bool) -> None:
+        self.databases[replica].is_out = is_out
+
+    @rule(replica=st.sampled_from([0, 1]))
+    def kill(self, replica: int) -> None:
+        self.databases[replica].is_dead = True
+        self.restart(replica)
+
+    @rule(replica=st.sampled_from([0, 1]), secrets=st.sampled_from(ROTATION))
+    def rotate_the_secret(self, replica: int, secrets: tuple[str, ...]) -> None:
+        self.secrets[replica] = secrets
+        self.kill(replica)
+
+    @rule(data=st.data())
+    def call_back(self, data: st.DataObject) -> None:
+        waiting = [v.callback_id for made in self.backend.book.values() for v in made]
+        if waiting:
+            self.arrived.add(data.draw(st.sampled_from(waiting)))
+
+    @invariant()
+    def the_dead_are_replaced(self) -> None:
+        for number, purchases in enumerate(self.databases):
+            if purchases.is_dead:  # a replica may die after its call, while it writes what it could not write before
+                self.restart(number)
+
+    def teardown(self) -> None:
+        self.the_dead_are_replaced()
+        for purchases in self.databases:
+            purchases.is_out = False
+
+        async def ending() -> None:
+            for replica in self.replicas:
+                await while_time_passes(self.clock, told_by(replica.aclose()), step=1)
+
+        self.runner.run(ending())
+
+
+def test_a_key_buys_once_in_every_history(runner: asyncio.Runner, database: Database) -> None:
+    Histories.runner, Histories.database = runner, database
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=200,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,246 @@
+"""What is answered without asking the backend, and what is not trusted although it is there."""
+
+import struct
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.domain.errors import ErrorCode
+from app.domain.freshness import CachePolicy
+from app.domain.task import Failure, Task, TaskState, Video
+from app.mcp_server.tools.rendering import render
+from app.services.key_namespace import KeyNamespace
+from app.services.limits.backend_limits import STORE_READS
+from app.services.limits.fair_limiter import FairLimiter
+from app.services.tasks.cache import TASK_KIND, TaskCache
+from app.services.tasks.signed_values import LARGEST_BYTES, SignedValues
+from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS
+from tests.support.clock import HandClock
+from tests.support.keeping import SIGNER, TASKS
+from tests.support.rendering import rendered
+from tests.support.stores import CountingStore
+from tests.support.telemetry import Notes
+
+LIFETIMES = CachePolicy(result_seconds=1000.0, pending_seconds=3.0)
+A, B = "tenant-a", "tenant-b"
+KEY_A = TASKS.key(A, "a")
+
+
+def cache(
+    store: CountingStore, clock: HandClock, notes: Notes | None = None, *, local_bytes: int = 1_000_000
+) -> TaskCache:
+    return TaskCache(
+        store,
+        TASKS,
+        LIFETIMES,
+        notes or Notes(),
+        render=render,
+        reads=FairLimiter(STORE_READS, lambda _tenant: True),
+        local_bytes=local_bytes,
+        wall_clock=clock,
+    )
+
+
+def completed(task_id: str, clock: HandClock, age: float = 0.0) -> Task:
+    video = Video(f"https://cdn.example.com/{task_id}.mp4", "v", 1360, 752, "https://cdn.example.com/a.jpg")
+    finished_at = clock() - age
+    return Task(task_id, TaskState.COMPLETED, "Füchse 🦊", video, None, finished_at - 150, finished_at, 149.5)
+
+
+def failed(task_id: str, clock: HandClock) -> Task:
+    return Task(task_id, TaskState.FAILED, failure=Failure(ErrorCode.REFUSED, "No."), finished_at=clock())
+
+
+def running(task_id: str) -> Task:
+    return Task(task_id, TaskState.PROCESSING, "A fox", created_at=1_789_999_990.25)
+
+
+async def test_what_was_put_comes_back_from_another_process(clock: HandClock) -> None:
+    store = CountingStore()
+    tasks = [completed("a", clock), failed("b", clock), running("c"), Task("d", TaskState.PENDING)]
+    await cache(store, clock).put_many(A, tasks)
+    found = await cache(store, clock).get_many(A, ["c", "a", "nothing", "b", "d"])
+    assert {task_id: task._replace(fresh_until=0.0) for task_id, task in found.tasks.items()} == {
+        task.id: rendered(task) for task in tasks
+    }
+    assert list(found.tasks) == ["c", "a", "b", "d"], "in the order asked"
+    assert (found.local_hits, found.shared_hits) == (0, 4)
+
+
+async def test_each_question_and_each_answer_is_one_round_trip(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock)
+    await one.put_many(A, [running(str(number)) for number in range(120)])
+    await one.get_many(A, [str(number) for number in range(120)])
+    assert (len(store.asked), store.puts) == (1, 1)
+
+
+async def test_final_tasks_are_kept_here_and_cost_no_round_trip(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock)
+    await one.put_many(A, [completed("a", clock), failed("b", clock)])
+    found = await one.get_many(A, ["a", "b"])
+    assert (found.local_hits, found.shared_hits, store.asked) == (2, 0, [])
+
+
+async def test_final_tasks_that_the_store_gave_twice_are_kept_here_too(clock: HandClock) -> None:
+    store = CountingStore()
+    await cache(store, clock).put_many(A, [completed("a", clock)])
+    other = cache(store, clock)
+    assert [(await other.get_many(A, ["a"])).local_hits for _ in range(3)] == [0, 0, 1]
+
+
+async def test_what_many_callers_ask_for_once_takes_nothing_from_what_is_asked_for_again(clock: HandClock) -> None:
+    store = CountingStore()
+    room = 10 * rendered(completed("0", clock)).size_bytes
+    one, other = cache(store, clock, local_bytes=10**9), cache(store, clock, local_bytes=room)
+    await one.put_many(A, [completed(str(number), clock) for number in range(500)])
+    await other.put_many(A, [completed("mine", clock)])
+    for number in range(500):
+        await other.get_many(A, [str(number)])
+    assert (await other.get_many(A, ["mine"])).local_hits == 1
+
+
+async def test_running_tasks_are_in_the_store_alone(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock)
+    await one.put_many(A, [running("a"), completed("b", clock)])
+    found = await one.get_many(A, ["a", "b"])
+    assert (found.local_hits, found.shared_hits) == (1, 1)
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:4:a"]], "and only for what this process does not hold"
+
+
+async def test_the_store_is_told_how_long_each_answer_stays_true(clock: HandClock) -> None:
+    store = CountingStore()
+    await cache(store, clock).put_many(A, [running("a"), completed("b", clock, age=400), completed("c", clock, 2000)])
+    assert list(store.ttl_seconds.values()) == [3.0, 600.0, 3.0]
+
+
+async def test_a_local_copy_is_no_answer_after_its_time(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock)
+    await one.put_many(A, [completed("a", clock, age=400)])
+    store.held.clear()
+    hits = []
+    for pause in (0.0, 599.0, 1.0):
+        clock.advance(pause)
+        hits.append(list((await one.get_many(A, ["a"])).tasks))
+    assert hits == [["a"], ["a"], []]
+
+
+async def test_no_more_copies_are_kept_than_allowed_and_the_latest_used_stay(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock, local_bytes=5 * rendered(completed("a", clock)).size_bytes)
+    for task_id in ("a", "b", "d"):
+        await one.put_many(A, [completed(task_id, clock)])
+    await one.get_many(A, ["a"])
+    await one.put_many(A, [completed("c", clock)])
+    found = await one.get_many(A, ["a", "b", "c"])
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:4:b"]]
+    assert (found.local_hits, found.shared_hits) == (2, 1)
+
+
+async def test_copies_are_bounded_in_bytes_whatever_their_texts(clock: HandClock) -> None:
+    store = CountingStore()
+    one = cache(store, clock, local_bytes=100_000)
+    for number in range(200):
+        long = Video("https://cdn.example.com/" + "a" * 2000)
+        await one.put_many(A, [Task(f"t{number}", TaskState.COMPLETED, video=long, finished_at=clock())])
+    found = await one.get_many(A, [f"t{number}" for number in range(200)])
+    assert 0 < found.local_hits * 2000 <= 100_000
+    assert len(found.tasks) == 200
+
+
+async def test_one_tenants_tasks_are_no_answer_for_another(clock: HandClock) -> None:
+    store, notes = CountingStore(), Notes()
+    one = cache(store, clock, notes)
+    await one.put_many(A, [completed("a", clock), running("b")])
+    assert (await one.get_many(B, ["a", "b"])).tasks == {}
+    assert notes.values_refused == 0, "its keys are other keys"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda value: value[:0],
+        lambda value: value[:-1],
+        lambda value: value[: len(value) // 2],
+        lambda value: value + b"}",
+        lambda value: value[16:],
+        lambda value: bytes(16) + value[16:],
+        lambda value: value[1:] + value[:1],
+        lambda value: value[:16] + b"\x02" + value[17:],
+        lambda value: value[:17] + b"\x00" + value[18:],
+        lambda value: value.replace(b'"task_id":"a"', b'"task_id":"b"'),
+        lambda value: value.replace(b"completed", b"finished!"),
+        lambda value: value[:0] + b"\x80\x04\x95pickle",
+        lambda value: SIGNER.sign(KEY_A, value[16:-1]),
+        lambda value: SIGNER.sign(KEY_A, value[16:] + b" "),
+        lambda value: SIGNER.sign(KEY_A, value[16:30]),
+        lambda value: SIGNER.sign(KEY_A, value[16:17] + b"\x09" + value[18:]),
+        lambda _value: SIGNER.sign(TASKS.key(B, "a"), b"\x01"),
+        lambda _value: SIGNER.sign(KEY_A, b"\x01" * LARGEST_BYTES),
+    ],
+)
+async def test_a_value_that_cannot_be_trusted_is_a_miss_and_counted(spoil: Any, clock: HandClock) -> None:
+    store, notes = CountingStore(), Notes()
+    await cache(store, clock).put_many(A, [completed("a", clock), completed("c", clock)])
+    store.held[KEY_A] = spoil(store.held[KEY_A])
+    found = await cache(store, clock, notes).get_many(A, ["a", "c"])
+    assert list(found.tasks) == ["c"]
+    assert (found.shared_hits, notes.values_refused) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "form", [b"", b"\x00", b"\x02 whatever comes next", b"null", b'{"id":"a","state":"completed"}']
+)
+async def test_a_value_of_another_release_is_a_miss_without_a_fault(form: bytes, clock: HandClock) -> None:
+    store, notes = CountingStore(), Notes()
+    store.held[KEY_A] = SIGNER.sign(KEY_A, form)
+    assert (await cache(store, clock, notes).get_many(A, ["a"])).tasks == {}
+    assert notes.values_refused == 0
+
+
+async def test_the_value_is_a_header_and_what_an_answer_is_joined_from(clock: HandClock) -> None:
+    store = CountingStore()
+    await cache(store, clock).put_many(A, [running("a")])
+    head, line = b'{"task_id":"a","state":"processing"', b"a processing"
+    rest = b',"prompt":"A fox","created_at":"2026-09-21T14:13:10Z"'
+    until, created_at = clock() + LIFETIMES.pending_seconds, 1_789_999_990.25
+    times = struct.pack(">dd", until, created_at) + struct.pack(">d", float("nan"))
+    lengths = struct.pack(">HHH", len(head), len(line), len(rest))
+    form = b"\x01\x01" + times + lengths + head + line + rest
+    assert store.held == {"luma-mcp:tests:{tenant-a}:task:4:a": SIGNER.sign(KEY_A, form)}
+
+
+async def test_a_value_counts_for_its_own_backend_tenant_kind_and_id_only(clock: HandClock) -> None:
+    store, notes = CountingStore(), Notes()
+    await cache(store, clock).put_many(A, [completed("a", clock)])
+    (value,) = store.held.values()
+    elsewhere = SignedValues(TASK_KIND, KeyNamespace("luma-mcp:other"), SIGNER)
+    for key in (TASKS.key(B, "a"), TASKS.key(A, "b"), elsewhere.key(A, "a")):
+        assert list(TASKS.verified([KEY_A, key, KEY_A], [value, value, None])) == [value[16:], None, None]
+    store.held[TASKS.key(B, "a")] = value
+    assert (await cache(store, clock, notes).get_many(B, ["a"])).tasks == {}
+    assert notes.values_refused == 1
+
+
+async def test_a_value_that_is_put_back_after_its_time_is_a_miss(clock: HandClock) -> None:
+    store, notes = CountingStore(), Notes()
+    await cache(store, clock).put_many(A, [running("a")])
+    captured = dict(store.held)
+    clock.advance(LIFETIMES.pending_seconds + CLOCKS_DIFFER_SECONDS + 1)
+    store.held = captured
+    assert (await cache(store, clock, notes).get_many(A, ["a"])).tasks == {}
+    assert notes.values_refused == 0
+
+
+@pytest.mark.parametrize("too_long", [LARGEST_BYTES - 80, LARGEST_BYTES])
+async def test_a_value_that_is_too_large_is_neither_kept_nor_looked_at(clock: HandClock, too_long: int) -> None:
+    store = CountingStore()
+    put = await cache(store, clock).put_many(A, [replace(running("a"), prompt="x" * too_long)])
+    assert store.held == {}
+    assert put["a"].id == "a", "it is answered all the same"
+    store.held[KEY_A] = SIGNER.sign(KEY_A, b"\x01" + b"x" * LARGEST_BYTES)
+    assert (await cache(store, clock).get_many(A, ["a"])).tasks == {}

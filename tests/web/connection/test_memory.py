@@ -1,0 +1,191 @@
+"""What all connections hold together is bounded, and the caller who holds most pays for it."""
+
+import asyncio
+import gc
+import socket
+from contextlib import AsyncExitStack, suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+from app.services.limits.memory_budget import MemoryBudget
+from app.web.connection.protocol import DisconnectAwareProtocol
+from app.web.connection.timer import LEAST_PROGRESS_BYTES, untaken_bytes
+from tests.support.clock import HandClock
+from tests.support.service import call_bytes, sandbox, serving, settings
+
+
+class One:
+    """A connection that holds `held` bytes."""
+
+    def __init__(self, ended: list["One"], held: int) -> None:
+        self.held = held
+        self._ended = ended
+
+    def held_bytes(self) -> int:
+        return self.held
+
+    def make_room(self) -> None:
+        self._ended.append(self)
+
+
+MOST = 64_000_000
+LEFT = MOST // 2
+"""What connections of nobody may hold where requests hold nothing."""
+
+
+def test_heads_that_do_not_end_are_bounded_in_all_and_the_oldest_go_first() -> None:
+    ended, counted = list[One](), list[None]()
+    memory = MemoryBudget(MOST, ended=lambda: counted.append(None))
+    connections = [One(ended, 32_000) for _ in range(2000)]
+    for one in connections:
+        memory.hold(one, "", 20_000)
+        memory.hold(one, "", 32_000)
+    assert ended == connections[: len(ended)]
+    assert len(ended) == len(counted) == 2000 - LEFT // 32_000
+    assert memory.held <= LEFT
+    for one in connections[len(ended) :]:
+        memory.release(one)
+    assert memory.held == 0
+
+
+def test_the_caller_who_holds_most_pays_and_one_that_holds_less_keeps_all() -> None:
+    memory, ended = MemoryBudget(MOST, "honest".__eq__), list[One]()
+    honest, idle = One(ended, 500_000), One([], 20_000)
+    memory.hold(honest, "honest", 500_000)
+    memory.hold(idle, "", 20_000)
+    for number in range(4000):
+        memory.hold(One(ended, 30_000), f"invented-{number % 900}", 30_000)
+    assert len(ended) > 2000
+    assert honest not in ended
+    assert memory.held <= LEFT + 500_000
+
+
+def test_a_connection_that_holds_less_by_now_is_counted_anew_instead_of_ended() -> None:
+    memory, ended = MemoryBudget(MOST), list[One]()
+    read, gone = One(ended, 1_000), One(ended, 0)
+    memory.hold(read, "", LEFT // 2)
+    memory.hold(gone, "", LEFT // 2)
+    memory.hold(One(ended, 1_000_000), "", 1_000_000)
+    memory.hold(One(ended, LEFT // 2), "", LEFT // 2)
+    assert not ended
+    assert memory.held == LEFT // 2 + 1_000_000 + 1_000
+
+
+def test_connections_make_room_for_requests_and_keep_an_eighth() -> None:
+    memory, ended = MemoryBudget(MOST, lambda _owner: True), list[One]()
+    for number in range(64):
+        memory.hold(One(ended, 1_000_000), f"reader-{number % 32}", 1_000_000)
+    assert not ended, "requests hold nothing"
+    lent = 0
+    for number in range(10_000):
+        while memory.take(f"caller-{number}", 40_000):
+            lent += 40_000
+        assert memory.held + lent <= MOST
+        if lent + 40_000 > MOST * 7 // 8:
+            break
+    assert MOST // 8 - 1_000_000 < memory.held <= MOST // 8 + 40_000
+    assert len(ended) == 64 - memory.held // 1_000_000
+
+
+def test_made_up_tokens_hold_half_of_it_by_requests_and_connections_together() -> None:
+    memory, ended = MemoryBudget(MOST, "honest".__eq__), list[One]()
+    honest = One(ended, 500_000)
+    memory.hold(honest, "honest", 500_000)
+    for number in range(4000):
+        memory.hold(One(ended, 30_000), "", 30_000)
+        memory.take(f"invented-{number}", 64_000)
+    assert memory.held - 500_000 + memory.in_use <= MOST // 2
+    assert honest not in ended
+    lent = 0
+    while memory.take("honest", 50_000):
+        lent += 50_000
+    assert lent > 3_900_000, "the whole share of a caller, beside all that strangers hold"
+
+
+async def test_bytes_that_a_slow_reader_takes_from_the_system_are_progress() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listening.getsockname())
+        accepted, _ = listening.accept()
+        _, writer = await asyncio.open_connection(sock=accepted)
+        transport = writer.transport
+        transport.write(b"x" * 16_000_000)
+        waiting, before = transport.get_write_buffer_size(), untaken_bytes(transport)
+        assert before > waiting > 0
+        while untaken_bytes(transport) > before - LEAST_PROGRESS_BYTES:
+            client.recv(1024)
+            await asyncio.sleep(0)
+        assert transport.get_write_buffer_size() == waiting, "the system has taken nothing more from this process"
+        transport.abort()
+
+
+async def test_requests_that_wait_count_with_what_their_headers_take(clock: HandClock) -> None:
+    """Short headers take far more than their letters: 200 connections hold 60 MB, and 2 MB of letters."""
+    fields = "".join(f"h{number}: b\r\n" for number in range(90))
+    waiting = f"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n{fields}\r\n".encode() * 15
+    async with serving(settings(request_memory_mb=32), sandbox(clock), clock) as service, AsyncExitStack() as stack:
+        task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
+        readers = []
+        for number in range(200):
+            reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port or 0)
+            stack.callback(writer.close)
+            asked = {"task_id": task_id, "wait_seconds": 50}
+            writer.write(call_bytes("luma_get_task", asked, f"token-{number % 4}") + waiting)
+            readers.append(reader)
+        ends = [asyncio.ensure_future(_end_of(reader)) for reader in readers]
+        async with asyncio.timeout(20):
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        await asyncio.wait(ends)
+
+
+async def _end_of(reader: asyncio.StreamReader) -> None:
+    """Return when the service has ended the connection."""
+    with suppress(ConnectionError):
+        while await reader.read(65_536):
+            continue
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half",
+        b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{",
+    ],
+    ids=["silent", "answered", "half a head", "half a body"],
+)
+async def test_a_connection_that_has_ended_needs_no_garbage_collector(clock: HandClock, sent: bytes) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
+        gc.collect()
+        gc.disable()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port or 0)
+            writer.write(sent)
+            while _connections() < 1:
+                await asyncio.sleep(0.001)
+            writer.close()
+            while _connections():
+                await asyncio.sleep(0.001)
+        finally:
+            gc.enable()
+
+
+async def test_an_idle_connection_keeps_nothing_of_the_request_before(clock: HandClock) -> None:
+    """3,000 idle connections whose last requests had 85 short headers held 74 MB."""
+    fields = "".join(f"h{number}: b\r\n" for number in range(85))
+    async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port or 0)
+        writer.write(f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}Content-Length: 2\r\n\r\n{{}}".encode())
+        assert b" 401 " in await reader.readuntil(b"\r\n\r\n")
+        gc.collect()
+        kept = [one for one in gc.get_objects() if isinstance(one, list) and (b"h84", b"b") in one]
+        writer.close()
+    assert not kept
+
+
+def _connections() -> int:
+    return sum(isinstance(one, DisconnectAwareProtocol) for one in gc.get_objects())

@@ -1,0 +1,186 @@
+"""One token does not take the event loop from the others."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+from mcp.server.lowlevel import Server
+from starlette.types import Message, Receive, Scope, Send
+
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
+from app.services.limits.memory_budget import MemoryBudget
+from app.web.mcp_endpoint import McpEndpoint
+from app.web.middleware.fair_scheduling import (
+    LINE_BYTES,
+    MOST_IN_A_TURN,
+    SHARED_SECONDS,
+    FairScheduler,
+    FairSchedulingMiddleware,
+    RequestQueue,
+)
+from app.web.middleware.request_memory import HELD, Held
+from tests.support.clock import HandClock
+
+REFUSED: list[int] = []
+
+
+async def _nothing(*_: object) -> None:
+    """Stand for what no request here uses."""
+
+
+class CountingTurns(FairScheduler):
+    """Counts the turns that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(nobody)
+        self.taken: list[str] = []
+
+    async def turn(self, caller: str) -> None:
+        self.taken.append(caller)
+
+
+class Busy:
+    """An application that notes, for each request, the turn of the loop in which it began."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self.began: list[tuple[str, int]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.began.append((scope["name"], self.turn))
+
+    async def count(self) -> None:
+        while True:
+            self.turn += 1
+            await asyncio.sleep(0)
+
+
+def request(app: FairSchedulingMiddleware, name: str, path: str = "/mcp", send: Send = _nothing) -> asyncio.Task[None]:
+    headers = [(b"authorization", name.encode())] if name else []
+    scope = {"type": "http", "path": path, "headers": headers, "name": name}
+    return asyncio.ensure_future(app(scope, _nothing, send))  # type: ignore[arg-type]
+
+
+def in_turn(busy: Busy, turns: FairScheduler, memory: MemoryBudget | None = None) -> FairSchedulingMiddleware:
+    return FairSchedulingMiddleware(busy, turns, RequestQueue(memory or MemoryBudget(2**30), str, REFUSED.append))
+
+
+def nobody(_caller: str) -> bool:
+    return False
+
+
+async def test_requests_that_wait_for_their_turn_are_lent_memory_or_refused() -> None:
+    busy, memory, answers = Busy(), MemoryBudget(64 * LINE_BYTES, "known".__eq__), list[Message]()
+    app = in_turn(busy, FairScheduler(nobody), memory)
+
+    async def hear(message: Message) -> None:
+        answers.append(message)
+
+    asked = [request(app, f"invented-{n}", send=hear) for n in range(100)]
+    known, probe = request(app, "known", send=hear), request(app, "", "/livez", send=hear)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 15 * LINE_BYTES < memory.in_use <= 64 * LINE_BYTES
+    await asyncio.gather(*asked, known, probe)
+    refused = [message["status"] for message in answers if message["type"] == "http.response.start"]
+    assert set(refused) == {429}
+    assert len(refused) + len(busy.began) == 102
+    assert {"known", ""} <= {name for name, _ in busy.began}
+    assert memory.in_use == 0
+
+
+async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -> None:
+    busy = Busy()
+    app = in_turn(busy, FairScheduler(nobody))
+    counting = asyncio.create_task(busy.count())
+    await asyncio.gather(*(request(app, name) for name in ["many"] * 30 + ["one"]))
+    counting.cancel()
+    began = Counter(turn for name, turn in busy.began if name == "many")
+    assert began.total() == 30
+    assert max(began.values()) == 1
+    (other,) = (turn for name, turn in busy.began if name == "one")
+    assert other == min(began)
+
+
+async def test_a_token_that_is_alone_takes_no_turns(clock: HandClock) -> None:
+    busy = Busy()
+    app = in_turn(busy, FairScheduler(nobody, clock))
+    await asyncio.gather(*(request(app, name) for name in ("many", "one", "many")))
+    clock.advance(SHARED_SECONDS)
+    counting = asyncio.create_task(busy.count())
+    busy.began.clear()
+    await asyncio.gather(*(request(app, "many") for _ in range(30)))
+    counting.cancel()
+    assert len({turn for _, turn in busy.began}) == 1
+
+
+async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_kept() -> None:
+    busy = Busy()
+    turns = FairScheduler(nobody)
+    app = in_turn(busy, turns)
+    requests = [request(app, "many") for _ in range(10)]
+    await asyncio.sleep(0)
+    for leaving in requests[1::2]:
+        leaving.cancel()
+    await asyncio.gather(*requests, return_exceptions=True)
+    assert len(busy.began) == 5
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert turns.is_idle
+
+
+async def test_all_without_a_token_are_one_caller_and_probes_are_others() -> None:
+    busy = Busy()
+    app = in_turn(busy, FairScheduler(nobody))
+    counting = asyncio.create_task(busy.count())
+    await asyncio.gather(
+        request(app, "one"), *(request(app, "", f"/{n}") for n in range(30)), request(app, "", "/livez")
+    )
+    counting.cancel()
+    began = Counter(turn for name, turn in busy.began if not name)
+    assert began.total() == 31
+    assert sorted(began.values()) == [1] * 29 + [2]
+
+
+async def test_however_many_callers_there_are_few_begin_in_a_turn_and_the_accepted_go_between() -> None:
+    busy = Busy()
+    app = in_turn(busy, FairScheduler("known".__eq__))
+    counting = asyncio.create_task(busy.count())
+    await asyncio.gather(*(request(app, f"invented-{n}") for n in range(300)), request(app, "known"))
+    counting.cancel()
+    began = Counter(turn for _, turn in busy.began)
+    assert max(began.values()) <= MOST_IN_A_TURN
+    assert [name for name, _ in busy.began].index("known") <= 2 * MOST_IN_A_TURN
+
+
+async def test_a_caller_that_comes_seldom_does_not_wait_behind_those_that_come_often() -> None:
+    busy = Busy()
+    app = in_turn(busy, FairScheduler(nobody))
+    often = [request(app, f"often-{n}") for n in range(300) for _ in range(20)]
+    while len(busy.began) < 600:
+        await asyncio.sleep(0)
+    await request(app, "seldom")
+    assert [name for name, _ in busy.began].index("seldom") <= 600 + 8 * MOST_IN_A_TURN
+    await asyncio.gather(*often)
+
+
+async def test_each_message_of_a_batch_takes_a_turn() -> None:
+    turns, sent = CountingTurns(), list[Message]()
+    messages = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in range(5)]
+    received: list[Message] = [{"type": "http.request", "body": json.dumps(messages).encode(), "more_body": False}]
+
+    async def receive() -> Message:
+        return received.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", b"Bearer x"), (b"content-type", b"application/json")]
+    held = Held(CallerQuota(QuotaLimits(10**7, 10**7, 10**7), nobody), "x")
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, HELD: held}
+    endpoint = McpEndpoint(Server("test"), turns, lambda _status: None)
+    async with endpoint.running():
+        await endpoint(scope, receive, send)
+    assert [answer["id"] for answer in json.loads(sent[1]["body"])] == list(range(5))
+    assert turns.taken == ["Bearer x"] * 4, "the request itself has taken the first one's"

@@ -1,0 +1,93 @@
+"""Long values that take their place in an answer on its way out."""
+
+import gc
+import json
+import weakref
+from collections.abc import Sequence
+
+from starlette.types import Message, Receive, Scope, Send
+
+from app.mcp_server.tools.json_bytes import to_json
+from app.web.middleware.raw_json import PENDING_VALUES, RawJsonMiddleware
+
+
+class Connection:
+    """As uvicorn has it: it knows the scope of its request, and sends."""
+
+    def __init__(self) -> None:
+        self.scope: Scope = {"type": "http"}
+
+    async def send(self, message: Message) -> None:
+        pass
+
+
+HEAD: Message = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"application/json"), (b"content-length", b"7")],
+}
+
+
+def body(content: str, *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": content.encode(), "more_body": more}
+
+
+async def sent(values: Sequence[object], answer: str) -> list[Message]:
+    """Answer, in the parts that | divides, with {0}, {1} … for the marks of `values`; return what the client gets."""
+    out: list[Message] = []
+
+    async def answering(scope: Scope, _receive: Receive, send: Send) -> None:
+        placeholders = [json.dumps(scope[PENDING_VALUES].add(to_json(value))) for value in values]
+        parts = answer.format(*placeholders).split("|")
+        await send(HEAD)
+        for number, part in enumerate(parts, 1):
+            await send(body(part, more=number < len(parts)))
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        out.append(message)
+
+    await RawJsonMiddleware(answering)({"type": "http"}, receive, send)
+    return out
+
+
+async def test_an_answer_without_values_goes_out_as_it_came() -> None:
+    assert await sent([], "[1]") == [HEAD, body("[1]")]
+
+
+async def test_values_take_the_place_of_their_marks_and_the_length_is_true() -> None:
+    head, answer = await sent([{"é": [1]}, 'two "lines"\n'], '{{"a":{0},"b":{1}}}')
+    assert json.loads(answer["body"]) == {"a": {"é": [1]}, "b": 'two "lines"\n'}
+    assert dict(head["headers"])[b"content-length"] == str(len(answer["body"])).encode()
+
+
+async def test_values_may_stand_in_another_order_than_they_came() -> None:
+    _, answer = await sent([1, [2]], "[{1},{0}]")
+    assert answer["body"] == b"[[2],1]"
+
+
+async def test_an_answer_in_parts_has_no_length_and_each_value_once() -> None:
+    head, *answers = await sent(["x" * 9], "event: progress|data: {0}|")
+    assert b"content-length" not in dict(head["headers"])
+    assert [answer["body"] for answer in answers] == [b"event: progress", b'data: "xxxxxxxxx"', b""]
+    assert [answer["more_body"] for answer in answers] == [True, True, False]
+
+
+async def test_a_request_that_is_over_is_gone_without_the_garbage_collector() -> None:
+    async def answering(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(body(json.dumps(scope[PENDING_VALUES].add(to_json("x")))))
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    connection = Connection()
+    ended = weakref.ref(connection)
+    gc.disable()
+    try:
+        await RawJsonMiddleware(answering)(connection.scope, receive, connection.send)
+        del connection
+        assert ended() is None
+    finally:
+        gc.enable()

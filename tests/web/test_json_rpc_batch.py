@@ -1,0 +1,70 @@
+"""Answers count while they are put together: those of one call, and those of a JSON-RPC batch."""
+
+import json
+
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
+from app.web.json_rpc_batch import MOST_BATCH_ANSWER_BYTES, BatchAnswer
+from app.web.middleware.request_memory import REQUEST_BYTES, SMALL_PART_BYTES, Held
+from tests.support.clock import HandClock
+from tests.support.service import Service, sandbox, serving, settings
+
+SHARE = 1_000_000
+"""What one token may hold with LUMA_MCP_REQUEST_MEMORY_MB=16."""
+
+
+def leave(service: Service, token: str, amount: int) -> None:
+    """Leave `amount` bytes of its share to a token."""
+    tenant = service.assembly.authenticator.principal(token).tenant
+    assert service.assembly.request_memory.take(tenant, SHARE - amount)
+
+
+async def test_a_batch_stops_at_its_tokens_share_and_says_so(clock: HandClock) -> None:
+    async with serving(settings(request_memory_mb=16), sandbox(clock), clock) as service:
+        leave(service, "a", REQUEST_BYTES + 300_000)
+        before = service.assembly.request_memory.in_use
+        messages = [{"jsonrpc": "2.0", "id": number, "method": "tools/list"} for number in range(20)]
+        sent = {"authorization": "Bearer a", "content-type": "application/json", "accept": "application/json"}
+        response = await service.http.post(f"{service.url}/mcp", json=messages, headers=sent)
+        answers = response.json()
+        after = service.assembly.request_memory.in_use
+    assert response.status_code == 200
+    assert [answer["id"] for answer in answers] == list(range(20))
+    answered = ["result" in answer for answer in answers]
+    assert answered == sorted(answered, reverse=True)
+    assert 3 <= sum(answered) <= 8
+    assert answers[-1]["error"]["data"] == {"code": "rate_limited"}
+    assert "request of its own" in answers[-1]["error"]["message"]
+    assert after == before
+
+
+async def test_a_large_answer_is_refused_where_its_token_holds_too_much_and_others_are_answered(
+    clock: HandClock,
+) -> None:
+    async with serving(settings(request_memory_mb=16), sandbox(clock), clock) as service:
+        asked = {"prompt": "A fox. " * 100}
+        ids = [(await service.ask("luma_generate_video", asked, token="a"))["task_id"] for _ in range(200)]
+        leave(service, "a", REQUEST_BYTES + 95_000)
+        refused = await service.fail("luma_get_tasks_batch", {"task_ids": ids, "detail": "full"}, token="a")
+        small = await service.ask("luma_get_task", {"task_id": ids[0]}, token="a")
+        other = await service.ask("luma_get_tasks_batch", {"task_ids": ids, "detail": "full"}, token="b")
+    assert refused["code"] == "rate_limited"
+    assert refused["retry_after_seconds"] == 5
+    assert small["task_id"] == ids[0]
+    assert other["counts"]["missing"] + other["counts"]["unavailable"] + len(other["tasks"]) == 200
+
+
+async def test_a_batch_has_a_greatest_length_of_its_own_and_a_small_answer_is_never_dropped() -> None:
+    held = Held(CallerQuota(QuotaLimits(10**9, 10**9, 10**9), lambda _owner: True), "a")
+    answers = BatchAnswer(held)
+    part = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "x" * (MOST_BATCH_ANSWER_BYTES // 2)}).encode()
+    for _ in range(2):
+        assert not answers.is_full
+        await answers.collect({"type": "http.response.body", "body": part})
+    assert answers.is_full
+    held = Held(CallerQuota(QuotaLimits(0, 0, 0), lambda _owner: True), "a")
+    answers = BatchAnswer(held)
+    bought = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "x" * (SMALL_PART_BYTES - 100)}).encode()
+    for _ in range(10):
+        answers.next_is(b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call"}')
+        await answers.collect({"type": "http.response.body", "body": bought})
+    assert json.loads(answers.body()) == [json.loads(bought)] * 10
