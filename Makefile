@@ -25,14 +25,14 @@ install: $(STAMP) ## make .venv with the package and its tools, at the exact ver
 
 $(RUNTIME_STAMP): pyproject.toml constraints.txt constraints-build.txt
 	@test -n "$(PYTHON)" || { echo "luma-mcp needs Python 3.11 or newer on PATH"; exit 1; }
-	@echo "Installing what luma-mcp runs with into .venv, once: about 110 MB, 10 to 20 s."
+	@echo "Installing what luma-mcp runs with into .venv, once: about 160 MB, 10 to 20 s."
 	@$(PYTHON) -m venv .venv
 	@$(PIP_INSTALL) --no-deps --require-hashes -r constraints.txt -r constraints-build.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(STAMP): constraints-dev.txt | $(RUNTIME_STAMP)
-	@echo "Installing the development tools into .venv, once: about 700 MB, half a minute to a minute."
+	@echo "Installing the development tools into .venv, once: about 800 MB, half a minute to a minute."
 	@$(PIP_INSTALL) --no-deps --require-hashes -r constraints-dev.txt
 	@touch $@
 

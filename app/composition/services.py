@@ -107,7 +107,7 @@ def build_services(  # noqa: PLR0913, PLR0917 - tools use every capability
             places=waiting_quota(backend, refusals, backend_limits),
         ),
         videos=videos,
-        submitted=SubmittedTasks(persistence.purchases),
+        submitted=SubmittedTasks(persistence.purchases, backend_limits.database_reads),
         snapshots=shared.snapshots,
         pollers=pollers,
         leases=shared.coordination,

@@ -36,8 +36,14 @@ class TaskSnapshot:
 
     @property
     def began_at(self) -> float | None:
-        """When the task began: the backend's time, else the time of our submission."""
-        return self.task.created_at if self.task.created_at is not None else self.submitted_at
+        """When the task began: the backend's time, else the time of our submission.
+
+        A backend whose clock is ahead does not move the beginning past the moment at which the task was first seen.
+        """
+        began_at = self.task.created_at if self.task.created_at is not None else self.submitted_at
+        if began_at is None or self.changed_at is None:
+            return began_at
+        return min(began_at, self.changed_at)
 
 
 def pending_task(task_id: str, now: float) -> Task:

@@ -92,3 +92,9 @@ def test_waiting_ends_where_nothing_can_change(answer: TaskResult, *, expected: 
 def test_reads_follow_the_age_of_the_task(read_at: float | None, *, expects_callback: bool, expected: float) -> None:
     snapshot = TaskSnapshot(RUNNING, submitted_at=100.0, read_at=read_at, expects_callback=expects_callback)
     assert next_read_at(snapshot, PACE) == pytest.approx(expected)
+
+
+def test_a_backend_whose_clock_is_ahead_puts_no_read_off() -> None:
+    ahead = rendered(Task("a", TaskState.PROCESSING, created_at=30_000_000_000.0))
+    snapshot = snapshot_after_read(just_submitted("a", 100.0), ahead, 120.0)
+    assert next_read_at(snapshot, PACE) < 120 + 60

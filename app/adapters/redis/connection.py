@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import BusyLoadingError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, InvalidResponse, RedisClusterException, RedisError, ResponseError
 
 from app.adapters.redis.command_queue import CommandQueue
-from app.adapters.redis.pipelined_reads import PipelinedReads
 from app.adapters.redis.scripts import READ
 from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
@@ -53,7 +52,6 @@ class RedisConnection:
         self._renew_at = 0.0
         self._refusals, self._denials, self._floods = (LogThrottle(_loop_time) for _ in range(3))
         self._queue = CommandQueue(self._log_busy)
-        self._reads = None if isinstance(client, RedisCluster) else PipelinedReads(client.connection_pool)
         self._count_failure: Callable[[str], None] = lambda _kind: None
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
@@ -80,11 +78,11 @@ class RedisConnection:
     async def get_many(self, keys: Sequence[str], most_bytes: int) -> list[bytes | None]:
         """Return one value per key, and b"" for one of more than `most_bytes`; to be called inside `in_time`.
 
-        A Cluster's own client finds the node that has the keys.
+        Raises RedisError for an answer of another form.
         """
-        if self._reads is not None:
-            return await self._reads.get_many(keys, most_bytes)
-        values = await cast("Any", self.client).eval(READ, len(keys), *keys, most_bytes)
+        values: Any = await cast("Any", self.client).eval(READ, len(keys), *keys, most_bytes)
+        if not isinstance(values, list) or len(values) != len(keys) or not all(map(_is_value, values)):
+            raise InvalidResponse("no list of values")
         return cast("list[bytes | None]", values)
 
     @asynccontextmanager
@@ -103,8 +101,6 @@ class RedisConnection:
                 yield
         except FAULTS as exc:
             code = _code_of(exc)
-            if not code and self._reads is not None:
-                self._reads.drop()  # it may lead nowhere, and everything on it would wait for one reply
             if code in NOT_SERVING:
                 await self._lead_elsewhere(code)
             if code == DENIED and not may_be_denied:
@@ -116,8 +112,6 @@ class RedisConnection:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._reads is not None:
-            self._reads.drop()
         await self.client.aclose()
 
     async def _lead_elsewhere(self, code: str) -> None:
@@ -135,8 +129,6 @@ class RedisConnection:
             return
         self._renew_at, self._is_stale = now + RENEW_SECONDS, False
         self.renewals += 1
-        if self._reads is not None:
-            self._reads.drop()
         if isinstance(self.client, RedisCluster):
             for node in self.client.get_nodes():
                 node.update_active_connections_for_reconnect()
@@ -197,3 +189,7 @@ def _code_of(exc: BaseException) -> str:
         return ""
     found = _WITHIN.findall(str(exc))
     return (found[-1] if found else exc.status_code) or "ERR"
+
+
+def _is_value(value: object) -> bool:
+    return value is None or isinstance(value, bytes)

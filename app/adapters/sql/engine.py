@@ -27,6 +27,9 @@ OPERATION_SECONDS = 5.0
 BUSY_SECONDS = 2.0
 """How long SQLite waits for another writer, and PostgreSQL's driver for a connection and for each statement."""
 
+MIGRATION_SECONDS = 600.0
+"""The longest that one statement of a migration may take."""
+
 CONNECTIONS = 4
 LAST_PORT = 65_535
 CACHE_KIB = 256
@@ -178,11 +181,19 @@ class Database:
 
         return connected
 
+    async def _migrated(self) -> str:
+        """Return the schema's version, with another engine for a migration, whose statements may take their time."""
+        upgrading = _engine(self._url, MIGRATION_SECONDS)
+        try:
+            return await migrate(self._engine, upgrading)
+        finally:
+            await upgrading.dispose()
+
     async def _migrate(self) -> DatabaseFacts:
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
             self._identity = _identity_of(self._file)
-        version = await (create if self.is_in_memory else migrate)(self._engine)
+        version = await create(self._engine) if self.is_in_memory else await self._migrated()
         async with self._autocommit.connect() as connection:
             rows = await connection.execute(select(service))
             facts = {row.name: row.value for row in rows}
@@ -231,10 +242,13 @@ def _tls(url: URL) -> ssl.SSLContext | str:
     return context
 
 
-def _engine(url: URL) -> AsyncEngine:
-    """Return the engine. Its errors hide parameters, which are digests and task ids."""
+def _engine(url: URL, statement_seconds: float = BUSY_SECONDS) -> AsyncEngine:
+    """Return the engine. Its errors hide parameters, which are digests and task ids.
+
+    A statement to PostgreSQL may take `statement_seconds`.
+    """
     if url.get_backend_name() != "sqlite":
-        limits = {"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS}
+        limits = {"timeout": BUSY_SECONDS, "command_timeout": statement_seconds}
         arguments = {**limits, "ssl": _tls(url), "server_settings": {"application_name": "luma-mcp"}}
         return create_async_engine(
             url.set(query={}),

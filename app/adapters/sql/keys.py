@@ -34,7 +34,10 @@ async def take_over(connection: AsyncConnection, insert: Insert, backend: str, e
         return False
     rows = insert(purchase_keys).values(_rows(backend, new))
     changed = {"attempt": rows.excluded.attempt, "request_hash": rows.excluded.request_hash}
-    await connection.execute(rows.on_conflict_do_update(index_elements=purchase_keys.primary_key, set_=changed))
+    mine = purchase_keys.c.attempt == new.attempt
+    await connection.execute(
+        rows.on_conflict_do_update(index_elements=purchase_keys.primary_key, set_=changed, where=mine)
+    )
     return True
 
 

@@ -26,12 +26,12 @@ async def create(engine: AsyncEngine) -> str:
     return REVISIONS[-1]
 
 
-async def migrate(engine: AsyncEngine) -> str:
-    """Return the newest revision, which the database has then. Raises DatabaseTooNew."""
+async def migrate(engine: AsyncEngine, upgrading: AsyncEngine) -> str:
+    """Return the newest revision, which the database has then; `upgrading` brings it there. Raises DatabaseTooNew."""
     async with engine.connect() as connection:
         current = await connection.run_sync(_revision)
     if current != REVISIONS[-1]:
-        async with engine.begin() as connection:
+        async with upgrading.begin() as connection:
             await connection.run_sync(_upgrade_alone)
     return REVISIONS[-1]
 

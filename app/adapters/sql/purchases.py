@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Row, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
@@ -24,6 +24,9 @@ MOST_CHANGES = 3
 MOST_IN_MEMORY = 20_000
 """Purchases that are kept where the database is in the process's memory, about 0.6 KB each; the oldest go first."""
 
+MOST_DELETED = 5_000
+"""Rows that one statement deletes: a fraction of a second."""
+
 SqlClock = Callable[[], ColumnElement[float]]
 
 
@@ -35,17 +38,24 @@ class SqlPurchases:
     """The rows of one backend. Every method raises DatabaseUnavailable."""
 
     def __init__(
-        self, database: Database, backend: str, now: SqlClock = database_now, most_in_memory: int = MOST_IN_MEMORY
+        self,
+        database: Database,
+        backend: str,
+        now: SqlClock = database_now,
+        *,
+        most_in_memory: int = MOST_IN_MEMORY,
+        most_deleted: int = MOST_DELETED,
     ) -> None:
         """Keep the purchases from `backend`; `now` is the clock, as SQL.
 
-        In memory, about the newest `most_in_memory` are kept.
+        In memory, about the newest `most_in_memory` are kept. Old ones are deleted in lots of `most_deleted`.
         """
         self._database = database
         self._backend = backend
         self._now = now
         self._insert = _insert_of(database.kind)
         self._most_in_memory = most_in_memory
+        self._most_deleted = most_deleted
         self._claims_made = 0
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
@@ -196,7 +206,10 @@ class SqlPurchases:
         if before is not None:
             at, attempt = before
             tie = and_(purchases.c.created_at == at, purchases.c.attempt < attempt)
-            wanted.append(or_(purchases.c.created_at < at, tie))
+            wanted += [
+                purchases.c.created_at <= at,
+                or_(purchases.c.created_at < at, tie),
+            ]  # the first is for the index
         newest_first = (purchases.c.created_at.desc(), purchases.c.attempt.desc())
 
         async def operation(connection: AsyncConnection) -> list[Purchase]:
@@ -226,18 +239,18 @@ class SqlPurchases:
     async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
         """Delete purchases older than `seconds`, and refused ones and claims older than `refused_seconds`."""
         now = self._now()
+        await self._delete_some(callback_claims.c.callback_id, callback_claims.c.created_at < now - refused_seconds)
+        old = purchases.c.created_at < now - seconds
+        refused = and_(purchases.c.state == PurchaseState.REFUSED, purchases.c.created_at < now - refused_seconds)
+        return await self._delete_some(purchases.c.attempt, or_(old, refused))
 
-        async def operation(connection: AsyncConnection) -> int:
-            await connection.execute(
-                delete(callback_claims).where(callback_claims.c.created_at < now - refused_seconds)
-            )
-            old = or_(
-                purchases.c.created_at < now - seconds,
-                and_(purchases.c.state == PurchaseState.REFUSED, purchases.c.created_at < now - refused_seconds),
-            )
-            return (await connection.execute(delete(purchases).where(old))).rowcount
-
-        return await self._database.run(operation)
+    async def _delete_some(self, key: Column[str], where: ColumnElement[bool]) -> int:
+        """Delete the rows in lots, between which others may write; return how many they were."""
+        some = key.in_(select(key).where(where).limit(self._most_deleted))
+        total = 0
+        while deleted := await self._count(delete(key.table).where(some, where)):
+            total += deleted
+        return total
 
     async def _delete_oldest(self) -> None:
         newest_first = select(purchases.c.attempt).order_by(purchases.c.created_at.desc())
@@ -272,8 +285,13 @@ class SqlPurchases:
         return None if row is None else _purchase(row)
 
     async def _changes(self, statement: Any) -> bool:
-        async def operation(connection: AsyncConnection) -> bool:
-            return bool((await connection.execute(statement)).rowcount)
+        return bool(await self._count(statement))
+
+    async def _count(self, statement: Any) -> int:
+        """Return how many rows a statement has changed."""
+
+        async def operation(connection: AsyncConnection) -> int:
+            return int((await connection.execute(statement)).rowcount)
 
         return await self._database.run(operation)
 

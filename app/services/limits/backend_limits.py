@@ -19,6 +19,10 @@ STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
 """Questions to the store at once: the answer to one about 200 tasks takes some MB until it is rendered."""
 
 
+DATABASE_READS = Shares(places=2, per_tenant=1, unaccepted=1)
+"""Lists of tasks that are read at once: half of the connections to the database are kept for purchases."""
+
+
 class BackendLimits:
     """Concurrency limiters for reads, purchases and store reads, and the token status that they share."""
 
@@ -29,6 +33,7 @@ class BackendLimits:
         self.reads = FairLimiter(READS, self.token_status.is_accepted)
         self.purchases = FairLimiter(purchases, self.token_status.is_accepted)
         self.store_reads = FairLimiter(STORE_READS, self.token_status.is_accepted)
+        self.database_reads = FairLimiter(DATABASE_READS, self.token_status.is_accepted)
 
     @property
     def read_connections(self) -> int:

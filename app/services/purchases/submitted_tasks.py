@@ -1,12 +1,14 @@
 """A caller's own submissions, newest first: for the list of tasks, and for completion of task ids."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.domain.errors import InternalError
+from app.domain.errors import InternalError, RateLimited
 from app.domain.foreign_text import is_plain_id
 from app.domain.purchase import Purchase, PurchaseState
 from app.ports.repositories import DatabaseUnavailable, Purchases
+from app.services.limits.fair_limiter import FairLimiter
 
 MOST_COMPLETIONS = 100
 """The most that the protocol lets one completion hold."""
@@ -18,6 +20,11 @@ NO_DATABASE = (
     "The list of tasks cannot be read right now, because this service's database does not answer. Nothing is lost: "
     "try again shortly; tasks whose ids are known can be read meanwhile."
 )
+
+LONGEST_WAIT_SECONDS = 8.0
+"""How long a call waits for a place and for the database."""
+
+TOO_MANY_READS = "This service reads as many lists of tasks as it does at once. Nothing is lost: ask again shortly."
 
 Place = tuple[float, str]
 """`created_at` and `attempt` of the purchase that a page follows."""
@@ -34,9 +41,10 @@ class Page:
 class SubmittedTasks:
     """Reads the purchases of one caller at a time, who may have several names."""
 
-    def __init__(self, purchases: Purchases) -> None:
-        """Read from `purchases`."""
+    def __init__(self, purchases: Purchases, reads: FairLimiter) -> None:
+        """Read from `purchases`; `reads` has the places for that, fewer than there are connections to the database."""
         self._purchases = purchases
+        self._reads = reads
 
     async def newest(
         self,
@@ -50,9 +58,12 @@ class SubmittedTasks:
         """Return at most `most` purchases, submitted at `since` (unix seconds) or later. Raises InternalError."""
         states = LISTED if state is None else (state,)
         try:
-            found = await self._purchases.newest(owners, most + 1, states=states, since=since, before=before)
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(owners[0]):
+                found = await self._purchases.newest(owners, most + 1, states=states, since=since, before=before)
         except DatabaseUnavailable as exc:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc
+        except TimeoutError:
+            raise RateLimited(TOO_MANY_READS, retry_after_seconds=5.0) from None
         page = found[:most]
         return Page(page, (page[-1].created_at, page[-1].attempt) if len(found) > most else None)
 
@@ -61,6 +72,7 @@ class SubmittedTasks:
         if prefix and not is_plain_id(prefix):
             return []
         try:
-            return await self._purchases.task_ids(owners, prefix, MOST_COMPLETIONS)
-        except DatabaseUnavailable:
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(owners[0]):
+                return await self._purchases.task_ids(owners, prefix, MOST_COMPLETIONS)
+        except (DatabaseUnavailable, TimeoutError):
             return []

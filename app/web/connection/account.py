@@ -9,6 +9,9 @@ from app.web.connection.limits import ConnectionLimits, IdleKind
 HEADER_BYTES = 140
 """What a header takes beside its letters: a tuple and two bytes objects."""
 
+TARGET_COPIES = 3
+"""The target of a request is held as it came, as raw path and query, and as decoded path."""
+
 CYCLE_BYTES = 3_000
 """What a request that waits takes beside its headers and body: its scope and the objects that will answer it."""
 
@@ -36,6 +39,9 @@ class AccountedConnection(HttpToolsProtocol):
         """End this connection, on which nothing is being worked out, in favour of others."""
         self.connections.discard(self)
         self.pipeline.clear()  # at once: thousands of connections may be read in one turn, before any is lost
+        if self._answering is not None and self._disconnect is not None and not self._disconnect.has_begun:
+            self._disconnect.tell()
+            self._answering.scope["headers"] = self.headers = []  # its task has begun nothing, and stays for a moment
         self.transport.abort()
 
     def held_bytes(self) -> int:
@@ -43,8 +49,12 @@ class AccountedConnection(HttpToolsProtocol):
         head = 0
         if self._in_head:
             head = self._bytes_before + self._silent_bytes + HEADER_BYTES * len(self.headers)
-        elif self._in_body and not self.pipeline:
-            head = self._head_bytes + HEADER_BYTES * len(self.headers)
+        elif self._in_body:
+            head = self._silent_bytes
+            if not self.pipeline:
+                head += self._head_bytes + HEADER_BYTES * len(self.headers) + TARGET_COPIES * len(self.url)
+        if self._disconnect is not None and not self._disconnect.has_begun:
+            head += self._disconnect.head_bytes
         body = len(self._answering.body) if self._answering is not None else 0
         waiting = sum(_cost_of(cycle) for cycle, _ in self.pipeline)
         return head + body + waiting + self.transport.get_write_buffer_size()
@@ -53,8 +63,8 @@ class AccountedConnection(HttpToolsProtocol):
         """Return about what the head of a request takes in memory."""
         scope = cycle.scope
         if cycle is self.cycle:
-            return self._head_bytes + HEADER_BYTES * len(self.headers) + len(self.url)
-        return _letters(cycle) + HEADER_BYTES * sum(1 for _ in scope["headers"]) + len(scope["raw_path"])
+            return self._head_bytes + HEADER_BYTES * len(self.headers) + TARGET_COPIES * len(self.url)
+        return _letters(cycle) + HEADER_BYTES * sum(1 for _ in scope["headers"])
 
     def _let_go(self) -> None:
         """Keep nothing of the request that was answered: its connection may stay open for long, and hold many."""
@@ -103,7 +113,9 @@ class AccountedConnection(HttpToolsProtocol):
 
 
 def _letters(cycle: RequestResponseCycle) -> int:
-    return sum(len(name) + len(value) for name, value in cycle.scope["headers"])
+    scope = cycle.scope
+    target = len(scope["raw_path"]) + len(scope["query_string"])
+    return TARGET_COPIES * target + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 def _bytes_of(cycle: RequestResponseCycle) -> int:

@@ -1,6 +1,7 @@
 """The news that a client has left, for the request that it waits for: without a task that watches the connection."""
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,17 +12,27 @@ DISCONNECT_SIGNAL = "luma_mcp.departure"
 class DisconnectSignal:
     """Whether the client of one request has left, and the task that ends with it.
 
-    `owner` is whose request it is, once that is known, for the connection; `head_bytes` is what its head takes.
+    `owner` is whose request it is, once that is known, for the connection; `head_bytes` is what its head takes. The
+    connection counts that until the request has begun. It reads nothing for `rest_seconds` after the answer.
     """
 
-    __slots__ = ("_task", "_told", "head_bytes", "owner")
+    __slots__ = ("_on_begin", "_task", "_told", "has_begun", "head_bytes", "owner", "rest_seconds")
 
-    def __init__(self, head_bytes: int = 0) -> None:
-        """Start with a client that is there."""
+    def __init__(self, head_bytes: int = 0, on_begin: Callable[[], None] | None = None) -> None:
+        """Start with a client that is there; `on_begin` is called when the request has begun."""
         self.head_bytes = head_bytes
+        self.has_begun = False
+        self.rest_seconds = 0.0
+        self._on_begin = on_begin or _nothing
         self._told = False
         self.owner = ""
         self._task: asyncio.Task[object] | None = None
+
+    def begin(self) -> None:
+        """Note that the request has begun: its head is counted by whoever answers it from now on."""
+        self.has_begun = True
+        self._on_begin()
+        self._on_begin = _nothing
 
     def tell(self) -> None:
         """End the task: its client has left."""
@@ -41,3 +52,7 @@ class DisconnectSignal:
                 raise
         finally:
             self._task = None
+
+
+def _nothing() -> None:
+    return None

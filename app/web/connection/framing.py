@@ -7,6 +7,7 @@ the proxy did would become the head of another caller's request (RFC 9112, secti
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
 
 from app.web.json_rpc import refusal
 
@@ -15,7 +16,11 @@ METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OP
 
 MOST_HEAD_BYTES = 32 * 1024
 MOST_HEADERS = 100
-MOST_TARGET_BYTES = 8 * 1024
+MOST_TARGET_BYTES = 4 * 1024
+"""Callbacks have the longest of the URLs that are answered here, about 300 bytes."""
+
+MOST_TRAILER_BYTES = 2 * 1024
+"""Chunk extensions and trailers between two parts of a body, which nothing here reads."""
 
 MOST_BODY_PARTS = 10_000
 """Chunks of one body: each costs time, however short it is. A body of the greatest length comes in 200 packets."""
@@ -104,6 +109,10 @@ def check_head(head: Head) -> None:
         _check_coding(head, names)
     if not head.target.startswith(b"/"):
         _check_target(head)
+    if b"%" in head.target and not unquote_to_bytes(head.target).isascii():
+        raise BadMessage(
+            HTTPStatus.NOT_FOUND, "not_found", "There is nothing here: no URL of this service is beyond ASCII."
+        )
 
 
 def _check_coding(head: Head, names: Sequence[bytes]) -> None:

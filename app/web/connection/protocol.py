@@ -12,13 +12,14 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from app.web.connection.account import AccountedConnection
+from app.web.connection.account import TARGET_COPIES, AccountedConnection
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.connection.framing import (
     MOST_BODY_PARTS,
     MOST_HEAD_BYTES,
     MOST_HEADERS,
     MOST_TARGET_BYTES,
+    MOST_TRAILER_BYTES,
     NO_TRAILERS,
     BadMessage,
     Head,
@@ -48,8 +49,14 @@ MOST_PIPELINED = 16
 MOST_PIPELINED_BYTES = 16 * 1024
 """Requests of one connection that may wait for the one before them, and the bytes of their heads and bodies."""
 
+SMALL_HEAD_BYTES = 6 * 1024
+"""A head up to so much, headers counted as they cost, is part of what a request takes in any case."""
+
 SMALL_READ_BYTES = 8 * 1024
 """A request that comes whole in one read of up to so much is not counted."""
+
+PART_BYTES = 4 * 1024
+"""Of a head or a chunked body, the parser is given so much at once."""
 
 PROBES = (b"/livez", b"/readyz")
 
@@ -74,6 +81,8 @@ class DisconnectAwareProtocol(AccountedConnection):
     _is_last = False
     """Whether the newest request is the last of its connection, such as one with Connection: close."""
     _body_parts = 0
+    _is_chunked = False
+    """Whether the newest body comes in chunks."""
     _is_half_closed = False
     """Whether the client sends nothing any more."""
     _is_full = False
@@ -81,6 +90,8 @@ class DisconnectAwareProtocol(AccountedConnection):
     _body_left = 0
     """Bytes to come of a body whose head offered an upgrade; no parser reads them."""
     _refusal: BadMessage | None = None
+    _resting: asyncio.TimerHandle | None = None
+    """Reads on after a pause that follows a refusal."""
     _timer: ConnectionTimer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -104,13 +115,8 @@ class DisconnectAwareProtocol(AccountedConnection):
         """Read requests, or refuse the connection at the first byte that belongs to none."""
         if self._reading_ended:
             return
-        self._silent_bytes += len(data)
         try:
             self._read(data)
-            if self._in_head and self._silent_bytes > MOST_PIPELINED_BYTES and self._is_answering():
-                raise overloaded("A request is under way on this connection: the next one may wait with 16 KB.")
-            if self._silent_bytes > MOST_HEAD_BYTES:
-                raise malformed("The chunked body has too long extensions.") if self._in_body else head_too_large()
         except BadMessage as exc:
             self._refuse(exc)
         except httptools.HttpParserError:
@@ -120,8 +126,6 @@ class DisconnectAwareProtocol(AccountedConnection):
                 self._refuse(self._refusal or malformed("This is not well-formed HTTP/1.1."))
         else:
             self._set_deadline()
-            if self._in_head and not self._silent_bytes:
-                self._bytes_before = len(data)
             if self._in_head or self._in_body or len(data) > SMALL_READ_BYTES or self.pipeline or self._is_noted:
                 self._note_held()
 
@@ -172,13 +176,29 @@ class DisconnectAwareProtocol(AccountedConnection):
                 if not self._body_left:
                     self._complete()
                 continue
+            # The parser takes what is no body in small parts: it says only afterwards what that was.
+            is_plain_body = self._in_body and not self._is_chunked
+            part = data if is_plain_body or len(data) <= PART_BYTES else data[:PART_BYTES]
+            self._silent_bytes += len(part)
             try:
-                self.parser.feed_data(data)
+                self.parser.feed_data(part)
             except httptools.HttpParserUpgrade as exc:
                 data = data[exc.args[0] :]
                 self._read_past_upgrade()
             else:
-                return
+                data = data[len(part) :]
+                self._check_silence(len(part))
+
+    def _check_silence(self, part_bytes: int) -> None:
+        """Raise BadMessage for a head, an extension or a trailer that goes on for too long."""
+        if self._in_head and not self._silent_bytes:
+            self._bytes_before = part_bytes
+        if self._in_head and self._silent_bytes > MOST_PIPELINED_BYTES and self._is_answering():
+            raise overloaded("A request is under way on this connection: the next one may wait with 16 KB.")
+        if self._in_body and self._silent_bytes > MOST_TRAILER_BYTES:
+            raise malformed("The chunked body has too long extensions or trailers.")
+        if self._silent_bytes > MOST_HEAD_BYTES:
+            raise head_too_large()
 
     def _read_past_upgrade(self) -> None:
         """Go on behind a head that offered an upgrade, with a parser that has not seen it."""
@@ -223,6 +243,7 @@ class DisconnectAwareProtocol(AccountedConnection):
         self._in_head = False
         self._in_body = True
         self._silent_bytes = self._body_parts = 0
+        self._is_chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
         self._become(None)
         super().on_headers_complete()
         if self.expect_100_continue:
@@ -236,7 +257,7 @@ class DisconnectAwareProtocol(AccountedConnection):
         raise refusal
 
     def _check_head(self) -> None:
-        self._check_waiting(self._head_bytes if self._is_answering() else 0)
+        self._check_waiting(self._head_bytes + TARGET_COPIES * len(self.url) if self._is_answering() else 0)
         if self._is_full and self.url not in PROBES:
             raise overloaded("This service has as many connections as it takes. Try again in a moment.")
         parser = self.parser
@@ -333,6 +354,9 @@ class DisconnectAwareProtocol(AccountedConnection):
         elif self.flow.write_paused:
             self._become(IdleKind.UNREAD_ANSWER)
             self.flow.pause_reading()  # until the client has taken what is there: see resume_writing
+        elif self._disconnect is not None and self._disconnect.rest_seconds:
+            self.flow.pause_reading()
+            self._resting = self.loop.call_later(self._disconnect.rest_seconds, self._go_on)
         else:
             self._go_on()
 
@@ -357,8 +381,13 @@ class DisconnectAwareProtocol(AccountedConnection):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Remember which request is being answered: one at a time, while the others of the connection wait."""
         self._answering = cycle
-        self._disconnect = cycle.scope[DISCONNECT_SIGNAL] = DisconnectSignal(self._head_cost(cycle))  # type: ignore[literal-required]
+        cost = self._head_cost(cycle)
+        is_large = cost > SMALL_HEAD_BYTES
+        self._disconnect = DisconnectSignal(cost, self._note_held if is_large else None)
+        cycle.scope[DISCONNECT_SIGNAL] = self._disconnect  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
+        if is_large:
+            self._note_held()  # thousands may be read before the first of them begins
 
     def pause_writing(self) -> None:
         """Start to watch a peer that has not taken everything."""
@@ -381,6 +410,8 @@ class DisconnectAwareProtocol(AccountedConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell that request; those behind it are never begun."""
         self._timer.end()
+        if self._resting is not None:
+            self._resting.cancel()
         self._leave_limits()
         answering = self._answering
         if answering is not None:

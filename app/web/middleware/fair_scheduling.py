@@ -2,7 +2,8 @@
 
 Answers from the cache are nearly all computing, and the loop runs whatever is ready before it looks at anybody else. So
 each caller begins one request in a turn, and all of them together no more than take a few milliseconds. Every request
-without a token belongs to one caller. Turns cost a caller that is alone a fifth of its rate, so it takes none.
+without a token belongs to one caller, whatever its header holds. Turns cost a caller that is alone a fifth of its rate,
+so it takes none.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.adapters.auth.passthrough import bearer_token
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.asgi import header
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
@@ -24,6 +26,9 @@ TURN_SECONDS = 0.004
 """How long a turn may take before fewer requests begin in the next."""
 
 MOST_IN_A_TURN = 16
+
+REFUSALS_PER_SECOND = 500.0
+"""Clients that are refused a place in line may ask again at this rate, all together: a refusal costs some 200 µs."""
 
 LINE_BYTES = 8_000
 """What a request takes that waits for its turn, beside its head: a task, and the objects that will answer it."""
@@ -140,6 +145,9 @@ class FairSchedulingMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on when it is its turn, and a lifespan at once."""
         if scope["type"] == "http":
+            disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
+            if disconnect is not None:
+                disconnect.begin()
             caller = caller_of(scope)
             if not self._scheduler.begins(caller) and not await self._line.stood(self._scheduler, caller, scope, send):
                 return
@@ -149,11 +157,25 @@ class FairSchedulingMiddleware:
 class RequestQueue:
     """The memory of requests that wait for their turn: bounded like that of requests under way, for they are many."""
 
-    def __init__(self, memory: MemoryBudget, owner_of: Callable[[str], str], refused: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        memory: MemoryBudget,
+        owner_of: Callable[[str], str],
+        refused: Callable[[int], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Count in `memory`; `owner_of` tells whose a caller's requests are, and `refused` is told each status."""
         self._memory = memory
+        self._clock = clock
+        self._next_refusal = 0.0
         self._owner_of = owner_of
         self._refused = refused
+
+    def _pause(self) -> float:
+        """Return for how long the refused client's connection is not read, so that refusals stay few."""
+        now = self._clock()
+        self._next_refusal = max(self._next_refusal, now) + 1 / REFUSALS_PER_SECOND
+        return self._next_refusal - now
 
     async def stood(self, scheduler: FairScheduler, caller: str, scope: Scope, send: Send) -> bool:
         """Wait for the turn of a request and return True; where nothing is lent for it, refuse it and return False."""
@@ -161,6 +183,8 @@ class RequestQueue:
         amount = 0 if caller in PROBES else LINE_BYTES + (disconnect.head_bytes if disconnect is not None else 0)
         owner = self._owner_of(caller)
         if not self._memory.take(owner, amount):
+            if disconnect is not None:
+                disconnect.rest_seconds = self._pause()
             await refuse(send, self._refused)
             return False
         try:
@@ -171,5 +195,8 @@ class RequestQueue:
 
 
 def caller_of(scope: Scope) -> str:
-    """Return whose turn a request takes: its Authorization header, a probe's path, or "" for all others."""
-    return scope["path"] if scope["path"] in PROBES else header(scope, b"authorization") or ""
+    """Return whose turn a request takes: its bearer token, in one spelling, a probe's path, or "" for all others."""
+    if scope["path"] in PROBES:
+        return str(scope["path"])
+    token = bearer_token(header(scope, b"authorization"))
+    return "" if token is None else f"Bearer {token}"

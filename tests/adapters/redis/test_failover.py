@@ -48,9 +48,9 @@ async def test_after_a_failover_every_connection_of_a_warmed_pool_is_dialed_anew
     servers: tuple[RedisServer, RedisServer], address: Forwarder, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
-    await asyncio.gather(*(store.remove_many([KEY]) for _ in range(CONNECTIONS)), store.get_many([KEY]))
+    await asyncio.gather(*(store.get_many([KEY]) for _ in range(CONNECTIONS)))
     warm = address.connections
-    assert warm > 2
+    assert warm > 1
     fail_over(servers, address)
     with caplog.at_level(logging.WARNING, logger="app"), pytest.raises(StoreRefuses, match=r"^READONLY$"):
         await store.put_many({KEY: b"x"}, {KEY: 60.0})

@@ -233,6 +233,18 @@ async def test_old_rows_are_deleted(purchases: SqlPurchases, clock: HandClock) -
     assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 1
 
 
+async def test_old_rows_are_deleted_in_lots(database: Database, clock: HandClock) -> None:
+    purchases = SqlPurchases(database, BACKEND, clock.sql, most_deleted=3)
+    for number in range(10):
+        await purchases.claim(new(f"key-{number}"))
+        await purchases.add_claim(f"callback-{number}", "task")
+    clock.advance(91 * DAY)
+    await purchases.claim(new(None))
+    assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 10
+    assert len(await purchases.newest(["owner"], 20)) == 1
+    assert await purchases.claims("callback-0") == []
+
+
 async def test_a_forgotten_purchase_leaves_nothing(purchases: SqlPurchases) -> None:
     mine = new()
     await purchases.claim(mine)
@@ -284,6 +296,19 @@ async def test_who_takes_over_holds_every_name(purchases: SqlPurchases) -> None:
         found = await purchases.claim(named(*names))
         assert found is not None
         assert found.attempt == mine.attempt
+
+
+async def test_who_takes_over_takes_no_name_that_another_purchase_holds(purchases: SqlPurchases) -> None:
+    under_new, under_old = named("new"), named("old")
+    for one in (under_new, under_old):
+        await purchases.claim(one)
+    await purchases.record_outcome(under_new.attempt, PurchaseState.STARTED, "task")
+    await purchases.record_outcome(under_old.attempt, PurchaseState.UNKNOWN)
+    [holder] = [one for one in [await purchases.claim(named("old"))] if one is not None]
+    assert await purchases.take_over(holder, named("old", "new"))
+    found = await purchases.claim(named("new"))
+    assert found is not None
+    assert found.attempt == under_new.attempt
 
 
 async def test_a_caller_finds_what_its_former_names_bought(purchases: SqlPurchases, clock: HandClock) -> None:

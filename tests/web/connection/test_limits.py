@@ -49,6 +49,11 @@ TOO_LARGE = {
     "a long URL": (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 414),
     "a URL without an end": (b"GET /" + b"a" * 9_000, 414),
     "a chunk extension without an end": (START + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 40_000, 400),
+    "a trailer behind a body in one read": (
+        START + b"Transfer-Encoding: chunked\r\n\r\n1\r\n \r\n0\r\nX: " + b"a" * 7_000,
+        400,
+    ),
+    "a path beyond ASCII": (b"GET /%F0%9F%A6%8A" + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 404),
     "a trailer without an end": (START + b"Transfer-Encoding: chunked\r\n\r\n1\r\n \r\n0\r\nX: " + b"a" * 80_000, 400),
 }
 

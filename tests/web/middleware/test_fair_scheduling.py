@@ -5,19 +5,23 @@ import json
 from collections import Counter
 from typing import Any
 
+import pytest
 from mcp.server.lowlevel import Server
 from starlette.types import Message, Receive, Scope, Send
 
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.memory_budget import MemoryBudget
+from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.middleware.fair_scheduling import (
     LINE_BYTES,
     MOST_IN_A_TURN,
+    REFUSALS_PER_SECOND,
     SHARED_SECONDS,
     FairScheduler,
     FairSchedulingMiddleware,
     RequestQueue,
+    caller_of,
 )
 from app.web.middleware.request_memory import HELD, Held
 from tests.support.clock import HandClock
@@ -57,7 +61,7 @@ class Busy:
 
 
 def request(app: FairSchedulingMiddleware, name: str, path: str = "/mcp", send: Send = _nothing) -> asyncio.Task[None]:
-    headers = [(b"authorization", name.encode())] if name else []
+    headers = [(b"authorization", f"Bearer {name}".encode())] if name else []
     scope = {"type": "http", "path": path, "headers": headers, "name": name}
     return asyncio.ensure_future(app(scope, _nothing, send))  # type: ignore[arg-type]
 
@@ -71,7 +75,7 @@ def nobody(_caller: str) -> bool:
 
 
 async def test_requests_that_wait_for_their_turn_are_lent_memory_or_refused() -> None:
-    busy, memory, answers = Busy(), MemoryBudget(64 * LINE_BYTES, "known".__eq__), list[Message]()
+    busy, memory, answers = Busy(), MemoryBudget(64 * LINE_BYTES, "Bearer known".__eq__), list[Message]()
     app = in_turn(busy, FairScheduler(nobody), memory)
 
     async def hear(message: Message) -> None:
@@ -145,7 +149,7 @@ async def test_all_without_a_token_are_one_caller_and_probes_are_others() -> Non
 
 async def test_however_many_callers_there_are_few_begin_in_a_turn_and_the_accepted_go_between() -> None:
     busy = Busy()
-    app = in_turn(busy, FairScheduler("known".__eq__))
+    app = in_turn(busy, FairScheduler("Bearer known".__eq__))
     counting = asyncio.create_task(busy.count())
     await asyncio.gather(*(request(app, f"invented-{n}") for n in range(300)), request(app, "known"))
     counting.cancel()
@@ -184,3 +188,29 @@ async def test_each_message_of_a_batch_takes_a_turn() -> None:
         await endpoint(scope, receive, send)
     assert [answer["id"] for answer in json.loads(sent[1]["body"])] == list(range(5))
     assert turns.taken == ["Bearer x"] * 4, "the request itself has taken the first one's"
+
+
+@pytest.mark.parametrize("written", ["Bearer token", "bearer token", "BEARER    token", "Bearer token  "])
+def test_a_token_is_one_caller_however_its_header_is_spelt(written: str) -> None:
+    scope: Scope = {"type": "http", "path": "/mcp", "headers": [(b"authorization", written.encode())]}
+    assert caller_of(scope) == "Bearer token"
+
+
+@pytest.mark.parametrize("written", [None, "J17", "Basic dXNlcjpwYXNz", "Bearer", "Bearer two words"])
+def test_whoever_has_no_token_is_one_caller(written: str | None) -> None:
+    headers = [] if written is None else [(b"authorization", written.encode())]
+    assert caller_of({"type": "http", "path": "/mcp", "headers": headers}) == ""
+
+
+async def test_clients_that_are_refused_a_place_in_line_are_read_again_one_after_the_other(clock: HandClock) -> None:
+    line = RequestQueue(MemoryBudget(16 * LINE_BYTES - 1), str, REFUSED.append, clock)
+    refused = [DisconnectSignal() for _ in range(1000)]
+    for one in refused:
+        scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: one}
+        assert not await line.stood(FairScheduler(nobody), "", scope, _nothing)
+    rests = [one.rest_seconds for one in refused]
+    assert rests == pytest.approx([number / REFUSALS_PER_SECOND for number in range(1, 1001)], abs=1e-5)
+    clock.advance(10)
+    again = DisconnectSignal()
+    await line.stood(FairScheduler(nobody), "", {**scope, DISCONNECT_SIGNAL: again}, _nothing)
+    assert again.rest_seconds == pytest.approx(1 / REFUSALS_PER_SECOND, abs=1e-5)
