@@ -71,7 +71,7 @@ class TaskService:
         return Lookup({task_id: found[task_id] for task_id in wanted}, stats)
 
     def was_refused(self, tenant: str) -> bool:
-        """Return whether the backend refused the token and has not accepted it since: cached results are then withheld."""
+        """Return whether the backend refused the token and has not accepted it since: results are then withheld."""
         return self._token_status.was_refused(tenant)
 
     async def _still_refused(self, principal: Principal, wanted: Iterable[str]) -> LumaError | None:
