@@ -1,4 +1,4 @@
-"""How often AceDataCloud is asked, and for how long: questions again within a deadline, submissions once."""
+"""Retries and time-outs of calls to AceDataCloud: reads are retried within a deadline, submissions are sent once."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for the backend, in seconds. Reads are tried again within `read_deadline`, submissions never."""
+    """Time-outs in seconds. Reads are retried within `read_deadline`, submissions never."""
 
     connect: float = 5.0
     pool: float = 5.0
@@ -50,7 +50,7 @@ class Timeouts:
 
 @dataclass
 class CallCounter:
-    """The course of one reading, which may take several calls."""
+    """Counts the calls of one batch read, which share a deadline."""
 
     on_call: Callable[[], None] | None = None
     """Called before each call is sent."""
@@ -177,7 +177,7 @@ class AceDataClient:
         except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
             self._faults.note(exc)
             error = ACEDATACLOUD.error(OutcomeUnknown)
-        raise error  # without cause or past: what there was of an answer would stay for as long as anybody holds this
+        raise error  # without __cause__ or traceback: their frames would keep the response body alive
 
     async def _read_once(self, principal: Principal, call: Call[T], call_counter: CallCounter) -> T:
         try:
@@ -189,7 +189,7 @@ class AceDataClient:
         except Exception as exc:  # noqa: BLE001 - a fault with one answer must not cost the others of a batch
             self._faults.note(exc)
             reading = ACEDATACLOUD.error(BackendError)
-        raise reading  # as above: the first one is held until the last retry is over
+        raise reading  # as above: the first error is kept until the last retry
 
     def _worth_another(self, error: Exception) -> bool | float:
         if not isinstance(error, LumaError) or not error.is_retryable or isinstance(error, AnswerTooLarge):

@@ -1,4 +1,4 @@
-"""One exchange with AceDataCloud: one request, and its answer read within bounds and judged."""
+"""Sends one request to AceDataCloud, reads its bounded answer, and classifies it."""
 
 import asyncio
 import logging
@@ -92,7 +92,7 @@ class AmbiguousOutcome(Exception):
 
 
 class RequestSender:
-    """Sends calls, each once, and counts and logs how they went."""
+    """Sends each call once, and counts and logs its outcome."""
 
     def __init__(
         self, http: httpx.AsyncClient, purchases: httpx.AsyncClient, gate: BackendAdmission, telemetry: Telemetry

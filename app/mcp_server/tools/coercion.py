@@ -21,7 +21,7 @@ ADDED_BY_CLIENTS = frozenset(
 """Arguments that Gemini CLI, Cursor and n8n add to the calls of any tool."""
 
 NO_VALUE = frozenset(("", "null", "none", "undefined"))
-"""What clients write, in any case, where they have no value."""
+"""Texts, in any case, that clients send for a missing value."""
 
 _SEPARATORS = str.maketrans(",;\n\t", "    ")
 _MOST_LISTED = 100

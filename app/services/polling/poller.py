@@ -263,7 +263,7 @@ class TenantPoller:
         await self._publish(TaskEvent(self._principal.tenant, changed=changed, missing=missing))
 
     async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
-        """Read the tasks. An unexpected exception counts as an error of the backend, and delays the next read like one."""
+        """Read the tasks. An unexpected exception counts as a backend error, and delays the next read like one."""
         try:
             return await self._parts.read(self._principal, task_ids)
         except Exception as exc:  # noqa: BLE001 - as above

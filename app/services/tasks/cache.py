@@ -1,4 +1,4 @@
-"""Answers that were seen before: the tenant's own, in this process and in the store behind it."""
+"""The cache of rendered tasks, in two levels: this process, then the store. Its keys begin with the tenant."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,14 @@ TASK_KIND = "task:4"
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """What was found: the tasks by id, in the order asked, and how many came from this process and from the store."""
+    """Tasks found in the cache.
+
+    Attributes:
+        tasks: by id, in the order asked.
+        local_hits: number of tasks found in this process.
+        shared_hits: number of tasks found in the store.
+
+    """
 
     tasks: dict[str, RenderedTask]
     local_hits: int
@@ -29,13 +36,13 @@ class Cached:
 
 
 class TaskCache:
-    """Two levels: final tasks in this process, bounded, before the store, which holds running ones too, for moments.
+    """Two levels: final tasks in this process, bounded in bytes, and all tasks in the store, running ones for seconds.
 
-    A task is rendered when it is put; both levels hold the bytes that answers are joined from. No value is trusted for
-    being in the store: it must carry our mark for its key, which only the process that rendered it could make.
+    A task is rendered when it is put. Both levels hold the bytes that answers are joined from. A stored value counts
+    only with a valid signature for its key.
     """
 
-    def __init__(  # noqa: PLR0913 - a cache is its two levels, its rules and its clock
+    def __init__(  # noqa: PLR0913 - two levels, a policy and a clock
         self,
         store: Store,
         owned: SignedValues,
@@ -47,9 +54,9 @@ class TaskCache:
         local_bytes: int,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Keep final tasks of at most `local_bytes` here, the rest as `owned` says; `wall_clock` gives unix seconds.
+        """Keep final tasks of at most `local_bytes` in this process; `wall_clock` returns unix seconds.
 
-        `reads` has the places for questions to the store: each may bring the values of some hundred tasks.
+        `reads` limits concurrent reads of the store: each may return the values of some hundred tasks.
         """
         self._store = store
         self._owned = owned
@@ -63,11 +70,11 @@ class TaskCache:
 
     @property
     def local_bytes(self) -> int:
-        """At most so much memory is taken by the copies in this process."""
+        """Upper bound of the memory that the copies in this process take."""
         return self._copies.weight
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
-        """Return those of the tasks, each named once, that need no question to the backend."""
+        """Return the cached tasks among `task_ids`, which are distinct."""
         prefix, now = self._owned.key(tenant, ""), self._wall_clock()
         keys = [prefix + task_id for task_id in task_ids]
         copies = self._copies.get_many(keys)
@@ -84,7 +91,7 @@ class TaskCache:
         return Cached(in_order, len(local), len(shared))
 
     async def put_many(self, tenant: str, tasks: Sequence[Task]) -> dict[str, RenderedTask]:
-        """Render what the backend just said, remember it, and return it by id."""
+        """Render tasks just read from the backend, cache them, and return them by id."""
         now = self._wall_clock()
         rendered, values, ttl_seconds = {}, {}, {}
         for task in tasks:
@@ -98,7 +105,7 @@ class TaskCache:
         return rendered
 
     async def forget_running(self, tenant: str, task_id: str) -> None:
-        """Let the next question about the task reach the backend, unless it has ended already."""
+        """Remove the task, unless it is final, so that the next lookup reads the backend."""
         cached = await self.get_many(tenant, [task_id])
         if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
             await self._store.remove_many([self._owned.key(tenant, task_id)])
