@@ -29,7 +29,7 @@ from app.composition.state import build_shared_state, secrets_of
 from app.domain.rendered import TaskResult
 from app.mcp_server.server import McpServer, build_server
 from app.mcp_server.tools.call_handler import RequestContext
-from app.mcp_server.tools.catalog import catalogue
+from app.mcp_server.tools.catalog import build_catalog
 from app.mcp_server.tools.definition import LumaTool, Services
 from app.observability.call_log import CallLog, call_formatter
 from app.observability.metrics import Metrics
@@ -110,7 +110,7 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     tasks = build_lookup(backend, shared, flights, metrics, clocks, backend_limits)
     videos = build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits)
     return Assembly(
-        tools=catalogue(settings.batch_limit, description),
+        tools=build_catalog(settings.batch_limit, description),
         services=build_services(
             settings, description, tasks, videos, shared, persistence, clocks, sandbox, refusals, backend_limits
         ),

@@ -84,8 +84,8 @@ class AceDataClient:
         purchases: httpx.AsyncClient | None = None,
     ) -> None:
         """Send reads through `http`, whose base URL is AceDataCloud's, and submissions through `purchases`."""
-        self._gate = BackendAdmission(backend_limits, telemetry, timeouts.pool)
-        self._exchanges = RequestSender(http, purchases or http, self._gate, telemetry)
+        self._admission = BackendAdmission(backend_limits, telemetry, timeouts.pool)
+        self._sender = RequestSender(http, purchases or http, self._admission, telemetry)
         self._timeouts = timeouts
         self._faults = ThrottledExceptionLog(
             log,
@@ -97,11 +97,11 @@ class AceDataClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._exchanges.aclose()
+        await self._sender.aclose()
 
     async def check(self, path: str, seconds: float) -> int:
         """Return the status that a call without a token is answered with. Raises httpx.HTTPError."""
-        return (await self._exchanges.post_without_token(path, seconds)).status_code
+        return (await self._sender.post_without_token(path, seconds)).status_code
 
     async def read(
         self,
@@ -159,13 +159,13 @@ class AceDataClient:
         `private` is text of the caller's that no error may quote. Raises LumaError, whose sentence says whether
         anything can have been started.
         """
-        async with self._gate.submitting(principal):
+        async with self._admission.submitting(principal):
             return await self._submit_once(principal, Call(path, body, self._submit_timeout, translate, private))
 
     async def _submit_once(self, principal: Principal, call: Call[T]) -> T:
         try:
             async with asyncio.timeout(self._timeouts.submit + self._timeouts.connect):
-                return await self._exchanges.run(principal, call)
+                return await self._sender.run(principal, call)
         except _NOT_SENT:
             error: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, AmbiguousOutcome):
@@ -181,9 +181,9 @@ class AceDataClient:
 
     async def _read_once(self, principal: Principal, call: Call[T], call_counter: CallCounter) -> T:
         try:
-            async with self._gate.reading(principal):
+            async with self._admission.reading(principal):
                 call_counter.count()
-                return await self._exchanges.run(principal, call)
+                return await self._sender.run(principal, call)
         except (httpx.HTTPError, LumaError, AmbiguousOutcome) as error:
             reading = reading_of(error).with_traceback(None)
         except Exception as exc:  # noqa: BLE001 - a fault with one answer must not cost the others of a batch

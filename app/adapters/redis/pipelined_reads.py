@@ -1,4 +1,4 @@
-"""One connection for reads, on which commands follow each other without waiting for each other's replies.
+"""Pipelined reads: one connection, on which commands do not wait for earlier replies.
 
 A read of 50 values takes 20 microseconds of the processor here, and 100 over redis-py's pool, which hands a connection
 to one command at a time and packs commands in Python. redis-py still opens the connection: addresses, TLS, passwords

@@ -35,7 +35,7 @@ from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
 from app.services.concurrency import wait_for_event
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
-from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.unaccepted_rows import WINDOW_SECONDS, UnacceptedPurchases
 from app.services.purchases.writer import Outcome, PurchaseWriter
 
@@ -156,7 +156,7 @@ class PurchaseService:
         self,
         purchases: Purchases,
         signing: Signer,
-        earlier: EarlierReservations,
+        earlier: LegacyIdempotencyKeys,
         *,
         key_lives_seconds: float,
         key_fault: Callable[[], str | None],

@@ -45,8 +45,8 @@ class TaskCache:
     def __init__(  # noqa: PLR0913 - two levels, a policy and a clock
         self,
         store: Store,
-        owned: SignedValues,
-        lifetimes: CachePolicy,
+        signed_values: SignedValues,
+        policy: CachePolicy,
         telemetry: Telemetry,
         *,
         render: Renderer,
@@ -59,8 +59,8 @@ class TaskCache:
         `reads` limits concurrent reads of the store: each may return the values of some hundred tasks.
         """
         self._store = store
-        self._owned = owned
-        self._lifetimes = lifetimes
+        self._signed = signed_values
+        self._policy = policy
         self._telemetry = telemetry
         self._render = render
         self._reads = reads
@@ -75,7 +75,7 @@ class TaskCache:
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
         """Return the cached tasks among `task_ids`, which are distinct."""
-        prefix, now = self._owned.key(tenant, ""), self._wall_clock()
+        prefix, now = self._signed.key(tenant, ""), self._wall_clock()
         keys = [prefix + task_id for task_id in task_ids]
         copies = self._copies.get_many(keys)
         local = {task.id: task for task in copies if task is not None and task.fresh_until > now}
@@ -95,11 +95,11 @@ class TaskCache:
         now = self._wall_clock()
         rendered, values, ttl_seconds = {}, {}, {}
         for task in tasks:
-            key, ttl = self._owned.key(tenant, task.id), time_to_live(task, now, self._lifetimes)
+            key, ttl = self._signed.key(tenant, task.id), time_to_live(task, now, self._policy)
             one = rendered[task.id] = self._render(task)._replace(fresh_until=now + ttl)
-            if (value := self._owned.sign(key, pack_task(one))) is not None:
+            if (value := self._signed.sign(key, pack_task(one))) is not None:
                 values[key], ttl_seconds[key] = value, ttl
-        copies = {self._owned.key(tenant, task.id): task for task in rendered.values() if task.is_final}
+        copies = {self._signed.key(tenant, task.id): task for task in rendered.values() if task.is_final}
         self._copies.put_many(copies, sum(map(_weigh, copies.values())))
         await self._store.put_many(values, ttl_seconds)
         return rendered
@@ -108,7 +108,7 @@ class TaskCache:
         """Remove the task, unless it is final, so that the next lookup reads the backend."""
         cached = await self.get_many(tenant, [task_id])
         if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
-            await self._store.remove_many([self._owned.key(tenant, task_id)])
+            await self._store.remove_many([self._signed.key(tenant, task_id)])
 
     async def _shared(self, tenant: str, keys: Sequence[str], task_ids: Sequence[str]) -> dict[str, RenderedTask]:
         async with self._reads.place(tenant):
@@ -122,7 +122,7 @@ class TaskCache:
         oldest = self._wall_clock() - CLOCKS_DIFFER_SECONDS
         found: dict[str, RenderedTask] = {}
         final: dict[str, RenderedTask] = {}
-        for key, task_id, value, form in zip(keys, task_ids, values, self._owned.verified(keys, values), strict=True):
+        for key, task_id, value, form in zip(keys, task_ids, values, self._signed.verified(keys, values), strict=True):
             if form is None:
                 if value is not None:
                     self._telemetry.value_refused()

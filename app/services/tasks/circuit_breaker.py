@@ -11,7 +11,7 @@ from app.services.tasks.store_probe import explained
 
 T = TypeVar("T")
 
-REST_SECONDS = 1.0
+COOLDOWN_SECONDS = 1.0
 """Cooldown after a failure. One caller then tries the store again for all."""
 
 MOST_OUTAGES = 3
@@ -47,28 +47,28 @@ class FailOpenStore:
         self._store = store
         self._telemetry = telemetry
         self._clock = clock
-        self._rests = {cause: _Rest() for cause in _EFFECTS}
+        self._cooldowns = {cause: _Cooldown() for cause in _EFFECTS}
         self._outages = _OutageLog()
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the stored values; None for every key while the store cannot be read."""
         nothing: list[bytes | None] = [None] * len(keys)
-        return await self._unless_out("get", lambda: self._store.get_many(keys), nothing)
+        return await self._guard("get", lambda: self._store.get_many(keys), nothing)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Store the values, or drop them while the store accepts no writes."""
-        await self._unless_out("put", lambda: self._store.put_many(values, ttl_seconds), None)
+        await self._guard("put", lambda: self._store.put_many(values, ttl_seconds), None)
 
     async def remove_many(self, keys: Sequence[str]) -> None:
         """Remove the keys. They expire by themselves while the store accepts no writes."""
-        await self._unless_out("remove", lambda: self._store.remove_many(keys), None)
+        await self._guard("remove", lambda: self._store.remove_many(keys), None)
 
     async def ping(self) -> None:
         """Ask the store itself. Raises StoreUnavailable."""
         await self._store.ping()
 
-    async def _unless_out(self, operation: str, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
-        if self._is_left_alone(operation):
+    async def _guard(self, operation: str, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        if self._is_paused(operation):
             return otherwise
         try:
             answer = await ask()
@@ -78,35 +78,35 @@ class FailOpenStore:
             self._failed(operation, exc)
             return otherwise
         if self._outages.is_on:
-            self._rests[SILENCE].end()
-            self._rests[operation].end()
+            self._cooldowns[SILENCE].end()
+            self._cooldowns[operation].end()
             self._outages.worked(operation, self._clock())
         return answer
 
-    def _is_left_alone(self, operation: str) -> bool:
+    def _is_paused(self, operation: str) -> bool:
         if not self._outages.is_on:
             return False
         now = self._clock()
-        return self._rests[SILENCE].holds(now) or self._rests[operation].holds(now)
+        return self._cooldowns[SILENCE].holds(now) or self._cooldowns[operation].holds(now)
 
     def _failed(self, operation: str, exc: StoreUnavailable) -> None:
         self._telemetry.store_failed(operation)
         now, cause = self._clock(), SILENCE
         if isinstance(exc, StoreRefuses):
-            self._rests[SILENCE].end()
+            self._cooldowns[SILENCE].end()
             cause = operation
-        self._rests[cause].begin(now)
+        self._cooldowns[cause].begin(now)
         self._outages.failed(cause, exc, now)
 
 
-class _Rest:
+class _Cooldown:
     """A cooldown. After it, one caller may try; a new cooldown begins for the others."""
 
     def __init__(self) -> None:
         self._until: float | None = None
 
     def begin(self, now: float) -> None:
-        self._until = now + REST_SECONDS
+        self._until = now + COOLDOWN_SECONDS
 
     def end(self) -> None:
         self._until = None

@@ -1,4 +1,4 @@
-"""A bounded dict for entries that come and go by the hundred."""
+"""A bounded dict whose eviction costs nothing per entry: it drops half of the entries at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar

@@ -111,7 +111,7 @@ class TaskService:
             return {key: answers[key[1]] for key in keys}
 
         keys = [(principal.tenant, task_id) for task_id in task_ids]
-        led = self._flights.not_in_the_air(keys)
+        led = self._flights.not_in_flight(keys)
         try:
             counted_out = self._queued.add(principal.tenant, len(led)) if led else _nothing
         except RateLimited as exc:

@@ -1,4 +1,4 @@
-"""One fetch per key, however many callers want it at once.
+"""Single flight: one fetch per key for all concurrent callers.
 
 A flight belongs to nobody: it goes on when the caller that started it leaves, so the others still land. One that has
 sent nothing yet ends with the last caller who waits for it.
@@ -49,13 +49,13 @@ class SingleFlight(Generic[K, V]):
         has_sent: Callable[[], bool] = _always,
         on_landed: Callable[[], None] = _nothing,
     ) -> tuple[dict[K, V], int]:
-        """Return a value for each key, and how many were already in the air.
+        """Return a value for each key, and the number of keys whose fetch was under way.
 
         `fetch` is called at most once, with the keys that nobody is fetching yet, and must answer each of them;
         what it raises is raised to everyone who waits for one of its keys. Until `has_sent`, it is stopped when nobody
         waits for any of its keys. `on_landed` is called when a fetch is over, however it ended.
         """
-        led = self.not_in_the_air(keys)
+        led = self.not_in_flight(keys)
         if led:
             self._take_off(fetch, _Flight(led, has_sent, on_landed))
         seats = {key: self._landing[key] for key in keys}
@@ -71,11 +71,11 @@ class SingleFlight(Generic[K, V]):
 
     @property
     def flights(self) -> int:
-        """How many fetches are in the air."""
+        """Number of fetches under way."""
         return len(self._flights)
 
-    def not_in_the_air(self, keys: Sequence[K]) -> list[K]:
-        """Return those of the keys that nobody is fetching."""
+    def not_in_flight(self, keys: Sequence[K]) -> list[K]:
+        """Return the keys without a fetch under way."""
         return [key for key in keys if key not in self._landing]
 
     def _take_off(self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]], flight: _Flight) -> None:
@@ -112,7 +112,7 @@ class SingleFlight(Generic[K, V]):
                 seat.landed.exception()  # marks it as seen: every waiter may have left
 
     async def aclose(self) -> None:
-        """Stop every flight that is still in the air; those who wait for one are told."""
+        """Cancel every fetch under way. Its callers get an error."""
         for flight in self._flights:
             flight.cancel()
         if self._flights:

@@ -12,8 +12,8 @@ from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.middleware.fair_scheduling import (
-    LINE_BYTES,
     MOST_IN_A_TURN,
+    QUEUED_BYTES,
     SHARED_SECONDS,
     FairScheduler,
     FairSchedulingMiddleware,
@@ -71,7 +71,7 @@ def nobody(_caller: str) -> bool:
 
 
 async def test_requests_that_wait_for_their_turn_are_lent_memory_or_refused() -> None:
-    busy, memory, answers = Busy(), MemoryBudget(64 * LINE_BYTES, "known".__eq__), list[Message]()
+    busy, memory, answers = Busy(), MemoryBudget(64 * QUEUED_BYTES, "known".__eq__), list[Message]()
     app = in_turn(busy, FairScheduler(nobody), memory)
 
     async def hear(message: Message) -> None:
@@ -81,7 +81,7 @@ async def test_requests_that_wait_for_their_turn_are_lent_memory_or_refused() ->
     known, probe = request(app, "known", send=hear), request(app, "", "/livez", send=hear)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert 15 * LINE_BYTES < memory.in_use <= 64 * LINE_BYTES
+    assert 15 * QUEUED_BYTES < memory.in_use <= 64 * QUEUED_BYTES
     await asyncio.gather(*asked, known, probe)
     refused = [message["status"] for message in answers if message["type"] == "http.response.start"]
     assert set(refused) == {429}
