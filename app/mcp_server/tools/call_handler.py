@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from app.domain.errors import InternalError, LumaError, RateLimited
 from app.domain.principal import Principal
 from app.domain.task import NO_STATS, LookupStats
-from app.mcp_server.tools.arguments import read_arguments
 from app.mcp_server.tools.definition import Call, LumaTool, Services
 from app.mcp_server.tools.json_bytes import Json
 from app.mcp_server.tools.results import error_view
 from app.mcp_server.tools.text import error_text
 from app.mcp_server.tools.tool_result import ToolResult
+from app.mcp_server.tools.validation import read_arguments
 from app.services.log_throttle import ThrottledExceptionLog
 
 Context = ServerRequestContext[Any, Any]

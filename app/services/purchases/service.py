@@ -17,8 +17,9 @@ from app.services.limits.memory_lease import MEMORY_LEASE, MemoryLease
 from app.services.limits.token_status import TokenStatusCache
 from app.services.log_throttle import ThrottledExceptionLog
 from app.services.purchases.callbacks import Callbacks
-from app.services.purchases.idempotency import PurchaseRequest, PurchaseResult, PurchaseService
+from app.services.purchases.idempotency import PurchaseService
 from app.services.purchases.limiter import ConcurrencyLimiter
+from app.services.purchases.request import PurchaseRequest, PurchaseResult
 from app.services.tasks.snapshots import TaskSnapshots
 
 MOST_UNDER_WAY = 600
