@@ -10,7 +10,7 @@ COLLECT_AFTER = 10_000
 OLDER_AFTER, OLDEST_AFTER = 5, 2
 """Looks at the new objects to one at older ones, and of those to one at all.
 
-What a wait leaves behind is old by then. With the collector's own 10 and 10, a million such objects may pile up.
+Objects of a long poll are old by then. With the default of 10 and 10, a million such objects may accumulate.
 """
 
 MAPPED_FROM_BYTES = 128 * 1024

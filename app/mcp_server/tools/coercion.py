@@ -1,4 +1,4 @@
-"""What callers evidently mean by their arguments: values in another JSON type, and arguments that clients add.
+"""Coerces arguments to their evident meaning: values in another JSON type, and arguments that clients add.
 
 Only readings that leave no doubt: a number in a string, a list in a string, one id where a list is due. On a tool that
 spends, an argument of unknown name is refused, because it may be a misspelt one that changes what is bought.

@@ -142,7 +142,7 @@ class TaskCache:
     def _copy_what_comes_again(self, final: dict[str, RenderedTask]) -> None:
         """Keep copies of tasks that this process has read from the store before.
 
-        Where many callers ask for tasks of their own, copies of all would only push each other out of memory.
+        With many callers, copies of all tasks would only evict each other.
         """
         again = self._doorkeeper.knows(list(final))
         if any(again):

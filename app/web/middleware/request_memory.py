@@ -18,8 +18,8 @@ from app.web.connection.disconnects import DISCONNECT_SIGNAL
 from app.web.middleware.bearer_auth import PRINCIPAL
 
 HALF_SENT_BYTES = 12_000
-"""What a request takes until its body has come, beside the bytes of that: measured with 1,200 of them, 19 KB each, of
-which 7 KB are the connection's."""
+"""Memory of a request until its body has arrived, beside the body: measured with 1,200 of them, 19 KB each, of which
+7 KB are the connection's."""
 
 REQUEST_BYTES = 46_000
 """About what any request under way takes: measured with 1,200 waiting calls, 44 KB each beside the connection."""
