@@ -14,7 +14,7 @@ from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from app.ports.sealing import Signer
 from app.services.key_namespace import KeyNamespace
 from app.services.purchases.idempotency import PurchaseService
-from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.retention import delete_old_purchases
 from app.services.purchases.shared_database import SharedDatabase
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
@@ -37,7 +37,7 @@ class Persistence:
     purchases: SqlPurchases
     service: PurchaseService
     shared: SharedDatabase
-    earlier: EarlierReservations
+    earlier: LegacyIdempotencyKeys
     try_database: SharedProbe
     purchase_days: int
     sleep: Sleep
@@ -149,7 +149,7 @@ def build_persistence(  # noqa: PLR0913 - the two times, and what replicas share
     purchases = SqlPurchases(database, backend_key, database_clock)
     shared = SharedDatabase(coordination, keys, lambda: database.facts.id if database.facts else None, sleep)
     created_at = lambda: database.facts.created_at if database.facts else 0.0  # noqa: E731
-    earlier = EarlierReservations(coordination, created_at, wall_clock)
+    earlier = LegacyIdempotencyKeys(coordination, created_at, wall_clock)
     service = PurchaseService(
         purchases,
         signing,

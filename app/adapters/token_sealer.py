@@ -20,7 +20,7 @@ LONGEST_SEALED = 2048
 class TokenSealer:
     """AES-GCM under keys derived from the service's secret, one for each purpose.
 
-    What is sealed for one purpose or for one audience opens for no other, and in one spelling only.
+    A text sealed for one purpose or audience is invalid for any other, and has one valid spelling only.
     """
 
     def __init__(self, *secrets: str) -> None:

@@ -1,4 +1,4 @@
-"""Marks on what is kept where others can write: whoever lacks the secret can make none."""
+"""Signs values that are stored where others can write."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""`luma-mcp check`: what is set and where it came from, and whether what it names answers."""
+"""`luma-mcp check`: shows each setting with its source, and tests the services that the settings name."""
 
 import re
 from collections.abc import Callable

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.sandbox.tasks import PROMPT_WORDS
-from app.mcp_server.tools.catalog import catalogue
+from app.mcp_server.tools.catalog import build_catalog
 from app.mcp_server.tools.definition import BILLABLE
 from app.settings import PREFIX, Settings
 from app.web.client_setup import clients, curl
@@ -20,7 +20,7 @@ LOCAL_URL = "http://127.0.0.1:8000/mcp"
 def tools_table() -> str:
     """Return the tools: name, parameters with their defaults, cost, and the first sentence of the description."""
     rows = ["| tool | parameters | credits | what it does |", "|---|---|---|---|"]
-    for tool in catalogue(Settings.model_fields["batch_limit"].default, ACEDATACLOUD):
+    for tool in build_catalog(Settings.model_fields["batch_limit"].default, ACEDATACLOUD):
         schema = tool.published().input_schema
         required = schema.get("required", [])
         names = [_parameter(name, field, required) for name, field in schema.get("properties", {}).items()]

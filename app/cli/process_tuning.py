@@ -1,4 +1,4 @@
-"""How a process that serves for weeks treats its memory: told once, when all of the program is there."""
+"""Tunes the garbage collector and malloc for a process that serves for weeks. Applied once, after all imports."""
 
 import ctypes
 import gc
@@ -10,7 +10,7 @@ COLLECT_AFTER = 10_000
 OLDER_AFTER, OLDEST_AFTER = 5, 2
 """Looks at the new objects to one at older ones, and of those to one at all.
 
-What a wait leaves behind is old by then. With the collector's own 10 and 10, a million such objects may pile up.
+Objects of a long poll are old by then. With the default of 10 and 10, a million such objects may accumulate.
 """
 
 MAPPED_FROM_BYTES = 128 * 1024
@@ -36,7 +36,7 @@ def tune_process() -> None:
 def _collect_seldom() -> None:
     """Have the collector take the program for given, and look less often at what comes and goes.
 
-    The SDK leaves circles behind in every request; as it comes, the collector looks for them several times in one.
+    The SDK creates reference cycles in every request; by default the collector would run several times in one.
     The second collection finds nothing: the collector compares later ones with the last, and puts them off until then.
     """
     gc.collect()

@@ -29,7 +29,7 @@ from app.composition.state import build_shared_state, secrets_of
 from app.domain.rendered import TaskResult
 from app.mcp_server.server import McpServer, build_server
 from app.mcp_server.tools.call_handler import RequestContext
-from app.mcp_server.tools.catalog import catalogue
+from app.mcp_server.tools.catalog import build_catalog
 from app.mcp_server.tools.definition import LumaTool, Services
 from app.observability.call_log import CallLog, call_formatter
 from app.observability.metrics import Metrics
@@ -94,7 +94,6 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     of no known form.
     """
     clocks, metrics = clocks or Clocks(), Metrics()
-    refusals = Refusals(metrics, clocks.monotonic)
     sandbox = build_sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
     description = backend.description if backend is not None else backend_description(settings)
     backend_limits = BackendLimits(clocks.monotonic, description.policy.generations_at_once)
@@ -103,6 +102,18 @@ def assemble(  # noqa: PLR0913 - the seams of tests
             settings, metrics, backend_limits, timeouts or Timeouts(), network_to(sandbox, transport)
         )
         backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=media_url_of(sandbox))
+    return _assemble_with(backend, sandbox, settings, metrics, clocks, backend_limits)
+
+
+def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` chooses
+    backend: VideoBackend,
+    sandbox: Sandbox | None,
+    settings: Settings,
+    metrics: Metrics,
+    clocks: Clocks,
+    backend_limits: BackendLimits,
+) -> Assembly:
+    description, refusals = backend.description, Refusals(metrics, clocks.monotonic)
     shared = build_shared_state(settings, description, metrics, clocks, backend_limits)
     persistence = persistence_of(settings, description, shared, clocks, backend_limits)
     callbacks = build_callbacks(settings, description, shared, persistence, clocks)
@@ -110,7 +121,7 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     tasks = build_lookup(backend, shared, flights, metrics, clocks, backend_limits)
     videos = build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits)
     return Assembly(
-        tools=catalogue(settings.batch_limit, description),
+        tools=build_catalog(settings.batch_limit, description),
         services=build_services(
             settings, description, tasks, videos, shared, persistence, clocks, sandbox, refusals, backend_limits
         ),

@@ -21,9 +21,9 @@ def waiting_quota(backend: BackendDescription, refusals: Refusals, backend_limit
         f"already, or {MOST_WAITING // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. Calls that "
         "do not wait are answered."
     )
-    lent = QuotaLimits(MOST_WAITING, MOST_WAITING_PER_CALLER, MOST_WAITING // SHARE_OF_UNACCEPTED)
+    limits = QuotaLimits(MOST_WAITING, MOST_WAITING_PER_CALLER, MOST_WAITING // SHARE_OF_UNACCEPTED)
     shown = refusals.metrics.waiting_callers.set
-    return CallerQuota(lent, backend_limits.token_status.is_accepted, refusals.reporter("waits", effect), shown)
+    return CallerQuota(limits, backend_limits.token_status.is_accepted, refusals.reporter("waits", effect), shown)
 
 
 def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
@@ -32,9 +32,9 @@ def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limi
         f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already, "
         f"or {MOST_LISTENERS // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted."
     )
-    lent = QuotaLimits(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, MOST_LISTENERS // SHARE_OF_UNACCEPTED)
+    limits = QuotaLimits(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, MOST_LISTENERS // SHARE_OF_UNACCEPTED)
     shown = refusals.metrics.listeners.set
-    return CallerQuota(lent, backend_limits.token_status.is_accepted, refusals.reporter("listeners", effect), shown)
+    return CallerQuota(limits, backend_limits.token_status.is_accepted, refusals.reporter("listeners", effect), shown)
 
 
 def submission_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
@@ -44,8 +44,8 @@ def submission_quota(backend: BackendDescription, refusals: Refusals, backend_li
         f"or {MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. They go on when "
         "their callers leave; nothing of the refused one was sent."
     )
-    lent = QuotaLimits(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, MOST_UNDER_WAY // SHARE_OF_UNACCEPTED)
-    return CallerQuota(lent, backend_limits.token_status.is_accepted, refusals.reporter("submissions", effect))
+    limits = QuotaLimits(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, MOST_UNDER_WAY // SHARE_OF_UNACCEPTED)
+    return CallerQuota(limits, backend_limits.token_status.is_accepted, refusals.reporter("submissions", effect))
 
 
 def build_memory_budget(

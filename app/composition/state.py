@@ -90,14 +90,14 @@ def secrets_of(settings: Settings) -> list[str]:
 def _build_cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
     settings: Settings,
     store: FailOpenStore,
-    owned: SignedValues,
+    signed_values: SignedValues,
     metrics: Metrics,
     clocks: Clocks,
     reads: FairLimiter,
 ) -> TaskCache:
     return TaskCache(
         store,
-        owned,
+        signed_values,
         CachePolicy(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
         render=render,

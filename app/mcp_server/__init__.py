@@ -1,1 +1,1 @@
-"""The MCP surface: tools, prompts and the door where our errors become tool errors."""
+"""The MCP server: tools, resources, prompts and extensions."""

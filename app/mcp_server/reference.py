@@ -1,4 +1,4 @@
-"""What Luma can do, said once: the listing tools, the prompts, the README and the web page all read it here."""
+"""The reference of Luma's abilities, for the listing tools, the prompts, the README and the web page."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""A log line and counters for the requests about tasks that are not tool calls: the same as tool calls have."""
+"""Logs and counts the requests about tasks that are not tool calls, in the same form as tool calls."""
 
 import time
 from typing import Final
@@ -17,15 +17,15 @@ LOGGED_METHODS: Final = frozenset((
 
 
 class RequestLog:
-    """A middleware that tells the journal of each request of LOGGED_METHODS, with the method in place of the tool."""
+    """A middleware that records each request of LOGGED_METHODS, with the method in place of the tool."""
 
     def __init__(self, caller: RequestContext, call_log: CallObserver) -> None:
-        """Tell `call_log` of the requests of whoever `caller` says is calling."""
+        """Record requests in `call_log`. `caller` provides the caller of each."""
         self._caller = caller
         self._call_log = call_log
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        """Pass the request on and note how it ended; a client that left counts as "cancelled"."""
+        """Pass the request on and record its outcome; "cancelled" if its client disconnected."""
         if ctx.method not in LOGGED_METHODS or ctx.request_id is None:
             return await call_next(ctx)
         record = CallRecord(

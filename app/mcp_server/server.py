@@ -1,4 +1,4 @@
-"""The MCP server: the surface, built from the catalogue; whoever hosts it attaches the transports."""
+"""Builds the MCP server from the catalog of tools. The transports are attached by the caller."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,9 +36,14 @@ _CACHEABLE: tuple[CacheableMethod, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class McpServer:
-    """The MCP server, its door, and the streams that its host ends before it stops.
+    """The MCP server and its handlers.
 
-    `request_log` is a middleware that each host adds, behind `call_handler.middleware` where it uses that.
+    Attributes:
+        server: the server of the SDK.
+        call_handler: the handler of tools/call. HTTP also uses its middleware.
+        subscriptions: the open streams, which are closed before shutdown.
+        request_log: a middleware that each transport adds, after `call_handler.middleware` if it uses that.
+
     """
 
     server: Server[Any]
@@ -50,7 +55,7 @@ class McpServer:
 def build_server(
     tools: Sequence[LumaTool], services: Services, caller: RequestContext, call_log: CallObserver, *, version: str
 ) -> McpServer:
-    """Return the surface over finished parts; transports are attached by whoever hosts it."""
+    """Return the MCP server for `tools` and `services`, without a transport."""
     published = [tool.published() for tool in tools]
     mirrored = {tool.name: tool.input_schema for tool in published if x_mcp_header_map(tool.input_schema)}
 
@@ -90,7 +95,7 @@ def build_server(
 def _with_calls(
     server: Server[Any], tools: Sequence[LumaTool], services: Services, caller: RequestContext, call_log: CallObserver
 ) -> McpServer:
-    """Add what the SDK's constructor has no place for: our own answers to calls, to listeners and to discovery."""
+    """Register handlers that the SDK's constructor does not take: calls, subscriptions and discovery."""
     handles = TaskHandles(services, caller)
     handles.register(server)
     result_meta = {SERVER_INFO_META_KEY: server.server_info_stamp}

@@ -1,1 +1,1 @@
-"""What the service tells its operators: logs, metrics and, where wanted, traces."""
+"""Logs, metrics and optional traces."""

@@ -1,4 +1,4 @@
-"""Log lines written together, once in a turn of the event loop, because each write is a system call."""
+"""Batches log lines: one write for each iteration of the event loop, because each write is a system call."""
 
 import asyncio
 import sys
@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 
 class BatchedWriter:
-    """Gathers the lines of a turn for standard error; those that cannot be written are counted and let go."""
+    """Writes lines to standard error in batches. Lines that cannot be written are counted and dropped."""
 
     def __init__(self, lost: Callable[[int], None]) -> None:
-        """Tell `lost` how many lines could not be written."""
+        """`lost` receives the number of lines that could not be written."""
         self._lost = lost
         self._waiting: list[str] = []
 
     def add(self, line: str) -> None:
-        """Write `line` when this turn of the running event loop is over."""
+        """Write `line` at the end of this iteration of the event loop."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._write)
         self._waiting.append(line)

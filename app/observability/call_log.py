@@ -1,4 +1,4 @@
-"""One line and a handful of counters for every tool call."""
+"""The call log: one line and some counters for every tool call."""
 
 import sys
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from app.observability.metrics import Metrics, bounded_client
 
 
 class CallLog:
-    """Tells the log and the metrics of each call; a log that cannot be written costs its line only."""
+    """Writes each call to the log and the metrics. A line that cannot be written is dropped."""
 
     def __init__(self, metrics: Metrics, render: Callable[[EventDict], str] | None) -> None:
-        """Count in `metrics` and log what `render` makes of a call; None logs nothing."""
+        """Count in `metrics`, and log the line that `render` returns; None logs nothing."""
         self._metrics = metrics
         self._render = render
         self._lines = BatchedWriter(metrics.lines_lost.inc)
@@ -74,7 +74,7 @@ def _event(record: CallRecord, client: str) -> EventDict:
 
 
 def call_formatter(form: Literal["json", "text"] | None) -> Callable[[EventDict], str]:
-    """Return what makes a line of a call's event, past the machinery that library records need."""
+    """Return a formatter for call events that bypasses the processors of stdlib log records."""
     if (form or ("text" if sys.stderr.isatty() else "json")) == "json":
         return lambda event: to_json(event).decode()
     render = renderer("text")

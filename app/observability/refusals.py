@@ -1,4 +1,4 @@
-"""What operators hear of refused callers: every refusal is counted, and a burst of them is one line in the log."""
+"""Counts every refused call, and logs a burst of refusals in one line."""
 
 import logging
 from collections.abc import Callable

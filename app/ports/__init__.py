@@ -1,1 +1,1 @@
-"""What the services need from outside, and what failure means at each seam."""
+"""Interfaces of the services to the outside, with the meaning of failure in each."""

@@ -12,7 +12,13 @@ from app.domain.task import Answer
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What one question to the backend gave: an answer for every id asked, and how many calls it took."""
+    """The result of one batch read.
+
+    Attributes:
+        answers: one for each id asked.
+        calls: number of calls to the backend.
+
+    """
 
     answers: Mapping[str, Answer]
     calls: int
@@ -20,7 +26,7 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class CallbackReport:
-    """What a callback claims. `has_ended` is false where the backend calls about a task that still runs."""
+    """The content of a callback. `has_ended` is false for a task that still runs."""
 
     task_id: str
     has_ended: bool = True
@@ -28,7 +34,7 @@ class CallbackReport:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the backend answers as it should, and a line about it for operators."""
+    """The health of the backend, and a line about it for operators."""
 
     is_good: bool
     words: str
@@ -53,7 +59,7 @@ class VideoBackend(Protocol):
     async def find_tasks(
         self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
-        """Read the tasks named; free of charge. A fault belongs to the ids it touched and is among the answers.
+        """Read the tasks named; free of charge. An error is the answer of the ids that it concerns.
 
         `on_send` is called before each call to the backend, once it no longer waits for a place.
         """
@@ -62,7 +68,7 @@ class VideoBackend(Protocol):
     async def submit(self, principal: Principal, command: Command) -> str:
         """Start a generation and return its task id; costs money, so it is never sent twice.
 
-        Raises LumaError where it was not started, or where nobody can tell.
+        Raises OutcomeUnknown if it may have been started, and another LumaError if it was not.
         """
         ...
 

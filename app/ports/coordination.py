@@ -1,6 +1,6 @@
-"""What replicas agree on: who holds something, who waits for what, and what just happened.
+"""Coordination of replicas: leases, member sets and events.
 
-Every method raises StoreUnavailable where the agreement cannot be had in time. Times to live are in seconds.
+Every method raises StoreUnavailable if the store does not answer in time. Times to live are in seconds.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,18 +9,18 @@ from typing import Protocol, Self
 
 
 class Leases(Protocol):
-    """Values that one replica puts and all see, each for its time; compare-and-set decides between them."""
+    """Values with a time to live, shared by all replicas. Compare-and-set decides between writers."""
 
     async def get(self, key: str) -> bytes | None:
-        """Return what is there, or None."""
+        """Return the value, or None."""
         ...
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
-        """Put `value` where there is none and return None; else leave and return what is there."""
+        """Store `value` if there is none and return None; else return the current value."""
         ...
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
-        """Put `value` in the place of `expected`, and return whether that was still there."""
+        """Replace `expected` by `value`, and return whether `expected` was still there."""
         ...
 
     async def remove(self, key: str, expected: bytes) -> None:
@@ -33,7 +33,7 @@ class Leases(Protocol):
 
 
 class MemberSets(Protocol):
-    """Sets that replicas add members to, each for its own time."""
+    """Sets whose members have a time to live each."""
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set, each for its own time; adding again renews it."""
@@ -45,14 +45,14 @@ class MemberSets(Protocol):
 
 
 class EventKind(StrEnum):
-    """What an event is about. Part of the message: a release ignores the kinds that it does not know."""
+    """The kind of an event. It is part of the message: a release ignores unknown kinds."""
 
     TASKS = "tasks"
     PROBE = "probe"
 
 
 class EventBus(Protocol):
-    """Events that all replicas hear. Nothing is kept for those who do not listen now."""
+    """Publishes events to all replicas that are connected. Events are not stored."""
 
     async def publish(self, kind: EventKind, message: bytes) -> None:
         """Send the message to every process that listens for its kind, this one too."""

@@ -7,7 +7,7 @@ from app.domain.task import Task
 
 
 class Renderer(Protocol):
-    """What turns a task into the bytes that answers are joined from."""
+    """Renders a task as the bytes that answers are joined from."""
 
     def __call__(self, task: Task) -> RenderedTask:
         """Return `task` rendered, with nothing in it that depends on when it is asked for. Pure, and never fails."""

@@ -1,4 +1,4 @@
-"""What must not be lost, and how the database fails."""
+"""Repositories of durable data, and the failures of the database."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol

@@ -1,11 +1,11 @@
-"""Texts and values that only this service can make."""
+"""Sealed texts and signed values, which only this service can make."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 
 class Sealer(Protocol):
-    """What hands out texts that only this service can read and make."""
+    """Seals texts: only this service can make or read them."""
 
     def seal(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
         """Return `content` sealed, in characters that any URL takes."""
@@ -20,20 +20,20 @@ class Sealer(Protocol):
 
 
 class Signer(Protocol):
-    """What tells our own words from those of others who can write to what we share."""
+    """Signs values, to detect those that others wrote to a shared store or channel."""
 
     def sign(self, place: str, body: bytes) -> bytes:
-        """Return `body` with a mark that counts at `place` alone; a place holds no NUL."""
+        """Return `body` with a signature that is valid for `place` only. A place has no NUL."""
         ...
 
     def verified(self, place: str, signed: bytes) -> bytes | None:
-        """Return what was signed for `place`, or None."""
+        """Return the body signed for `place`; None if the signature is not valid."""
         ...
 
     def verified_each(self, signed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
-        """Yield what was signed for each place, in order, or None where nothing was."""
+        """Yield the body signed for each place, in order; None if the signature is not valid."""
         ...
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
-        """Return the keyed hashes that stand for `text`, one for each secret key, the current one first."""
+        """Return the keyed hashes of `text`, one for each secret key, the current one first."""
         ...

@@ -1,4 +1,4 @@
-"""Who is told what happened."""
+"""Telemetry of the services and the adapters."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ WITHHELD = ("queue_full", "queue_slow", "token_refused")
 
 
 class Telemetry(Protocol):
-    """Who is told what happened; telling never fails and never waits."""
+    """Counts events. Its methods never raise and never block."""
 
     def backend_called(self, endpoint: str, outcome: str, seconds: float) -> None:
         """Count one HTTP call to the backend; `outcome` is "ok" or an error code."""

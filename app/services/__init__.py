@@ -1,1 +1,1 @@
-"""What the service can do, knowing neither MCP nor HTTP nor settings."""
+"""The services, independent of MCP, HTTP and settings."""

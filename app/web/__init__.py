@@ -1,1 +1,1 @@
-"""The HTTP surface: routes, guards and the lifespan that opens and closes everything."""
+"""The HTTP application: routes, middleware, and the lifespan that opens and closes all parts."""

@@ -1,4 +1,4 @@
-"""The HTTP application: routes and guards around the MCP endpoint, and one lifespan for everything."""
+"""The HTTP application: routes and middleware around the MCP endpoint, and one lifespan for all parts."""
 
 import asyncio
 import re
@@ -42,13 +42,13 @@ MCP_PATHS = ("/mcp", "/mcp/")
 
 
 class RootApp:
-    """Takes the requests of MCP straight to their endpoint, and everything else to the pages.
+    """Dispatches requests for /mcp to the MCP endpoint, and all others to the pages.
 
-    Behind a proxy that serves it under a path, requests come with that path or without it; both are answered.
+    A proxy may serve this service under a path. Requests with and without that path are answered.
     """
 
     def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "") -> None:
-        """Stand before both; `prefix` is the path of the public URL, such as /luma, or empty."""
+        """Dispatch to `mcp` and `pages`; `prefix` is the path of the public URL, such as /luma, or empty."""
         self._mcp = mcp
         self._pages = pages
         self._prefix = prefix
@@ -78,7 +78,8 @@ def create_app(
 ) -> ASGIApp:
     """Return the application over `assembly`, which it opens and closes.
 
-    `extend` may add to the MCP server, and `streams` say what is worth a stream: the conformance tests' seams.
+    The conformance tests pass `extend`, which may add to the MCP server, and `streams`, which tells from a request's
+    body whether it gets a stream.
     """
     mcp_server = build_mcp_server(settings, assembly, HttpRequestContext())
     mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
@@ -121,13 +122,13 @@ def _behind_middleware(
 
 
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
-    """Return what tells of an Authorization header whether the backend has accepted its token; probes are known."""
+    """Return whether the backend accepted a header's token, as a function of the header. Probes count as accepted."""
     owner_of = _owners(assembly)
     return lambda caller: caller in PROBES or assembly.token_status.is_accepted(owner_of(caller))
 
 
 def _owners(assembly: Assembly) -> Callable[[str], str]:
-    """Return what tells whose an Authorization header is, or NOBODY where it has no token."""
+    """Return a function from an Authorization header to its tenant; NOBODY for a header without a token."""
 
     def owner_of(caller: str) -> str:
         token = bearer_token(caller)
@@ -149,7 +150,7 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
-    """Stand the guards in their order: name, host, then preflights, which carry no token, then the token."""
+    """Wrap the endpoint in middleware: request id, host, then CORS, whose preflights carry no token, then the token."""
     counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
     gate = BearerAuthMiddleware(
         counted, assembly.authenticator, assembly.backend.description.say(HOW_TO_AUTHENTICATE), assembly.metrics.refused

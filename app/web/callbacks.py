@@ -1,4 +1,4 @@
-"""POST /callbacks/{ticket}: where the backend says that a task has ended."""
+"""POST /callbacks/{ticket}: receives the backend's callbacks at the end of a task."""
 
 import contextlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The answer to a JSON-RPC batch: an array, bounded in bytes while its parts come in."""
+"""The answer to a JSON-RPC batch: an array, bounded in bytes while its parts are collected."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ class BatchAnswer:
     """The answers to the messages of one batch, which are counted as they come."""
 
     def __init__(self, held: Held) -> None:
-        """Count in `held`, which also counts the values that stand for marks in the answers."""
+        """Count in `held`, which also counts the values behind placeholders."""
         self._held = held
         self._parts: list[bytes] = []
         self._message = b""

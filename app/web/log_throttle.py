@@ -1,4 +1,4 @@
-"""One log line for a burst of the same event, so that callers cannot make the log grow."""
+"""Throttles log lines about callers by kind, so that callers cannot make the log grow."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from app.services.log_throttle import LogThrottle
 
 
 class ThrottledLog:
-    """Logs the first event of each kind, and later ones of its kind once a minute with their number."""
+    """Logs the first event of each kind, then at most one line a minute with the count."""
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         """Write to `log`; `clock` counts seconds and never goes back."""

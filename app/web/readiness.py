@@ -1,4 +1,4 @@
-"""Whether this process wants new calls."""
+"""The readiness of this process for new calls, as /readyz shows it."""
 
 import signal
 import threading

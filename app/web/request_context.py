@@ -1,4 +1,4 @@
-"""What an HTTP request says of its caller, read from that very request and from nothing else."""
+"""The request context over HTTP: the caller of a request, read from the scope of that request only."""
 
 import re
 from typing import cast
@@ -19,10 +19,10 @@ _PRODUCT = re.compile(r"[^/\s(]+")
 
 
 class HttpRequestContext:
-    """The Caller of requests that came through the BearerAuthMiddleware."""
+    """The RequestContext of requests that passed BearerAuthMiddleware."""
 
     def principal(self, ctx: Context) -> Principal:
-        """Return whose token this request carried."""
+        """Return the principal of this request's token."""
         return cast("Principal", _scope(ctx)[PRINCIPAL])
 
     def client(self, ctx: Context) -> str:
@@ -38,9 +38,9 @@ class HttpRequestContext:
         return cast("str", _scope(ctx)[REQUEST_ID])
 
     def placeholder_for(self, ctx: Context, value: Json) -> str:
-        """Return the mark in whose place the answer will carry `value`.
+        """Return a placeholder that RawJsonMiddleware replaces by `value`.
 
-        Raises RateLimited where the caller's requests hold too much memory for it.
+        Raises RateLimited if the caller's requests already hold too much memory.
         """
         scope = _scope(ctx)
         held: Held = scope[HELD]

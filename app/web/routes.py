@@ -1,4 +1,4 @@
-"""The routes beside /mcp: probes, metrics, the page for people, and definite answers to what is not here."""
+"""The routes beside /mcp: probes, metrics, the landing page, and errors for unknown paths."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -88,7 +88,7 @@ def _came_by_another_address(request: Request) -> bool:
 
 
 def not_here(no_sign_in: str) -> Callable[[Request, Exception], Awaitable[Response]]:
-    """Return the answer to what is not here, or not by this method; to a search for a sign-in it is `no_sign_in`."""
+    """Return the handler of 404 and 405. Requests that search for a sign-in get `no_sign_in`."""
 
     async def answer(request: Request, error: Exception) -> Response:
         return _not_here(request, error, no_sign_in)

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.mcp_server.reference import ACTIONS
-from app.mcp_server.tools.catalog import catalogue
+from app.mcp_server.tools.catalog import build_catalog
 from tests.support.clock import HandClock
 from tests.support.service import ERAS, MODERN, SECONDS, Service, compact, sandbox, serving, settings, text_of
 from tests.support.tokens import tokens
@@ -95,11 +95,11 @@ async def test_tools_that_spend_are_not_called_read_only(service: Service) -> No
 
 
 async def test_the_guide_names_every_tool_and_no_other() -> None:
-    assert {action.tool for action in ACTIONS} == {tool.name for tool in catalogue(200, ACEDATACLOUD)}
+    assert {action.tool for action in ACTIONS} == {tool.name for tool in build_catalog(200, ACEDATACLOUD)}
 
 
 async def test_the_batch_limit_of_the_settings_is_in_the_schema_and_the_description() -> None:
-    tool = catalogue(17, ACEDATACLOUD)[0].published()
+    tool = build_catalog(17, ACEDATACLOUD)[0].published()
     assert tool.input_schema["properties"]["task_ids"]["maxItems"] == 17
     assert "more than 17 ids" in (tool.description or "")
 

@@ -34,7 +34,7 @@ LENGTHS = (0.5, 1.5)
 """How long a fault lasts, in shares of what its scenario says."""
 
 LONGEST_SECONDS = 240.0
-REST_SECONDS = 3.0
+COOLDOWN_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ async def _break(world: World, scenario: Scenario, random: Random, run: Run) -> 
         _tell(run, f"{began / 60:.1f} min  {fault.title} with seed {seed}: {why!r}")
         await _as_before(world)
         return
-    await asyncio.sleep(REST_SECONDS)
+    await asyncio.sleep(COOLDOWN_SECONDS)
     await run.samples.take(at_rest=True)
     run.episodes.append(episode)
     held = ", ".join(f"{value:.0f} {name}" for name, value in run.samples.taken[-1].figures.items())

@@ -21,7 +21,7 @@ from app.mcp_server.tools.rendering import render
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.token_status import TokenStatusCache
 from app.services.purchases.idempotency import PurchaseService
-from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.limiter import ConcurrencyLimiter
 from app.services.purchases.service import GenerationRequest, VideoService
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
@@ -185,7 +185,7 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
         purchases = PurchaseService(
             purchases_at(database, clock),
             SIGNER,
-            EarlierReservations(MemoryCoordination(clock), lambda: 0.0, clock),
+            LegacyIdempotencyKeys(MemoryCoordination(clock), lambda: 0.0, clock),
             key_lives_seconds=86_400.0,
             key_fault=lambda: None,
             unaccepted=UnacceptedPurchases(clock, lambda _owner: True),

@@ -1,4 +1,4 @@
-"""Whether and when a call may go to AceDataCloud: a place for it, and a token that was not refused just now."""
+"""Admission of calls to AceDataCloud: a free place, and a token that was not refused just now."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,10 +15,10 @@ NO_PLACE = "This service has as many submissions under way as it may have at onc
 
 
 class BackendAdmission:
-    """Lets calls through as `BackendLimits` permits, and tells it how the backend received each token."""
+    """Admits calls within `BackendLimits`, and records whether the backend accepted each token."""
 
     def __init__(self, backend_limits: BackendLimits, telemetry: Telemetry, longest_wait_seconds: float) -> None:
-        """Let a submission wait at most `longest_wait_seconds`; a read is bounded by its own deadline."""
+        """Let submissions wait at most `longest_wait_seconds`. Reads have a deadline of their own."""
         self._backend_limits = backend_limits
         self._telemetry = telemetry
         self._longest_wait_seconds = longest_wait_seconds
@@ -44,11 +44,11 @@ class BackendAdmission:
             yield
 
     def was_answered(self, principal: Principal) -> None:
-        """Note that the backend answered as it does to a good token."""
+        """Record that the backend accepted the token."""
         self._backend_limits.token_status.accept(principal.tenant)
 
     def was_turned_down(self, principal: Principal, complaint: Complaint, status: int) -> None:
-        """Note what a complaint says of the token, if it says anything."""
+        """Record a refused or accepted token, if the complaint tells."""
         if refuses_the_token(complaint, status):
             self._backend_limits.token_status.refuse(principal.tenant)
         elif accepts_the_token(complaint):

@@ -1,4 +1,4 @@
-"""How often AceDataCloud is asked, and for how long: questions again within a deadline, submissions once."""
+"""Retries and time-outs of calls to AceDataCloud: reads are retried within a deadline, submissions are sent once."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for the backend, in seconds. Reads are tried again within `read_deadline`, submissions never."""
+    """Time-outs in seconds. Reads are retried within `read_deadline`, submissions never."""
 
     connect: float = 5.0
     pool: float = 5.0
@@ -50,7 +50,7 @@ class Timeouts:
 
 @dataclass
 class CallCounter:
-    """The course of one reading, which may take several calls."""
+    """Counts the calls of one batch read, which share a deadline."""
 
     on_call: Callable[[], None] | None = None
     """Called before each call is sent."""
@@ -84,8 +84,8 @@ class AceDataClient:
         purchases: httpx.AsyncClient | None = None,
     ) -> None:
         """Send reads through `http`, whose base URL is AceDataCloud's, and submissions through `purchases`."""
-        self._gate = BackendAdmission(backend_limits, telemetry, timeouts.pool)
-        self._exchanges = RequestSender(http, purchases or http, self._gate, telemetry)
+        self._admission = BackendAdmission(backend_limits, telemetry, timeouts.pool)
+        self._sender = RequestSender(http, purchases or http, self._admission, telemetry)
         self._timeouts = timeouts
         self._faults = ThrottledExceptionLog(
             log,
@@ -97,11 +97,11 @@ class AceDataClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._exchanges.aclose()
+        await self._sender.aclose()
 
     async def check(self, path: str, seconds: float) -> int:
         """Return the status that a call without a token is answered with. Raises httpx.HTTPError."""
-        return (await self._exchanges.post_without_token(path, seconds)).status_code
+        return (await self._sender.post_without_token(path, seconds)).status_code
 
     async def read(
         self,
@@ -159,13 +159,13 @@ class AceDataClient:
         `private` is text of the caller's that no error may quote. Raises LumaError, whose sentence says whether
         anything can have been started.
         """
-        async with self._gate.submitting(principal):
+        async with self._admission.submitting(principal):
             return await self._submit_once(principal, Call(path, body, self._submit_timeout, translate, private))
 
     async def _submit_once(self, principal: Principal, call: Call[T]) -> T:
         try:
             async with asyncio.timeout(self._timeouts.submit + self._timeouts.connect):
-                return await self._exchanges.run(principal, call)
+                return await self._sender.run(principal, call)
         except _NOT_SENT:
             error: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, AmbiguousOutcome):
@@ -177,19 +177,19 @@ class AceDataClient:
         except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
             self._faults.note(exc)
             error = ACEDATACLOUD.error(OutcomeUnknown)
-        raise error  # without cause or past: what there was of an answer would stay for as long as anybody holds this
+        raise error  # without __cause__ or traceback: their frames would keep the response body alive
 
     async def _read_once(self, principal: Principal, call: Call[T], call_counter: CallCounter) -> T:
         try:
-            async with self._gate.reading(principal):
+            async with self._admission.reading(principal):
                 call_counter.count()
-                return await self._exchanges.run(principal, call)
+                return await self._sender.run(principal, call)
         except (httpx.HTTPError, LumaError, AmbiguousOutcome) as error:
             reading = reading_of(error).with_traceback(None)
         except Exception as exc:  # noqa: BLE001 - a fault with one answer must not cost the others of a batch
             self._faults.note(exc)
             reading = ACEDATACLOUD.error(BackendError)
-        raise reading  # as above: the first one is held until the last retry is over
+        raise reading  # as above: the first error is kept until the last retry
 
     def _worth_another(self, error: Exception) -> bool | float:
         if not isinstance(error, LumaError) or not error.is_retryable or isinstance(error, AnswerTooLarge):

@@ -1,4 +1,4 @@
-"""What AceDataCloud says of itself: names, limits, prices and times, each with its source."""
+"""Facts of AceDataCloud: names, limits, prices and times, each with its source."""
 
 from math import ceil
 
@@ -10,7 +10,7 @@ NAME = "AceDataCloud"
 ACCOUNT_URL = "https://platform.acedata.cloud"
 
 EXPECTED_SECONDS = 150.0
-"""What a generation takes as a rule: the documented ones took 154 and 156 s, the guide says 1 to 2 minutes."""
+"""Usual time of a generation: the documented ones took 154 and 156 s, the guide says 1 to 2 minutes."""
 
 LINK_LIFE_SECONDS = 30 * 24 * 3600.0
 """How long a result URL works, by the storage FAQ."""
@@ -59,4 +59,4 @@ def describe(*, expected_seconds: float = EXPECTED_SECONDS, address: str | None 
 
 
 ACEDATACLOUD = describe()
-"""What sentences are filled from; they name neither the address nor the schedule."""
+"""The description for sentences, which name neither the address nor the schedule."""

@@ -13,7 +13,7 @@ from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import proxy_for, tls_context
 
 RECEIVE_BUFFER_BYTES = 96 * 1024
-"""What the kernel is to keep unread for each connection; Linux doubles it.
+"""Receive buffer of each connection in the kernel; Linux doubles it.
 
 uvloop reads 256 KB at a time, and up to 32 times in a row while each read fills them: 8 MB a connection, which nothing
 counts. A batch of fifty records has 75 KB.

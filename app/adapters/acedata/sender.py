@@ -1,4 +1,4 @@
-"""One exchange with AceDataCloud: one request, and its answer read within bounds and judged."""
+"""Sends one request to AceDataCloud, reads its bounded answer, and classifies it."""
 
 import asyncio
 import logging
@@ -92,15 +92,15 @@ class AmbiguousOutcome(Exception):
 
 
 class RequestSender:
-    """Sends calls, each once, and counts and logs how they went."""
+    """Sends each call once, and counts and logs its outcome."""
 
     def __init__(
-        self, http: httpx.AsyncClient, purchases: httpx.AsyncClient, gate: BackendAdmission, telemetry: Telemetry
+        self, http: httpx.AsyncClient, purchases: httpx.AsyncClient, admission: BackendAdmission, telemetry: Telemetry
     ) -> None:
         """Send questions through `http`, whose base URL is AceDataCloud's, and all other calls through `purchases`."""
         self._http = http
         self._purchases = purchases
-        self._gate = gate
+        self._admission = admission
         self._telemetry = telemetry
         self._memory = AnswerMemory(MOST_ANSWERS_BYTES)
         self._urls: dict[str, httpx.URL] = {}
@@ -146,7 +146,7 @@ class RequestSender:
         content.clear()
         try:
             if response.is_success and not isinstance(body, str) and not _complains(body):
-                self._gate.was_answered(principal)
+                self._admission.was_answered(principal)
                 return call.translate(body)
             error = self._fault(principal, call, response, body, size)
         except (LumaError, AmbiguousOutcome) as exc:
@@ -163,7 +163,7 @@ class RequestSender:
     ) -> LumaError | AmbiguousOutcome:
         """Return what a complaint means, whatever status it came with."""
         complaint = complaint_in(body)
-        self._gate.was_turned_down(principal, complaint, response.status_code)
+        self._admission.was_turned_down(principal, complaint, response.status_code)
         status = 500 if response.is_success else response.status_code
         private = (*(call.private or ()), principal.credential)
         error = error_for(complaint, status, private=private, is_question=call.is_question)

@@ -16,7 +16,7 @@ A final state is cached for weeks, so a record that was read between two writes 
 
 @dataclass(frozen=True, slots=True)
 class RecordFields:
-    """What a record says that bears on its state; None is "not said".
+    """The fields of a record that determine its state; None for an absent field.
 
     `error_code` is the code of a structured error; a bare string in its place counts as not said.
     """

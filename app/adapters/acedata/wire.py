@@ -95,7 +95,7 @@ def tasks_in(
 ) -> dict[str, Task]:
     """Return the tasks by id; where one id comes twice, a final state wins over a running one.
 
-    What is quoted of failures repeats neither `token` nor the request.
+    Quotes of failures repeat neither `token` nor the request.
     """
     tasks: dict[str, Task] = {}
     quoting = QuoteBudget(token)

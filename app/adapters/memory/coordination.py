@@ -1,4 +1,4 @@
-"""Agreement within one process, where nobody else has to agree."""
+"""Coordination within a single process."""
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase

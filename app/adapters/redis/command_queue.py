@@ -1,4 +1,4 @@
-"""The line before the connections to Redis: what waits in it says nothing of Redis, so its time is counted apart."""
+"""The queue for connections to Redis. Time in the queue does not count against Redis."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,14 +11,14 @@ CONNECTIONS = 32
 """Operations at once."""
 
 PER_TENANT = 16
-"""Of one tenant: its flood leaves room for the others, who take turns with it."""
+"""Operations of one tenant, so that others are served."""
 
 MOST_WAITING = 2_000
 LONGEST_WAIT_SECONDS = 2.0
 
 
 class CommandQueue:
-    """Grants places for operations, by turns to the tenants that want one."""
+    """Grants places for operations, in turn to each waiting tenant."""
 
     def __init__(self, refused: Callable[[str], None] = lambda _reason: None) -> None:
         """Begin with nobody in line; `refused` is told why, whenever there is no place."""

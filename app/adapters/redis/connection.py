@@ -1,4 +1,4 @@
-"""The connections to Redis: how long an operation may take, and when they are dialed anew."""
+"""Connections to Redis: the time limit of operations, and reconnecting after a failover."""
 
 import asyncio
 import logging
@@ -19,12 +19,12 @@ TIMEOUT_SECONDS = 0.4
 """The longest that any operation may take: two of them, a read and a write, must cost a call under one second."""
 
 RENEW_SECONDS = 1.0
-"""How often all connections are ended at most, while Redis goes on answering that it cannot serve."""
+"""Least time between two reconnects, while Redis answers that it cannot serve."""
 
 NOT_SERVING = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "LOADING", "NOREPLICAS"})
-"""Error codes of a server that is no master any more, or cannot serve now.
+"""Error codes of a server that is no longer the master, or cannot serve now.
 
-Where one address leads to whichever server is the master, the connections that exist still lead to the old one.
+After a failover behind one address, existing connections still lead to the old master.
 """
 
 DENIED = "NOPERM"
@@ -41,13 +41,13 @@ log = logging.getLogger(__name__)
 
 
 class RedisConnection:
-    """A Redis client, whose connections end together as soon as one of them leads to a server that cannot serve."""
+    """A Redis client. All of its connections are closed once one of them reaches a server that cannot serve."""
 
     def __init__(self, client: "Redis | RedisCluster") -> None:
         """Own `client` from now on: `aclose` closes it."""
         self.client = client
         self.renewals = 0
-        """How often all connections were ended; a channel that was opened before is to be opened anew."""
+        """Number of reconnects. A channel opened before the last one must be reopened."""
         self._is_stale = False
         self._renew_at = 0.0
         self._refusals, self._denials, self._floods = (LogThrottle(_loop_time) for _ in range(3))

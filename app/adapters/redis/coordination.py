@@ -1,4 +1,4 @@
-"""Agreement between replicas, over the Redis that they share."""
+"""Coordination of replicas through Redis."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The store that replicas share: Redis, alone, behind Sentinel or as a Cluster."""
+"""The store that replicas share: a single Redis, behind Sentinel, or a Cluster."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self

@@ -1,4 +1,4 @@
-"""Which URLs of Redis are unambiguous: otherwise a part of a password could stand in the place of the host."""
+"""Validates Redis URLs. In an ambiguous URL, a part of the password could be taken for the host."""
 
 import re
 from urllib.parse import SplitResult, urlsplit

@@ -8,7 +8,7 @@ MEDIA_LIFE_SECONDS = 30 * 24 * 3600.0
 
 
 class PendingForm(StrEnum):
-    """What the `response` of a running task looks like; each was seen in first-party code or documents."""
+    """Forms of the `response` of a running task, each seen in first-party code or documents."""
 
     MISSING = "missing"
     """No such key: what the first-party web app takes for pending."""
@@ -25,7 +25,7 @@ class PendingForm(StrEnum):
 
 
 class ErrorForm(StrEnum):
-    """What the body of an error answer looks like."""
+    """Forms of the body of an error answer."""
 
     PLAIN = "plain"
     """`{"error": {"code", "message"}, "trace_id"}`, by AceDataCloud's OpenAPI document."""

@@ -1,4 +1,4 @@
-"""What the sandbox remembers and decides, without HTTP."""
+"""The state and the rules of the sandbox, without HTTP."""
 
 import asyncio
 import hashlib
@@ -31,7 +31,7 @@ RECORDS_BYTES = 96 * 1024 * 1024
 """How much the records may take together, with their requests, which are echoed whole."""
 
 RECORD_BYTES = 1_200
-"""What a record takes beside its request: two ids that are keys, two URLs, and objects."""
+"""Memory of a record beside its request: two ids that are keys, two URLs, and objects."""
 
 ACCOUNTS_KEPT = 10_000
 """How many tokens are remembered; a forgotten one starts anew."""
@@ -41,7 +41,7 @@ READS_BYTES = 8 * 1024 * 1024
 """For how many reads the ids are remembered, and how much they may take together."""
 
 _TEXT_BYTES = 64
-"""What a short text takes in memory beside its characters."""
+"""Memory of a short text beside its characters."""
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class Sandbox:
     def read(self, token: str, body: Wire | None) -> Wire:
         """Answer a body of /luma/tasks (None: no JSON object) or raise `Refused`.
 
-        Whoever knows an id may read its task, whatever the token: AceDataCloud documents no other rule.
+        Any token may read a task by its id: AceDataCloud documents no other rule.
         """
         self.reads += 1
         now = self.clock()

@@ -1,4 +1,4 @@
-"""What a client may send to /luma/videos, judged as AceDataCloud judges it."""
+"""Validates requests to /luma/videos by the rules of AceDataCloud."""
 
 from typing import Any, Literal, Self
 

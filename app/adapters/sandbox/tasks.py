@@ -36,7 +36,7 @@ QUEUE_SECONDS = 0.06
 """How long a task waits before it starts, in the example records of AceDataCloud's guides."""
 
 IMAGE_SIZE: Size = (1552, 656)
-"""What the guides' examples with a first or last frame measure."""
+"""Size of the guides' examples with a first or last frame."""
 
 SIZES: Mapping[str, Size] = MappingProxyType(
     {
@@ -87,12 +87,12 @@ class Record:
 
     @property
     def video_url(self) -> str:
-        """Where the video is found once it is done."""
+        """URL of the finished video."""
         return f"{self.media_url}/{self.task_id}.mp4"
 
     @property
     def thumbnail_url(self) -> str:
-        """Where the still picture is found once the video is done."""
+        """URL of the finished video's thumbnail."""
         return f"{self.media_url}/{self.task_id}.jpg"
 
     def has_ended(self, now: float) -> bool:

@@ -1,7 +1,7 @@
-"""subscriptions/listen: a stream that tells its client when its tasks change, whichever replica saw it.
+"""subscriptions/listen: a stream of notifications about changes of tasks, from any replica.
 
-A listener is one more caller who waits: it joins the watch of its own token, so it is never told of anybody else's
-tasks. The SDK's own handler knows neither tenants nor the `taskIds` of the Tasks extension.
+A listener subscribes to the poller of its own tenant, so it never receives events of other tenants. The SDK's handler
+supports neither tenants nor the `taskIds` of the Tasks extension.
 """
 
 import asyncio
@@ -57,22 +57,22 @@ class TasksNotification(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ListenedTasks:
-    """What one listener is told of: resources and handles by the task that they stand for."""
+    """The tasks of one listener: resource URIs, and task handles, by task id."""
 
     uris: dict[str, str] = field(default_factory=dict)
     handles: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     @property
     def task_ids(self) -> list[str]:
-        """The tasks concerned, each once."""
+        """The distinct task ids."""
         return list(self.uris | dict.fromkeys(self.handles))
 
 
 class SubscriptionStreams:
-    """Serves subscriptions/listen: one call is one stream, until its client leaves or `close` is called."""
+    """The handler of subscriptions/listen. A call is a stream until its client disconnects or `close` is called."""
 
     def __init__(self, services: Services, caller: RequestContext, handles: TaskHandles) -> None:
-        """Tell whoever `caller` says is listening."""
+        """Serve the tenant that `caller` provides for each request."""
         self._services = services
         self._caller = caller
         self._handles = handles

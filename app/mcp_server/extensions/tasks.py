@@ -1,7 +1,7 @@
-"""The Tasks extension: a client that declares it gets a handle from the tools that spend, and asks by that.
+"""The Tasks extension: clients that declare it get a task handle from billable tools, and poll by that handle.
 
-Source: SEP-2663 of the Model Context Protocol. A handle is sealed, so that any replica can serve it and nobody can
-guess one; another tenant's is unknown.
+Source: SEP-2663 of the Model Context Protocol. A handle is a sealed token: any replica can serve it, it cannot be
+guessed, and it is valid for its own tenant only.
 """
 
 import json
@@ -49,16 +49,16 @@ class TaskParams(RequestParams):
 
 
 class TaskUpdateParams(TaskParams):
-    """The parameters of tasks/update; this service never asks for input, so the responses answer nothing."""
+    """The parameters of tasks/update. This service never asks for input, so the responses are ignored."""
 
     input_responses: dict[str, Any] = Field(alias="inputResponses", default_factory=dict)
 
 
 class TaskHandles:
-    """Hands out handles, and answers for them."""
+    """Makes task handles, and serves the methods of the extension."""
 
     def __init__(self, services: Services, caller: RequestContext) -> None:
-        """Answer with `services` for whoever `caller` says is calling."""
+        """Answer with `services`. `caller` provides the caller of each request."""
         self._services = services
         self._caller = caller
 
@@ -70,13 +70,13 @@ class TaskHandles:
         server.add_request_handler("tasks/cancel", TaskParams, self.cancel)
 
     def wanted(self, ctx: Context) -> bool:
-        """Whether this request's client takes a handle in place of a result."""
+        """Return whether this request's client accepts a handle in place of a result."""
         capabilities = ctx.session.client_capabilities
         declared = (capabilities.extensions if capabilities else None) or {}
         return ctx.protocol_version in MODERN_PROTOCOL_VERSIONS and EXTENSION in declared
 
     async def created(self, principal: Principal, task_id: str) -> Wire:
-        """Return the handle of a task that was just started, as the answer to the call that started it."""
+        """Return the handle of a task that was just started, as the result of the tool call."""
         snapshots = await self._services.snapshots.get_many(principal.tenant, [task_id])
         snapshot = snapshots.get(task_id)
         created_at = snapshot.began_at if snapshot is not None and snapshot.began_at is not None else self._now()
@@ -90,12 +90,12 @@ class TaskHandles:
         return {"resultType": "complete", **await self.detailed(principal, params.task_id, task_id, created_at)}
 
     async def update(self, ctx: Context, params: TaskUpdateParams) -> Wire:
-        """Answer tasks/update: nothing was asked for, so whatever comes is ignored."""
+        """Answer tasks/update. The input is ignored, because none was asked for."""
         self._opened(ctx, params)
         return {"resultType": "complete"}
 
     async def cancel(self, ctx: Context, params: TaskParams) -> Wire:
-        """Answer tasks/cancel: a running task is marked; one that has ended stays as it is."""
+        """Answer tasks/cancel. A running task is marked as cancelled; a final one is unchanged."""
         principal, task_id, _ = self._opened(ctx, params)
         answer = (await self._services.tasks.find(principal, [task_id])).answers[task_id]
         if not isinstance(answer, RenderedTask) or not answer.is_final:

@@ -1,7 +1,5 @@
-"""What tools take: the published input schemas, and the sentences for arguments that do not fit them."""
+"""The arguments of tools. Their input schemas are published, so each field has a description."""
 
-import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -10,23 +8,19 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     WithJsonSchema,
     create_model,
     field_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from app.domain.errors import InvalidRequest
 from app.domain.foreign_text import LONGEST_ID
 from app.domain.generation import LONGEST_PROMPT, AspectRatio
-from app.mcp_server.tools.coercion import coerced, nearest
 
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
-_MOST_FAULTS = 3
 LONGEST_WAIT_SECONDS = 50
 LONGEST_TIMEOUT_SECONDS = 3600
 LONGEST_PAGE = 100
+NO_TEXT = "is not text that can be written"
 
 
 def _prompt(value: str) -> str:
@@ -123,7 +117,7 @@ class Arguments(BaseModel):
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise PydanticCustomError("unwritable", _NO_TEXT) from None
+                raise PydanticCustomError("unwritable", NO_TEXT) from None
         return value
 
 
@@ -132,7 +126,7 @@ class NoArguments(Arguments):
 
 
 class SpendingArguments(Arguments):
-    """What every tool that spends takes."""
+    """The arguments that all billable tools have."""
 
     idempotency_key: Key = None
     retry_unknown: RetryUnknown = False
@@ -167,7 +161,7 @@ class GenerateFromImageArguments(SpendingArguments):
 
 
 class _ExtendingArguments(SpendingArguments):
-    """What both continuations take."""
+    """The arguments that both extensions have."""
 
     prompt: NextPrompt
     end_image_url: LastFrame = ""
@@ -251,63 +245,3 @@ def tasks_arguments(limit: int) -> type[TasksArguments]:
     )
     ids = Annotated[list[Id], Field(min_length=1, max_length=limit, description=description)]
     return create_model("TasksArguments", __base__=TasksArguments, task_ids=(ids, ...))
-
-
-def read_arguments(model: type[Arguments], given: Mapping[str, Any]) -> Arguments:
-    """Return `given` as the tool's arguments, read as `coerced` reads them.
-
-    Raises InvalidRequest, whose sentence names the arguments at fault and repeats no value.
-    """
-    meant = coerced(model, given, spends=issubclass(model, SpendingArguments))
-    try:
-        return model.model_validate(meant)
-    except ValidationError as exc:
-        faults = exc.errors(include_url=False, include_input=False)
-        sentences = [_sentence(model, detail, given) for detail in faults[:_MOST_FAULTS]]
-        raise InvalidRequest(" ".join(sentences)) from None
-
-
-def _sentence(model: type[Arguments], error: ErrorDetails, given: Mapping[str, Any]) -> str:
-    name = _name(error["loc"])
-    match error["type"] if error["loc"] else "name":  # only a name that is no text has no place
-        case "missing":
-            meant = next((other for other in given if nearest(model, other) == error["loc"][0]), "")
-            hint = f" The call has `{meant}` in its place." if _PLAIN_NAME.fullmatch(meant) else ""
-            return f"{name} is required.{hint}"
-        case "too_long":
-            return f"{name} holds more than {error['ctx']['max_length']} ids: split it into several calls."
-        case "too_short":
-            return f"{name} is empty: give at least one id."
-        case kind:
-            return f"{name} {_EXPECTED.get(kind) or _pydantic_words(error)}."
-
-
-_NO_ID = f"is not an id: 1 to {LONGEST_ID} visible ASCII characters without spaces"
-_NO_TEXT = "is not text that can be written"
-_EXPECTED: dict[str, str] = {
-    "name": _NO_TEXT,
-    "unwritable": _NO_TEXT,
-    "string_type": "must be a string",
-    "string_pattern_mismatch": _NO_ID,
-    "string_too_long": _NO_ID,
-    "string_unicode": _NO_TEXT,
-    "list_type": 'must be a list of strings, such as ["id1", "id2"]',
-    "bool_type": "must be true or false",
-    "float_type": "must be a number",
-    "finite_number": "must be a number",
-}
-
-
-def _pydantic_words(error: ErrorDetails) -> str:
-    expected = error.get("ctx", {}).get("expected")
-    return f"must be one of {expected}" if expected else error["msg"]
-
-
-def _name(location: tuple[int | str, ...]) -> str:
-    """Return the argument's path, as far as it is one that a person would write."""
-    if not location:
-        return "The name of an argument"
-    name, *rest = location
-    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
-        return "An argument"
-    return f"`{name}{''.join(f'[{index}]' for index in rest if isinstance(index, int))}`"

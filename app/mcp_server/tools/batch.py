@@ -1,4 +1,4 @@
-"""The answer to one question about many tasks, joined from the bytes that each was rendered as."""
+"""The answer for a batch of tasks, joined from their rendered bytes."""
 
 from collections.abc import Sequence
 from typing import cast

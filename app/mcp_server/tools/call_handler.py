@@ -1,4 +1,4 @@
-"""The one door for tool calls: in come names and arguments, out go answers, and our errors become tool errors."""
+"""Handles tools/call: validates arguments, calls the tool's handler, and turns errors into tool errors."""
 
 import logging
 import time
@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from app.domain.errors import InternalError, LumaError, RateLimited
 from app.domain.principal import Principal
 from app.domain.task import NO_STATS, LookupStats
-from app.mcp_server.tools.arguments import read_arguments
 from app.mcp_server.tools.definition import Call, LumaTool, Services
 from app.mcp_server.tools.json_bytes import Json
 from app.mcp_server.tools.results import error_view
 from app.mcp_server.tools.text import error_text
 from app.mcp_server.tools.tool_result import ToolResult
+from app.mcp_server.tools.validation import read_arguments
 from app.services.log_throttle import ThrottledExceptionLog
 
 Context = ServerRequestContext[Any, Any]
@@ -31,11 +31,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class CallRecord:
-    """One tool call, as the log and the metrics tell it. Nothing in it is secret.
+    """One tool call, for the log and the metrics. Nothing in it is secret.
 
-    `task_id` is the task that a submission started, so that an operator can follow a purchase.
+    Attributes:
+        era: the generation of the protocol, "2025" or "2026".
+        outcome: "ok", an error code, or "cancelled" if the caller disconnected.
+        stats: the lookup statistics.
+        seen: the number of tasks in the answer, by state.
+        task_id: the task that a submission started, so that an operator can follow a purchase.
 
-    `outcome` is "ok", an error code, or "cancelled" for a caller that left; `seen` counts the tasks answered, by state.
     """
 
     tool: str
@@ -51,56 +55,56 @@ class CallRecord:
 
 
 class CallObserver(Protocol):
-    """Who is told of every tool call."""
+    """Observes every tool call."""
 
     def began(self) -> None:
-        """Note that a call has begun; it is followed by one `called`."""
+        """Record the start of a call. One `called` follows."""
         ...
 
     def called(self, record: CallRecord) -> None:
-        """Note one finished call; never fails and never waits."""
+        """Record a finished call. Never raises and never blocks."""
         ...
 
 
 class RequestContext(Protocol):
-    """What a transport knows about who is calling."""
+    """The caller of a request, as its transport provides it."""
 
     def principal(self, ctx: Context) -> Principal:
         """Return the caller of this request."""
         ...
 
     def client(self, ctx: Context) -> str:
-        """Return the name that the client program goes by; "" where it gave none."""
+        """Return the name of the client program; "" if it gave none."""
         ...
 
     def request_id(self, ctx: Context) -> str:
-        """Return what this request is called in the log."""
+        """Return the id of this request in the log."""
         ...
 
     def placeholder_for(self, ctx: Context, value: Json) -> Any:
-        """Return what stands for `value` in the result: the value, or what the transport will put it in place of.
+        """Return `value`, or a placeholder that the transport replaces by it.
 
-        Raises RateLimited where the caller's answers hold too much memory already.
+        Raises RateLimited if the caller's answers already hold too much memory.
         """
         ...
 
 
 class TaskHandleFactory(Protocol):
-    """What may stand in for the answer of a tool that starts something."""
+    """Makes task handles, which replace the results of tools that start a task."""
 
     def wanted(self, ctx: Context) -> bool:
-        """Whether this request's client takes a handle in place of a result."""
+        """Return whether this request's client accepts a handle in place of a result."""
         ...
 
     async def created(self, principal: Principal, task_id: str) -> dict[str, Any]:
-        """Return the handle of a task that was just started."""
+        """Return a handle for a task that was just started."""
         ...
 
 
 class ToolCallHandler:
-    """Answers tools/call."""
+    """The request handler of tools/call, and a middleware for it."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts list of a call
+    def __init__(  # noqa: PLR0913, PLR0917 - the dependencies of a call
         self,
         tools: Mapping[str, LumaTool],
         services: Services,
@@ -109,7 +113,7 @@ class ToolCallHandler:
         handles: TaskHandleFactory,
         result_meta: Mapping[str, Any],
     ) -> None:
-        """Serve `tools`, by name, with `services`; `result_meta` is the `_meta` of results from 2026 on."""
+        """Serve `tools`, by name. `result_meta` is the `_meta` of results from protocol 2026 on."""
         self._faults = ThrottledExceptionLog(
             log, "The handle of a task that was started could not be made; its caller gets the task_id"
         )
@@ -121,21 +125,21 @@ class ToolCallHandler:
         self._call_log = call_log
 
     async def __call__(self, ctx: Context, params: CallToolRequestParams) -> dict[str, Any]:
-        """Return the result in wire form. Raises MCPError -32602 for a tool that does not exist."""
+        """Return the result in wire form. Raises MCPError -32602 for an unknown tool."""
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {', '.join(self._tools)}.")
         return await self._called(ctx, tool, params.arguments or {})
 
     async def middleware(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        """Answer calls of the tools as a middleware, and let everything else pass.
+        """Answer tool calls as a middleware, and pass on every other request.
 
-        The call is held against the schema of its revision, as the SDK does first too. Passed by are what the SDK does
-        besides: it reads the parameters a second time, and holds against a schema a result that is ours, in which
-        marks may still stand for the values. For hosts whose requests need no handshake: the SDK asks for that later.
+        The call is validated against the schema of its protocol revision, as the SDK does. The SDK's second parse of
+        the parameters is skipped, and so is its output validation, which would see placeholders instead of values.
+        For transports without a handshake: the SDK checks the handshake after its middleware.
         """
         name = (ctx.params or {}).get("name")
-        is_call = ctx.method == "tools/call" and ctx.request_id is not None  # a notification asks for nothing
+        is_call = ctx.method == "tools/call" and ctx.request_id is not None  # a notification has no answer
         tool = self._tools.get(name) if is_call and isinstance(name, str) else None
         if tool is None or ctx.params is None:
             return await call_next(ctx)
@@ -153,7 +157,7 @@ class ToolCallHandler:
             answer = await self._answer(tool, _call(ctx, principal), given, record)
             try:
                 result = await self._result(ctx, principal, answer)
-            except RateLimited as exc:  # the answer would be too large beside the caller's other requests
+            except RateLimited as exc:  # the answer and the caller's other requests exceed its memory quota
                 record.outcome = exc.code.value
                 result = await self._result(ctx, principal, exc)
             return result if record.era == "2025" else {"resultType": "complete", "_meta": self._result_meta, **result}
@@ -167,7 +171,7 @@ class ToolCallHandler:
         if answer.started is not None and self._handles.wanted(ctx):
             try:
                 return await self._handles.created(principal, answer.started)
-            except Exception as exc:  # noqa: BLE001 - the video is bought: a result that names its task serves as well
+            except Exception as exc:  # noqa: BLE001 - the video is bought: a plain result names its task too
                 self._faults.note(exc)
         placeholder_for = self._caller.placeholder_for
         return wire_result(placeholder_for(ctx, answer.text), placeholder_for(ctx, answer.result), is_error=False)
@@ -199,7 +203,7 @@ class ToolCallHandler:
 
 
 def era_of(ctx: Context) -> str:
-    """Return the generation of the protocol that a request speaks, as logs and metrics name it."""
+    """Return the generation of the request's protocol, as logs and metrics name it."""
     return "2026" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "2025"
 
 
@@ -216,7 +220,7 @@ def _call(ctx: Context, principal: Principal) -> Call:
 
 
 def wire_result(text: str, result: Any, *, is_error: bool) -> dict[str, Any]:
-    """Return a tool result in wire form: words for the model, and the typed half."""
+    """Return a tool result in wire form: text for the model, and structured content."""
     return {
         "content": [{"type": "text", "text": text}],
         "structuredContent": {"result": result},

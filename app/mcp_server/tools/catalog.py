@@ -42,7 +42,7 @@ _EXTENDING = (
 )
 
 
-def catalogue(batch_limit: int, backend: BackendDescription) -> tuple[LumaTool, ...]:
+def build_catalog(batch_limit: int, backend: BackendDescription) -> tuple[LumaTool, ...]:
     """Return the tools for a service over `backend` that takes at most `batch_limit` ids at once."""
     tools = (*_asking(batch_limit), *_generating(), *_extending(), *_knowing())
     return tuple(replace(tool, description=backend.say(tool.description)) for tool in tools)

@@ -1,4 +1,4 @@
-"""What callers evidently mean by their arguments: values in another JSON type, and arguments that clients add.
+"""Coerces arguments to their evident meaning: values in another JSON type, and arguments that clients add.
 
 Only readings that leave no doubt: a number in a string, a list in a string, one id where a list is due. On a tool that
 spends, an argument of unknown name is refused, because it may be a misspelt one that changes what is bought.
@@ -21,7 +21,7 @@ ADDED_BY_CLIENTS = frozenset(
 """Arguments that Gemini CLI, Cursor and n8n add to the calls of any tool."""
 
 NO_VALUE = frozenset(("", "null", "none", "undefined"))
-"""What clients write, in any case, where they have no value."""
+"""Texts, in any case, that clients send for a missing value."""
 
 _SEPARATORS = str.maketrans(",;\n\t", "    ")
 _MOST_LISTED = 100

@@ -1,4 +1,4 @@
-"""What a tool is here: data that the server publishes, and a function that answers."""
+"""The definition of a tool: its published data, and its handler."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,9 +30,13 @@ BILLABLE = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempot
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What tools answer with. `media_url` is where this service itself serves videos: in the sandbox, else None.
+    """The services that tool handlers use.
 
-    `own_hosts` are the names under which it is reached: no URL of a caller's may lead there.
+    Attributes:
+        listeners: the quota of `subscriptions/listen` streams.
+        media_url: the URL under which this service serves videos; None outside the sandbox.
+        own_hosts: the names of this service. URLs of callers must not lead there.
+
     """
 
     tasks: TaskService
@@ -54,17 +58,17 @@ class Services:
 
     @property
     def polling(self) -> PollingPolicy:
-        """How fast the backend works, and how often to ask it."""
+        """The polling policy of the backend."""
         return self.backend.policy.polling
 
 
 Progress = Callable[[float, float, str], Awaitable[None]]
-"""Told how far a call has come: done, of how many, in words. Does nothing where the client did not ask for it."""
+"""Sends progress: done, total, message. Does nothing unless the client asked for progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who calls, and how to tell them how far it is."""
+    """The caller of a tool, and its progress callback."""
 
     principal: Principal
     progress: Progress
@@ -72,7 +76,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class LumaTool:
-    """One tool: how it is described, what it takes and returns, and how it answers."""
+    """One tool: description, argument and result types, and handler."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""JSON as bytes: what an answer holds is encoded once, where it is made, and not taken apart again on its way."""
+"""JSON as bytes. A value is encoded once, and answers join the bytes."""
 
 from json import JSONEncoder
 from typing import NewType
@@ -15,10 +15,10 @@ def to_json(value: object) -> Json:
 
 
 def json_line(line: str) -> bytes:
-    """Return `line` as it stands inside a JSON string."""
+    """Return `line` escaped for a JSON string, without quotation marks."""
     return to_json(line)[1:-1]
 
 
 def json_lines(lines: list[bytes]) -> Json:
-    """Return lines that are as `json_line` makes them as one string."""
+    """Join lines made by `json_line` into one JSON string."""
     return Json(b'"' + b"\\n".join(lines) + b'"')

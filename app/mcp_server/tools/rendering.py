@@ -1,6 +1,6 @@
-"""Tasks as bytes: rendered once, when they are read, and joined into every answer that shows them.
+"""Renders tasks as bytes, once, when they are read from the backend. Answers join these bytes.
 
-What depends on the moment is put in when it is asked for: how old a running task is, and whether it is likely stuck.
+Values that change with time are added to each answer: the age of a running task, and whether it is likely stuck.
 """
 
 from app.domain.freshness import PollingPolicy, ask_again_after
@@ -12,7 +12,7 @@ from app.mcp_server.tools.text import task_line
 
 
 def render(task: Task) -> RenderedTask:
-    """Return `task` as every answer shows it; until when it is fresh is for the cache to say."""
+    """Render `task`. The cache sets `fresh_until`."""
     brief, details = to_json(brief_view(task)), to_json(details_view(task))
     return RenderedTask(
         id=task.id,
@@ -27,7 +27,7 @@ def render(task: Task) -> RenderedTask:
 
 
 def open_brief(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
-    """Return what a model needs of `task` at `now` (unix seconds), as JSON that its closing brace is missing from."""
+    """Return the brief form of `task` at `now` (unix seconds), as a JSON object without its closing brace."""
     if task.is_final or task.created_at is None:
         return task.head
     age = max(0.0, now - task.created_at)
@@ -36,21 +36,21 @@ def open_brief(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
 
 
 def open_full(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
-    """Return all that is known of `task` at `now` (unix seconds), as JSON that its closing brace is missing from."""
+    """Return the full form of `task` at `now` (unix seconds), as a JSON object without its closing brace."""
     return open_brief(task, now, polling) + task.rest
 
 
 def line_of(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
-    """Return the line for the model at `now` (unix seconds), as it stands inside a JSON string."""
+    """Return the line for the model at `now` (unix seconds), escaped for a JSON string."""
     if task.is_final or task.created_at is None or now - task.created_at <= polling.stuck_after_seconds:
         return task.line
     return task.line + b" for over %g minutes: likely stuck, tell the user" % (polling.stuck_after_seconds / 60)
 
 
 def single_task(task: RenderedTask, now: float, polling: PollingPolicy) -> tuple[Json, Json]:
-    """Return one task as an answer of its own, wherever it is shown: the words for the model, and the full form.
+    """Return the answer for a single task: the text for the model, and the full form.
 
-    Both say when to ask again; the words only where that is worth it.
+    Both say when to ask again; the text says it for running tasks only.
     """
     wait = ask_again_after([task], now, polling)
     lines = [line_of(task, now, polling)]

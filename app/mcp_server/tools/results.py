@@ -1,4 +1,4 @@
-"""What tools return: the typed half of every answer, with the fields that are not known left out."""
+"""The types of structured results. Unknown fields are left out."""
 
 from datetime import UTC, datetime
 from typing import Literal, NotRequired
@@ -79,7 +79,7 @@ class TasksView(TypedDict):
 
 
 class OutcomeView(TypedDict):
-    """What a question about many tasks gave beside the tasks."""
+    """The result of a batch, beside the tasks."""
 
     missing: list[str]
     unavailable: list[UnavailableView]
@@ -140,14 +140,14 @@ class ActionView(TypedDict):
 
 
 class ActionsView(TypedDict):
-    """What can be done, and in which order."""
+    """The actions, and their order."""
 
     actions: list[ActionView]
     workflow: str
 
 
 class ErrorView(TypedDict):
-    """What went wrong, whose side it is on, and what to do."""
+    """The error, the side that it is on, and the next step."""
 
     code: ErrorCode
     message: str

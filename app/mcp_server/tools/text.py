@@ -1,4 +1,4 @@
-"""What the model reads: each answer in as few words as are enough alone."""
+"""The text content of results, for the model: as short as possible, and complete without the structured content."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What a call of a tool gives."""
+"""The result of a tool call."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,15 @@ from app.mcp_server.tools.json_bytes import Json, to_json
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a call gives: words for the model and the typed result, both as JSON, and what the log tells of it.
+    """The result of a tool call.
 
-    `seen` counts the tasks answered, by state; `started` is the task that the call has begun, where it did.
+    Attributes:
+        text: the text for the model, as JSON.
+        result: the structured content, as JSON.
+        stats: the lookup statistics, for the log.
+        seen: the number of tasks in the result, by state.
+        started: the id of a task that the call started.
+
     """
 
     text: Json
@@ -23,5 +29,5 @@ class ToolResult:
 
 
 def tool_result(text: str, result: Mapping[str, Any], **about: Any) -> ToolResult:
-    """Return the answer that says `text` and `result`; `about` are the other fields of a ToolResult."""
+    """Encode `text` and `result`; `about` has the other fields of a ToolResult."""
     return ToolResult(to_json(text), to_json(result), **about)

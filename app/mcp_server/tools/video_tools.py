@@ -15,7 +15,7 @@ from app.mcp_server.tools.arguments import (
 from app.mcp_server.tools.definition import Call, Services
 from app.mcp_server.tools.results import SubmittedView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
-from app.services.purchases.idempotency import fingerprint
+from app.services.purchases.request import fingerprint
 from app.services.purchases.service import GenerationRequest
 
 

@@ -1,4 +1,4 @@
-"""How much of one resource callers hold at once: bounded for each, for all, and for those who are nobody yet.
+"""Quotas of a resource: per caller, for all callers, and for all callers whose token is not accepted.
 
 Any string is a token, so callers whose token the backend has not accepted share a part: they cannot take the rest from
 those who are known. The last quarter is for callers that hold next to nothing: those who hold as much as they may
@@ -20,7 +20,7 @@ SMALL_SHARE = 64
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """How much is lent at most: to all, to one caller, and to all together whose token is not accepted."""
+    """The limits of a quota: for all callers, for one, and for all together whose token is not accepted."""
 
     total: int
     per_caller: int
@@ -35,20 +35,20 @@ class CallerQuota:
 
     def __init__(
         self,
-        lent: QuotaLimits,
+        limits: QuotaLimits,
         is_accepted: Callable[[str], bool],
         refused: Callable[[], None] = lambda: None,
         changed: Callable[[int], None] = lambda _in_use: None,
     ) -> None:
-        """Lend as `lent` says; `is_accepted` tells whether the backend has accepted a caller's token lately.
+        """Lend as `limits` says; `is_accepted` tells whether the backend has accepted a caller's token lately.
 
         `refused` is called for each refusal, and `changed` with what is lent whenever a place is taken or given back.
         """
         self._changed = changed
-        self._lent = lent
-        self._plenty = lent.total - lent.total // 4
-        self._most_for_unaccepted = lent.total - lent.total // 8
-        self._plenty_for_unaccepted = lent.unaccepted - lent.unaccepted // 4
+        self._limits = limits
+        self._plenty = limits.total - limits.total // 4
+        self._most_for_unaccepted = limits.total - limits.total // 8
+        self._plenty_for_unaccepted = limits.unaccepted - limits.unaccepted // 4
         self._is_accepted = is_accepted
         self._refused = refused
         self._held: dict[str, int] = {}
@@ -57,7 +57,7 @@ class CallerQuota:
         self.in_use = 0
 
     def take(self, owner: str, amount: int = 1) -> bool:
-        """Lend `amount` to `owner`, and return whether there was as much left."""
+        """Take `amount` for `owner`, and return whether the quota allowed it."""
         is_accepted = self._is_accepted(owner)
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
@@ -65,7 +65,7 @@ class CallerQuota:
         is_plenty = self.in_use + amount <= self._plenty and (
             is_accepted or self._unaccepted_in_use + amount <= self._plenty_for_unaccepted
         )
-        if held > self._lent.per_caller or not (
+        if held > self._limits.per_caller or not (
             is_plenty or self._may_have_the_rest(held, amount, is_accepted=is_accepted)
         ):
             self._refused()
@@ -81,15 +81,15 @@ class CallerQuota:
 
     def _may_have_the_rest(self, held: int, amount: int, *, is_accepted: bool) -> bool:
         """Return whether a caller may hold `held` in all, of which `amount` is new, though little is left."""
-        lent = self._lent
+        limits = self._limits
         return amount == 0 or (
-            (held == amount or held <= lent.per_caller // SMALL_SHARE)
-            and self.in_use + amount <= (lent.total if is_accepted else self._most_for_unaccepted)
-            and (is_accepted or self._unaccepted_in_use + amount <= lent.unaccepted)
+            (held == amount or held <= limits.per_caller // SMALL_SHARE)
+            and self.in_use + amount <= (limits.total if is_accepted else self._most_for_unaccepted)
+            and (is_accepted or self._unaccepted_in_use + amount <= limits.unaccepted)
         )
 
     def give_back(self, owner: str, amount: int = 1) -> None:
-        """Take back `amount`, which was lent to `owner`."""
+        """Return `amount`, taken for `owner`, to the quota."""
         if not amount:
             return
         left = self._held[owner] - amount
@@ -108,7 +108,7 @@ class CallerQuota:
 
     @contextmanager
     def place(self, owner: str, refusal: str) -> Iterator[None]:
-        """Lend one place while entered. Raises RateLimited with the sentence `refusal` where none is left."""
+        """Hold one place while entered. Raises RateLimited with the sentence `refusal` if none is free."""
         if not self.take(owner):
             raise RateLimited(refusal, retry_after_seconds=RETRY_AFTER_SECONDS)
         self._changed(self.in_use)

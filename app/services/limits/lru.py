@@ -46,7 +46,7 @@ class LruDict(OrderedDict[K, V]):
             del self[key]
 
     def touch(self, keys: Iterable[K]) -> None:
-        """Mark the entries of `keys`, which must exist, as recently used; skipped while the dict is half empty."""
+        """Mark the entries of `keys`, which must exist, as recently used. Skipped up to half of the weight limit."""
         if self.weight * 2 > self._most:
             for key in keys:
                 self.move_to_end(key)

@@ -1,4 +1,4 @@
-"""One budget of memory for what requests and connections hold, so that no two limits add up.
+"""One memory budget for requests and connections, so that their limits do not add up.
 
 Requests under way are lent theirs, or refused. Connections hold what came and is not read yet, and what is written and
 not taken: they have what requests leave, and an eighth of all where these leave nothing. Where that is too much, the
@@ -20,7 +20,7 @@ SHARE_OF_CONNECTIONS = 8
 """This part of the budget is never lent to requests."""
 
 NOBODY = ""
-"""Stands for all whose token the backend has not accepted lately: their connections are those of one caller."""
+"""The owner of all connections whose token the backend has not accepted lately."""
 
 
 class Holder(Protocol):
@@ -40,7 +40,7 @@ class _Share:
 
 
 class MemoryBudget(CallerQuota):
-    """Lends bytes to requests, and ends connections where these would hold more than is left."""
+    """Gives bytes to requests, and closes connections that would exceed the rest of the budget."""
 
     def __init__(
         self,

@@ -154,24 +154,24 @@ class TenantPoller:
 
     async def _step(self) -> None:
         self._wake.clear()
-        await self._look()
-        if await self._is_leader() or self._is_left_alone():
-            pause = await self._lead()
+        await self._refresh()
+        if await self._is_leader() or self._has_overdue_task():
+            pause = await self._read_due()
         else:
             pause = LOOK_SECONDS
         if pause > 0:
             await wait_for_event(self._wake, pause, self._parts.sleep)
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         """Copy finished tasks and snapshots of running ones from the store."""
-        tasks, snapshots = await self._kept(self._unsettled())
+        tasks, snapshots = await self._stored(self._unsettled())
         for task_id, snapshot in snapshots.items():
             if snapshot is not None:
                 self._note(task_id, snapshot)
         for task_id, task in tasks.items():
             self._answer(task_id, task)
 
-    async def _kept(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
+    async def _stored(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
         """Return the cached tasks, and for each that is not final its snapshot (None where there is none)."""
         if not task_ids:
             return {}, {}
@@ -197,7 +197,7 @@ class TenantPoller:
         except StoreUnavailable:
             return True
 
-    def _is_left_alone(self) -> bool:
+    def _has_overdue_task(self) -> bool:
         """Return whether a task is overdue, or was reported missing by another replica: then this process reads it."""
         now = self._parts.wall_clock()
         for task_id in self._unsettled():
@@ -207,7 +207,7 @@ class TenantPoller:
                 return True
         return False
 
-    async def _lead(self) -> float:
+    async def _read_due(self) -> float:
         """Read the due tasks of all replicas, and return the seconds until the next read."""
         others = await self._awaited_elsewhere()
         known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled()} | others
@@ -238,7 +238,7 @@ class TenantPoller:
             awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
         except StoreUnavailable:
             return {}
-        _, snapshots = await self._kept([task_id for task_id in awaited if task_id not in self._watched])
+        _, snapshots = await self._stored([task_id for task_id in awaited if task_id not in self._watched])
         return snapshots
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
@@ -247,7 +247,7 @@ class TenantPoller:
             if watched.hinted_at is not None:
                 watched.hints_from = next_hints_from
             watched.hinted_at, watched.is_doubted = None, False
-        answers = await self._asked(list(known))
+        answers = await self._read_backend(list(known))
         now = self._parts.wall_clock()
         self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.polling.shortest_pause_seconds)
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
@@ -262,8 +262,8 @@ class TenantPoller:
         missing = [task_id for task_id, answer in answers.items() if answer is None]
         await self._publish(TaskEvent(self._principal.tenant, changed=changed, missing=missing))
 
-    async def _asked(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
-        """Read the tasks. An unexpected exception counts as an error of the backend, and delays the next read."""
+    async def _read_backend(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
+        """Read the tasks. An unexpected exception counts as a backend error, and delays the next read like one."""
         try:
             return await self._parts.read(self._principal, task_ids)
         except Exception as exc:  # noqa: BLE001 - as above

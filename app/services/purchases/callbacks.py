@@ -1,8 +1,8 @@
-"""Being told by the backend that a task has ended: a hint that is worth one read, and never a result.
+"""Handles callbacks of the backend. A callback triggers one read of its task; it is never a result.
 
-Callbacks are not signed, and their URL can be read in the task's record. So a callback's body proves nothing: its
-ticket says which tenant and submission it is about, the first one about a task makes the service look, and only what
-that read says is shown and cached.
+Callbacks are not signed, and the backend's record of a task shows the URL. The body of a callback therefore proves
+nothing. The ticket in the URL names the tenant and the submission. The first callback for a task triggers a read, and
+only the answer to that read is shown and cached.
 """
 
 import hashlib
@@ -28,30 +28,30 @@ from app.services.tasks.snapshots import TaskSnapshots
 
 PURPOSE = "callback"
 KEPT_SECONDS = 24 * 3600.0
-"""How long a ticket is good for: as long as an idempotency key whose outcome it may tell."""
+"""Lifetime of a ticket: that of an idempotency key, whose outcome a callback may settle."""
 
 log = logging.getLogger(__name__)
 
 
 class CallbackOutcome(StrEnum):
-    """What became of a callback."""
+    """The outcome of a callback."""
 
     TAKEN = "taken"
-    """It is the first about its task: the task is looked at."""
+    """The first callback for its task: the task is read."""
     REPEATED = "repeated"
-    """The task was called about before: nothing more is done."""
+    """A later callback for the same task: ignored."""
     EARLY = "early"
-    """The submission is not answered yet, or not recorded: the id is kept, to be checked against the answer."""
+    """The submission has no recorded task yet: the id is stored, and compared with the answer."""
     UNKNOWN_TICKET = "unknown_ticket"
-    """Nobody was given this ticket."""
+    """The ticket is expired, or not of this service."""
     OTHER_TASK = "other_task"
-    """The ticket belongs to another task."""
+    """The submission of this ticket became another task."""
 
 
 class Callbacks:
-    """Issues tickets and hears callbacks."""
+    """Issues callback URLs, each with a sealed ticket, and handles callbacks."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a callback may touch
+    def __init__(  # noqa: PLR0913, PLR0917 - a callback uses every kind of state
         self,
         base_url: str,
         sealer: Sealer,
@@ -62,7 +62,7 @@ class Callbacks:
         trust: CallbackTrust,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Be called under `base_url`, as the outside sees this service."""
+        """Issue URLs under `base_url`, the public address of this service."""
         self._base_url = base_url
         self._sealer = sealer
         self._events = events
@@ -73,22 +73,22 @@ class Callbacks:
         self._wall_clock = wall_clock
 
     def url(self, tenant: str) -> str:
-        """Return what the backend is to call about one submission of the tenant's."""
+        """Return the callback URL for one submission of the tenant."""
         ticket = {"tenant": tenant, "number": secrets.token_hex(12), "at": self._wall_clock()}
         return f"{self._base_url}/{self._sealer.seal(PURPOSE, ticket)}"
 
     def digest(self, url: str) -> str:
-        """Return what stands for one of our own URLs in the store, where nobody is to find an address to call."""
+        """Return the id of a callback URL for the database. The URL is not stored, because anyone could call it."""
         ticket = self._opened(url)
         if ticket is None:
             raise ValueError("this is no callback URL of this service")
         return self._digest(ticket)
 
     async def submitted(self, owner: str, callback_id: str, task_id: str) -> None:
-        """Look for a callback that came before the task of its submission was recorded.
+        """Process a callback that arrived before the task of its submission was recorded.
 
-        Where only others were named, or nobody can tell, the true one may have been lost behind them. Then the task is
-        read on schedule, as without callbacks.
+        If the stored callbacks name other tasks only, or the database is down, the right one may be lost. The task is
+        then polled on schedule, as without callbacks.
         """
         try:
             named = await self._purchases.claims(callback_id)
@@ -101,11 +101,11 @@ class Callbacks:
             await self._expect_none(owner, task_id)
 
     def is_ours(self, sealed: str) -> bool:
-        """Return whether this service has made the ticket, and it still counts."""
+        """Return whether the ticket is of this service and not expired."""
         return self._ticket(sealed) is not None
 
     async def handle(self, sealed: str, task_id: str) -> CallbackOutcome:
-        """Take in a callback that claims to be about `task_id`. Raises DatabaseUnavailable."""
+        """Process a callback that names `task_id`. Raises DatabaseUnavailable."""
         ticket = self._ticket(sealed)
         if ticket is None:
             return CallbackOutcome.UNKNOWN_TICKET
@@ -113,9 +113,9 @@ class Callbacks:
         purchase = await self._purchases.of_callback(callback_id)
         if purchase is None or purchase.task_id is None:
             await self._purchases.add_claim(callback_id, task_id)
-            purchase = await self._purchases.of_callback(callback_id)  # the answer may have come in the meantime
+            purchase = await self._purchases.of_callback(callback_id)  # the answer may have arrived in the meantime
         if purchase is None:
-            await self._hint(ticket["tenant"], task_id)  # others may wait for it, if it was sent without a database
+            await self._hint(ticket["tenant"], task_id)  # it may have been submitted while the database was down
         if purchase is None or purchase.task_id is None:
             return CallbackOutcome.EARLY
         if purchase.task_id != task_id:
@@ -128,10 +128,10 @@ class Callbacks:
     async def claimed(
         self, backend: VideoBackend, principal: Principal, callback_id: str, command: Command
     ) -> str | None:
-        """Return the task that the submission of `command` became, if the backend called about it since.
+        """Return the task that the submission of `command` became, if a callback named it.
 
-        A call is a hint; it counts only if the backend itself says that it was given that very URL for that task, and
-        nothing but `command`. Raises LumaError, and DatabaseUnavailable where nobody can tell.
+        The backend must confirm that it was given this very URL and `command` for that task. Raises LumaError, and
+        DatabaseUnavailable if the callbacks cannot be read.
         """
 
         def is_its_url(url: str) -> bool:
@@ -146,19 +146,19 @@ class Callbacks:
         return ticket if ticket is not None and self._wall_clock() - ticket.get("at", 0.0) <= KEPT_SECONDS else None
 
     def _opened(self, url: str) -> dict[str, Any] | None:
-        """Return the ticket in one of our own URLs, or None for any other."""
+        """Return the ticket in a callback URL of this service; None for any other URL."""
         return self._sealer.unseal(PURPOSE, url.removeprefix(f"{self._base_url}/"))
 
     def _digest(self, ticket: dict[str, Any]) -> str:
-        """Return what stands for a ticket in the database. Its number is random: nobody can guess it from a hash."""
+        """Return the id of a ticket for the database. Its number is random, so the hash cannot be guessed."""
         return hashlib.sha256(f"ticket:{ticket['number']}".encode()).hexdigest()
 
     async def _look_at(self, tenant: str, task_id: str) -> None:
-        """Make the next question about the task reach the backend, and wake those who wait for it."""
+        """Drop the task from the cache if it is running, and wake the calls that wait for it."""
         await self._cache.forget_running(tenant, task_id)
         snapshot = await self._expect_none(tenant, task_id)
         if snapshot is not None and snapshot.task.is_final:
-            return  # a callback that comes after the end was read brings nothing, and is none to rely on
+            return  # a callback after the end was read saves nothing, so it restores no trust
         await self.trust.arrived()
         await self._hint(tenant, task_id)
 
@@ -169,7 +169,7 @@ class Callbacks:
             log.info("A callback could not be passed on: whoever waits reads on schedule")
 
     async def _expect_none(self, tenant: str, task_id: str) -> TaskSnapshot | None:
-        """Let the task be read on schedule, and return what is known of it."""
+        """Poll the task on schedule from now on, and return its snapshot."""
         snapshot = (await self._snapshots.get_many(tenant, [task_id])).get(task_id)
         if snapshot is not None:
             await self._snapshots.put_many(tenant, [replace(snapshot, expects_callback=False)])

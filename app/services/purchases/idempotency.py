@@ -1,14 +1,11 @@
-"""Buying once per idempotency key: the database's unique key decides which call sends."""
+"""One purchase per idempotency key: a unique key in the database decides which call submits."""
 
 import asyncio
-import hashlib
-import json
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
 
 from app.domain.backend import BackendDescription
 from app.domain.errors import (
@@ -35,20 +32,21 @@ from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
 from app.services.concurrency import wait_for_event
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
-from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
+from app.services.purchases.request import Outlive, PurchaseRequest, PurchaseResult, Reconcile, Send
 from app.services.purchases.unaccepted_rows import WINDOW_SECONDS, UnacceptedPurchases
 from app.services.purchases.writer import Outcome, PurchaseWriter
 
 LOOK_AGAIN_SECONDS = 0.25
 BACK_OFF = 1.5
 LONGEST_PAUSE_SECONDS = 2.0
-"""How soon a call looks again at the purchase of another process, and by how much later each time."""
+"""Pauses between two reads of another process's purchase: the first, its growth, and the longest."""
 
 MOST_CALLS = 64
-"""Calls with a key per token and process, those that wait for others among them."""
+"""Calls with a key in flight, per token and process, including waiting ones."""
 
 LONGEST_WAIT_SECONDS = 45.0
-"""How long a call waits for another one with the same key; clients give up at about a minute."""
+"""Longest wait for another call with the same key. Clients give up after about a minute."""
 
 REFUSED_WITHOUT_DATABASE = (
     "Idempotency keys cannot be checked right now, because this service's database does not answer. Nothing was sent: "
@@ -75,66 +73,15 @@ does."""
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[], Awaitable[str]]
-"""Submits once and returns the task id. Raises OutcomeUnknown, or another LumaError where nothing was started."""
-
-Reconcile = Callable[[str], Awaitable[str | None]]
-"""Returns the task that the submission with a callback id became; None where nobody can tell. Raises LumaError."""
-
-
-@dataclass(frozen=True, slots=True)
-class PurchaseRequest:
-    """A paid call.
-
-    Attributes:
-        owners: the caller's name under each secret key of the service, the current one first.
-        fingerprint: stands for the tool and its arguments, without the key and how to use it.
-
-    """
-
-    owners: tuple[str, ...]
-    action: str
-    fingerprint: str
-    idempotency_key: str | None = None
-    retry_unknown: bool = False
-
-    @property
-    def owner(self) -> str:
-        """Return the caller's current name."""
-        return self.owners[0]
-
-
-@dataclass(frozen=True, slots=True)
-class PurchaseResult:
-    """The task of a purchase, and whether an earlier call with the same key bought it."""
-
-    task_id: str
-    replayed: bool
-
-
-B = TypeVar("B", PurchaseResult, PurchaseResult | None)
-
-
-class Outlive(Protocol):
-    """Runs a purchase to its end, also when the caller that waits for it leaves."""
-
-    async def __call__(self, purchase: Coroutine[Any, Any, B]) -> B:
-        """Return what `purchase` returns, or raise what it raises."""
-        ...
-
-
-def fingerprint(tool: str, arguments: Mapping[str, Any]) -> str:
-    """Return what tells one submission from another."""
-    canonical = json.dumps([tool, dict(arguments)], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
 
 @dataclass(slots=True)
 class _Call:
     """One call with a key.
 
-    `may_retry` holds for the purchase that is found first: `retry_unknown` agrees to an outcome that was unknown when
-    the call came, and not to that of a purchase that is under way.
+    Attributes:
+        may_retry: whether the call may replace the purchase that it finds first. `retry_unknown` covers an outcome
+            that was unknown when the call arrived, not that of a purchase still in flight.
+
     """
 
     request: PurchaseRequest
@@ -145,13 +92,13 @@ class _Call:
 
 
 class PurchaseService:
-    """Records every submission before it is sent, and lets one call per key send."""
+    """Records every submission before it is sent. One call per key submits."""
 
-    def __init__(  # noqa: PLR0913 - two stores, two times and the digests between them
+    def __init__(  # noqa: PLR0913 - two stores, two clocks and the keyed hashes
         self,
         purchases: Purchases,
         signing: Signer,
-        earlier: EarlierReservations,
+        earlier: LegacyIdempotencyKeys,
         *,
         key_lives_seconds: float,
         key_fault: Callable[[], str | None],
@@ -160,11 +107,11 @@ class PurchaseService:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Record in `purchases`, where digests by `signing` stand for keys and requests.
+        """Record in `purchases`, with hashes of keys and requests by `signing`.
 
-        `earlier` holds the keys of release 1.0. `key_fault` returns a sentence while no key can be trusted.
-        `unaccepted` bounds what made-up tokens leave. Sentences are about `backend`. `clock` counts
-        seconds and never goes back.
+        `earlier` holds the keys of release 1.0. `key_fault` returns an error sentence while keys cannot be checked.
+        `unaccepted` limits the rows of tokens that the backend has not accepted. `clock` returns seconds and never goes
+        back.
         """
         self._purchases = purchases
         self._signing = signing
@@ -189,10 +136,10 @@ class PurchaseService:
     async def buy(
         self, request: PurchaseRequest, callback_id: str | None, send: Send, reconcile: Reconcile, outlive: Outlive
     ) -> PurchaseResult:
-        """Return the task: sent now, or bought by an earlier call with the same key.
+        """Return the task, submitted now or by an earlier call with the same key.
 
-        `send` is called at most once; `callback_id` stands for its callback. Raises what `send` and `reconcile` raise,
-        and LumaError where nothing may be sent.
+        `send` is called at most once; `callback_id` identifies its callback. Raises what `send` and `reconcile` raise,
+        and LumaError if nothing may be submitted.
         """
         if not self._unaccepted.admit(request.owner):
             raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
@@ -214,11 +161,11 @@ class PurchaseService:
                 del self._calls[request.owner]
 
     async def aclose(self) -> None:
-        """Try once more to record what the database has not taken."""
+        """Try once more to write the outcomes that the database has not stored."""
         await self._writer.aclose()
 
     def _new(self, request: PurchaseRequest, callback_id: str | None) -> NewPurchase:
-        """Return the purchase with digests: keys and prompts are short texts, which a plain hash would not hide."""
+        """Return the purchase with keyed hashes: keys and prompts are short, and a plain hash can be guessed."""
         key = request.idempotency_key
         digests = () if key is None else self._signing.digests("idempotency key", key)
         hashes = self._signing.digests("fingerprint", request.fingerprint)
@@ -246,9 +193,9 @@ class PurchaseService:
         return await self._send(new, send)
 
     async def _in_turn(self, call: _Call, outlive: Outlive) -> PurchaseResult:
-        """Look and, if need be, look again until the key is decided: for each key one caller of this process at a time.
+        """Try until the key has an outcome. In this process, one call per key tries at a time.
 
-        Only what may have claimed the key outlives its caller; one who leaves while it waits for others just ends.
+        An attempt that may have claimed the key continues if its caller disconnects. A waiting call ends.
         """
         give_up_at, pause, key = self._clock() + LONGEST_WAIT_SECONDS, LOOK_AGAIN_SECONDS, call.new.keys[0]
         while (turn := self._turns.get(key)) is not None:
@@ -269,19 +216,19 @@ class PurchaseService:
             over.set()
 
     async def _attempt(self, call: _Call) -> PurchaseResult | None:
-        """Buy if the key is free, or return what was bought under it; None while that is undecided."""
+        """Buy if the key is free, or return the earlier result; None while another call with the key is in flight."""
         try:
             earlier = await self._purchases.claim(call.new)
             if earlier is not None:
                 return await self._after(earlier, call)
         except DatabaseUnavailable:
-            # It may have been recorded all the same, or may still be: a row of the same attempt stands in its way then.
+            # The claim may be stored nevertheless, now or later: a refused row of this attempt releases or blocks it.
             await self._writer.write(Outcome(call.new, PurchaseState.REFUSED, is_recorded=False))
             raise
         return await self._buy_under(call)
 
     async def _buy_under(self, call: _Call) -> PurchaseResult:
-        """Buy under a key that is recorded as this call's, unless release 1.0 has bought under it."""
+        """Buy under the key that this call holds, unless release 1.0 bought under it."""
         key = call.request.idempotency_key
         if key is not None and (earlier := await self._bought_by_earlier_release(call, key)) is not None:
             return earlier
@@ -302,7 +249,7 @@ class PurchaseService:
         return PurchaseResult(task_id, replayed=True)
 
     async def _after(self, earlier: Purchase, call: _Call) -> PurchaseResult | None:
-        """Return the earlier purchase's task, or buy in its place; None while it is under way."""
+        """Return the earlier purchase's task, or buy in its place; None while it is in flight."""
         decision = decide(earlier, {name.request_hash for name in call.new.keys}, self._key_lives_seconds)
         if decision is Decision.OUTCOME_UNKNOWN:
             if (task_id := await self._reconciled(earlier, call)) is not None:
@@ -324,7 +271,7 @@ class PurchaseService:
                 raise OutcomeUnknown(UNKNOWN_BEFORE)
 
     async def _reconciled(self, earlier: Purchase, call: _Call) -> str | None:
-        """Return what a purchase of unknown outcome turned out to be, and record it."""
+        """Reconcile a purchase of unknown outcome: return its task and record it; None if it stays unknown."""
         if earlier.callback_id is None:
             return None
         task_id = await call.reconcile(earlier.callback_id)

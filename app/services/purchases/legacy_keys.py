@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class _Reservation(BaseModel):
-    """What release 1.0 wrote; other fields do not matter here."""
+    """A reservation as release 1.0 wrote it, with the fields needed here."""
 
     filed_under: str | None = None
     fingerprint: str
@@ -30,7 +30,7 @@ class _Reservation(BaseModel):
     task_id: str | None = None
 
 
-class EarlierReservations:
+class LegacyIdempotencyKeys:
     """Reads the old keys; nothing writes them any more."""
 
     def __init__(self, leases: Leases, created_at: Callable[[], float], wall_clock: Callable[[], float]) -> None:

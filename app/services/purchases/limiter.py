@@ -1,4 +1,4 @@
-"""Places for submissions: the backend takes so many per token at once, and turns more away."""
+"""Limits the concurrent submissions of each token to what the backend accepts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,10 +7,10 @@ from app.domain.backend import BackendDescription
 from app.domain.errors import RateLimited
 
 LONGEST_WAIT_SECONDS = 20.0
-"""How long a submission may wait for a place before its caller is told to come back."""
+"""Longest wait for a free place. The caller is then told to try again."""
 
 MOST_WAITING = 50
-"""Submissions of one token that wait for a place; five places give at most about as many in the time of a wait."""
+"""Waiting submissions of one token. Five places serve at most about as many in LONGEST_WAIT_SECONDS."""
 
 TOO_MANY_WAIT = (
     f"This token has {MOST_WAITING} submissions waiting for one of its {{generations_at_once}} places at {{backend}}. "
@@ -18,18 +18,18 @@ TOO_MANY_WAIT = (
 )
 
 LOOK_AGAIN_SECONDS = 2.0
-"""How often a backend that was full is tried again: it refused, so nothing was started and nothing is bought twice."""
+"""Pause before a retry at a full backend. It refused, so nothing was started and nothing is bought twice."""
 
 
 class ConcurrencyLimiter:
-    """Lets as many submissions per token through at once as the backend takes; the others wait a little, in order."""
+    """Runs as many submissions per token at once as the backend accepts. Others wait in order, for a limited time."""
 
     def __init__(
         self, backend: BackendDescription, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
     ) -> None:
-        """Let through what `backend` takes, by its policy.
+        """Limit by the policy of `backend`.
 
-        Wait by `clock`, which counts seconds and never goes back, and `sleep`, which keeps the same time.
+        `clock` returns seconds and never goes back; `sleep` uses the same time.
         """
         self._backend = backend
         self._clock = clock
@@ -37,10 +37,10 @@ class ConcurrencyLimiter:
         self._queues: dict[str, _Queue] = {}
 
     async def run(self, tenant: str, send: Callable[[], Awaitable[str]]) -> str:
-        """Return what `send` returns, once there is a place for it.
+        """Call `send` once a place is free, and return its result.
 
-        `send` is called again only where the backend refused for want of a place. Raises RateLimited when waiting took
-        too long, and whatever else `send` raises.
+        `send` is called again only if the backend refused because it was full. Raises RateLimited after too long a
+        wait, and whatever else `send` raises.
         """
         give_up_at = self._clock() + LONGEST_WAIT_SECONDS
         places = self._backend.policy.generations_at_once

@@ -1,4 +1,4 @@
-"""Deleting what is older than anybody asks for."""
+"""Deletes old purchases."""
 
 import logging
 from collections.abc import Awaitable, Callable

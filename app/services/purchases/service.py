@@ -1,4 +1,4 @@
-"""Starting generations: the calls that cost money."""
+"""Submits generations: the calls that cost money."""
 
 import asyncio
 import logging
@@ -17,13 +17,14 @@ from app.services.limits.memory_lease import MEMORY_LEASE, MemoryLease
 from app.services.limits.token_status import TokenStatusCache
 from app.services.log_throttle import ThrottledExceptionLog
 from app.services.purchases.callbacks import Callbacks
-from app.services.purchases.idempotency import PurchaseRequest, PurchaseResult, PurchaseService
+from app.services.purchases.idempotency import PurchaseService
 from app.services.purchases.limiter import ConcurrencyLimiter
+from app.services.purchases.request import PurchaseRequest, PurchaseResult
 from app.services.tasks.snapshots import TaskSnapshots
 
 MOST_UNDER_WAY = 600
 MOST_UNDER_WAY_PER_CALLER = 64
-"""Purchases under way in this process, and of one token: a caller may leave, and its purchase goes on."""
+"""Submissions in flight in this process, and of one token. They continue if their callers disconnect."""
 
 TOO_MANY_UNDER_WAY = (
     "This service has as many submissions under way as it takes, for this token or in all. Nothing was sent: try again "
@@ -37,9 +38,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What to buy. With an idempotency key it is bought once; without one, every order buys.
+    """A request for one generation.
 
-    `fingerprint` stands for the tool and its arguments.
+    Attributes:
+        command: the command for the backend.
+        fingerprint: a hash of the tool and its arguments.
+        idempotency_key: requests with the same key buy one video. Without a key, each request buys one.
+        retry_unknown: whether to submit again if the outcome of an earlier request with this key is unknown.
+
     """
 
     command: Command
@@ -49,13 +55,13 @@ class GenerationRequest:
 
 
 class VideoService:
-    """Submits a command once and remembers the task that it became.
+    """Submits a command once and records its task.
 
-    A submission belongs to nobody: it goes on when its caller leaves, so that its outcome is always written down. A
-    call that only waits for another one with the same key ends with its caller.
+    A submission continues if its caller disconnects, so that its outcome is always recorded. A call that only waits
+    for another one with the same key ends with its caller.
     """
 
-    def __init__(  # noqa: PLR0913 - buying touches everything that must know of it
+    def __init__(  # noqa: PLR0913 - a submission uses every capability
         self,
         backend: VideoBackend,
         snapshots: TaskSnapshots,
@@ -68,10 +74,10 @@ class VideoService:
         telemetry: Telemetry,
         in_flight: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """Submit through `backend`; without `callbacks` the backend is not asked to call.
+        """Submit through `backend`, without a callback URL if `callbacks` is None.
 
-        Each purchase holds one of `places` until it ends, whether its caller is there or not. `in_flight` is called
-        with how many there are whenever that changes.
+        Each submission holds one of `places` until it ends, also after its caller disconnected. `in_flight` receives
+        the number of submissions whenever it changes.
         """
         self._in_flight = in_flight
         self._token_status = token_status
@@ -88,9 +94,9 @@ class VideoService:
         )
 
     async def start(self, principal: Principal, order: GenerationRequest) -> PurchaseResult:
-        """Return the task, bought now or by an earlier call with the same claim.
+        """Return the task, submitted now or by an earlier call with the same idempotency key.
 
-        Raises LumaError where nothing was started, or where nobody can tell.
+        Raises LumaError if nothing was started, and OutcomeUnknown if a video may have been started.
         """
         if self._token_status.just_refused(principal.tenant):
             self._telemetry.call_withheld("token_refused")
@@ -120,24 +126,24 @@ class VideoService:
         return await self._purchases.buy(request, callback_id, send, reconcile, outlive)
 
     async def _followed_up(self, tenant: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
-        """Run a purchase; once its task is recorded, look for a callback that came before."""
+        """Run a purchase. Once its task is recorded, process a callback that arrived before."""
         bought = await purchase
         if bought is None or bought.replayed or self._callbacks is None or callback_id is None:
             return bought
         try:
             await self._callbacks.submitted(tenant, callback_id, bought.task_id)
-        except Exception as exc:  # noqa: BLE001 - as above
+        except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id
             self._faults.note(exc)
         return bought
 
     async def aclose(self) -> None:
-        """Let what is under way come to its end, which the backend client bounds."""
+        """Wait for the submissions in flight; the backend client bounds their time."""
         if self._under_way:
             await asyncio.wait(self._under_way)
         await self._purchases.aclose()
 
     def _callback_url(self, principal: Principal, command: Command) -> str | None:
-        """Return where the backend is to call, unless it is to call the caller, or this service has no address."""
+        """Return the callback URL; None if the caller gave one, or if this service has no public address."""
         if self._callbacks is None or command.callback_url is not None:
             return None
         return self._callbacks.url(principal.tenant)
@@ -147,14 +153,14 @@ class VideoService:
         task_id = await self._limiter.run(principal.tenant, lambda: self._backend.submit(principal, sent))
         try:
             await self._snapshots.add_submitted(principal.tenant, task_id, expects_callback=url is not None)
-        except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must learn its id
+        except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id
             self._faults.note(exc)
         return task_id
 
     async def _outliving_the_caller(self, tenant: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
-        """Return what `purchase` returns; it goes on without its caller, and the memory of the request stays lent.
+        """Run `purchase` to its end, also if the caller disconnects. The request's memory lease lasts as long.
 
-        Raises RateLimited where too many are under way.
+        Raises RateLimited if too many are in flight.
         """
         if not self._places.take(tenant):
             purchase.close()
@@ -174,4 +180,4 @@ class VideoService:
         if lease is not None:
             lease.end()
         if not task.cancelled():
-            task.exception()  # marks it as seen: the caller may have left
+            task.exception()  # marks it as retrieved: the caller may have disconnected

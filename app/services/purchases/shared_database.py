@@ -1,4 +1,4 @@
-"""Noticing replicas that share a Redis and not a database: an idempotency key would buy once in each of them."""
+"""Detects replicas that share a Redis but not a database: a key would buy once in each database."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""How many rows the calls of tokens that the backend has not accepted may leave in the database.
+"""Limits the rows that tokens not accepted by the backend may leave in the database.
 
 Any string is a token, and each call can name another key. A purchase under which nothing was bought is deleted at once;
 one whose outcome is unknown must stay for its day, so those are counted.

@@ -1,4 +1,4 @@
-"""Writing the outcomes of purchases: now, or as soon as the database answers again."""
+"""Writes the outcomes of purchases, at once or when the database answers again."""
 
 import asyncio
 import logging
@@ -13,20 +13,20 @@ from app.services.log_throttle import LogThrottle
 
 WRITE_AGAIN_SECONDS = 1.0
 MOST_UNWRITTEN = 10_000
-"""Outcomes that wait for the database in each process, under 1 KB each."""
+"""Unwritten outcomes in each process, under 1 KB each."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a submission ended.
+    """The outcome of a submission.
 
     Attributes:
         purchase: the submission.
-        state: its last state; None deletes it, for the backend does not know the token.
-        task_id: the task that it became, where it was started.
-        is_recorded: whether the purchase itself may be in the database already.
+        state: its last state; None deletes the row, because the backend does not know the token.
+        task_id: its task, if it was started.
+        is_recorded: whether the purchase itself may already be in the database.
 
     """
 
@@ -37,7 +37,7 @@ class Outcome:
 
 
 class PurchaseWriter:
-    """Writes outcomes in the order in which they came."""
+    """Writes outcomes in order of arrival."""
 
     def __init__(
         self, purchases: Purchases, sleep: Callable[[float], Awaitable[None]], clock: Callable[[], float]
@@ -51,9 +51,9 @@ class PurchaseWriter:
         self._delays, self._losses = LogThrottle(clock), LogThrottle(clock)
 
     async def write(self, outcome: Outcome) -> None:
-        """Write the outcome, or leave it to be written later; never raises.
+        """Write the outcome, now or later; never raises.
 
-        Where the purchase could not be recorded just now, the caller does not wait for the database once more.
+        An outcome whose purchase could not be recorded is written later: its caller has waited for the database once.
         """
         if not outcome.is_recorded:
             self._write_later(outcome)
@@ -64,7 +64,7 @@ class PurchaseWriter:
             self._write_later(outcome)
 
     async def aclose(self) -> None:
-        """Try once more to write what waits. An unwritten keyed purchase stays `sent`, so its key buys nothing."""
+        """Try once more to write unwritten outcomes. A purchase without one stays `sent`, and its key refuses."""
         self._closing.set()
         if self._writing is not None:
             await asyncio.wait([self._writing])

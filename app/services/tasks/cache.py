@@ -1,4 +1,4 @@
-"""Answers that were seen before: the tenant's own, in this process and in the store behind it."""
+"""The cache of rendered tasks, in two levels: this process, then the store. Its keys begin with the tenant."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,14 @@ TASK_KIND = "task:4"
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """What was found: the tasks by id, in the order asked, and how many came from this process and from the store."""
+    """Tasks found in the cache.
+
+    Attributes:
+        tasks: by id, in the order asked.
+        local_hits: number of tasks found in this process.
+        shared_hits: number of tasks found in the store.
+
+    """
 
     tasks: dict[str, RenderedTask]
     local_hits: int
@@ -29,17 +36,17 @@ class Cached:
 
 
 class TaskCache:
-    """Two levels: final tasks in this process, bounded, before the store, which holds running ones too, for moments.
+    """Two levels: final tasks in this process, bounded in bytes, and all tasks in the store, running ones for seconds.
 
-    A task is rendered when it is put; both levels hold the bytes that answers are joined from. No value is trusted for
-    being in the store: it must carry our mark for its key, which only the process that rendered it could make.
+    A task is rendered when it is put. Both levels hold the bytes that answers are joined from. A stored value counts
+    only with a valid signature for its key.
     """
 
-    def __init__(  # noqa: PLR0913 - a cache is its two levels, its rules and its clock
+    def __init__(  # noqa: PLR0913 - two levels, a policy and a clock
         self,
         store: Store,
-        owned: SignedValues,
-        lifetimes: CachePolicy,
+        signed_values: SignedValues,
+        policy: CachePolicy,
         telemetry: Telemetry,
         *,
         render: Renderer,
@@ -47,13 +54,13 @@ class TaskCache:
         local_bytes: int,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Keep final tasks of at most `local_bytes` here, the rest as `owned` says; `wall_clock` gives unix seconds.
+        """Keep final tasks of at most `local_bytes` in this process; `wall_clock` returns unix seconds.
 
-        `reads` has the places for questions to the store: each may bring the values of some hundred tasks.
+        `reads` limits concurrent reads of the store: each may return the values of some hundred tasks.
         """
         self._store = store
-        self._owned = owned
-        self._lifetimes = lifetimes
+        self._signed = signed_values
+        self._policy = policy
         self._telemetry = telemetry
         self._render = render
         self._reads = reads
@@ -63,12 +70,12 @@ class TaskCache:
 
     @property
     def local_bytes(self) -> int:
-        """At most so much memory is taken by the copies in this process."""
+        """Upper bound of the memory that the copies in this process take."""
         return self._copies.weight
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
-        """Return those of the tasks, each named once, that need no question to the backend."""
-        prefix, now = self._owned.key(tenant, ""), self._wall_clock()
+        """Return the cached tasks among `task_ids`, which are distinct."""
+        prefix, now = self._signed.key(tenant, ""), self._wall_clock()
         keys = [prefix + task_id for task_id in task_ids]
         copies = self._copies.get_many(keys)
         local = {task.id: task for task in copies if task is not None and task.fresh_until > now}
@@ -84,24 +91,24 @@ class TaskCache:
         return Cached(in_order, len(local), len(shared))
 
     async def put_many(self, tenant: str, tasks: Sequence[Task]) -> dict[str, RenderedTask]:
-        """Render what the backend just said, remember it, and return it by id."""
+        """Render tasks just read from the backend, cache them, and return them by id."""
         now = self._wall_clock()
         rendered, values, ttl_seconds = {}, {}, {}
         for task in tasks:
-            key, ttl = self._owned.key(tenant, task.id), time_to_live(task, now, self._lifetimes)
+            key, ttl = self._signed.key(tenant, task.id), time_to_live(task, now, self._policy)
             one = rendered[task.id] = self._render(task)._replace(fresh_until=now + ttl)
-            if (value := self._owned.sign(key, pack_task(one))) is not None:
+            if (value := self._signed.sign(key, pack_task(one))) is not None:
                 values[key], ttl_seconds[key] = value, ttl
-        copies = {self._owned.key(tenant, task.id): task for task in rendered.values() if task.is_final}
+        copies = {self._signed.key(tenant, task.id): task for task in rendered.values() if task.is_final}
         self._copies.put_many(copies, sum(map(_weigh, copies.values())))
         await self._store.put_many(values, ttl_seconds)
         return rendered
 
     async def forget_running(self, tenant: str, task_id: str) -> None:
-        """Let the next question about the task reach the backend, unless it has ended already."""
+        """Remove the task, unless it is final, so that the next lookup reads the backend."""
         cached = await self.get_many(tenant, [task_id])
         if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
-            await self._store.remove_many([self._owned.key(tenant, task_id)])
+            await self._store.remove_many([self._signed.key(tenant, task_id)])
 
     async def _shared(self, tenant: str, keys: Sequence[str], task_ids: Sequence[str]) -> dict[str, RenderedTask]:
         async with self._reads.place(tenant):
@@ -115,7 +122,7 @@ class TaskCache:
         oldest = self._wall_clock() - CLOCKS_DIFFER_SECONDS
         found: dict[str, RenderedTask] = {}
         final: dict[str, RenderedTask] = {}
-        for key, task_id, value, form in zip(keys, task_ids, values, self._owned.verified(keys, values), strict=True):
+        for key, task_id, value, form in zip(keys, task_ids, values, self._signed.verified(keys, values), strict=True):
             if form is None:
                 if value is not None:
                     self._telemetry.value_refused()
@@ -135,7 +142,7 @@ class TaskCache:
     def _copy_what_comes_again(self, final: dict[str, RenderedTask]) -> None:
         """Keep copies of tasks that this process has read from the store before.
 
-        Where many callers ask for tasks of their own, copies of all would only push each other out of memory.
+        With many callers, copies of all tasks would only evict each other.
         """
         again = self._doorkeeper.knows(list(final))
         if any(again):

@@ -1,4 +1,4 @@
-"""A cache store whose outages cost speed only: what it does not do now is answered as by an empty store."""
+"""A circuit breaker around the store: while it fails, it counts as empty, so an outage costs speed only."""
 
 import logging
 from collections import deque
@@ -11,15 +11,15 @@ from app.services.tasks.store_probe import explained
 
 T = TypeVar("T")
 
-REST_SECONDS = 1.0
-"""How long a store that failed is left alone; one caller then tries it again on behalf of all."""
+COOLDOWN_SECONDS = 1.0
+"""Cooldown after a failure. One caller then tries the store again for all."""
 
 MOST_OUTAGES = 3
 WITHIN_SECONDS = 600.0
 CALM_SECONDS = 60.0
-"""The third outage within 10 minutes is over only once nothing has failed for a minute.
+"""The third outage within 10 minutes ends only after a minute without failures.
 
-A store that is nearly full, or slow, fails and works by turns; each turn would be two lines in the log.
+A nearly full or slow store alternates between failure and success. Each change would be a line in the log.
 """
 
 SILENCE = "silence"
@@ -30,83 +30,83 @@ _EFFECTS = {
     "backend again by the others",
     "remove": "a task that has called back may be shown as running for some seconds more",
 }
-"""What it means that the store does not answer, or refuses one kind of operation."""
+"""The effect of an outage of the store, or of one kind of operation, for the log."""
 
 log = logging.getLogger(__name__)
 
 
 class FailOpenStore:
-    """Answers for a store that may be out, or do only a part of what it is asked.
+    """A store that never fails: it returns nothing for reads and drops writes while the store behind it fails.
 
-    A store that does not answer is left alone with everything. One that refuses an operation is left alone with that
-    kind: a full store and a replica still serve reads. The log says once what does not work, and once that it is over.
+    After a time-out, all operations pause for a cooldown. After a refusal, only that kind of operation pauses: a full
+    store and a replica still serve reads. The log has one line for each failing kind, and one for the recovery.
     """
 
     def __init__(self, store: Store, telemetry: Telemetry, clock: Callable[[], float]) -> None:
-        """Stand before `store`; `clock` counts seconds and never goes back."""
+        """Wrap `store`; `clock` returns seconds and never goes back."""
         self._store = store
         self._telemetry = telemetry
         self._clock = clock
-        self._rests = {cause: _Rest() for cause in _EFFECTS}
+        self._cooldowns = {cause: _Cooldown() for cause in _EFFECTS}
         self._outages = _OutageLog()
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return what the store holds, or nothing for every key while it cannot be read."""
+        """Return the stored values; None for every key while the store cannot be read."""
         nothing: list[bytes | None] = [None] * len(keys)
-        return await self._unless_out("get", lambda: self._store.get_many(keys), nothing)
+        return await self._guard("get", lambda: self._store.get_many(keys), nothing)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
-        """Keep the values, or nothing while the store takes none."""
-        await self._unless_out("put", lambda: self._store.put_many(values, ttl_seconds), None)
+        """Store the values, or drop them while the store accepts no writes."""
+        await self._guard("put", lambda: self._store.put_many(values, ttl_seconds), None)
 
     async def remove_many(self, keys: Sequence[str]) -> None:
-        """Forget the keys, or leave them to their time to live while the store takes no writes."""
-        await self._unless_out("remove", lambda: self._store.remove_many(keys), None)
+        """Remove the keys. They expire by themselves while the store accepts no writes."""
+        await self._guard("remove", lambda: self._store.remove_many(keys), None)
 
     async def ping(self) -> None:
         """Ask the store itself. Raises StoreUnavailable."""
         await self._store.ping()
 
-    async def _unless_out(self, operation: str, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
-        if self._is_left_alone(operation):
+    async def _guard(self, operation: str, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        if self._is_paused(operation):
             return otherwise
         try:
             answer = await ask()
-        except StoreBusy:  # that says nothing of the store, which goes on being asked
+        except StoreBusy:  # a limit of this process, not a failure of the store
             return otherwise
         except StoreUnavailable as exc:
             self._failed(operation, exc)
             return otherwise
         if self._outages.is_on:
-            self._rests[SILENCE].end()
-            self._rests[operation].end()
+            self._cooldowns[SILENCE].end()
+            self._cooldowns[operation].end()
             self._outages.worked(operation, self._clock())
         return answer
 
-    def _is_left_alone(self, operation: str) -> bool:
+    def _is_paused(self, operation: str) -> bool:
         if not self._outages.is_on:
             return False
         now = self._clock()
-        return self._rests[SILENCE].holds(now) or self._rests[operation].holds(now)
+        return self._cooldowns[SILENCE].holds(now) or self._cooldowns[operation].holds(now)
 
     def _failed(self, operation: str, exc: StoreUnavailable) -> None:
         self._telemetry.store_failed(operation)
         now, cause = self._clock(), SILENCE
         if isinstance(exc, StoreRefuses):
-            self._rests[SILENCE].end()
+            self._cooldowns[SILENCE].end()
             cause = operation
-        self._rests[cause].begin(now)
+        self._cooldowns[cause].begin(now)
         self._outages.failed(cause, exc, now)
 
 
-class _Rest:
-    """The time in which something is left alone; when it is over, one caller tries, and the others rest on."""
+class _Cooldown:
+    """A cooldown. After it, one caller may try; a new cooldown begins for the others."""
 
     def __init__(self) -> None:
         self._until: float | None = None
 
     def begin(self, now: float) -> None:
-        self._until = now + REST_SECONDS
+        self._until = now + COOLDOWN_SECONDS
 
     def end(self) -> None:
         self._until = None
@@ -121,7 +121,7 @@ class _Rest:
 
 
 class _OutageLog:
-    """Writes a line when something begins to fail that the outage has not shown yet, and one when all of it works."""
+    """Logs each new kind of failure of an outage, and its end."""
 
     def __init__(self) -> None:
         self._failing: set[str] = set()
@@ -143,7 +143,7 @@ class _OutageLog:
         self._failed_at = now
         if cause != SILENCE:
             self._failing.discard(SILENCE)
-        if cause == "remove" and "put" in self._failing:  # a store that takes no writes is one fault
+        if cause == "remove" and "put" in self._failing:  # one cause: the store accepts no writes
             return
         if cause == "put":
             self._failing.discard("remove")

@@ -1,4 +1,4 @@
-"""Tells what comes again from what comes once, in a table of fixed size."""
+"""A doorkeeper as in TinyLFU: a table of fixed size that recognises keys seen before."""
 
 from collections.abc import Sequence
 

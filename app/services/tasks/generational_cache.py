@@ -1,4 +1,4 @@
-"""A bounded dict for entries that come and go by the hundred."""
+"""A bounded dict whose eviction costs nothing per entry: it drops half of the entries at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
@@ -8,10 +8,10 @@ V = TypeVar("V")
 
 
 class GenerationalCache(Generic[K, V]):
-    """Keeps entries that were put or used lately, in two generations instead of an order of all of them.
+    """Keeps recently used entries, in two generations instead of an order of all entries.
 
-    What is put or used is in the younger generation. Once that weighs half of the most, it becomes the older one, and
-    what was the older one is dropped. So an entry stays at least until half of the room was filled after its last use.
+    Entries that are put or used move to the younger generation. Once it reaches half of the limit, it becomes the older
+    one, and the previous older one is dropped. An entry therefore stays until half of the limit was used after it.
     """
 
     def __init__(self, most: int, weigh: Callable[[V], int]) -> None:

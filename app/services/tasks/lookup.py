@@ -71,7 +71,7 @@ class TaskService:
         return Lookup({task_id: found[task_id] for task_id in wanted}, stats)
 
     def was_refused(self, tenant: str) -> bool:
-        """Return whether the backend refused the token and has not accepted it since: cached results are withheld."""
+        """Return whether the backend refused the token and has not accepted it since: results are then withheld."""
         return self._token_status.was_refused(tenant)
 
     async def _still_refused(self, principal: Principal, wanted: Iterable[str]) -> LumaError | None:
@@ -111,7 +111,7 @@ class TaskService:
             return {key: answers[key[1]] for key in keys}
 
         keys = [(principal.tenant, task_id) for task_id in task_ids]
-        led = self._flights.not_in_the_air(keys)
+        led = self._flights.not_in_flight(keys)
         try:
             counted_out = self._queued.add(principal.tenant, len(led)) if led else _nothing
         except RateLimited as exc:

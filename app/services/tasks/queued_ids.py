@@ -1,4 +1,4 @@
-"""How many task ids may be on their way from the backend at once: what is queued takes memory, and time."""
+"""Limits the task ids that are queued for the backend or being read: each takes memory."""
 
 import logging
 from collections.abc import Callable
@@ -16,7 +16,7 @@ MOST_UNACCEPTED = 4_000
 """Of the total, for all tokens together that the backend has not accepted lately: they cost nothing to invent."""
 
 QUESTION_WEIGHT = 4
-"""What a question counts beside its ids."""
+"""Weight of a lookup beside its ids."""
 
 RETRY_AFTER_SECONDS = 10.0
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class QueuedIds:
-    """Counts the ids that are queued or being read; a tenant without any costs no memory."""
+    """Counts the ids that are queued or being read. A tenant without any takes no memory."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class QueuedIds:
         self._unaccepted = 0
 
     def add(self, tenant: str, count: int) -> Callable[[], None]:
-        """Count `count` ids in, and return what counts them out. Raises RateLimited where there are too many."""
+        """Add `count` ids, and return a function that removes them. Raises RateLimited if there are too many."""
         weight, mine = count + QUESTION_WEIGHT, self._by_tenant.get(tenant, 0)
         if mine + weight > MOST_PER_TENANT:
             raise self._refusal(TENANT_IS_FULL)

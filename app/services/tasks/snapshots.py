@@ -27,27 +27,30 @@ class TaskSnapshots:
     def __init__(
         self,
         store: Store,
-        owned: SignedValues,
+        signed_values: SignedValues,
         *,
         render: Renderer,
         wall_clock: Callable[[], float],
         monotonic_clock: Callable[[], float],
     ) -> None:
-        """Share through `store`, as `owned` says; `wall_clock` gives unix seconds."""
+        """Share through `store`, as `signed_values` says; `wall_clock` gives unix seconds."""
         self._store = store
-        self._owned = owned
+        self._signed = signed_values
         self._render = render
         self._wall_clock = wall_clock
         self._here: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
 
     async def put_many(self, tenant: str, snapshots: Sequence[TaskSnapshot]) -> None:
         """Store `snapshots`."""
-        kept, now = {self._owned.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots}, self._wall_clock()
+        kept, now = (
+            {self._signed.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots},
+            self._wall_clock(),
+        )
         for key, snapshot in kept.items():
             if is_in_grace(snapshot, now):
                 self._here[key] = snapshot
         until = now + SNAPSHOT_LIFE_SECONDS
-        packed = ((key, self._owned.sign(key, pack_snapshot(snapshot, until))) for key, snapshot in kept.items())
+        packed = ((key, self._signed.sign(key, pack_snapshot(snapshot, until))) for key, snapshot in kept.items())
         values = {key: value for key, value in packed if value is not None}
         await self._store.put_many(values, dict.fromkeys(values, SNAPSHOT_LIFE_SECONDS))
 
@@ -61,9 +64,9 @@ class TaskSnapshots:
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, TaskSnapshot]:
         """Return the snapshots found, by task id."""
-        keys = [self._owned.key(tenant, task_id) for task_id in task_ids]
+        keys = [self._signed.key(tenant, task_id) for task_id in task_ids]
         values = await self._store.get_many(keys)
-        forms = self._owned.verified(keys, values)
+        forms = self._signed.verified(keys, values)
         found = {
             task_id: self._unpack(task_id, form) or self._here.get(key)
             for task_id, key, form in zip(task_ids, keys, forms, strict=True)

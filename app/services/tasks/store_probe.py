@@ -1,4 +1,4 @@
-"""A try of everything that the service needs of its store, on keys and a channel of its own."""
+"""Probes every operation of the store that the service needs, on keys and a channel of its own."""
 
 import asyncio
 import secrets
@@ -29,7 +29,7 @@ ADVICE = {
     "NOAUTH": "wants a user and a password: write them into LUMA_MCP_REDIS_URL",
     "WRONGPASS": "does not accept the user or the password of LUMA_MCP_REDIS_URL",
 }
-"""What an error code of Redis means for an operator."""
+"""The meaning of Redis error codes for an operator."""
 
 
 def explained(exc: StoreUnavailable) -> str:

@@ -1,4 +1,4 @@
-"""The form in which rendered tasks, and records of running ones, are kept in a store: a fixed header, then the JSON.
+"""The stored format of rendered tasks and of snapshots: a fixed header, then the JSON.
 
 Nothing is parsed when they are read: whoever made the mark on a value has the secret, and rendered a task that its
 backend's adapter had cleaned.
@@ -78,7 +78,7 @@ def pack_snapshot(snapshot: TaskSnapshot, until: float) -> bytes | None:
 
 
 def unpack_snapshot(task_id: str, form: bytes, now: float) -> TaskSnapshot | None:
-    """Return the record; None where its time is over, or for the form of another release. Raises Malformed."""
+    """Return the snapshot; None if it has expired, or has the format of another release. Raises Malformed."""
     if form[:1] != _VERSION_BYTE:
         return None
     if len(form) < _RECORD.size:

@@ -1,4 +1,4 @@
-"""One connection as the limits of the process see it: what it waits for, and the bytes that it holds."""
+"""Accounting of one connection: its idle state, and the bytes that it holds."""
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -7,17 +7,17 @@ from app.web.connection.disconnects import DisconnectSignal
 from app.web.connection.limits import ConnectionLimits, IdleKind
 
 HEADER_BYTES = 140
-"""What a header takes beside its letters: a tuple and two bytes objects."""
+"""Memory of a header beside its text: a tuple and two bytes objects."""
 
 TARGET_COPIES = 3
 """The target of a request is held as it came, as raw path and query, and as decoded path."""
 
 CYCLE_BYTES = 3_000
-"""What a request that waits takes beside its headers and body: its scope and the objects that will answer it."""
+"""Memory of a pipelined request beside its headers and body: its scope and the objects that will answer it."""
 
 
 class AccountedConnection(HttpToolsProtocol):
-    """Tells the limits, in few words, what becomes of this connection."""
+    """Reports the state and the memory of this connection to the limits of the process."""
 
     _limits: ConnectionLimits
     _answering: RequestResponseCycle | None = None
@@ -36,16 +36,16 @@ class AccountedConnection(HttpToolsProtocol):
     """Whether the limits count bytes of this connection."""
 
     def make_room(self) -> None:
-        """End this connection, on which nothing is being worked out, in favour of others."""
+        """Close this idle connection in favour of others."""
         self.connections.discard(self)
         self.pipeline.clear()  # at once: thousands of connections may be read in one turn, before any is lost
         if self._answering is not None and self._disconnect is not None and not self._disconnect.has_begun:
-            self._disconnect.tell()
+            self._disconnect.notify()
             self._answering.scope["headers"] = self.headers = []  # its task has begun nothing, and stays for a moment
         self.transport.abort()
 
     def held_bytes(self) -> int:
-        """Return what came and has not been read, and what was written and has not been taken."""
+        """Return the bytes received and not yet processed, and those written and not yet read by the client."""
         head = 0
         if self._in_head:
             head = self._bytes_before + self._silent_bytes + HEADER_BYTES * len(self.headers)
@@ -67,7 +67,7 @@ class AccountedConnection(HttpToolsProtocol):
         return _letters(cycle) + HEADER_BYTES * sum(1 for _ in scope["headers"])
 
     def _let_go(self) -> None:
-        """Keep nothing of the request that was answered: its connection may stay open for long, and hold many."""
+        """Drop the answered request: its connection may stay open for long."""
         if (answered := self._answering) is None:
             return
         if answered is self.cycle and not self._in_head:
@@ -81,7 +81,7 @@ class AccountedConnection(HttpToolsProtocol):
         return sum(_bytes_of(cycle) for cycle, _ in self.pipeline)
 
     def _note_held(self) -> None:
-        """Have the limits count what is held now; this may end connections, this one too."""
+        """Report the bytes held now. This may close connections, including this one."""
         if held := self.held_bytes():
             self._is_noted = True
             self._limits.memory.hold(self, self._disconnect.owner if self._disconnect is not None else NOBODY, held)
@@ -90,7 +90,7 @@ class AccountedConnection(HttpToolsProtocol):
             self._limits.memory.release(self)
 
     def _become(self, kind: IdleKind | None) -> None:
-        """Note what this connection waits for from its client; None where the client waits."""
+        """Report what this connection waits for from its client; None while the client waits."""
         if kind is not self._kind:
             self._limits.idle.move(self, self._kind, kind)
             self._kind = kind

@@ -1,4 +1,4 @@
-"""The limits of one connection, which the application hands to the HTTP protocol in its lifespan state."""
+"""Limits of connections. The application passes them to the HTTP protocol in the lifespan state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from typing import Protocol
 from app.services.limits.memory_budget import MemoryBudget
 
 CONNECTION_LIMITS = "luma_mcp.connection_limits"
-"""Where the lifespan state carries the ConnectionLimits."""
+"""Key of the ConnectionLimits in the lifespan state."""
 
 
 class IdleKind(IntEnum):
-    """Why a connection may be ended in favour of a new one; those of the first kind go first."""
+    """Why a connection may be closed in favour of a new one, in order of preference."""
 
     ANSWERED = 0
     """Its request is answered or refused, and its client has not sent all of it yet."""

@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections: uvicorn's protocol, with message boundaries that no offer of an upgrade moves, and limits.
+"""HTTP/1.1 connections: uvicorn's protocol with limits, and with correct message boundaries after an upgrade offer.
 
 httptools ends a message at its head where the head offers an upgrade, and uvicorn 0.54 feeds the body to the same
 parser, which takes it for the next request. Here the body is read by its length, and a new parser starts behind it.
@@ -70,10 +70,10 @@ class _NoMoreRequests(Exception):
 
 
 class DisconnectAwareProtocol(AccountedConnection):
-    """One connection. It also tells the request that is being answered when its client leaves.
+    """One connection. A disconnect is signalled to the request that is being answered.
 
-    uvicorn tells only the newest request of a connection; one before it would be answered into the void, and a stream
-    would go on for ever.
+    uvicorn signals it only to the newest request of a connection. An earlier one would be answered in vain, and a
+    stream would go on for ever.
     """
 
     _reading_ended = False
@@ -408,7 +408,7 @@ class DisconnectAwareProtocol(AccountedConnection):
             self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell that request; those behind it are never begun."""
+        """Signal the disconnect to the request being answered. Requests behind it are never started."""
         self._timer.end()
         if self._resting is not None:
             self._resting.cancel()
@@ -418,6 +418,6 @@ class DisconnectAwareProtocol(AccountedConnection):
             answering.disconnected = True
             answering.message_event.set()
             if self._disconnect is not None and not answering.response_complete:
-                self._disconnect.tell()
+                self._disconnect.notify()
         super().connection_lost(exc)
         del self.parser  # it refers to this connection, which would stay until the garbage collector looks

@@ -1,4 +1,4 @@
-"""The one timer of a connection: it is set anew only where a deadline comes earlier than the timer would look."""
+"""The timer of a connection. It is rescheduled only for a deadline earlier than its next check."""
 
 import asyncio
 import fcntl

@@ -8,7 +8,7 @@ from app.adapters.auth.passthrough import PassthroughAuthenticator, bearer_token
 from app.web.asgi import header, send_error
 
 PRINCIPAL = "luma_mcp.principal"
-"""Where a request's scope carries its caller."""
+"""Key of the Principal in a request's scope."""
 
 
 HOW_TO_AUTHENTICATE = (
@@ -18,19 +18,19 @@ HOW_TO_AUTHENTICATE = (
 
 
 class BearerAuthMiddleware:
-    """Lets callers in who bring a token, and puts the Principal into the request's scope; 401 for others."""
+    """Requires a bearer token, and puts its Principal into the request's scope; answers 401 without one."""
 
     def __init__(
         self, app: ASGIApp, authenticator: PassthroughAuthenticator, advice: str, refused: Callable[[int], None]
     ) -> None:
-        """Stand before `app`; callers without a token get `advice`. `refused` is told the status of each refusal."""
+        """Wrap `app`. Requests without a token get `advice`. `refused` receives the status of each refusal."""
         self._app = app
         self._advice = advice
         self._authenticator = authenticator
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its caller, or say what to send."""
+        """Pass the request on with its Principal, or answer 401."""
         authorization = header(scope, b"authorization")
         token = bearer_token(authorization)
         if token is not None:

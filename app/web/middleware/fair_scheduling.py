@@ -1,9 +1,9 @@
-"""Turns of the event loop: how many requests begin in each, and whose, while several callers send them.
+"""Middleware that schedules requests fairly between callers.
 
-Answers from the cache are nearly all computing, and the loop runs whatever is ready before it looks at anybody else. So
-each caller begins one request in a turn, and all of them together no more than take a few milliseconds. Every request
-without a token belongs to one caller, whatever its header holds. Turns cost a caller that is alone a fifth of its rate,
-so it takes none.
+Answers from the cache are CPU-bound, and the event loop runs all ready requests in a row. Each caller therefore starts
+one request in an iteration of the loop (a turn), and all callers together start only as many as take a few
+milliseconds. All requests without a token count as one caller, whatever their header holds. Scheduling costs a fifth of
+the rate, so it is off while there is only one caller.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.middleware.request_memory import refuse
 
 SHARED_SECONDS = 0.25
-"""How long after requests of two callers callers take turns."""
+"""Time for which scheduling stays on after requests of two callers."""
 
 TURN_SECONDS = 0.004
-"""How long a turn may take before fewer requests begin in the next."""
+"""Longest turn before fewer requests start in the next one."""
 
 MOST_IN_A_TURN = 16
 
 REFUSALS_PER_SECOND = 500.0
-"""Clients that are refused a place in line may ask again at this rate, all together: a refusal costs some 200 µs."""
+"""Requests of refused connections that are read again, of all together: a refusal costs about 200 µs."""
 
-LINE_BYTES = 8_000
-"""What a request takes that waits for its turn, beside its head: a task, and the objects that will answer it."""
+QUEUED_BYTES = 8_000
+"""Memory of a queued request beside its head: a task, and the objects that will answer it."""
 
 PROBES = ("/livez", "/readyz")
 
@@ -40,10 +40,10 @@ Callers = OrderedDict[str, None]
 
 
 class FairScheduler:
-    """Lets requests begin: at once where there is room in this turn of the loop, else in a later one.
+    """Starts requests at once if this turn has room, else in a later turn.
 
-    Callers wait in four lines that are served alternately. A token costs nothing to invent, so those that the backend
-    has accepted stand apart; and so do callers of whom one request has begun and others wait, for they come often.
+    Callers wait in four queues that are served alternately. Tokens that the backend has accepted have queues of their
+    own, because a token costs nothing to invent. So have callers with further requests waiting, because they send many.
     """
 
     def __init__(self, is_accepted: Callable[[str], bool], clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,16 +61,16 @@ class FairScheduler:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody has begun a request in this turn, and nobody waits."""
+        """Whether no request has started in this turn, and none waits."""
         return not self._began and not self._queues
 
     async def turn(self, caller: str) -> None:
-        """Return when a request of `caller` may begin."""
+        """Return when a request of `caller` may start."""
         if not self.begins(caller):
             await self.wait(caller)
 
     def begins(self, caller: str) -> bool:
-        """Return whether a request of `caller` may begin at once; where it may not, it has to wait."""
+        """Return whether a request of `caller` may start at once; otherwise `wait` for its turn."""
         now = self._clock()
         if caller != self._latest:
             self._latest, self._shared_until = caller, now + SHARED_SECONDS
@@ -86,7 +86,7 @@ class FairScheduler:
         return False
 
     async def wait(self, caller: str) -> None:
-        """Stand in line, and return when it is the turn of `caller`."""
+        """Queue the request, and return when it may start."""
         queue = self._queues.get(caller)
         if queue is None:
             queue = self._queues[caller] = deque()
@@ -95,7 +95,7 @@ class FairScheduler:
         await turn
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let those in whose turn it is; go on for as long as anybody begins a request."""
+        """Start the requests of this turn, and schedule the next turn while requests start or wait."""
         self._adapt(self._clock())
         self._began.clear()
         again: list[tuple[Callers, str]] = []
@@ -114,13 +114,13 @@ class FairScheduler:
             loop.call_soon(self._next_turn, loop)
 
     def _adapt(self, now: float) -> None:
-        """Let fewer requests begin after a long turn, and more after a short one."""
+        """Start fewer requests after a long turn, and more after a short one."""
         is_long = now - self._turn_began > TURN_SECONDS
         self._most = max(1, self._most // 2) if is_long else min(MOST_IN_A_TURN, self._most + 1)
         self._turn_began = now
 
     def _begin(self, caller: str) -> bool:
-        """Let the next request of the caller begin that has not left; return whether more of them wait."""
+        """Start the caller's next request that is still connected. Return whether more of its requests wait."""
         queue = self._queues[caller]
         while queue:
             turn = queue.popleft()
@@ -134,28 +134,28 @@ class FairScheduler:
 
 
 class FairSchedulingMiddleware:
-    """Stands before everything, so that refusals take turns too; probes count as callers of their own."""
+    """The outermost middleware, so that refusals are scheduled too. Each probe path counts as a caller."""
 
     def __init__(self, app: ASGIApp, scheduler: FairScheduler, line: "RequestQueue") -> None:
-        """Stand before `app`; requests that have to wait do so in `line`."""
+        """Wrap `app`. Requests wait in `line`."""
         self._app = app
         self._scheduler = scheduler
         self._line = line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on when it is its turn, and a lifespan at once."""
+        """Pass a request on when it may start, and a lifespan at once."""
         if scope["type"] == "http":
             disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
             if disconnect is not None:
                 disconnect.begin()
             caller = caller_of(scope)
-            if not self._scheduler.begins(caller) and not await self._line.stood(self._scheduler, caller, scope, send):
+            if not self._scheduler.begins(caller) and not await self._line.wait(self._scheduler, caller, scope, send):
                 return
         await self._app(scope, receive, send)
 
 
 class RequestQueue:
-    """The memory of requests that wait for their turn: bounded like that of requests under way, for they are many."""
+    """Counts the memory of queued requests in the budget of requests."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class RequestQueue:
         refused: Callable[[int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Count in `memory`; `owner_of` tells whose a caller's requests are, and `refused` is told each status."""
+        """Count in `memory`. `owner_of` returns a caller's tenant; `refused` receives the status of each refusal."""
         self._memory = memory
         self._clock = clock
         self._next_refusal = 0.0
@@ -172,15 +172,15 @@ class RequestQueue:
         self._refused = refused
 
     def _pause(self) -> float:
-        """Return for how long the refused client's connection is not read, so that refusals stay few."""
+        """Return the seconds for which the refused connection is not read, so that refusals stay few."""
         now = self._clock()
         self._next_refusal = max(self._next_refusal, now) + 1 / REFUSALS_PER_SECOND
         return self._next_refusal - now
 
-    async def stood(self, scheduler: FairScheduler, caller: str, scope: Scope, send: Send) -> bool:
-        """Wait for the turn of a request and return True; where nothing is lent for it, refuse it and return False."""
+    async def wait(self, scheduler: FairScheduler, caller: str, scope: Scope, send: Send) -> bool:
+        """Wait for the turn of a request and return True. Without memory for it, refuse it and return False."""
         disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
-        amount = 0 if caller in PROBES else LINE_BYTES + (disconnect.head_bytes if disconnect is not None else 0)
+        amount = 0 if caller in PROBES else QUEUED_BYTES + (disconnect.head_bytes if disconnect is not None else 0)
         owner = self._owner_of(caller)
         if not self._memory.take(owner, amount):
             if disconnect is not None:
@@ -195,7 +195,7 @@ class RequestQueue:
 
 
 def caller_of(scope: Scope) -> str:
-    """Return whose turn a request takes: its bearer token, in one spelling, a probe's path, or "" for all others."""
+    """Return the caller of a request: its bearer token in one spelling, the path of a probe, or "" for all others."""
     if scope["path"] in PROBES:
         return str(scope["path"])
     token = bearer_token(header(scope, b"authorization"))

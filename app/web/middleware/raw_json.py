@@ -1,8 +1,7 @@
-"""Long values enter an answer at the edge, as the JSON that they already are.
+"""Middleware that splices pre-encoded JSON values into answers.
 
-The protocol's own code validates, copies and encodes a result several times over before it is sent. For a batch that is
-most of the work of a call; so a result carries a mark in place of each long value, and the value takes its place when
-the answer is on its way out.
+The SDK validates, copies and encodes a result several times. For a batch this is most of the work of a call. A result
+therefore carries a placeholder for each long value, and this middleware replaces it by the value's bytes.
 """
 
 import secrets
@@ -12,33 +11,33 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.mcp_server.tools.json_bytes import Json
 
 PENDING_VALUES = "luma_mcp.embedded"
-"""Where a request's scope carries its Embedded."""
+"""Key of the PendingValues in a request's scope."""
 
 _PLACEHOLDER = secrets.token_hex(16)
-"""Never seen outside this process, so that nothing from outside can be taken for a mark."""
+"""Random and never sent, so that no text from outside is taken for a placeholder."""
 
 
 class PendingValues:
-    """The values of one answer.
+    """The values of one answer that are not spliced in yet.
 
-    It does not know the way out: a scope that led back to the connection would outlive every request until the garbage
-    collector found the circle.
+    Holds no reference to `send`: a cycle from the scope to the connection would keep every request alive until the next
+    garbage collection.
     """
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start empty."""
         self.values: list[tuple[bytes, Json]] = []
         self._number = 0
 
     def add(self, value: Json) -> str:
-        """Keep `value` for the answer; return the mark that stands for it until then."""
+        """Keep `value`, and return its placeholder."""
         placeholder = f"{_PLACEHOLDER}{self._number}"
         self._number += 1
         self.values.append((f'"{placeholder}"'.encode(), value))
         return placeholder
 
     def splice(self, body: bytes) -> bytes:
-        """Return a part of the answer with those of the values in it whose marks it holds; these are let go."""
+        """Return `body`, a part of the answer, with its placeholders replaced, and drop the values used."""
         parts: list[bytes] = []
         end = 0
         left: list[tuple[bytes, Json]] = []
@@ -55,14 +54,14 @@ class PendingValues:
 
 
 class RawJsonMiddleware:
-    """Gives each request an Embedded, and puts its values into the answer."""
+    """Gives each request its PendingValues, and splices them into the answer."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stand before `app`."""
+        """Wrap `app`."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request with the values in place of their marks."""
+        """Answer the request with values in place of placeholders."""
         pending = scope[PENDING_VALUES] = PendingValues()
         head: Message | None = None
 
@@ -71,7 +70,7 @@ class RawJsonMiddleware:
             if not pending.values:
                 await send(message)
             elif message["type"] == "http.response.start":
-                head = message  # its length is known when the body is
+                head = message  # its length is known with the body
             else:
                 body = pending.splice(message.get("body", b""))
                 if head is not None:
@@ -83,7 +82,7 @@ class RawJsonMiddleware:
 
 
 def _of_length(start: Message, length: int | None) -> Message:
-    """Return the head of an answer with its true length; None where it goes on, so that it carries no length."""
+    """Return the start message with `length` as content-length; without one if None, for a body in parts."""
     headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
     if length is not None:
         headers.append((b"content-length", str(length).encode()))

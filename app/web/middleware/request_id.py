@@ -1,4 +1,4 @@
-"""A name for every request, in its log line and in its answer, so that a person can say which one they mean."""
+"""Middleware that gives each request an id, which its log line and its answer show."""
 
 import itertools
 import re
@@ -9,22 +9,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.web.asgi import header
 
 REQUEST_ID = "luma_mcp.request_id"
-"""Where a request's scope carries its id."""
+"""Key of the id in a request's scope."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestIdMiddleware:
-    """Takes over the X-Request-ID of a proxy in front where it is a plain one, and makes one otherwise."""
+    """Uses the X-Request-ID of a proxy if it is well-formed, and makes an id otherwise."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stand before `app`."""
+        """Wrap `app`."""
         self._app = app
         self._prefix = secrets.token_hex(4)  # another in each process
         self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Name the request, and its answer with it."""
+        """Put the id into the request's scope and into the answer."""
         given = header(scope, b"x-request-id")
         if given is None or not _PLAIN.fullmatch(given):
             given = f"{self._prefix}{next(self._numbers):08x}"

@@ -1,7 +1,7 @@
-"""How much memory the requests of one token, and of all, may hold while they are answered.
+"""Middleware that limits the memory of requests, per token and in all.
 
-Any string is a token and any caller is many, so what a request may cost is reckoned in bytes, from its first byte to
-the end of its answer. An answer that is written belongs to its connection: see connection_memory.
+A request counts in bytes, from its first byte to the end of its answer, because the number of tokens and of callers is
+not limited. A written answer counts for its connection.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from app.web.connection.disconnects import DISCONNECT_SIGNAL
 from app.web.middleware.bearer_auth import PRINCIPAL
 
 HALF_SENT_BYTES = 12_000
-"""What a request takes until its body has come, beside the bytes of that: measured with 1,200 of them, 19 KB each, of
-which 7 KB are the connection's."""
+"""Memory of a request until its body has arrived, beside the body: measured with 1,200 of them, 19 KB each, of which
+7 KB are the connection's."""
 
 REQUEST_BYTES = 46_000
 """About what any request under way takes: measured with 1,200 waiting calls, 44 KB each beside the connection."""
@@ -43,7 +43,7 @@ SMALL_PART_BYTES = 8 * 1024
 """A part of an answer up to here is never refused: it may tell of a purchase."""
 
 HELD = "luma_mcp.held"
-"""Where a request's scope carries its Held."""
+"""Key of the Held in a request's scope."""
 
 RETRY_AFTER_SECONDS = 5
 TOO_MUCH = (
@@ -53,16 +53,16 @@ TOO_MUCH = (
 
 
 class RequestMemoryMiddleware:
-    """Answers 429 to requests that would hold more than their token's share, or than all may hold together."""
+    """Answers 429 to requests that exceed the share of their token, or the budget of all."""
 
     def __init__(self, app: ASGIApp, quota: CallerQuota, refused: Callable[[int], None]) -> None:
-        """Stand behind the bearer token and before `app`; `quota` counts bytes, `refused` is told each status."""
+        """Wrap `app`, inside BearerAuthMiddleware. `quota` counts bytes; `refused` receives each status."""
         self._app = app
         self._quota = quota
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its bytes counted."""
+        """Pass the request on and count its bytes."""
         owner = cast("Principal", scope[PRINCIPAL]).tenant
         held = scope[HELD] = Held(self._quota, owner)
         disconnect = scope.get(DISCONNECT_SIGNAL)
@@ -83,20 +83,26 @@ class RequestMemoryMiddleware:
 
 
 async def refuse(send: Send, refused: Callable[[int], None]) -> None:
-    """Answer that nothing is lent to a request; `refused` is told the status."""
+    """Answer 429, and pass the status to `refused`."""
     refused(429)
     await send_error(send, 429, "rate_limited", TOO_MUCH, (b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
 
 
 class _NoneLeft(Exception):
-    """A request holds more than is lent, and is not answered any further."""
+    """A request exceeds its memory quota."""
 
 
 class Held:
-    """What one request holds, in bytes: `amount` is lent by the quota, and `answer_bytes` are those of its answer."""
+    """The memory of one request, in bytes.
+
+    Attributes:
+        amount: taken from the quota.
+        answer_bytes: size of the answer so far.
+
+    """
 
     def __init__(self, quota: CallerQuota, owner: str) -> None:
-        """Start without any."""
+        """Start with nothing."""
         self._quota = quota
         self._owner = owner
         self._counted_answer = ANSWER_FACTOR * INCLUDED_ANSWER_BYTES
@@ -104,13 +110,13 @@ class Held:
         self.amount = self.answer_bytes = 0
 
     def take(self, amount: int) -> None:
-        """Count `amount` bytes more. Raises _NoneLeft where they are not lent."""
+        """Take `amount` bytes from the quota. Raises _NoneLeft if it has not as much left."""
         if not self._quota.take(self._owner, amount):
             raise _NoneLeft
         self.amount += amount
 
     def give_back(self) -> None:
-        """Count nothing any more."""
+        """Return all bytes to the quota."""
         if self.amount:
             self._quota.give_back(self._owner, self.amount)
 
@@ -133,7 +139,7 @@ class Held:
         return counted
 
     def count_answer(self, amount: int) -> None:
-        """Count a part of the answer. Raises RateLimited for a large one where that much is not lent."""
+        """Count a part of the answer. Raises RateLimited for a large part that exceeds the quota."""
         self.answer_bytes += amount
         more = ANSWER_FACTOR * self.answer_bytes - self._counted_answer
         if more <= 0:

@@ -9,11 +9,11 @@ from app.web.asgi import header, send_error
 from app.web.log_throttle import ThrottledLog
 
 OPEN_PATHS = ("/livez",)
-"""The paths that any Host may ask for."""
+"""Paths that are served for any Host."""
 
 
 class TrustedHostMiddleware:
-    """Answers the hosts and origins that it was told of, against DNS rebinding: 421 and 403 for others."""
+    """Allows the configured hosts and origins; answers 421 and 403 for others."""
 
     def __init__(
         self,
@@ -24,9 +24,9 @@ class TrustedHostMiddleware:
         origins: Sequence[str],
         refused: Callable[[int], None],
     ) -> None:
-        """Stand before `app`, and before `app_for_pages` for requests of web pages, which carry an Origin.
+        """Wrap `app`, and `app_for_pages` for requests of web pages, which carry an Origin.
 
-        `refused` is told the status of each refusal.
+        `refused` receives the status of each refusal.
         """
         self._app = app
         self._app_for_pages = app_for_pages
@@ -36,7 +36,7 @@ class TrustedHostMiddleware:
         self._bursts = ThrottledLog(logging.getLogger(__name__))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or say which setting would let it in."""
+        """Pass the request on, or refuse it and log the setting that would allow it."""
         host, origin = header(scope, b"host") or "", header(scope, b"origin")
         if not self._hosts.has(host):
             self._bursts.warn(
@@ -55,10 +55,10 @@ class TrustedHostMiddleware:
 
 
 class PageTrustedHostMiddleware:
-    """Answers the allowed hosts beside /mcp too; probes come by the address of a pod and are answered at /livez."""
+    """Allows the configured hosts for the paths beside /mcp. Probes use the address of a pod: OPEN_PATHS allow any."""
 
     def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refused: Callable[[int], None]) -> None:
-        """Stand before `app`; `refused` is told the status of each refusal."""
+        """Wrap `app`. `refused` receives the status of each refusal."""
         self._app = app
         self._hosts = AllowList(hosts)
         self._refused = refused
@@ -74,7 +74,7 @@ class PageTrustedHostMiddleware:
 
 
 class AllowList:
-    """A list of hosts or origins, where `:*` stands for any port or none and `*` for everything."""
+    """An allow-list of hosts or origins. `:*` matches any port or none, `*` matches everything."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Read the patterns once."""
@@ -83,7 +83,7 @@ class AllowList:
         self._any_port = frozenset(pattern.lower().removesuffix(":*") for pattern in patterns if pattern.endswith(":*"))
 
     def has(self, value: str) -> bool:
-        """Return whether `value` is among them."""
+        """Return whether `value` is allowed."""
         lowered = value.lower()
         if self._everything or lowered in self._exact or lowered in self._any_port:
             return True

@@ -8,7 +8,8 @@ import pytest_asyncio
 
 from app.adapters.sandbox.behaviour import Behaviour
 from app.domain.errors import InvalidRequest
-from app.mcp_server.tools.arguments import read_arguments, tasks_arguments
+from app.mcp_server.tools.arguments import tasks_arguments
+from app.mcp_server.tools.validation import read_arguments
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.service import SECONDS, Service, sandbox, serving, settings, text_of
 

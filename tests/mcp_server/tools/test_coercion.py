@@ -10,9 +10,9 @@ from app.mcp_server.tools.arguments import (
     NoArguments,
     TaskArguments,
     TasksArguments,
-    read_arguments,
     tasks_arguments,
 )
+from app.mcp_server.tools.validation import read_arguments
 from tests.support.clock import HandClock
 from tests.support.service import Service, sandbox, serving, settings
 

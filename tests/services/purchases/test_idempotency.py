@@ -20,15 +20,9 @@ from app.domain.errors import (
     Unauthorized,
 )
 from app.domain.purchase import SENDING_SECONDS, PurchaseState
-from app.services.purchases.idempotency import (
-    MOST_CALLS,
-    PurchaseRequest,
-    PurchaseResult,
-    PurchaseService,
-    Reconcile,
-    fingerprint,
-)
-from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.idempotency import MOST_CALLS, PurchaseService
+from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
+from app.services.purchases.request import PurchaseRequest, PurchaseResult, Reconcile, fingerprint
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import opened, purchases_at
@@ -37,7 +31,7 @@ from tests.support.keeping import SIGNER
 
 DAY = 86_400.0
 T = TypeVar("T")
-NONE_EARLIER = EarlierReservations(MemoryCoordination(lambda: 0.0), lambda: 0.0, lambda: DAY)
+NONE_EARLIER = LegacyIdempotencyKeys(MemoryCoordination(lambda: 0.0), lambda: 0.0, lambda: DAY)
 
 
 async def inline(purchase: Coroutine[Any, Any, T]) -> T:

@@ -20,8 +20,9 @@ from app.adapters.sql.engine import Database
 from app.adapters.value_signer import HmacSigner
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.purchase import SENDING_SECONDS
-from app.services.purchases.idempotency import PurchaseRequest, PurchaseResult, PurchaseService, fingerprint
-from app.services.purchases.legacy_keys import EarlierReservations
+from app.services.purchases.idempotency import PurchaseService
+from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
+from app.services.purchases.request import PurchaseRequest, PurchaseResult, fingerprint
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import purchases_at
@@ -109,7 +110,7 @@ class Histories(RuleBasedStateMachine):
         self.replicas = [self.started(number) for number in (0, 1)]
 
     def started(self, number: int) -> PurchaseService:
-        earlier = EarlierReservations(MemoryCoordination(self.clock), lambda: 0.0, self.clock)
+        earlier = LegacyIdempotencyKeys(MemoryCoordination(self.clock), lambda: 0.0, self.clock)
         return PurchaseService(
             self.databases[number],
             HmacSigner(*self.secrets[number]),

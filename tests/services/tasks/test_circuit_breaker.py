@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from app.ports.store import StoreUnavailable
-from app.services.tasks.circuit_breaker import CALM_SECONDS, REST_SECONDS, FailOpenStore
+from app.services.tasks.circuit_breaker import CALM_SECONDS, COOLDOWN_SECONDS, FailOpenStore
 from tests.support.clock import HandClock
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
@@ -33,9 +33,9 @@ async def test_a_store_that_is_out_holds_nothing_and_takes_everything(clock: Han
     store = standing_before(behind, clock, notes)
     behind.is_out = True
     assert await store.get_many([KEY, "other"]) == [None, None]
-    clock.advance(REST_SECONDS)
+    clock.advance(COOLDOWN_SECONDS)
     await store.put_many({KEY: b"x"}, {KEY: 5.0})
-    clock.advance(REST_SECONDS)
+    clock.advance(COOLDOWN_SECONDS)
     await store.remove_many([KEY])
     assert notes.store_failures == ["get", "put", "remove"]
     assert behind.held == {}
@@ -55,7 +55,7 @@ async def test_a_store_that_failed_is_left_alone_for_the_rest_time(clock: HandCl
     behind.is_out = True
     await store.get_many([KEY])
     behind.is_out = False
-    clock.advance(REST_SECONDS - 0.01)
+    clock.advance(COOLDOWN_SECONDS - 0.01)
     assert await store.get_many([KEY]) == [None]
     await store.put_many({KEY: b"y"}, {KEY: 5.0})
     assert (len(behind.asked), behind.puts) == (1, 0)
@@ -79,7 +79,7 @@ async def test_after_the_rest_one_caller_tries_and_the_others_do_not_wait_for_it
     behind.is_out = True
     await store.get_many([KEY])
     behind.is_out = False
-    clock.advance(REST_SECONDS)
+    clock.advance(COOLDOWN_SECONDS)
     probe = asyncio.create_task(store.get_many([KEY]))
     await asyncio.sleep(0)
     assert [await store.get_many([KEY]) for _ in range(10)] == [[None]] * 10
@@ -96,7 +96,7 @@ async def test_a_try_that_fails_starts_the_rest_again(clock: HandClock) -> None:
     for _ in range(5):
         await store.get_many([KEY])
         await store.get_many([KEY])
-        clock.advance(REST_SECONDS)
+        clock.advance(COOLDOWN_SECONDS)
     assert len(behind.asked) == 5
 
 
@@ -106,7 +106,7 @@ async def test_an_outage_is_one_warning_and_its_end_another(clock: HandClock, ca
     with caplog.at_level(logging.INFO, logger="app"):
         for is_out in (False, True, True, True, False, False, True, False):
             behind.is_out = is_out
-            clock.advance(REST_SECONDS)
+            clock.advance(COOLDOWN_SECONDS)
             await store.get_many([KEY])
     begins = [snapshot.getMessage().startswith("Redis does not answer (out)") for snapshot in caplog.records]
     assert begins == [True, False, True, False]
@@ -139,9 +139,9 @@ async def test_a_store_that_refuses_writes_serves_every_read_and_is_one_warning(
             await store.put_many({KEY: b"y"}, {KEY: 5.0})
             assert await store.get_many([KEY]) == [b"x"]
             await store.remove_many(["another"])
-            clock.advance(REST_SECONDS / 4)
+            clock.advance(COOLDOWN_SECONDS / 4)
         behind.refused = {}
-        clock.advance(REST_SECONDS)
+        clock.advance(COOLDOWN_SECONDS)
         await store.put_many({KEY: b"y"}, {KEY: 5.0})
     assert [snapshot.getMessage()[:16] for snapshot in caplog.records] == ["Redis is full: r", "Redis answers ag"]
     assert "cached results are still served" in caplog.records[0].getMessage()
@@ -168,7 +168,7 @@ async def test_a_replica_that_refuses_every_write_is_one_warning(
     for _ in range(3):
         await store.put_many({KEY: b"y"}, {KEY: 5.0})
         await store.remove_many([KEY])
-        clock.advance(REST_SECONDS)
+        clock.advance(COOLDOWN_SECONDS)
     behind.refused = {}
     await store.put_many({KEY: b"y"}, {KEY: 5.0})
     assert [snapshot.getMessage()[:18] for snapshot in caplog.records] == ["Redis is a replica", "Redis answers agai"]
@@ -185,7 +185,7 @@ async def test_an_outage_that_turns_into_another_is_told_once_for_each(
         for _ in range(3):
             await store.get_many([KEY])
             await store.put_many({KEY: b"y"}, {KEY: 5.0})
-            clock.advance(REST_SECONDS)
+            clock.advance(COOLDOWN_SECONDS)
     begins = [snapshot.getMessage()[:18] for snapshot in caplog.records]
     assert begins == ["Redis does not ans", "Redis answers agai", "Redis is a replica", "Redis does not ans"]
 
@@ -198,7 +198,7 @@ async def test_a_store_that_fails_and_works_by_turns_is_a_line_a_minute_at_most(
     for turn in range(1000):
         behind.refused = {"put": "OOM"} if turn % 2 else {}
         await store.put_many({KEY: b"y"}, {KEY: 5.0})
-        clock.advance(REST_SECONDS)
+        clock.advance(COOLDOWN_SECONDS)
     assert len(caplog.records) == 5, "two outages, and a third one that lasts"
     behind.refused = {}
     clock.advance(CALM_SECONDS)

@@ -127,7 +127,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_warning() -> None:
     await turns()
     gc.collect()  # a future complains when it is thrown away
     assert complaints == []
-    assert flights._landing == {}  # noqa: SLF001 - the claim is about memory, which no method shows
+    assert flights._pending == {}  # noqa: SLF001 - the claim is about memory, which no method shows
 
 
 async def test_after_a_failure_the_next_caller_tries_again() -> None:
@@ -171,5 +171,5 @@ async def test_nothing_is_kept_once_everything_has_landed() -> None:
     await asyncio.gather(*callers, return_exceptions=True)
     await turns()
     await flights.aclose()  # has nothing to wait for
-    assert flights._landing == {}  # noqa: SLF001 - the claim is about memory, which no method shows
+    assert flights._pending == {}  # noqa: SLF001 - the claim is about memory, which no method shows
     assert flights._flights == set()  # noqa: SLF001 - the same
