@@ -75,20 +75,29 @@ class TaskCache:
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
         """Return the cached tasks among `task_ids`, which are distinct."""
-        prefix, now = self._signed.key(tenant, ""), self._wall_clock()
+        prefix = self._signed.key(tenant, "")
         keys = [prefix + task_id for task_id in task_ids]
-        copies = self._copies.get_many(keys)
-        local = {task.id: task for task in copies if task is not None and task.fresh_until > now}
+        local = self._local(keys)
         if len(local) == len(task_ids):
             return Cached(local, len(local), 0)
+        local = {}  # hundreds of callers may wait for a place, and would keep what the cache has dropped since
+        async with self._reads.place(tenant):
+            local = self._local(keys)
+            elsewhere = task_ids if not local else [task_id for task_id in task_ids if task_id not in local]
+            if elsewhere is not task_ids:
+                keys = [prefix + task_id for task_id in elsewhere]
+            shared = self._unpacked(keys, elsewhere, await self._store.get_many(keys)) if elsewhere else {}
         if not local:
-            shared = await self._shared(tenant, keys, task_ids)
             return Cached(shared, 0, len(shared))
-        elsewhere = [task_id for task_id in task_ids if task_id not in local]
-        shared = await self._shared(tenant, [prefix + task_id for task_id in elsewhere], elsewhere)
         found = local | shared
         in_order = {task_id: found[task_id] for task_id in task_ids if task_id in found}
         return Cached(in_order, len(local), len(shared))
+
+    def _local(self, keys: Sequence[str]) -> dict[str, RenderedTask]:
+        """Return the copies in this process that are fresh, by task id."""
+        now = self._wall_clock()
+        copies = self._copies.get_many(keys)
+        return {task.id: task for task in copies if task is not None and task.fresh_until > now}
 
     async def put_many(self, tenant: str, tasks: Sequence[Task]) -> dict[str, RenderedTask]:
         """Render tasks just read from the backend, cache them, and return them by id."""
@@ -109,11 +118,6 @@ class TaskCache:
         cached = await self.get_many(tenant, [task_id])
         if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
             await self._store.remove_many([self._signed.key(tenant, task_id)])
-
-    async def _shared(self, tenant: str, keys: Sequence[str], task_ids: Sequence[str]) -> dict[str, RenderedTask]:
-        async with self._reads.place(tenant):
-            values = await self._store.get_many(keys)
-            return self._unpacked(keys, task_ids, values)
 
     def _unpacked(
         self, keys: Sequence[str], task_ids: Sequence[str], values: Sequence[bytes | None]

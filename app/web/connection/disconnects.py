@@ -15,10 +15,8 @@ class DisconnectSignal:
     Attributes:
         owner: the tenant of the request; "" until it is known.
         head_bytes: memory of the request's head.
-
-
-    `has_begun`: whether the application has started on the request; until then the connection counts its head.
-    `rest_seconds`: how long the connection reads nothing after the answer.
+        has_begun: whether the application has started on the request; until then the connection counts its head.
+        rest_seconds: how long the connection reads nothing after the answer.
 
     """
 
