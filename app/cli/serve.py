@@ -8,6 +8,7 @@ import signal
 import tempfile
 from contextlib import ExitStack
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
@@ -134,6 +135,22 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     server.run(sockets=[listening])
 
 
+class _Workers(Multiprocess):
+    """Starts workers with SIGINT blocked: one that is still importing would end with a traceback at Ctrl-C.
+
+    `build_worker` unblocks it, where uvicorn handles the signal already.
+    """
+
+    def init_processes(self) -> None:
+        """Start the workers, which inherit the mask of signals; a start of the tracker would unblock it."""
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().init_processes()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_file: str | None) -> None:
     with ExitStack() as stack:
         if MULTIPROCESS_VARIABLE not in os.environ:
@@ -144,7 +161,7 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_f
         if isinstance(settings.metrics, int) and (registry := registry_of_all_workers()) is not None:
             _serve_metrics(settings.metrics, host, registry)
         log.info("Serving MCP at %s/mcp with %d workers", _base_url(host, listening), workers)
-        Multiprocess(config, sockets=[listening]).run()
+        _Workers(config, sockets=[listening]).run()
 
 
 def _serve_metrics(port: int, host: str, registry: CollectorRegistry) -> None:
@@ -163,6 +180,7 @@ def build_worker(env_file: str | None, host: str = "127.0.0.1") -> ASGIApp:
     export_spans()
     app = create_app(settings, assemble(settings, base_url=""))
     tune_process()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return app
 
 
