@@ -93,7 +93,7 @@ def _default(value: object) -> str:
 
 def env_example() -> str:
     """Return the example of a settings file: each setting with its meaning and its default, commented out."""
-    parts = ["# Copy to .env and set what differs. What is commented out shows the default."]
+    parts = ["# Copy to .env and set what differs. Lines that are commented out show the defaults."]
     for name, field in Settings.model_fields.items():
         meaning = (field.description or "").replace("`", "")
         parts.append(f"# {meaning}\n#{PREFIX}{name.upper()}={_plain(field.default)}")

@@ -179,8 +179,8 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
 def _headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:
     """Return the headers that MCP reads, without blanks around them; the token is not among them.
 
-    The protocol's code copies all headers several times. httptools leaves the blanks on, which HTTP ignores. What the
-    client accepts is decided here, so the SDK is told that it accepts either form.
+    The protocol's code copies all headers several times. httptools leaves the blanks on, which HTTP ignores. This
+    endpoint decides by the client's Accept header, so the SDK is told that the client accepts either form.
     """
     headers = [
         (name, value.strip())

@@ -50,7 +50,7 @@ class Call(Generic[T]):
     """One request.
 
     `translate` makes of a decoded answer what is kept of it, in the step in which it is decoded: a body takes up to ten
-    times its bytes, and only one at a time. What it raises is raised.
+    times its bytes, and only one at a time. Its exceptions pass through.
 
     `private` is text of the caller's that no error may quote; None marks a question, which buys nothing.
     """

@@ -38,7 +38,7 @@ from app.services.concurrency import wait_first
 MOST_TASKS = 100
 
 LONGEST_SECONDS = 3600.0
-"""How long one stream lasts; its client opens another. One that nobody reads any more ends then at the latest."""
+"""How long one stream lasts; its client opens another. A stream without a reader ends then at the latest."""
 
 MOST_LISTENERS = 1_000
 MOST_LISTENERS_PER_CALLER = 50

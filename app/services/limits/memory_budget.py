@@ -1,8 +1,8 @@
 """One memory budget for requests and connections, so that their limits do not add up.
 
 Requests under way are lent theirs, or refused. Connections hold what came and is not read yet, and what is written and
-not taken: they have what requests leave, and an eighth of all where these leave nothing. Where that is too much, the
-caller whose connections hold most loses the one of them that has held some for longest.
+not taken: they have what requests leave, and an eighth of all where these leave nothing. Beyond that, the caller
+whose connections hold most loses the one of them that has held some for longest.
 
 Half of the budget is the most for all tokens together that the backend has not accepted, and for those who have none.
 """

@@ -53,7 +53,7 @@ class SharedDatabase:
             await self._sleep(RENEW_SECONDS)
 
     async def compare(self) -> None:
-        """Compare once. Where Redis or the database is out, the last comparison stays valid."""
+        """Compare once. The last comparison stays valid while Redis or the database is out."""
         if (database_id := self._database_id()) is None:
             return
         mine = database_id.encode()
