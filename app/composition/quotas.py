@@ -1,5 +1,7 @@
 """Builds the quotas of callers: waiting calls, listeners, submissions, and the memory of requests."""
 
+from collections.abc import Callable
+
 from app.domain.backend import BackendDescription
 from app.mcp_server.extensions.subscriptions import MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
 from app.observability.refusals import Refusals
@@ -21,9 +23,8 @@ def waiting_quota(backend: BackendDescription, refusals: Refusals, backend_limit
         f"already, or {MOST_WAITING // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. Calls that "
         "do not wait are answered."
     )
-    limits = QuotaLimits(MOST_WAITING, MOST_WAITING_PER_CALLER, MOST_WAITING // SHARE_OF_UNACCEPTED)
-    shown = refusals.metrics.waiting_callers.set
-    return CallerQuota(limits, backend_limits.token_status.is_accepted, refusals.reporter("waits", effect), shown)
+    refused, shown = refusals.reporter("waits", effect), refusals.metrics.waiting_callers.set
+    return _quota(MOST_WAITING, MOST_WAITING_PER_CALLER, backend_limits, refused, shown)
 
 
 def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
@@ -32,9 +33,8 @@ def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limi
         f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already, "
         f"or {MOST_LISTENERS // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted."
     )
-    limits = QuotaLimits(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, MOST_LISTENERS // SHARE_OF_UNACCEPTED)
-    shown = refusals.metrics.listeners.set
-    return CallerQuota(limits, backend_limits.token_status.is_accepted, refusals.reporter("listeners", effect), shown)
+    refused, shown = refusals.reporter("listeners", effect), refusals.metrics.listeners.set
+    return _quota(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, backend_limits, refused, shown)
 
 
 def submission_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
@@ -44,8 +44,18 @@ def submission_quota(backend: BackendDescription, refusals: Refusals, backend_li
         f"or {MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. They go on when "
         "their callers leave; nothing of the refused one was sent."
     )
-    limits = QuotaLimits(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, MOST_UNDER_WAY // SHARE_OF_UNACCEPTED)
-    return CallerQuota(limits, backend_limits.token_status.is_accepted, refusals.reporter("submissions", effect))
+    return _quota(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, backend_limits, refusals.reporter("submissions", effect))
+
+
+def _quota(
+    most: int,
+    per_caller: int,
+    backend_limits: BackendLimits,
+    refused: Callable[[], None],
+    changed: Callable[[int], None] = lambda _in_use: None,
+) -> CallerQuota:
+    limits = QuotaLimits(most, per_caller, most // SHARE_OF_UNACCEPTED)
+    return CallerQuota(limits, backend_limits.token_status.is_accepted, refused, changed)
 
 
 def build_memory_budget(

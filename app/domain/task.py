@@ -56,10 +56,6 @@ class Task:
     finished_at: float | None = None
     elapsed_seconds: float | None = None
 
-    def __hash__(self) -> int:
-        """Hash by id alone: cheap where tasks are looked up by the hundred, and equal tasks have equal ids."""
-        return hash(self.id)
-
     @property
     def is_final(self) -> bool:
         """Whether the task can never change again."""

@@ -16,7 +16,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.adapters.auth.passthrough import bearer_token
 from app.adapters.sandbox.media import media_routes
 from app.composition import SANDBOX_MEDIA_PATH, VERSION, Assembly, build_mcp_server
 from app.observability.tracing import flush_spans
@@ -27,7 +26,7 @@ from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.middleware.bearer_auth import HOW_TO_AUTHENTICATE, BearerAuthMiddleware
-from app.web.middleware.fair_scheduling import PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
+from app.web.middleware.fair_scheduling import BEARER, PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
 from app.web.middleware.request_memory import RequestMemoryMiddleware
@@ -122,17 +121,18 @@ def _behind_middleware(
 
 
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
-    """Return whether the backend accepted a header's token, as a function of the header. Probes count as accepted."""
+    """Return what tells whether the backend has accepted the token of a caller; probes are known."""
     owner_of = _owners(assembly)
     return lambda caller: caller in PROBES or assembly.token_status.is_accepted(owner_of(caller))
 
 
 def _owners(assembly: Assembly) -> Callable[[str], str]:
-    """Return a function from an Authorization header to its tenant; NOBODY for a header without a token."""
+    """Return what tells the tenant of a caller, as `caller_of` names callers, or NOBODY without a token."""
 
     def owner_of(caller: str) -> str:
-        token = bearer_token(caller)
-        return NOBODY if token is None else assembly.authenticator.principal(token).tenant
+        if not caller.startswith(BEARER):
+            return NOBODY
+        return assembly.authenticator.principal(caller.removeprefix(BEARER)).tenant
 
     return owner_of
 

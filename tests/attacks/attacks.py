@@ -43,6 +43,13 @@ def with_body(body: bytes, headers: dict[str, str], token: str) -> bytes:
     return head.replace(b"content-length: 2", b"content-length: %d" % len(body)) + b"\r\n\r\n" + body
 
 
+async def answered_once(target: Target, sent: bytes) -> None:
+    """Send a request, wait until its answer begins, and hang up."""
+    connection = await target.connect(sent)
+    await connection.status()
+    connection.hang_up()
+
+
 @asynccontextmanager
 async def held_open(connections: list[Connection]) -> AsyncIterator[None]:
     try:

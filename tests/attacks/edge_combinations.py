@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.attacks.attacks import Row, held_open, in_parts, swelling_answers
+from tests.attacks.attacks import Row, answered_once, held_open, in_parts, swelling_answers
 from tests.attacks.target import Connection, Target, batch, raw
 
 HEADERS = "".join(f"h{number}: bb\r\n" for number in range(85)).encode()
@@ -24,14 +24,10 @@ def _half(number: int) -> bytes:
     return START + token + HALF
 
 
-async def _ask(target: Target, token: str, task_id: str) -> None:
-    connection = await target.connect(raw(*batch([task_id]), token))
-    await connection.status()
-    connection.hang_up()
-
-
 async def _accept(target: Target) -> None:
-    await in_parts(_ask(target, f"customer-{number}", f"first-{number}") for number in range(TOKENS))
+    await in_parts(
+        answered_once(target, raw(*batch([f"first-{number}"]), f"customer-{number}")) for number in range(TOKENS)
+    )
 
 
 async def _waits(target: Target, count: int) -> list[Connection]:
@@ -63,7 +59,9 @@ async def waits_and_unread_answers(target: Target) -> AsyncIterator[None]:
     """Wait 1,500 times under 60 accepted tokens; then leave 10 answers of 57 KB unread on each of 2,000 connections."""
     connections = await _waits(target, 1500)
     ids = [f"finished-{index}" for index in range(200)]
-    await in_parts((_ask_all(target, f"customer-{number}", ids) for number in range(TOKENS)), at_once=4)
+    await in_parts(
+        (answered_once(target, raw(*batch(ids), f"customer-{number}")) for number in range(TOKENS)), at_once=4
+    )
     calls = [raw(*batch(ids), f"customer-{number}") * 10 for number in range(TOKENS)]
     readers = (target.connect(calls[number % TOKENS], limit=2**10) for number in range(2000))
     async with held_open(connections + await in_parts(readers, at_once=50)):
@@ -78,12 +76,6 @@ async def waits_and_swelling_answers(target: Target) -> AsyncIterator[None]:
         yield
 
 
-async def _ask_all(target: Target, token: str, ids: list[str]) -> None:
-    connection = await target.connect(raw(*batch(ids), token))
-    await connection.status()
-    connection.hang_up()
-
-
 @asynccontextmanager
 async def new_tokens_in_waves(target: Target) -> AsyncIterator[None]:
     """Ask under 3,500 new tokens at once, six times over."""
@@ -96,7 +88,9 @@ async def new_tokens_in_waves(target: Target) -> AsyncIterator[None]:
 
 
 async def _wave(target: Target) -> None:
-    await asyncio.gather(*(_ask(target, f"new-{number}", f"new-{number}") for number in range(3500)))
+    await asyncio.gather(
+        *(answered_once(target, raw(*batch([f"new-{number}"]), f"new-{number}")) for number in range(3500))
+    )
 
 
 COMBINATIONS = (

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.attacks.attacks import Row, going_on, held_open, in_parts
+from tests.attacks.attacks import Row, answered_once, going_on, held_open, in_parts
 from tests.attacks.target import Connection, Target, batch, raw
 from tests.support.service import MODERN, envelope
 
@@ -82,10 +82,8 @@ async def requests_of_nobody(target: Target) -> AsyncIterator[None]:
 async def one_token_in_many_spellings(target: Target) -> AsyncIterator[None]:
     """Ask for one token's finished tasks on 400 connections, each with another spelling of its header."""
     ids = [f"finished-{index}" for index in range(50)]
-    first = await target.connect(raw(*batch(ids), "customer"))
-    await first.status()
-    first.hang_up()
     call = raw(*batch(ids), "customer")
+    await answered_once(target, call)
     spelt = [call.replace(b"Bearer ", b"Bearer" + b" " * (1 + number)) for number in range(400)]
     async with going_on(_looping(target, one) for one in spelt):
         await asyncio.sleep(2)

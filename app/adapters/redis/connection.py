@@ -93,22 +93,20 @@ class RedisConnection:
         StoreRefuses where Redis answered, but would not do what was asked. Missing rights are logged, unless the
         operation may be denied: not every user is given the keys of release 1.0.
         """
-        accepted = await self._queue.take(tenant)
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                if self._is_stale:
-                    await self._renew()
-                yield
-        except FAULTS as exc:
-            code = _code_of(exc)
-            if code in NOT_SERVING:
-                await self._lead_elsewhere(code)
-            if code == DENIED and not may_be_denied:
-                self._count_failure("denied")
-                self._log_denial(code, exc)
-            raise (StoreRefuses if code else StoreUnavailable)(code or type(exc).__name__) from exc
-        finally:
-            self._queue.give_back(tenant, accepted=accepted)
+        async with self._queue.place(tenant):
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    if self._is_stale:
+                        await self._renew()
+                    yield
+            except FAULTS as exc:
+                code = _code_of(exc)
+                if code in NOT_SERVING:
+                    await self._lead_elsewhere(code)
+                if code == DENIED and not may_be_denied:
+                    self._count_failure("denied")
+                    self._log_denial(code, exc)
+                raise (StoreRefuses if code else StoreUnavailable)(code or type(exc).__name__) from exc
 
     async def aclose(self) -> None:
         """Close every connection."""

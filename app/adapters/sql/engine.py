@@ -17,7 +17,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.sql.functions import FunctionElement
 
-from app.adapters.sql.migrate import create, migrate
+from app.adapters.sql.migrate import REVISIONS, create, is_current, upgrade
 from app.adapters.sql.tables import service
 from app.ports.repositories import DatabaseUnavailable
 
@@ -181,23 +181,26 @@ class Database:
 
         return connected
 
-    async def _migrated(self) -> str:
-        """Return the schema's version, with another engine for a migration, whose statements may take their time."""
-        upgrading = _engine(self._url, MIGRATION_SECONDS)
+    async def _upgrade(self) -> None:
+        """Migrate with an engine of its own, whose statements may take their time."""
+        engine = _engine(self._url, MIGRATION_SECONDS)
         try:
-            return await migrate(self._engine, upgrading)
+            await upgrade(engine)
         finally:
-            await upgrading.dispose()
+            await engine.dispose()
 
     async def _migrate(self) -> DatabaseFacts:
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
             self._identity = _identity_of(self._file)
-        version = await create(self._engine) if self.is_in_memory else await self._migrated()
+        if self.is_in_memory:
+            await create(self._engine)
+        elif not await is_current(self._engine):
+            await self._upgrade()
         async with self._autocommit.connect() as connection:
             rows = await connection.execute(select(service))
             facts = {row.name: row.value for row in rows}
-        return DatabaseFacts(version, facts["database_id"], float(facts["created_at"]))
+        return DatabaseFacts(REVISIONS[-1], facts["database_id"], float(facts["created_at"]))
 
 
 def _parsed(given: str | None) -> URL:

@@ -19,21 +19,22 @@ _LOCK = 0x6C756D61
 _FOLDER = Path(__file__).parent / "migrations"
 
 
-async def create(engine: AsyncEngine) -> str:
-    """Create the tables in a database that belongs to this process alone, and return the newest revision."""
+async def create(engine: AsyncEngine) -> None:
+    """Create the tables in a database that belongs to this process alone."""
     async with engine.begin() as connection:
         await connection.run_sync(_create)
-    return REVISIONS[-1]
 
 
-async def migrate(engine: AsyncEngine, upgrading: AsyncEngine) -> str:
-    """Return the newest revision, which the database has then; `upgrading` brings it there. Raises DatabaseTooNew."""
+async def is_current(engine: AsyncEngine) -> bool:
+    """Return whether the database has the newest revision. Raises DatabaseTooNew."""
     async with engine.connect() as connection:
-        current = await connection.run_sync(_revision)
-    if current != REVISIONS[-1]:
-        async with upgrading.begin() as connection:
-            await connection.run_sync(_upgrade_alone)
-    return REVISIONS[-1]
+        return await connection.run_sync(_revision) == REVISIONS[-1]
+
+
+async def upgrade(engine: AsyncEngine) -> None:
+    """Bring the database to the newest revision. Raises DatabaseTooNew."""
+    async with engine.begin() as connection:
+        await connection.run_sync(_upgrade_alone)
 
 
 def _revision(connection: Connection) -> str | None:

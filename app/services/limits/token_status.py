@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.services.limits.lru import LruDict
+from cachetools import LRUCache
 
 REFUSED_SECONDS = 1.5
 """How long a refused token is answered without asking the backend. Short, because a single 401 may be a slip."""
@@ -27,9 +27,9 @@ class TokenStatusCache:
     def __init__(self, clock: Callable[[], float]) -> None:
         """Count time by `clock`, in seconds that never go back."""
         self._clock = clock
-        self._accepted: LruDict[str, None] = LruDict(MOST_TOKENS)
-        self._refused: LruDict[str, _Refusal] = LruDict(MOST_TOKENS)
-        self._withheld: LruDict[str, _Refusal] = LruDict(MOST_TOKENS)  # refused ones that have results kept here
+        self._accepted: LRUCache[str, None] = LRUCache(MOST_TOKENS)
+        self._refused: LRUCache[str, _Refusal] = LRUCache(MOST_TOKENS)
+        self._withheld: LRUCache[str, _Refusal] = LRUCache(MOST_TOKENS)  # refused ones that have results kept here
 
     def is_accepted(self, tenant: str) -> bool:
         """Whether the backend has accepted the token, and has not refused it since."""
@@ -63,8 +63,8 @@ class TokenStatusCache:
         """Note that the backend has just accepted the token."""
         self._accepted[tenant] = None
         if self._refused or self._withheld:
-            self._refused.discard(tenant)
-            self._withheld.discard(tenant)
+            self._refused.pop(tenant, None)
+            self._withheld.pop(tenant, None)
 
     def refuse(self, tenant: str) -> None:
         """Note that the backend has just refused the token itself."""
@@ -72,13 +72,13 @@ class TokenStatusCache:
         before = self._refusal(tenant)
         ask_again_at = now + REFUSED_SECONDS if before is None else max(before.ask_again_at, now + REFUSED_SECONDS)
         has_results = tenant in self._accepted or tenant in self._withheld
-        self._accepted.discard(tenant)
+        self._accepted.pop(tenant, None)
         (self._withheld if has_results else self._refused)[tenant] = _Refusal(now, ask_again_at)
 
     def withhold(self, tenant: str) -> None:
         """Note that results of a refused token are kept here: strangers must not push its refusal out of memory."""
         if (refusal := self._refused.get(tenant)) is not None:
-            self._refused.discard(tenant)
+            self._refused.pop(tenant, None)
             self._withheld[tenant] = refusal
 
     def _refusal(self, tenant: str) -> _Refusal | None:

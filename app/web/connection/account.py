@@ -52,7 +52,7 @@ class AccountedConnection(HttpToolsProtocol):
         elif self._in_body:
             head = self._silent_bytes
             if not self.pipeline:
-                head += self._head_bytes + HEADER_BYTES * len(self.headers) + TARGET_COPIES * len(self.url)
+                head += self._newest_head_cost()
         if self._disconnect is not None and not self._disconnect.has_begun:
             head += self._disconnect.head_bytes
         body = len(self._answering.body) if self._answering is not None else 0
@@ -61,10 +61,11 @@ class AccountedConnection(HttpToolsProtocol):
 
     def _head_cost(self, cycle: RequestResponseCycle) -> int:
         """Return about what the head of a request takes in memory."""
-        scope = cycle.scope
-        if cycle is self.cycle:
-            return self._head_bytes + HEADER_BYTES * len(self.headers) + TARGET_COPIES * len(self.url)
-        return _letters(cycle) + HEADER_BYTES * sum(1 for _ in scope["headers"])
+        return self._newest_head_cost() if cycle is self.cycle else _head_cost_of(cycle)
+
+    def _newest_head_cost(self) -> int:
+        """Return that of the newest request, from what was counted while its head came."""
+        return self._head_bytes + HEADER_BYTES * len(self.headers) + TARGET_COPIES * len(self.url)
 
     def _let_go(self) -> None:
         """Drop the answered request: its connection may stay open for long."""
@@ -122,6 +123,10 @@ def _bytes_of(cycle: RequestResponseCycle) -> int:
     return len(cycle.body) + _letters(cycle)
 
 
+def _head_cost_of(cycle: RequestResponseCycle) -> int:
+    return _letters(cycle) + HEADER_BYTES * sum(1 for _ in cycle.scope["headers"])
+
+
 def _cost_of(cycle: RequestResponseCycle) -> int:
     """Return about what a request that waits takes in memory."""
-    return CYCLE_BYTES + _bytes_of(cycle) + HEADER_BYTES * sum(1 for _ in cycle.scope["headers"])
+    return CYCLE_BYTES + len(cycle.body) + _head_cost_of(cycle)

@@ -33,6 +33,9 @@ REFUSALS_PER_SECOND = 500.0
 QUEUED_BYTES = 8_000
 """Memory of a queued request beside its head: a task, and the objects that will answer it."""
 
+BEARER = "Bearer "
+"""Begins the name of a caller who has a token, so that no token is a probe."""
+
 PROBES = ("/livez", "/readyz")
 
 Queue = deque[asyncio.Future[None]]
@@ -199,4 +202,4 @@ def caller_of(scope: Scope) -> str:
     if scope["path"] in PROBES:
         return str(scope["path"])
     token = bearer_token(header(scope, b"authorization"))
-    return "" if token is None else f"Bearer {token}"
+    return "" if token is None else BEARER + token
