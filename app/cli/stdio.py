@@ -15,19 +15,21 @@ from mcp.server.stdio import stdio_server
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from app.adapters.auth.passthrough import bearer_token
+from app.adapters.auth.bearer_token import bearer_token
 from app.adapters.sandbox.media import media_routes
 from app.cli.standard_input import StandardInput
 from app.composition import SANDBOX_MEDIA_PATH, Assembly, assemble, build_mcp_server
-from app.domain.principal import Principal
 from app.local_secret import with_local_secret
 from app.mcp_server.server import McpServer
 from app.mcp_server.tools.call_handler import Context
 from app.mcp_server.tools.json_bytes import Json
 from app.observability.logging import configure_logging
 from app.observability.tracing import export_spans
+from app.ports.auth import Caller
 from app.settings import Settings, SettingsError
 from app.web.readiness import STOPPING
+
+TOKEN_REFUSED = "LUMA_MCP_TOKEN is refused: set the token that you were given."  # noqa: S105 - a sentence
 
 SANDBOX_TOKEN = "sandbox"  # noqa: S105 - the sandbox takes any
 
@@ -36,16 +38,16 @@ DRAIN_SECONDS = 60
 
 
 class StdioRequestContext:
-    """The Caller where there is only one: whoever started the process."""
+    """The RequestContext where there is only one caller: whoever started the process."""
 
-    def __init__(self, principal: Principal) -> None:
-        """Speak for `principal`."""
-        self._principal = principal
+    def __init__(self, caller: Caller) -> None:
+        """Speak for `caller`."""
+        self._caller = caller
         self._numbers = itertools.count(1)
 
-    def principal(self, _ctx: Context) -> Principal:
+    def caller(self, _ctx: Context) -> Caller:
         """Return the one caller there is."""
-        return self._principal
+        return self._caller
 
     def client(self, ctx: Context) -> str:
         """Return the client's name from the protocol, or ""."""
@@ -96,7 +98,10 @@ async def serve_stdio(settings: Settings) -> None:
         assembly = assemble(settings, base_url=base_url)
         if assembly.sandbox is not None:
             media.routes.extend(media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone))
-        mcp_server = build_mcp_server(settings, assembly, StdioRequestContext(assembly.authenticator.principal(token)))
+        caller = await assembly.authenticator.authenticate(token)
+        if caller is None:
+            raise SettingsError(TOKEN_REFUSED)
+        mcp_server = build_mcp_server(settings, assembly, StdioRequestContext(caller))
         async with assembly.running():
             await _serve(mcp_server, assembly)
 

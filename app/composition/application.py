@@ -36,6 +36,7 @@ from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
 from app.observability.tracing import replace_spans
 from app.persistence import Persistence
+from app.ports.auth import Authenticator
 from app.ports.backend import VideoBackend
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.memory_budget import MemoryBudget
@@ -52,7 +53,7 @@ class Assembly:
 
     tools: tuple[LumaTool, ...]
     services: Services
-    authenticator: PassthroughAuthenticator
+    authenticator: Authenticator
     metrics: Metrics
     store: MemoryStore | RedisStore
     coordination: MemoryCoordination | RedisCoordination
@@ -86,12 +87,13 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     timeouts: Timeouts | None = None,
     clocks: Clocks | None = None,
     backend: VideoBackend | None = None,
+    authenticator: Authenticator | None = None,
 ) -> Assembly:
     """Build the parts that `settings` ask for, without any I/O.
 
     `base_url` is the address of this process; the sandbox serves its videos there. Tests pass the other arguments:
-    `backend` replaces the backend of the settings, `transport` the network to it. Raises SettingsError for a Redis URL
-    of no known form.
+    `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` passthrough.
+    Raises SettingsError for a Redis URL of no known form.
     """
     clocks, metrics = clocks or Clocks(), Metrics()
     sandbox = build_sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
@@ -102,11 +104,13 @@ def assemble(  # noqa: PLR0913 - the seams of tests
             settings, metrics, backend_limits, timeouts or Timeouts(), network_to(sandbox, transport)
         )
         backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=media_url_of(sandbox))
-    return _assemble_with(backend, sandbox, settings, metrics, clocks, backend_limits)
+    authenticator = authenticator or PassthroughAuthenticator(*secrets_of(settings))
+    return _assemble_with(backend, authenticator, sandbox, settings, metrics, clocks, backend_limits)
 
 
 def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` chooses
     backend: VideoBackend,
+    authenticator: Authenticator,
     sandbox: Sandbox | None,
     settings: Settings,
     metrics: Metrics,
@@ -125,7 +129,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` choose
         services=build_services(
             settings, description, tasks, videos, shared, persistence, clocks, sandbox, refusals, backend_limits
         ),
-        authenticator=PassthroughAuthenticator(*secrets_of(settings)),
+        authenticator=authenticator,
         metrics=metrics,
         store=shared.store,
         coordination=shared.coordination,
@@ -139,10 +143,10 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` choose
     )
 
 
-def build_mcp_server(settings: Settings, assembly: Assembly, caller: RequestContext) -> McpServer:
-    """Return the MCP server over the parts. `caller` is the request context of the transport."""
+def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestContext) -> McpServer:
+    """Return the MCP server over the parts. `context` reads requests of the transport."""
     wants_lines = settings.log_level in ("DEBUG", "INFO")
     call_log = CallLog(assembly.metrics, call_formatter(settings.log_format) if wants_lines else None)
-    mcp_server = build_server(assembly.tools, assembly.services, caller, call_log, version=VERSION)
+    mcp_server = build_server(assembly.tools, assembly.services, context, call_log, version=VERSION)
     replace_spans(mcp_server.server, {tool.name for tool in assembly.tools})
     return mcp_server

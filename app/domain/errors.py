@@ -4,6 +4,7 @@ LumaError
 ├── InvalidRequest    the call itself is wrong: change it before trying again
 ├── NotFound          the backend does not know the task id
 ├── Unauthorized      the bearer token is missing, wrong or expired
+├── Forbidden         the caller may not do this: a scope is missing
 ├── NoCredit          the account has no credit left
 ├── AccountDisabled   the backend has disabled the account
 ├── Refused           moderation turned the prompt or an image down
@@ -27,6 +28,7 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "invalid_request"
     NOT_FOUND = "not_found"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     NO_CREDIT = "no_credit"
     ACCOUNT_DISABLED = "account_disabled"
     REFUSED = "refused"
@@ -85,6 +87,16 @@ class Unauthorized(LumaError):
     template = (
         "{backend} did not accept the bearer token. Ask the user for a valid {backend} API token that "
         "covers Luma; trying again with the same one will not help."
+    )
+
+
+class Forbidden(LumaError):
+    """The caller's scopes do not allow the call."""
+
+    code = ErrorCode.FORBIDDEN
+    template = (
+        "This token may not do that here: a scope is missing. Nothing was sent to {backend}. Ask the user for a token "
+        "that may."
     )
 
 

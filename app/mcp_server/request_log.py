@@ -1,15 +1,18 @@
-"""Logs and counts the requests about tasks that are not tool calls, in the same form as tool calls."""
+"""Checks the scope of the requests about tasks that are not tool calls, and logs and counts them like tool calls."""
 
 import time
 from typing import Final
 
 from mcp.server.context import CallNext, HandlerResult
 from mcp.shared.exceptions import MCPError
-from mcp_types import INTERNAL_ERROR
+from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 from pydantic import ValidationError
 
-from app.domain.errors import ErrorCode, InternalError, LumaError
+from app.domain.access import Scope
+from app.domain.backend import BackendDescription
+from app.domain.errors import ErrorCode, Forbidden, InternalError, LumaError
 from app.mcp_server.tools.call_handler import CallObserver, CallRecord, Context, RequestContext, era_of
+from app.ports.auth import Caller
 
 LOGGED_METHODS: Final = frozenset((
     "resources/read", "completion/complete", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel",
@@ -17,27 +20,33 @@ LOGGED_METHODS: Final = frozenset((
 
 
 class RequestLog:
-    """A middleware that records each request of LOGGED_METHODS, with the method in place of the tool."""
+    """A middleware that records each request of LOGGED_METHODS, with the method in place of the tool.
 
-    def __init__(self, caller: RequestContext, call_log: CallObserver) -> None:
-        """Record requests in `call_log`. `caller` provides the caller of each."""
-        self._caller = caller
+    They need the scope `read`.
+    """
+
+    def __init__(self, context: RequestContext, call_log: CallObserver, backend: BackendDescription) -> None:
+        """Record requests in `call_log`. `context` tells the caller of each; `backend` fills the error."""
+        self._context = context
         self._call_log = call_log
+        self._backend = backend
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Pass the request on and record its outcome; "cancelled" if its client disconnected."""
         if ctx.method not in LOGGED_METHODS or ctx.request_id is None:
             return await call_next(ctx)
+        caller = self._context.caller(ctx)
         record = CallRecord(
             tool=ctx.method,
-            tenant=self._caller.principal(ctx).tenant,
+            tenant=caller.principal.subject,
             era=era_of(ctx),
-            client=self._caller.client(ctx),
-            request_id=self._caller.request_id(ctx),
+            client=self._context.client(ctx),
+            request_id=self._context.request_id(ctx),
         )
         started = time.perf_counter()
         self._call_log.began()
         try:
+            self._check_scope(caller)
             result = await call_next(ctx)
             record.outcome = "ok"
         except Exception as exc:
@@ -47,6 +56,11 @@ class RequestLog:
             record.seconds = time.perf_counter() - started
             self._call_log.called(record)
         return result
+
+    def _check_scope(self, caller: Caller) -> None:
+        if Scope.READ not in caller.principal.scopes:
+            forbidden = self._backend.error(Forbidden)
+            raise MCPError(INVALID_REQUEST, str(forbidden)) from forbidden
 
 
 def _outcome(exc: Exception) -> str:

@@ -53,7 +53,7 @@ class McpServer:
 
 
 def build_server(
-    tools: Sequence[LumaTool], services: Services, caller: RequestContext, call_log: CallObserver, *, version: str
+    tools: Sequence[LumaTool], services: Services, context: RequestContext, call_log: CallObserver, *, version: str
 ) -> McpServer:
     """Return the MCP server for `tools` and `services`, without a transport."""
     published = [tool.published() for tool in tools]
@@ -66,12 +66,12 @@ def build_server(
         return get_prompt(params, services.backend)
 
     async def read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        return await read_task(services, caller.principal(ctx), params)
+        return await read_task(services, context.caller(ctx), params)
 
     async def complete_argument(ctx: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         if isinstance(params.ref, types.PromptReference):
             return types.CompleteResult(completion=complete(params))
-        return types.CompleteResult(completion=await complete_task_id(services, caller.principal(ctx), params))
+        return types.CompleteResult(completion=await complete_task_id(services, context.caller(ctx).principal, params))
 
     server: Server[Any] = Server(
         "luma-mcp",
@@ -89,24 +89,24 @@ def build_server(
         on_list_resource_templates=_list_templates,
         on_read_resource=read_resource,
     )
-    return _with_calls(server, tools, services, caller, call_log)
+    return _with_calls(server, tools, services, context, call_log)
 
 
 def _with_calls(
-    server: Server[Any], tools: Sequence[LumaTool], services: Services, caller: RequestContext, call_log: CallObserver
+    server: Server[Any], tools: Sequence[LumaTool], services: Services, context: RequestContext, call_log: CallObserver
 ) -> McpServer:
     """Register handlers that the SDK's constructor does not take: calls, subscriptions and discovery."""
-    handles = TaskHandles(services, caller)
+    handles = TaskHandles(services, context)
     handles.register(server)
     result_meta = {SERVER_INFO_META_KEY: server.server_info_stamp}
     call_handler = ToolCallHandler(
-        {tool.name: tool for tool in tools}, services, caller, call_log, handles, result_meta
+        {tool.name: tool for tool in tools}, services, context, call_log, handles, result_meta
     )
-    subscriptions = SubscriptionStreams(services, caller, handles)
+    subscriptions = SubscriptionStreams(services, context, handles)
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_handler)
     server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, subscriptions)
     server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
-    return McpServer(server, call_handler, subscriptions, RequestLog(caller, call_log))
+    return McpServer(server, call_handler, subscriptions, RequestLog(context, call_log, services.backend))
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from app.domain.access import Credential
 from app.domain.backend import BackendDescription
 from app.domain.generation import Command
-from app.domain.principal import Principal
 from app.domain.task import Answer
 
 
@@ -57,7 +57,7 @@ class VideoBackend(Protocol):
         ...
 
     async def find_tasks(
-        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+        self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
         """Read the tasks named; free of charge. An error is the answer of the ids that it concerns.
 
@@ -65,7 +65,7 @@ class VideoBackend(Protocol):
         """
         ...
 
-    async def submit(self, principal: Principal, command: Command) -> str:
+    async def submit(self, credential: Credential, command: Command) -> str:
         """Start a generation and return its task id; costs money, so it is never sent twice.
 
         Raises OutcomeUnknown if it may have been started, and another LumaError if it was not.
@@ -73,7 +73,7 @@ class VideoBackend(Protocol):
         ...
 
     async def find_by_callback(
-        self, principal: Principal, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+        self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
     ) -> str | None:
         """Return the task that was submitted with `command` and with a callback URL that `is_its_url`.
 

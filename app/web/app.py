@@ -132,7 +132,7 @@ def _owners(assembly: Assembly) -> Callable[[str], str]:
     def owner_of(caller: str) -> str:
         if not caller.startswith(BEARER):
             return NOBODY
-        return assembly.authenticator.principal(caller.removeprefix(BEARER)).tenant
+        return assembly.authenticator.name(caller.removeprefix(BEARER))
 
     return owner_of
 

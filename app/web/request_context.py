@@ -6,11 +6,11 @@ from typing import cast
 from starlette.requests import Request
 from starlette.types import Scope
 
-from app.domain.principal import Principal
 from app.mcp_server.tools.call_handler import Context
 from app.mcp_server.tools.json_bytes import Json
+from app.ports.auth import Caller
 from app.web.asgi import header
-from app.web.middleware.bearer_auth import PRINCIPAL
+from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
 from app.web.middleware.request_id import REQUEST_ID
 from app.web.middleware.request_memory import HELD, Held
@@ -21,9 +21,9 @@ _PRODUCT = re.compile(r"[^/\s(]+")
 class HttpRequestContext:
     """The RequestContext of requests that passed BearerAuthMiddleware."""
 
-    def principal(self, ctx: Context) -> Principal:
-        """Return the principal of this request's token."""
-        return cast("Principal", _scope(ctx)[PRINCIPAL])
+    def caller(self, ctx: Context) -> Caller:
+        """Return the caller that this request's token stands for."""
+        return cast("Caller", _scope(ctx)[CALLER])
 
     def client(self, ctx: Context) -> str:
         """Return the client's name from the protocol, else the first word of its User-Agent, else ""."""

@@ -13,9 +13,9 @@ from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.pool import pooled_client
+from app.domain.access import Credential
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
-from app.domain.principal import Principal
 from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import NOW, QUICK, completed
 from tests.support.certificates import server_context
@@ -23,7 +23,7 @@ from tests.support.clock import HandClock
 from tests.support.raw_http import raw_server
 from tests.support.telemetry import Notes
 
-ONE, OTHER = Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")
+ONE, OTHER = Credential("tenant-a", "token-a"), Credential("tenant-b", "token-b")
 COMMAND = GenerateVideo("A fox")
 
 

@@ -29,7 +29,7 @@ def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) ->
     assert body is not None
     with redis.client() as client:
         for token, first, last in shares:
-            tenant = TENANTS.principal(token).tenant
+            tenant = TENANTS.name(token)
             for start in range(first, last, MOST_AT_ONCE):
                 pipeline = client.pipeline(transaction=False)
                 for number in range(start, min(start + MOST_AT_ONCE, last)):

@@ -12,13 +12,13 @@ from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.wire import task_from
-from app.domain.principal import Principal
+from app.domain.access import Credential
 from app.domain.task import Task
 from app.services.limits.backend_limits import BackendLimits
 from tests.support.telemetry import Notes
 
 NOW = 1_790_000_000.0
-CALLER = Principal("tenant-a", "token-a")
+CREDENTIAL = Credential("tenant-a", "token-a")
 QUICK = Timeouts(connect=1.0, pool=1.0, read=1.0, read_deadline=5.0, submit=1.0, first_pause=0.0005, longest_pause=0.01)
 
 Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]

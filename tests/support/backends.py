@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from app.adapters.acedata.policy import ACEDATACLOUD
+from app.domain.access import Credential
 from app.domain.backend import BackendDescription, BackendPolicy, Capabilities, Price
 from app.domain.errors import BackendError, OutcomeUnknown, RateLimited, Unauthorized
 from app.domain.freshness import PollingPolicy
 from app.domain.generation import Command
-from app.domain.principal import Principal
 from app.domain.task import Answer, Task, TaskState, Video
 from app.ports.backend import BatchResult, CallbackReport, Health
 from tests.support.clock import HandClock
@@ -29,15 +29,15 @@ class NoBackend:
         return None
 
     async def find_tasks(
-        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+        self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
         raise NotImplementedError
 
-    async def submit(self, principal: Principal, command: Command) -> str:
+    async def submit(self, credential: Credential, command: Command) -> str:
         raise NotImplementedError
 
     async def find_by_callback(
-        self, principal: Principal, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+        self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
     ) -> str | None:
         raise NotImplementedError
 
@@ -99,12 +99,12 @@ class Studio(NoBackend):
         self.may_answer.set()
 
     async def find_tasks(
-        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+        self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
         self.read_at.append(self._clock())
-        return BatchResult({task_id: self._found(principal, task_id) for task_id in task_ids}, calls=len(task_ids))
+        return BatchResult({task_id: self._found(credential, task_id) for task_id in task_ids}, calls=len(task_ids))
 
-    async def submit(self, principal: Principal, command: Command) -> str:
+    async def submit(self, credential: Credential, command: Command) -> str:
         if command.prompt == "busy":
             raise self.description.error(RateLimited, retry_after_seconds=60.0)
         self.under_way += 1
@@ -118,7 +118,7 @@ class Studio(NoBackend):
         return made.id
 
     async def find_by_callback(
-        self, principal: Principal, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+        self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
     ) -> str | None:
         urls = {made.id: made.callback_url for made in self.made.values() if made.callback_url is not None}
         return next((task_id for task_id, url in urls.items() if is_its_url(url)), None)
@@ -127,9 +127,9 @@ class Studio(NoBackend):
         event = json.loads(body)
         return CallbackReport(event["id"], has_ended=event["state"] == "completed")
 
-    def _found(self, principal: Principal, task_id: str) -> Answer:
+    def _found(self, credential: Credential, task_id: str) -> Answer:
         made = self.made.get(task_id)
-        if principal.credential == "refused":
+        if credential.secret == "refused":
             return self.description.error(Unauthorized)
         if made is None:
             return None

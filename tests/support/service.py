@@ -17,6 +17,7 @@ from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
 from app.cli.serve import listening_socket
 from app.composition import Assembly, assemble
+from app.ports.auth import Authenticator
 from app.ports.backend import VideoBackend
 from app.settings import Settings
 from app.web.app import create_app
@@ -137,9 +138,12 @@ def request_bytes(message: Mapping[str, Any], headers: Mapping[str, str], token:
 
 @asynccontextmanager
 async def serving(
-    values: Settings, backend: Sandbox | httpx.AsyncBaseTransport | VideoBackend, clock: HandClock | None = None
+    values: Settings,
+    backend: Sandbox | httpx.AsyncBaseTransport | VideoBackend,
+    clock: HandClock | None = None,
+    authenticator: Authenticator | None = None,
 ) -> AsyncIterator[Service]:
-    """Serve with `values` over `backend` until the block ends."""
+    """Serve with `values` over `backend` until the block ends; callers pass through unless `authenticator` is given."""
     network = httpx.ASGITransport(sandbox_app(backend)) if isinstance(backend, Sandbox) else backend
     transport = network if isinstance(network, httpx.AsyncBaseTransport) else None
     assembly = assemble(
@@ -149,6 +153,7 @@ async def serving(
         timeouts=IMPATIENT,
         clocks=clock.clocks if clock is not None else None,
         backend=network if not isinstance(network, httpx.AsyncBaseTransport) else None,
+        authenticator=authenticator,
     )
     async with listening(create_app(values, assembly)) as url, httpx.AsyncClient(timeout=30) as client:
         yield Service(url, assembly, client)

@@ -14,7 +14,7 @@ SHARE = 1_000_000
 
 def leave(service: Service, token: str, amount: int) -> None:
     """Leave `amount` bytes of its share to a token."""
-    tenant = service.assembly.authenticator.principal(token).tenant
+    tenant = service.assembly.authenticator.name(token)
     assert service.assembly.request_memory.take(tenant, SHARE - amount)
 
 

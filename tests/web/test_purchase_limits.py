@@ -60,7 +60,7 @@ def network(clock: HandClock) -> Network:
 
 
 async def rows(service: Service, token: str = "token-a") -> int:
-    tenant = service.assembly.authenticator.principal(token).tenant
+    tenant = service.assembly.authenticator.name(token)
     return len(await service.assembly.persistence.purchases.newest([tenant], 100))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import BackendError
-from tests.support.acedata import CALLER, Backend, completed, gateway_over, listing, replying
+from tests.support.acedata import CREDENTIAL, Backend, completed, gateway_over, listing, replying
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, SECONDS, sandbox, serving, settings, text_of
@@ -45,7 +45,7 @@ async def test_half_a_record_is_not_quoted_in_the_log(status: int, caplog: pytes
     half = json.dumps(listing(completed("task-0", request={"prompt": PROMPT})))[:-30]
     with caplog.at_level(logging.DEBUG):
         async with gateway_over(Backend(replying(status, half))) as gateway:
-            reading = await gateway.find_tasks(CALLER, ["task-0"])
+            reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
     assert isinstance(reading.answers["task-0"], BackendError)
     said = [vars(record) for record in caplog.records if record.message == "AceDataCloud complained"]
     assert [record["status"] for record in said] == [status] * reading.calls
@@ -63,7 +63,7 @@ async def test_redis_holds_no_token_in_any_key_or_value(clock: HandClock, redis_
             assert len(keys) == 3, "a record, a finished task and the ids that the tenant knows"
             held = b"".join(key + (client.dump(key) or b"") for key in keys)
         metrics = service.assembly.metrics.exposition()
-        shown = repr(service.assembly.authenticator.principal(TOKEN))
+        shown = repr(await service.assembly.authenticator.authenticate(TOKEN))
     assert TOKEN.encode() not in held
     for secret in (TOKEN, PROMPT, started["task_id"]):
         assert secret.encode() not in metrics

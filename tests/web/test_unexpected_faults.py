@@ -15,8 +15,8 @@ from app.adapters.memory.coordination import MemoryCoordination
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.composition import assemble
+from app.domain.access import Credential
 from app.domain.generation import Command, GenerateVideo
-from app.domain.principal import Principal
 from app.mcp_server.tools.rendering import render
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.token_status import TokenStatusCache
@@ -28,6 +28,7 @@ from app.services.purchases.unaccepted_rows import UnacceptedPurchases
 from app.services.tasks.snapshots import TaskSnapshots
 from app.web.app import create_app
 from tests.support.backends import NoBackend
+from tests.support.callers import caller
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import opened, purchases_at
 from tests.support.keeping import RECORDS, SIGNER
@@ -173,7 +174,7 @@ async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(cloc
 class Selling(NoBackend):
     """A VideoBackend that sells."""
 
-    async def submit(self, _principal: Principal, _command: Command) -> str:
+    async def submit(self, _credential: Credential, _command: Command) -> str:
         return "task-1"
 
 
@@ -204,8 +205,6 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             telemetry=Notes(),
         )
         for key in (None, "key"):
-            bought = await videos.start(
-                Principal("tenant", "token"), GenerationRequest(GenerateVideo("A fox"), "print", key)
-            )
+            bought = await videos.start(caller("tenant"), GenerationRequest(GenerateVideo("A fox"), "print", key))
             assert bought.task_id == "task-1"
     assert len(lines(caplog)) == 1

@@ -23,7 +23,7 @@ async def start(service: Service, count: int = 2) -> list[str]:
 
 def lend(service: Service, server: RedisServer, holder: bytes, milliseconds: int | None = None) -> None:
     """Let `holder` have the lease of the watch of token-a."""
-    tenant = service.assembly.authenticator.principal("token-a").tenant
+    tenant = service.assembly.authenticator.name("token-a")
     with server.client() as client:
         client.set(service.assembly.services.keys.key(tenant, "watcher"), holder, px=milliseconds)
 
@@ -114,7 +114,7 @@ async def test_what_replicas_say_is_looked_at_and_not_believed(clock: HandClock)
     backend = sandbox(clock, seconds=40)
     async with serving(settings(), backend, clock) as service:
         task_ids = await start(service)
-        tenant = service.assembly.authenticator.principal("token-a").tenant
+        tenant = service.assembly.authenticator.name("token-a")
         waiting = asyncio.create_task(ask(service, task_ids))
         while not service.assembly.services.pollers.callers:
             await asyncio.sleep(0.001)

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.adapters.acedata.errors import Complaint, accepts_the_token, refuses_the_token
 from app.adapters.acedata.policy import ACEDATACLOUD
+from app.domain.access import Credential
 from app.domain.errors import RateLimited, Unauthorized
-from app.domain.principal import Principal
 from app.ports.telemetry import Telemetry
 from app.services.limits.backend_limits import BackendLimits
 
@@ -24,37 +24,37 @@ class BackendAdmission:
         self._longest_wait_seconds = longest_wait_seconds
 
     @asynccontextmanager
-    async def reading(self, principal: Principal) -> AsyncIterator[None]:
+    async def reading(self, credential: Credential) -> AsyncIterator[None]:
         """Hold a place for a read. Raises Unauthorized."""
-        async with self._backend_limits.reads.place(principal.tenant):
-            self._check_token_status(principal)
+        async with self._backend_limits.reads.place(credential.id):
+            self._check_token_status(credential)
             yield
 
     @asynccontextmanager
-    async def submitting(self, principal: Principal) -> AsyncIterator[None]:
+    async def submitting(self, credential: Credential) -> AsyncIterator[None]:
         """Hold a place for a submission. Raises RateLimited and Unauthorized, before anything is sent."""
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._longest_wait_seconds):
-                    await stack.enter_async_context(self._backend_limits.purchases.place(principal.tenant))
+                    await stack.enter_async_context(self._backend_limits.purchases.place(credential.id))
             except TimeoutError:
                 self._telemetry.call_withheld("queue_slow")
                 raise RateLimited(NO_PLACE) from None
-            self._check_token_status(principal)
+            self._check_token_status(credential)
             yield
 
-    def was_answered(self, principal: Principal) -> None:
+    def was_answered(self, credential: Credential) -> None:
         """Record that the backend accepted the token."""
-        self._backend_limits.token_status.accept(principal.tenant)
+        self._backend_limits.token_status.accept(credential.id)
 
-    def was_turned_down(self, principal: Principal, complaint: Complaint, status: int) -> None:
+    def was_turned_down(self, credential: Credential, complaint: Complaint, status: int) -> None:
         """Record a refused or accepted token, if the complaint tells."""
         if refuses_the_token(complaint, status):
-            self._backend_limits.token_status.refuse(principal.tenant)
+            self._backend_limits.token_status.refuse(credential.id)
         elif accepts_the_token(complaint):
-            self._backend_limits.token_status.accept(principal.tenant)
+            self._backend_limits.token_status.accept(credential.id)
 
-    def _check_token_status(self, principal: Principal) -> None:
-        if self._backend_limits.token_status.just_refused(principal.tenant):
+    def _check_token_status(self, credential: Credential) -> None:
+        if self._backend_limits.token_status.just_refused(credential.id):
             self._telemetry.call_withheld("token_refused")
             raise ACEDATACLOUD.error(Unauthorized)

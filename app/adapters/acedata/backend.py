@@ -21,10 +21,10 @@ from app.adapters.acedata.wire import (
     task_id_in,
     tasks_in,
 )
+from app.domain.access import Credential
 from app.domain.backend import BackendDescription
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.generation import Command
-from app.domain.principal import Principal
 from app.domain.task import Answer
 from app.ports.backend import BatchResult, CallbackReport, Health
 
@@ -81,23 +81,23 @@ class AceDataBackend:
         await self._client.aclose()
 
     async def find_tasks(
-        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+        self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
         """Read the tasks in chunks at once; a fault is the answer for the ids of its chunk."""
         call_counter = CallCounter(on_send)
-        chunks = [self._find_chunk(principal, chunk, call_counter) for chunk in _split(task_ids, CHUNK)]
+        chunks = [self._find_chunk(credential, chunk, call_counter) for chunk in _split(task_ids, CHUNK)]
         answers: dict[str, Answer] = {}
         for found in await asyncio.gather(*chunks):
             answers |= found
         return BatchResult(answers, call_counter.calls)
 
-    async def submit(self, principal: Principal, command: Command) -> str:
+    async def submit(self, credential: Credential, command: Command) -> str:
         """Start a generation. Raises LumaError; where the outcome is unknown its sentence says so."""
         private = tuple(filter(None, (getattr(command, name, None) for name in _PRIVATE)))
-        return await self._client.send_once(VIDEOS_PATH, principal, submit_request(command), private, _started)
+        return await self._client.send_once(VIDEOS_PATH, credential, submit_request(command), private, _started)
 
     async def find_by_callback(
-        self, principal: Principal, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+        self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
     ) -> str | None:
         """Return the one of `claimed` that was submitted with a URL that `is_its_url`, and with nothing but `command`.
 
@@ -106,7 +106,7 @@ class AceDataBackend:
         error: LumaError | None = None
         for task_id in claimed:
             try:
-                url = await self._callback_url_of(principal, task_id, command)
+                url = await self._callback_url_of(credential, task_id, command)
             except LumaError as exc:  # a false claim must not hide the true one
                 error = exc
                 continue
@@ -138,7 +138,7 @@ class AceDataBackend:
         answers = status < httpx.codes.INTERNAL_SERVER_ERROR
         return Health(is_good=answers, words=f"{host} {'answers' if answers else 'is in trouble'} (HTTP {status})")
 
-    async def _callback_url_of(self, principal: Principal, task_id: str, command: Command) -> str | None:
+    async def _callback_url_of(self, credential: Credential, task_id: str, command: Command) -> str | None:
         """Return the callback URL that the task's record echoes, if the rest of its echo agrees with `command`."""
 
         def echoed(body: Any) -> str | None:
@@ -146,49 +146,49 @@ class AceDataBackend:
             return next((callback_url_in(record) for record in found if echoes(record, command)), None)
 
         try:
-            return await self._client.read(TASKS_PATH, principal, read_request([task_id]), CallCounter(), echoed)
+            return await self._client.read(TASKS_PATH, credential, read_request([task_id]), CallCounter(), echoed)
         except (BackendError, BackendTimeout) as exc:
             raise type(exc)(CANNOT_LOOK, retry_after_seconds=exc.retry_after_seconds) from None
 
     async def _find_chunk(
-        self, principal: Principal, task_ids: Sequence[str], call_counter: CallCounter
+        self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> dict[str, Answer]:
-        answers, unsure = await self._ask(principal, task_ids, call_counter)
-        again = [self._ask(principal, chunk, call_counter) for chunk in _split(unsure, DEFAULT_LIMIT)]
+        answers, unsure = await self._ask(credential, task_ids, call_counter)
+        again = [self._ask(credential, chunk, call_counter) for chunk in _split(unsure, DEFAULT_LIMIT)]
         for found, _ in await asyncio.gather(*again):
             answers |= found
         return answers
 
     async def _ask(
-        self, principal: Principal, task_ids: Sequence[str], call_counter: CallCounter
+        self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> tuple[dict[str, Answer], list[str]]:
         """Return an answer for each id, and the ids that only an answer cut short may have left out."""
 
         def reconciled(body: Any) -> tuple[dict[str, Answer], list[str]]:
-            return self._reconcile(principal, task_ids, body)
+            return self._reconcile(credential, task_ids, body)
 
         try:
-            return await self._client.read(TASKS_PATH, principal, read_request(task_ids), call_counter, reconciled)
+            return await self._client.read(TASKS_PATH, credential, read_request(task_ids), call_counter, reconciled)
         except AnswerTooLarge:
             if len(task_ids) == 1 or call_counter.splits >= MOST_SPLITS:
                 return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
         except LumaError as exc:
             return dict.fromkeys(task_ids, exc), []
-        return await self._ask_in_halves(principal, task_ids, call_counter)
+        return await self._ask_in_halves(credential, task_ids, call_counter)
 
     async def _ask_in_halves(
-        self, principal: Principal, task_ids: Sequence[str], call_counter: CallCounter
+        self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> tuple[dict[str, Answer], list[str]]:
         """Ask for fewer ids at once, because the answer about all of them is too large."""
         call_counter.splits += 1
         halves = _split(task_ids, (len(task_ids) + 1) // 2)
         (answers, unsure), (others, more) = await asyncio.gather(
-            *(self._ask(principal, half, call_counter) for half in halves)
+            *(self._ask(credential, half, call_counter) for half in halves)
         )
         return answers | others, unsure + more
 
     def _reconcile(
-        self, principal: Principal, task_ids: Sequence[str], body: Any
+        self, credential: Credential, task_ids: Sequence[str], body: Any
     ) -> tuple[dict[str, Answer], list[str]]:
         """Match records to ids: the backend may reorder, repeat, leave out, and answer about something else."""
         records = records_in(body)
@@ -196,7 +196,7 @@ class AceDataBackend:
             return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
         named, wanted = [task_id_in(record) for record in records], {*task_ids}
         asked = [record for record, task_id in zip(records, named, strict=True) if task_id in wanted]
-        tasks = tasks_in(asked, self._wall_clock(), self._own_media_url, token=principal.credential)
+        tasks = tasks_in(asked, self._wall_clock(), self._own_media_url, token=credential.secret)
         left_out = [task_id for task_id in task_ids if task_id not in tasks]
         beside_the_point = not {*named} - {None} <= wanted or (records and not tasks)
         absent: Answer = ACEDATACLOUD.error(BackendError) if beside_the_point else None

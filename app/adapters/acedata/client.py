@@ -13,8 +13,8 @@ import stamina
 from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.acedata.sender import AmbiguousOutcome, AnswerTooLarge, Call, RequestSender, reading_of
+from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
-from app.domain.principal import Principal
 from app.ports.telemetry import Telemetry
 from app.services.limits.backend_limits import BackendLimits
 from app.services.log_throttle import ThrottledExceptionLog
@@ -106,7 +106,7 @@ class AceDataClient:
     async def read(
         self,
         path: str,
-        principal: Principal,
+        credential: Credential,
         body: dict[str, Any],
         call_counter: CallCounter,
         translate: Callable[[Any], T],
@@ -120,15 +120,17 @@ class AceDataClient:
         call = Call(path, body, self._read_timeout, translate)
         async with _deadline(call_counter.ends_at):
             try:
-                return await self._read_once(principal, call, call_counter)
+                return await self._read_once(credential, call, call_counter)
             except LumaError as exc:
                 first = exc
             try:
-                return await self._read_again(principal, call, call_counter, first)
+                return await self._read_again(credential, call, call_counter, first)
             finally:
                 del first  # a fault leads to this frame, and would stay until the garbage collector finds the circle
 
-    async def _read_again(self, principal: Principal, call: Call[T], call_counter: CallCounter, first: LumaError) -> T:
+    async def _read_again(
+        self, credential: Credential, call: Call[T], call_counter: CallCounter, first: LumaError
+    ) -> T:
         """Go on after a first read that failed: by the machinery of retries, which nearly all reads do without."""
         async for attempt in stamina.retry_context(
             on=self._worth_another,
@@ -141,13 +143,13 @@ class AceDataClient:
             with attempt:
                 if attempt.num == 1:
                     raise first
-                return await self._read_once(principal, call, call_counter)
+                return await self._read_once(credential, call, call_counter)
         raise AssertionError  # pragma: no cover - the loop above returns or raises
 
     async def send_once(
         self,
         path: str,
-        principal: Principal,
+        credential: Credential,
         body: dict[str, Any],
         private: tuple[str, ...],
         translate: Callable[[Any], T],
@@ -159,13 +161,13 @@ class AceDataClient:
         `private` is text of the caller's that no error may quote. Raises LumaError, whose sentence says whether
         anything can have been started.
         """
-        async with self._admission.submitting(principal):
-            return await self._submit_once(principal, Call(path, body, self._submit_timeout, translate, private))
+        async with self._admission.submitting(credential):
+            return await self._submit_once(credential, Call(path, body, self._submit_timeout, translate, private))
 
-    async def _submit_once(self, principal: Principal, call: Call[T]) -> T:
+    async def _submit_once(self, credential: Credential, call: Call[T]) -> T:
         try:
             async with asyncio.timeout(self._timeouts.submit + self._timeouts.connect):
-                return await self._sender.run(principal, call)
+                return await self._sender.run(credential, call)
         except _NOT_SENT:
             error: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, AmbiguousOutcome):
@@ -179,11 +181,11 @@ class AceDataClient:
             error = ACEDATACLOUD.error(OutcomeUnknown)
         raise error  # without __cause__ or traceback: their frames would keep the response body alive
 
-    async def _read_once(self, principal: Principal, call: Call[T], call_counter: CallCounter) -> T:
+    async def _read_once(self, credential: Credential, call: Call[T], call_counter: CallCounter) -> T:
         try:
-            async with self._admission.reading(principal):
+            async with self._admission.reading(credential):
                 call_counter.count()
-                return await self._sender.run(principal, call)
+                return await self._sender.run(credential, call)
         except (httpx.HTTPError, LumaError, AmbiguousOutcome) as error:
             reading = reading_of(error).with_traceback(None)
         except Exception as exc:  # noqa: BLE001 - a fault with one answer must not cost the others of a batch

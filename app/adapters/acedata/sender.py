@@ -24,8 +24,8 @@ from app.adapters.acedata.body import (
 from app.adapters.acedata.errors import code_for_log, complaint_in, error_for, started_nothing
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.checked_network import without_location
+from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError
-from app.domain.principal import Principal
 from app.ports.telemetry import Telemetry
 
 LEAST_ANSWER_BYTES = 128 * 1024
@@ -105,13 +105,13 @@ class RequestSender:
         self._memory = AnswerMemory(MOST_ANSWERS_BYTES)
         self._urls: dict[str, httpx.URL] = {}
 
-    async def run(self, principal: Principal, call: Call[T]) -> T:
+    async def run(self, credential: Credential, call: Call[T]) -> T:
         """Return what `call` makes of its answer.
 
         Raises LumaError, AmbiguousOutcome, httpx.HTTPError, and whatever `translate` raises.
         """
         outcome, started = "ok", time.perf_counter()
-        headers = {"authorization": f"Bearer {principal.credential}"}
+        headers = {"authorization": f"Bearer {credential.secret}"}
         try:
             http, url = self._http if call.is_question else self._purchases, self._url(call.path)
             async with (
@@ -119,7 +119,7 @@ class RequestSender:
                 http.stream("POST", url, json=call.body, headers=headers, timeout=call.limits) as response,
             ):
                 content = await _content(without_location(response), call.largest_answer_bytes, held)
-                return self._translated(principal, call, response, content)
+                return self._translated(credential, call, response, content)
         except BaseException as exc:
             outcome = _outcome(exc)
             if isinstance(exc, httpx.HTTPError):
@@ -137,7 +137,7 @@ class RequestSender:
         """Return the answer to an empty call: nothing can be started or charged. Raises httpx.HTTPError."""
         return await self._http.post(path, json={}, timeout=seconds)
 
-    def _translated(self, principal: Principal, call: Call[T], response: httpx.Response, content: bytearray) -> T:
+    def _translated(self, credential: Credential, call: Call[T], response: httpx.Response, content: bytearray) -> T:
         """Return what `call` makes of the body of a success. Raises LumaError and AmbiguousOutcome for a complaint.
 
         Nothing of the body stays, not even in the frames of an exception, while the connection is given back.
@@ -146,9 +146,9 @@ class RequestSender:
         content.clear()
         try:
             if response.is_success and not isinstance(body, str) and not _complains(body):
-                self._admission.was_answered(principal)
+                self._admission.was_answered(credential)
                 return call.translate(body)
-            error = self._fault(principal, call, response, body, size)
+            error = self._fault(credential, call, response, body, size)
         except (LumaError, AmbiguousOutcome) as exc:
             error = exc.with_traceback(None)
         finally:
@@ -159,13 +159,13 @@ class RequestSender:
             del error  # as in AceDataClient.read: a circle would keep the answer and its connection
 
     def _fault(
-        self, principal: Principal, call: Call[T], response: httpx.Response, body: Any, size: int
+        self, credential: Credential, call: Call[T], response: httpx.Response, body: Any, size: int
     ) -> LumaError | AmbiguousOutcome:
         """Return what a complaint means, whatever status it came with."""
         complaint = complaint_in(body)
-        self._admission.was_turned_down(principal, complaint, response.status_code)
+        self._admission.was_turned_down(credential, complaint, response.status_code)
         status = 500 if response.is_success else response.status_code
-        private = (*(call.private or ()), principal.credential)
+        private = (*(call.private or ()), credential.secret)
         error = error_for(complaint, status, private=private, is_question=call.is_question)
         if error.is_retryable:
             error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())

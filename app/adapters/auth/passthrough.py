@@ -1,19 +1,26 @@
-"""Bearer tokens: how they are read from a header, and which tenant each stands for.
-
-The tenant is a keyed hash of the token, so that it may be stored and logged.
-"""
+"""Passthrough authentication: the caller's bearer token is the credential for the backend."""
 
 import hmac
-import re
 
 from app.adapters.secret_keys import key_bytes
-from app.domain.principal import Principal
-
-LONGEST_TOKEN = 4096
-_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
-"""A bearer token as RFC 6750 writes it."""
+from app.domain.access import Credential, Principal
+from app.ports.auth import Caller
 
 _PURPOSE = b"tenant:"
+
+
+class GivenCredential:
+    """The CredentialSource of a caller who brought the credential."""
+
+    __slots__ = ("_credential",)
+
+    def __init__(self, credential: Credential) -> None:
+        """Give out `credential`."""
+        self._credential = credential
+
+    async def credential(self) -> Credential:
+        """Return the credential."""
+        return self._credential
 
 
 class PassthroughAuthenticator:
@@ -24,21 +31,18 @@ class PassthroughAuthenticator:
         current, *former = (hmac.new(key, _PURPOSE, "sha256") for key in key_bytes(secrets))
         self._current, self._former = current, former
 
-    def principal(self, token: str) -> Principal:
+    async def authenticate(self, token: str) -> Caller:
         """Return the caller who holds `token`. The backend, not this service, knows whether it is good."""
+        subject = self.name(token)
         former = tuple(_name(keyed, token) for keyed in self._former) if self._former else ()
-        return Principal(tenant=_name(self._current, token), credential=token, former=former)
+        return Caller(Principal(subject, former=former), GivenCredential(Credential(subject, token)))
+
+    def name(self, token: str) -> str:
+        """Return the subject of the caller who holds `token`."""
+        return _name(self._current, token)
 
 
 def _name(keyed: hmac.HMAC, token: str) -> str:
     hashed = keyed.copy()
     hashed.update(token.encode())
     return hashed.digest()[:16].hex()
-
-
-def bearer_token(authorization: str | None) -> str | None:
-    """Return the token in an Authorization header, or None where it is blank, malformed or of another scheme."""
-    if authorization is None or len(authorization) > LONGEST_TOKEN:
-        return None
-    match = _BEARER.fullmatch(authorization)
-    return match[1] if match else None

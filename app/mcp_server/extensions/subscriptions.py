@@ -26,13 +26,14 @@ from mcp_types import (
 )
 from pydantic import BaseModel
 
+from app.domain.access import Principal
 from app.domain.errors import RateLimited, Unauthorized
-from app.domain.principal import Principal
 from app.domain.rendered import RenderedTask, TaskResult
 from app.mcp_server.extensions.tasks import TaskHandles
 from app.mcp_server.resources.tasks import task_id_in
 from app.mcp_server.tools.call_handler import Context, RequestContext
 from app.mcp_server.tools.definition import Services
+from app.ports.auth import Caller
 from app.services.concurrency import wait_first
 
 MOST_TASKS = 100
@@ -71,10 +72,10 @@ class ListenedTasks:
 class SubscriptionStreams:
     """The handler of subscriptions/listen. A call is a stream until its client disconnects or `close` is called."""
 
-    def __init__(self, services: Services, caller: RequestContext, handles: TaskHandles) -> None:
-        """Serve the tenant that `caller` provides for each request."""
+    def __init__(self, services: Services, context: RequestContext, handles: TaskHandles) -> None:
+        """Serve the caller that `context` provides for each request."""
         self._services = services
-        self._caller = caller
+        self._context = context
         self._handles = handles
         self._streams: set[asyncio.Event] = set()
 
@@ -82,11 +83,11 @@ class SubscriptionStreams:
         """Serve one stream. Raises MCPError where there are too many streams or too many tasks."""
         if ctx.request_id is None:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id.")
-        principal = self._caller.principal(ctx)
-        subscription = self._listened_tasks(ctx, principal, params.notifications)
+        caller = self._context.caller(ctx)
+        subscription = self._listened_tasks(ctx, caller.principal, params.notifications)
         try:
-            with self._services.listeners.place(principal.tenant, TOO_MANY_LISTENERS):
-                await self._serve(ctx, ctx.request_id, params.notifications, principal, subscription)
+            with self._services.listeners.place(caller.principal.subject, TOO_MANY_LISTENERS):
+                await self._serve(ctx, ctx.request_id, params.notifications, caller, subscription)
         except RateLimited as exc:
             data = {"code": exc.code.value, "retry_after_seconds": exc.retry_after_seconds}
             raise MCPError(INTERNAL_ERROR, str(exc), data) from exc
@@ -102,7 +103,7 @@ class SubscriptionStreams:
         ctx: Context,
         number: RequestId,
         asked: SubscriptionFilter,
-        principal: Principal,
+        caller: Caller,
         subscription: ListenedTasks,
     ) -> None:
         closing = asyncio.Event()
@@ -110,7 +111,7 @@ class SubscriptionStreams:
         end_of_life = asyncio.ensure_future(self._close_in_time(closing))
         try:
             await self._acknowledge(ctx, number, asked, subscription)
-            await self._tell(ctx, principal, subscription, closing)
+            await self._tell(ctx, caller, subscription, closing)
         finally:
             end_of_life.cancel()
             self._streams.discard(closing)
@@ -120,7 +121,7 @@ class SubscriptionStreams:
         closing.set()
 
     def _listened_tasks(self, ctx: Context, principal: Principal, asked: SubscriptionFilter) -> ListenedTasks:
-        """Return what of `asked` can be honoured: URIs of tasks, and handles that the principal was given."""
+        """Return what of `asked` can be honoured: URIs of tasks, and handles that the caller was given."""
         uris = {task_id: uri for uri in asked.resource_subscriptions or () if (task_id := task_id_in(uri)) is not None}
         handles: dict[str, tuple[str, float]] = {}
         wanted = _task_ids(asked)
@@ -144,14 +145,12 @@ class SubscriptionStreams:
         params = SubscriptionsAcknowledgedNotificationParams(notifications=honoured, _meta=meta)
         await ctx.session.send_notification(SubscriptionsAcknowledgedNotification(params=params), number)
 
-    async def _tell(
-        self, ctx: Context, principal: Principal, subscription: ListenedTasks, closing: asyncio.Event
-    ) -> None:
+    async def _tell(self, ctx: Context, caller: Caller, subscription: ListenedTasks, closing: asyncio.Event) -> None:
         if not subscription.task_ids:
             await closing.wait()
             return
         told: dict[str, TaskResult] = {}
-        async with self._services.pollers.watching(principal, subscription.task_ids) as changes:
+        async with self._services.pollers.watching(caller, subscription.task_ids) as changes:
             while not closing.is_set():
                 changes.changed.clear()
                 answers = changes.answers()
@@ -159,18 +158,18 @@ class SubscriptionStreams:
                     return
                 for task_id, answer in answers.items():
                     if _is_news(told.get(task_id), answer):
-                        await self._notify(ctx, principal, subscription, task_id)
+                        await self._notify(ctx, caller, subscription, task_id)
                     told[task_id] = answer
                 await wait_first(changes.changed.wait(), closing.wait())
 
-    async def _notify(self, ctx: Context, principal: Principal, subscription: ListenedTasks, task_id: str) -> None:
+    async def _notify(self, ctx: Context, caller: Caller, subscription: ListenedTasks, task_id: str) -> None:
         number, send = cast("RequestId", ctx.request_id), ctx.session.send_notification
         meta = {SUBSCRIPTION_ID_META_KEY: number}
         if (uri := subscription.uris.get(task_id)) is not None:
             updated = ResourceUpdatedNotificationParams(uri=uri, _meta=meta)
             await send(ResourceUpdatedNotification(params=updated), number)
         if (handle := subscription.handles.get(task_id)) is not None:
-            detailed = await self._handles.detailed(principal, handle[0], task_id, handle[1])
+            detailed = await self._handles.detailed(caller, handle[0], task_id, handle[1])
             await send(cast("ServerNotification", TasksNotification(params={**detailed, "_meta": meta})), number)
 
 

@@ -16,8 +16,8 @@ from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NO
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
+from app.domain.access import Principal
 from app.domain.errors import LumaError
-from app.domain.principal import Principal
 from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.snapshot import TaskSnapshot, snapshot_after_read
 from app.domain.task import TaskState
@@ -25,6 +25,7 @@ from app.mcp_server.tools.call_handler import Context, RequestContext, wire_resu
 from app.mcp_server.tools.definition import Services
 from app.mcp_server.tools.rendering import single_task
 from app.mcp_server.tools.results import iso
+from app.ports.auth import Caller
 from app.ports.store import StoreUnavailable
 
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -57,10 +58,10 @@ class TaskUpdateParams(TaskParams):
 class TaskHandles:
     """Makes task handles, and serves the methods of the extension."""
 
-    def __init__(self, services: Services, caller: RequestContext) -> None:
-        """Answer with `services`. `caller` provides the caller of each request."""
+    def __init__(self, services: Services, context: RequestContext) -> None:
+        """Answer with `services`. `context` provides the caller of each request."""
         self._services = services
-        self._caller = caller
+        self._context = context
 
     def register(self, server: Server[Any]) -> None:
         """Advertise the extension and serve its methods."""
@@ -77,17 +78,17 @@ class TaskHandles:
 
     async def created(self, principal: Principal, task_id: str) -> Wire:
         """Return the handle of a task that was just started, as the result of the tool call."""
-        snapshots = await self._services.snapshots.get_many(principal.tenant, [task_id])
+        snapshots = await self._services.snapshots.get_many(principal.owner, [task_id])
         snapshot = snapshots.get(task_id)
         created_at = snapshot.began_at if snapshot is not None and snapshot.began_at is not None else self._now()
         content = {"id": task_id, "created": created_at}
-        handle = PREFIX + self._services.sealer.seal(PURPOSE, content, principal.tenant)
+        handle = PREFIX + self._services.sealer.seal(PURPOSE, content, principal.owner)
         return {"resultType": "task", **self._frame(handle, created_at, created_at, "working", WORKING)}
 
     async def get(self, ctx: Context, params: TaskParams) -> Wire:
         """Answer tasks/get."""
-        principal, task_id, created_at = self._opened(ctx, params)
-        return {"resultType": "complete", **await self.detailed(principal, params.task_id, task_id, created_at)}
+        caller, task_id, created_at = self._opened(ctx, params)
+        return {"resultType": "complete", **await self.detailed(caller, params.task_id, task_id, created_at)}
 
     async def update(self, ctx: Context, params: TaskUpdateParams) -> Wire:
         """Answer tasks/update. The input is ignored, because none was asked for."""
@@ -96,10 +97,10 @@ class TaskHandles:
 
     async def cancel(self, ctx: Context, params: TaskParams) -> Wire:
         """Answer tasks/cancel. A running task is marked as cancelled; a final one is unchanged."""
-        principal, task_id, _ = self._opened(ctx, params)
-        answer = (await self._services.tasks.find(principal, [task_id])).answers[task_id]
+        caller, task_id, _ = self._opened(ctx, params)
+        answer = (await self._services.tasks.find(caller, [task_id])).answers[task_id]
         if not isinstance(answer, RenderedTask) or not answer.is_final:
-            key = self._cancel_key(principal.tenant, task_id)
+            key = self._cancel_key(caller.principal.owner, task_id)
             now = self._services.signing.sign(key, repr(self._now()).encode())
             try:
                 await self._services.leases.put_if_absent(key, now, CANCEL_KEPT_SECONDS)
@@ -112,7 +113,7 @@ class TaskHandles:
         require_client_extension(ctx, EXTENSION)
 
     def open(self, principal: Principal, handle: str) -> tuple[str, float] | None:
-        """Return the backend's id and the creation time (unix seconds) behind a handle of the principal's, or None."""
+        """Return the backend's id and the creation time (unix seconds) behind a handle of the caller's, or None."""
         if not handle.startswith(PREFIX):
             return None
         content = self._services.sealer.unseal(PURPOSE, handle.removeprefix(PREFIX), principal.owners)
@@ -120,13 +121,13 @@ class TaskHandles:
             return None
         return content["id"], content["created"]
 
-    async def detailed(self, principal: Principal, handle: str, task_id: str, created_at: float) -> Wire:
+    async def detailed(self, caller: Caller, handle: str, task_id: str, created_at: float) -> Wire:
         """Return the task behind a handle as the extension shows it."""
-        cancelled_at = await self._cancelled_at(principal.tenant, task_id)
+        cancelled_at = await self._cancelled_at(caller.principal.owner, task_id)
         if cancelled_at is not None:
             return self._frame(handle, created_at, cancelled_at, "cancelled", CANCELLED)
-        answer = (await self._services.tasks.find(principal, [task_id])).answers[task_id]
-        changed_at = await self._changed_at(principal, task_id, answer, created_at)
+        answer = (await self._services.tasks.find(caller, [task_id])).answers[task_id]
+        changed_at = await self._changed_at(caller.principal.owner, task_id, answer, created_at)
         if isinstance(answer, LumaError):
             if not answer.is_retryable:
                 raise MCPError(INTERNAL_ERROR, str(answer)) from answer
@@ -141,18 +142,18 @@ class TaskHandles:
             "result": self._result(answer),
         }
 
-    def _opened(self, ctx: Context, params: TaskParams) -> tuple[Principal, str, float]:
+    def _opened(self, ctx: Context, params: TaskParams) -> tuple[Caller, str, float]:
         """Return whose task is asked for. Raises MCPError where the request is not one that may ask."""
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
         self.require_declared(ctx)
         if ctx.request is not None and decode_header_value(ctx.request.headers.get("mcp-name")) != params.task_id:
             raise MCPError(HEADER_MISMATCH, "The Mcp-Name header must be the taskId of the request.")
-        principal = self._caller.principal(ctx)
-        opened = self.open(principal, params.task_id)
+        caller = self._context.caller(ctx)
+        opened = self.open(caller.principal, params.task_id)
         if opened is None:
             raise MCPError(INVALID_PARAMS, "There is no such task, or its handle has expired.")
-        return principal, *opened
+        return caller, *opened
 
     async def _cancelled_at(self, tenant: str, task_id: str) -> float | None:
         key = self._cancel_key(tenant, task_id)
@@ -163,15 +164,15 @@ class TaskHandles:
         marked = self._services.signing.verified(key, there) if there is not None else None
         return float(marked) if marked is not None else None
 
-    async def _changed_at(self, principal: Principal, task_id: str, answer: TaskResult, created_at: float) -> float:
+    async def _changed_at(self, owner: str, task_id: str, answer: TaskResult, created_at: float) -> float:
         """Return when the task came into its state: by the backend's word, else when it was first seen so."""
         if not isinstance(answer, RenderedTask):
             return created_at
         if answer.finished_at is not None:
             return answer.finished_at
-        snapshot = (await self._services.snapshots.get_many(principal.tenant, [task_id])).get(task_id)
+        snapshot = (await self._services.snapshots.get_many(owner, [task_id])).get(task_id)
         if snapshot is None or snapshot.task.state is not answer.state:
-            snapshot = await self._note(principal.tenant, snapshot, answer)
+            snapshot = await self._note(owner, snapshot, answer)
         return snapshot.changed_at if snapshot.changed_at is not None else created_at
 
     async def _note(self, tenant: str, snapshot: TaskSnapshot | None, task: RenderedTask) -> TaskSnapshot:

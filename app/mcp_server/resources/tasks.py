@@ -16,12 +16,13 @@ from mcp_types import (
     TextResourceContents,
 )
 
+from app.domain.access import Principal
 from app.domain.errors import LumaError
 from app.domain.foreign_text import is_plain_id
-from app.domain.principal import Principal
 from app.domain.rendered import RenderedTask
 from app.mcp_server.tools.definition import Services
 from app.mcp_server.tools.rendering import single_task
+from app.ports.auth import Caller
 
 TEMPLATE = "luma://tasks/{task_id}"
 FINAL_TTL_MS = 3_600_000
@@ -53,13 +54,13 @@ def task_id_in(uri: str) -> str | None:
     return match[1] if match and is_plain_id(match[1]) else None
 
 
-async def read_task(services: Services, principal: Principal, params: ReadResourceRequestParams) -> ReadResourceResult:
+async def read_task(services: Services, caller: Caller, params: ReadResourceRequestParams) -> ReadResourceResult:
     """Return the task as JSON. Raises MCPError -32602 for a URI or task that does not exist."""
     uri = str(params.uri)
     task_id = task_id_in(uri)
     if task_id is None:
         raise MCPError(INVALID_PARAMS, f"There is no such resource; resources are {TEMPLATE}.", {"uri": uri})
-    answer = (await services.tasks.find(principal, [task_id])).answers[task_id]
+    answer = (await services.tasks.find(caller, [task_id])).answers[task_id]
     if isinstance(answer, LumaError):
         raise MCPError(INTERNAL_ERROR, str(answer), {"uri": uri}) from answer
     if answer is None:
@@ -72,7 +73,7 @@ async def complete_task_id(services: Services, principal: Principal, params: Com
     reference = params.ref
     if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != TEMPLATE:
         return Completion(values=[], total=0, has_more=False)
-    if services.tasks.was_refused(principal.tenant):  # only the backend can tell whether the token counts again
+    if services.tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
         return Completion(values=[], total=0, has_more=False)
     values = await services.submitted.beginning_with(principal.owners, params.argument.value)
     return Completion(values=values, total=len(values), has_more=False)

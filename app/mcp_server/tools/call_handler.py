@@ -13,8 +13,8 @@ from mcp_types.methods import validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from app.domain.errors import InternalError, LumaError, RateLimited
-from app.domain.principal import Principal
+from app.domain.access import Principal
+from app.domain.errors import Forbidden, InternalError, LumaError, RateLimited
 from app.domain.task import NO_STATS, LookupStats
 from app.mcp_server.tools.definition import Call, LumaTool, Services
 from app.mcp_server.tools.json_bytes import Json
@@ -22,6 +22,7 @@ from app.mcp_server.tools.results import error_view
 from app.mcp_server.tools.text import error_text
 from app.mcp_server.tools.tool_result import ToolResult
 from app.mcp_server.tools.validation import read_arguments
+from app.ports.auth import Caller
 from app.services.log_throttle import ThrottledExceptionLog
 
 Context = ServerRequestContext[Any, Any]
@@ -69,7 +70,7 @@ class CallObserver(Protocol):
 class RequestContext(Protocol):
     """The caller of a request, as its transport provides it."""
 
-    def principal(self, ctx: Context) -> Principal:
+    def caller(self, ctx: Context) -> Caller:
         """Return the caller of this request."""
         ...
 
@@ -108,7 +109,7 @@ class ToolCallHandler:
         self,
         tools: Mapping[str, LumaTool],
         services: Services,
-        caller: RequestContext,
+        context: RequestContext,
         call_log: CallObserver,
         handles: TaskHandleFactory,
         result_meta: Mapping[str, Any],
@@ -121,7 +122,7 @@ class ToolCallHandler:
         self._handles = handles
         self._tools = tools
         self._services = services
-        self._caller = caller
+        self._context = context
         self._call_log = call_log
 
     async def __call__(self, ctx: Context, params: CallToolRequestParams) -> dict[str, Any]:
@@ -150,35 +151,38 @@ class ToolCallHandler:
         return await self._called(ctx, tool, ctx.params.get("arguments") or {})
 
     async def _called(self, ctx: Context, tool: LumaTool, given: Mapping[str, Any]) -> dict[str, Any]:
-        principal, started = self._caller.principal(ctx), time.perf_counter()
-        record = self._record(ctx, tool, principal)
+        caller, started = self._context.caller(ctx), time.perf_counter()
+        record = self._record(ctx, tool, caller)
         self._call_log.began()
         try:
-            answer = await self._answer(tool, _call(ctx, principal), given, record)
+            answer = await self._answer(tool, _call(ctx, caller), given, record)
             try:
-                result = await self._result(ctx, principal, answer)
+                result = await self._result(ctx, caller, answer)
             except RateLimited as exc:  # the answer and the caller's other requests exceed its memory quota
                 record.outcome = exc.code.value
-                result = await self._result(ctx, principal, exc)
+                result = await self._result(ctx, caller, exc)
             return result if record.era == "2025" else {"resultType": "complete", "_meta": self._result_meta, **result}
         finally:
             record.seconds = time.perf_counter() - started
             self._call_log.called(record)
 
-    async def _result(self, ctx: Context, principal: Principal, answer: ToolResult | LumaError) -> dict[str, Any]:
+    async def _result(self, ctx: Context, caller: Caller, answer: ToolResult | LumaError) -> dict[str, Any]:
         if isinstance(answer, LumaError):
             return wire_result(error_text(answer), {"error": error_view(answer)}, is_error=True)
         if answer.started is not None and self._handles.wanted(ctx):
             try:
-                return await self._handles.created(principal, answer.started)
+                return await self._handles.created(caller.principal, answer.started)
             except Exception as exc:  # noqa: BLE001 - the video is bought: a plain result names its task too
                 self._faults.note(exc)
-        placeholder_for = self._caller.placeholder_for
+        placeholder_for = self._context.placeholder_for
         return wire_result(placeholder_for(ctx, answer.text), placeholder_for(ctx, answer.result), is_error=False)
 
     async def _answer(
         self, tool: LumaTool, call: Call, given: Mapping[str, Any], record: CallRecord
     ) -> ToolResult | LumaError:
+        if tool.scope not in call.caller.principal.scopes:
+            record.outcome = Forbidden.code.value
+            return self._services.backend.error(Forbidden)
         try:
             answer = await tool.handler(self._services, call, read_arguments(tool.arguments, given))
         except LumaError as exc:
@@ -192,13 +196,13 @@ class ToolCallHandler:
         record.task_id = answer.started
         return answer
 
-    def _record(self, ctx: Context, tool: LumaTool, principal: Principal) -> CallRecord:
+    def _record(self, ctx: Context, tool: LumaTool, caller: Caller) -> CallRecord:
         return CallRecord(
             tool=tool.name,
-            tenant=principal.tenant,
+            tenant=caller.principal.subject,
             era=era_of(ctx),
-            client=self._caller.client(ctx),
-            request_id=self._caller.request_id(ctx),
+            client=self._context.client(ctx),
+            request_id=self._context.request_id(ctx),
         )
 
 
@@ -207,7 +211,7 @@ def era_of(ctx: Context) -> str:
     return "2026" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "2025"
 
 
-def _call(ctx: Context, principal: Principal) -> Call:
+def _call(ctx: Context, caller: Caller) -> Call:
     token = (ctx.meta or {}).get("progress_token")
 
     async def progress(done: float, total: float, words: str) -> None:
@@ -216,7 +220,7 @@ def _call(ctx: Context, principal: Principal) -> Call:
                 token, done, total, words, related_request_id=str(ctx.request_id)
             )
 
-    return Call(principal, progress)
+    return Call(caller, progress)
 
 
 def wire_result(text: str, result: Any, *, is_error: bool) -> dict[str, Any]:

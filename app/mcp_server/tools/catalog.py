@@ -5,6 +5,7 @@ Descriptions are templates that are filled with the name and the facts of the ba
 
 from dataclasses import replace
 
+from app.domain.access import Scope
 from app.domain.backend import BackendDescription
 from app.mcp_server.tools import list_tool, reference_tools, task_tools, video_tools
 from app.mcp_server.tools.arguments import (
@@ -71,6 +72,7 @@ def _many(batch_limit: int) -> LumaTool:
         annotations=READ_ONLY,
         arguments=tasks_arguments(batch_limit),
         result=BatchView,
+        scope=Scope.READ,
         handler=task_tools.get_tasks_batch,
     )
 
@@ -91,6 +93,7 @@ def _one() -> LumaTool:
         annotations=READ_ONLY,
         arguments=TaskArguments,
         result=SingleTaskView,
+        scope=Scope.READ,
         handler=task_tools.get_task,
     )
 
@@ -109,6 +112,7 @@ def _listing() -> LumaTool:
         annotations=STATIC,
         arguments=ListArguments,
         result=SubmissionsView,
+        scope=Scope.READ,
         handler=list_tool.list_tasks,
     )
 
@@ -126,6 +130,7 @@ def _generating() -> tuple[LumaTool, ...]:
             annotations=BILLABLE,
             arguments=GenerateArguments,
             result=SubmittedView,
+            scope=Scope.GENERATE,
             handler=video_tools.generate_video,
         ),
         LumaTool(
@@ -139,6 +144,7 @@ def _generating() -> tuple[LumaTool, ...]:
             annotations=BILLABLE,
             arguments=GenerateFromImageArguments,
             result=SubmittedView,
+            scope=Scope.GENERATE,
             handler=video_tools.generate_video_from_image,
         ),
     )
@@ -158,6 +164,7 @@ def _extending() -> tuple[LumaTool, ...]:
             annotations=BILLABLE,
             arguments=ExtendArguments,
             result=SubmittedView,
+            scope=Scope.GENERATE,
             handler=video_tools.extend_video,
         ),
         LumaTool(
@@ -172,6 +179,7 @@ def _extending() -> tuple[LumaTool, ...]:
             annotations=BILLABLE,
             arguments=ExtendFromUrlArguments,
             result=SubmittedView,
+            scope=Scope.GENERATE,
             handler=video_tools.extend_video_from_url,
         ),
     )
@@ -191,6 +199,7 @@ def _knowing() -> tuple[LumaTool, ...]:
             annotations=STATIC,
             arguments=NoArguments,
             result=RatiosView,
+            scope=Scope.READ,
             handler=reference_tools.list_aspect_ratios,
         ),
         LumaTool(
@@ -204,6 +213,7 @@ def _knowing() -> tuple[LumaTool, ...]:
             annotations=STATIC,
             arguments=NoArguments,
             result=ActionsView,
+            scope=Scope.READ,
             handler=reference_tools.list_actions,
         ),
     )

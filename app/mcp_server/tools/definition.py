@@ -6,12 +6,13 @@ from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
 
+from app.domain.access import Scope
 from app.domain.backend import BackendDescription
 from app.domain.freshness import PollingPolicy
-from app.domain.principal import Principal
 from app.mcp_server.tools.arguments import Arguments
 from app.mcp_server.tools.schemas import input_schema, output_schema
 from app.mcp_server.tools.tool_result import ToolResult
+from app.ports.auth import Caller
 from app.ports.coordination import Leases
 from app.ports.sealing import Sealer, Signer
 from app.services.key_namespace import KeyNamespace
@@ -70,13 +71,13 @@ Progress = Callable[[float, float, str], Awaitable[None]]
 class Call:
     """The caller of a tool, and its progress callback."""
 
-    principal: Principal
+    caller: Caller
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class LumaTool:
-    """One tool: description, argument and result types, and handler."""
+    """One tool: description, argument and result types, the scope that a caller needs, and handler."""
 
     name: str
     title: str
@@ -84,6 +85,7 @@ class LumaTool:
     annotations: ToolAnnotations
     arguments: type[Arguments]
     result: Any
+    scope: Scope
     handler: Callable[[Services, Call, Any], Awaitable[ToolResult]]
 
     def published(self) -> Tool:

@@ -20,8 +20,8 @@ NONE_FOUND = "No submission of this caller matches."
 
 async def list_tasks(services: Services, call: Call, arguments: ListArguments) -> ToolResult:
     """Answer with one page of the caller's submissions, the newest first."""
-    principal = call.principal
-    if services.tasks.was_refused(principal.tenant):  # only the backend can tell whether the token counts again
+    principal = call.caller.principal
+    if services.tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
         raise services.backend.error(Unauthorized)
     page = await services.submitted.newest(
         principal.owners,
@@ -32,7 +32,7 @@ async def list_tasks(services: Services, call: Call, arguments: ListArguments) -
     )
     view: SubmissionsView = {
         "tasks": [_view(purchase) for purchase in page.purchases],
-        "next_cursor": _cursor(services, principal.tenant, page),
+        "next_cursor": _cursor(services, principal.owner, page),
     }
     return tool_result(_text(view), view)
 

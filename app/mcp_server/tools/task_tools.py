@@ -36,12 +36,12 @@ async def get_task(services: Services, call: Call, arguments: TaskArguments) -> 
 
 async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:
     if wait_seconds == 0:
-        return await services.tasks.find(call.principal, task_ids)
+        return await services.tasks.find(call.caller, task_ids)
 
     async def report(elapsed_seconds: float, finished: int, asked: int) -> None:
         await call.progress(elapsed_seconds, wait_seconds, f"{finished} of {asked} finished")
 
-    return await services.waiter.find(call.principal, task_ids, wait_seconds, report)
+    return await services.waiter.find(call.caller, task_ids, wait_seconds, report)
 
 
 def _raise_if_all_about_the_caller(lookup: Lookup) -> None:

@@ -2,7 +2,6 @@
 
 from app.domain.errors import InvalidRequest
 from app.domain.generation import Command, ExtendVideo, GenerateVideo
-from app.domain.principal import Principal
 from app.domain.public_url import check_public_url
 from app.domain.task import LookupStats
 from app.mcp_server.tools.arguments import (
@@ -15,6 +14,7 @@ from app.mcp_server.tools.arguments import (
 from app.mcp_server.tools.definition import Call, Services
 from app.mcp_server.tools.results import SubmittedView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
+from app.ports.auth import Caller
 from app.services.purchases.request import fingerprint
 from app.services.purchases.service import GenerationRequest
 
@@ -29,7 +29,7 @@ async def generate_video(services: Services, call: Call, arguments: GenerateArgu
         timeout_seconds=arguments.timeout,
         callback_url=_url(services, arguments.callback_url, "callback_url"),
     )
-    return await _start(services, call.principal, command, "luma_generate_video", arguments)
+    return await _start(services, call.caller, command, "luma_generate_video", arguments)
 
 
 async def generate_video_from_image(
@@ -50,7 +50,7 @@ async def generate_video_from_image(
         timeout_seconds=arguments.timeout,
         callback_url=_url(services, arguments.callback_url, "callback_url"),
     )
-    return await _start(services, call.principal, command, "luma_generate_video_from_image", arguments)
+    return await _start(services, call.caller, command, "luma_generate_video_from_image", arguments)
 
 
 async def extend_video(services: Services, call: Call, arguments: ExtendArguments) -> ToolResult:
@@ -62,7 +62,7 @@ async def extend_video(services: Services, call: Call, arguments: ExtendArgument
         end_image_url=end_image_url,
         callback_url=_url(services, arguments.callback_url, "callback_url"),
     )
-    return await _start(services, call.principal, command, "luma_extend_video", arguments)
+    return await _start(services, call.caller, command, "luma_extend_video", arguments)
 
 
 async def extend_video_from_url(services: Services, call: Call, arguments: ExtendFromUrlArguments) -> ToolResult:
@@ -75,16 +75,16 @@ async def extend_video_from_url(services: Services, call: Call, arguments: Exten
         end_image_url=end_image_url,
         callback_url=_url(services, arguments.callback_url, "callback_url"),
     )
-    return await _start(services, call.principal, command, "luma_extend_video_from_url", arguments)
+    return await _start(services, call.caller, command, "luma_extend_video_from_url", arguments)
 
 
 async def _start(
-    services: Services, principal: Principal, command: Command, tool: str, arguments: SpendingArguments
+    services: Services, caller: Caller, command: Command, tool: str, arguments: SpendingArguments
 ) -> ToolResult:
     order = GenerationRequest(
         command, fingerprint(tool, arguments.bought()), arguments.idempotency_key, arguments.retry_unknown
     )
-    bought = await services.videos.start(principal, order)
+    bought = await services.videos.start(caller, order)
     wait, usual = services.polling.first_question_seconds, services.polling.expected_seconds
     began = "Already started by an earlier call with this key" if bought.replayed else "Started"
     message = (

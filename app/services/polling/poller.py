@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 from app.domain.backend import BackendDescription
 from app.domain.errors import BackendError, LumaError
-from app.domain.principal import Principal
 from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.snapshot import TaskSnapshot, is_settled, next_read_at, snapshot_after_read
+from app.ports.auth import Caller
 from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreUnavailable
 from app.services.concurrency import wait_for_event
@@ -66,7 +66,7 @@ class PollerDependencies:
 
     """
 
-    read: Callable[[Principal, Sequence[str]], Awaitable[Mapping[str, TaskResult]]]
+    read: Callable[[Caller, Sequence[str]], Awaitable[Mapping[str, TaskResult]]]
     cache: TaskCache
     snapshots: TaskSnapshots
     coordination: Coordination
@@ -81,14 +81,14 @@ class PollerDependencies:
 class TenantPoller:
     """Polls for one tenant in this process, from the first waiting caller to the last."""
 
-    def __init__(self, principal: Principal, parts: PollerDependencies) -> None:
-        self._principal = principal
+    def __init__(self, caller: Caller, parts: PollerDependencies) -> None:
+        self._caller = caller
         self._parts = parts
         self._watched: dict[str, WatchedTask] = {}
         self._subscriptions: set[Subscription] = set()
         self._wake = asyncio.Event()
-        self._lease_key = parts.keys.key(principal.tenant, "watcher")
-        self._interest_key = parts.keys.key(principal.tenant, "awaited")
+        self._lease_key = parts.keys.key(caller.principal.owner, "watcher")
+        self._interest_key = parts.keys.key(caller.principal.owner, "awaited")
         self._holder = secrets.token_hex(8).encode()
         self._not_before: dict[str, float] = {}
         self._stopping = False
@@ -175,10 +175,10 @@ class TenantPoller:
         """Return the cached tasks, and for each that is not final its snapshot (None where there is none)."""
         if not task_ids:
             return {}, {}
-        tenant = self._principal.tenant
-        tasks = (await self._parts.cache.get_many(tenant, task_ids)).tasks
+        owner = self._caller.principal.owner
+        tasks = (await self._parts.cache.get_many(owner, task_ids)).tasks
         running = [task_id for task_id in task_ids if task_id not in tasks or not tasks[task_id].is_final]
-        snapshots = await self._parts.snapshots.get_many(tenant, running)
+        snapshots = await self._parts.snapshots.get_many(owner, running)
         return tasks, {task_id: snapshots.get(task_id) for task_id in running}
 
     async def _is_leader(self) -> bool:
@@ -252,7 +252,7 @@ class TenantPoller:
         self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.polling.shortest_pause_seconds)
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
         snapshots = {task_id: snapshot_after_read(known[task_id], task, now) for task_id, task in tasks.items()}
-        await self._parts.snapshots.put_many(self._principal.tenant, list(snapshots.values()))
+        await self._parts.snapshots.put_many(self._caller.principal.owner, list(snapshots.values()))
         await self._parts.callback_trust.after_read(known, tasks, now)
         for task_id, answer in answers.items():
             self._answer(task_id, answer)
@@ -260,12 +260,12 @@ class TenantPoller:
             self._note(task_id, snapshot)
         changed = [task_id for task_id, snapshot in snapshots.items() if _differs(known[task_id], snapshot)]
         missing = [task_id for task_id, answer in answers.items() if answer is None]
-        await self._publish(TaskEvent(self._principal.tenant, changed=changed, missing=missing))
+        await self._publish(TaskEvent(self._caller.principal.owner, changed=changed, missing=missing))
 
     async def _read_backend(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
         """Read the tasks. An unexpected exception counts as a backend error, and delays the next read like one."""
         try:
-            return await self._parts.read(self._principal, task_ids)
+            return await self._parts.read(self._caller, task_ids)
         except Exception as exc:  # noqa: BLE001 - as above
             self._parts.faults.note(exc)
             return dict.fromkeys(task_ids, self._parts.backend.error(BackendError))

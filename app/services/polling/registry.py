@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from app.domain.principal import Principal
+from app.ports.auth import Caller
 from app.ports.coordination import EventKind
 from app.services.polling.events import unpack
 from app.services.polling.poller import PollerDependencies, TenantPoller
@@ -27,17 +27,18 @@ class PollerRegistry:
         return sum(poller.callers for poller in self._pollers.values())
 
     @asynccontextmanager
-    async def watching(self, principal: Principal, task_ids: Sequence[str]) -> AsyncIterator[Subscription]:
+    async def watching(self, caller: Caller, task_ids: Sequence[str]) -> AsyncIterator[Subscription]:
         """Poll the tasks while entered. On exit the poller goes on if other calls share it."""
-        poller = self._pollers.get(principal.tenant)
+        owner = caller.principal.owner
+        poller = self._pollers.get(owner)
         if poller is None:
-            poller = self._pollers[principal.tenant] = TenantPoller(principal, self._parts)
+            poller = self._pollers[owner] = TenantPoller(caller, self._parts)
         subscription = poller.join(task_ids)
         try:
             yield subscription
         finally:
             if poller.leave(subscription, task_ids):
-                self._end(principal.tenant, poller)
+                self._end(owner, poller)
 
     async def aclose(self) -> None:
         """Stop every poller, and wait until each has released its lease."""

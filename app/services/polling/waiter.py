@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from app.domain.backend import BackendDescription
 from app.domain.errors import Unauthorized
-from app.domain.principal import Principal
 from app.domain.rendered import Lookup, TaskResult
 from app.domain.task import LookupStats
+from app.ports.auth import Caller
 from app.services.concurrency import wait_for_event
 from app.services.limits.caller_quota import CallerQuota
 from app.services.polling.registry import PollerRegistry
@@ -63,29 +63,29 @@ class TaskWaiter:
         self._is_closing = True
 
     async def find(
-        self, principal: Principal, task_ids: Sequence[str], wait_seconds: float, report: ProgressCallback
+        self, caller: Caller, task_ids: Sequence[str], wait_seconds: float, report: ProgressCallback
     ) -> Lookup:
         """Return each task once, in the order asked, as soon as all are final or `wait_seconds` are over.
 
         Only the poller reads the backend. Tasks without a known state after the wait are then read once. Raises
         RateLimited if too many calls wait already.
         """
-        wanted = list(dict.fromkeys(task_ids))
-        if self._tasks.was_refused(principal.tenant):
-            await self._tasks.find(principal, wanted[:1])  # asks the backend whether it accepts the token again
-            if self._tasks.was_refused(principal.tenant):
+        wanted, principal = list(dict.fromkeys(task_ids)), caller.principal
+        if self._tasks.was_refused(principal.subject):
+            await self._tasks.find(caller, wanted[:1])  # asks the backend whether it accepts the token again
+            if self._tasks.was_refused(principal.subject):
                 return Lookup(dict.fromkeys(wanted, self._backend.error(Unauthorized)), LookupStats())
-        cached = await self._cache.get_many(principal.tenant, wanted)
+        cached = await self._cache.get_many(principal.owner, wanted)
         answers: dict[str, TaskResult] = {key: task for key, task in cached.tasks.items() if task.is_final}
         running = [task_id for task_id in wanted if task_id not in answers]
         if running:
-            with self._places.place(principal.tenant, TOO_MANY_WAITING):
-                async with self._pollers.watching(principal, running) as subscription:
+            with self._places.place(principal.subject, TOO_MANY_WAITING):
+                async with self._pollers.watching(caller, running) as subscription:
                     await self._wait(subscription, wait_seconds, len(answers), report)
                     answers |= subscription.answers()
         stats = LookupStats(cached.local_hits, cached.shared_hits, joined=len(running))
         if unseen := [task_id for task_id in wanted if task_id not in answers]:
-            answers |= (await self._tasks.find(principal, unseen)).answers
+            answers |= (await self._tasks.find(caller, unseen)).answers
         return Lookup({task_id: answers[task_id] for task_id in wanted}, stats)
 
     async def _wait(

@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.generation import Command
-from app.domain.principal import Principal
 from app.domain.snapshot import TaskSnapshot
+from app.ports.auth import Caller
 from app.ports.backend import VideoBackend
 from app.ports.coordination import EventBus, EventKind
 from app.ports.repositories import DatabaseUnavailable, Purchases
@@ -125,9 +125,7 @@ class Callbacks:
         await self._look_at(purchase.owner, task_id)
         return CallbackOutcome.TAKEN
 
-    async def claimed(
-        self, backend: VideoBackend, principal: Principal, callback_id: str, command: Command
-    ) -> str | None:
+    async def claimed(self, backend: VideoBackend, caller: Caller, callback_id: str, command: Command) -> str | None:
         """Return the task that the submission of `command` became, if a callback named it.
 
         The backend must confirm that it was given this very URL and `command` for that task. Raises LumaError, and
@@ -136,10 +134,10 @@ class Callbacks:
 
         def is_its_url(url: str) -> bool:
             ticket = self._opened(url)
-            return ticket is not None and ticket["tenant"] in principal.owners and self._digest(ticket) == callback_id
+            return ticket is not None and ticket["tenant"] in owners and self._digest(ticket) == callback_id
 
-        claims = await self._purchases.claims(callback_id)
-        return await backend.find_by_callback(principal, command, claims, is_its_url)
+        owners, claims = caller.principal.owners, await self._purchases.claims(callback_id)
+        return await backend.find_by_callback(await caller.credentials.credential(), command, claims, is_its_url)
 
     def _ticket(self, sealed: str) -> dict[str, Any] | None:
         ticket = self._sealer.unseal(PURPOSE, sealed)

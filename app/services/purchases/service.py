@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from app.domain.access import Principal
 from app.domain.errors import RateLimited, Unauthorized
 from app.domain.generation import Command, GenerateVideo
-from app.domain.principal import Principal
+from app.ports.auth import Caller
 from app.ports.backend import VideoBackend
 from app.ports.telemetry import Telemetry
 from app.services.limits.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
@@ -93,31 +94,31 @@ class VideoService:
             log, "A video was started, but its task could not be noted; its caller gets the task_id."
         )
 
-    async def start(self, principal: Principal, order: GenerationRequest) -> PurchaseResult:
+    async def start(self, caller: Caller, order: GenerationRequest) -> PurchaseResult:
         """Return the task, submitted now or by an earlier call with the same idempotency key.
 
         Raises LumaError if nothing was started, and OutcomeUnknown if a video may have been started.
         """
-        if self._token_status.just_refused(principal.tenant):
+        if self._token_status.just_refused(caller.principal.subject):
             self._telemetry.call_withheld("token_refused")
             raise self._backend.description.error(Unauthorized)
         self._backend.description.check(order.command)
-        url = self._callback_url(principal, order.command)
+        url = self._callback_url(caller.principal, order.command)
         callback_id = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
 
         async def send() -> str:
-            return await self._submit(principal, order.command, url)
+            return await self._submit(caller, order.command, url)
 
         async def reconcile(earlier: str) -> str | None:
             if self._callbacks is None:
                 return None
-            return await self._callbacks.claimed(self._backend, principal, earlier, order.command)
+            return await self._callbacks.claimed(self._backend, caller, earlier, order.command)
 
         async def outlive(purchase: Coroutine[Any, Any, B]) -> B:
-            return await self._outliving_the_caller(principal.tenant, callback_id, purchase)
+            return await self._outliving_the_caller(caller.principal, callback_id, purchase)
 
         request = PurchaseRequest(
-            principal.owners,
+            caller.principal.owners,
             "generate" if isinstance(order.command, GenerateVideo) else "extend",
             order.fingerprint,
             order.idempotency_key,
@@ -125,13 +126,13 @@ class VideoService:
         )
         return await self._purchases.buy(request, callback_id, send, reconcile, outlive)
 
-    async def _followed_up(self, tenant: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+    async def _followed_up(self, owner: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
         """Run a purchase. Once its task is recorded, process a callback that arrived before."""
         bought = await purchase
         if bought is None or bought.replayed or self._callbacks is None or callback_id is None:
             return bought
         try:
-            await self._callbacks.submitted(tenant, callback_id, bought.task_id)
+            await self._callbacks.submitted(owner, callback_id, bought.task_id)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id
             self._faults.note(exc)
         return bought
@@ -146,37 +147,40 @@ class VideoService:
         """Return the callback URL; None if the caller gave one, or if this service has no public address."""
         if self._callbacks is None or command.callback_url is not None:
             return None
-        return self._callbacks.url(principal.tenant)
+        return self._callbacks.url(principal.owner)
 
-    async def _submit(self, principal: Principal, command: Command, url: str | None) -> str:
+    async def _submit(self, caller: Caller, command: Command, url: str | None) -> str:
+        credential = await caller.credentials.credential()
         sent = command if url is None else replace(command, callback_url=url)
-        task_id = await self._limiter.run(principal.tenant, lambda: self._backend.submit(principal, sent))
+        task_id = await self._limiter.run(credential.id, lambda: self._backend.submit(credential, sent))
         try:
-            await self._snapshots.add_submitted(principal.tenant, task_id, expects_callback=url is not None)
+            await self._snapshots.add_submitted(caller.principal.owner, task_id, expects_callback=url is not None)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id
             self._faults.note(exc)
         return task_id
 
-    async def _outliving_the_caller(self, tenant: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+    async def _outliving_the_caller(
+        self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]
+    ) -> B:
         """Run `purchase` to its end, also if the caller disconnects. The request's memory lease lasts as long.
 
         Raises RateLimited if too many are in flight.
         """
-        if not self._places.take(tenant):
+        if not self._places.take(principal.subject):
             purchase.close()
             raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
-        task = asyncio.get_running_loop().create_task(self._followed_up(tenant, callback_id, purchase))
+        task = asyncio.get_running_loop().create_task(self._followed_up(principal.owner, callback_id, purchase))
         self._under_way.add(task)
         self._in_flight(len(self._under_way))
         if (lease := MEMORY_LEASE.get()) is not None:
             lease.keep()
-        task.add_done_callback(partial(self._landed, tenant, lease))
+        task.add_done_callback(partial(self._landed, principal.subject, lease))
         return await asyncio.shield(task)
 
-    def _landed(self, tenant: str, lease: MemoryLease | None, task: asyncio.Task[Any]) -> None:
+    def _landed(self, subject: str, lease: MemoryLease | None, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         self._in_flight(len(self._under_way))
-        self._places.give_back(tenant)
+        self._places.give_back(subject)
         if lease is not None:
             lease.end()
         if not task.cancelled():

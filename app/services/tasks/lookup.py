@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.domain.errors import LumaError, RateLimited, Unauthorized
-from app.domain.principal import Principal
 from app.domain.rendered import Lookup, TaskResult
 from app.domain.task import LookupStats, Task
+from app.ports.auth import Caller
 from app.ports.backend import VideoBackend
 from app.services.limits.token_status import TokenStatusCache
 from app.services.tasks.cache import TaskCache
@@ -15,7 +15,7 @@ from app.services.tasks.single_flight import SingleFlight
 from app.services.tasks.snapshots import TaskSnapshots
 
 FlightKey = tuple[str, str]
-"""A tenant and a task id."""
+"""An owner and a task id."""
 
 
 @dataclass
@@ -52,68 +52,69 @@ class TaskService:
         self._snapshots = snapshots
         self._flights = flights
 
-    async def find(self, principal: Principal, task_ids: Sequence[str]) -> Lookup:
+    async def find(self, caller: Caller, task_ids: Sequence[str]) -> Lookup:
         """Return one result for each distinct id, in the order asked.
 
         An error is the result of the ids that it concerns; nothing is raised.
         """
         wanted = dict.fromkeys(task_ids)
-        if self._token_status.was_refused(principal.tenant) and (error := await self._still_refused(principal, wanted)):
+        principal = caller.principal
+        if self._token_status.was_refused(principal.subject) and (error := await self._still_refused(caller, wanted)):
             return Lookup(dict.fromkeys(wanted, error), LookupStats())
-        cached = await self._cache.get_many(principal.tenant, list(wanted))
+        cached = await self._cache.get_many(principal.owner, list(wanted))
         if len(cached.tasks) == len(wanted):
             return Lookup(cached.tasks, LookupStats(cached.local_hits, cached.shared_hits))
         absent = [task_id for task_id in wanted if task_id not in cached.tasks]
         calls = _Calls()
-        fetched, joined = await self._fetch_once(principal, absent, calls)
+        fetched, joined = await self._fetch_once(caller, absent, calls)
         stats = LookupStats(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)
         found = cached.tasks | fetched
         return Lookup({task_id: found[task_id] for task_id in wanted}, stats)
 
-    def was_refused(self, tenant: str) -> bool:
+    def was_refused(self, subject: str) -> bool:
         """Return whether the backend refused the token and has not accepted it since: results are then withheld."""
-        return self._token_status.was_refused(tenant)
+        return self._token_status.was_refused(subject)
 
-    async def _still_refused(self, principal: Principal, wanted: Iterable[str]) -> LumaError | None:
+    async def _still_refused(self, caller: Caller, wanted: Iterable[str]) -> LumaError | None:
         """Try a refused token on one of the ids, if that is due. Return None if the backend accepts it again.
 
         Otherwise return the error for the caller: the refusal, or the reason why it could not be verified.
         """
-        tenant, asked = principal.tenant, list(wanted)
-        if self._token_status.just_refused(tenant):
+        subject, asked = caller.principal.subject, list(wanted)
+        if self._token_status.just_refused(subject):
             return self._backend.description.error(Unauthorized)
-        known = (await self._cache.get_many(tenant, asked)).tasks
+        known = (await self._cache.get_many(caller.principal.owner, asked)).tasks
         if known:
-            self._token_status.withhold(tenant)
+            self._token_status.withhold(subject)
         probe = next((task_id for task_id in asked if task_id not in known), None)
-        if probe is None and self._token_status.may_verify(tenant):
+        if probe is None and self._token_status.may_verify(subject):
             probe = asked[0]
         if probe is None:
             return self._backend.description.error(Unauthorized)
-        answer = (await self.read(principal, [probe]))[probe]
-        if not self._token_status.was_refused(tenant):
+        answer = (await self.read(caller, [probe]))[probe]
+        if not self._token_status.was_refused(subject):
             return None
         if isinstance(answer, LumaError) and answer.is_retryable:
-            self._token_status.verify_again(tenant)
+            self._token_status.verify_again(subject)
             return answer
         return self._backend.description.error(Unauthorized)
 
-    async def read(self, principal: Principal, task_ids: Sequence[str]) -> dict[str, TaskResult]:
+    async def read(self, caller: Caller, task_ids: Sequence[str]) -> dict[str, TaskResult]:
         """Read the tasks at the backend now, joining fetches under way, and cache the answers."""
-        answers, _ = await self._fetch_once(principal, task_ids, _Calls())
+        answers, _ = await self._fetch_once(caller, task_ids, _Calls())
         return answers
 
     async def _fetch_once(
-        self, principal: Principal, task_ids: Sequence[str], calls: _Calls
+        self, caller: Caller, task_ids: Sequence[str], calls: _Calls
     ) -> tuple[dict[str, TaskResult], int]:
         async def fetch(keys: list[FlightKey]) -> dict[FlightKey, TaskResult]:
-            answers = await self._fetch(principal, [task_id for _, task_id in keys], calls)
+            answers = await self._fetch(caller, [task_id for _, task_id in keys], calls)
             return {key: answers[key[1]] for key in keys}
 
-        keys = [(principal.tenant, task_id) for task_id in task_ids]
+        keys = [(caller.principal.owner, task_id) for task_id in task_ids]
         led = self._flights.not_in_flight(keys)
         try:
-            counted_out = self._queued.add(principal.tenant, len(led)) if led else _nothing
+            counted_out = self._queued.add(caller.principal.subject, len(led)) if led else _nothing
         except RateLimited as exc:
             return await self._joined(keys, led, exc)
         landed, joined = await self._flights.get_many(keys, fetch, calls.has_sent, counted_out)
@@ -128,8 +129,13 @@ class TaskService:
         refusal.with_traceback(None)
         return {key[1]: refusal if key in refused else landed[key] for key in keys}, len(joined)
 
-    async def _fetch(self, principal: Principal, task_ids: Sequence[str], calls: _Calls) -> dict[str, TaskResult]:
-        reading = await self._backend.find_tasks(principal, task_ids, calls.on_send)
+    async def _fetch(self, caller: Caller, task_ids: Sequence[str], calls: _Calls) -> dict[str, TaskResult]:
+        owner = caller.principal.owner
+        try:
+            credential = await caller.credentials.credential()
+        except LumaError as exc:
+            return dict.fromkeys(task_ids, exc.with_traceback(None))
+        reading = await self._backend.find_tasks(credential, task_ids, calls.on_send)
         calls.count += reading.calls
         tasks = [answer for answer in reading.answers.values() if isinstance(answer, Task)]
         answers: dict[str, TaskResult] = {
@@ -137,9 +143,9 @@ class TaskService:
         }
         unknown = [task_id for task_id in task_ids if task_id in answers and answers[task_id] is None]
         if unknown:
-            answers |= await self._snapshots.still_in_grace(principal.tenant, unknown)
+            answers |= await self._snapshots.still_in_grace(owner, unknown)
         if tasks:
-            answers |= await self._cache.put_many(principal.tenant, tasks)
+            answers |= await self._cache.put_many(owner, tasks)
         return answers
 
 

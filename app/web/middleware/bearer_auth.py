@@ -1,14 +1,15 @@
-"""Middleware that authenticates the bearer token of each request and puts the Principal into its scope."""
+"""Middleware that authenticates the bearer token of each request and puts its Caller into its scope."""
 
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.adapters.auth.passthrough import PassthroughAuthenticator, bearer_token
+from app.adapters.auth.bearer_token import bearer_token
+from app.ports.auth import Authenticator
 from app.web.asgi import header, send_error
 
-PRINCIPAL = "luma_mcp.principal"
-"""Key of the Principal in a request's scope."""
+CALLER = "luma_mcp.caller"
+"""Key of the Caller in a request's scope."""
 
 
 HOW_TO_AUTHENTICATE = (
@@ -18,11 +19,9 @@ HOW_TO_AUTHENTICATE = (
 
 
 class BearerAuthMiddleware:
-    """Requires a bearer token, and puts its Principal into the request's scope; answers 401 without one."""
+    """Requires a bearer token, and puts its Caller into the request's scope; answers 401 without one."""
 
-    def __init__(
-        self, app: ASGIApp, authenticator: PassthroughAuthenticator, advice: str, refused: Callable[[int], None]
-    ) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, advice: str, refused: Callable[[int], None]) -> None:
         """Wrap `app`. Requests without a token get `advice`. `refused` receives the status of each refusal."""
         self._app = app
         self._advice = advice
@@ -30,11 +29,12 @@ class BearerAuthMiddleware:
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its Principal, or answer 401."""
+        """Pass the request on with its Caller, or answer 401."""
         authorization = header(scope, b"authorization")
         token = bearer_token(authorization)
-        if token is not None:
-            scope[PRINCIPAL] = self._authenticator.principal(token)
+        caller = await self._authenticator.authenticate(token) if token is not None else None
+        if caller is not None:
+            scope[CALLER] = caller
             await self._app(scope, receive, send)
             return
         self._refused(401)

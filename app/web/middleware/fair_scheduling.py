@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.adapters.auth.passthrough import bearer_token
+from app.adapters.auth.bearer_token import bearer_token
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.asgi import header
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal

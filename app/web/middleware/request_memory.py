@@ -10,12 +10,12 @@ from typing import cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import RateLimited
-from app.domain.principal import Principal
+from app.ports.auth import Caller
 from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.memory_lease import MEMORY_LEASE, MemoryLease
 from app.web.asgi import send_error
 from app.web.connection.disconnects import DISCONNECT_SIGNAL
-from app.web.middleware.bearer_auth import PRINCIPAL
+from app.web.middleware.bearer_auth import CALLER
 
 HALF_SENT_BYTES = 12_000
 """Memory of a request until its body has arrived, beside the body: measured with 1,200 of them, 19 KB each, of which
@@ -63,7 +63,7 @@ class RequestMemoryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count its bytes."""
-        owner = cast("Principal", scope[PRINCIPAL]).tenant
+        owner = cast("Caller", scope[CALLER]).principal.subject
         held = scope[HELD] = Held(self._quota, owner)
         disconnect = scope.get(DISCONNECT_SIGNAL)
         head_bytes = 0

@@ -11,13 +11,13 @@ import pytest
 
 from app.adapters.acedata.backend import CHUNK, DEFAULT_LIMIT, MOST_SPLITS
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, LumaError, Unauthorized
-from app.domain.principal import Principal
 from app.domain.task import Task
 from app.ports.backend import BatchResult
 from app.services.limits.backend_limits import READS, BackendLimits
 from tests.support.acedata import (
-    CALLER,
+    CREDENTIAL,
     NOW,
     QUICK,
     Backend,
@@ -38,7 +38,7 @@ def names(count: int) -> list[str]:
 
 async def find(backend: Backend, task_ids: Sequence[str]) -> BatchResult:
     async with gateway_over(backend) as gateway:
-        return await gateway.find_tasks(CALLER, task_ids)
+        return await gateway.find_tasks(CREDENTIAL, task_ids)
 
 
 def kinds(reading: BatchResult) -> dict[str, type]:
@@ -228,7 +228,7 @@ async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_af
         return await knowing_every_task(request)
 
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
-    callers = [Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")]
+    callers = [Credential("tenant-a", "token-a"), Credential("tenant-b", "token-b")]
     async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
         readings = await asyncio.gather(*(gateway.find_tasks(caller, names(20 * CHUNK)) for caller in callers))
         assert backend_limits.reads.is_idle
@@ -246,7 +246,7 @@ async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
 
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
-        question = asyncio.create_task(gateway.find_tasks(CALLER, names(20 * CHUNK)))
+        question = asyncio.create_task(gateway.find_tasks(CREDENTIAL, names(20 * CHUNK)))
         await arrived.wait()
         question.cancel()
         await asyncio.wait([question])
@@ -257,7 +257,7 @@ async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     hasty = replace(QUICK, read_deadline=0.05)
     async with gateway_over(Backend(hanging), hasty, backend_limits=backend_limits) as gateway:
-        reading = await gateway.find_tasks(CALLER, names(20 * CHUNK))
+        reading = await gateway.find_tasks(CREDENTIAL, names(20 * CHUNK))
     assert of_type(reading, BackendTimeout) == names(20 * CHUNK)
     assert reading.calls < 20, "the chunks that had no place in time were not sent"
     assert backend_limits.reads.is_idle

@@ -34,7 +34,7 @@ from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
 from app.services.limits.backend_limits import BackendLimits
-from tests.support.acedata import CALLER, NOW, Backend
+from tests.support.acedata import CREDENTIAL, NOW, Backend
 from tests.support.raw_http import raw_server
 from tests.support.telemetry import Notes
 
@@ -73,9 +73,9 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[Answer, list[
         gateway = AceDataBackend(
             AceDataClient(http, Notes(), UNHURRIED, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
-        read = (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
+        read = (await gateway.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"]
         try:
-            await gateway.submit(CALLER, GenerateVideo("A fox"))
+            await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
         except OutcomeUnknown as fault:
             raised.append(fault)
     return read, raised
@@ -281,7 +281,7 @@ async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_
 
         async def length_of(path: str) -> int:
             call = Call(path, {"ids": ["task-0"] * 50}, httpx.Timeout(60), lambda body: len(body["x"]))
-            return await exchanges.run(CALLER, call)
+            return await exchanges.run(CREDENTIAL, call)
 
         held = [asyncio.create_task(length_of("/waits")) for _ in range(MOST_ANSWERS_BYTES // LARGEST_ANSWER_BYTES - 3)]
         for _ in held:

@@ -6,7 +6,7 @@ import pytest
 from app.domain.errors import BackendError, RateLimited, Refused
 from app.domain.generation import GenerateVideo
 from app.ports.backend import CallbackReport
-from tests.support.acedata import CALLER, Answer, Backend, breaking, complaining, completed, gateway_over, replying
+from tests.support.acedata import CREDENTIAL, Answer, Backend, breaking, complaining, completed, gateway_over, replying
 
 URL = "https://luma.example.com/callbacks/ticket"
 COMMAND = GenerateVideo("A fox")
@@ -21,7 +21,7 @@ TOLD_OTHERWISE = replying(
 
 async def found(claimed: list[str], *answers: Answer) -> str | None:
     async with gateway_over(Backend(*answers)) as backend:
-        return await backend.find_by_callback(CALLER, COMMAND, claimed, lambda url: url == URL)
+        return await backend.find_by_callback(CREDENTIAL, COMMAND, claimed, lambda url: url == URL)
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.pool import RECEIVE_BUFFER_BYTES, pooled_client
-from app.domain.principal import Principal
+from app.domain.access import Credential
 from app.domain.task import Task
 from app.services.limits.backend_limits import BackendLimits
 from app.settings import Settings
-from tests.support.acedata import CALLER, NOW, QUICK
+from tests.support.acedata import CREDENTIAL, NOW, QUICK
 from tests.support.telemetry import Notes
 
-OTHER = Principal("tenant-b", "token-b")
+OTHER = Credential("tenant-b", "token-b")
 RECORD = b'{"id": "task-0", "response": {"state": "processing"}}'
 
 
@@ -79,7 +79,7 @@ async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataBackend]:
 async def test_a_cookie_of_one_answer_is_never_sent(cookies: bytes) -> None:
     recorder = HeadRecorder(answer(headers=cookies))
     async with gateway_to(recorder) as gateway:
-        for principal in (CALLER, OTHER, CALLER):
+        for principal in (CREDENTIAL, OTHER, CREDENTIAL):
             assert isinstance((await gateway.find_tasks(principal, ["task-0"])).answers["task-0"], Task)
     assert len(recorder.heads) == 3
     assert not any(b"\r\ncookie" in head for head in recorder.heads)
@@ -91,7 +91,7 @@ async def test_a_redirect_is_not_followed() -> None:
         redirect = b"location: %s/elsewhere\r\n" % target.url.encode()
         recorder = HeadRecorder(answer(b"", b"307 Temporary Redirect", redirect))
         async with gateway_to(recorder) as gateway:
-            assert not isinstance((await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"], Task)
+            assert not isinstance((await gateway.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"], Task)
     assert target.heads == []
 
 
@@ -99,7 +99,7 @@ async def test_a_connection_whose_reader_left_halfway_is_not_used_again() -> Non
     half = b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n" + RECORD
     recorder = HeadRecorder(half, answer())
     async with gateway_to(recorder) as gateway:
-        leaver = asyncio.create_task(gateway.find_tasks(CALLER, ["task-0"]))
+        leaver = asyncio.create_task(gateway.find_tasks(CREDENTIAL, ["task-0"]))
         await recorder.answered.wait()
         leaver.cancel()
         await asyncio.wait([leaver])
@@ -111,7 +111,7 @@ async def test_a_connection_whose_reader_left_halfway_is_not_used_again() -> Non
 async def test_each_request_carries_its_own_token_and_no_other() -> None:
     recorder = HeadRecorder(answer())
     async with gateway_to(recorder) as gateway:
-        for principal in (CALLER, OTHER):
+        for principal in (CREDENTIAL, OTHER):
             await gateway.find_tasks(principal, ["task-0"])
     assert [head.count(b"authorization: bearer token-") for head in recorder.heads] == [1, 1]
     assert b"token-a" in recorder.heads[0]

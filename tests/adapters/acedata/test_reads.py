@@ -31,7 +31,7 @@ from app.domain.generation import GenerateVideo
 from app.domain.task import Answer, Task
 from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import (
-    CALLER,
+    CREDENTIAL,
     NOW,
     QUICK,
     Backend,
@@ -52,7 +52,7 @@ NEVER = replace(QUICK, first_pause=3600.0, longest_pause=3600.0)
 
 async def ask(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> Answer:
     async with gateway_over(backend, replace(QUICK, **timeouts)) as gateway:
-        return (await gateway.find_tasks(CALLER, ["task-0"])).answers["task-0"]
+        return (await gateway.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"]
 
 
 async def fault(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LumaError:
@@ -96,7 +96,7 @@ async def test_a_fault_that_may_pass_is_met_twice_more_and_then_reported(answer:
 async def test_a_fault_that_passes_is_not_seen(answer: Any, kind: type[LumaError]) -> None:
     backend = Backend(answer, answer, knowing_every_task)
     async with gateway_over(backend) as gateway:
-        reading = await gateway.find_tasks(CALLER, ["task-0"])
+        reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
     assert isinstance(reading.answers["task-0"], Task)
     assert reading.calls == 3
 
@@ -133,7 +133,7 @@ async def test_a_failed_task_with_status_200_is_no_error() -> None:
 async def test_a_retry_after_is_what_is_waited_for(header: str) -> None:
     backend = Backend(complaining(429, "rate_limited", headers={"retry-after": header}), knowing_every_task)
     async with gateway_over(backend, NEVER) as gateway:
-        reading = await gateway.find_tasks(CALLER, ["task-0"])
+        reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
     assert isinstance(reading.answers["task-0"], Task)
 
 
@@ -215,7 +215,7 @@ async def test_all_questions_of_one_reading_share_its_deadline() -> None:
 
         async def ask_once() -> Any:
             return await client.read(
-                "/luma/tasks", CALLER, {"action": "retrieve", "id": "task-0"}, call_counter, lambda body: body
+                "/luma/tasks", CREDENTIAL, {"action": "retrieve", "id": "task-0"}, call_counter, lambda body: body
             )
 
         await ask_once()
@@ -290,7 +290,7 @@ async def test_nothing_of_an_answer_is_kept_with_the_fault_that_it_led_to(answer
     await ask(Backend(complaining(500, "api_error")))  # loads what the first retry loads
     async with gateway_over(Backend(answer), HASTY) as gateway:
         with traced_without_collector() as traced:
-            lookup = await gateway.find_tasks(CALLER, ["task-0"])
+            lookup = await gateway.find_tasks(CREDENTIAL, ["task-0"])
             kept = traced()
     assert isinstance(lookup.answers["task-0"], LumaError)
     assert kept < LARGEST_ANSWER_BYTES / 10
@@ -301,7 +301,7 @@ async def test_nothing_of_an_answer_to_a_submission_is_kept_with_its_fault(answe
     async with gateway_over(Backend(answer), HASTY) as gateway:
         with traced_without_collector() as traced:
             with pytest.raises(LumaError) as caught:
-                await gateway.submit(CALLER, GenerateVideo("A fox"))
+                await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
             kept = traced()
     assert caught.value.code
     assert kept < LARGEST_ANSWER_BYTES / 10
@@ -334,5 +334,5 @@ def traced_without_collector() -> Iterator[Callable[[], int]]:
 async def test_every_call_is_counted_under_ok_or_an_error_code(answer: Any, outcome: str) -> None:
     notes = Notes()
     async with gateway_over(Backend(answer), replace(QUICK, retries=0), notes) as gateway:
-        await gateway.find_tasks(CALLER, ["task-0"])
+        await gateway.find_tasks(CREDENTIAL, ["task-0"])
     assert notes.backend_calls == [("/luma/tasks", outcome)]

@@ -11,12 +11,12 @@ import pytest
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.domain.access import Credential
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
-from app.domain.principal import Principal
 from app.domain.task import Task
 from app.services.limits.backend_limits import BackendLimits
-from tests.support.acedata import CALLER, NOW, QUICK, completed
+from tests.support.acedata import CREDENTIAL, NOW, QUICK, completed
 from tests.support.raw_http import Misbehaviour, raw_server, reset, write_json
 from tests.support.redis_server import free_port
 from tests.support.telemetry import Notes
@@ -98,7 +98,7 @@ async def test_a_question_survives_one_broken_connection(misbehave: Misbehaviour
         await (misbehave if first else answer_well)(writer, body)
 
     async with raw_server(answer) as server, gateway_to(server.url) as gateway:
-        reading = await gateway.find_tasks(CALLER, ["task-0"])
+        reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
     assert isinstance(reading.answers["task-0"], Task)
     assert (reading.calls, server.requests) == (2, 2)
 
@@ -106,7 +106,7 @@ async def test_a_question_survives_one_broken_connection(misbehave: Misbehaviour
 @BREAKS
 async def test_a_question_to_a_backend_that_always_breaks_is_given_up(misbehave: Misbehaviour) -> None:
     async with raw_server(misbehave) as server, gateway_to(server.url) as gateway:
-        reading = await gateway.find_tasks(CALLER, ["task-0"])
+        reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
     assert type(reading.answers["task-0"]) is BackendError
     assert server.requests == 3
 
@@ -115,14 +115,14 @@ async def test_a_question_to_a_backend_that_always_breaks_is_given_up(misbehave:
 async def test_a_submission_over_a_broken_connection_arrives_once_and_stays_unknown(misbehave: Misbehaviour) -> None:
     async with raw_server(misbehave) as server, gateway_to(server.url) as gateway:
         with pytest.raises(OutcomeUnknown):
-            await gateway.submit(CALLER, GenerateVideo("A fox"))
+            await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
     assert server.requests == 1
 
 
 async def test_a_submission_that_reached_nobody_says_that_nothing_was_sent() -> None:
     async with gateway_to(f"http://127.0.0.1:{free_port()}") as gateway:
         with pytest.raises(BackendError, match="Nothing was sent"):
-            await gateway.submit(CALLER, GenerateVideo("A fox"))
+            await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
 
 
 async def test_a_submission_over_a_connection_that_the_backend_closed_meanwhile_still_arrives() -> None:
@@ -131,8 +131,8 @@ async def test_a_submission_over_a_connection_that_the_backend_closed_meanwhile_
         writer.close()
 
     async with raw_server(answer_and_close) as server, gateway_to(server.url) as gateway:
-        await gateway.find_tasks(CALLER, ["task-0"])
-        assert await gateway.submit(CALLER, GenerateVideo("A fox")) == "task-0"
+        await gateway.find_tasks(CREDENTIAL, ["task-0"])
+        assert await gateway.submit(CREDENTIAL, GenerateVideo("A fox")) == "task-0"
     assert (server.requests, server.connections) == (2, 2)
 
 
@@ -141,7 +141,7 @@ async def test_connections_are_used_again() -> None:
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def ask(number: int) -> None:
-            caller = Principal(f"tenant-{number % 4}", f"token-{number % 4}")
+            caller = Credential(f"tenant-{number % 4}", f"token-{number % 4}")
             async with turns:
                 reading = await gateway.find_tasks(caller, [f"task-{number}"])
             assert isinstance(reading.answers[f"task-{number}"], Task)
@@ -159,6 +159,6 @@ async def test_a_broken_connection_is_not_used_again() -> None:
 
     async with raw_server(answer) as server, gateway_to(server.url) as gateway:
         for number in range(5):
-            reading = await gateway.find_tasks(CALLER, [f"task-{number}"])
+            reading = await gateway.find_tasks(CREDENTIAL, [f"task-{number}"])
             assert isinstance(reading.answers[f"task-{number}"], Task)
     assert server.connections == 3

@@ -19,7 +19,7 @@ from app.domain.errors import (
 )
 from app.domain.generation import Command, ExtendVideo, GenerateVideo
 from tests.support.acedata import (
-    CALLER,
+    CREDENTIAL,
     QUICK,
     Answer,
     Backend,
@@ -37,7 +37,7 @@ URLS = ("start_image_url", "end_image_url", "callback_url", "video_url")
 
 async def submit(backend: httpx.AsyncBaseTransport, command: Command = COMMAND, **timeouts: Any) -> str:
     async with gateway_over(backend, replace(QUICK, **timeouts)) as gateway:
-        return await gateway.submit(CALLER, command)
+        return await gateway.submit(CREDENTIAL, command)
 
 
 async def refusal(answer: Answer, command: Command = COMMAND, **timeouts: Any) -> LumaError:
@@ -200,5 +200,5 @@ async def test_no_error_repeats_what_the_caller_sent(command: Command, private: 
 async def test_a_lost_submission_that_cannot_be_looked_for_is_not_called_safe(answer: Answer) -> None:
     async with gateway_over(Backend(answer)) as gateway:
         with pytest.raises(LumaError, match="with the same key") as caught:
-            await gateway.find_by_callback(CALLER, COMMAND, ["task-0"], lambda _url: True)
+            await gateway.find_by_callback(CREDENTIAL, COMMAND, ["task-0"], lambda _url: True)
     assert "Nothing is lost" not in str(caught.value)

@@ -96,7 +96,7 @@ def test_databases_have_channels_of_their_own(redis_server: RedisServer) -> None
 
 def kept_by_release_1_0(server: RedisServer, clock: HandClock, **fields: str) -> None:
     """Write a reservation as release 1.0 did, for the key "fox-1" and these arguments."""
-    tenant = PassthroughAuthenticator(KEY).principal("token-a").tenant
+    tenant = PassthroughAuthenticator(KEY).name("token-a")
     filed = f"{{{tenant}}}:reservation:1:{OLD_DIGEST}"
     word = {"filed_under": filed, "fingerprint": OLD_PRINT, "holder": "a", "since": clock(), **fields}
     with server.client() as client:

@@ -10,9 +10,9 @@ from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory.coordination import MemoryCoordination
 from app.domain.errors import BackendError, LumaError
 from app.domain.freshness import CachePolicy
-from app.domain.principal import Principal
 from app.domain.rendered import TaskResult
 from app.mcp_server.tools.rendering import render
+from app.ports.auth import Caller
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.polling.callback_trust import CallbackTrust
@@ -20,12 +20,13 @@ from app.services.polling.poller import PollerDependencies
 from app.services.polling.registry import PollerRegistry
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
+from tests.support.callers import caller
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.keeping import KEYS, RECORDS, TASKS
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
 
-CALLERS = [Principal(f"tenant-{number}", "token") for number in range(10)]
+CALLERS = [caller(f"tenant-{number}") for number in range(10)]
 
 
 class OddStore(CountingStore):
@@ -42,7 +43,7 @@ class Reader:
     def __init__(self) -> None:
         self.reads = 0
 
-    async def __call__(self, _principal: Principal, _task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
+    async def __call__(self, _caller: Caller, _task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
         self.reads += 1
         raise RuntimeError("odd")
 
@@ -66,16 +67,14 @@ def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> Poller
     )
 
 
-async def poll_for(
-    pollers: PollerRegistry, clock: HandClock, seconds: float, principal: Principal
-) -> dict[str, TaskResult]:
-    async with pollers.watching(principal, ["task-0"]) as subscription:
+async def poll_for(pollers: PollerRegistry, clock: HandClock, seconds: float, caller: Caller) -> dict[str, TaskResult]:
+    async with pollers.watching(caller, ["task-0"]) as subscription:
         await clock.sleep(seconds)
         return subscription.answers()
 
 
 async def all_watch(pollers: PollerRegistry, clock: HandClock, seconds: float) -> list[dict[str, TaskResult]]:
-    watching = (poll_for(pollers, clock, seconds, principal) for principal in CALLERS)
+    watching = (poll_for(pollers, clock, seconds, one) for one in CALLERS)
     answers = await while_time_passes(clock, asyncio.gather(*watching))
     await pollers.aclose()
     return answers

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD
-from app.domain.errors import BackendError, LumaError, RateLimited, Unauthorized
+from app.domain.access import Credential, Principal
+from app.domain.errors import BackendError, LumaError, NoCredit, RateLimited, Unauthorized
 from app.domain.freshness import CachePolicy
 from app.domain.generation import Command
-from app.domain.principal import Principal
 from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.snapshot import GRACE_SECONDS
 from app.domain.task import Answer, LookupStats, Task, TaskState, Video
 from app.mcp_server.tools.rendering import render
+from app.ports.auth import Caller
 from app.ports.backend import BatchResult
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
@@ -25,13 +26,14 @@ from app.services.tasks.queued_ids import MOST_PER_TENANT, MOST_UNACCEPTED, QUES
 from app.services.tasks.single_flight import SingleFlight
 from app.services.tasks.snapshots import TaskSnapshots
 from tests.support.backends import NoBackend
+from tests.support.callers import NoCredential, caller
 from tests.support.clock import HandClock
 from tests.support.keeping import RECORDS, TASKS
 from tests.support.rendering import just_submitted, rendered
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
 
-A, B = Principal("tenant-a", "token-a"), Principal("tenant-b", "token-b")
+A, B = caller("tenant-a", "token-a"), caller("tenant-b", "token-b")
 
 
 class Backend(NoBackend):
@@ -39,22 +41,22 @@ class Backend(NoBackend):
 
     def __init__(self) -> None:
         self.known: dict[str, Task | LumaError] = {}
-        self.asked: list[tuple[Principal, list[str]]] = []
+        self.asked: list[tuple[str, list[str]]] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.sends_at_once = True
 
     async def find_tasks(
-        self, principal: Principal, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
+        self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
-        self.asked.append((principal, list(task_ids)))
+        self.asked.append((credential.secret, list(task_ids)))
         if self.sends_at_once and on_send is not None:
             on_send()
         await self.may_answer.wait()
         answers: dict[str, Answer] = {task_id: self.known.get(task_id) for task_id in task_ids}
         return BatchResult(answers, calls=1)
 
-    async def submit(self, principal: Principal, command: Command) -> str:
+    async def submit(self, credential: Credential, command: Command) -> str:
         raise AssertionError("a question starts nothing")
 
 
@@ -106,7 +108,7 @@ async def test_answers_come_in_the_askers_order_and_each_id_once(clock: HandCloc
     lookup = await room.tasks.find(A, ["d", "x", "a", "d", "b", "x", "c"])
     assert list(lookup.answers) == ["d", "x", "a", "b", "c"]
     assert lookup.answers["x"] is None
-    assert backend.asked[1] == (A, ["x", "a", "c"]), "only what nobody knew, with the caller's own token"
+    assert backend.asked[1] == ("token-a", ["x", "a", "c"]), "only what nobody knew, with the caller's own token"
 
 
 async def test_the_effort_counts_every_id_where_it_was_answered(clock: HandClock) -> None:
@@ -134,7 +136,7 @@ async def test_concurrent_questions_share_what_is_in_the_air(clock: HandClock) -
     assert (await first).stats == LookupStats(fetched=2, backend_calls=1)
     assert (await second).stats == LookupStats(joined=1, fetched=1, backend_calls=1)
     assert list((await second).answers) == ["c", "b"]
-    assert backend.asked == [(A, ["a", "b"]), (A, ["c"])]
+    assert backend.asked == [("token-a", ["a", "b"]), ("token-a", ["c"])]
 
 
 async def test_two_tenants_share_nothing_in_the_air_and_nothing_afterwards(clock: HandClock) -> None:
@@ -142,7 +144,7 @@ async def test_two_tenants_share_nothing_in_the_air_and_nothing_afterwards(clock
     backend.known = {"a": done("a", clock)}
     room = Room(backend, store, clock)
     await asyncio.gather(room.tasks.find(A, ["a"]), room.tasks.find(B, ["a"]))
-    assert sorted(principal.tenant for principal, _ in backend.asked) == ["tenant-a", "tenant-b"]
+    assert sorted(secret for secret, _ in backend.asked) == ["token-a", "token-b"]
 
 
 async def test_a_fault_belongs_to_its_id_and_is_not_kept(clock: HandClock) -> None:
@@ -187,7 +189,7 @@ async def test_a_task_that_the_backend_does_not_show_yet_is_pending_for_a_minute
     backend, store = Backend(), CountingStore()
     room, other = Room(backend, store, clock), Room(backend, store, clock)
     started = just_submitted("task-1", clock())
-    await room.records.put_many(A.tenant, [started])
+    await room.records.put_many(A.principal.owner, [started])
     assert (await other.tasks.find(A, ["task-1"])).answers == {"task-1": started.task}
     assert (await room.tasks.find(B, ["task-1"])).answers == {"task-1": None}
     clock.advance(GRACE_SECONDS)
@@ -197,7 +199,7 @@ async def test_a_task_that_the_backend_does_not_show_yet_is_pending_for_a_minute
 async def test_what_the_backend_shows_counts_more_than_what_was_submitted(clock: HandClock) -> None:
     backend = Backend()
     room = Room(backend, CountingStore(), clock)
-    await room.records.put_many(A.tenant, [just_submitted("task-1", clock())])
+    await room.records.put_many(A.principal.owner, [just_submitted("task-1", clock())])
     backend.known["task-1"] = running("task-1")
     assert known((await room.tasks.find(A, ["task-1"])).answers) == {"task-1": rendered(running("task-1"))}
 
@@ -209,8 +211,8 @@ async def test_a_fetch_that_waits_for_its_turn_ends_with_the_last_caller(clock: 
     room = Room(backend, CountingStore(), clock)
     callers = [asyncio.create_task(room.tasks.find(A, ["a", "b"])) for _ in range(3)]
     await turns()
-    for caller in callers[:2]:
-        caller.cancel()
+    for one in callers[:2]:
+        one.cancel()
     await turns()
     assert not room.queued.is_empty, "somebody still waits"
     callers[2].cancel()
@@ -247,16 +249,16 @@ async def test_ids_on_their_way_are_bounded_per_tenant_and_in_total(
     await turns()
     lookup = asyncio.create_task(room.tasks.find(A, ["0", "one more"]))
     await turns()
-    others = [Principal(f"t{number}", "t") for number in range(MOST_UNACCEPTED // MOST_PER_TENANT - 1)]
+    others = [caller(f"t{number}") for number in range(MOST_UNACCEPTED // MOST_PER_TENANT - 1)]
     held += [asyncio.create_task(room.tasks.find(other, full)) for other in others]
     rest = full[: MOST_UNACCEPTED % MOST_PER_TENANT - QUESTION_WEIGHT]
-    held.append(asyncio.create_task(room.tasks.find(Principal("rest", "t"), rest)))
+    held.append(asyncio.create_task(room.tasks.find(caller("rest"), rest)))
     await turns()
     refused = (await room.tasks.find(B, ["a"])).answers["a"]
     assert isinstance(refused, RateLimited)
     assert refused.advised_wait_seconds == 10.0
     assert room.notes.withheld == ["queue_full"] * 2
-    room.token_status.accept(B.tenant)
+    room.token_status.accept(B.principal.subject)
     held.append(asyncio.create_task(room.tasks.find(B, ["a"])))
     await turns()
     assert len(backend.asked) == len(held), "an accepted token is not kept out by those that are not"
@@ -275,13 +277,21 @@ async def test_a_refused_token_gets_nothing_from_the_cache_before_the_backend_ac
     backend.known = {"a": done("a", clock)}
     room = Room(backend, CountingStore(), clock)
     await room.tasks.find(A, ["a"])
-    room.token_status.refuse(A.tenant)
+    room.token_status.refuse(A.principal.subject)
     assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Unauthorized)
     assert len(backend.asked) == 1
     clock.advance(REFUSED_SECONDS)
     for _ in range(3):
         assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], Unauthorized)
     assert len(backend.asked) == 2, "one read in five minutes"
-    room.token_status.accept(A.tenant)
+    room.token_status.accept(A.principal.subject)
     assert isinstance((await room.tasks.find(A, ["a"])).answers["a"], RenderedTask)
     assert len(backend.asked) == 2
+
+
+async def test_a_caller_without_a_credential_gets_the_reason_for_each_id(clock: HandClock) -> None:
+    backend, reason = Backend(), NoCredit("The team has no credential.")
+    room = Room(backend, CountingStore(), clock)
+    without = Caller(Principal("tenant-a"), NoCredential(reason))
+    assert (await room.tasks.find(without, ["a", "b"])).answers == {"a": reason, "b": reason}
+    assert backend.asked == []

@@ -1,0 +1,56 @@
+"""Who calls, what they may do, and what the backend is asked with for them."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """A permission of a caller. Each tool needs one."""
+
+    READ = "read"
+    GENERATE = "generate"
+
+
+ALL_SCOPES = frozenset(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller. Nothing in it is secret.
+
+    Attributes:
+        subject: a keyed hash that names the caller: equal for equal callers, safe in keys and logs.
+        team: the team that the caller acts for; None outside of teams.
+        scopes: what the caller may do.
+        former: names of the subject under the service's older secret keys, in their order.
+
+    """
+
+    subject: str
+    team: str | None = None
+    scopes: frozenset[Scope] = ALL_SCOPES
+    former: tuple[str, ...] = ()
+
+    @property
+    def owner(self) -> str:
+        """Return the name under which tasks are cached, watched and recorded: the team, else the subject."""
+        return self.team or self.subject
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Return every name under which purchases may be recorded: the owner, then its names under older keys."""
+        return (self.team,) if self.team is not None else (self.subject, *self.former)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What the backend is asked with.
+
+    Attributes:
+        id: a keyed hash of the secret: equal for equal secrets, safe in keys and logs.
+        secret: the token itself, sent to the backend and shown nowhere.
+
+    """
+
+    id: str
+    secret: str = field(repr=False)

@@ -1,0 +1,34 @@
+"""Authentication: who a bearer token stands for, and where the credential for the backend comes from."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.domain.access import Credential, Principal
+
+
+class CredentialSource(Protocol):
+    """Holds the credential that the backend is asked with for one caller."""
+
+    async def credential(self) -> Credential:
+        """Return the credential. Raises LumaError if there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The caller of one request, and the source of its credential."""
+
+    principal: Principal
+    credentials: CredentialSource = field(repr=False)
+
+
+class Authenticator(Protocol):
+    """Authenticates bearer tokens."""
+
+    async def authenticate(self, token: str) -> Caller | None:
+        """Return who holds `token`, or None if it is refused."""
+        ...
+
+    def name(self, token: str) -> str:
+        """Return a keyed hash of `token`: its share of places and memory before it is authenticated."""
+        ...

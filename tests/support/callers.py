@@ -1,0 +1,25 @@
+"""Callers as authentication names them."""
+
+from collections.abc import Collection
+
+from app.adapters.auth.passthrough import GivenCredential
+from app.domain.access import ALL_SCOPES, Credential, Principal, Scope
+from app.domain.errors import LumaError
+from app.ports.auth import Caller
+
+
+def caller(subject: str, secret: str = "token", scopes: Collection[Scope] = ALL_SCOPES) -> Caller:
+    """Return a caller with a credential of its own."""
+    return Caller(Principal(subject, scopes=frozenset(scopes)), GivenCredential(Credential(subject, secret)))
+
+
+class NoCredential:
+    """A CredentialSource that has none."""
+
+    def __init__(self, fault: LumaError) -> None:
+        """Raise `fault`."""
+        self._fault = fault
+
+    async def credential(self) -> Credential:
+        """Raise the fault."""
+        raise self._fault
