@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from dotenv import dotenv_values
 from platformdirs import user_data_path
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.setting_types import (
@@ -63,9 +63,11 @@ class Settings(BaseSettings):
         None, description="folder of that file; unset is the user's data folder, and memory for the sandbox and `stdio`"
     )
     idempotency_seconds: Seconds = Field(
-        86_400.0, description="how long an idempotency key stands for its purchase (24 hours)"
+        86_400.0, ge=86_400, description="how long an idempotency key stands for its purchase (24 hours, the least)"
     )
-    purchase_days: int = Field(90, ge=1, le=3650, description="how many days a purchase is listed")
+    purchase_days: int = Field(
+        90, ge=1, le=3650, description="how many days a purchase is listed; at least as long as its key stands for it"
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://h1:26379,h2:26379/service/0` or "
@@ -131,6 +133,13 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         None, description="the AceDataCloud token of `luma-mcp stdio`; the HTTP service never reads it"
     )
+
+    @field_validator("purchase_days")
+    @classmethod
+    def _outlives_the_key(cls, days: int, others: ValidationInfo) -> int:
+        if days * 86_400 < others.data.get("idempotency_seconds", 0):
+            raise ValueError(f"must be at least {PREFIX}IDEMPOTENCY_SECONDS: a key would be forgotten before its time")
+        return days
 
     def database(self) -> str | None:
         """Return the URL of the database; None keeps it in the process's memory."""

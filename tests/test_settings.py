@@ -53,6 +53,7 @@ def test_a_setting_is_read_as_it_is_evidently_meant(name: str, value: str, meant
         ("allowed_origins", "https://app.example.com/path", "must list origins"),
         ("trusted_proxies", "10.0.0.0/33", "IP addresses or networks"),
         ("trusted_proxies", "proxy", "IP addresses or networks"),
+        ("idempotency_seconds", "3600", "greater than or equal to 86400"),
         ("result_ttl_seconds", "inf", "finite number"),
         ("result_ttl_seconds", "1e300", "less than or equal"),
         ("result_ttl_seconds", "nan", "finite number"),
@@ -67,6 +68,13 @@ def test_a_setting_that_can_never_work_is_refused_with_a_sentence(name: str, val
     values = {"secret_key": KEY, name: value}
     with pytest.raises(ValidationError, match=sentence):
         settings_from(values)
+
+
+def test_a_purchase_is_kept_for_as_long_as_its_key_stands_for_it() -> None:
+    values = {"secret_key": KEY, "idempotency_seconds": "172801"}
+    assert settings_from({**values, "purchase_days": "3"})
+    with pytest.raises(ValidationError, match="LUMA_MCP_IDEMPOTENCY_SECONDS"):
+        settings_from({**values, "purchase_days": "2"})
 
 
 def settings_from(values: dict[str, str]) -> object:

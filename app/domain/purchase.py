@@ -119,11 +119,16 @@ class Decision(StrEnum):
 def decide(earlier: Purchase, request_hashes: Collection[str], key_lives_seconds: float) -> Decision:
     """Return what a call, whose request any of `request_hashes` stands for, does after `earlier`, which holds its key.
 
-    A key is remembered for `key_lives_seconds` from the first record of its purchase.
+    A key is remembered for `key_lives_seconds` from the first record of its purchase. An unknown outcome is remembered
+    for as long as its record exists: the same request does not buy again.
     """
-    if earlier.state is PurchaseState.REFUSED or _has_expired(earlier, key_lives_seconds):
+    is_same = earlier.request_hash in request_hashes
+    may_have_bought = earlier.state in {PurchaseState.SENT, PurchaseState.UNKNOWN}
+    if earlier.state is PurchaseState.REFUSED:
         return Decision.TAKE_OVER
-    if earlier.request_hash not in request_hashes:
+    if _has_expired(earlier, key_lives_seconds) and not (is_same and may_have_bought):
+        return Decision.TAKE_OVER
+    if not is_same:
         return Decision.OTHER_ARGUMENTS
     if earlier.state is PurchaseState.STARTED:
         return Decision.REPLAY

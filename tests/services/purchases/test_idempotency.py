@@ -242,6 +242,17 @@ async def test_a_key_is_forgotten_after_a_day(fleet: Fleet) -> None:
     assert (await fleet.buy(backend.takes, request(prompt="a dog"))) == PurchaseResult("task-2", replayed=False)
 
 
+async def test_an_unknown_outcome_is_remembered_for_as_long_as_it_is_listed(fleet: Fleet) -> None:
+    backend = Backend()
+    with pytest.raises(OutcomeUnknown):
+        await fleet.buy(backend.is_lost)
+    fleet.clock.advance(30 * DAY)
+    with pytest.raises(OutcomeUnknown):
+        await fleet.buy(backend.takes, replica=1)
+    assert backend.sent == 1
+    assert (await fleet.buy(backend.takes, request(prompt="a dog"))).task_id == "task-2", "another video"
+
+
 async def test_without_a_database_keys_are_refused_and_other_calls_go_through(fleet: Fleet) -> None:
     backend = Backend()
     fleet.databases[0].is_out = True
