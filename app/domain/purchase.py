@@ -100,6 +100,12 @@ class Purchase:
     changed_at: float
     age_seconds: float
 
+    @property
+    def outcome(self) -> PurchaseState:
+        """Return the state, or `unknown` for a submission that lost its sender."""
+        is_lost = self.state is PurchaseState.SENT and self.age_seconds > SENDING_SECONDS
+        return PurchaseState.UNKNOWN if is_lost else self.state
+
 
 class Decision(StrEnum):
     """The next step of a call whose idempotency key belongs to an earlier purchase."""
@@ -130,9 +136,9 @@ def decide(earlier: Purchase, request_hashes: Collection[str], key_lives_seconds
         return Decision.TAKE_OVER
     if not is_same:
         return Decision.OTHER_ARGUMENTS
-    if earlier.state is PurchaseState.STARTED:
+    if earlier.outcome is PurchaseState.STARTED:
         return Decision.REPLAY
-    if earlier.state is PurchaseState.SENT and earlier.age_seconds <= SENDING_SECONDS:
+    if earlier.outcome is PurchaseState.SENT:
         return Decision.WAIT
     return Decision.OUTCOME_UNKNOWN
 

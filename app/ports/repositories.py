@@ -61,11 +61,11 @@ class Purchases(Protocol):
         owners: Sequence[str],
         most: int,
         *,
-        states: Collection[PurchaseState] = tuple(PurchaseState),
+        outcomes: Collection[PurchaseState] = tuple(PurchaseState),
         since: float | None = None,
         before: tuple[float, str] | None = None,
     ) -> list[Purchase]:
-        """Return at most `most` purchases of `owners`, the newest first.
+        """Return at most `most` purchases of `owners` with one of these outcomes, the newest first.
 
         `since` is in unix seconds; `before` is `created_at` and `attempt` of the last one that is known already.
         """

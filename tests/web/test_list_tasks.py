@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app.adapters.sandbox.backend import sandbox_app
+from app.domain.purchase import SENDING_SECONDS, NewPurchase
 from tests.support.clock import HandClock
 from tests.support.service import KEY, Service, sandbox, serving, settings
 
@@ -68,6 +69,17 @@ async def test_since_leaves_out_what_is_older(clock: HandClock) -> None:
         for written in (at.isoformat(), at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.replace(tzinfo=None).isoformat()):
             assert await ids(service, since=written) == mine[:2]
         assert await ids(service, since="1970-01-01") == mine
+
+
+async def test_a_submission_whose_sender_died_is_not_said_to_be_under_way(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        owner = service.assembly.authenticator.name("token-a")
+        await service.assembly.persistence.purchases.claim(NewPurchase("a" * 32, owner, "generate", "r" * 64))
+        assert [one["state"] for one in (await service.ask("luma_list_tasks", {}))["tasks"]] == ["sent"]
+        clock.advance(SENDING_SECONDS + 1)
+        assert [one["state"] for one in (await service.ask("luma_list_tasks", {"state": "unknown"}))["tasks"]] == [
+            "unknown"
+        ]
 
 
 async def test_states_are_told_apart(clock: HandClock) -> None:

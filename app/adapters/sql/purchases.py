@@ -5,14 +5,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, and_, delete, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Row, and_, delete, func, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
 from app.adapters.sql.engine import Database, database_now
 from app.adapters.sql.keys import give_back, holder, take, take_over
 from app.adapters.sql.tables import callback_claims, purchases
-from app.domain.purchase import ALLOWED_MOVES, NewPurchase, Purchase, PurchaseState
+from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Purchase, PurchaseState
 from app.ports.repositories import DatabaseUnavailable
 
 MOST_CLAIMS = 8
@@ -188,18 +188,18 @@ class SqlPurchases:
         owners: Sequence[str],
         most: int,
         *,
-        states: Collection[PurchaseState] = tuple(PurchaseState),
+        outcomes: Collection[PurchaseState] = tuple(PurchaseState),
         since: float | None = None,
         before: tuple[float, str] | None = None,
     ) -> list[Purchase]:
-        """Return at most `most` purchases of `owners`, the newest first.
+        """Return at most `most` purchases of `owners` with one of these outcomes, the newest first.
 
         `since` is in unix seconds; `before` is `created_at` and `attempt` of the last one that is known already.
         """
         wanted = [
             purchases.c.backend == self._backend,
             purchases.c.owner.in_(owners),
-            purchases.c.state.in_(states),
+            self._has_outcome(outcomes),
         ]
         if since is not None:
             wanted.append(purchases.c.created_at >= since)
@@ -217,6 +217,15 @@ class SqlPurchases:
             return [_purchase(row) for row in found]
 
         return await self._database.run(operation)
+
+    def _has_outcome(self, outcomes: Collection[PurchaseState]) -> ColumnElement[bool]:
+        """Return what holds for a row whose `Purchase.outcome` is one of `outcomes`."""
+        has_state = purchases.c.state.in_(outcomes)
+        if (PurchaseState.SENT in outcomes) == (PurchaseState.UNKNOWN in outcomes):
+            return has_state
+        is_sent = purchases.c.state == PurchaseState.SENT
+        is_lost = and_(is_sent, self._now() - purchases.c.changed_at > SENDING_SECONDS)
+        return or_(has_state, is_lost) if PurchaseState.UNKNOWN in outcomes else and_(has_state, not_(is_lost))
 
     async def task_ids(self, owners: Sequence[str], prefix: str, most: int) -> list[str]:
         """Return at most `most` ids of the owners' tasks that begin with `prefix`, the newest first."""

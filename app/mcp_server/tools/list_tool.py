@@ -26,7 +26,7 @@ async def list_tasks(services: Services, call: Call, arguments: ListArguments) -
     page = await services.submitted.newest(
         principal.owners,
         int(arguments.limit),
-        state=None if arguments.state is None else PurchaseState(arguments.state),
+        outcome=None if arguments.state is None else PurchaseState(arguments.state),
         since=None if arguments.since is None else _unix_seconds(arguments.since),
         before=None if arguments.cursor is None else _opened(services, principal.owners, arguments.cursor),
     )
@@ -39,7 +39,7 @@ async def list_tasks(services: Services, call: Call, arguments: ListArguments) -
 
 def _view(purchase: Purchase) -> SubmissionView:
     view: SubmissionView = {
-        "state": purchase.state.value,
+        "state": purchase.outcome.value,
         "action": "extend" if purchase.action == "extend" else "generate",
         "submitted_at": iso(purchase.created_at),
     }

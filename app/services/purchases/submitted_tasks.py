@@ -14,7 +14,7 @@ MOST_COMPLETIONS = 100
 """The most that the protocol lets one completion hold."""
 
 LISTED = (PurchaseState.SENT, PurchaseState.STARTED, PurchaseState.UNKNOWN)
-"""The states that are listed unless another is asked for: a refused submission bought nothing."""
+"""The outcomes that are listed unless another is asked for: a refused submission bought nothing."""
 
 NO_DATABASE = (
     "The list of tasks cannot be read right now, because this service's database does not answer. Nothing is lost: "
@@ -51,15 +51,15 @@ class SubmittedTasks:
         owners: Sequence[str],
         most: int,
         *,
-        state: PurchaseState | None = None,
+        outcome: PurchaseState | None = None,
         since: float | None = None,
         before: Place | None = None,
     ) -> Page:
         """Return at most `most` purchases, submitted at `since` (unix seconds) or later. Raises InternalError."""
-        states = LISTED if state is None else (state,)
+        outcomes = LISTED if outcome is None else (outcome,)
         try:
             async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(owners[0]):
-                found = await self._purchases.newest(owners, most + 1, states=states, since=since, before=before)
+                found = await self._purchases.newest(owners, most + 1, outcomes=outcomes, since=since, before=before)
         except DatabaseUnavailable as exc:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc
         except TimeoutError:

@@ -7,7 +7,7 @@ import pytest
 
 from app.adapters.sql.engine import Database
 from app.adapters.sql.purchases import MOST_CLAIMS, SqlPurchases
-from app.domain.purchase import KeyName, NewPurchase, PurchaseState
+from app.domain.purchase import SENDING_SECONDS, KeyName, NewPurchase, PurchaseState
 from tests.support.clock import HandClock
 from tests.support.databases import BACKEND, opened, purchases_at
 
@@ -188,7 +188,26 @@ async def test_the_newest_come_first_and_page_by_page(purchases: SqlPurchases, c
     listed = [found.task_id or "" for found in (*first, *rest)]
     assert sorted(listed) == made
     assert [listed[0], listed[-1]] == ["task-4", "task-0"]
-    assert len(await purchases.newest(["owner"], 9, states=[PurchaseState.SENT])) == 0
+    assert len(await purchases.newest(["owner"], 9, outcomes=[PurchaseState.SENT])) == 0
+
+
+async def test_a_submission_that_lost_its_sender_is_found_as_unknown(purchases: SqlPurchases, clock: HandClock) -> None:
+    lost, settled, under_way = new(None), new(None), new(None)
+    await purchases.claim(lost)
+    await purchases.claim(settled)
+    await purchases.record_outcome(settled.attempt, PurchaseState.UNKNOWN)
+    clock.advance(SENDING_SECONDS + 1)
+    await purchases.claim(under_way)
+
+    async def found(*outcomes: PurchaseState) -> set[str]:
+        listed = await purchases.newest(["owner"], 9, outcomes=outcomes)
+        assert {one.outcome for one in listed} <= set(outcomes)
+        return {one.attempt for one in listed}
+
+    assert await found(PurchaseState.UNKNOWN) == {lost.attempt, settled.attempt}
+    assert await found(PurchaseState.SENT) == {under_way.attempt}
+    assert await found(PurchaseState.SENT, PurchaseState.UNKNOWN) == {lost.attempt, settled.attempt, under_way.attempt}
+    assert await found(PurchaseState.STARTED) == set()
 
 
 async def test_task_ids_complete_a_prefix_of_the_owners_own(purchases: SqlPurchases, clock: HandClock) -> None:
