@@ -75,8 +75,8 @@ NextPrompt = Annotated[
     Field(description="What happens next: action, camera, style. 1 to 5000 characters."),
 ]
 Ratio = Annotated[AspectRatio, Field(description="Frame shape: 16:9 (default), 9:16, 1:1, 4:3, 3:4, 21:9 or 9:21.")]
-FirstFrame = Annotated[str, Field(description="Public image URL for the first frame. Default: none.")]
-LastFrame = Annotated[str, Field(description="Public image URL for the last frame. Default: none.")]
+FirstFrame = Annotated[str, Field(description="Public picture URL for the first frame; default none.")]
+LastFrame = Annotated[str, Field(description="Public picture URL for the last frame; default none.")]
 Loop = Annotated[bool, Field(description="true makes the end meet the beginning. Default: false.")]
 Enhancement = Annotated[
     bool, Field(description="true (default) lets the backend enrich the prompt; false keeps its wording.")
@@ -84,21 +84,21 @@ Enhancement = Annotated[
 Timeout = Annotated[
     float | None,
     AfterValidator(_timeout),
-    Field(description="Rarely needed: backend seconds, above 0 to 3600. Default: its own."),
+    Field(description="Rarely needed: seconds the backend may hold the request, above 0 to 3600; default its own."),
 ]
-Callback = Annotated[str | None, Field(description="Public URL that the backend POSTs the result to. Default: none.")]
+Callback = Annotated[str | None, Field(description="Public URL that gets the result by POST; default none.")]
 Key = Annotated[
     str | None,
     AfterValidator(_key),
     Field(
-        description="A new name for each video, after a failed one too, 1 to 128 characters. For a day the same "
-        "arguments get its task, others are refused. Default: none."
+        description="A new name for each video, after a failed one too; 1 to 128 characters, default none. For a day "
+        "the same call gets the same task, another is invalid_request."
     ),
 ]
 RetryUnknown = Annotated[
     bool,
     Field(
-        description="true buys again, maybe twice, if backend_timeout stays despite the key: ask the user. "
+        description="With the same key, true buys again, maybe twice, if backend_timeout stays: ask the user. "
         "Default: false."
     ),
 ]
@@ -206,11 +206,13 @@ Detail = Annotated[
 
 Submission = Annotated[
     Literal["started", "unknown", "sent", "refused"] | None,
-    Field(description="started, unknown, sent or refused. Default: all but refused."),
+    Field(description="started, unknown, sent or refused; default all but refused."),
 ]
-Since = Annotated[str | None, Field(description="Only from this ISO 8601 time on (UTC). Default: none.")]
-Limit = Annotated[float, AfterValidator(_limit), Field(description="Per page: 1 to 100. Default: 20.")]
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before. Default: first page.")]
+Since = Annotated[str | None, Field(description="From this ISO 8601 time on (UTC); default none.")]
+Limit = Annotated[float, AfterValidator(_limit), Field(description="1 to 100, default 20.")]
+Cursor = Annotated[
+    str | None, Field(description="next_cursor of the page before; keep state and since. Default: first page.")
+]
 
 
 class TaskArguments(Arguments):

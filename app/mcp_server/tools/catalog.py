@@ -29,17 +29,17 @@ from app.mcp_server.tools.results import (
 )
 
 _SPENDING = (
-    "Costs about {price} of your {backend} account when the video completes, else nothing. "
-    "Returns a task_id at once; the video takes {duration}: follow one with luma_get_task, several with "
-    "luma_get_tasks_batch. Never resubmit a slow one.\n\n"
-    "Always give an idempotency_key. After backend_timeout or no answer repeat the same call with it, which never buys "
-    "twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing; rate_limited: "
-    "{generations_at_once} run, wait until one ends."
+    "Needs your {backend} token; costs about {price} when the video completes, else nothing. "
+    "Returns a task_id at once; the video takes {duration}: follow it with luma_get_task or luma_get_tasks_batch. "
+    "Never resubmit a slow one.\n\n"
+    "Always give an idempotency_key. After backend_timeout or no answer repeat the same call with it, which within a "
+    "day never buys twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing; "
+    "rate_limited: at most {generations_at_once} run at once, wait until one ends."
 )
 
 _EXTENDING = (
-    "The result is a new video of the same shape, which can be extended again. Not documented: seconds added, and "
-    "whether footage repeats. "
+    "The result is a new video of the same shape, extendable again. Not documented: how many seconds "
+    "it adds, and whether it repeats the earlier footage. "
 )
 
 
@@ -66,7 +66,7 @@ def _many(batch_limit: int) -> LumaTool:
             "Free. Needs the {backend} token that started the tasks. One bad id never fails the others: unknown "
             "and other tokens' ids come back in missing (lost: luma_list_tasks), ids that could not be read now in "
             "unavailable (ask again), "
-            f"failed generations in tasks with their error. An empty list, or more than {batch_limit} ids, is refused. "
+            f"failed generations in tasks with their error. No id, or over {batch_limit}, is invalid_request. "
             f"Finished tasks come from a cache, running ones are seconds old. URLs live {{link_days}} days."
         ),
         annotations=READ_ONLY,
@@ -83,9 +83,9 @@ def _one() -> LumaTool:
         title="Check one video",
         description=(
             "Read one Luma generation in full: its state, the video with URL and video_id, or why it failed.\n\n"
-            "Use it to follow a single video; for several, luma_get_tasks_batch replaces many of these. Call it with "
-            "wait_seconds 50, and again until ask_again_in_seconds is null. likely_stuck: tell the user, do not "
-            "resubmit.\n\n"
+            "Use it for one video, luma_get_tasks_batch for several. Call it with wait_seconds 50, and again until "
+            "ask_again_in_seconds is null. After a time-out of your client ask with a smaller wait_seconds. "
+            "likely_stuck: tell the user, do not resubmit.\n\n"
             "Free. Needs the {backend} token that started the task: an unknown or another token's id is not_found. "
             "A lost id: luma_list_tasks. A finished task comes from a "
             "cache, a running one is seconds old. The URL lives {link_days} days."
@@ -103,11 +103,12 @@ def _listing() -> LumaTool:
         name="luma_list_tasks",
         title="List your submissions",
         description=(
-            "List your submissions, newest first, to find lost task_ids; not to follow known ones.\n\n"
-            "state is the submission's. started has a task_id, running or ended: read it with luma_get_task or "
-            "luma_get_tasks_batch. unknown may have been bought: repeat it with its idempotency_key, else tell "
-            "the user. sent is under way, refused bought nothing.\n\n"
-            "Free. Your token's alone, for 90 days, no prompts."
+            "List Luma generate and extend calls made here, newest first, to find lost task_ids; not to follow known "
+            "ones.\n\n"
+            "state is the call's. started has a task_id, running or ended: read it with luma_get_task, which shows its "
+            "prompt. unknown may have been bought: repeat it with its idempotency_key, else tell the user. "
+            "sent is under way: ask again. refused bought nothing.\n\n"
+            "Free. Only your {backend} token's calls, for 90 days."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -138,8 +139,9 @@ def _generating() -> tuple[LumaTool, ...]:
             title="Generate a video from images",
             description=(
                 "Start a new video of about 5 s from start_image_url, end_image_url or both; one is required. "
-                "Without pictures use luma_generate_video; to continue a finished video, luma_extend_video. The "
-                "picture may set the frame shape, whatever aspect_ratio says.\n\n" + _SPENDING
+                "Without pictures use luma_generate_video; to continue a finished video, luma_extend_video. A "
+                "picture may override aspect_ratio. One that cannot be read is invalid_request or a failed task.\n\n"
+                + _SPENDING
             ),
             annotations=BILLABLE,
             arguments=GenerateFromImageArguments,
@@ -159,7 +161,7 @@ def _extending() -> tuple[LumaTool, ...]:
             description=(
                 "Continue a finished Luma video, named by video_id, from its last frame. With "
                 "only a link use luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}An unknown video_id is invalid_request or a failed task.\n\n{_SPENDING}"
+                f"{_EXTENDING}An unknown or foreign video_id is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=BILLABLE,
             arguments=ExtendArguments,
@@ -174,7 +176,7 @@ def _extending() -> tuple[LumaTool, ...]:
                 "Continue a finished Luma video, named by video_url, from its last frame: only one made through "
                 "{backend}, within the {link_days} days that its link lives. With a video_id use luma_extend_video, "
                 "or for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}An unknown or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
+                f"{_EXTENDING}An unknown, foreign or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=BILLABLE,
             arguments=ExtendFromUrlArguments,

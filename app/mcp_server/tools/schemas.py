@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
+from app.mcp_server.tools.arguments import SpendingArguments
 from app.mcp_server.tools.results import ErrorResult
 
 _NOT_PUBLISHED = frozenset(("title", "minLength", "maxLength", "exclusiveMinimum", "exclusiveMaximum"))
@@ -16,10 +17,13 @@ Schema = dict[str, Any]
 def input_schema(model: type[BaseModel]) -> Schema:
     """Return the schema of a tool's arguments, required ones first.
 
-    Left out means the same as null, which is no choice of its own here.
+    Left out means the same as null, which is no choice of its own here. Only tools that spend refuse unknown arguments,
+    so only they say so: a client that checks the schema would hold back calls that are answered.
     """
     schema: Schema = _without_null(_plain(model.model_json_schema()))
     schema.pop("description", None)
+    if not issubclass(model, SpendingArguments):
+        del schema["additionalProperties"]
     properties = schema["properties"]
     schema["properties"] = {name: properties[name] for name in schema.get("required", ())} | properties
     return schema
@@ -68,11 +72,14 @@ def _plain(schema: Any) -> Any:
 
 
 def _without_null(schema: Any) -> Any:
-    """Return a schema of arguments in which null is no choice, and neither null nor empty text a default."""
+    """Return a schema of arguments in which null is no choice, and neither null, "", 0 nor false a default.
+
+    Descriptions say each default in words.
+    """
     if not isinstance(schema, dict):
         return schema
     kept = {key: _without_null(value) for key, value in schema.items()}
     choices = [choice for choice in kept.get("anyOf", ()) if choice != {"type": "null"}]
     if len(choices) == 1:
         kept = choices[0] | {key: value for key, value in kept.items() if key != "anyOf"}
-    return {key: value for key, value in kept.items() if key != "default" or value not in (None, "")}
+    return {key: value for key, value in kept.items() if key != "default" or value}
