@@ -65,7 +65,7 @@ class Persistence:
             raise SettingsError(str(exc)) from None
         except DatabaseUnavailable as exc:
             log.warning(
-                "The database at %s does not answer (%s): calls with an idempotency key are refused until it does",
+                "The database at %s %s: calls with an idempotency key are refused until it answers",
                 self.database.place,
                 exc,
             )
@@ -95,7 +95,7 @@ async def prepare_database(settings: Settings) -> None:
     except DatabaseUnavailable as exc:
         if database.kind == "SQLite":
             raise SettingsError(
-                f"The database file {database.place} cannot be opened ({exc}): set LUMA_MCP_DATA_DIR to a folder that "
+                f"The database file {database.place} cannot be used: it {exc}. Set LUMA_MCP_DATA_DIR to a folder that "
                 "this user may write to, or LUMA_MCP_DATABASE_URL to another database."
             ) from None
 
@@ -109,7 +109,7 @@ async def upgrade(settings: Settings, say: Callable[[str], None]) -> None:
     try:
         facts = await _migrated(database)
     except DatabaseUnavailable as exc:
-        raise SettingsError(f"The database at {database.place} does not answer ({exc}).") from None
+        raise SettingsError(f"The database at {database.place} {exc}.") from None
     say(f"The {database.kind} database at {database.place} has schema version {facts.version}.")
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from app.composition import Assembly, assemble
-from app.ports.repositories import DatabaseUnavailable
+from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from app.ports.store import StoreUnavailable
 from app.services.purchases.shared_database import MISMATCH
 from app.services.tasks.store_probe import explained, probe
@@ -15,6 +15,7 @@ from app.settings import PREFIX, Settings, origins_of, require_key, unknown_vari
 
 SECONDS = 5.0
 MASK = "********"
+OLDER = "; the next start, or `luma-mcp database upgrade`, brings it up to date"
 _CREDENTIALS = re.compile(r"//.*@")
 """User name and password in a URL, also where a sign in the password was not escaped."""
 
@@ -26,7 +27,7 @@ async def check_everything(settings: Settings, say: Callable[[str], None], *, en
         say(f"warning: {name} is not a setting; is it misspelt?")
     require_key(settings, 1)
     assembly = assemble(settings, base_url="http://127.0.0.1:8000")
-    async with assembly.running():
+    async with assembly.looking():
         database, store = await _database_answers(assembly, say), await _store_answers(assembly, settings, say)
         backend = await _backend_answers(assembly, settings, say)
         if store:
@@ -51,19 +52,22 @@ def _shown(value: object) -> str:
 
 async def _database_answers(assembly: Assembly, say: Callable[[str], None]) -> bool:
     database, shared = assembly.persistence.database, assembly.persistence.shared
+    name = f"database: {database.kind} at {database.place}"
     try:
-        facts = await database.open()
-    except DatabaseUnavailable as exc:
-        say(
-            f"database: {database.kind} at {database.place} does not answer ({exc}). Calls with an idempotency key "
-            "would be refused, others not be recorded"
-        )
+        facts = await database.look()
+    except DatabaseTooNew as exc:
+        say(f"{name}: {exc}")
         return False
-    say(f"database: {database.kind} at {database.place} answers, schema version {facts.version}")
-    await shared.compare()
-    if shared.is_other:
+    except DatabaseUnavailable as exc:
+        say(f"{name} {exc}. Calls with an idempotency key would be refused, others not be recorded")
+        return False
+    if facts is None:
+        say(f"{name} is made when the service starts")
+        return True
+    say(f"{name} answers, schema version {facts.version}{'' if facts.is_newest else OLDER}")
+    if is_other := await shared.differs(facts.id):
         say(f"database: {MISMATCH}")
-    return not shared.is_other
+    return not is_other
 
 
 async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:

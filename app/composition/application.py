@@ -66,6 +66,15 @@ class Assembly:
     persistence: Persistence
 
     @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Open what answers questions about the set-up: nothing is migrated, deleted or announced."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.persistence.database.aclose)
+            for part in (self.store, self.coordination, self.backend):
+                await stack.enter_async_context(part)
+            yield
+
+    @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the parts in order. On exit, end the work in flight and close every connection."""
         async with AsyncExitStack() as stack:

@@ -7,7 +7,10 @@ from app.domain.purchase import NewPurchase, Purchase, PurchaseState
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot answer now, or did not answer in time: an operation may or may not have happened."""
+    """The database cannot answer now, or did not answer in time: an operation may or may not have happened.
+
+    `str()` is the end of a sentence that begins with the database's name.
+    """
 
 
 class DatabaseTooNew(Exception):

@@ -1,6 +1,7 @@
 """What `luma-mcp check` and /readyz tell of a Redis that answers but cannot serve."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -98,9 +99,50 @@ async def test_check_shows_the_database_and_its_version(
         (shared_postgres.url, "PostgreSQL at 127.0.0.1/luma"),
     ):
         env = environment(acedata_url=backend, database_url=url, secret_key=KEY)
+        await asyncio.to_thread(run, "database", "upgrade", cwd=tmp_path, env=env)
         ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
         assert f"{place} answers, schema version 0002" in ended.stdout
         assert "luma:luma" not in ended.stdout
+
+
+async def test_check_makes_no_database_and_leaves_nothing_in_redis(
+    tmp_path: Path, backend: str, redis_server: RedisServer
+) -> None:
+    file = tmp_path / "folder" / "luma.db"
+    env = environment(acedata_url=backend, database_url=f"sqlite:///{file}", redis_url=redis_server.url, secret_key=KEY)
+    ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+    assert ended.returncode == 0, ended.stdout
+    assert f"SQLite at {file} is made when the service starts" in ended.stdout
+    assert not file.parent.exists()
+    with redis_server.client() as client:
+        assert client.keys() == []
+
+
+async def test_check_tells_a_folder_that_the_user_may_not_write_to(tmp_path: Path, backend: str) -> None:
+    (tmp_path / "no folder").touch()
+    url = f"sqlite:///{tmp_path}/no folder/luma.db"
+    env = environment(acedata_url=backend, database_url=url, secret_key=KEY)
+    ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+    assert ended.returncode == 1
+    assert "none that this user may write to" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("luma:luma@", "luma:wrong@"), "does not accept the user or the password"),
+        (("/luma$", "/other"), "does not exist on that server"),
+    ],
+)
+async def test_check_tells_a_database_that_denies_from_one_that_is_out(
+    tmp_path: Path, backend: str, shared_postgres: PostgresServer, change: tuple[str, str], sentence: str
+) -> None:
+    url = re.sub(*change, shared_postgres.url)
+    env = environment(acedata_url=backend, database_url=url, secret_key=KEY)
+    ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+    assert ended.returncode == 1
+    assert sentence in ended.stdout
+    assert "wrong" not in ended.stdout
 
 
 async def test_check_tells_that_the_database_is_out(tmp_path: Path, backend: str) -> None:
@@ -114,11 +156,15 @@ async def test_check_tells_that_the_database_is_out(tmp_path: Path, backend: str
 async def test_check_tells_of_replicas_with_another_database(
     tmp_path: Path, backend: str, redis_server: RedisServer
 ) -> None:
-    ends = []
-    for name in ("one", "other"):
-        own = f"sqlite:///{tmp_path}/{name}.db"
-        env = environment(acedata_url=backend, redis_url=redis_server.url, database_url=own, secret_key=KEY)
-        ends.append(await asyncio.to_thread(run, "check", cwd=tmp_path, env=env))
+    ends, urls = [], [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "other")]
+    for url in urls:
+        await asyncio.to_thread(run, "database", "upgrade", cwd=tmp_path, env=environment(database_url=url))
+    async with serving(
+        settings(acedata_url=backend, redis_url=redis_server.url, database_url=urls[0]), sandbox(HandClock())
+    ):
+        for url in urls:
+            env = environment(acedata_url=backend, redis_url=redis_server.url, database_url=url, secret_key=KEY)
+            ends.append(await asyncio.to_thread(run, "check", cwd=tmp_path, env=env))
     assert [ended.returncode for ended in ends] == [0, 1]
     assert "uses this Redis with another database" in ends[1].stdout
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.sql.functions import FunctionElement
 
-from app.adapters.sql.migrate import REVISIONS, create, is_current, upgrade
+from app.adapters.sql.migrate import REVISIONS, create, revision, upgrade
 from app.adapters.sql.tables import service
 from app.ports.repositories import DatabaseUnavailable
 
@@ -65,6 +65,11 @@ class DatabaseFacts:
     id: str
     created_at: float
 
+    @property
+    def is_newest(self) -> bool:
+        """Return whether the schema is that of this program."""
+        return self.version == REVISIONS[-1]
+
 
 class Database:
     """An engine that is migrated before its first use. No operation raises anything but `DatabaseUnavailable`."""
@@ -110,6 +115,20 @@ class Database:
             self.facts = await self._result(self._opening, seconds)
         return self.facts
 
+    async def look(self) -> DatabaseFacts | None:
+        """Return what the database is, and change nothing; None where its tables, or its file, are still to be made.
+
+        Raises DatabaseUnavailable, and DatabaseTooNew where a newer program has migrated it.
+        """
+        if self.is_in_memory:
+            return None
+        if self._file is not None and not self._file.exists():
+            folder = next(parent for parent in self._file.absolute().parents if parent.exists())
+            if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+                raise DatabaseUnavailable("cannot be made: its folder is none that this user may write to")
+            return None
+        return await self._result(self._begin(self._facts), OPERATION_SECONDS)
+
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Return the result of `operation`, whose statements each count by themselves. Raises DatabaseUnavailable."""
         return await self._whole(self._with(self._autocommit, operation))
@@ -137,7 +156,7 @@ class Database:
         if self.facts is None:
             await self.open()
         if self._file_is_another():
-            raise DatabaseUnavailable("the file is gone, or another one is in its place")
+            raise DatabaseUnavailable("has lost its file, or another one is in its place")
         return await self._result(self._begin(operation), OPERATION_SECONDS)
 
     def _begin(self, operation: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
@@ -149,7 +168,7 @@ class Database:
     async def _result(self, task: asyncio.Task[T], seconds: float) -> T:
         await asyncio.wait([task], timeout=seconds)
         if not task.done():
-            raise DatabaseUnavailable("TimeoutError")
+            raise DatabaseUnavailable(_unanswered("TimeoutError"))
         return task.result()
 
     def _file_is_another(self) -> bool:
@@ -193,14 +212,21 @@ class Database:
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
             self._identity = _identity_of(self._file)
-        if self.is_in_memory:
-            await create(self._engine)
-        elif not await is_current(self._engine):
-            await self._upgrade()
+        facts = await self._facts()
+        if facts is None or not facts.is_newest:
+            await (create(self._engine) if self.is_in_memory else self._upgrade())
+            facts = await self._facts()
+        if facts is None:
+            raise DatabaseUnavailable("has lost its tables while it was opened")
+        return facts
+
+    async def _facts(self) -> DatabaseFacts | None:
         async with self._autocommit.connect() as connection:
+            if (version := await connection.run_sync(revision)) is None:
+                return None
             rows = await connection.execute(select(service))
             facts = {row.name: row.value for row in rows}
-        return DatabaseFacts(REVISIONS[-1], facts["database_id"], float(facts["created_at"]))
+        return DatabaseFacts(version, facts["database_id"], float(facts["created_at"]))
 
 
 def _parsed(given: str | None) -> URL:
@@ -306,8 +332,23 @@ def _make_private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
+_MEANINGS = {
+    "InvalidPasswordError": "does not accept the user or the password of LUMA_MCP_DATABASE_URL",
+    "InvalidAuthorizationSpecificationError": "does not accept the user of LUMA_MCP_DATABASE_URL, or wants TLS",
+    "InvalidCatalogNameError": "does not exist on that server: create it, or correct LUMA_MCP_DATABASE_URL",
+    "InsufficientPrivilegeError": "does not give its user the rights that docs/purchases.md names",
+    "TooManyConnectionsError": "has no connection left: raise its limit, or run fewer processes",
+    "ReadOnlySQLTransactionError": "takes no writes: it is a standby, or set to read only",
+}
+"""Faults that an operator mends, by the type of asyncpg's exception."""
+
+
 def _words(exc: Exception) -> str:
-    """Return the kind of a fault: messages may quote addresses and statements."""
+    """Return what a fault means, or its kind: messages may quote addresses and statements."""
     original = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
-    cause = original.__cause__ or original
-    return type(cause).__name__
+    name = type(original.__cause__ or original).__name__
+    return _MEANINGS.get(name) or _unanswered(name)
+
+
+def _unanswered(reason: str) -> str:
+    return f"does not answer ({reason})"

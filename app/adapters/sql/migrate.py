@@ -25,20 +25,14 @@ async def create(engine: AsyncEngine) -> None:
         await connection.run_sync(_create)
 
 
-async def is_current(engine: AsyncEngine) -> bool:
-    """Return whether the database has the newest revision. Raises DatabaseTooNew."""
-    async with engine.connect() as connection:
-        return await connection.run_sync(_revision) == REVISIONS[-1]
-
-
 async def upgrade(engine: AsyncEngine) -> None:
     """Bring the database to the newest revision. Raises DatabaseTooNew."""
     async with engine.begin() as connection:
         await connection.run_sync(_upgrade_alone)
 
 
-def _revision(connection: Connection) -> str | None:
-    """Return the database's revision; None where it is empty."""
+def revision(connection: Connection) -> str | None:
+    """Return the database's revision; None where it is empty. Raises DatabaseTooNew."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -54,10 +48,10 @@ def _upgrade_alone(connection: Connection) -> None:
     """Migrate in one transaction, which SQLite's write lock or PostgreSQL's advisory lock keeps to one process."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    revision = _revision(connection)
-    if revision == REVISIONS[-1]:
+    found = revision(connection)
+    if found == REVISIONS[-1]:
         return
-    if revision is None:
+    if found is None:
         _create(connection)
         return
     from alembic import command  # noqa: PLC0415 - 11 MB that only an older database needs

@@ -80,7 +80,7 @@ class SqlPurchases:
                 return None
             if (found := await self._database.run(lambda connection: self._holder(connection, new))) is not None:
                 return None if found.attempt == new.attempt else found
-        raise DatabaseUnavailable("the key changes hands too often")
+        raise DatabaseUnavailable("gave the key to others again and again")
 
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
         """Record `new` as sent under the key that `earlier` holds, and return whether it still held it."""

@@ -184,8 +184,8 @@ class PurchaseService:
         except DatabaseUnavailable as exc:
             if (count := self._unrecorded.count()) is not None:
                 log.warning(
-                    "%d purchases without an idempotency key were sent although the database does not answer (%s). "
-                    "They are recorded when it does",
+                    "%d purchases without an idempotency key were sent although the database %s. They are recorded "
+                    "when it answers",
                     count,
                     exc,
                 )

@@ -52,6 +52,13 @@ class SharedDatabase:
             await self.compare()
             await self._sleep(RENEW_SECONDS)
 
+    async def differs(self, database_id: str) -> bool:
+        """Return whether the replicas use another database than this one, and write nothing."""
+        try:
+            return await self._leases.get(self._key) not in (None, database_id.encode())
+        except StoreUnavailable:
+            return False
+
     async def compare(self) -> None:
         """Compare once. The last comparison stays valid while Redis or the database is out."""
         if (database_id := self._database_id()) is None:

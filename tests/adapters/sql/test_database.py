@@ -17,7 +17,7 @@ from sqlalchemy import Connection, column, select, table, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from app.adapters.sql.engine import Database, database_now
+from app.adapters.sql.engine import MIGRATION_SECONDS, Database, database_now
 from app.adapters.sql.migrate import REVISIONS
 from app.adapters.sql.tables import metadata
 from app.domain.purchase import KeyName, NewPurchase
@@ -55,7 +55,7 @@ def test_every_revision_is_named_in_its_order() -> None:
 @pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
 async def test_many_processes_migrate_once(url: str) -> None:
     databases = [Database(url) for _ in range(4)]
-    [facts] = set(await asyncio.gather(*(one.open() for one in databases)))
+    [facts] = set(await asyncio.gather(*(one.open(MIGRATION_SECONDS) for one in databases)))
     assert facts.version == REVISIONS[-1]
     assert facts.created_at == pytest.approx(time.time(), abs=3600)
     for one in databases:
@@ -73,6 +73,25 @@ async def test_a_database_of_a_newer_release_is_refused(url: str) -> None:
     with pytest.raises(DatabaseTooNew, match="newer release"):
         async with opened(url):
             pass
+
+
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_a_look_at_an_older_database_migrates_nothing(url: str) -> None:
+    await asyncio.to_thread(_at_revision, url, "0001")
+    for _ in range(2):
+        database = Database(url)
+        facts = await database.look()
+        await database.aclose()
+        assert facts is not None
+        assert (facts.version, facts.is_newest) == ("0001", False)
+
+
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_a_look_at_an_empty_database_makes_nothing(url: str) -> None:
+    for _ in range(2):
+        database = Database(url)
+        assert await database.look() is None
+        await database.aclose()
 
 
 @pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
