@@ -1,5 +1,6 @@
 """Authentication: who a bearer token stands for, and where the credential for the backend comes from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -7,10 +8,14 @@ from app.domain.access import Credential, Principal
 
 
 class CredentialSource(Protocol):
-    """Holds the credential that the backend is asked with for one caller."""
+    """Holds the credentials that the backend is asked with for one caller."""
 
-    async def credential(self) -> Credential:
-        """Return the credential. Raises LumaError if there is none."""
+    async def all(self) -> Sequence[Credential]:
+        """Return every credential, any of which may submit; at least one. Raises LumaError if there is none."""
+        ...
+
+    async def one(self) -> Credential:
+        """Return the credential to read with. Raises LumaError if there is none."""
         ...
 
 

@@ -1,6 +1,6 @@
 """Callers as authentication names them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from app.adapters.auth.passthrough import GivenCredential
 from app.domain.access import ALL_SCOPES, Credential, Principal, Scope
@@ -20,6 +20,10 @@ class NoCredential:
         """Raise `fault`."""
         self._fault = fault
 
-    async def credential(self) -> Credential:
+    async def all(self) -> Sequence[Credential]:
+        """Raise the fault."""
+        raise self._fault
+
+    async def one(self) -> Credential:
         """Raise the fault."""
         raise self._fault

@@ -69,7 +69,7 @@ async def test_all_that_is_published_names_this_backend_and_no_other(service: Se
         ("tools", "40.5 US cents"),
         ("tools", "half a minute"),
         ("tools", "7 days"),
-        ("tools", "rate_limited: 2 run"),
+        ("tools", "at most 2 run"),
         ("discovery", "half a minute"),
         ("guide", "works for 7 days"),
         ("examples", "at most 2 running"),
@@ -155,7 +155,7 @@ async def test_no_more_generations_of_a_token_are_submitted_at_once_than_the_bac
         done, _ = await asyncio.wait(calls, timeout=20, return_when=asyncio.FIRST_COMPLETED)
     finally:
         studio.may_answer.set()
-    assert "its 2 places at Studio One" in text_of(done.pop().result())
+    assert "2 places at Studio One" in text_of(done.pop().result())
     await asyncio.gather(*calls)
     assert studio.most_under_way == places
     assert len(studio.made) == places + MOST_WAITING

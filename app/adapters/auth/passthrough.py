@@ -1,6 +1,7 @@
 """Passthrough authentication: the caller's bearer token is the credential for the backend."""
 
 import hmac
+from collections.abc import Sequence
 
 from app.adapters.secret_keys import key_bytes
 from app.domain.access import Credential, Principal
@@ -18,7 +19,11 @@ class GivenCredential:
         """Give out `credential`."""
         self._credential = credential
 
-    async def credential(self) -> Credential:
+    async def all(self) -> Sequence[Credential]:
+        """Return the credential, which is the only one."""
+        return (self._credential,)
+
+    async def one(self) -> Credential:
         """Return the credential."""
         return self._credential
 

@@ -137,7 +137,7 @@ class Callbacks:
             return ticket is not None and ticket["tenant"] in owners and self._digest(ticket) == callback_id
 
         owners, claims = caller.principal.owners, await self._purchases.claims(callback_id)
-        return await backend.find_by_callback(await caller.credentials.credential(), command, claims, is_its_url)
+        return await backend.find_by_callback(await caller.credentials.one(), command, claims, is_its_url)
 
     def _ticket(self, sealed: str) -> dict[str, Any] | None:
         ticket = self._sealer.unseal(PURPOSE, sealed)

@@ -150,9 +150,11 @@ class VideoService:
         return self._callbacks.url(principal.owner)
 
     async def _submit(self, caller: Caller, command: Command, url: str | None) -> str:
-        credential = await caller.credentials.credential()
+        credentials = await caller.credentials.all()
         sent = command if url is None else replace(command, callback_url=url)
-        task_id = await self._limiter.run(credential.id, lambda: self._backend.submit(credential, sent))
+        task_id = await self._limiter.run(
+            caller.principal, credentials, lambda credential: self._backend.submit(credential, sent)
+        )
         try:
             await self._snapshots.add_submitted(caller.principal.owner, task_id, expects_callback=url is not None)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id

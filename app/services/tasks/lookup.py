@@ -132,7 +132,7 @@ class TaskService:
     async def _fetch(self, caller: Caller, task_ids: Sequence[str], calls: _Calls) -> dict[str, TaskResult]:
         owner = caller.principal.owner
         try:
-            credential = await caller.credentials.credential()
+            credential = await caller.credentials.one()
         except LumaError as exc:
             return dict.fromkeys(task_ids, exc.with_traceback(None))
         reading = await self._backend.find_tasks(credential, task_ids, calls.on_send)

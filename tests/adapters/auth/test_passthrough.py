@@ -34,7 +34,7 @@ def test_a_tenant_is_128_bits_in_letters_that_are_safe_in_keys() -> None:
 
 async def test_a_caller_is_asked_for_with_its_own_token_and_shows_it_nowhere() -> None:
     caller = await PassthroughAuthenticator(KEY).authenticate("token-a")
-    credential = await caller.credentials.credential()
+    credential = await caller.credentials.one()
     assert credential.secret == "token-a"
     assert "token-a" not in f"{caller!r} {credential!r}"
     assert caller.principal.subject == credential.id

@@ -1,27 +1,109 @@
-"""Submissions of one token wait in a queue that ends, and tokens do not share it."""
+"""Submissions of one owner wait in a line that ends, its callers take turns, and owners do not share it."""
 
 import asyncio
 
 import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD, GENERATIONS_AT_ONCE
+from app.domain.access import Credential, Principal
 from app.domain.errors import RateLimited
-from app.services.purchases.limiter import MOST_WAITING, ConcurrencyLimiter
-from tests.support.clock import HandClock
+from app.services.purchases.limiter import LONGEST_WAIT_SECONDS, MOST_WAITING, ConcurrencyLimiter
+from tests.support.clock import HandClock, while_time_passes
+
+A, B = Principal("a"), Principal("b")
+ANN, BOB = Principal("ann", "team"), Principal("bob", "team")
 
 
-async def test_a_token_has_a_bounded_queue_of_its_own(clock: HandClock) -> None:
-    limiter, may_end = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), asyncio.Event()
+def credentials(*ids: str) -> list[Credential]:
+    return [Credential(name, f"secret of {name}") for name in ids]
 
-    async def send() -> str:
-        await may_end.wait()
+
+class Backend:
+    """Counts what runs under each credential, and answers when it may."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+        self.began: list[str] = []
+
+    async def send(self, credential: Credential) -> str:
+        self.began.append(credential.id)
+        await self.may_answer.wait()
         return "task-0"
 
-    calls = [asyncio.create_task(limiter.run("a", send)) for _ in range(GENERATIONS_AT_ONCE + MOST_WAITING)]
-    await asyncio.sleep(0)
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_token_has_a_bounded_line_of_its_own(clock: HandClock) -> None:
+    limiter, backend = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), Backend()
+    count = GENERATIONS_AT_ONCE + MOST_WAITING
+    calls = [asyncio.create_task(limiter.run(A, credentials("a"), backend.send)) for _ in range(count)]
+    await turns()
     with pytest.raises(RateLimited, match="Nothing was sent"):
-        await limiter.run("a", send)
-    other = asyncio.create_task(limiter.run("b", send))
-    may_end.set()
+        await limiter.run(A, credentials("a"), backend.send)
+    other = asyncio.create_task(limiter.run(B, credentials("b"), backend.send))
+    backend.may_answer.set()
     assert set(await asyncio.gather(*calls, other)) == {"task-0"}
-    assert await limiter.run("a", send) == "task-0"
+    assert await limiter.run(A, credentials("a"), backend.send) == "task-0"
+
+
+async def test_each_submission_goes_to_the_credential_with_the_most_room(clock: HandClock) -> None:
+    limiter, backend = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), Backend()
+    most = 2 * GENERATIONS_AT_ONCE
+    calls = [asyncio.create_task(limiter.run(ANN, credentials("x", "y"), backend.send)) for _ in range(most + 3)]
+    await turns()
+    assert sorted(backend.began) == ["x"] * GENERATIONS_AT_ONCE + ["y"] * GENERATIONS_AT_ONCE
+    assert backend.began[:4] == ["x", "y", "x", "y"]
+    backend.may_answer.set()
+    await asyncio.gather(*calls)
+
+
+async def test_members_of_a_team_take_turns(clock: HandClock) -> None:
+    limiter, order = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), []
+    may_answer = asyncio.Event()
+
+    async def buy(member: Principal) -> None:
+        async def send(_credential: Credential) -> str:
+            order.append(member.subject)
+            await may_answer.wait()
+            return "task-0"
+
+        await limiter.run(member, credentials("x"), send)
+
+    calls = [asyncio.create_task(buy(ANN)) for _ in range(GENERATIONS_AT_ONCE + 8)]
+    await turns()
+    calls += [asyncio.create_task(buy(BOB)) for _ in range(2)]
+    await turns()
+    may_answer.set()
+    await asyncio.gather(*calls)
+    assert order[GENERATIONS_AT_ONCE : GENERATIONS_AT_ONCE + 4].count("bob") == 2, "behind one of hers each"
+
+
+async def test_a_wait_ends_with_a_sentence_and_leaves_no_place_behind(clock: HandClock) -> None:
+    limiter, backend = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), Backend()
+    calls = [asyncio.create_task(limiter.run(A, credentials("a"), backend.send)) for _ in range(GENERATIONS_AT_ONCE)]
+    await turns()
+    late = asyncio.create_task(limiter.run(A, credentials("a"), backend.send))
+    left = asyncio.create_task(limiter.run(A, credentials("a"), backend.send))
+    await turns()
+    left.cancel()
+    await while_time_passes(clock, clock.sleep(LONGEST_WAIT_SECONDS + 1))
+    with pytest.raises(RateLimited):
+        await late
+    backend.may_answer.set()
+    await asyncio.gather(*calls)
+    again = [limiter.run(A, credentials("a"), backend.send) for _ in range(GENERATIONS_AT_ONCE)]
+    assert await asyncio.gather(*again) == ["task-0"] * GENERATIONS_AT_ONCE
+
+
+async def test_a_credential_that_was_added_is_used_at_once(clock: HandClock) -> None:
+    limiter, backend = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), Backend()
+    calls = [asyncio.create_task(limiter.run(ANN, credentials("x"), backend.send)) for _ in range(GENERATIONS_AT_ONCE)]
+    await turns()
+    calls.append(asyncio.create_task(limiter.run(BOB, credentials("x", "y"), backend.send)))
+    await turns()
+    assert backend.began[-1] == "y"
+    backend.may_answer.set()
+    await asyncio.gather(*calls)
