@@ -5,39 +5,41 @@ import gc
 import sys
 
 COLLECT_AFTER = 10_000
-"""New objects between two looks of the garbage collector: the work of a few dozen requests, a few megabytes."""
+"""Young objects that start a collection: the work of a few dozen requests, a few megabytes."""
 
 OLDER_AFTER, OLDEST_AFTER = 5, 2
-"""Looks at the new objects to one at older ones, and of those to one at all.
+"""Generation 1 is collected with every fifth collection of generation 0, generation 2 with every second of those.
 
-Objects of a long poll are old by then. With the default of 10 and 10, a million such objects may accumulate.
+The objects of a long poll reach generation 2. With the default of 10 and 10, a million such objects may accumulate.
 """
 
 MAPPED_FROM_BYTES = 128 * 1024
-"""Buffers from this size on are mapped by themselves, and so given back when freed: what glibc itself begins with.
+"""Buffers from this size on get a mapping of their own, which is returned to the system when they are freed.
 
-It has to stay below the 256 KB in which uvloop reads what comes fast: those would share the heap with what stays.
+128 KB is where glibc begins. It has to stay below the 256 KB of uvloop's read buffers: within the heap, they would keep
+it from shrinking.
 """
 
 MOST_ARENAS = 2
-"""Heaps of glibc for threads: each connection to SQLite has a thread, and would keep a heap of its own."""
+"""Heaps of malloc. Each thread, such as that of a connection to SQLite, would otherwise get a heap of its own."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3)."""
 
 
 def tune_process() -> None:
-    """Tell the garbage collector and the allocator that the program stays, and that its work comes and goes."""
+    """Tune the garbage collector, and malloc on Linux."""
     _collect_seldom()
     if sys.platform == "linux":
-        _give_back_what_is_freed()
+        _return_freed_memory()
 
 
 def _collect_seldom() -> None:
-    """Have the collector take the program for given, and look less often at what comes and goes.
+    """Exempt the objects that imports have made, and collect the others less often.
 
-    The SDK creates reference cycles in every request; by default the collector would run several times in one.
-    The second collection finds nothing: the collector compares later ones with the last, and puts them off until then.
+    The SDK creates reference cycles in every request; by default the collector would run several times in one. A full
+    collection waits until the new objects are a quarter of those that survived the last one. After `freeze` hardly any
+    survive, so the second call here lets the next full collection come in time.
     """
     gc.collect()
     gc.freeze()
@@ -45,11 +47,12 @@ def _collect_seldom() -> None:
     gc.set_threshold(COLLECT_AFTER, OLDER_AFTER, OLDEST_AFTER)
 
 
-def _give_back_what_is_freed() -> None:
-    """Keep glibc from raising its thresholds to the largest buffer that was ever freed, as it does unless told a size.
+def _return_freed_memory() -> None:
+    """Fix glibc's thresholds, which it would raise to the size of the largest buffer that was ever freed.
 
-    A few oversized answers of the backend would let the process hold their memory until it ends.
+    Without this, a process would keep the memory of a few oversized answers of the backend until it ends.
     """
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:  # musl has none, and needs none
         mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
         mallopt(_M_TRIM_THRESHOLD, MAPPED_FROM_BYTES)
+        mallopt(_M_ARENA_MAX, MOST_ARENAS)
