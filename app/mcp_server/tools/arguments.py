@@ -74,7 +74,10 @@ NextPrompt = Annotated[
     AfterValidator(_prompt),
     Field(description="What happens next: action, camera, style. 1 to 5000 characters."),
 ]
-Ratio = Annotated[AspectRatio, Field(description="Frame shape: 16:9 (default), 9:16, 1:1, 4:3, 3:4, 21:9 or 9:21.")]
+Ratio = Annotated[
+    AspectRatio,
+    Field(description="Frame shape: 16:9 (default), 9:16, 1:1, 4:3, 3:4, 21:9 or 9:21; see luma_list_aspect_ratios."),
+]
 FirstFrame = Annotated[str, Field(description="Public picture URL for the first frame; default none.")]
 LastFrame = Annotated[str, Field(description="Public picture URL for the last frame; default none.")]
 Loop = Annotated[bool, Field(description="true makes the end meet the beginning. Default: false.")]
@@ -91,16 +94,13 @@ Key = Annotated[
     str | None,
     AfterValidator(_key),
     Field(
-        description="A new name for each video, after a failed one too; 1 to 128 characters, default none. For a day "
-        "the same call gets the same task, another is invalid_request."
+        description="A new name for each video, the same to repeat a call; 1 to 128 characters, default none. For a "
+        "day the same call gets the same task, a different one is invalid_request."
     ),
 ]
 RetryUnknown = Annotated[
     bool,
-    Field(
-        description="With the same key, true buys again, maybe twice, if backend_timeout stays: ask the user. "
-        "Default: false."
-    ),
+    Field(description="true may buy a second time: only if backend_timeout stays and the user agrees. Default: false."),
 ]
 
 
@@ -208,17 +208,15 @@ Submission = Annotated[
     Literal["started", "unknown", "sent", "refused"] | None,
     Field(description="started, unknown, sent or refused; default all but refused."),
 ]
-Since = Annotated[str | None, Field(description="From this ISO 8601 time on (UTC); default none.")]
+Since = Annotated[str | None, Field(description="submitted_at from this ISO 8601 time on (UTC); default none.")]
 Limit = Annotated[float, AfterValidator(_limit), Field(description="1 to 100, default 20.")]
-Cursor = Annotated[
-    str | None, Field(description="next_cursor of the page before; keep state and since. Default: first page.")
-]
+Cursor = Annotated[str | None, Field(description="next_cursor of the page before, same filters; default first page.")]
 
 
 class TaskArguments(Arguments):
     """One task."""
 
-    task_id: Annotated[Id, Field(description="The task_id that a generate or extend tool returned.")]
+    task_id: Annotated[Id, Field(description="From a generate or extend tool or luma_list_tasks; not a video_id.")]
     wait_seconds: WaitForOne = 0
 
 

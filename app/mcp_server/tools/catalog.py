@@ -32,9 +32,9 @@ _SPENDING = (
     "Needs your {backend} token; costs about {price} when the video completes, else nothing. "
     "Returns a task_id at once; the video takes {duration}: follow it with luma_get_task or luma_get_tasks_batch. "
     "Never resubmit a slow one.\n\n"
-    "Always give an idempotency_key. After backend_timeout or no answer repeat the same call with it, which within a "
-    "day never buys twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing; "
-    "rate_limited: at most {generations_at_once} run at once, wait until one ends."
+    "Always give an idempotency_key. After backend_timeout or no answer repeat the same call, which within a "
+    "day never buys twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing. "
+    "rate_limited: at most {generations_at_once} run at once."
 )
 
 _EXTENDING = (
@@ -59,10 +59,10 @@ def _many(batch_limit: int) -> LumaTool:
         name="luma_get_tasks_batch",
         title="Check many videos",
         description=(
-            "Check many Luma generations in one call: the state of each, video_id and URL of the completed.\n\n"
+            "Check many Luma generate and extend tasks in one call: the state of each, video_id and URL of the completed.\n\n"
             "Use it for two or more task_ids, and luma_get_task for one. Call it with "
             "wait_seconds 50, and again until ask_again_in_seconds is null. After a time-out of your client ask with "
-            "a smaller wait_seconds. likely_stuck: tell the user, do not resubmit.\n\n"
+            "a smaller wait_seconds. likely_stuck: stop asking, tell the user, do not resubmit.\n\n"
             "Free. Needs the {backend} token that started the tasks. One bad id never fails the others: unknown "
             "and other tokens' ids come back in missing (lost: luma_list_tasks), ids that could not be read now in "
             "unavailable (ask again), "
@@ -82,12 +82,12 @@ def _one() -> LumaTool:
         name="luma_get_task",
         title="Check one video",
         description=(
-            "Read one Luma generation in full: its state, the video with URL and video_id, or why it failed.\n\n"
+            "Read one Luma task in full: its state, the video with URL and video_id, or why it failed.\n\n"
             "Use it for one video, luma_get_tasks_batch for several. Call it with wait_seconds 50, and again until "
             "ask_again_in_seconds is null. After a time-out of your client ask with a smaller wait_seconds. "
-            "likely_stuck: tell the user, do not resubmit.\n\n"
+            "likely_stuck: stop asking, tell the user, do not resubmit.\n\n"
             "Free. Needs the {backend} token that started the task: an unknown or another token's id is not_found. "
-            "A lost id: luma_list_tasks. A finished task comes from a "
+            "A finished task comes from a "
             "cache, a running one is seconds old. The URL lives {link_days} days."
         ),
         annotations=READ_ONLY,
@@ -103,12 +103,12 @@ def _listing() -> LumaTool:
         name="luma_list_tasks",
         title="List your submissions",
         description=(
-            "List Luma generate and extend calls made here, newest first, to find lost task_ids; not to follow known "
-            "ones.\n\n"
-            "state is the call's. started has a task_id, running or ended: read it with luma_get_task, which shows its "
-            "prompt. unknown may have been bought: repeat it with its idempotency_key, else tell the user. "
-            "sent is under way: ask again. refused bought nothing.\n\n"
-            "Free. Only your {backend} token's calls, for 90 days."
+            "List generate and extend calls made through this server, newest first, to find lost task_ids; for known "
+            "ones use luma_get_tasks_batch.\n\n"
+            "state is the call's, not the video's. started has a task_id: luma_get_task shows its prompt. unknown may "
+            "have been bought: repeat the same call with its idempotency_key (not listed), else tell the user. sent "
+            "is under way: list again. refused bought nothing.\n\n"
+            "Free. Only your token's calls, for 90 days."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -138,7 +138,8 @@ def _generating() -> tuple[LumaTool, ...]:
             name="luma_generate_video_from_image",
             title="Generate a video from images",
             description=(
-                "Start a new video of about 5 s from start_image_url, end_image_url or both; one is required. "
+                "Start a new video of about 5 s that begins or ends on a picture: start_image_url, end_image_url or both; none is "
+                "invalid_request. "
                 "Without pictures use luma_generate_video; to continue a finished video, luma_extend_video. A "
                 "picture may override aspect_ratio. One that cannot be read is invalid_request or a failed task.\n\n"
                 + _SPENDING
@@ -161,7 +162,8 @@ def _extending() -> tuple[LumaTool, ...]:
             description=(
                 "Continue a finished Luma video, named by video_id, from its last frame. With "
                 "only a link use luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}An unknown or foreign video_id is invalid_request or a failed task.\n\n{_SPENDING}"
+                f"{_EXTENDING}An unknown or another token's video_id is invalid_request or a failed task.\n\n"
+                + _SPENDING
             ),
             annotations=BILLABLE,
             arguments=ExtendArguments,
@@ -173,10 +175,10 @@ def _extending() -> tuple[LumaTool, ...]:
             name="luma_extend_video_from_url",
             title="Extend a video by its URL",
             description=(
-                "Continue a finished Luma video, named by video_url, from its last frame: only one made through "
-                "{backend}, within the {link_days} days that its link lives. With a video_id use luma_extend_video, "
-                "or for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}An unknown, foreign or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
+                "Continue a finished Luma video, named by video_url, from its last frame. Only videos made through "
+                "{backend}, within the {link_days} days that the link lives. With a video_id prefer "
+                "luma_extend_video; for an unrelated video luma_generate_video.\n\n"
+                f"{_EXTENDING}An unknown or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=BILLABLE,
             arguments=ExtendFromUrlArguments,
@@ -195,8 +197,8 @@ def _knowing() -> tuple[LumaTool, ...]:
             title="List aspect ratios",
             description=(
                 "List the seven aspect ratios of the generate tools, with shape and use of each, to choose a format "
-                "for a platform. Not needed when the format is known, nor for extending, which keeps the shape; for "
-                "tools see luma_list_actions. Free and static, reads no account."
+                "for a platform. Not needed when the format is known, nor for extending, which keeps the shape. "
+                "Free and static, reads no account."
             ),
             annotations=STATIC,
             arguments=NoArguments,
@@ -206,10 +208,10 @@ def _knowing() -> tuple[LumaTool, ...]:
         ),
         LumaTool(
             name="luma_list_actions",
-            title="List actions",
+            title="List tools and workflow",
             description=(
-                "List the Luma video tools in calling order, with what each does and needs and if it costs credit. "
-                "Use it once when unsure where to start, not once you know the tool; for formats use "
+                "List the Luma tools as a workflow: which to call first and next, what each does and needs, and if it "
+                "costs credit. Use it once when unsure where to start, not once you know the tool; for formats use "
                 "luma_list_aspect_ratios. Free and static, reads no account."
             ),
             annotations=STATIC,
