@@ -11,8 +11,10 @@ from mcp.server.lowlevel import Server
 from mcp.shared.inbound import x_mcp_header_map
 from mcp_types import SERVER_INFO_META_KEY
 
+from app.mcp_server.extensions.handled_tasks import HandledTasks
 from app.mcp_server.extensions.subscriptions import SubscriptionStreams
-from app.mcp_server.extensions.tasks import TaskHandles
+from app.mcp_server.extensions.task_handles import TaskHandles
+from app.mcp_server.extensions.tasks import TasksExtension
 from app.mcp_server.prompts import PROMPTS, complete, get_prompt
 from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
 from app.mcp_server.reference import instructions
@@ -20,6 +22,7 @@ from app.mcp_server.request_log import RequestLog
 from app.mcp_server.resources.tasks import TEMPLATES, complete_task_id, read_task
 from app.mcp_server.tools.call_handler import CallObserver, Context, RequestContext, ToolCallHandler
 from app.mcp_server.tools.definition import LumaTool, Services
+from app.services.tasks.cancel_marks import CancelMarks
 
 LISTS_TTL_MS = 3_600_000
 """How long a client may keep the lists, in milliseconds: they change with a release only."""
@@ -96,13 +99,17 @@ def _with_calls(
     server: Server[Any], tools: Sequence[LumaTool], services: Services, context: RequestContext, call_log: CallObserver
 ) -> McpServer:
     """Register handlers that the SDK's constructor does not take: calls, subscriptions and discovery."""
-    handles = TaskHandles(services, context)
-    handles.register(server)
+    cancel_marks = CancelMarks(services.leases, services.signing, services.keys, services.wall_clock)
+    handled_tasks = HandledTasks(
+        services.tasks, services.snapshots, cancel_marks, services.backend, services.wall_clock
+    )
+    tasks_extension = TasksExtension(TaskHandles(services.sealer, services.wall_clock), handled_tasks, context)
+    tasks_extension.register(server)
     result_meta = {SERVER_INFO_META_KEY: server.server_info_stamp}
     call_handler = ToolCallHandler(
-        {tool.name: tool for tool in tools}, services, context, call_log, handles, result_meta
+        {tool.name: tool for tool in tools}, services, context, call_log, tasks_extension, result_meta
     )
-    subscriptions = SubscriptionStreams(services, context, handles)
+    subscriptions = SubscriptionStreams(services.pollers, services.listeners, tasks_extension, context, services.sleep)
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_handler)
     server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, subscriptions)
     server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
