@@ -76,7 +76,7 @@ async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[
         return True
     host = _host_of(settings.redis_url.get_secret_value())
     try:
-        await probe(assembly.store, assembly.coordination, assembly.services.keys, with_channel=True)
+        await probe(assembly.shared.store, assembly.shared.coordination, assembly.shared.keys, with_channel=True)
     except StoreUnavailable as exc:
         say(f"cache: Redis at {host} {explained(exc)}. Calls would be slower, and waits end later")
         return False

@@ -112,7 +112,7 @@ async def _serve(mcp_server: McpServer, assembly: Assembly) -> None:
 
     async def stop() -> None:
         mcp_server.subscriptions.close()
-        assembly.services.waiter.close()
+        assembly.waiter.close()
         await under_way.drain(DRAIN_SECONDS)
         lines.end()
 

@@ -1,8 +1,9 @@
 """The composition root: builds each capability from settings. Concrete classes are named here and nowhere else."""
 
-from app.composition.application import Assembly, assemble, build_mcp_server
+from app.composition.application import Assembly, assemble
 from app.composition.backend import SANDBOX_MEDIA_PATH, VERSION
 from app.composition.clocks import Clocks
+from app.composition.mcp_server import build_mcp_server
 from app.composition.quotas import SHARE_OF_UNACCEPTED
 from app.composition.services import CALLBACKS_PATH
 

@@ -9,13 +9,8 @@ import httpx
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import Timeouts
 from app.adapters.auth.passthrough import PassthroughAuthenticator
-from app.adapters.memory.coordination import MemoryCoordination
-from app.adapters.memory.store import MemoryStore
-from app.adapters.redis.coordination import RedisCoordination
-from app.adapters.redis.store import RedisStore
 from app.adapters.sandbox.engine import Sandbox
 from app.composition.backend import (
-    VERSION,
     backend_description,
     build_acedata_client,
     build_sandbox,
@@ -23,42 +18,60 @@ from app.composition.backend import (
     network_to,
 )
 from app.composition.clocks import Clocks
-from app.composition.quotas import build_memory_budget
-from app.composition.services import build_callbacks, build_lookup, build_services, build_videos, persistence_of
-from app.composition.state import build_shared_state, secrets_of
+from app.composition.quotas import build_memory_budget, listener_quota, waiting_quota
+from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
+from app.composition.state import SharedState, build_shared_state, secrets_of
 from app.domain.rendered import TaskResult
-from app.mcp_server.server import McpServer, build_server
-from app.mcp_server.tools.call_handler import RequestContext
 from app.mcp_server.tools.catalog import build_catalog
-from app.mcp_server.tools.definition import LumaTool, Services
-from app.observability.call_log import CallLog, call_formatter
+from app.mcp_server.tools.definition import LumaTool
 from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
-from app.observability.tracing import replace_spans
 from app.persistence import Persistence
 from app.ports.auth import Authenticator
 from app.ports.backend import VideoBackend
 from app.services.limits.backend_limits import BackendLimits
+from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.memory_budget import MemoryBudget
 from app.services.limits.token_status import TokenStatusCache
+from app.services.polling.registry import PollerRegistry
+from app.services.polling.waiter import TaskWaiter
 from app.services.purchases.callbacks import Callbacks
-from app.services.tasks.lookup import FlightKey
+from app.services.purchases.service import VideoService
+from app.services.purchases.submitted_tasks import SubmittedTasks
+from app.services.tasks.lookup import FlightKey, TaskService
+from app.services.tasks.queued_ids import QueuedIds
 from app.services.tasks.single_flight import SingleFlight
 from app.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The parts of one process. Nothing is connected until `running` is entered."""
+    """The parts of one process. Nothing is connected until `running` is entered.
+
+    For the composition, the command line and the HTTP application alone. Each class gets the parts that it uses.
+
+    Attributes:
+        shared: the state that replicas share.
+        flights: fetches from the backend under way.
+        listeners: the quota of `subscriptions/listen` streams.
+        sandbox: the backend in this process; None with another one.
+        callbacks: None if the backend makes none.
+
+    """
 
     tools: tuple[LumaTool, ...]
-    services: Services
     authenticator: Authenticator
     metrics: Metrics
-    store: MemoryStore | RedisStore
-    coordination: MemoryCoordination | RedisCoordination
+    clocks: Clocks
+    shared: SharedState
     backend: VideoBackend
     flights: SingleFlight[FlightKey, TaskResult]
+    tasks: TaskService
+    pollers: PollerRegistry
+    waiter: TaskWaiter
+    listeners: CallerQuota
+    videos: VideoService
+    submitted: SubmittedTasks
     request_memory: MemoryBudget
     token_status: TokenStatusCache
     sandbox: Sandbox | None
@@ -70,7 +83,7 @@ class Assembly:
         """Open what answers questions about the set-up: nothing is migrated, deleted or announced."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.persistence.database.aclose)
-            for part in (self.store, self.coordination, self.backend):
+            for part in (self.shared.store, self.shared.coordination, self.backend):
                 await stack.enter_async_context(part)
             yield
 
@@ -79,12 +92,12 @@ class Assembly:
         """Open the parts in order. On exit, end the work in flight and close every connection."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.persistence.running())
-            await stack.enter_async_context(self.store)
-            await stack.enter_async_context(self.coordination)
+            await stack.enter_async_context(self.shared.store)
+            await stack.enter_async_context(self.shared.coordination)
             await stack.enter_async_context(self.backend)
             stack.push_async_callback(self.flights.aclose)
-            stack.push_async_callback(self.services.pollers.aclose)
-            stack.push_async_callback(self.services.videos.aclose)
+            stack.push_async_callback(self.pollers.aclose)
+            stack.push_async_callback(self.videos.aclose)
             yield
 
 
@@ -131,31 +144,29 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` choose
     persistence = persistence_of(settings, description, shared, clocks, backend_limits)
     callbacks = build_callbacks(settings, description, shared, persistence, clocks)
     flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
-    tasks = build_lookup(backend, shared, flights, metrics, clocks, backend_limits)
-    videos = build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits)
+    token_status = backend_limits.token_status
+    queued = QueuedIds(description, metrics, clocks.monotonic, token_status.is_accepted)
+    tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued)
+    pollers = build_pollers(tasks, shared, description, clocks)
+    waits = waiting_quota(description, refusals, backend_limits)
+    waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(
         tools=build_catalog(settings.batch_limit, description),
-        services=build_services(
-            settings, description, tasks, videos, shared, persistence, clocks, sandbox, refusals, backend_limits
-        ),
         authenticator=authenticator,
         metrics=metrics,
-        store=shared.store,
-        coordination=shared.coordination,
+        clocks=clocks,
+        shared=shared,
         backend=backend,
         flights=flights,
+        tasks=tasks,
+        pollers=pollers,
+        waiter=waiter,
+        listeners=listener_quota(description, refusals, backend_limits),
+        videos=build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits),
+        submitted=SubmittedTasks(persistence.purchases, backend_limits.database_reads),
         request_memory=build_memory_budget(settings, description, refusals, backend_limits),
-        token_status=backend_limits.token_status,
+        token_status=token_status,
         sandbox=sandbox,
         callbacks=callbacks,
         persistence=persistence,
     )
-
-
-def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestContext) -> McpServer:
-    """Return the MCP server over the parts. `context` reads requests of the transport."""
-    wants_lines = settings.log_level in ("DEBUG", "INFO")
-    call_log = CallLog(assembly.metrics, call_formatter(settings.log_format) if wants_lines else None)
-    mcp_server = build_server(assembly.tools, assembly.services, context, call_log, version=VERSION)
-    replace_spans(mcp_server.server, {tool.name for tool in assembly.tools})
-    return mcp_server

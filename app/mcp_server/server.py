@@ -1,4 +1,4 @@
-"""Builds the MCP server from the catalog of tools. The transports are attached by the caller."""
+"""Builds the MCP server from the catalog of tools and the handlers of requests; its user attaches a transport."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ from mcp.server.lowlevel import Server
 from mcp.shared.inbound import x_mcp_header_map
 from mcp_types import SERVER_INFO_META_KEY
 
+from app.domain.backend import BackendDescription
 from app.mcp_server.extensions.subscriptions import SubscriptionStreams
-from app.mcp_server.extensions.tasks import TaskHandles
+from app.mcp_server.extensions.tasks import TasksExtension
 from app.mcp_server.prompts import PROMPTS, complete, get_prompt
 from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
 from app.mcp_server.reference import instructions
 from app.mcp_server.request_log import RequestLog
-from app.mcp_server.resources.tasks import TEMPLATES, complete_task_id, read_task
-from app.mcp_server.tools.call_handler import CallObserver, Context, RequestContext, ToolCallHandler
-from app.mcp_server.tools.definition import LumaTool, Services
+from app.mcp_server.resources.tasks import TEMPLATES, TaskResources
+from app.mcp_server.tools.call_handler import Context, ToolCallHandler
+from app.mcp_server.tools.definition import LumaTool
 
 LISTS_TTL_MS = 3_600_000
 """How long a client may keep the lists, in milliseconds: they change with a release only."""
@@ -53,9 +54,9 @@ class McpServer:
 
 
 def build_server(
-    tools: Sequence[LumaTool], services: Services, context: RequestContext, call_log: CallObserver, *, version: str
-) -> McpServer:
-    """Return the MCP server for `tools` and `services`, without a transport."""
+    tools: Sequence[LumaTool], resources: TaskResources, backend: BackendDescription, *, version: str
+) -> Server[Any]:
+    """Return a server with its lists, prompts and resources, without a transport. `add_calls` adds the rest."""
     published = [tool.published() for tool in tools]
     mirrored = {tool.name: tool.input_schema for tool in published if x_mcp_header_map(tool.input_schema)}
 
@@ -63,22 +64,19 @@ def build_server(
         return types.ListToolsResult(tools=published)
 
     async def read_prompt(_ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        return get_prompt(params, services.backend)
-
-    async def read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        return await read_task(services, context.caller(ctx), params)
+        return get_prompt(params, backend)
 
     async def complete_argument(ctx: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         if isinstance(params.ref, types.PromptReference):
             return types.CompleteResult(completion=complete(params))
-        return types.CompleteResult(completion=await complete_task_id(services, context.caller(ctx).principal, params))
+        return types.CompleteResult(completion=await resources.complete(ctx, params))
 
-    server: Server[Any] = Server(
+    return Server(
         "luma-mcp",
         version=version,
         title="Luma Dream Machine",
-        description=f"Make videos with Luma Dream Machine through {services.backend.name}.",
-        instructions=instructions(services.backend),
+        description=f"Make videos with Luma Dream Machine through {backend.name}.",
+        instructions=instructions(backend),
         cache_hints=dict.fromkeys(_CACHEABLE, CacheHint(ttl_ms=LISTS_TTL_MS, scope="public")),
         get_tool_input_schema=mirrored.get,  # asked only for arguments that headers repeat: so far there are none
         on_list_tools=list_tools,
@@ -87,26 +85,26 @@ def build_server(
         on_completion=complete_argument,
         on_list_resources=_list_resources,
         on_list_resource_templates=_list_templates,
-        on_read_resource=read_resource,
+        on_read_resource=resources.read,
     )
-    return _with_calls(server, tools, services, context, call_log)
 
 
-def _with_calls(
-    server: Server[Any], tools: Sequence[LumaTool], services: Services, context: RequestContext, call_log: CallObserver
-) -> McpServer:
-    """Register handlers that the SDK's constructor does not take: calls, subscriptions and discovery."""
-    handles = TaskHandles(services, context)
-    handles.register(server)
-    result_meta = {SERVER_INFO_META_KEY: server.server_info_stamp}
-    call_handler = ToolCallHandler(
-        {tool.name: tool for tool in tools}, services, context, call_log, handles, result_meta
-    )
-    subscriptions = SubscriptionStreams(services, context, handles)
+def add_calls(
+    server: Server[Any],
+    call_handler: ToolCallHandler,
+    subscriptions: SubscriptionStreams,
+    tasks_extension: TasksExtension,
+) -> None:
+    """Register the handlers that the SDK's constructor does not take: calls, subscriptions, tasks and discovery."""
+    tasks_extension.register(server)
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_handler)
     server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, subscriptions)
     server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
-    return McpServer(server, call_handler, subscriptions, RequestLog(context, call_log, services.backend))
+
+
+def result_meta(server: Server[Any]) -> dict[str, Any]:
+    """Return the `_meta` of the server's results from protocol 2026 on."""
+    return {SERVER_INFO_META_KEY: server.server_info_stamp}
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:

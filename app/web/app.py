@@ -89,7 +89,7 @@ def create_app(
 
     def begin_to_stop() -> None:
         mcp_server.subscriptions.close()
-        assembly.services.waiter.close()
+        assembly.waiter.close()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
@@ -177,7 +177,7 @@ def _any_of(origins: Sequence[str]) -> str:
 
 
 def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> list[BaseRoute]:
-    try_store = partial(probe, assembly.store, assembly.coordination, assembly.services.keys)
+    try_store = partial(probe, assembly.shared.store, assembly.shared.coordination, assembly.shared.keys)
     backend = assembly.backend.description
     store_name = "redis" if settings.redis_url is not None else "memory"
     routes: list[BaseRoute] = [

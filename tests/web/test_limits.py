@@ -103,12 +103,12 @@ async def test_one_token_has_its_share_of_waits_and_others_have_theirs(clock: Ha
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
         asked = {"task_id": task_id, "wait_seconds": 50}
         waiting = [asyncio.create_task(service.ask("luma_get_task", asked)) for _ in range(MOST_WAITING_PER_CALLER)]
-        while service.assembly.services.pollers.callers < MOST_WAITING_PER_CALLER:
+        while service.assembly.pollers.callers < MOST_WAITING_PER_CALLER:
             await asyncio.sleep(0)
         refused = await service.fail("luma_get_task", asked)
         at_once = await service.ask("luma_get_task", {"task_id": task_id})
         other = asyncio.create_task(service.ask("luma_get_task", asked, token="token-b"))
-        while service.assembly.services.pollers.callers == MOST_WAITING_PER_CALLER:
+        while service.assembly.pollers.callers == MOST_WAITING_PER_CALLER:
             await asyncio.sleep(0)
         for call in (*waiting, other):
             call.cancel()
@@ -201,7 +201,7 @@ async def _all_but_held(
     calls: list[asyncio.Task[httpx.Response]], service: Service
 ) -> list[asyncio.Task[httpx.Response]]:
     """Return the calls that were answered, when all others wait."""
-    while sum(call.done() for call in calls) + service.assembly.services.pollers.callers < len(calls):
+    while sum(call.done() for call in calls) + service.assembly.pollers.callers < len(calls):
         await asyncio.sleep(0.001)
     return [call for call in calls if call.done()]
 
@@ -237,7 +237,7 @@ async def test_invented_tokens_take_a_part_of_the_places_and_the_known_have_the_
     async with serving(settings(), sandbox(clock), clock) as service, AsyncExitStack() as stack:
         await service.ask("luma_generate_video", {"prompt": "A fox"}, token="known")
         for number in range(MOST_LISTENERS // SHARE_OF_UNACCEPTED):
-            service.assembly.services.listeners.take(f"invented-{number}")
+            service.assembly.listeners.take(f"invented-{number}")
         refused = await stack.enter_async_context(listener(service, "one-more"))
         assert "of these limits is reached" in (await refused.aread()).decode()
         heard = await stack.enter_async_context(listener(service, "known"))
@@ -272,7 +272,7 @@ async def test_gauges_show_what_is_under_way(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
         waiting = asyncio.create_task(service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50}))
-        while service.assembly.services.pollers.callers < 1:
+        while service.assembly.pollers.callers < 1:
             await asyncio.sleep(0)
         async with listener(service, "a") as stream:
             lines = stream.aiter_lines()
@@ -309,7 +309,7 @@ async def test_a_head_counts_for_as_long_as_its_request_is_answered(clock: HandC
         for request in (call, call.replace(b"\r\n", b"\r\n" + fields, 1)):
             _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port or 0)
             writer.write(request)
-            while not service.assembly.services.pollers.callers:
+            while not service.assembly.pollers.callers:
                 await asyncio.sleep(0.001)
             held.append(service.assembly.request_memory.in_use)
             writer.close()

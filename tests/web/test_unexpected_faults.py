@@ -158,7 +158,7 @@ async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(cloc
         timeouts=IMPATIENT,
         clocks=clock.clocks,
     )
-    assembly = replace(assembly, services=replace(assembly.services, snapshots=broken_records(clock)))
+    assembly = replace(assembly, shared=replace(assembly.shared, snapshots=broken_records(clock)))
     async with listening(create_app(values, assembly)) as url, httpx.AsyncClient() as client:
         service = Service(url, assembly, client)
         capable: dict[str, Any] = {

@@ -25,7 +25,7 @@ def lend(service: Service, server: RedisServer, holder: bytes, milliseconds: int
     """Let `holder` have the lease of the watch of token-a."""
     tenant = service.assembly.authenticator.name("token-a")
     with server.client() as client:
-        client.set(service.assembly.services.keys.key(tenant, "watcher"), holder, px=milliseconds)
+        client.set(service.assembly.shared.keys.key(tenant, "watcher"), holder, px=milliseconds)
 
 
 async def ask(service: Service, task_ids: list[str], wait_seconds: float = 50) -> Any:
@@ -116,12 +116,12 @@ async def test_what_replicas_say_is_looked_at_and_not_believed(clock: HandClock)
         task_ids = await start(service)
         tenant = service.assembly.authenticator.name("token-a")
         waiting = asyncio.create_task(ask(service, task_ids))
-        while not service.assembly.services.pollers.callers:
+        while not service.assembly.pollers.callers:
             await asyncio.sleep(0.001)
         began = clock()
         while clock() < began + 30:
             for event in (TaskEvent(tenant, missing=task_ids), TaskEvent(tenant, hinted=task_ids)):
-                await service.assembly.coordination.publish(EventKind.TASKS, pack(event))
+                await service.assembly.shared.coordination.publish(EventKind.TASKS, pack(event))
             await while_time_passes(clock, clock.sleep(0.5), step=0.25)
         assert not waiting.done()
         assert backend.reads <= 4 + 30 / HINT_SECONDS, "the schedule, and a hint once in its time"
@@ -162,7 +162,7 @@ async def test_a_client_that_leaves_ends_its_wait_and_nobody_elses(era: str, acc
 
 async def until_waiting(service: Service, callers: int) -> None:
     async with asyncio.timeout(10):
-        while service.assembly.services.pollers.callers != callers:
+        while service.assembly.pollers.callers != callers:
             await asyncio.sleep(0)
 
 

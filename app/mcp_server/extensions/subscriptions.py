@@ -5,6 +5,7 @@ supports neither tenants nor the `taskIds` of the Tasks extension.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -29,12 +30,14 @@ from pydantic import BaseModel
 from app.domain.access import Principal
 from app.domain.errors import RateLimited, Unauthorized
 from app.domain.rendered import RenderedTask, TaskResult
-from app.mcp_server.extensions.tasks import TaskHandles
+from app.mcp_server.extensions.task_handles import TaskHandle
+from app.mcp_server.extensions.tasks import TasksExtension
 from app.mcp_server.resources.tasks import task_id_in
 from app.mcp_server.tools.call_handler import Context, RequestContext
-from app.mcp_server.tools.definition import Services
 from app.ports.auth import Caller
 from app.services.concurrency import wait_first
+from app.services.limits.caller_quota import CallerQuota
+from app.services.polling.registry import PollerRegistry
 
 MOST_TASKS = 100
 
@@ -61,7 +64,7 @@ class ListenedTasks:
     """The tasks of one listener: resource URIs, and task handles, by task id."""
 
     uris: dict[str, str] = field(default_factory=dict)
-    handles: dict[str, tuple[str, float]] = field(default_factory=dict)
+    handles: dict[str, TaskHandle] = field(default_factory=dict)
 
     @property
     def task_ids(self) -> list[str]:
@@ -72,11 +75,20 @@ class ListenedTasks:
 class SubscriptionStreams:
     """The handler of subscriptions/listen. A call is a stream until its client disconnects or `close` is called."""
 
-    def __init__(self, services: Services, context: RequestContext, handles: TaskHandles) -> None:
-        """Serve the caller that `context` provides for each request."""
-        self._services = services
+    def __init__(
+        self,
+        pollers: PollerRegistry,
+        places: CallerQuota,
+        tasks_extension: TasksExtension,
+        context: RequestContext,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """Serve the caller that `context` provides for each request. Each stream holds one of `places`."""
+        self._pollers = pollers
+        self._places = places
+        self._tasks_extension = tasks_extension
         self._context = context
-        self._handles = handles
+        self._sleep = sleep
         self._streams: set[asyncio.Event] = set()
 
     async def __call__(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
@@ -86,7 +98,7 @@ class SubscriptionStreams:
         caller = self._context.caller(ctx)
         subscription = self._listened_tasks(ctx, caller.principal, params.notifications)
         try:
-            with self._services.listeners.place(caller.principal.subject, TOO_MANY_LISTENERS):
+            with self._places.place(caller.principal.subject, TOO_MANY_LISTENERS):
                 await self._serve(ctx, ctx.request_id, params.notifications, caller, subscription)
         except RateLimited as exc:
             data = {"code": exc.code.value, "retry_after_seconds": exc.retry_after_seconds}
@@ -117,19 +129,17 @@ class SubscriptionStreams:
             self._streams.discard(closing)
 
     async def _close_in_time(self, closing: asyncio.Event) -> None:
-        await self._services.sleep(LONGEST_SECONDS)
+        await self._sleep(LONGEST_SECONDS)
         closing.set()
 
     def _listened_tasks(self, ctx: Context, principal: Principal, asked: SubscriptionFilter) -> ListenedTasks:
         """Return what of `asked` can be honoured: URIs of tasks, and handles that the caller was given."""
         uris = {task_id: uri for uri in asked.resource_subscriptions or () if (task_id := task_id_in(uri)) is not None}
-        handles: dict[str, tuple[str, float]] = {}
         wanted = _task_ids(asked)
         if wanted:
-            self._handles.require_declared(ctx)
-        for handle in wanted:
-            if (opened := self._handles.open(principal, handle)) is not None:
-                handles[opened[0]] = (handle, opened[1])
+            self._tasks_extension.require_declared(ctx)
+        opened = (self._tasks_extension.open(principal, text) for text in wanted)
+        handles = {handle.task_id: handle for handle in opened if handle is not None}
         if len(uris) + len(handles) > MOST_TASKS:
             raise MCPError(INVALID_PARAMS, f"One listener is told of at most {MOST_TASKS} tasks. Open several.")
         return ListenedTasks(uris, handles)
@@ -139,7 +149,7 @@ class SubscriptionStreams:
     ) -> None:
         honoured = SubscriptionFilter(
             resource_subscriptions=list(subscription.uris.values()) or None,
-            **({"taskIds": [handle for handle, _ in subscription.handles.values()]} if _task_ids(asked) else {}),
+            **({"taskIds": [handle.text for handle in subscription.handles.values()]} if _task_ids(asked) else {}),
         )
         meta = {SUBSCRIPTION_ID_META_KEY: number}
         params = SubscriptionsAcknowledgedNotificationParams(notifications=honoured, _meta=meta)
@@ -150,7 +160,7 @@ class SubscriptionStreams:
             await closing.wait()
             return
         told: dict[str, TaskResult] = {}
-        async with self._services.pollers.watching(caller, subscription.task_ids) as changes:
+        async with self._pollers.watching(caller, subscription.task_ids) as changes:
             while not closing.is_set():
                 changes.changed.clear()
                 answers = changes.answers()
@@ -169,7 +179,7 @@ class SubscriptionStreams:
             updated = ResourceUpdatedNotificationParams(uri=uri, _meta=meta)
             await send(ResourceUpdatedNotification(params=updated), number)
         if (handle := subscription.handles.get(task_id)) is not None:
-            detailed = await self._handles.detailed(caller, handle[0], task_id, handle[1])
+            detailed = await self._tasks_extension.detailed(caller, handle)
             await send(cast("ServerNotification", TasksNotification(params={**detailed, "_meta": meta})), number)
 
 

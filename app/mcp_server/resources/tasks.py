@@ -1,6 +1,7 @@
 """Each task as a resource: read by its URI, found by completion."""
 
 import re
+from collections.abc import Callable
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -16,13 +17,14 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from app.domain.access import Principal
+from app.domain.backend import BackendDescription
 from app.domain.errors import LumaError
 from app.domain.foreign_text import is_plain_id
 from app.domain.rendered import RenderedTask
-from app.mcp_server.tools.definition import Services
+from app.mcp_server.tools.call_handler import Context, RequestContext
 from app.mcp_server.tools.rendering import single_task
-from app.ports.auth import Caller
+from app.services.purchases.submitted_tasks import SubmittedTasks
+from app.services.tasks.lookup import TaskService
 
 TEMPLATE = "luma://tasks/{task_id}"
 FINAL_TTL_MS = 3_600_000
@@ -54,35 +56,51 @@ def task_id_in(uri: str) -> str | None:
     return match[1] if match and is_plain_id(match[1]) else None
 
 
-async def read_task(services: Services, caller: Caller, params: ReadResourceRequestParams) -> ReadResourceResult:
-    """Return the task as JSON. Raises MCPError -32602 for a URI or task that does not exist."""
-    uri = str(params.uri)
-    task_id = task_id_in(uri)
-    if task_id is None:
-        raise MCPError(INVALID_PARAMS, f"There is no such resource; resources are {TEMPLATE}.", {"uri": uri})
-    answer = (await services.tasks.find(caller, [task_id])).answers[task_id]
-    if isinstance(answer, LumaError):
-        raise MCPError(INTERNAL_ERROR, str(answer), {"uri": uri}) from answer
-    if answer is None:
-        raise MCPError(INVALID_PARAMS, f"{services.backend.name} does not know this task.", {"uri": uri})
-    return _contents(services, uri, answer)
+class TaskResources:
+    """Serves tasks as resources, and completes their ids."""
 
+    def __init__(
+        self,
+        tasks: TaskService,
+        submitted: SubmittedTasks,
+        backend: BackendDescription,
+        context: RequestContext,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Read with `tasks`, and complete from `submitted`. `context` provides the caller of each request."""
+        self._tasks = tasks
+        self._submitted = submitted
+        self._backend = backend
+        self._context = context
+        self._wall_clock = wall_clock
 
-async def complete_task_id(services: Services, principal: Principal, params: CompleteRequestParams) -> Completion:
-    """Return the ids that the tenant knows and that begin as the caller has; nothing for another template."""
-    reference = params.ref
-    if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != TEMPLATE:
-        return Completion(values=[], total=0, has_more=False)
-    if services.tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
-        return Completion(values=[], total=0, has_more=False)
-    values = await services.submitted.beginning_with(principal.owners, params.argument.value)
-    return Completion(values=values, total=len(values), has_more=False)
+    async def read(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+        """Return the task as JSON. Raises MCPError -32602 for a URI or task that does not exist."""
+        uri = str(params.uri)
+        task_id = task_id_in(uri)
+        if task_id is None:
+            raise MCPError(INVALID_PARAMS, f"There is no such resource; resources are {TEMPLATE}.", {"uri": uri})
+        answer = (await self._tasks.find(self._context.caller(ctx), [task_id])).answers[task_id]
+        if isinstance(answer, LumaError):
+            raise MCPError(INTERNAL_ERROR, str(answer), {"uri": uri}) from answer
+        if answer is None:
+            raise MCPError(INVALID_PARAMS, f"{self._backend.name} does not know this task.", {"uri": uri})
+        return self._contents(uri, answer)
 
+    async def complete(self, ctx: Context, params: CompleteRequestParams) -> Completion:
+        """Return the caller's task ids that begin as the argument does; none for another template."""
+        reference, principal = params.ref, self._context.caller(ctx).principal
+        if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != TEMPLATE:
+            return Completion(values=[], total=0, has_more=False)
+        if self._tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
+            return Completion(values=[], total=0, has_more=False)
+        values = await self._submitted.beginning_with(principal.owners, params.argument.value)
+        return Completion(values=values, total=len(values), has_more=False)
 
-def _contents(services: Services, uri: str, task: RenderedTask) -> ReadResourceResult:
-    _, result = single_task(task, services.wall_clock(), services.polling)
-    return ReadResourceResult(
-        contents=[TextResourceContents(uri=uri, mime_type="application/json", text=result.decode())],
-        ttl_ms=FINAL_TTL_MS if task.is_final else RUNNING_TTL_MS,
-        cache_scope="private",
-    )
+    def _contents(self, uri: str, task: RenderedTask) -> ReadResourceResult:
+        _, result = single_task(task, self._wall_clock(), self._backend.policy.polling)
+        return ReadResourceResult(
+            contents=[TextResourceContents(uri=uri, mime_type="application/json", text=result.decode())],
+            ttl_ms=FINAL_TTL_MS if task.is_final else RUNNING_TTL_MS,
+            cache_scope="private",
+        )

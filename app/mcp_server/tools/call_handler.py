@@ -14,9 +14,10 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from app.domain.access import Principal
+from app.domain.backend import BackendDescription
 from app.domain.errors import Forbidden, InternalError, LumaError, RateLimited
 from app.domain.task import NO_STATS, LookupStats
-from app.mcp_server.tools.definition import Call, LumaTool, Services
+from app.mcp_server.tools.definition import BoundTool, Call
 from app.mcp_server.tools.json_bytes import Json
 from app.mcp_server.tools.results import error_view
 from app.mcp_server.tools.text import error_text
@@ -107,21 +108,24 @@ class ToolCallHandler:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the dependencies of a call
         self,
-        tools: Mapping[str, LumaTool],
-        services: Services,
+        tools: Mapping[str, BoundTool],
+        backend: BackendDescription,
         context: RequestContext,
         call_log: CallObserver,
         handles: TaskHandleFactory,
         result_meta: Mapping[str, Any],
     ) -> None:
-        """Serve `tools`, by name. `result_meta` is the `_meta` of results from protocol 2026 on."""
+        """Serve `tools`, by name; sentences of errors name `backend`.
+
+        `result_meta` is the `_meta` of results from protocol 2026 on.
+        """
         self._faults = ThrottledExceptionLog(
             log, "The handle of a task that was started could not be made; its caller gets the task_id"
         )
         self._result_meta = result_meta
         self._handles = handles
         self._tools = tools
-        self._services = services
+        self._backend = backend
         self._context = context
         self._call_log = call_log
 
@@ -150,7 +154,7 @@ class ToolCallHandler:
             raise MCPError(INVALID_PARAMS, "tools/call takes `name`, a string, and `arguments`, an object.") from None
         return await self._called(ctx, tool, ctx.params.get("arguments") or {})
 
-    async def _called(self, ctx: Context, tool: LumaTool, given: Mapping[str, Any]) -> dict[str, Any]:
+    async def _called(self, ctx: Context, tool: BoundTool, given: Mapping[str, Any]) -> dict[str, Any]:
         caller, started = self._context.caller(ctx), time.perf_counter()
         record = self._record(ctx, tool, caller)
         self._call_log.began()
@@ -178,25 +182,25 @@ class ToolCallHandler:
         return wire_result(placeholder_for(ctx, answer.text), placeholder_for(ctx, answer.result), is_error=False)
 
     async def _answer(
-        self, tool: LumaTool, call: Call, given: Mapping[str, Any], record: CallRecord
+        self, tool: BoundTool, call: Call, given: Mapping[str, Any], record: CallRecord
     ) -> ToolResult | LumaError:
         if tool.scope not in call.caller.principal.scopes:
             record.outcome = Forbidden.code.value
-            return self._services.backend.error(Forbidden)
+            return self._backend.error(Forbidden)
         try:
-            answer = await tool.handler(self._services, call, read_arguments(tool.arguments, given))
+            answer = await tool.handle(call, read_arguments(tool.arguments, given))
         except LumaError as exc:
             record.outcome = exc.code.value
             return exc
         except Exception:
             log.exception("A tool call met a fault of this service")
             record.outcome = InternalError.code.value
-            return self._services.backend.error(InternalError)
+            return self._backend.error(InternalError)
         record.outcome, record.stats, record.seen = "ok", answer.stats, answer.seen
         record.task_id = answer.started
         return answer
 
-    def _record(self, ctx: Context, tool: LumaTool, caller: Caller) -> CallRecord:
+    def _record(self, ctx: Context, tool: BoundTool, caller: Caller) -> CallRecord:
         return CallRecord(
             tool=tool.name,
             tenant=caller.principal.subject,

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from app.domain.access import Scope
 from app.domain.backend import BackendDescription
-from app.mcp_server.tools import list_tool, reference_tools, task_tools, video_tools
 from app.mcp_server.tools.arguments import (
     ExtendArguments,
     ExtendFromUrlArguments,
@@ -73,7 +72,6 @@ def _many(batch_limit: int) -> LumaTool:
         arguments=tasks_arguments(batch_limit),
         result=BatchView,
         scope=Scope.READ,
-        handler=task_tools.get_tasks_batch,
     )
 
 
@@ -94,7 +92,6 @@ def _one() -> LumaTool:
         arguments=TaskArguments,
         result=SingleTaskView,
         scope=Scope.READ,
-        handler=task_tools.get_task,
     )
 
 
@@ -114,7 +111,6 @@ def _listing() -> LumaTool:
         arguments=ListArguments,
         result=SubmissionsView,
         scope=Scope.READ,
-        handler=list_tool.list_tasks,
     )
 
 
@@ -132,7 +128,6 @@ def _generating() -> tuple[LumaTool, ...]:
             arguments=GenerateArguments,
             result=SubmittedView,
             scope=Scope.GENERATE,
-            handler=video_tools.generate_video,
         ),
         LumaTool(
             name="luma_generate_video_from_image",
@@ -148,7 +143,6 @@ def _generating() -> tuple[LumaTool, ...]:
             arguments=GenerateFromImageArguments,
             result=SubmittedView,
             scope=Scope.GENERATE,
-            handler=video_tools.generate_video_from_image,
         ),
     )
 
@@ -169,7 +163,6 @@ def _extending() -> tuple[LumaTool, ...]:
             arguments=ExtendArguments,
             result=SubmittedView,
             scope=Scope.GENERATE,
-            handler=video_tools.extend_video,
         ),
         LumaTool(
             name="luma_extend_video_from_url",
@@ -184,7 +177,6 @@ def _extending() -> tuple[LumaTool, ...]:
             arguments=ExtendFromUrlArguments,
             result=SubmittedView,
             scope=Scope.GENERATE,
-            handler=video_tools.extend_video_from_url,
         ),
     )
 
@@ -204,7 +196,6 @@ def _knowing() -> tuple[LumaTool, ...]:
             arguments=NoArguments,
             result=RatiosView,
             scope=Scope.READ,
-            handler=reference_tools.list_aspect_ratios,
         ),
         LumaTool(
             name="luma_list_actions",
@@ -218,6 +209,5 @@ def _knowing() -> tuple[LumaTool, ...]:
             arguments=NoArguments,
             result=ActionsView,
             scope=Scope.READ,
-            handler=reference_tools.list_actions,
         ),
     )

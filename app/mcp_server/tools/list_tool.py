@@ -3,13 +3,16 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from app.domain.backend import BackendDescription
 from app.domain.errors import InvalidRequest, Unauthorized
 from app.domain.purchase import Purchase, PurchaseState
 from app.mcp_server.tools.arguments import ListArguments
-from app.mcp_server.tools.definition import Call, Services
+from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.results import SubmissionsView, SubmissionView, iso
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
-from app.services.purchases.submitted_tasks import Page, Place
+from app.ports.sealing import Sealer
+from app.services.purchases.submitted_tasks import Page, Place, SubmittedTasks
+from app.services.tasks.lookup import TaskService
 
 PURPOSE = "list"
 
@@ -18,23 +21,47 @@ NO_CURSOR = "`cursor` is not one of this caller's: pass next_cursor of the last 
 NONE_FOUND = "No submission of this caller matches."
 
 
-async def list_tasks(services: Services, call: Call, arguments: ListArguments) -> ToolResult:
-    """Answer with one page of the caller's submissions, the newest first."""
-    principal = call.caller.principal
-    if services.tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
-        raise services.backend.error(Unauthorized)
-    page = await services.submitted.newest(
-        principal.owners,
-        int(arguments.limit),
-        outcome=None if arguments.state is None else PurchaseState(arguments.state),
-        since=None if arguments.since is None else _unix_seconds(arguments.since),
-        before=None if arguments.cursor is None else _opened(services, principal.owners, arguments.cursor),
-    )
-    view: SubmissionsView = {
-        "tasks": [_view(purchase) for purchase in page.purchases],
-        "next_cursor": _cursor(services, principal.owner, page),
-    }
-    return tool_result(_text(view), view)
+class ListTool:
+    """The handler of luma_list_tasks."""
+
+    def __init__(
+        self, tasks: TaskService, submitted: SubmittedTasks, sealer: Sealer, backend: BackendDescription
+    ) -> None:
+        """List what `submitted` has; `tasks` tells whether a token is refused, and `sealer` seals cursors."""
+        self._tasks = tasks
+        self._submitted = submitted
+        self._sealer = sealer
+        self._backend = backend
+
+    async def list_tasks(self, call: Call, arguments: ListArguments) -> ToolResult:
+        """Answer with one page of the caller's submissions, the newest first."""
+        principal = call.caller.principal
+        if self._tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
+            raise self._backend.error(Unauthorized)
+        page = await self._submitted.newest(
+            principal.owners,
+            int(arguments.limit),
+            outcome=None if arguments.state is None else PurchaseState(arguments.state),
+            since=None if arguments.since is None else _unix_seconds(arguments.since),
+            before=None if arguments.cursor is None else self._opened(principal.owners, arguments.cursor),
+        )
+        view: SubmissionsView = {
+            "tasks": [_view(purchase) for purchase in page.purchases],
+            "next_cursor": self._cursor(principal.owner, page),
+        }
+        return tool_result(_text(view), view)
+
+    def _cursor(self, tenant: str, page: Page) -> str | None:
+        if page.next is None:
+            return None
+        return self._sealer.seal(PURPOSE, {"at": page.next[0], "attempt": page.next[1]}, tenant)
+
+    def _opened(self, owners: tuple[str, ...], cursor: str) -> Place:
+        """Return where a page begins. Raises InvalidRequest for a cursor that was not made for this caller."""
+        content: dict[str, Any] | None = self._sealer.unseal(PURPOSE, cursor.strip(), owners)
+        if content is None:
+            raise InvalidRequest(NO_CURSOR)
+        return content["at"], content["attempt"]
 
 
 def _view(purchase: Purchase) -> SubmissionView:
@@ -62,17 +89,3 @@ def _unix_seconds(text: str) -> float:
         return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise InvalidRequest(NO_TIME) from None
-
-
-def _cursor(services: Services, tenant: str, page: Page) -> str | None:
-    if page.next is None:
-        return None
-    return services.sealer.seal(PURPOSE, {"at": page.next[0], "attempt": page.next[1]}, tenant)
-
-
-def _opened(services: Services, owners: tuple[str, ...], cursor: str) -> Place:
-    """Return where a page begins. Raises InvalidRequest for a cursor that was not made for this caller."""
-    content: dict[str, Any] | None = services.sealer.unseal(PURPOSE, cursor.strip(), owners)
-    if content is None:
-        raise InvalidRequest(NO_CURSOR)
-    return content["at"], content["attempt"]

@@ -2,12 +2,12 @@
 
 from app.mcp_server.reference import ACTIONS, ASPECT_RATIOS, WORKFLOW
 from app.mcp_server.tools.arguments import NoArguments
-from app.mcp_server.tools.definition import Call, Services
+from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.results import ActionsView, RatiosView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
 
 
-async def list_aspect_ratios(_services: Services, _call: Call, _arguments: NoArguments) -> ToolResult:
+async def list_aspect_ratios(_call: Call, _arguments: NoArguments) -> ToolResult:
     """Answer with the ratios and their uses."""
     view: RatiosView = {
         "default": ASPECT_RATIOS[0].aspect_ratio,
@@ -21,7 +21,7 @@ async def list_aspect_ratios(_services: Services, _call: Call, _arguments: NoArg
     )
 
 
-async def list_actions(_services: Services, _call: Call, _arguments: NoArguments) -> ToolResult:
+async def list_actions(_call: Call, _arguments: NoArguments) -> ToolResult:
     """Answer with what can be done and which tool does it."""
     view: ActionsView = {
         "actions": [

@@ -1,47 +1,60 @@
 """The two tools that ask how generations are doing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from app.domain.backend import BackendDescription
 from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, Unauthorized
 from app.domain.rendered import Lookup
 from app.mcp_server.tools.arguments import TaskArguments, TasksArguments
 from app.mcp_server.tools.batch import batch_answer
-from app.mcp_server.tools.definition import Call, Services
+from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.rendering import single_task
 from app.mcp_server.tools.tool_result import ToolResult
+from app.services.polling.waiter import TaskWaiter
+from app.services.tasks.lookup import TaskService
 
 _ABOUT_THE_CALLER = (Unauthorized, NoCredit, AccountDisabled)
 """Faults that no id is to blame for: where nothing else came back, the call itself has failed."""
 
 
-async def get_tasks_batch(services: Services, call: Call, arguments: TasksArguments) -> ToolResult:
-    """Answer about many tasks at once."""
-    lookup = await _find(services, call, arguments.task_ids, arguments.wait_seconds)
-    _raise_if_all_about_the_caller(lookup)
-    is_full = arguments.detail == "full"
-    return batch_answer(lookup, services.wall_clock(), services.backend, is_full=is_full)
+class TaskTools:
+    """The handlers of luma_get_tasks_batch and luma_get_task."""
 
+    def __init__(
+        self, tasks: TaskService, waiter: TaskWaiter, backend: BackendDescription, wall_clock: Callable[[], float]
+    ) -> None:
+        """Find tasks with `tasks`, or with `waiter` where a call may wait; `wall_clock` gives unix seconds."""
+        self._tasks = tasks
+        self._waiter = waiter
+        self._backend = backend
+        self._polling = backend.policy.polling
+        self._wall_clock = wall_clock
 
-async def get_task(services: Services, call: Call, arguments: TaskArguments) -> ToolResult:
-    """Answer about one task. Raises NotFound where the backend knows no such id."""
-    lookup = await _find(services, call, [arguments.task_id], arguments.wait_seconds)
-    answer = lookup.answers[arguments.task_id]
-    if answer is None:
-        raise services.backend.error(NotFound)
-    if isinstance(answer, LumaError):
-        raise answer
-    text, result = single_task(answer, services.wall_clock(), services.polling)
-    return ToolResult(text, result, lookup.stats, {answer.state.value: 1})
+    async def get_tasks_batch(self, call: Call, arguments: TasksArguments) -> ToolResult:
+        """Answer about many tasks at once."""
+        lookup = await self._find(call, arguments.task_ids, arguments.wait_seconds)
+        _raise_if_all_about_the_caller(lookup)
+        return batch_answer(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
 
+    async def get_task(self, call: Call, arguments: TaskArguments) -> ToolResult:
+        """Answer about one task. Raises NotFound where the backend knows no such id."""
+        lookup = await self._find(call, [arguments.task_id], arguments.wait_seconds)
+        answer = lookup.answers[arguments.task_id]
+        if answer is None:
+            raise self._backend.error(NotFound)
+        if isinstance(answer, LumaError):
+            raise answer
+        text, result = single_task(answer, self._wall_clock(), self._polling)
+        return ToolResult(text, result, lookup.stats, {answer.state.value: 1})
 
-async def _find(services: Services, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:
-    if wait_seconds == 0:
-        return await services.tasks.find(call.caller, task_ids)
+    async def _find(self, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:
+        if wait_seconds == 0:
+            return await self._tasks.find(call.caller, task_ids)
 
-    async def report(elapsed_seconds: float, finished: int, asked: int) -> None:
-        await call.progress(elapsed_seconds, wait_seconds, f"{finished} of {asked} finished")
+        async def report(elapsed_seconds: float, finished: int, asked: int) -> None:
+            await call.progress(elapsed_seconds, wait_seconds, f"{finished} of {asked} finished")
 
-    return await services.waiter.find(call.caller, task_ids, wait_seconds, report)
+        return await self._waiter.find(call.caller, task_ids, wait_seconds, report)
 
 
 def _raise_if_all_about_the_caller(lookup: Lookup) -> None:

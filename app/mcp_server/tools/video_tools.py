@@ -1,6 +1,7 @@
 """The four tools that start a generation, and so spend the caller's credits."""
 
 from app.domain.errors import InvalidRequest
+from app.domain.freshness import PollingPolicy
 from app.domain.generation import Command, ExtendVideo, GenerateVideo
 from app.domain.public_url import check_public_url
 from app.domain.task import LookupStats
@@ -11,107 +12,115 @@ from app.mcp_server.tools.arguments import (
     GenerateFromImageArguments,
     SpendingArguments,
 )
-from app.mcp_server.tools.definition import Call, Services
+from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.results import SubmittedView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
 from app.ports.auth import Caller
 from app.services.purchases.request import fingerprint
-from app.services.purchases.service import GenerationRequest
+from app.services.purchases.service import GenerationRequest, VideoService
 
 
-async def generate_video(services: Services, call: Call, arguments: GenerateArguments) -> ToolResult:
-    """Start a video from words."""
-    command = GenerateVideo(
-        prompt=arguments.prompt,
-        aspect_ratio=arguments.aspect_ratio,
-        loop=arguments.loop,
-        enhancement=arguments.enhancement,
-        timeout_seconds=arguments.timeout,
-        callback_url=_url(services, arguments.callback_url, "callback_url"),
-    )
-    return await _start(services, call.caller, command, "luma_generate_video", arguments)
+class VideoTools:
+    """The handlers of the tools that start a generation."""
 
+    def __init__(
+        self, videos: VideoService, polling: PollingPolicy, media_url: str | None, own_hosts: frozenset[str]
+    ) -> None:
+        """Submit through `videos`; answers say by `polling` when to ask about the task.
 
-async def generate_video_from_image(
-    services: Services, call: Call, arguments: GenerateFromImageArguments
-) -> ToolResult:
-    """Start a video that begins or ends with an image."""
-    start_image_url = _url(services, arguments.start_image_url, "start_image_url")
-    end_image_url = _url(services, arguments.end_image_url, "end_image_url")
-    if start_image_url is None and end_image_url is None:
-        raise InvalidRequest("Give `start_image_url`, `end_image_url` or both; without images use luma_generate_video.")
-    command = GenerateVideo(
-        prompt=arguments.prompt,
-        aspect_ratio=arguments.aspect_ratio,
-        loop=arguments.loop,
-        enhancement=arguments.enhancement,
-        start_image_url=start_image_url,
-        end_image_url=end_image_url,
-        timeout_seconds=arguments.timeout,
-        callback_url=_url(services, arguments.callback_url, "callback_url"),
-    )
-    return await _start(services, call.caller, command, "luma_generate_video_from_image", arguments)
+        `media_url` is the URL under which this service serves videos, which may be extended; None outside the sandbox.
+        `own_hosts` has the names of this service: no other URL of a caller may lead there.
+        """
+        self._videos = videos
+        self._polling = polling
+        self._media_url = media_url
+        self._own_hosts = own_hosts
 
+    async def generate_video(self, call: Call, arguments: GenerateArguments) -> ToolResult:
+        """Start a video from words."""
+        command = GenerateVideo(
+            prompt=arguments.prompt,
+            aspect_ratio=arguments.aspect_ratio,
+            loop=arguments.loop,
+            enhancement=arguments.enhancement,
+            timeout_seconds=arguments.timeout,
+            callback_url=self._url(arguments.callback_url, "callback_url"),
+        )
+        return await self._start(call.caller, command, "luma_generate_video", arguments)
 
-async def extend_video(services: Services, call: Call, arguments: ExtendArguments) -> ToolResult:
-    """Continue a finished video by its id."""
-    end_image_url = _url(services, arguments.end_image_url, "end_image_url")
-    command = ExtendVideo(
-        arguments.prompt,
-        video_id=arguments.video_id,
-        end_image_url=end_image_url,
-        callback_url=_url(services, arguments.callback_url, "callback_url"),
-    )
-    return await _start(services, call.caller, command, "luma_extend_video", arguments)
+    async def generate_video_from_image(self, call: Call, arguments: GenerateFromImageArguments) -> ToolResult:
+        """Start a video that begins or ends with an image."""
+        start_image_url = self._url(arguments.start_image_url, "start_image_url")
+        end_image_url = self._url(arguments.end_image_url, "end_image_url")
+        if start_image_url is None and end_image_url is None:
+            raise InvalidRequest(
+                "Give `start_image_url`, `end_image_url` or both; without images use luma_generate_video."
+            )
+        command = GenerateVideo(
+            prompt=arguments.prompt,
+            aspect_ratio=arguments.aspect_ratio,
+            loop=arguments.loop,
+            enhancement=arguments.enhancement,
+            start_image_url=start_image_url,
+            end_image_url=end_image_url,
+            timeout_seconds=arguments.timeout,
+            callback_url=self._url(arguments.callback_url, "callback_url"),
+        )
+        return await self._start(call.caller, command, "luma_generate_video_from_image", arguments)
 
+    async def extend_video(self, call: Call, arguments: ExtendArguments) -> ToolResult:
+        """Continue a finished video by its id."""
+        end_image_url = self._url(arguments.end_image_url, "end_image_url")
+        command = ExtendVideo(
+            arguments.prompt,
+            video_id=arguments.video_id,
+            end_image_url=end_image_url,
+            callback_url=self._url(arguments.callback_url, "callback_url"),
+        )
+        return await self._start(call.caller, command, "luma_extend_video", arguments)
 
-async def extend_video_from_url(services: Services, call: Call, arguments: ExtendFromUrlArguments) -> ToolResult:
-    """Continue a finished video by its URL."""
-    video_url = _checked(services, arguments.video_url, "video_url")
-    end_image_url = _url(services, arguments.end_image_url, "end_image_url")
-    command = ExtendVideo(
-        arguments.prompt,
-        video_url=video_url,
-        end_image_url=end_image_url,
-        callback_url=_url(services, arguments.callback_url, "callback_url"),
-    )
-    return await _start(services, call.caller, command, "luma_extend_video_from_url", arguments)
+    async def extend_video_from_url(self, call: Call, arguments: ExtendFromUrlArguments) -> ToolResult:
+        """Continue a finished video by its URL."""
+        video_url = self._checked(arguments.video_url, "video_url")
+        end_image_url = self._url(arguments.end_image_url, "end_image_url")
+        command = ExtendVideo(
+            arguments.prompt,
+            video_url=video_url,
+            end_image_url=end_image_url,
+            callback_url=self._url(arguments.callback_url, "callback_url"),
+        )
+        return await self._start(call.caller, command, "luma_extend_video_from_url", arguments)
 
+    async def _start(self, caller: Caller, command: Command, tool: str, arguments: SpendingArguments) -> ToolResult:
+        order = GenerationRequest(
+            command, fingerprint(tool, arguments.bought()), arguments.idempotency_key, arguments.retry_unknown
+        )
+        bought = await self._videos.start(caller, order)
+        wait, usual = self._polling.first_question_seconds, self._polling.expected_seconds
+        began = "Already started by an earlier call with this key" if bought.replayed else "Started"
+        message = (
+            f"{began}; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, or at once with "
+            "wait_seconds, about all your tasks in one call. Do not submit it again."
+        )
+        view: SubmittedView = {
+            "task_id": bought.task_id,
+            "state": "pending",
+            "ask_again_in_seconds": wait,
+            "expected_seconds": usual,
+            "message": message,
+        }
+        if bought.replayed:
+            view["replayed"] = True
+        return tool_result(
+            f"task_id {bought.task_id} pending. {message}",
+            view,
+            stats=LookupStats(backend_calls=0 if bought.replayed else 1),
+            started=bought.task_id,
+        )
 
-async def _start(
-    services: Services, caller: Caller, command: Command, tool: str, arguments: SpendingArguments
-) -> ToolResult:
-    order = GenerationRequest(
-        command, fingerprint(tool, arguments.bought()), arguments.idempotency_key, arguments.retry_unknown
-    )
-    bought = await services.videos.start(caller, order)
-    wait, usual = services.polling.first_question_seconds, services.polling.expected_seconds
-    began = "Already started by an earlier call with this key" if bought.replayed else "Started"
-    message = (
-        f"{began}; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, or at once with "
-        "wait_seconds, about all your tasks in one call. Do not submit it again."
-    )
-    view: SubmittedView = {
-        "task_id": bought.task_id,
-        "state": "pending",
-        "ask_again_in_seconds": wait,
-        "expected_seconds": usual,
-        "message": message,
-    }
-    if bought.replayed:
-        view["replayed"] = True
-    return tool_result(
-        f"task_id {bought.task_id} pending. {message}",
-        view,
-        stats=LookupStats(backend_calls=0 if bought.replayed else 1),
-        started=bought.task_id,
-    )
+    def _url(self, value: str | None, argument: str) -> str | None:
+        """Return a URL that may be sent on; empty and null both mean none."""
+        return self._checked(value, argument) if value else None
 
-
-def _url(services: Services, value: str | None, argument: str) -> str | None:
-    """Return a URL that may be sent on; empty and null both mean none."""
-    return _checked(services, value, argument) if value else None
-
-
-def _checked(services: Services, value: str, argument: str) -> str:
-    return check_public_url(value, argument, own_prefix=services.media_url, own_hosts=services.own_hosts)
+    def _checked(self, value: str, argument: str) -> str:
+        return check_public_url(value, argument, own_prefix=self._media_url, own_hosts=self._own_hosts)

@@ -162,7 +162,7 @@ async def test_the_rights_in_the_document_are_enough(
         await one.ask("luma_get_task", {"task_id": task["task_id"]})
         assert (await other.ask("luma_generate_video", KEYED))["replayed"] is True
         await one.call("luma_get_task", {"task_id": "nobody-knows", "wait_seconds": 1})
-        await until_heard(one.assembly.coordination, other.assembly.coordination)
+        await until_heard(one.assembly.shared.coordination, other.assembly.shared.coordination)
         ready = await one.http.get(f"{one.url}/readyz")
     with fragile_redis.client() as client:
         denied = client.execute_command("ACL", "LOG")

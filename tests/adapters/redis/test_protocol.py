@@ -30,8 +30,8 @@ async def test_a_redis_without_hello_serves_values_agreement_and_messages(
     async with serving(values, sandbox(clock), clock) as one, serving(values, sandbox(clock), clock) as other:
         bought = await one.ask("luma_generate_video", KEYED)
         assert (await other.ask("luma_generate_video", KEYED))["task_id"] == bought["task_id"]
-        parts = one.assembly
-        await probe(parts.store, parts.coordination, parts.services.keys, with_channel=True)
+        shared = one.assembly.shared
+        await probe(shared.store, shared.coordination, shared.keys, with_channel=True)
         ready = await one.http.get(f"{one.url}/readyz")
     assert ready.json() == {"status": "ready", "store": "redis", "store_status": "up", "database_status": "up"}
 

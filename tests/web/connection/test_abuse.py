@@ -61,7 +61,7 @@ async def test_what_waits_behind_a_request_is_bounded(behind: bytes) -> None:
         call = call_bytes("luma_get_task", {"task_id": task_id, "wait_seconds": 50}, "token-a")
         _, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
         writer.write(call)
-        while not service.assembly.services.pollers.callers:
+        while not service.assembly.pollers.callers:
             await asyncio.sleep(0.001)
         before = await _refusals(service, "503")
         writer.write(behind)
@@ -81,10 +81,10 @@ async def test_a_departure_is_noticed_however_much_was_sent_ahead() -> None:
         call = call_bytes("luma_get_task", {"task_id": task_id, "wait_seconds": 50}, "token-a")
         _, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
         writer.write(call + START + b"Content-Length: 250000\r\n\r\n" + b" " * 250_000)
-        while not service.assembly.services.pollers.callers:
+        while not service.assembly.pollers.callers:
             await asyncio.sleep(0.001)
         writer.transport.abort()
-        while service.assembly.services.pollers.callers:
+        while service.assembly.pollers.callers:
             await asyncio.sleep(0.001)
         assert 'outcome="cancelled"' in (await service.http.get(f"{service.url}/metrics")).text
 

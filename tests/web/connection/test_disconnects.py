@@ -47,10 +47,10 @@ async def test_a_wait_of_a_large_request_ends_when_its_client_leaves(clock: Hand
         message["params"]["arguments"]["task_id"] = started["task_id"]
         _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
         writer.write(request_bytes(message, headers, "token"))
-        while not service.assembly.services.pollers.callers:
+        while not service.assembly.pollers.callers:
             await asyncio.sleep(0.001)
         writer.close()
-        while service.assembly.services.pollers.callers:
+        while service.assembly.pollers.callers:
             await asyncio.sleep(0.001)
         assert service.assembly.request_memory.in_use == 0
 
@@ -111,7 +111,7 @@ async def test_a_wait_ends_soon_after_its_client_has_ended_its_side(clock: HandC
         writer.write(waiting * 3)
         writer.write_eof()
         assert await reader.read() == b""
-        while service.assembly.services.pollers.callers:
+        while service.assembly.pollers.callers:
             await asyncio.sleep(0.001)
         assert service.assembly.request_memory.in_use == 0
         writer.close()

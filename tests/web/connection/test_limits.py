@@ -132,7 +132,7 @@ async def test_connections_above_the_limit_are_told_to_come_back_but_probes_are_
         opened = [await asyncio.open_connection("127.0.0.1", port_of(service)) for _ in range(2)]
         for _reader, writer in opened:
             writer.write(call)
-        while service.assembly.services.pollers.callers < 2:
+        while service.assembly.pollers.callers < 2:
             await asyncio.sleep(0.001)
         last = GET + b"Connection: close\r\n\r\n"
         refused = await exchange(service.url, last.replace(b"/livez", b"/"))
@@ -232,7 +232,7 @@ async def test_a_client_that_leaves_ends_its_wait_however_it_spells_it(name: str
         writer.close()
         while not await count(service, 'outcome="cancelled"'):
             await service.http.get(f"{service.url}/livez")
-        assert service.assembly.services.pollers.callers == 0
+        assert service.assembly.pollers.callers == 0
 
 
 async def test_a_progress_token_is_noticed_however_it_is_spelt(service: Service) -> None:

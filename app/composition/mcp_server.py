@@ -1,0 +1,68 @@
+"""Builds the MCP server over the services of a process, for one transport."""
+
+from app.composition.application import Assembly
+from app.composition.backend import VERSION, media_url_of
+from app.domain.public_url import hosts_in
+from app.mcp_server.extensions.handled_tasks import HandledTasks
+from app.mcp_server.extensions.subscriptions import SubscriptionStreams
+from app.mcp_server.extensions.task_handles import TaskHandles
+from app.mcp_server.extensions.tasks import TasksExtension
+from app.mcp_server.request_log import RequestLog
+from app.mcp_server.resources.tasks import TaskResources
+from app.mcp_server.server import McpServer, add_calls, build_server, result_meta
+from app.mcp_server.tools import reference_tools
+from app.mcp_server.tools.call_handler import RequestContext, ToolCallHandler
+from app.mcp_server.tools.definition import Handler, bind
+from app.mcp_server.tools.list_tool import ListTool
+from app.mcp_server.tools.task_tools import TaskTools
+from app.mcp_server.tools.video_tools import VideoTools
+from app.observability.call_log import CallLog, call_formatter
+from app.observability.tracing import replace_spans
+from app.services.tasks.cancel_marks import CancelMarks
+from app.settings import Settings
+
+
+def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestContext) -> McpServer:
+    """Return the MCP server over the parts. `context` reads requests of the transport.
+
+    Raises ValueError for a tool without a handler, or a handler without a tool.
+    """
+    backend, clocks = assembly.backend.description, assembly.clocks
+    wants_lines = settings.log_level in ("DEBUG", "INFO")
+    call_log = CallLog(assembly.metrics, call_formatter(settings.log_format) if wants_lines else None)
+    resources = TaskResources(assembly.tasks, assembly.submitted, backend, context, clocks.wall)
+    server = build_server(assembly.tools, resources, backend, version=VERSION)
+    extension = _tasks_extension(assembly, context)
+    tools = bind(assembly.tools, tool_handlers(settings, assembly))
+    call_handler = ToolCallHandler(tools, backend, context, call_log, extension, result_meta(server))
+    subscriptions = SubscriptionStreams(assembly.pollers, assembly.listeners, extension, context, clocks.sleep)
+    add_calls(server, call_handler, subscriptions, extension)
+    replace_spans(server, set(tools))
+    return McpServer(server, call_handler, subscriptions, RequestLog(context, call_log, backend))
+
+
+def tool_handlers(settings: Settings, assembly: Assembly) -> dict[str, Handler]:
+    """Return the handler of each tool, by the name of the tool."""
+    backend, media_url = assembly.backend.description, media_url_of(assembly.sandbox)
+    own_hosts = hosts_in([*settings.hosts(), *((media_url,) if media_url is not None else ())])
+    tasks = TaskTools(assembly.tasks, assembly.waiter, backend, assembly.clocks.wall)
+    submissions = ListTool(assembly.tasks, assembly.submitted, assembly.shared.sealer, backend)
+    videos = VideoTools(assembly.videos, backend.policy.polling, media_url, own_hosts)
+    return {
+        "luma_get_tasks_batch": tasks.get_tasks_batch,
+        "luma_get_task": tasks.get_task,
+        "luma_list_tasks": submissions.list_tasks,
+        "luma_generate_video": videos.generate_video,
+        "luma_generate_video_from_image": videos.generate_video_from_image,
+        "luma_extend_video": videos.extend_video,
+        "luma_extend_video_from_url": videos.extend_video_from_url,
+        "luma_list_aspect_ratios": reference_tools.list_aspect_ratios,
+        "luma_list_actions": reference_tools.list_actions,
+    }
+
+
+def _tasks_extension(assembly: Assembly, context: RequestContext) -> TasksExtension:
+    shared, wall_clock = assembly.shared, assembly.clocks.wall
+    cancel_marks = CancelMarks(shared.coordination, shared.signing, shared.keys, wall_clock)
+    tasks = HandledTasks(assembly.tasks, shared.snapshots, cancel_marks, assembly.backend.description, wall_clock)
+    return TasksExtension(TaskHandles(shared.sealer, wall_clock), tasks, context)

@@ -1,0 +1,123 @@
+"""The tasks behind handles: their status, times and results, as the Tasks extension shows them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR
+
+from app.domain.backend import BackendDescription
+from app.domain.errors import LumaError
+from app.domain.rendered import RenderedTask, TaskResult
+from app.domain.snapshot import TaskSnapshot, snapshot_after_read
+from app.domain.task import TaskState
+from app.mcp_server.extensions.task_handles import TTL_SECONDS, TaskHandle
+from app.mcp_server.tools.call_handler import wire_result
+from app.mcp_server.tools.rendering import single_task
+from app.mcp_server.tools.results import iso
+from app.ports.auth import Caller
+from app.services.tasks.cancel_marks import CancelMarks
+from app.services.tasks.lookup import TaskService
+from app.services.tasks.snapshots import TaskSnapshots
+
+WORKING = "Luma is making the video; {duration} as a rule."
+UNREADABLE = "The video's state cannot be read right now; it is safe, and will be asked for again."
+CANCELLED = "Cancelled here. {backend} cannot stop a generation: it may still finish and be billed."
+LOST = "{backend} no longer knows this generation."
+
+Wire = dict[str, Any]
+Status = Literal["working", "completed", "failed", "cancelled"]
+
+
+class HandledTasks:
+    """Shows and cancels tasks that clients follow by handle."""
+
+    def __init__(
+        self,
+        tasks: TaskService,
+        snapshots: TaskSnapshots,
+        cancel_marks: CancelMarks,
+        backend: BackendDescription,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Find tasks with `tasks`, and when they began and changed in `snapshots`; `wall_clock` gives unix seconds."""
+        self._tasks = tasks
+        self._snapshots = snapshots
+        self._cancel_marks = cancel_marks
+        self._backend = backend
+        self._polling = backend.policy.polling
+        self._wall_clock = wall_clock
+
+    async def created_at(self, owner: str, task_id: str) -> float:
+        """Return when a task that was just started began (unix seconds)."""
+        snapshot = (await self._snapshots.get_many(owner, [task_id])).get(task_id)
+        return snapshot.began_at if snapshot is not None and snapshot.began_at is not None else self._wall_clock()
+
+    def just_created(self, handle: TaskHandle) -> Wire:
+        """Return a task that was just started."""
+        return self._frame(handle, handle.created_at, "working", WORKING)
+
+    async def detailed(self, caller: Caller, handle: TaskHandle) -> Wire:
+        """Return the task as tasks/get shows it. Raises MCPError for a fault that lasts."""
+        owner = caller.principal.owner
+        cancelled_at = await self._cancel_marks.marked_at(owner, handle.task_id)
+        if cancelled_at is not None:
+            return self._frame(handle, cancelled_at, "cancelled", CANCELLED)
+        answer = await self._find(caller, handle)
+        changed_at = await self._changed_at(owner, answer, handle)
+        if isinstance(answer, LumaError):
+            if not answer.is_retryable:
+                raise MCPError(INTERNAL_ERROR, str(answer)) from answer
+            return self._frame(handle, changed_at, "working", UNREADABLE)
+        if answer is None:
+            lost = {"error": {"code": INTERNAL_ERROR, "message": self._backend.say(LOST)}}
+            return {**self._frame(handle, handle.created_at, "failed", LOST), **lost}
+        if not answer.is_final:
+            return self._frame(handle, changed_at, "working", WORKING)
+        frame = self._frame(handle, changed_at, "completed", f"The generation {answer.state.value}.")
+        return {**frame, "result": self._result(answer)}
+
+    async def cancel(self, caller: Caller, handle: TaskHandle) -> None:
+        """Mark a running task as cancelled; a final one is unchanged. Raises StoreUnavailable."""
+        answer = await self._find(caller, handle)
+        if not isinstance(answer, RenderedTask) or not answer.is_final:
+            await self._cancel_marks.put(caller.principal.owner, handle.task_id)
+
+    async def _find(self, caller: Caller, handle: TaskHandle) -> TaskResult:
+        return (await self._tasks.find(caller, [handle.task_id])).answers[handle.task_id]
+
+    async def _changed_at(self, owner: str, answer: TaskResult, handle: TaskHandle) -> float:
+        """Return when the task came into its state: by the backend's word, else when it was first seen so."""
+        if not isinstance(answer, RenderedTask):
+            return handle.created_at
+        if answer.finished_at is not None:
+            return answer.finished_at
+        snapshot = (await self._snapshots.get_many(owner, [handle.task_id])).get(handle.task_id)
+        if snapshot is None or snapshot.task.state is not answer.state:
+            snapshot = await self._note(owner, snapshot, answer)
+        return snapshot.changed_at if snapshot.changed_at is not None else handle.created_at
+
+    async def _note(self, owner: str, snapshot: TaskSnapshot | None, task: RenderedTask) -> TaskSnapshot:
+        now_seen = snapshot_after_read(snapshot, task, self._wall_clock())
+        if snapshot is not None:
+            now_seen = replace(now_seen, expects_callback=snapshot.expects_callback)
+        await self._snapshots.put_many(owner, [now_seen])
+        return now_seen
+
+    def _result(self, task: RenderedTask) -> Wire:
+        """Return what luma_get_task answers for a final task; a failed generation is an error of the tool."""
+        text, result = map(json.loads, single_task(task, self._wall_clock(), self._polling))
+        return {"resultType": "complete", **wire_result(text, result, is_error=task.state is TaskState.FAILED)}
+
+    def _frame(self, handle: TaskHandle, changed_at: float, status: Status, words: str) -> Wire:
+        return {
+            "taskId": handle.text,
+            "status": status,
+            "statusMessage": self._backend.say(words),
+            "createdAt": iso(handle.created_at),
+            "lastUpdatedAt": iso(changed_at),
+            "ttlMs": int(TTL_SECONDS * 1000),
+            "pollIntervalMs": round(self._polling.shortest_pause_seconds * 1000),
+        }
