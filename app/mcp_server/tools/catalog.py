@@ -133,11 +133,10 @@ def _generating() -> tuple[LumaTool, ...]:
             name="luma_generate_video_from_image",
             title="Generate a video from images",
             description=(
-                "Start a new video of about 5 s that begins or ends on a picture: start_image_url, end_image_url or both; none is "
-                "invalid_request. "
-                "Without pictures use luma_generate_video; to continue a finished video, luma_extend_video. A "
-                "picture may override aspect_ratio. One that cannot be read is invalid_request or a failed task.\n\n"
-                + _SPENDING
+                "Start a new video of about 5 s that begins or ends on a picture: start_image_url, end_image_url or both; "
+                "none is invalid_request. Without pictures use luma_generate_video; to continue a finished video, "
+                "luma_extend_video. A picture may override aspect_ratio. One that cannot be read is invalid_request or a "
+                "failed task.\n\n" + _SPENDING
             ),
             annotations=BILLABLE,
             arguments=GenerateFromImageArguments,
