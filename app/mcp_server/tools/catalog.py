@@ -58,7 +58,8 @@ def _many(batch_limit: int) -> LumaTool:
         name="luma_get_tasks_batch",
         title="Check many videos",
         description=(
-            "Check many Luma generate and extend tasks in one call: the state of each, video_id and URL of the completed.\n\n"
+            "Check many Luma generate and extend tasks in one call: the state of each, video_id and URL of the "
+            "completed.\n\n"
             "Use it for two or more task_ids, and luma_get_task for one. Call it with "
             "wait_seconds 50, and again until ask_again_in_seconds is null. After a time-out of your client ask with "
             "a smaller wait_seconds. likely_stuck: stop asking, tell the user, do not resubmit.\n\n"
@@ -133,10 +134,10 @@ def _generating() -> tuple[LumaTool, ...]:
             name="luma_generate_video_from_image",
             title="Generate a video from images",
             description=(
-                "Start a new video of about 5 s that begins or ends on a picture: start_image_url, end_image_url or both; "
-                "none is invalid_request. Without pictures use luma_generate_video; to continue a finished video, "
-                "luma_extend_video. A picture may override aspect_ratio. One that cannot be read is invalid_request or a "
-                "failed task.\n\n" + _SPENDING
+                "Start a new video of about 5 s that begins or ends on a picture: start_image_url, end_image_url or "
+                "both; none is invalid_request. Without pictures use luma_generate_video; to continue a finished "
+                "video, luma_extend_video. A picture may override aspect_ratio. One that cannot be read is "
+                "invalid_request or a failed task.\n\n" + _SPENDING
             ),
             annotations=BILLABLE,
             arguments=GenerateFromImageArguments,
