@@ -18,7 +18,7 @@ from app.composition.backend import (
     network_to,
 )
 from app.composition.clocks import Clocks
-from app.composition.quotas import build_memory_budget, listener_quota, waiting_quota
+from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.state import SharedState, build_shared_state, secrets_of
 from app.domain.rendered import TaskResult
@@ -147,7 +147,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` choose
     token_status = backend_limits.token_status
     queued = QueuedIds(description, metrics, clocks.monotonic, token_status.is_accepted)
     tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued)
-    pollers = build_pollers(tasks, shared, description, clocks)
+    pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(

@@ -8,6 +8,7 @@ from app.observability.refusals import Refusals
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER, MemoryBudget
+from app.services.polling.poller import MOST_AWAITED, MOST_AWAITED_PER_CALLER
 from app.services.polling.waiter import MOST_WAITING, MOST_WAITING_PER_CALLER
 from app.services.purchases.service import MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER
 from app.settings import Settings
@@ -35,6 +36,16 @@ def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limi
     )
     refused, shown = refusals.reporter("listeners", effect), refusals.metrics.listeners.set
     return _quota(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, backend_limits, refused, shown)
+
+
+def awaited_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
+    """Return the quota of distinct tasks that calls wait for."""
+    effect = (
+        f"Refused a call that would wait: {MOST_AWAITED_PER_CALLER} tasks of its token or {MOST_AWAITED} in all are "
+        f"awaited already, or {MOST_AWAITED // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. "
+        "Calls that do not wait are answered."
+    )
+    return _quota(MOST_AWAITED, MOST_AWAITED_PER_CALLER, backend_limits, refusals.reporter("awaited_tasks", effect))
 
 
 def submission_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:

@@ -8,6 +8,7 @@ from app.observability.refusals import Refusals
 from app.persistence import Persistence, build_persistence
 from app.ports.backend import VideoBackend
 from app.services.limits.backend_limits import BackendLimits
+from app.services.limits.caller_quota import CallerQuota
 from app.services.polling.poller import PollerDependencies
 from app.services.polling.registry import PollerRegistry
 from app.services.purchases.callbacks import Callbacks
@@ -38,9 +39,9 @@ def persistence_of(
 
 
 def build_pollers(
-    tasks: TaskService, shared: SharedState, backend: BackendDescription, clocks: Clocks
+    tasks: TaskService, shared: SharedState, backend: BackendDescription, awaited: CallerQuota, clocks: Clocks
 ) -> PollerRegistry:
-    """Return the pollers of this process."""
+    """Return the pollers of this process. The distinct tasks that they watch count in `awaited`."""
     return PollerRegistry(
         PollerDependencies(
             tasks.read,
@@ -50,6 +51,7 @@ def build_pollers(
             shared.keys,
             shared.callback_trust,
             backend,
+            awaited,
             clocks.wall,
             clocks.sleep,
         )

@@ -17,6 +17,8 @@ MOST_IN_A_BATCH = 20
 _VERSION_IN_META = b"io.modelcontextprotocol/protocolVersion"
 _PLAIN_ID = re.compile(rb'"id"\s*:\s*(?:"|-?\d+\s*[,}])')
 _PLAIN_VERSION = re.compile(rb'"jsonrpc"\s*:\s*"2\.0"')
+_DECODER = json.JSONDecoder()
+_NOT_BETWEEN = re.compile(r"[^\s,]")
 _NOT_JSON = "The request's body is not JSON. Send one JSON-RPC 2.0 message, encoded in UTF-8."
 _NO_MESSAGE = (
     'This is no JSON-RPC 2.0 message. Send an object with "jsonrpc": "2.0", a "method", and an "id" that is a string '
@@ -66,7 +68,7 @@ def examine(body: bytes, version: str | None) -> Examined:
     except (ValueError, RecursionError):
         raise Refused(PARSE_ERROR, _NOT_JSON) from None
     if isinstance(content, list):
-        return _batch(content, version)
+        return _batch(content, body, version)
     _check(content)
     if content.get("method") == "initialize":
         return Examined([_completed(content)], drops_version=version not in (None, *SUPPORTED_VERSIONS))
@@ -99,20 +101,34 @@ def _check_version(body: bytes, version: str | None) -> None:
         raise Refused(UNSUPPORTED_PROTOCOL_VERSION, _NO_VERSION, supported=list(SUPPORTED_VERSIONS))
 
 
-def _batch(messages: list[Any], version: str | None) -> Examined:
+def _batch(messages: list[Any], body: bytes, version: str | None) -> Examined:
     if version not in (None, BATCHES_VERSION) or not 0 < len(messages) <= MOST_IN_A_BATCH:
         raise Refused(INVALID_REQUEST, _NO_BATCH)
     for message in messages:
         _check(message)
         if message.get("method") == "initialize":
             raise Refused(INVALID_REQUEST, "initialize must not be part of a batch.")
-    return Examined([json.dumps(message).encode() for message in messages], is_batch=True)
+    return Examined(_elements(body), is_batch=True)
+
+
+def _elements(body: bytes) -> list[bytes]:
+    """Return the elements of a JSON array as they are written: written anew, they could be several times as long."""
+    text = body.decode(json.detect_encoding(body), "surrogatepass")
+    elements, end = [], text.index("[") + 1
+    while (begin := _NOT_BETWEEN.search(text, end)) is not None and begin[0] != "]":
+        _, end = _DECODER.raw_decode(text, begin.start())
+        elements.append(text[begin.start() : end].encode(errors="surrogatepass"))
+    return elements
 
 
 def _completed(message: dict[str, Any]) -> bytes:
     """Return an initialize request with what some clients leave out: this service asks for none of it."""
     left_out = {"capabilities": {}, "clientInfo": {"name": "unknown", "version": "0"}}
-    return json.dumps({**message, "params": left_out | message.get("params", {})}).encode()
+    completed = {**message, "params": left_out | message.get("params", {})}
+    try:
+        return json.dumps(completed, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can write
+        return json.dumps(completed, separators=(",", ":")).encode()
 
 
 def refusal(
@@ -123,8 +139,11 @@ def refusal(
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
 
 
-def in_our_words(body: bytes) -> bytes:
-    """Return a refusal of the SDK's with a sentence of ours, where its own shows a validator's text or input."""
+def in_our_words(body: bytes, request: bytes = b"") -> bytes:
+    """Return a refusal of the SDK's with a sentence of ours, where its own shows a validator's text or input.
+
+    One without an id gets the id of `request`, which the SDK could not read.
+    """
     try:
         answer = json.loads(body)
         error = answer["error"]
@@ -139,4 +158,6 @@ def in_our_words(body: bytes) -> bytes:
         error["message"] = _NO_ENVELOPE
     elif message.startswith("Validation error"):
         error["message"] = _NO_MESSAGE
+    if answer.get("id") is None and request:
+        answer["id"] = json.loads(request).get("id")
     return json.dumps(answer).encode()

@@ -42,7 +42,7 @@ class BatchAnswer:
         body = message.get("body")
         if not body:
             return
-        part = in_our_words(body)
+        part = in_our_words(body, self._message)
         try:
             self._held.count_answer(len(part))
         except RateLimited:

@@ -18,6 +18,7 @@ from app.web.middleware.fair_scheduling import FairScheduler, caller_of
 from app.web.middleware.request_memory import HELD
 
 LARGEST_BODY_BYTES = 256 * 1024
+MOST_DIGITS = len(str(LARGEST_BODY_BYTES))
 
 _EITHER_FORM = (b"accept", b"application/json, text/event-stream")
 _JSON = (b"content-type", b"application/json")
@@ -91,6 +92,9 @@ class McpEndpoint:
             self._refused(400)
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
+        if len(examined.messages[0]) > LARGEST_BODY_BYTES:  # completed, or with numbers written at greater length
+            await self._refuse_body(send)
+            return
         del body  # it would be held for as long as the call waits
         if examined.is_batch:
             await self._answer_batch(scope, examined.messages, receive, send)
@@ -131,7 +135,8 @@ class McpEndpoint:
     async def _body(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
         """Return the whole body, or None where it was refused or its sender has left."""
         declared = header(scope, b"content-length") or ""
-        if declared.isdecimal() and int(declared) > LARGEST_BODY_BYTES:
+        digits = declared.lstrip("0")
+        if digits.isdecimal() and (len(digits) > MOST_DIGITS or int(digits) > LARGEST_BODY_BYTES):
             await self._refuse_body(send)
             return None
         return await self._collect(receive, send)

@@ -12,6 +12,7 @@ import httpx
 from tests.attacks.attacks import ROWS, Row
 from tests.attacks.edge_attacks import EDGE_ROWS
 from tests.attacks.edge_combinations import COMBINATIONS
+from tests.attacks.edge_floods import FLOODS
 from tests.attacks.edge_heads import HEADS
 from tests.attacks.target import Figure, Target, attacked
 from tests.faults.__main__ import more_descriptors
@@ -52,7 +53,9 @@ def main() -> int:
     chosen = _chosen()
     more_descriptors()
     started = time.monotonic()
-    rows = [row for row in (*ROWS, *EDGE_ROWS, *COMBINATIONS, *HEADS) if chosen.only.lower() in row.title.lower()]
+    rows = [
+        row for row in (*ROWS, *EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS) if chosen.only.lower() in row.title.lower()
+    ]
     outcomes = [_attack(row) for row in rows]
     is_well = bool(outcomes) and all(outcome.is_well for outcome in outcomes)
     print(f"{sum(outcome.is_well for outcome in outcomes)} of {len(outcomes)} attacks are well; {_since(started)}")

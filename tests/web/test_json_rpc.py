@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from app.web.json_rpc import Refused, examine
+from app.web.json_rpc import MOST_IN_A_BATCH, Refused, examine
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -37,3 +37,19 @@ def test_examine_lets_no_message_through_that_the_sdk_would_answer_with_silence(
     (kept,) = examined.messages
     number = json.loads(kept).get("id", 0)
     assert isinstance(number, str) or type(number) is int, "an odd id beside a plain one inside must be noticed"
+
+
+@examples(deadline=None)
+@given(
+    st.lists(st.dictionaries(st.text(max_size=8), _VALUES, max_size=3), min_size=1, max_size=MOST_IN_A_BATCH),
+    st.booleans(),
+    st.sampled_from([None, 1]),
+)
+def test_the_messages_of_a_batch_are_passed_on_as_they_are_written(
+    params: list[dict[str, Any]], ensure_ascii: bool, indent: int | None
+) -> None:
+    messages = [{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": one} for one in params]
+    body = json.dumps(messages, ensure_ascii=ensure_ascii, indent=indent).encode(errors="surrogatepass")
+    kept = examine(body, None).messages
+    assert [json.loads(one) for one in kept] == messages
+    assert sum(map(len, kept)) < len(body)

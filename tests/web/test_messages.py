@@ -130,6 +130,32 @@ async def test_a_batch_is_answered_in_the_revision_that_has_batches(service: Ser
     assert answers[2]["error"]["code"] == -32601
 
 
+async def test_a_batch_is_answered_whatever_letters_it_holds(service: Service) -> None:
+    foreign = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"x": "é" * 100_000}}
+    body = json.dumps([foreign, CALL], ensure_ascii=False).encode()
+    answers = (await send(service, body)).json()
+    assert [answer["id"] for answer in answers] == [1, CALL["id"]]
+    assert answers[0]["result"]["tools"]
+
+
+@pytest.mark.parametrize("params", ['{"x": "\\ud800"}', '{"x": ' + "[" * 900 + "]" * 900 + "}"])
+async def test_a_message_of_a_batch_that_cannot_be_read_is_refused_by_its_id(service: Service, params: str) -> None:
+    message = f'{{"jsonrpc": "2.0", "id": "mine", "method": "tools/list", "params": {params}}}'
+    answers = (await send(service, f"[{message}, {json.dumps(CALL)}]".encode())).json()
+    assert [answer["id"] for answer in answers] == ["mine", CALL["id"]]
+    assert answers[0]["error"]["code"] in (-32700, -32600, -32602)
+
+
+async def test_an_initialize_that_grows_too_large_is_refused_in_json(service: Service) -> None:
+    numbers = ",".join(["1e15"] * 40_000)
+    body = (
+        f'{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"2025-11-25","x":[{numbers}]}}}}'
+    )
+    response = await send(service, body.encode())
+    assert response.status_code == 413
+    assert response.json()["error"]["data"]["code"] == "body_too_large"
+
+
 async def test_a_batch_of_notifications_is_taken_without_a_body(service: Service) -> None:
     response = await send(service, [{"jsonrpc": "2.0", "method": "notifications/initialized"}])
     assert (response.status_code, response.content) == (202, b"")

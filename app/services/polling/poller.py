@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from app.domain.backend import BackendDescription
-from app.domain.errors import BackendError, LumaError
+from app.domain.errors import BackendError, LumaError, RateLimited
 from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.snapshot import TaskSnapshot, is_settled, next_read_at, snapshot_after_read
 from app.ports.auth import Caller
@@ -23,6 +23,7 @@ from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreUnavailable
 from app.services.concurrency import wait_for_event
 from app.services.key_namespace import KeyNamespace
+from app.services.limits.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
 from app.services.log_throttle import ThrottledExceptionLog
 from app.services.polling.callback_trust import CallbackTrust
 from app.services.polling.events import TaskEvent, pack
@@ -45,6 +46,19 @@ JITTER = 0.1
 MOST_WATCHED = 1000
 """Tasks that one leader reads for other replicas, beside its own."""
 
+MOST_AWAITED = 6_000
+MOST_AWAITED_PER_CALLER = 1_200
+"""Distinct tasks that calls wait for in this process, and those of one poller.
+
+A poller reads all of its tasks in one go, with those of other replicas: together they have to be fewer than the ids
+that one token may have on their way from the backend.
+"""
+
+TOO_MANY_AWAITED = (
+    f"Calls wait for {MOST_AWAITED_PER_CALLER} different tasks of this token, or for {MOST_AWAITED} in all, and this "
+    "service watches no more. Ask with wait_seconds 0, or wait for fewer tasks at a time."
+)
+
 LONGEST_PAUSE_SECONDS = 60.0
 """Longest pause after unexpected exceptions. The pause starts at LOOK_SECONDS and doubles with each in a row."""
 
@@ -63,6 +77,7 @@ class PollerDependencies:
 
     Attributes:
         read: reads the tasks at the backend now, and writes them into the cache.
+        awaited: the quota of distinct tasks that calls wait for.
 
     """
 
@@ -73,6 +88,7 @@ class PollerDependencies:
     keys: KeyNamespace
     callback_trust: CallbackTrust
     backend: BackendDescription
+    awaited: CallerQuota
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     faults: ThrottledExceptionLog = field(default_factory=_fault_log)
@@ -99,8 +115,11 @@ class TenantPoller:
         """Number of callers that share this poller."""
         return len(self._subscriptions)
 
-    def join(self, task_ids: Iterable[str]) -> Subscription:
-        """Add a caller that waits for `task_ids`."""
+    def join(self, task_ids: Sequence[str]) -> Subscription:
+        """Add a caller that waits for `task_ids`, which are distinct. Raises RateLimited if too many are awaited."""
+        more = sum(task_id not in self._watched for task_id in task_ids)
+        if not self._parts.awaited.take(self._caller.principal.subject, more):
+            raise RateLimited(TOO_MANY_AWAITED, retry_after_seconds=RETRY_AFTER_SECONDS)
         now = self._parts.wall_clock()
         mine = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
         for watched in mine.values():
@@ -113,11 +132,13 @@ class TenantPoller:
     def leave(self, subscription: Subscription, task_ids: Iterable[str]) -> bool:
         """Remove a caller, and return whether it was the last one."""
         self._subscriptions.discard(subscription)
+        before = len(self._watched)
         for task_id in task_ids:
             watched = self._watched[task_id]
             watched.waiting -= 1
             if watched.waiting == 0:
                 del self._watched[task_id]
+        self._parts.awaited.give_back(self._caller.principal.subject, before - len(self._watched))
         return not self._subscriptions
 
     def stop(self) -> asyncio.Task[None]:

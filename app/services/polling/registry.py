@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from app.domain.errors import RateLimited
 from app.ports.auth import Caller
 from app.ports.coordination import EventKind
 from app.services.polling.events import unpack
@@ -28,12 +29,20 @@ class PollerRegistry:
 
     @asynccontextmanager
     async def watching(self, caller: Caller, task_ids: Sequence[str]) -> AsyncIterator[Subscription]:
-        """Poll the tasks while entered. On exit the poller goes on if other calls share it."""
+        """Poll the tasks, which are distinct, while entered. On exit the poller goes on if other calls share it.
+
+        Raises RateLimited if too many tasks are awaited.
+        """
         owner = caller.principal.owner
         poller = self._pollers.get(owner)
         if poller is None:
             poller = self._pollers[owner] = TenantPoller(caller, self._parts)
-        subscription = poller.join(task_ids)
+        try:
+            subscription = poller.join(task_ids)
+        except RateLimited:
+            if not poller.callers:
+                self._end(owner, poller)
+            raise
         try:
             yield subscription
         finally:

@@ -124,7 +124,8 @@ class TaskService:
         self, keys: Sequence[FlightKey], led: Sequence[FlightKey], refusal: RateLimited
     ) -> tuple[dict[str, TaskResult], int]:
         """Return the results of fetches under way, and `refusal` for ids that would need a new fetch."""
-        refused, joined = set(led), [key for key in keys if key not in set(led)]
+        refused = set(led)
+        joined = [key for key in keys if key not in refused]
         landed, _ = await self._flights.get_many(joined, _never) if joined else ({}, 0)
         refusal.with_traceback(None)
         return {key[1]: refusal if key in refused else landed[key] for key in keys}, len(joined)

@@ -356,6 +356,7 @@ class DisconnectAwareProtocol(AccountedConnection):
             self.flow.pause_reading()  # until the client has taken what is there: see resume_writing
         elif self._disconnect is not None and self._disconnect.rest_seconds:
             self.flow.pause_reading()
+            self._become(IdleKind.ANSWERED)
             self._resting = self.loop.call_later(self._disconnect.rest_seconds, self._go_on)
         else:
             self._go_on()

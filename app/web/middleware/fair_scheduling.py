@@ -30,6 +30,12 @@ MOST_IN_A_TURN = 16
 REFUSALS_PER_SECOND = 500.0
 """Requests of refused connections that are read again, of all together: a refusal costs about 200 µs."""
 
+LONGEST_PAUSE_SECONDS = 4.0
+"""Longest time for which a refused connection is not read. Meanwhile it is not noticed that its client has left."""
+
+SMALL_PROBE_BYTES = 4_000
+"""A probe with a head up to here waits without being counted; one with a larger head is no probe of an orchestrator."""
+
 QUEUED_BYTES = 8_000
 """Memory of a queued request beside its head: a task, and the objects that will answer it."""
 
@@ -177,13 +183,16 @@ class RequestQueue:
     def _pause(self) -> float:
         """Return the seconds for which the refused connection is not read, so that refusals stay few."""
         now = self._clock()
-        self._next_refusal = max(self._next_refusal, now) + 1 / REFUSALS_PER_SECOND
+        next_one = max(self._next_refusal, now) + 1 / REFUSALS_PER_SECOND
+        self._next_refusal = min(next_one, now + LONGEST_PAUSE_SECONDS)
         return self._next_refusal - now
 
     async def wait(self, scheduler: FairScheduler, caller: str, scope: Scope, send: Send) -> bool:
         """Wait for the turn of a request and return True. Without memory for it, refuse it and return False."""
         disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
-        amount = 0 if caller in PROBES else QUEUED_BYTES + (disconnect.head_bytes if disconnect is not None else 0)
+        head_bytes = disconnect.head_bytes if disconnect is not None else 0
+        is_free = caller in PROBES and head_bytes <= SMALL_PROBE_BYTES
+        amount = 0 if is_free else QUEUED_BYTES + head_bytes
         owner = self._owner_of(caller)
         if not self._memory.take(owner, amount):
             if disconnect is not None:

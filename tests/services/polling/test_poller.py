@@ -8,15 +8,16 @@ import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory.coordination import MemoryCoordination
-from app.domain.errors import BackendError, LumaError
+from app.domain.errors import BackendError, LumaError, RateLimited
 from app.domain.freshness import CachePolicy
 from app.domain.rendered import TaskResult
 from app.mcp_server.tools.rendering import render
 from app.ports.auth import Caller
 from app.services.limits.backend_limits import STORE_READS
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.polling.callback_trust import CallbackTrust
-from app.services.polling.poller import PollerDependencies
+from app.services.polling.poller import MOST_AWAITED, MOST_AWAITED_PER_CALLER, PollerDependencies
 from app.services.polling.registry import PollerRegistry
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
@@ -61,9 +62,10 @@ def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> Poller
         local_bytes=1000,
         wall_clock=clock,
     )
+    awaited = CallerQuota(QuotaLimits(MOST_AWAITED, MOST_AWAITED_PER_CALLER, MOST_AWAITED), lambda _subject: True)
     records = TaskSnapshots(store, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
     return PollerRegistry(
-        PollerDependencies(read, cache, records, coordination, KEYS, trust, ACEDATACLOUD, clock, clock.sleep)
+        PollerDependencies(read, cache, records, coordination, KEYS, trust, ACEDATACLOUD, awaited, clock, clock.sleep)
     )
 
 
@@ -98,3 +100,20 @@ async def test_a_watch_that_meets_a_fault_rests_longer_each_time_and_is_logged_o
     await all_watch(watches_over(store, Reader(), clock), clock, 100.0)
     assert len(store.asked) <= len(CALLERS) * 6, "after 2, 6, 14, 30 and 62 s, and not every 2"
     assert 1 <= len([one for one in caplog.records if one.levelno >= logging.WARNING]) <= 2
+
+
+async def test_calls_of_one_token_wait_for_a_bounded_number_of_tasks(clock: HandClock) -> None:
+    pollers = watches_over(CountingStore(), Reader(), clock)
+    most = [f"task-{number}" for number in range(MOST_AWAITED_PER_CALLER)]
+    async with pollers.watching(CALLERS[0], most):
+        with pytest.raises(RateLimited):
+            async with pollers.watching(CALLERS[0], ["task-0", "one more"]):
+                pass
+        async with pollers.watching(CALLERS[0], ["task-0"]), pollers.watching(CALLERS[1], ["one more"]):
+            assert pollers.callers == 3
+    with pytest.raises(RateLimited):
+        async with pollers.watching(CALLERS[0], [*most, "one more"]):
+            pass
+    async with pollers.watching(CALLERS[0], most):
+        assert pollers.callers == 1
+    await pollers.aclose()

@@ -14,10 +14,12 @@ from app.services.limits.memory_budget import MemoryBudget
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.middleware.fair_scheduling import (
+    LONGEST_PAUSE_SECONDS,
     MOST_IN_A_TURN,
     QUEUED_BYTES,
     REFUSALS_PER_SECOND,
     SHARED_SECONDS,
+    SMALL_PROBE_BYTES,
     FairScheduler,
     FairSchedulingMiddleware,
     RequestQueue,
@@ -214,3 +216,25 @@ async def test_clients_that_are_refused_a_place_in_line_are_read_again_one_after
     again = DisconnectSignal()
     await line.wait(FairScheduler(nobody), "", {**scope, DISCONNECT_SIGNAL: again}, _nothing)
     assert again.rest_seconds == pytest.approx(1 / REFUSALS_PER_SECOND, abs=1e-3)
+
+
+async def test_the_pause_after_a_refusal_has_an_end(clock: HandClock) -> None:
+    line = RequestQueue(MemoryBudget(16 * QUEUED_BYTES - 1), str, REFUSED.append, clock)
+    for _ in range(3000):
+        refused = DisconnectSignal()
+        scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: refused}
+        await line.wait(FairScheduler(nobody), "", scope, _nothing)
+    assert refused.rest_seconds == LONGEST_PAUSE_SECONDS
+
+
+@pytest.mark.parametrize(("head_bytes", "is_counted"), [(SMALL_PROBE_BYTES, False), (SMALL_PROBE_BYTES + 1, True)])
+async def test_a_probe_waits_uncounted_only_with_a_small_head(head_bytes: int, *, is_counted: bool) -> None:
+    memory, scheduler = MemoryBudget(2**30), FairScheduler(nobody)
+    line = RequestQueue(memory, str, REFUSED.append)
+    scope: Scope = {"type": "http", "path": "/livez", "headers": [], DISCONNECT_SIGNAL: DisconnectSignal(head_bytes)}
+    waiting = asyncio.create_task(line.wait(scheduler, "/livez", scope, _nothing))
+    await asyncio.sleep(0)
+    assert (memory.in_use > 0) is is_counted
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert memory.in_use == 0

@@ -1,0 +1,110 @@
+"""Attacks by number: tasks that calls wait for, probes with large heads, and connections that come again at once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from tests.attacks.attacks import Row, going_on, held_open, in_parts, with_body
+from tests.attacks.target import Connection, Figure, Target, batch, raw
+
+PROBE = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+LARGE_PROBE = (
+    b"GET /livez?%b HTTP/1.1\r\nhost: 127.0.0.1\r\n" % (b"q" * 4_000)
+    + b"".join(b"h%d: %b\r\n" % (number, b"b" * 280) for number in range(96))
+    + b"\r\n"
+)
+PROBES = 10
+LONGEST_SECONDS = 5.0
+
+
+async def _answer_seconds(target: Target, sent: bytes) -> float | None:
+    """Return the time of an answer on a connection of its own; None where there was none in time."""
+    started = time.perf_counter()
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(LONGEST_SECONDS):
+            connection = await target.connect(sent)
+            status = await connection.status()
+            connection.hang_up()
+            return time.perf_counter() - started if status == 200 else None
+    return None
+
+
+async def _probe(target: Target) -> None:
+    """Note the slowest of some probes."""
+    seconds = []
+    for _ in range(PROBES):
+        seconds.append(await _answer_seconds(target, PROBE))
+        await asyncio.sleep(0.6)
+    slowest = max(LONGEST_SECONDS if one is None else one for one in seconds)
+    target.figures.append(Figure(slowest * 1000, "ms, the slowest probe", 1000))
+
+
+@asynccontextmanager
+async def many_awaited_tasks(target: Target) -> AsyncIterator[None]:
+    """Wait for 200 other tasks in each of 640 calls, under 40 tokens."""
+    calls = [
+        raw(*batch([f"{call}-{number}" for number in range(200)], wait_seconds=50), f"invented-{call % 40}")
+        for call in range(640)
+    ]
+    async with held_open(await in_parts((target.connect(call, limit=2**12) for call in calls), at_once=64)):
+        await asyncio.sleep(5)  # whatever they cost when they come, they are watched from then on
+        await _probe(target)
+        yield
+
+
+async def _keep_probing(connection: Connection, after_seconds: float) -> None:
+    await asyncio.sleep(after_seconds)
+    await connection.send(LARGE_PROBE)
+    while await connection.status():
+        await connection.hears(b"\r\n\r\n")
+        await connection.send(LARGE_PROBE)
+
+
+@asynccontextmanager
+async def large_probes(target: Target) -> AsyncIterator[None]:
+    """Probe with heads of 32 KB on 3,200 connections that start one after the other, beside 700 waits."""
+    waits = [raw(*batch([f"run-{number}"], wait_seconds=50), f"invented-{number}") for number in range(700)]
+    waiting = await in_parts(target.connect(wait, limit=2**10) for wait in waits)
+    probing = await in_parts((target.connect(limit=2**10) for _ in range(3200)), at_once=200)
+    async with (
+        held_open(waiting + probing),
+        going_on(_keep_probing(one, number // 100 * 0.06) for number, one in enumerate(probing)),
+    ):
+        await asyncio.sleep(5)
+        yield
+
+
+def _half_body(token: str, size: int) -> bytes:
+    whole = with_body(b"{" + b"a" * 261_000, batch(["run-half"])[1], token)
+    head, _, body = whole.partition(b"\r\n\r\n")
+    return head + b"\r\n\r\n" + body[:size]
+
+
+@asynccontextmanager
+async def refused_that_come_again(target: Target) -> AsyncIterator[None]:
+    """Fill the memory of two tokens, and have 200 clients connect, ask, read the refusal, hang up, and do it again."""
+    sizes = [250_000] * 20 + [247_000]
+    halves = [_half_body(f"attacker-{number}", size) for number in range(2) for size in sizes]
+    calls = [raw(*batch([f"refused-{number}"]), f"attacker-{number % 2}") for number in range(200)]
+
+    async def come_again(call: bytes) -> None:
+        while True:
+            with suppress(OSError):
+                connection = await target.connect(call, limit=2**12)
+                await connection.status()
+                connection.hang_up()
+
+    async with held_open(await in_parts(target.connect(half) for half in halves)), going_on(map(come_again, calls)):
+        await asyncio.sleep(8)
+        asked = (_answer_seconds(target, raw(*batch([f"new-{number}"]), "honest")) for number in range(15))
+        unanswered = [await one for one in asked].count(None)
+        target.figures.append(Figure(unanswered, "of 15 new connections unanswered", 0))
+        yield
+
+
+FLOODS = (
+    Row("640 calls of 40 tokens that wait for 200 tasks each", "a probe took 62 s", many_awaited_tasks),
+    Row("3,200 probes with heads of 32 KB beside 700 waits", "333 MB", large_probes),
+    Row("200 refused clients that come again at once", "11 of 15 new connections unanswered", refused_that_come_again),
+)
