@@ -81,7 +81,8 @@ class Settings(BaseSettings):
     secret_key: Keys = Field(
         (),
         description="32 bytes or more, the same on every replica; keys the hash that stands for a caller. Needed with "
-        "Redis or more than one worker. `new,old` rotates it: the first one makes, all are recognised",
+        "Redis or more than one worker. `old,new` and then `new,old` rotates it: the first one makes, all are "
+        "recognised",
     )
     public_url: PublicUrl | None = Field(
         None, description="the URL that people see, such as `https://luma.example.com`; its host is allowed"

@@ -50,17 +50,26 @@ async def test_other_arguments_are_refused_after_a_rotation(fleet: dict[str, Ser
     assert (await fleet[f"{NEW},{OLD}"].fail("luma_generate_video", arguments))["code"] == "invalid_request"
 
 
-async def test_a_handle_opens_after_a_rotation(fleet: dict[str, Service]) -> None:
-    handle = await handle_of(fleet[OLD])
-    assert (await task(fleet[f"{NEW},{OLD}"], handle))["status"] == "working"
+STEPS = [(OLD, f"{OLD},{NEW}"), (f"{OLD},{NEW}", f"{NEW},{OLD}"), (f"{NEW},{OLD}", f"{OLD},{NEW}")]
+"""Replicas that serve at the same time in a step of a rotation: one makes what the other is shown."""
 
 
-async def test_a_caller_finds_earlier_tasks_after_a_rotation(fleet: dict[str, Service]) -> None:
-    made = await bought(fleet[OLD])
+@pytest.mark.parametrize(("maker", "other"), STEPS)
+async def test_a_handle_opens_on_the_other_replicas_of_a_step(
+    fleet: dict[str, Service], maker: str, other: str
+) -> None:
+    handle = await handle_of(fleet[maker])
+    assert (await task(fleet[other], handle))["status"] == "working"
+
+
+@pytest.mark.parametrize(("maker", "other"), STEPS)
+async def test_a_caller_finds_its_tasks_on_the_other_replicas_of_a_step(
+    fleet: dict[str, Service], maker: str, other: str
+) -> None:
+    made = await bought(fleet[maker])
     params = {
         "ref": {"type": "ref/resource", "uri": "luma://tasks/{task_id}"},
         "argument": {"name": "task_id", "value": made["task_id"][:4]},
     }
-    for service in (fleet[OLD], fleet[f"{NEW},{OLD}"]):
-        answer = await service.request("completion/complete", params)
-        assert answer["result"]["completion"]["values"] == [made["task_id"]]
+    answer = await fleet[other].request("completion/complete", params)
+    assert answer["result"]["completion"]["values"] == [made["task_id"]]

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import BusyLoadingError, InvalidResponse, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, InvalidResponse, ResponseError
 
 from app.adapters.redis.command_queue import CommandQueue
 from app.adapters.redis.scripts import READ
@@ -30,7 +30,6 @@ After a failover behind one address, existing connections still lead to the old 
 DENIED = "NOPERM"
 """The error code for a command, key or channel that the user has no right to."""
 
-FAULTS = (RedisError, RedisClusterException, OSError, TimeoutError)
 _WITHIN = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]{2,20}) ")
 """The code in the text of an error: in front, behind the name of a command in a pipeline, or of a line in a script."""
 
@@ -78,12 +77,12 @@ class RedisConnection:
     async def get_many(self, keys: Sequence[str], most_bytes: int) -> list[bytes | None]:
         """Return one value per key, and b"" for one of more than `most_bytes`; to be called inside `in_time`.
 
-        Raises RedisError for an answer of another form.
+        Raises InvalidResponse for an answer of another form.
         """
-        values: Any = await cast("Any", self.client).eval(READ, len(keys), *keys, most_bytes)
-        if not isinstance(values, list) or len(values) != len(keys) or not all(map(_is_value, values)):
-            raise InvalidResponse("no list of values")
-        return cast("list[bytes | None]", values)
+        values = values_in(await cast("Any", self.client).eval(READ, len(keys), *keys, most_bytes))
+        if len(values) != len(keys):
+            raise InvalidResponse("not one value for each key")
+        return values
 
     @asynccontextmanager
     async def in_time(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
@@ -99,7 +98,7 @@ class RedisConnection:
                     if self._is_stale:
                         await self._renew()
                     yield
-            except FAULTS as exc:
+            except Exception as exc:  # whatever a client or a reply of another form raises, Redis could not serve
                 code = _code_of(exc)
                 if code in NOT_SERVING:
                     await self._lead_elsewhere(code)
@@ -187,6 +186,19 @@ def _code_of(exc: BaseException) -> str:
         return ""
     found = _WITHIN.findall(str(exc))
     return (found[-1] if found else exc.status_code) or "ERR"
+
+
+def values_in(reply: object) -> list[bytes | None]:
+    """Return a reply that is a list of values. Raises InvalidResponse for any other."""
+    if not isinstance(reply, list) or not all(map(_is_value, reply)):
+        raise InvalidResponse("no list of values")
+    return reply
+
+
+def value_in(reply: object) -> bytes | None:
+    """Return a reply that is one value. Raises InvalidResponse for any other."""
+    [value] = values_in([reply])
+    return value
 
 
 def _is_value(value: object) -> bool:

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
-from app.adapters.redis.connection import FAULTS, RedisConnection
-from app.adapters.redis.scripts import CLAIM, MEMBERS, READ, REMOVE, REPLACE
+from app.adapters.redis.connection import RedisConnection, value_in, values_in
+from app.adapters.redis.scripts import CLAIM, MEMBERS, REMOVE, REPLACE
 from app.ports.coordination import EventKind
 from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
@@ -61,14 +61,14 @@ class RedisCoordination:
     async def get(self, key: str) -> bytes | None:
         """Return what is there, or None; b"" stands for what is too large to be ours."""
         async with self._link.in_time(tenant_in(key), may_be_denied=True):
-            (there,) = await self._client.eval(READ, 1, key, LARGEST_BYTES)
-        return cast("bytes | None", there)
+            (there,) = await self._link.get_many([key], LARGEST_BYTES)
+            return there
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Put `value` where there is none and return None; else return what is there, as `get` does."""
         async with self._link.in_time(tenant_in(key)):
             there = await self._client.eval(CLAIM, 1, key, value, _milliseconds(ttl_seconds), LARGEST_BYTES)
-        return cast("bytes | None", there)
+            return value_in(there)
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Put `value` in the place of `expected`, and return whether that was still there."""
@@ -86,7 +86,7 @@ class RedisCoordination:
             async with asyncio.timeout(LONGEST_SEARCH_SECONDS):
                 async for _ in self._client.scan_iter(match=pattern, count=1000):
                     return True
-        except FAULTS as exc:
+        except Exception as exc:  # as in `in_time`
             raise StoreUnavailable(type(exc).__name__) from exc
         return False
 
@@ -106,8 +106,8 @@ class RedisCoordination:
     async def members(self, key: str, most: int) -> list[str]:
         """Return the members that are still in their time, the one that stays longest first."""
         async with self._link.in_time(tenant_in(key)):
-            found = await self._client.eval(MEMBERS, 1, key, self._wall_clock(), most, LARGEST_MEMBER_BYTES)
-        verified = (self._signing.verified(key, member) for member in found)
+            found = values_in(await self._client.eval(MEMBERS, 1, key, self._wall_clock(), most, LARGEST_MEMBER_BYTES))
+        verified = (self._signing.verified(key, member) for member in found if member is not None)
         return [member.decode() for member in verified if member is not None]
 
     async def publish(self, kind: EventKind, message: bytes) -> None:
@@ -146,7 +146,7 @@ class RedisCoordination:
         while not self._closing:
             try:
                 await self._read_channel()
-            except FAULTS as exc:
+            except Exception as exc:  # noqa: BLE001 - as in `in_time`; a process without it would be deaf for good
                 self._link.channel_broke(exc)
                 log.debug("The channel between replicas broke (%s): opening it again", type(exc).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)

@@ -11,6 +11,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app.adapters.redis.bounded_parser import BoundedParser
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection
 from app.adapters.redis.url import check_redis_url, refusal
@@ -112,7 +113,11 @@ def _timeouts() -> dict[str, Any]:
 
 
 def _checked(client: Redis) -> Redis:
-    """Return `client`; raise TypeError now, and not at the first use, where no connection takes its options."""
+    """Return `client`, with bounded replies.
+
+    Raises TypeError now, and not at the first use, where no connection takes its options.
+    """
+    client.connection_pool.connection_kwargs["parser_class"] = BoundedParser
     client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     return client
 
@@ -136,7 +141,11 @@ def _cluster(url: str, *, tls: bool) -> RedisCluster:
     if path not in ("", "0") or options.get("db"):
         raise ValueError  # a Cluster has no databases to choose from
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    return RedisCluster(startup_nodes=nodes, **_timeouts() | {"ssl": tls} | options)
+    cluster = RedisCluster(startup_nodes=nodes, **_timeouts() | {"ssl": tls} | options)
+    known = [node.connection_kwargs for node in cluster.nodes_manager.startup_nodes.values()]
+    for connection_options in (cluster.get_connection_kwargs(), *known):
+        connection_options["parser_class"] = BoundedParser
+    return cluster
 
 
 def _parts(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:

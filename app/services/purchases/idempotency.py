@@ -29,7 +29,6 @@ from app.domain.purchase import (
 )
 from app.ports.repositories import DatabaseUnavailable, Purchases
 from app.ports.sealing import Signer
-from app.ports.store import StoreUnavailable
 from app.services.concurrency import wait_for_event
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
@@ -240,7 +239,7 @@ class PurchaseService:
             task_id = await self._earlier.task_of(
                 request.owners, key, request.fingerprint, retry_unknown=request.retry_unknown
             )
-        except (LumaError, StoreUnavailable) as exc:
+        except Exception as exc:  # nothing was sent, so the key is given back
             await self._writer.write(Outcome(call.new, PurchaseState.REFUSED))
             raise _refusal_of_earlier(exc) from exc
         if task_id is None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from app.ports.coordination import Leases
 from app.ports.store import StoreUnavailable
 from app.services.key_namespace import KeyNamespace
+from app.services.log_throttle import ThrottledExceptionLog
 
 RENEW_SECONDS = 30.0
 KEPT_SECONDS = 120.0
@@ -39,6 +40,7 @@ class SharedDatabase:
         self._key = keys.key("database", "id")
         self._database_id = database_id
         self._sleep = sleep
+        self._faults = ThrottledExceptionLog(log, "The databases of the replicas could not be compared")
         self.is_other = False
         """Whether the replicas of this Redis use another database."""
 
@@ -49,7 +51,10 @@ class SharedDatabase:
     async def run(self) -> None:
         """Compare now, and again every half minute, for ever."""
         while True:
-            await self.compare()
+            try:
+                await self.compare()
+            except Exception as exc:  # noqa: BLE001 - replicas that differ would never be noticed again
+                self._faults.note(exc)
             await self._sleep(RENEW_SECONDS)
 
     async def differs(self, database_id: str) -> bool:

@@ -76,14 +76,16 @@ class Backend:
 class Fleet:
     """Two replicas with one database."""
 
-    def __init__(self, purchases: SqlPurchases, clock: HandClock) -> None:
+    def __init__(
+        self, purchases: SqlPurchases, clock: HandClock, earlier: LegacyIdempotencyKeys = NONE_EARLIER
+    ) -> None:
         self.purchases, self.clock = purchases, clock
         self.databases = [FaultyPurchases(purchases) for _ in range(2)]
         self.replicas = [
             PurchaseService(
                 database,
                 SIGNER,
-                NONE_EARLIER,
+                earlier,
                 key_lives_seconds=DAY,
                 key_fault=lambda: None,
                 unaccepted=UnacceptedPurchases(clock, lambda _owner: True),
@@ -251,6 +253,24 @@ async def test_an_unknown_outcome_is_remembered_for_as_long_as_it_is_listed(flee
         await fleet.buy(backend.takes, replica=1)
     assert backend.sent == 1
     assert (await fleet.buy(backend.takes, request(prompt="a dog"))).task_id == "task-2", "another video"
+
+
+class Broken(LegacyIdempotencyKeys):
+    """Old keys whose store answers what nobody expects."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryCoordination(lambda: 0.0), lambda: 0.0, lambda: 0.0)
+
+    async def task_of(self, *_names: object, **_options: object) -> str | None:
+        raise ValueError("odd")
+
+
+async def test_a_fault_before_anything_was_sent_leaves_the_key_free(fleet: Fleet) -> None:
+    backend, broken = Backend(), Fleet(fleet.purchases, fleet.clock, Broken())
+    with pytest.raises(InternalError, match="Nothing was sent"):
+        await broken.buy(backend.takes)
+    assert await fleet.states() == [PurchaseState.REFUSED]
+    assert (await fleet.buy(backend.takes)).task_id == "task-1"
 
 
 async def test_without_a_database_keys_are_refused_and_other_calls_go_through(fleet: Fleet) -> None:

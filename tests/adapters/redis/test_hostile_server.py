@@ -1,0 +1,122 @@
+"""A server in the place of Redis answers in other forms, or without end: the store counts as unavailable."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.adapters.redis.bounded_parser import MOST_REPLY_BYTES
+from app.adapters.redis.coordination import RedisCoordination
+from app.adapters.redis.store import RedisStore, connect
+from app.adapters.value_signer import HmacSigner
+from app.ports.coordination import EventKind
+from app.ports.store import StoreUnavailable
+from tests.support.service import KEY
+
+ODD_REPLIES = [
+    b":5\r\n",
+    b"+OK\r\n",
+    b"_\r\n",
+    b"#t\r\n",
+    b",1.5\r\n",
+    b"%1\r\n+a\r\n+b\r\n",
+    b"~1\r\n:1\r\n",
+    b"*0\r\n",
+    b"*1\r\n:5\r\n",
+    b"*2\r\n$-1\r\n$-1\r\n",
+    b"*1\r\n-ERR no\r\n",
+    b"-MOVED\r\n",
+    b"-ASK\r\n",
+    b"-\r\n",
+    b"?\r\n",
+]
+Reply = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
+
+
+@asynccontextmanager
+async def answering(reply: Reply) -> AsyncIterator[str]:
+    """Serve a URL whose server calls `reply` with each command."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readline():
+                parts = []
+                for _ in range(int(head[1:])):
+                    size = int((await reader.readline())[1:])
+                    parts.append((await reader.readexactly(size + 2))[:-2])
+                if parts[0] in (b"CLIENT", b"SELECT"):
+                    writer.write(b"+OK\r\n")
+                else:
+                    await reply(writer, parts[0])
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def always(form: bytes) -> Reply:
+    async def reply(writer: asyncio.StreamWriter, _command: bytes) -> None:
+        writer.write(form)
+
+    return reply
+
+
+def coordination_of(store: RedisStore) -> RedisCoordination:
+    return RedisCoordination(store.link, HmacSigner(KEY), "channel")
+
+
+@pytest.mark.parametrize("form", ODD_REPLIES)
+async def test_a_reply_of_another_form_is_a_fault_of_the_store(form: bytes) -> None:
+    async with answering(always(form)) as url, connect(url) as store:
+        coordination = coordination_of(store)
+        questions: list[Callable[[], Awaitable[object]]] = [
+            lambda: store.get_many(["{a}:1", "{a}:2", "{a}:3"]),
+            lambda: coordination.get("{a}:1"),
+            lambda: coordination.put_if_absent("{a}:1", b"value", 60.0),
+            lambda: coordination.members("{a}:1", 10),
+            lambda: coordination.any_key("*"),
+        ]
+        for ask in questions:
+            try:
+                answer = await ask()
+            except StoreUnavailable:
+                continue
+            assert answer in (None, [], False, b"OK"), "nothing is a true answer to some, and so is any value"
+
+
+async def test_a_reply_without_end_is_not_read_to_its_end() -> None:
+    sent = 0
+
+    async def endless(writer: asyncio.StreamWriter, _command: bytes) -> None:
+        nonlocal sent
+        writer.write(b"$2000000000\r\n")
+        while True:
+            writer.write(bytes(2**20))
+            await writer.drain()
+            sent += 2**20
+
+    async with answering(endless) as url, connect(url) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.get_many(["{a}:1"])
+    assert sent <= 2 * MOST_REPLY_BYTES
+
+
+async def test_the_channel_is_opened_again_after_a_reply_of_another_form() -> None:
+    subscriptions: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def reply(writer: asyncio.StreamWriter, command: bytes) -> None:
+        if command == b"SUBSCRIBE":
+            subscriptions.put_nowait(command)
+        writer.write(b":5\r\n")
+
+    async with answering(reply) as url, connect(url) as store:
+        coordination = coordination_of(store)
+        coordination.subscribe(EventKind.TASKS, lambda _message: None)
+        async with coordination, asyncio.timeout(20):
+            for _ in range(3):
+                await subscriptions.get()
