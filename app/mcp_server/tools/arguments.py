@@ -87,20 +87,21 @@ Enhancement = Annotated[
 Timeout = Annotated[
     float | None,
     AfterValidator(_timeout),
-    Field(description="Rarely needed: seconds the backend may hold the request, above 0 to 3600; default its own."),
+    Field(description="Seconds the backend may hold the request, above 0 to 3600; default its own."),
 ]
 Callback = Annotated[str | None, Field(description="Public URL that gets the result by POST; default none.")]
 Key = Annotated[
     str | None,
     AfterValidator(_key),
     Field(
-        description="A new name for each video, the same to repeat a call; 1 to 128 characters, default none. For a "
-        "day the same call gets the same task, a different one is invalid_request."
+        description="A new name for each video and after a failed task, the same to repeat a call; 1 to 128 characters, default none. For a day the same call gets the same task, a different one is invalid_request."
     ),
 ]
 RetryUnknown = Annotated[
     bool,
-    Field(description="true may buy a second time: only if backend_timeout stays and the user agrees. Default: false."),
+    Field(
+        description="With the same key, true may buy twice: only if backend_timeout stays and the user agrees. Default: false."
+    ),
 ]
 
 
@@ -185,7 +186,7 @@ class ExtendArguments(_ExtendingArguments):
 class ExtendFromUrlArguments(_ExtendingArguments):
     """A continuation by URL."""
 
-    video_url: Annotated[str, Field(description="A video_url of an earlier result, unchanged.")]
+    video_url: Annotated[str, Field(description="The video_url that the get tools show, unchanged.")]
 
 
 Wait = Annotated[
@@ -216,7 +217,7 @@ Cursor = Annotated[str | None, Field(description="next_cursor of the page before
 class TaskArguments(Arguments):
     """One task."""
 
-    task_id: Annotated[Id, Field(description="From a generate or extend tool or luma_list_tasks; not a video_id.")]
+    task_id: Annotated[Id, Field(description="From a generate or extend tool; not a video_id.")]
     wait_seconds: WaitForOne = 0
 
 

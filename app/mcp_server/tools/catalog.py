@@ -61,8 +61,7 @@ def _many(batch_limit: int) -> LumaTool:
             "Check many Luma generate and extend tasks in one call: the state of each, video_id and URL of the "
             "completed.\n\n"
             "Use it for two or more task_ids, and luma_get_task for one. Call it with "
-            "wait_seconds 50, and again until ask_again_in_seconds is null. After a time-out of your client ask with "
-            "a smaller wait_seconds. likely_stuck: stop asking, tell the user, do not resubmit.\n\n"
+            "wait_seconds 50, and again until ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: drop that id, tell the user, do not resubmit.\n\n"
             "Free. Needs the {backend} token that started the tasks. One bad id never fails the others: unknown "
             "and other tokens' ids come back in missing (lost: luma_list_tasks), ids that could not be read now in "
             "unavailable (ask again), "
@@ -83,9 +82,9 @@ def _one() -> LumaTool:
         description=(
             "Read one Luma task in full: its state, the video with URL and video_id, or why it failed.\n\n"
             "Use it for one video, luma_get_tasks_batch for several. Call it with wait_seconds 50, and again until "
-            "ask_again_in_seconds is null. After a time-out of your client ask with a smaller wait_seconds. "
+            "ask_again_in_seconds is null. If your client times out, wait less. "
             "likely_stuck: stop asking, tell the user, do not resubmit.\n\n"
-            "Free. Needs the {backend} token that started the task: an unknown or another token's id is not_found. "
+            "Free. Needs the {backend} token that started the task: an unknown or another token's id is not_found (lost: luma_list_tasks). "
             "A finished task comes from a "
             "cache, a running one is seconds old. The URL lives {link_days} days."
         ),
@@ -103,10 +102,9 @@ def _listing() -> LumaTool:
         description=(
             "List generate and extend calls made through this server, newest first, to find lost task_ids; for known "
             "ones use luma_get_tasks_batch.\n\n"
-            "state is the call's, not the video's. started has a task_id: luma_get_task shows its prompt. unknown may "
-            "have been bought: repeat the same call with its idempotency_key (not listed), else tell the user. sent "
+            "state is the call's, not the video's. started has a task_id: luma_get_task shows its prompt. unknown may have been bought: repeating it with its idempotency_key (not listed) never buys twice; else tell the user. sent "
             "is under way: list again. refused bought nothing.\n\n"
-            "Free. Only your token's calls, for 90 days."
+            "Free. Your token's calls, 90 days."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -188,8 +186,7 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_aspect_ratios",
             title="List aspect ratios",
             description=(
-                "List the seven aspect ratios of the generate tools, with shape and use of each, to choose a format "
-                "for a platform. Not needed when the format is known, nor for extending, which keeps the shape. "
+                "List the seven aspect ratios of the generate tools, to choose a format for a platform. Not needed when the format is known, nor for extending, which keeps the shape. "
                 "Free and static, reads no account."
             ),
             annotations=STATIC,
@@ -201,8 +198,7 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_actions",
             title="List tools and workflow",
             description=(
-                "List the Luma tools as a workflow: which to call first and next, what each does and needs, and if it "
-                "costs credit. Use it once when unsure where to start, not once you know the tool; for formats use "
+                "List the Luma tools as a workflow: which to call first and next, and what costs credit. Use it once when unsure where to start, not once you know the tool; for formats use "
                 "luma_list_aspect_ratios. Free and static, reads no account."
             ),
             annotations=STATIC,
