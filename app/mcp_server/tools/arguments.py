@@ -94,13 +94,15 @@ Key = Annotated[
     str | None,
     AfterValidator(_key),
     Field(
-        description="A new name for each video and after a failed task, the same to repeat a call; 1 to 128 characters, default none. For a day the same call gets the same task, a different one is invalid_request."
+        description="A new name for each video and after a failed task, the same to repeat a call; 1 to 128 "
+        "characters, default none. For a day the same call gets the same task, a different one is invalid_request."
     ),
 ]
 RetryUnknown = Annotated[
     bool,
     Field(
-        description="With the same key, true may buy twice: only if backend_timeout stays and the user agrees. Default: false."
+        description="With the same key, true may buy twice: only if backend_timeout stays and the user agrees. "
+        "Default: false."
     ),
 ]
 

@@ -59,14 +59,13 @@ def _many(batch_limit: int) -> LumaTool:
         title="Check many videos",
         description=(
             "Check many Luma generate and extend tasks in one call: the state of each, video_id and URL of the "
-            "completed.\n\n"
-            "Use it for two or more task_ids, and luma_get_task for one. Call it with "
-            "wait_seconds 50, and again until ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: drop that id, tell the user, do not resubmit.\n\n"
-            "Free. Needs the {backend} token that started the tasks. One bad id never fails the others: unknown "
-            "and other tokens' ids come back in missing (lost: luma_list_tasks), ids that could not be read now in "
-            "unavailable (ask again), "
-            f"failed generations in tasks with their error. No id, or over {batch_limit}, is invalid_request. "
-            f"Finished tasks come from a cache, running ones are seconds old. URLs live {{link_days}} days."
+            "completed.\n\nUse it for two or more task_ids, and luma_get_task for one. Call it with wait_seconds 50, "
+            "and again until ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: drop "
+            f"that id, tell the user, do not resubmit.\n\nFree. Needs the {{backend}} token that started the tasks. "
+            "One bad id never fails the others: unknown and other tokens' ids come back in missing (lost: "
+            "luma_list_tasks), ids that could not be read now in unavailable (ask again), failed generations in tasks "
+            f"with their error. No id, or over {batch_limit}, is invalid_request. Finished tasks come from a cache, "
+            f"running ones are seconds old. URLs live {{link_days}} days."
         ),
         annotations=READ_ONLY,
         arguments=tasks_arguments(batch_limit),
@@ -80,13 +79,12 @@ def _one() -> LumaTool:
         name="luma_get_task",
         title="Check one video",
         description=(
-            "Read one Luma task in full: its state, the video with URL and video_id, or why it failed.\n\n"
-            "Use it for one video, luma_get_tasks_batch for several. Call it with wait_seconds 50, and again until "
-            "ask_again_in_seconds is null. If your client times out, wait less. "
-            "likely_stuck: stop asking, tell the user, do not resubmit.\n\n"
-            "Free. Needs the {backend} token that started the task: an unknown or another token's id is not_found (lost: luma_list_tasks). "
-            "A finished task comes from a "
-            "cache, a running one is seconds old. The URL lives {link_days} days."
+            "Read one Luma task in full: its state, the video with URL and video_id, or why it failed.\n\nUse it for "
+            "one video, luma_get_tasks_batch for several. Call it with wait_seconds 50, and again until "
+            "ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: stop asking, tell the "
+            "user, do not resubmit.\n\nFree. Needs the {backend} token that started the task: an unknown or another "
+            "token's id is not_found (lost: luma_list_tasks). A finished task comes from a cache, a running one is "
+            "seconds old. The URL lives {link_days} days."
         ),
         annotations=READ_ONLY,
         arguments=TaskArguments,
@@ -101,10 +99,10 @@ def _listing() -> LumaTool:
         title="List your submissions",
         description=(
             "List generate and extend calls made through this server, newest first, to find lost task_ids; for known "
-            "ones use luma_get_tasks_batch.\n\n"
-            "state is the call's, not the video's. started has a task_id: luma_get_task shows its prompt. unknown may have been bought: repeating it with its idempotency_key (not listed) never buys twice; else tell the user. sent "
-            "is under way: list again. refused bought nothing.\n\n"
-            "Free. Your token's calls, 90 days."
+            "ones use luma_get_tasks_batch.\n\nstate is the call's, not the video's. started has a task_id: "
+            "luma_get_task shows its prompt. unknown may have been bought: repeating it with its idempotency_key (not "
+            "listed) never buys twice; else tell the user. sent is under way: list again. refused bought "
+            "nothing.\n\nFree. Your token's calls, 90 days."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -186,8 +184,8 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_aspect_ratios",
             title="List aspect ratios",
             description=(
-                "List the seven aspect ratios of the generate tools, to choose a format for a platform. Not needed when the format is known, nor for extending, which keeps the shape. "
-                "Free and static, reads no account."
+                "List the seven aspect ratios of the generate tools, to choose one for a platform. Not needed "
+                "when the format is known, nor for extending, which keeps the shape. Free and static, reads no account."
             ),
             annotations=STATIC,
             arguments=NoArguments,
@@ -198,8 +196,9 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_actions",
             title="List tools and workflow",
             description=(
-                "List the Luma tools as a workflow: which to call first and next, and what costs credit. Use it once when unsure where to start, not once you know the tool; for formats use "
-                "luma_list_aspect_ratios. Free and static, reads no account."
+                "List the Luma tools as a workflow: which to call first and next, and what costs credit. Use it once "
+                "when unsure where to start, not once you know the tool; for formats use luma_list_aspect_ratios. Free "
+                "and static, reads no account."
             ),
             annotations=STATIC,
             arguments=NoArguments,
