@@ -74,12 +74,15 @@ NextPrompt = Annotated[
     AfterValidator(_prompt),
     Field(description="What happens next: action, camera, style. 1 to 5000 characters."),
 ]
+PictureRatio = Annotated[
+    AspectRatio, Field(description="Frame shape: 16:9 (default), 9:16, 1:1, 4:3, 3:4, 21:9 or 9:21.")
+]
 Ratio = Annotated[
     AspectRatio,
     Field(description="Frame shape: 16:9 (default), 9:16, 1:1, 4:3, 3:4, 21:9 or 9:21; see luma_list_aspect_ratios."),
 ]
 FirstFrame = Annotated[str, Field(description="Public picture URL for the first frame; default none.")]
-LastFrame = Annotated[str, Field(description="Public picture URL for the last frame; default none.")]
+LastFrame = Annotated[str, Field(description="Public picture URL that the new video ends on; default none.")]
 Loop = Annotated[bool, Field(description="true makes the end meet the beginning. Default: false.")]
 Enhancement = Annotated[
     bool, Field(description="true (default) lets the backend enrich the prompt; false keeps its wording.")
@@ -101,8 +104,8 @@ Key = Annotated[
 RetryUnknown = Annotated[
     bool,
     Field(
-        description="With the same key, true may buy twice: only if backend_timeout stays and the user agrees. "
-        "Default: false."
+        description="true sends an unanswered call anew and may buy twice: only if backend_timeout stays and the user "
+        "agrees. Default: false."
     ),
 ]
 
@@ -156,7 +159,7 @@ class GenerateFromImageArguments(SpendingArguments):
     prompt: Prompt
     start_image_url: FirstFrame = ""
     end_image_url: LastFrame = ""
-    aspect_ratio: Ratio = "16:9"
+    aspect_ratio: PictureRatio = "16:9"
     loop: Loop = False
     enhancement: Enhancement = True
     timeout: Timeout = None

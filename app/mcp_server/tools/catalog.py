@@ -59,8 +59,8 @@ def _many(batch_limit: int) -> LumaTool:
         title="Check many videos",
         description=(
             "Check many Luma generate and extend tasks in one call: the state of each, video_id and URL of the "
-            "completed.\n\nUse it for two or more task_ids, and luma_get_task for one. Call it with wait_seconds 50, "
-            "and again until ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: drop "
+            "completed.\n\nUse it for two or more task_ids, and luma_get_task for one. Call it with wait_seconds 50 "
+            "until ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: drop "
             f"that id, tell the user, do not resubmit.\n\nFree. Needs the {{backend}} token that started the tasks. "
             "One bad id never fails the others: unknown and other tokens' ids come back in missing (lost: "
             "luma_list_tasks), ids that could not be read now in unavailable (ask again), failed generations in tasks "
@@ -79,12 +79,12 @@ def _one() -> LumaTool:
         name="luma_get_task",
         title="Check one video",
         description=(
-            "Read one Luma task in full: its state, the video with URL and video_id, or why it failed.\n\nUse it for "
-            "one video, luma_get_tasks_batch for several. Call it with wait_seconds 50, and again until "
+            "Read one Luma task: its state, the video with URL and video_id, or why it failed.\n\nUse it for "
+            "one video, luma_get_tasks_batch for several. Call it with wait_seconds 50 until "
             "ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: stop asking, tell the "
             "user, do not resubmit.\n\nFree. Needs the {backend} token that started the task: an unknown or another "
-            "token's id is not_found (lost: luma_list_tasks). A finished task comes from a cache, a running one is "
-            "seconds old. The URL lives {link_days} days."
+            "token's id is not_found (lost: luma_list_tasks). Backend errors: ask again. A finished task comes from a "
+            "cache, a running one is seconds old. The URL lives {link_days} days."
         ),
         annotations=READ_ONLY,
         arguments=TaskArguments,
@@ -99,10 +99,10 @@ def _listing() -> LumaTool:
         title="List your submissions",
         description=(
             "List generate and extend calls made through this server, newest first, to find lost task_ids; for known "
-            "ones use luma_get_tasks_batch.\n\nstate is the call's, not the video's. started has a task_id: "
-            "luma_get_task shows its prompt. unknown may have been bought: repeating it with its idempotency_key (not "
-            "listed) never buys twice; else tell the user. sent is under way: list again. refused bought "
-            "nothing.\n\nFree. Your token's calls, 90 days."
+            "ones use luma_get_tasks_batch (detail full shows prompts).\n\nstate is that of the call: only started has "
+            "a task_id. unknown may have been bought: within a day, repeating it with its idempotency_key (not listed) "
+            "never buys twice; else tell the user. sent is under way: list again. refused bought nothing.\n\nFree. "
+            "Your token's calls, 90 days."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -164,10 +164,10 @@ def _extending() -> tuple[LumaTool, ...]:
             name="luma_extend_video_from_url",
             title="Extend a video by its URL",
             description=(
-                "Continue a finished Luma video, named by video_url, from its last frame. Only videos made through "
-                "{backend}, within the {link_days} days that the link lives. With a video_id prefer "
-                "luma_extend_video; for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}An unknown or expired link is invalid_request or a failed task.\n\n{_SPENDING}"
+                f"Continue a finished Luma video, named by video_url, from its last frame. Only {{backend}} videos, "
+                f"within the {{link_days}} days that the link lives. With a video_id prefer luma_extend_video; for an "
+                f"unrelated video luma_generate_video.\n\n{_EXTENDING}An unknown or expired link is invalid_request or "
+                f"a failed task.\n\n{_SPENDING}"
             ),
             annotations=BILLABLE,
             arguments=ExtendFromUrlArguments,
@@ -184,8 +184,8 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_aspect_ratios",
             title="List aspect ratios",
             description=(
-                "List the seven aspect ratios of the generate tools, to choose one for a platform. Not needed "
-                "when the format is known, nor for extending, which keeps the shape. Free and static, reads no account."
+                "List the seven aspect ratios of the generate tools, to choose one for a platform. Not needed when the "
+                "format is known, nor for luma_extend_video, which keeps the shape. Free and static, reads no account."
             ),
             annotations=STATIC,
             arguments=NoArguments,
@@ -196,9 +196,9 @@ def _knowing() -> tuple[LumaTool, ...]:
             name="luma_list_actions",
             title="List tools and workflow",
             description=(
-                "List the Luma tools as a workflow: which to call first and next, and what costs credit. Use it once "
-                "when unsure where to start, not once you know the tool; for formats use luma_list_aspect_ratios. Free "
-                "and static, reads no account."
+                "List the Luma tools as a workflow: which to call first and next, and what costs credit. Use it when "
+                "unsure where to start, not when you know the tool; for formats use luma_list_aspect_ratios. Free and "
+                "static, reads no account."
             ),
             annotations=STATIC,
             arguments=NoArguments,
