@@ -37,7 +37,8 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
 def tls_context(environment: Mapping[str, str]) -> ssl.SSLContext:
     """Return a TLS context that trusts the file in SSL_CERT_FILE, or the folder in SSL_CERT_DIR, or certifi's list.
 
-    Raises EnvironmentFault if the named file or folder cannot be read as certificates.
+    Raises EnvironmentFault if the file has no certificates or cannot be read. OpenSSL reads the folder only when it
+    verifies a certificate, so a missing folder is not detected here.
     """
     file, folder = environment.get("SSL_CERT_FILE"), environment.get("SSL_CERT_DIR")
     if not file and not folder:

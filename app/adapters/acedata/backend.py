@@ -162,9 +162,10 @@ class AceDataBackend:
     async def _read_ids(
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> tuple[dict[str, Answer], list[str]]:
-        """Read the ids, in halves if the response is too large. Return an answer for each id, and the ids to read again.
+        """Read the ids, in halves if the response is too large.
 
-        These are the ids without a record, if the response may have been cut short.
+        Return an answer for each id, and the ids to read again: those without a record in a response that may be
+        incomplete.
         """
 
         def reconciled(body: Any) -> tuple[dict[str, Answer], list[str]]:
@@ -205,12 +206,12 @@ class AceDataBackend:
         matching = [record for record, task_id in zip(records, found_ids, strict=True) if task_id in requested]
         tasks = tasks_in(matching, self._wall_clock(), self._own_media_url, token=credential.secret)
         missing = [task_id for task_id in task_ids if task_id not in tasks]
-        has_other_records = not {*found_ids} - {None} <= requested or (records and not tasks)
-        absent: Answer = ACEDATACLOUD.error(BackendError) if has_other_records else None
+        is_unreliable = not {*found_ids} - {None} <= requested or (records and not tasks)
+        absent: Answer = ACEDATACLOUD.error(BackendError) if is_unreliable else None
         answers: dict[str, Answer] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
         count = body.get("count")
-        may_be_cut = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
-        return answers, missing if may_be_cut else []
+        may_be_incomplete = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
+        return answers, missing if may_be_incomplete else []
 
 
 def _submitted_id(body: Any) -> str:

@@ -82,7 +82,7 @@ _REFUSAL_STATUSES = frozenset({200, 400, 401, 402, 403, 413, 422, 429})
 """Statuses with which a refusal code counts. With another one, a task may have been started."""
 
 _RATE_LIMIT_STATUSES = frozenset({429})
-"""The same for a code of a rate limit. It is stricter, because such a submission may be sent again."""
+"""Statuses with which a rate limit code counts. They are fewer, because such a submission may be sent again."""
 
 _REFUSAL_FIELDS = frozenset({"success", "error", "code", "message", "detail", "trace_id"})
 _ERROR_FIELDS = frozenset({"code", "message", "detail", "type"})
