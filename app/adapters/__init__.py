@@ -1,1 +1,1 @@
-"""One outside thing each: the backend, the stores, the callers."""
+"""Adapters to the outside world: the video backend, Redis, the database, authentication and cryptography."""

@@ -1,12 +1,12 @@
-"""The network to the backend, checked: an answer is read from bytes that came after its request, and they are bounded.
+"""An httpx transport that reads each response only from bytes received after its request, and bounds their number.
 
-httpcore uses a connection again although bytes wait on it, and takes them for the answer to the next request, which may
-be another tenant's. They wait in five places: the parser, the plaintext of TLS, its ciphertext, anyio's queue and the
-kernel. The first is checked when the answer ends, as nothing is parsed later; the others are checked in the step of the
-event loop in which the next request is written. A connection on which anything waits is closed, and another one made.
-Bytes that the backend sends after that step cannot be told from the answer.
+httpcore reuses a connection even if it has unread bytes, and parses them as the response to the next request, which may
+be another tenant's. Unread bytes can be in five places: the HTTP parser, TLS plaintext, TLS ciphertext, anyio's queue
+and the kernel. The parser is checked when a response ends, because nothing is parsed afterwards. The other four are
+checked in the event loop step that writes the next request. A connection with unread bytes is closed, and a new one is
+opened. Bytes that the backend sends after that step cannot be distinguished from the response.
 
-httpcore also reads any number of interim answers before the final one.
+httpcore also accepts any number of interim (1xx) responses before the final one; here they are limited.
 """
 
 import re
@@ -20,40 +20,40 @@ import httpx
 from anyio.streams.tls import TLSStream
 
 MOST_WIRE_BYTES = 6 * 1024 * 1024
-"""Bytes of one exchange as they come, headers and framing included: a body of 4 MiB and half as much again."""
+"""Bytes received for one request, headers and framing included: a body of 4 MiB and half as much again."""
 
-MOST_INTERIM_ANSWERS = 16
+MOST_INTERIM_RESPONSES = 16
 _STATUS_LINE = re.compile(rb"\nHTTP/\d\.\d (\d)")
-_SPLIT_BYTES = len(b"\nHTTP/1.1 1") - 1
-"""Bytes at the end of one part that may be the beginning of a status line."""
+_PARTIAL_STATUS_LINE_BYTES = len(b"\nHTTP/1.1 1") - 1
+"""Most bytes at the end of one read that may be the beginning of a status line."""
 
-_BREAKS = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
-"""Exceptions of a connection that breaks. httpcore lets some pass: `ssl.SSLError`, and EndOfStream in a write."""
+_CONNECTION_ERRORS = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+"""Exceptions of a broken connection. httpcore does not convert `ssl.SSLError`, nor EndOfStream in a write."""
 
 
 class CheckedTransport(httpx.AsyncHTTPTransport):
-    """httpx's own transport, whose connections are used again only where nothing follows the answer."""
+    """httpx's transport, but with connections that are reused only if no bytes follow the response."""
 
     def __init__(self, **options: Any) -> None:
-        """Take the options of httpx's transport."""
+        """Take the options of `httpx.AsyncHTTPTransport`."""
         super().__init__(**options)
         create = self._pool.create_connection
-        self._pool._network_backend = _MeteredBackend(self._pool._network_backend)  # noqa: SLF001 - httpx offers no other place for it
+        self._pool._network_backend = _MeteredBackend(self._pool._network_backend)  # noqa: SLF001 - httpx has no public option for it
         self._pool.create_connection = lambda origin: _CheckedConnection(create(origin))  # type: ignore[method-assign]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the answer without its Location, which httpx would parse, and fail on, though it follows none."""
+        """Return the response without its Location. httpx parses it even if it follows no redirects, and may fail."""
         return without_location(await super().handle_async_request(request))
 
 
 def without_location(response: httpx.Response) -> httpx.Response:
-    """Return `response` without the header that names another place to ask."""
+    """Remove the Location header from `response`, and return it."""
     response.headers.pop("location", None)
     return response
 
 
 class _CheckedConnection(httpcore.AsyncConnectionInterface):
-    """A connection that closes instead of waiting for its next request where bytes follow an answer."""
+    """A pooled connection that closes, instead of becoming idle, if bytes follow a response."""
 
     def __init__(self, connection: httpcore.AsyncConnectionInterface) -> None:
         self._connection = connection
@@ -86,27 +86,29 @@ class _CheckedConnection(httpcore.AsyncConnectionInterface):
 
 
 class _CheckedStream:
-    """The body of an answer. Closing it closes the connection as well if bytes are left in the parser."""
+    """The body of a response. Closing it closes the connection as well if unread bytes are left in the parser."""
 
     def __init__(self, stream: Any, connection: Any) -> None:
         self._stream = stream
         self._connection = connection
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._stream:
-            yield part
+        async for chunk in self._stream:
+            yield chunk
 
     async def aclose(self) -> None:
         connection = self._connection
-        while (inner := getattr(connection, "_connection", None)) is not None:  # behind tunnels and proxies
+        while (inner := getattr(connection, "_connection", None)) is not None:  # wrappers for tunnels and proxies
             connection = inner
-        parser = connection._h11_state  # noqa: SLF001 - httpcore shows it nowhere else
+        parser = connection._h11_state  # noqa: SLF001 - httpcore has no public access to it
         if parser.trailing_data[0]:
-            parser.send_failed()  # httpcore then closes the connection, in the same step in which it would keep it
+            parser.send_failed()  # makes httpcore close the connection instead of keeping it
         await self._stream.aclose()
 
 
 class _MeteredBackend(httpcore.AsyncNetworkBackend):
+    """Opens connections as `_MeteredStream`s."""
+
     def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
         self._backend = backend
 
@@ -130,75 +132,75 @@ class _MeteredBackend(httpcore.AsyncNetworkBackend):
 
 
 @contextmanager
-def _breaking_as(kind: type[Exception]) -> Iterator[None]:
-    """Raise `kind`, an exception of httpcore's, in place of those by which the layers below say that it broke."""
+def _converted_to(kind: type[Exception]) -> Iterator[None]:
+    """Convert the exceptions of a broken connection to `kind`, an exception of httpcore."""
     try:
         yield
-    except _BREAKS as exc:
+    except _CONNECTION_ERRORS as exc:
         raise kind(type(exc).__name__) from exc
 
 
 class _MeteredStream(httpcore.AsyncNetworkStream):
-    """A stream that breaks where one exchange brings too many bytes, or too many interim answers.
+    """A network stream that fails if a response has too many bytes or follows too many interim responses.
 
-    A request is written to a used connection only while no byte waits on it.
+    The first write of a further request raises ConnectionNotAvailable if unread bytes are left.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._bytes = 0
-        self._interim_answers = _InterimAnswers()
+        self._interim_responses = _InterimResponses()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _breaking_as(httpcore.ReadError):
+        with _converted_to(httpcore.ReadError):
             data: bytes = await self._stream.read(max_bytes, timeout)
         self._bytes += len(data)
-        if self._bytes > MOST_WIRE_BYTES or self._interim_answers.counted(data) > MOST_INTERIM_ANSWERS:
-            raise httpcore.ReadError("the answer is longer than any")
+        if self._bytes > MOST_WIRE_BYTES or self._interim_responses.add(data) > MOST_INTERIM_RESPONSES:
+            raise httpcore.ReadError("the response is too long, or follows too many interim responses")
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if self._bytes:  # the first write after an answer begins the next exchange
-            if self._has_bytes_waiting():
-                # The pool closes this connection and takes another; nothing of the request was written yet.
+        if self._bytes:  # the first write after a response begins the next request
+            if self._has_unread_bytes():
+                # The pool closes this connection and uses another one; no byte of the request has been written yet.
                 raise httpcore.ConnectionNotAvailable
-            self._bytes, self._interim_answers = 0, _InterimAnswers()
-        with _breaking_as(httpcore.WriteError):
+            self._bytes, self._interim_responses = 0, _InterimResponses()
+        with _converted_to(httpcore.WriteError):
             await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
-        with suppress(*_BREAKS):  # the connection is gone, and an answer that was read whole stays one
+        with suppress(*_CONNECTION_ERRORS):  # a response that was read completely stays valid
             await self._stream.aclose()
 
     async def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        with _breaking_as(httpcore.ConnectError):
+        with _converted_to(httpcore.ConnectError):
             return _MeteredStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
-    def _has_bytes_waiting(self) -> bool:
-        """Return whether anything can be read, or the connection ended; True as well for a stream of another make."""
+    def _has_unread_bytes(self) -> bool:
+        """Return whether bytes can be read or the connection has ended; True also for an unknown kind of stream."""
         layer = getattr(self._stream, "_stream", None)
         while isinstance(layer, TLSStream):
-            if layer._ssl_object.pending() or layer._read_bio.pending:  # noqa: SLF001 - anyio shows them nowhere else
+            if layer._ssl_object.pending() or layer._read_bio.pending:  # noqa: SLF001 - anyio has no public access
                 return True
             layer = layer.transport_stream
         protocol = getattr(layer, "_protocol", None)
         return protocol is None or bool(protocol.read_queue) or bool(self._stream.get_extra_info("is_readable"))
 
 
-class _InterimAnswers:
-    """Counts the interim answers (1xx) before the final one of an exchange; a body may look like any number of them."""
+class _InterimResponses:
+    """Counts the interim (1xx) responses before a final one. It stops there: a body may contain similar lines."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._rest: bytes | None = b"\n"  # a status line begins a line; None behind the final one
+        self._rest: bytes | None = b"\n"  # end of the last read; None after the final status line
 
-    def counted(self, data: bytes) -> int:
-        """Return how many there were, up to the end of `data`."""
+    def add(self, data: bytes) -> int:
+        """Count those in `data`, the next bytes received, and return the total."""
         if self._rest is None:
             return self._count
         text = self._rest + data
@@ -207,5 +209,5 @@ class _InterimAnswers:
                 self._rest = None
                 return self._count
             self._count += 1
-        self._rest = text[-_SPLIT_BYTES:]
+        self._rest = text[-_PARTIAL_STATUS_LINE_BYTES:]
         return self._count

@@ -1,7 +1,7 @@
-"""Environment variables for connections to the backend: the proxy to use, and the certificates to trust.
+"""Reads the environment variables for connections to the backend: the proxy to use and the certificates to trust.
 
-httpx reads the same variables. It raises an exception without a sentence for an IPv6 address in NO_PROXY, a SOCKS proxy
-or a missing file.
+httpx would read the same variables. For an IPv6 address in NO_PROXY, a SOCKS proxy or a missing file, however, its
+exceptions do not name the variable.
 """
 
 import ssl
@@ -11,16 +11,19 @@ from urllib.parse import urlsplit
 
 
 class EnvironmentFault(ValueError):
-    """A variable that cannot be used; `str()` is a sentence that names it, and no value that may hold a password."""
+    """A variable has an unusable value.
+
+    `str()` is a sentence that names the variable, but not its value, which may contain a password.
+    """
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy that leads to `url`, or None; none leads to this machine.
+    """Return the URL of the proxy for connections to `url`; None for a direct connection.
 
-    Raises EnvironmentFault for one that cannot be used.
+    A loopback host is always connected to directly. Raises EnvironmentFault for a proxy that cannot be used.
     """
     parts = urlsplit(url)
-    if _is_loopback(parts.hostname or ""):  # plain http is for this machine alone, and a proxy would carry it elsewhere
+    if _is_loopback(parts.hostname or ""):  # http:// is allowed for this machine only, because it is not encrypted
         return None
     if _is_exempt(parts.hostname or "", _read(environment, "no_proxy")[1]):
         return None
@@ -32,9 +35,10 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
 
 
 def tls_context(environment: Mapping[str, str]) -> ssl.SSLContext:
-    """Return what servers are verified with: the file or folder that is named, or else the usual certificates.
+    """Return a TLS context that trusts the file in SSL_CERT_FILE, or the folder in SSL_CERT_DIR, or certifi's list.
 
-    Raises EnvironmentFault where the named ones are not there or are no certificates.
+    Raises EnvironmentFault if the file has no certificates or cannot be read. OpenSSL reads the folder only when it
+    verifies a certificate, so a missing folder is not detected here.
     """
     file, folder = environment.get("SSL_CERT_FILE"), environment.get("SSL_CERT_DIR")
     if not file and not folder:
@@ -49,13 +53,13 @@ def tls_context(environment: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _usual_certificates() -> ssl.SSLContext:
-    import certifi  # noqa: PLC0415 - only where no others are named
+    import certifi  # noqa: PLC0415 - not needed if the environment names certificates
 
     return ssl.create_default_context(cafile=certifi.where())
 
 
 def _read(environment: Mapping[str, str], variable: str) -> tuple[str, str]:
-    """Return the name under which the variable is set, in small or capital letters, and its value."""
+    """Return the name under which the variable is set, in lower or upper case, and its value; "" if it is unset."""
     for name in (variable, variable.upper()):
         if value := environment.get(name, "").strip():
             return name, value
@@ -89,11 +93,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_exempt(host: str, no_proxy: str) -> bool:
-    """Return whether NO_PROXY names the host: by name, by a domain above it, by address or by network; `*` is all."""
-    return any(_names(item.strip().lower(), host) for item in no_proxy.split(",") if item.strip())
+    """Return whether NO_PROXY exempts the host: by name, parent domain, IP address or network; `*` exempts all."""
+    return any(_matches(item.strip().lower(), host) for item in no_proxy.split(",") if item.strip())
 
 
-def _names(item: str, host: str) -> bool:
+def _matches(item: str, host: str) -> bool:
     if item == "*":
         return True
     try:

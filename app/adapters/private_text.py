@@ -1,7 +1,8 @@
-"""Whether a message repeats text of the caller's, in whatever spelling; the work is bounded for texts made to cost.
+"""Detects the caller's private text in a backend's error message, with bounded work.
 
-Texts are compared by their ASCII letters and digits alone. A message with anything else in it, written out or escaped,
-counts as a repetition, because a look-alike of another script or a combining accent could stand for any letter.
+Texts are compared by their ASCII letters and digits; other ASCII characters are skipped. A message with a non-ASCII
+character, written out or escaped, counts as a repetition: a look-alike of another script, or a combining accent, could
+stand for any letter.
 """
 
 import html
@@ -10,33 +11,36 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_plus
 
-SHORTEST_PRIVATE = 4
-"""Characters; anything shorter occurs in any sentence by chance."""
+SHORTEST_PRIVATE_CHARACTERS = 4
+"""Shorter private texts are not looked for, because they occur in any sentence by chance."""
 
-PASSAGE = 24
-"""Letters and digits in a row that are a private text's own, even where the rest of it is missing."""
+PASSAGE_LENGTH = 24
+"""Letters and digits in a row that count as a repetition, although the rest of the private text is missing.
 
-TOKEN_PASSAGE = 8
-"""The same for a text that is one word and no URL: a token or an id."""
+A common run of this length is always found; one of 13 to 23 may be found.
+"""
 
-MOST_PRIVATE = 12_000
-"""Characters of all private texts of a call, and of their spellings: the longest prompt and token, and usual URLs."""
+TOKEN_PASSAGE_LENGTH = 8
+"""The same for a private text without spaces that is no URL, such as a token or an id."""
+
+MOST_PRIVATE_CHARACTERS = 12_000
+"""Limit for all private texts of a call, and for all their spellings: the longest prompt and token, and usual URLs."""
 
 MOST_ESCAPES = 300
 """Ampersands, percent signs and backslashes in the private texts of a call; each may cost a microsecond a layer."""
 
-MOST_MESSAGE = 8_000
-"""Characters of all spellings of one message."""
+MOST_MESSAGE_CHARACTERS = 8_000
+"""Limit for all spellings of one message."""
 
-MOST_FOLDED = 1_500
-"""Different characters beyond ASCII in one private text; each is folded by itself, once."""
+MOST_FOLDED_CHARACTERS = 1_500
+"""Different non-ASCII characters in one private text. Each of them is normalised once."""
 
-MOST_LAYERS = 3
-"""Layers of escapes that are undone."""
+MOST_ESCAPE_LAYERS = 3
+"""Layers of escapes that are undone. A text with more of them counts as a repetition."""
 
-_BLOCK = 13
-_STRIDE = PASSAGE - _BLOCK + 1
-"""Any 24 letters in a row hold a block of 13 that begins at a multiple of 12."""
+_BLOCK_LENGTH = 13
+_BLOCK_STRIDE = PASSAGE_LENGTH - _BLOCK_LENGTH + 1
+"""Any 24 characters in a row contain a block of 13 that begins at a multiple of 12."""
 
 _TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
 _WORD = re.compile(r"\S+")
@@ -44,99 +48,107 @@ _LINK = re.compile(r"://|www\.|\b(?:data|javascript|mailto):", re.IGNORECASE)
 _SPACE_OR_SCHEME = re.compile(r"\s|://")
 _ESCAPING = re.compile(r"[&%\\]")
 _ESCAPE = re.compile(r"(?:\\+|%)u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})|\\+(.)")
-_NO_LETTERS = bytes(code for code in range(256) if not chr(code).isascii() or not chr(code).isalnum())
+_NOT_ALPHANUMERIC = bytes(code for code in range(256) if not chr(code).isascii() or not chr(code).isalnum())
 
 
-class _Incomparable(Exception):
-    """A text that would take too much work, or may hide anything."""
+class _NotComparable(Exception):
+    """A text cannot be compared within the limits, or not reliably."""
 
 
 def repeats(message: str, private: Iterable[str]) -> bool:
-    """Return whether `message`, outside of links, repeats one of `private` or a passage of it, or may do so.
+    """Return whether `message`, outside of links, repeats one of the `private` texts or a passage of it.
 
-    `html.unescape` raises ValueError for a character's number of more than 4,300 digits.
+    Return True as well if the texts cannot be compared within the limits.
     """
     try:
         return _repeats(message, [text for text in private if text])
-    except (_Incomparable, ValueError):
+    except (_NotComparable, ValueError):  # html.unescape: ValueError for a character reference of over 4,300 digits
         return True
 
 
 def without_tags(text: str) -> str:
-    """Return `text` with a space in the place of each HTML tag."""
+    """Return `text` with a space in place of each HTML tag."""
     return _TAG.sub(" ", text)
 
 
 def without_links(text: str) -> str:
-    """Drop each word that holds a link; word by word, because one expression would take the square of the length."""
+    """Return `text` without the words that contain a link.
+
+    Each word is matched by itself: a single expression would take time quadratic in the length.
+    """
     if _LINK.search(text) is None:
         return text
     return _WORD.sub(lambda word: "" if _LINK.search(word[0]) else word[0], text)
 
 
 def _repeats(message: str, private: list[str]) -> bool:
-    if sum(map(len, private)) > MOST_PRIVATE or sum(len(_ESCAPING.findall(text)) for text in private) > MOST_ESCAPES:
-        raise _Incomparable
-    spoken = _Message(message)
-    secrets = {text: _private_lines(text) for text in private}
-    if sum(len(line) for lines in secrets.values() for line in lines) > MOST_PRIVATE:
-        raise _Incomparable
+    escapes = sum(len(_ESCAPING.findall(text)) for text in private)
+    if sum(map(len, private)) > MOST_PRIVATE_CHARACTERS or escapes > MOST_ESCAPES:
+        raise _NotComparable
+    comparable = _Message(message)
+    private_spellings = {text: _ascii_spellings(text) for text in private}
+    characters = sum(len(spelling) for spellings in private_spellings.values() for spelling in spellings)
+    if characters > MOST_PRIVATE_CHARACTERS:
+        raise _NotComparable
     return any(
-        spoken.repeats(line, is_token=_SPACE_OR_SCHEME.search(text) is None)
-        for text, lines in secrets.items()
-        for line in lines
+        comparable.repeats(spelling, is_token=_SPACE_OR_SCHEME.search(text) is None)
+        for text, spellings in private_spellings.items()
+        for spelling in spellings
     )
 
 
 class _Message:
-    """The spellings of a message, and the parts of them that private texts are looked up in."""
+    """The spellings of a message, with an index of their substrings."""
 
     def __init__(self, message: str) -> None:
         bare = without_links(message)
-        lines = {*_spellings(bare), *_spellings(without_links(without_tags(message)))}
-        if not all(map(str.isascii, lines)) or sum(map(len, lines)) > MOST_MESSAGE:
-            raise _Incomparable
-        self._lines = lines
-        self._letters = {_letters(line) for line in lines}
-        self._blocks = set(self._parts(_BLOCK))
-        self._token_passages = set(self._parts(TOKEN_PASSAGE))
+        spellings = {*_spellings(bare), *_spellings(without_links(without_tags(message)))}
+        if not all(map(str.isascii, spellings)) or sum(map(len, spellings)) > MOST_MESSAGE_CHARACTERS:
+            raise _NotComparable
+        self._spellings = spellings
+        self._alphanumerics = {_alphanumeric(spelling) for spelling in spellings}
+        self._blocks = set(self._all_substrings(_BLOCK_LENGTH))
+        self._token_passages = set(self._all_substrings(TOKEN_PASSAGE_LENGTH))
 
-    def repeats(self, secret: str, *, is_token: bool) -> bool:
-        """Return whether the message repeats a private line of ASCII, or a passage of it."""
-        letters = _letters(secret)
-        if len(letters) >= SHORTEST_PRIVATE:
-            repeated = any(letters in text for text in self._letters)
+    def repeats(self, spelling: str, *, is_token: bool) -> bool:
+        """Return whether the message repeats this ASCII spelling of a private text, or a passage of it."""
+        alphanumeric = _alphanumeric(spelling)
+        if len(alphanumeric) >= SHORTEST_PRIVATE_CHARACTERS:
+            is_repeated = any(alphanumeric in text for text in self._alphanumerics)
         else:
-            repeated = len(secret) >= SHORTEST_PRIVATE and any(secret in line for line in self._lines)
-        return (
-            repeated
-            or any(part in self._blocks for part in _cut(letters, _BLOCK, _STRIDE))
-            or (is_token and any(part in self._token_passages for part in _cut(letters, TOKEN_PASSAGE, 1)))
-        )
+            is_repeated = len(spelling) >= SHORTEST_PRIVATE_CHARACTERS and any(
+                spelling in text for text in self._spellings
+            )
+        if is_repeated or any(
+            block in self._blocks for block in _substrings(alphanumeric, _BLOCK_LENGTH, _BLOCK_STRIDE)
+        ):
+            return True
+        passages = _substrings(alphanumeric, TOKEN_PASSAGE_LENGTH, 1) if is_token else ()
+        return any(passage in self._token_passages for passage in passages)
 
-    def _parts(self, length: int) -> Iterator[bytes]:
-        return (part for text in self._letters for part in _cut(text, length, 1))
+    def _all_substrings(self, length: int) -> Iterator[bytes]:
+        return (part for text in self._alphanumerics for part in _substrings(text, length, 1))
 
 
-def _cut(text: bytes, length: int, stride: int) -> Iterator[bytes]:
+def _substrings(text: bytes, length: int, stride: int) -> Iterator[bytes]:
     return (text[start : start + length] for start in range(0, len(text) - length + 1, stride))
 
 
-def _private_lines(text: str) -> set[str]:
-    """Return what a message in ASCII may make of a private text: without escapes, tags, accents or accented letters."""
+def _ascii_spellings(text: str) -> set[str]:
+    """Return the ASCII forms that a repetition may have: without escapes, tags, accents or accented letters."""
     spellings = {*_spellings(text), *_spellings(without_links(without_tags(text)))}
-    return {line for spelling in spellings for line in (_folded(spelling), _ascii(spelling))}
+    return {form for spelling in spellings for form in (_folded(spelling), _ascii(spelling))}
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """Yield the text in lower case on one line, as it is and with each layer of escapes undone."""
-    for _ in range(MOST_LAYERS + 1):
+    """Yield `text` as it is and with each layer of escapes undone, casefolded and with single spaces."""
+    for _ in range(MOST_ESCAPE_LAYERS + 1):
         yield " ".join(text.casefold().split())
         plain = _ESCAPE.sub(_unescaped, unquote_plus(html.unescape(text)))
         if plain == text:
             return
         text = plain
-    raise _Incomparable
+    raise _NotComparable
 
 
 def _unescaped(escape: re.Match[str]) -> str:
@@ -145,21 +157,23 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 
 def _folded(text: str) -> str:
-    """Return the ASCII letters that the text is made of: those under accents, in ligatures, of full width.
+    """Return `text` in ASCII, with the base letters of accented, ligature and full-width characters (NFKD).
 
-    Each character is folded by itself: a run of combining marks would be sorted, in the square of its length.
+    Each character is normalised by itself: a run of combining marks would be sorted, in time quadratic in its length.
     """
     if text.isascii():
         return text
     others = {character for character in text if not character.isascii()}
-    if len(others) > MOST_FOLDED:
-        raise _Incomparable
+    if len(others) > MOST_FOLDED_CHARACTERS:
+        raise _NotComparable
     return _ascii(text.translate({ord(one): unicodedata.normalize("NFKD", one) for one in others})).lower()
 
 
 def _ascii(text: str) -> str:
+    """Return `text` without its non-ASCII characters."""
     return text if text.isascii() else text.encode("ascii", "ignore").decode()
 
 
-def _letters(line: str) -> bytes:
-    return line.encode().translate(None, _NO_LETTERS)
+def _alphanumeric(spelling: str) -> bytes:
+    """Return the ASCII letters and digits of `spelling`."""
+    return spelling.encode().translate(None, _NOT_ALPHANUMERIC)

@@ -1,4 +1,4 @@
-"""Sealed texts: handed out to callers and the backend, readable and forgeable by this service alone."""
+"""Encrypts and authenticates short texts that callers or the backend hold; only this service can make or read them."""
 
 import base64
 import binascii
@@ -15,40 +15,41 @@ from app.adapters.secret_keys import key_bytes
 
 _NONCE_BYTES = 12
 LONGEST_SEALED = 2048
+"""Characters of a sealed text."""
 
 
 class TokenSealer:
-    """AES-GCM under keys derived from the service's secret, one for each purpose.
+    """Seals texts with AES-GCM, under a key for each purpose that is derived from a secret key.
 
-    A text sealed for one purpose or audience is invalid for any other, and has one valid spelling only.
+    A text sealed for one purpose or audience is invalid for any other. Each sealed text has a single valid encoding.
     """
 
     def __init__(self, *secrets: str) -> None:
-        """Derive keys from each of `secrets`: the first one seals, all of them open."""
+        """Derive keys from each of `secrets`: the first one seals, all of them unseal."""
         self._secrets = key_bytes(secrets)
         self._ciphers: dict[str, tuple[AESGCM, ...]] = {}
 
     def seal(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
-        """Return `content` sealed for `purpose` and `audience`, in characters that any URL takes."""
+        """Return `content` sealed for `purpose` and `audience`, as URL-safe base64 without padding."""
         nonce = os.urandom(_NONCE_BYTES)
         plain = json.dumps(content, separators=(",", ":")).encode()
-        sealed = nonce + self._under(purpose)[0].encrypt(nonce, plain, audience.encode())
+        sealed = nonce + self._ciphers_for(purpose)[0].encrypt(nonce, plain, audience.encode())
         return _text(sealed)
 
     def unseal(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
-        """Return what was sealed, or None for anything that was not sealed here for this purpose and audience.
+        """Return the content of a sealed text; None if it was not sealed by this service for this purpose and audience.
 
-        `audiences` has the name of the one audience under each secret, in their order.
+        `audiences` has the audience's name under each secret, in the order of the secrets; empty means the audience "".
         """
         if len(text) > LONGEST_SEALED or not text.isascii():
             return None
         try:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            if _text(sealed) != text:  # padded, in the other alphabet, or with bits behind the last byte
+            if _text(sealed) != text:  # padded, in the standard alphabet, or with unused bits that are not zero
                 return None
         except (binascii.Error, ValueError):
             return None
-        for cipher, audience in zip(self._under(purpose), audiences or [""] * len(self._secrets), strict=True):
+        for cipher, audience in zip(self._ciphers_for(purpose), audiences or [""] * len(self._secrets), strict=True):
             try:
                 plain = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], audience.encode())
             except (InvalidTag, ValueError):
@@ -57,8 +58,8 @@ class TokenSealer:
             return content
         return None
 
-    def _under(self, purpose: str) -> tuple[AESGCM, ...]:
-        """Return the cipher of this purpose under each secret."""
+    def _ciphers_for(self, purpose: str) -> tuple[AESGCM, ...]:
+        """Return the ciphers of this purpose, one for each secret."""
         if purpose not in self._ciphers:
             keys = (hmac.digest(secret, b"seal:" + purpose.encode(), "sha256") for secret in self._secrets)
             self._ciphers[purpose] = tuple(map(AESGCM, keys))
@@ -66,5 +67,5 @@ class TokenSealer:
 
 
 def _text(sealed: bytes) -> str:
-    """Return the one spelling of sealed bytes that opens."""
+    """Return the only encoding that `unseal` accepts."""
     return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""Signs values that are stored where others can write."""
+"""Signs values in a shared store or channel, to which others may write as well."""
 
 import hashlib
 import hmac
@@ -6,56 +6,63 @@ from collections.abc import Iterable, Iterator
 
 from app.adapters.secret_keys import key_bytes
 
-MARK_BYTES = 16
+SIGNATURE_BYTES = 16
 
 
 class HmacSigner:
-    """A keyed hash over a value and the place that it is kept at, under a key derived from the service's secret.
+    """Signs a value and its place with a key derived from a secret key. The place is a key or channel in the store.
 
-    BLAKE2b with a key is a message authentication code (RFC 7693); it takes 1 microsecond for a task, HMAC twice that.
+    The signature is keyed BLAKE2b, a message authentication code (RFC 7693). It takes 1 microsecond for a task; HMAC
+    takes two.
     """
 
     def __init__(self, *secrets: str) -> None:
-        """Derive a key from each of `secrets`: the first one marks, all of them verify."""
+        """Derive a key from each of `secrets`: the first one signs, all of them verify."""
         derived = (hmac.digest(secret, b"signing:", "sha256") for secret in key_bytes(secrets))
-        self._keyed, *self._former = (hashlib.blake2b(key=key, digest_size=MARK_BYTES) for key in derived)
+        self._keyed, *self._former = (hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES) for key in derived)
 
     def sign(self, place: str, body: bytes) -> bytes:
-        """Return `body` with its mark in front; it counts at `place` alone."""
-        return _mark(self._keyed, place, body) + body
+        """Return the signature followed by `body`. It is valid for `place` only."""
+        return _signature(self._keyed, place, body) + body
 
     def verified(self, place: str, signed: bytes) -> bytes | None:
-        """Return what was signed for `place`, or None."""
-        mark, body = signed[:MARK_BYTES], signed[MARK_BYTES:]
-        if hmac.compare_digest(mark, _mark(self._keyed, place, body)):
+        """Return the body that was signed for `place`; None if the signature is not valid."""
+        signature, body = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
+        if hmac.compare_digest(signature, _signature(self._keyed, place, body)):
             return body
-        return body if self._is_former(place, signed) else None
+        return body if self._has_former_signature(place, signed) else None
 
     def verified_each(self, signed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
-        """Yield what was signed for each place, or None where nothing was; without a call for each of hundreds."""
-        copy, is_same = self._keyed.copy, hmac.compare_digest
+        """Yield the body signed for each place, in order; None if it is absent or its signature is not valid.
+
+        The hash is inlined, because a function call for each of hundreds of values is measurable.
+        """
+        copy, are_equal = self._keyed.copy, hmac.compare_digest
         for place, value in signed:
             if value is None:
                 yield None
                 continue
-            body, keyed = value[MARK_BYTES:], copy()
+            body, keyed = value[SIGNATURE_BYTES:], copy()
             keyed.update(place.encode() + b"\0")
             keyed.update(body)
-            is_ours = is_same(value[:MARK_BYTES], keyed.digest()) or self._is_former(place, value)
-            yield body if is_ours else None
+            is_valid = are_equal(value[:SIGNATURE_BYTES], keyed.digest()) or self._has_former_signature(place, value)
+            yield body if is_valid else None
 
-    def _is_former(self, place: str, signed: bytes) -> bool:
-        """Whether an earlier secret has marked it: as long as there is one, each value that is not ours costs more."""
-        mark, body = signed[:MARK_BYTES], signed[MARK_BYTES:]
-        return any(hmac.compare_digest(mark, _mark(keyed, place, body)) for keyed in self._former)
+    def _has_former_signature(self, place: str, signed: bytes) -> bool:
+        """Return whether the value was signed with a former key. Used only if the current key did not sign it."""
+        signature, body = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
+        return any(hmac.compare_digest(signature, _signature(keyed, place, body)) for keyed in self._former)
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
-        """Return what stands for `text` in a store, for each secret: nobody without it can guess the text."""
-        return tuple(_mark(keyed, purpose, text.encode()).hex() for keyed in (self._keyed, *self._former))
+        """Return the keyed hashes of `text` in hexadecimal digits, one for each secret, the current one first.
+
+        A hash can stand for the text in a store: without the secret, guesses at the text cannot be checked.
+        """
+        return tuple(_signature(keyed, purpose, text.encode()).hex() for keyed in (self._keyed, *self._former))
 
 
-def _mark(keyed: "hashlib.blake2b", place: str, body: bytes) -> bytes:
-    marking = keyed.copy()
-    marking.update(place.encode() + b"\0")
-    marking.update(body)
-    return marking.digest()
+def _signature(keyed: "hashlib.blake2b", place: str, body: bytes) -> bytes:
+    hashed = keyed.copy()
+    hashed.update(place.encode() + b"\0")
+    hashed.update(body)
+    return hashed.digest()

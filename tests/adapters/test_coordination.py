@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.adapters.memory.coordination import MOST_KEYS, MOST_MEMBERS, SETS_BYTES, MemoryCoordination
+from app.adapters.memory.coordination import MOST_KEYS, MOST_MEMBERS, MOST_SETS_BYTES, MemoryCoordination
 from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import connect
 from app.ports.coordination import Coordination, EventKind
@@ -152,7 +152,7 @@ async def test_sets_in_memory_end_with_their_time_and_are_bounded_in_bytes(clock
     alone = MemoryCoordination(clock)
     for number in range(20_000):
         await alone.add_members(f"{{tenant-{number}}}:awaited", ["x" * 128] * 3 + [str(n) * 30 for n in range(9)], 10)
-    assert alone.sets_bytes <= SETS_BYTES
+    assert alone.sets_bytes <= MOST_SETS_BYTES
     assert await alone.members("{tenant-19999}:awaited", 1) != []
     clock.advance(10)
     assert alone.sets_bytes == 0

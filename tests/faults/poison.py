@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import redis
 
-from app.adapters.value_signer import MARK_BYTES
+from app.adapters.value_signer import SIGNATURE_BYTES
 from tests.support.redis_server import RedisServer
 
 Kept = dict[bytes, tuple[bytes | None, bytes]]
@@ -124,9 +124,9 @@ def _bad(
     exchanged = [other for other in same_name if other != value]
     if exchanged and random.random() < 0.5:
         return random.choice(exchanged)
-    mark, rest = value[:MARK_BYTES], value[MARK_BYTES:]
+    mark, rest = value[:SIGNATURE_BYTES], value[SIGNATURE_BYTES:]
     elsewhere, foreign = random.choice(anything)
-    forged = mark + foreign[MARK_BYTES:] if _name(elsewhere) != _name(key) else foreign
+    forged = mark + foreign[SIGNATURE_BYTES:] if _name(elsewhere) != _name(key) else foreign
     return random.choice((value[: len(value) // 2], foreign, forged, b"\x00\xff", rest))
 
 

@@ -1,1 +1,1 @@
-"""AceDataCloud as a video backend: its HTTP, its JSON, its error codes, and what it says of itself."""
+"""AceDataCloud as a video backend: its HTTP API, JSON, error codes, and documented limits and prices."""

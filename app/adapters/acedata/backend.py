@@ -1,4 +1,4 @@
-"""AceDataCloud as a video backend: how ids are asked for, and what an incomplete answer means."""
+"""The VideoBackend for AceDataCloud: reads in batches, reconciles incomplete responses, and submits."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from app.adapters.acedata.policy import ACEDATACLOUD, NAME
 from app.adapters.acedata.sender import AnswerTooLarge
 from app.adapters.acedata.wire import (
     callback_url_in,
-    echoes,
+    echo_matches,
     id_in,
     read_request,
     records_in,
@@ -29,31 +29,31 @@ from app.domain.task import Answer
 from app.ports.backend import BatchResult, CallbackReport, Health
 
 CHUNK = 50
-"""Ids in one call: the most that the provider's own MCP server recommends."""
+"""Ids in one call: the most that AceDataCloud's own MCP server recommends."""
 
 DEFAULT_LIMIT = 12
-"""Records in an answer of a worker that ignores `limit`. Source: the documentation of the sibling services."""
+"""Most records in a response if AceDataCloud ignores `limit`. Source: the documentation of its sibling services."""
 
 VIDEOS_PATH = "/luma/videos"
 TASKS_PATH = "/luma/tasks"
 
-MOST_RECORDS = 4
-"""Records for each id that was asked: the backend may repeat itself, but not without end."""
+MOST_RECORDS_PER_ID = 4
+"""A response may repeat records, but with more than this many for each requested id it is an error."""
 
 MOST_SPLITS = 16
-"""Times that ids are asked for again in two halves, in one reading. Six find the one of fifty that is too large."""
+"""Most splits of ids in one batch read after responses that are too large. Six isolate one record of fifty."""
 
-CANNOT_LOOK = (
+LOOKUP_FAILED = (
     "AceDataCloud could not be asked what became of an earlier call with this `idempotency_key`. This call submitted "
     "nothing: try again shortly with the same key."
 )
 
-_PRIVATE = ("prompt", "start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
-"""The fields of a command that no error may quote."""
+_PRIVATE_FIELDS = ("prompt", "start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
+"""Fields of a command that no error message may quote."""
 
 
 class AceDataBackend:
-    """The VideoBackend over AceDataCloud's two endpoints."""
+    """The VideoBackend that uses AceDataCloud's two Luma endpoints."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class AceDataBackend:
         description: BackendDescription = ACEDATACLOUD,
         own_media_url: str | None = None,
     ) -> None:
-        """Speak through `client`, which is closed at the end; `wall_clock` gives unix seconds.
+        """Own `client`, which is closed on exit. `wall_clock` returns Unix seconds.
 
-        `own_media_url` is where this service itself serves videos, in the sandbox alone: such results may be shown.
+        `own_media_url` is the URL prefix of videos that this service serves itself, in the sandbox only.
         """
         self.description = description
         self._client = client
@@ -73,7 +73,7 @@ class AceDataBackend:
         self._wall_clock = wall_clock
 
     async def __aenter__(self) -> Self:
-        """Lend the backend; nothing is connected before the first call."""
+        """Return the backend. It connects with its first call."""
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -83,31 +83,31 @@ class AceDataBackend:
     async def find_tasks(
         self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
-        """Read the tasks in chunks at once; a fault is the answer for the ids of its chunk."""
+        """Read the tasks in concurrent chunks. The error of a chunk is the answer for each of its ids."""
         call_counter = CallCounter(on_send)
-        chunks = [self._find_chunk(credential, chunk, call_counter) for chunk in _split(task_ids, CHUNK)]
+        chunks = [self._read_chunk(credential, chunk, call_counter) for chunk in _split(task_ids, CHUNK)]
         answers: dict[str, Answer] = {}
         for found in await asyncio.gather(*chunks):
             answers |= found
         return BatchResult(answers, call_counter.calls)
 
     async def submit(self, credential: Credential, command: Command) -> str:
-        """Start a generation. Raises LumaError; where the outcome is unknown its sentence says so."""
-        private = tuple(filter(None, (getattr(command, name, None) for name in _PRIVATE)))
-        return await self._client.send_once(VIDEOS_PATH, credential, submit_request(command), private, _started)
+        """Start a generation and return its task id. Raises LumaError: OutcomeUnknown if it may have been started."""
+        private = tuple(filter(None, (getattr(command, name, None) for name in _PRIVATE_FIELDS)))
+        return await self._client.send_once(VIDEOS_PATH, credential, submit_request(command), private, _submitted_id)
 
     async def find_by_callback(
         self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
     ) -> str | None:
-        """Return the one of `claimed` that was submitted with a URL that `is_its_url`, and with nothing but `command`.
+        """Return the one of `claimed` whose record echoes `command` and a callback URL that satisfies `is_its_url`.
 
-        A task's record echoes its request, so it is read for each id. Raises LumaError.
+        The record of each id is read. Raises LumaError if none matches and a read failed.
         """
         error: LumaError | None = None
         for task_id in claimed:
             try:
                 url = await self._callback_url_of(credential, task_id, command)
-            except LumaError as exc:  # a false claim must not hide the true one
+            except LumaError as exc:  # a false claim that cannot be read must not hide the true one
                 error = exc
                 continue
             if url is not None and is_its_url(url):
@@ -117,7 +117,7 @@ class AceDataBackend:
         return None
 
     def parse_callback(self, body: bytes) -> CallbackReport | None:
-        """Return the task that a callback claims to be about; nothing else that it says is believed."""
+        """Return the task id in a callback's body, or None. The rest is ignored, because callbacks are not signed."""
         try:
             content = json.loads(body)
         except (ValueError, RecursionError):
@@ -126,43 +126,47 @@ class AceDataBackend:
         return CallbackReport(task_id) if task_id is not None else None
 
     async def check(self, seconds: float) -> Health:
-        """Say whether AceDataCloud answers a call without a token within `seconds`."""
+        """Return whether AceDataCloud answers a call without a token within `seconds`."""
         host = urlsplit(self.description.address or "").netloc.rpartition("@")[2]
         try:
             status = await self._client.check(TASKS_PATH, seconds)
         except httpx.HTTPError as exc:
             return Health(is_good=False, words=f"{host} does not answer ({type(exc).__name__})")
         if status == httpx.codes.NOT_FOUND:
-            said = f"{host} answers, but not as {NAME} does (HTTP 404): is LUMA_MCP_ACEDATA_URL right?"
-            return Health(is_good=False, words=said)
+            words = f"{host} answers, but not as {NAME} does (HTTP 404): is LUMA_MCP_ACEDATA_URL right?"
+            return Health(is_good=False, words=words)
         answers = status < httpx.codes.INTERNAL_SERVER_ERROR
         return Health(is_good=answers, words=f"{host} {'answers' if answers else 'is in trouble'} (HTTP {status})")
 
     async def _callback_url_of(self, credential: Credential, task_id: str, command: Command) -> str | None:
-        """Return the callback URL that the task's record echoes, if the rest of its echo agrees with `command`."""
+        """Return the callback URL that the task's record echoes; None if other echoed fields differ from `command`."""
 
         def echoed(body: Any) -> str | None:
             found = (record for record in records_in(body) or () if record.get("id") == task_id)
-            return next((callback_url_in(record) for record in found if echoes(record, command)), None)
+            return next((callback_url_in(record) for record in found if echo_matches(record, command)), None)
 
         try:
             return await self._client.read(TASKS_PATH, credential, read_request([task_id]), CallCounter(), echoed)
         except (BackendError, BackendTimeout) as exc:
-            raise type(exc)(CANNOT_LOOK, retry_after_seconds=exc.retry_after_seconds) from None
+            raise type(exc)(LOOKUP_FAILED, retry_after_seconds=exc.retry_after_seconds) from None
 
-    async def _find_chunk(
+    async def _read_chunk(
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> dict[str, Answer]:
-        answers, unsure = await self._ask(credential, task_ids, call_counter)
-        again = [self._ask(credential, chunk, call_counter) for chunk in _split(unsure, DEFAULT_LIMIT)]
+        answers, unconfirmed = await self._read_ids(credential, task_ids, call_counter)
+        again = [self._read_ids(credential, chunk, call_counter) for chunk in _split(unconfirmed, DEFAULT_LIMIT)]
         for found, _ in await asyncio.gather(*again):
             answers |= found
         return answers
 
-    async def _ask(
+    async def _read_ids(
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> tuple[dict[str, Answer], list[str]]:
-        """Return an answer for each id, and the ids that only an answer cut short may have left out."""
+        """Read the ids, in halves if the response is too large.
+
+        Return an answer for each id, and the ids to read again: those without a record in a response that may be
+        incomplete.
+        """
 
         def reconciled(body: Any) -> tuple[dict[str, Answer], list[str]]:
             return self._reconcile(credential, task_ids, body)
@@ -174,40 +178,44 @@ class AceDataBackend:
                 return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
         except LumaError as exc:
             return dict.fromkeys(task_ids, exc), []
-        return await self._ask_in_halves(credential, task_ids, call_counter)
+        return await self._read_in_halves(credential, task_ids, call_counter)
 
-    async def _ask_in_halves(
+    async def _read_in_halves(
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> tuple[dict[str, Answer], list[str]]:
-        """Ask for fewer ids at once, because the answer about all of them is too large."""
+        """Read each half of the ids, because the response for all of them is too large."""
         call_counter.splits += 1
         halves = _split(task_ids, (len(task_ids) + 1) // 2)
-        (answers, unsure), (others, more) = await asyncio.gather(
-            *(self._ask(credential, half, call_counter) for half in halves)
+        (answers, unconfirmed), (more_answers, more_unconfirmed) = await asyncio.gather(
+            *(self._read_ids(credential, half, call_counter) for half in halves)
         )
-        return answers | others, unsure + more
+        return answers | more_answers, unconfirmed + more_unconfirmed
 
     def _reconcile(
         self, credential: Credential, task_ids: Sequence[str], body: Any
     ) -> tuple[dict[str, Answer], list[str]]:
-        """Match records to ids: the backend may reorder, repeat, leave out, and answer about something else."""
+        """Match records to ids. Return the same as `_read_ids`.
+
+        AceDataCloud may reorder, repeat or omit records, or return those of other ids. The answer for an id without a
+        record is None (not found); but it is BackendError if there are records of other ids, or only unusable ones.
+        """
         records = records_in(body)
-        if records is None or len(records) > MOST_RECORDS * len(task_ids):
+        if records is None or len(records) > MOST_RECORDS_PER_ID * len(task_ids):
             return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
-        named, wanted = [task_id_in(record) for record in records], {*task_ids}
-        asked = [record for record, task_id in zip(records, named, strict=True) if task_id in wanted]
-        tasks = tasks_in(asked, self._wall_clock(), self._own_media_url, token=credential.secret)
-        left_out = [task_id for task_id in task_ids if task_id not in tasks]
-        beside_the_point = not {*named} - {None} <= wanted or (records and not tasks)
-        absent: Answer = ACEDATACLOUD.error(BackendError) if beside_the_point else None
+        found_ids, requested = [task_id_in(record) for record in records], {*task_ids}
+        matching = [record for record, task_id in zip(records, found_ids, strict=True) if task_id in requested]
+        tasks = tasks_in(matching, self._wall_clock(), self._own_media_url, token=credential.secret)
+        missing = [task_id for task_id in task_ids if task_id not in tasks]
+        is_unreliable = not {*found_ids} - {None} <= requested or (records and not tasks)
+        absent: Answer = ACEDATACLOUD.error(BackendError) if is_unreliable else None
         answers: dict[str, Answer] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
         count = body.get("count")
-        cut = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
-        return answers, left_out if cut else []
+        may_be_incomplete = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
+        return answers, missing if may_be_incomplete else []
 
 
-def _started(body: Any) -> str:
-    """Return the id of the task that a submission became. Raises OutcomeUnknown where none can be asked for by it."""
+def _submitted_id(body: Any) -> str:
+    """Return the task id in the response to a submission. Raises OutcomeUnknown if there is no valid one."""
     task_id = id_in(body.get("task_id")) if isinstance(body, dict) else None
     if task_id is None:
         raise ACEDATACLOUD.error(OutcomeUnknown)

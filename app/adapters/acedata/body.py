@@ -1,6 +1,6 @@
-"""Bodies of AceDataCloud's answers, read and decoded within bounds.
+"""Reads and decodes the bodies of AceDataCloud's responses, within limits of size, memory and time.
 
-httpx would undo any number of layers of compression, each without a limit, before the first byte could be counted.
+httpx would decompress any number of layers of compression, without a limit, before a byte could be counted.
 """
 
 import json
@@ -12,55 +12,55 @@ from typing import Any, cast
 import httpx
 
 LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
-"""Far above fifty records. The bound holds for the bytes on the wire and for the decompressed ones."""
+"""Limit for the bytes received, and for the decompressed ones. Fifty records need far less."""
 
 MOST_CONTAINERS = 10_000
-"""Objects and arrays in one answer; fifty records have a few hundred."""
+"""Objects and arrays in one body; fifty records have a few hundred."""
 
 MOST_STRINGS = 20_000
-"""Strings in one answer, names of fields among them; fifty records have 3,000."""
+"""Strings in one body, including the names of fields; fifty records have 3,000."""
 
 MOST_COMMAS = 20_000
-"""Commas outside of strings in one answer, of which nearly each ends a value; fifty records have 1,700."""
+"""Commas outside of strings in one body, which are about as many as its values; fifty records have 1,700."""
 
 LONGEST_NUMBER = 40
-"""Characters; times have 17. Longer ones take the square of their length."""
+"""Characters of a number; times have 17. Parsing takes time quadratic in the length."""
 
-MOST_PARTS = 10_000
-"""Parts in which a body may come; each costs some microseconds, however small it is."""
+MOST_CHUNKS = 10_000
+"""Chunks in which a body may be received; even an empty one costs some microseconds."""
 
 ACCEPTED_ENCODING = "gzip"
-"""The one content coding that is asked for and understood, in one layer."""
+"""The only accepted content coding, in a single layer."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 _PLAIN = ("", "identity")
 
 
 class UnusableBody(Exception):
-    """A body that is too large, or compressed in a way that was not asked for."""
+    """A body exceeds a limit, or has a content coding that is broken or not accepted."""
 
 
 class BodyTooLarge(UnusableBody):
-    """A body of more bytes than its request may be answered with."""
+    """A body has more bytes than its request allows."""
 
 
 class AnswerMemory:
-    """Counts the bytes of all answers that are held at once."""
+    """A limit for the memory of all responses that are being read."""
 
-    def __init__(self, most: int) -> None:
-        """Allow all answers together `most` bytes."""
-        self._left = most
+    def __init__(self, most_bytes: int) -> None:
+        """Allow `most_bytes` for all responses together."""
+        self._left = most_bytes
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator["Held"]:
-        """Yield an account for one answer. Its bytes are given back on exit."""
-        held = Held(self)
+    async def reservation(self) -> AsyncIterator["Reservation"]:
+        """Yield an empty reservation for one response. Its bytes are given back on exit."""
+        reservation = Reservation(self)
         try:
-            yield held
+            yield reservation
         finally:
-            self._left += held.amount
+            self._left += reservation.amount
 
-    def take(self, amount: int) -> bool:
+    def try_reserve(self, amount: int) -> bool:
         """Reserve `amount` bytes. Return False, and reserve none, if fewer are left."""
         if amount > self._left:
             return False
@@ -68,58 +68,58 @@ class AnswerMemory:
         return True
 
 
-class Held:
-    """The bytes that one answer has reserved."""
+class Reservation:
+    """The bytes of an AnswerMemory that one response has reserved."""
 
     def __init__(self, memory: AnswerMemory) -> None:
-        """Start with no bytes of `memory`."""
+        """Reserve no bytes of `memory` yet."""
         self._memory = memory
         self.amount = 0
 
     def grow(self, amount: int) -> None:
-        """Reserve `amount` bytes more. Raises UnusableBody if fewer are left."""
-        if not self._memory.take(amount):
+        """Reserve `amount` more bytes. Raises UnusableBody if fewer are left."""
+        if not self._memory.try_reserve(amount):
             raise UnusableBody
         self.amount += amount
 
 
-async def read_body(response: httpx.Response, most: int, held: Held) -> bytearray:
-    """Return the decompressed body, of at most `most` bytes, which `held` counts.
+async def read_body(response: httpx.Response, most_bytes: int, reservation: Reservation) -> bytearray:
+    """Return the decompressed body, and add its bytes to `reservation`.
 
-    Raises UnusableBody (BodyTooLarge above `most`), and httpx.HTTPError where the connection breaks.
+    Raises BodyTooLarge above `most_bytes`, UnusableBody for other limits, and httpx.HTTPError if the connection fails.
     """
     decoder = _decoder(response.headers.get("content-encoding", ""))
-    content, received, parts = bytearray(), 0, 0
+    content, received, chunks = bytearray(), 0, 0
     try:
-        async for part in cast("httpx.AsyncByteStream", response.stream):
-            received, parts = received + len(part), parts + 1
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
+            received, chunks = received + len(chunk), chunks + 1
             before = len(content)
-            content += part if decoder is None else _decompressed(decoder, part, most - len(content))
-            if max(len(content), received) > most:
-                raise BodyTooLarge  # noqa: TRY301 - one way out for whatever ends the reading
-            if parts > MOST_PARTS:
+            content += chunk if decoder is None else _decompressed(decoder, chunk, most_bytes - len(content))
+            if max(len(content), received) > most_bytes:
+                raise BodyTooLarge  # noqa: TRY301 - the handler below clears the content
+            if chunks > MOST_CHUNKS:
                 raise UnusableBody  # noqa: TRY301 - as above
-            held.grow(len(content) - before)
+            reservation.grow(len(content) - before)
         if decoder is not None and not decoder.eof:
             raise UnusableBody  # noqa: TRY301 - as above
     except BaseException:
-        content.clear()  # a deadline's error keeps this frame
+        content.clear()  # the exception's traceback keeps this frame, and so the content, alive
         raise
     return content
 
 
-def expansion(content: bytearray) -> int:
-    """Return how many bytes `decoded` takes for a while: the text and its strings, of up to four bytes a character."""
+def decoding_bytes(content: bytearray) -> int:
+    """Return the memory that `decoded` needs besides `content`: a text and its strings, up to 4 bytes a character."""
     return 2 * len(content) * (1 if content.isascii() else 4)
 
 
 def decoded(content: bytearray) -> Any:
-    """Return the JSON value in `content`, or its first 1,024 bytes as text if it is not JSON or too intricate.
+    """Return the JSON value in `content`, or its first 1,024 bytes as text if it is not JSON or exceeds a limit.
 
-    Python itself refuses nesting beyond its recursion limit. `content` is read as UTF-8, the only encoding of JSON
-    between systems (RFC 8259): in another one values could not be counted.
+    Python's recursion limit bounds the nesting. `content` is read as UTF-8, the only encoding of JSON between systems
+    (RFC 8259): in another encoding, the values could not be counted.
     """
-    if _has_few_values(content):
+    if _is_within_limits(content):
         try:
             return _DECODER.decode(content.decode("utf-8-sig"))
         except (ValueError, RecursionError):
@@ -127,19 +127,20 @@ def decoded(content: bytearray) -> Any:
     return content[:1024].decode(errors="replace")
 
 
-def _has_few_values(content: bytearray) -> bool:
-    """Return whether `content` has at most as many values of each kind as an answer may have.
+def _is_within_limits(content: bytearray) -> bool:
+    """Return whether the numbers of strings, containers and commas in `content` are within the limits.
 
-    Escapes and strings are looked at only if there are more marks in all; prompts that are echoed may hold many.
+    All bytes are counted first. Only if they are too many, those inside of strings are left out: echoed prompts may
+    contain quotation marks, brackets and commas.
     """
-    if content.count(b'"') <= 2 * MOST_STRINGS and _has_few_marks([content]):
+    if content.count(b'"') <= 2 * MOST_STRINGS and _has_few_separators([content]):
         return True
     unescaped = content.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return unescaped.count(b'"') <= 2 * MOST_STRINGS and _has_few_marks(unescaped.split(b'"')[::2])
+    return unescaped.count(b'"') <= 2 * MOST_STRINGS and _has_few_separators(unescaped.split(b'"')[::2])
 
 
-def _has_few_marks(parts: Sequence[bytearray]) -> bool:
-    """Return whether few objects and arrays begin, and few commas are, in `parts`."""
+def _has_few_separators(parts: Sequence[bytearray]) -> bool:
+    """Return whether the numbers of commas, objects and arrays in `parts` are within the limits."""
     if sum(part.count(b",") for part in parts) > MOST_COMMAS:
         return False
     return sum(part.count(b"{") + part.count(b"[") for part in parts) <= MOST_CONTAINERS
@@ -155,7 +156,7 @@ def _float(text: str) -> float:
 
 def _checked(number: str) -> str:
     if len(number) > LONGEST_NUMBER:
-        raise ValueError("a number of too many digits")
+        raise ValueError("a number has too many characters")
     return number
 
 
@@ -171,14 +172,14 @@ def _decoder(encoding: str) -> "zlib._Decompress | None":
     return zlib.decompressobj(_GZIP)
 
 
-def _decompressed(decoder: "zlib._Decompress", part: bytes, room: int) -> bytes:
-    """Return what `part` adds, at most one byte more than there is `room` for."""
+def _decompressed(decoder: "zlib._Decompress", chunk: bytes, most_bytes: int) -> bytes:
+    """Return the decompressed `chunk`, cut after `most_bytes` + 1. Raises UnusableBody."""
     if decoder.eof:
         raise UnusableBody
     try:
-        text = decoder.decompress(part, room + 1)
+        content = decoder.decompress(chunk, most_bytes + 1)
     except zlib.error:
         raise UnusableBody from None
     if decoder.unused_data:
         raise UnusableBody
-    return text
+    return content

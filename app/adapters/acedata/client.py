@@ -1,4 +1,4 @@
-"""Retries and time-outs of calls to AceDataCloud: reads are retried within a deadline, submissions are sent once."""
+"""Timeouts and retries of calls to AceDataCloud. Reads are retried within a deadline; submissions are sent once."""
 
 import asyncio
 import logging
@@ -12,15 +12,21 @@ import stamina
 
 from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.policy import ACEDATACLOUD
-from app.adapters.acedata.sender import AmbiguousOutcome, AnswerTooLarge, Call, RequestSender, reading_of
+from app.adapters.acedata.sender import AmbiguousOutcome, AnswerTooLarge, Call, RequestSender, read_error_of
 from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.ports.telemetry import Telemetry
 from app.services.limits.backend_limits import BackendLimits
 from app.services.log_throttle import ThrottledExceptionLog
 
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-"""Errors that httpx raises before it writes the first byte of a request."""
+_UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+"""Exceptions that httpx raises before it writes the first byte of a request."""
 
 UNREACHABLE = "AceDataCloud cannot be reached from this service right now. Nothing was sent; try again shortly."
 
@@ -36,7 +42,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Time-outs in seconds. Reads are retried within `read_deadline`, submissions never."""
+    """Timeouts and retry delays in seconds.
+
+    Attributes:
+        connect: for opening a connection.
+        pool: for a free connection; for submissions, also for a place in the queue.
+        read: between two bytes of the response to a read.
+        read_deadline: for all calls of one batch read, including retries and their delays.
+        submit: for a submission; `connect` is added for opening its connection.
+        retries: most retries of a read.
+        first_pause: delay before the first retry; later delays grow exponentially.
+        longest_pause: longest delay before a retry. If AceDataCloud asks for a longer one, there is no retry.
+
+    """
 
     connect: float = 5.0
     pool: float = 5.0
@@ -50,7 +68,7 @@ class Timeouts:
 
 @dataclass
 class CallCounter:
-    """Counts the calls of one batch read, which share a deadline."""
+    """Counts the calls of one batch read, and holds their common deadline."""
 
     on_call: Callable[[], None] | None = None
     """Called before each call is sent."""
@@ -59,10 +77,10 @@ class CallCounter:
     """Calls sent so far."""
 
     splits: int = 0
-    """Times that ids were asked for again in two halves."""
+    """Number of times that ids were read again in two halves, because the response was too large."""
 
     ends_at: float | None = None
-    """The event loop's time at which all its calls are given up. The first call sets it."""
+    """Deadline of all calls, in event loop time. The first call sets it."""
 
     def count(self) -> None:
         """Count one call that is about to be sent."""
@@ -72,7 +90,7 @@ class CallCounter:
 
 
 class AceDataClient:
-    """POSTs JSON to one base URL over a pooled client."""
+    """Sends reads and submissions to AceDataCloud, with timeouts, retries and concurrency limits."""
 
     def __init__(
         self,
@@ -83,14 +101,14 @@ class AceDataClient:
         *,
         purchases: httpx.AsyncClient | None = None,
     ) -> None:
-        """Send reads through `http`, whose base URL is AceDataCloud's, and submissions through `purchases`."""
+        """Send reads through `http`, and submissions through `purchases` or else `http`, to the base URL of `http`."""
         self._admission = BackendAdmission(backend_limits, telemetry, timeouts.pool)
         self._sender = RequestSender(http, purchases or http, self._admission, telemetry)
         self._timeouts = timeouts
-        self._faults = ThrottledExceptionLog(
+        self._unexpected_exceptions = ThrottledExceptionLog(
             log,
-            "A call to AceDataCloud met a fault of this service. The outcome of a submission is unknown then, and its "
-            "caller is told so. A read is answered as if AceDataCloud had the fault.",
+            "A call to AceDataCloud met a fault of this service: an unexpected exception. If it was a submission, its "
+            "outcome is unknown, and its caller is told so. If it was a read, its caller gets a backend error.",
         )
         self._read_timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect, pool=timeouts.pool)
         self._submit_timeout = httpx.Timeout(timeouts.submit, connect=timeouts.connect, pool=timeouts.pool)
@@ -100,7 +118,7 @@ class AceDataClient:
         await self._sender.aclose()
 
     async def check(self, path: str, seconds: float) -> int:
-        """Return the status that a call without a token is answered with. Raises httpx.HTTPError."""
+        """Return the HTTP status of a call without a token. Raises httpx.HTTPError."""
         return (await self._sender.post_without_token(path, seconds)).status_code
 
     async def read(
@@ -111,9 +129,9 @@ class AceDataClient:
         call_counter: CallCounter,
         translate: Callable[[Any], T],
     ) -> T:
-        """Return what `translate` makes of the answer to a question that is free to ask twice. Raises LumaError.
+        """Send a read, with retries. Return the result of `translate` for the decoded response. Raises LumaError.
 
-        All questions of one `call_counter` share the deadline, with their retries and waits.
+        The calls of one `call_counter` share a deadline, which includes retries, delays and time in the queue.
         """
         if call_counter.ends_at is None:
             call_counter.ends_at = asyncio.get_running_loop().time() + self._timeouts.read_deadline
@@ -126,14 +144,17 @@ class AceDataClient:
             try:
                 return await self._read_again(credential, call, call_counter, first)
             finally:
-                del first  # a fault leads to this frame, and would stay until the garbage collector finds the circle
+                del first  # break the reference cycle: the exception's traceback refers to this frame
 
     async def _read_again(
         self, credential: Credential, call: Call[T], call_counter: CallCounter, first: LumaError
     ) -> T:
-        """Go on after a first read that failed: by the machinery of retries, which nearly all reads do without."""
+        """Retry a read after its first attempt failed with `first`.
+
+        The first attempt is made without stamina, because nearly all reads need no retry.
+        """
         async for attempt in stamina.retry_context(
-            on=self._worth_another,
+            on=self._should_retry,
             attempts=1 + self._timeouts.retries,
             timeout=self._timeouts.read_deadline,
             wait_initial=self._timeouts.first_pause,
@@ -154,12 +175,10 @@ class AceDataClient:
         private: tuple[str, ...],
         translate: Callable[[Any], T],
     ) -> T:
-        """Return what `translate` makes of the answer to a call that costs money and is therefore sent once.
+        """Send a submission, when the concurrency limits admit it. It is never retried, because it costs money.
 
-        It is sent when there is a place for it.
-
-        `private` is text of the caller's that no error may quote. Raises LumaError, whose sentence says whether
-        anything can have been started.
+        Return the result of `translate` for the decoded response. No error quotes the `private` texts. Raises
+        OutcomeUnknown if a generation may have been started, and another LumaError if not.
         """
         async with self._admission.submitting(credential):
             return await self._submit_once(credential, Call(path, body, self._submit_timeout, translate, private))
@@ -168,16 +187,16 @@ class AceDataClient:
         try:
             async with asyncio.timeout(self._timeouts.submit + self._timeouts.connect):
                 return await self._sender.run(credential, call)
-        except _NOT_SENT:
+        except _UNSENT:
             error: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, AmbiguousOutcome):
             error = ACEDATACLOUD.error(OutcomeUnknown)
         except BackendError:
             error = BackendError(NOT_OFFERED)
-        except LumaError as complaint:
-            error = complaint.with_traceback(None)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
-            self._faults.note(exc)
+        except LumaError as exc:
+            error = exc.with_traceback(None)
+        except Exception as exc:  # noqa: BLE001 - the submission may have been sent
+            self._unexpected_exceptions.note(exc)
             error = ACEDATACLOUD.error(OutcomeUnknown)
         raise error  # without __cause__ or traceback: their frames would keep the response body alive
 
@@ -186,14 +205,15 @@ class AceDataClient:
             async with self._admission.reading(credential):
                 call_counter.count()
                 return await self._sender.run(credential, call)
-        except (httpx.HTTPError, LumaError, AmbiguousOutcome) as error:
-            reading = reading_of(error).with_traceback(None)
-        except Exception as exc:  # noqa: BLE001 - a fault with one answer must not cost the others of a batch
-            self._faults.note(exc)
-            reading = ACEDATACLOUD.error(BackendError)
-        raise reading  # as above: the first error is kept until the last retry
+        except (httpx.HTTPError, LumaError, AmbiguousOutcome) as exc:
+            error = read_error_of(exc).with_traceback(None)
+        except Exception as exc:  # noqa: BLE001 - an unexpected exception must not fail the other calls of a batch
+            self._unexpected_exceptions.note(exc)
+            error = ACEDATACLOUD.error(BackendError)
+        raise error  # without traceback, as above: the first error is kept until the last retry
 
-    def _worth_another(self, error: Exception) -> bool | float:
+    def _should_retry(self, error: Exception) -> bool | float:
+        """Return whether to retry a read, or the delay in seconds that AceDataCloud asks for."""
         if not isinstance(error, LumaError) or not error.is_retryable or isinstance(error, AnswerTooLarge):
             return False
         if error.retry_after_seconds is None:

@@ -1,7 +1,7 @@
-"""Error answers of AceDataCloud, translated into the errors of the domain.
+"""Translates AceDataCloud's error responses into the errors of the domain.
 
-The code in the body decides, not the status: an empty account, moderation and a disabled account all come with 403, and
-some codes come with two statuses. Bodies have a dozen shapes, and all of them are accepted.
+The code in the body takes precedence over the HTTP status: an account without credit, moderation and a disabled account
+all have status 403, and some codes have two statuses. Bodies have a dozen forms, all of which are accepted.
 """
 
 import re
@@ -53,53 +53,54 @@ _BY_STATUS: dict[int, type[LumaError]] = {
     504: BackendTimeout,
 }
 
-_OF_A_QUESTION: dict[type[LumaError], str] = {
+_READ_MESSAGES: dict[type[LumaError], str] = {
     NoCredit: (
         "The AceDataCloud account has no credit left, so AceDataCloud did not answer. The user can top it up at "
         f"{ACCOUNT_URL} and then ask again; do not submit anything a second time."
     ),
     RateLimited: (
-        "AceDataCloud's limit of questions for this token is reached. Ask again shortly, about all tasks in one call."
+        "AceDataCloud's rate limit for reads of this token is reached. Ask again shortly, about all tasks in one call."
     ),
     Refused: "AceDataCloud refused to answer. Asking again will not help: ask the user to look at the account.",
 }
-"""Sentences for errors of a read. The errors' own sentences speak of a submission."""
+"""Messages for errors of a read. The default messages of these errors are about a submission."""
 
-_SAYS_WHY = (InvalidRequest, Refused)
-"""Errors that quote the backend's message, because nobody can act on them without it."""
+_QUOTING_ERRORS = (InvalidRequest, Refused)
+"""Errors whose message quotes that of the backend, because it is needed to correct the request."""
 
-_TURNED_DOWN = frozenset(_BY_CODE) - {"timeout", "no_api", "api_error", "busy"}
-"""Codes that refuse a submission before anything is started. No document says when `busy` is answered."""
+_REFUSAL_CODES = frozenset(_BY_CODE) - {"timeout", "no_api", "api_error", "busy"}
+"""Codes of a submission that was refused before anything was started. When `busy` is sent is not documented."""
 
-_LIMITS = frozenset({"too_many_requests", "rate_limited"})
-"""Codes after which a submission is sent again."""
+_RATE_LIMIT_CODES = frozenset({"too_many_requests", "rate_limited"})
+"""Codes of a rate limit, after which a caller may send the submission again."""
 
-_REFUSED_TOKEN = frozenset({"no_token", "invalid_token", "token_expired", "token_mismatched"})
-_BEHIND_THE_CHECK = frozenset({"used_up", "forbidden"})
+_INVALID_TOKEN_CODES = frozenset({"no_token", "invalid_token", "token_expired", "token_mismatched"})
+_VALID_TOKEN_CODES = frozenset({"used_up", "forbidden"})
+"""Codes that are sent only after the token was checked."""
 
-_TURNED_DOWN_WITH = frozenset({200, 400, 401, 402, 403, 413, 422, 429})
-"""The statuses with which such a code is believed; any other may come from a proxy, or after the start."""
+_REFUSAL_STATUSES = frozenset({200, 400, 401, 402, 403, 413, 422, 429})
+"""Statuses with which a refusal code counts. With another one, a task may have been started."""
 
-_LIMITED_WITH = frozenset({429})
-"""The same for a limit: a submission that was turned down by one is sent again."""
+_RATE_LIMIT_STATUSES = frozenset({429})
+"""Statuses with which a rate limit code counts. They are fewer, because such a submission may be sent again."""
 
-_OF_A_REFUSAL = frozenset({"success", "error", "code", "message", "detail", "trace_id"})
-_OF_AN_ERROR = frozenset({"code", "message", "detail", "type"})
-"""All that a refusal holds, as documented or seen."""
+_REFUSAL_FIELDS = frozenset({"success", "error", "code", "message", "detail", "trace_id"})
+_ERROR_FIELDS = frozenset({"code", "message", "detail", "type"})
+"""All fields of a refusal and of its `error` object, as documented or observed."""
 
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """The error inside a body, as far as it has one. `code` is None unless the error is structured."""
+    """The error code and message in a response body or record; None for each that is absent."""
 
     code: str | None = None
     message: str | None = field(default=None, repr=False)
 
 
 def complaint_in(body: Any) -> Complaint:
-    """Return what `body` (decoded JSON, or text that was none) complains of; an empty Complaint where it does not."""
+    """Return the error in `body`: decoded JSON, or a text that is not JSON. The Complaint is empty if there is none."""
     if isinstance(body, str):
         return Complaint(message=body)
     if not isinstance(body, dict):
@@ -110,32 +111,31 @@ def complaint_in(body: Any) -> Complaint:
     return Complaint(_text(body.get("code")), _text(error) or _text(body.get("detail")) or _text(body.get("message")))
 
 
-def error_for(
-    complaint: Complaint, status: int, *, private: tuple[str, ...] = (), is_question: bool = False
-) -> LumaError:
-    """Return our error for a complaint that came with an HTTP status; one that holds `private` text is not quoted.
+def error_for(complaint: Complaint, status: int, *, private: tuple[str, ...] = (), is_read: bool = False) -> LumaError:
+    """Return the domain's error for a complaint with an HTTP status.
 
-    `is_question` is for reads, which buy nothing. A 403 without a known code comes from a proxy, not from moderation.
+    A message that repeats `private` text is not quoted. `is_read` selects the messages for reads. A 403 without a known
+    code becomes a BackendError, because it comes from a proxy and not from moderation.
     """
     kind = _BY_CODE.get(complaint.code or "") or _BY_STATUS.get(status, BackendError)
-    sentence = (is_question and _OF_A_QUESTION.get(kind)) or ACEDATACLOUD.say(kind.template)
-    quote = quotable(complaint.message, private) if kind in _SAYS_WHY else ""
-    return kind(f"{sentence} AceDataCloud says: “{quote}”" if quote else sentence)
+    text = (is_read and _READ_MESSAGES.get(kind)) or ACEDATACLOUD.say(kind.template)
+    quote = quotable(complaint.message, private) if kind in _QUOTING_ERRORS else ""
+    return kind(f"{text} AceDataCloud says: “{quote}”" if quote else text)
 
 
 def started_nothing(complaint: Complaint, status: int, body: Any) -> bool:
-    """Whether a submission answered like this was certainly turned down; False where nobody can tell."""
-    statuses = _LIMITED_WITH if complaint.code in _LIMITS else _TURNED_DOWN_WITH
-    return complaint.code in _TURNED_DOWN and status in statuses and _is_a_refusal_alone(body)
+    """Return whether this response to a submission means that nothing was started; False if that is not certain."""
+    statuses = _RATE_LIMIT_STATUSES if complaint.code in _RATE_LIMIT_CODES else _REFUSAL_STATUSES
+    return complaint.code in _REFUSAL_CODES and status in statuses and _is_only_a_refusal(body)
 
 
-def _is_a_refusal_alone(body: Any) -> bool:
-    """Whether `body` is a documented refusal and nothing besides: whatever else it holds could be about a task."""
-    if not isinstance(body, dict) or not body.keys() <= _OF_A_REFUSAL or body.get("success"):
+def _is_only_a_refusal(body: Any) -> bool:
+    """Return whether `body` is a documented refusal without further content, which could be about a started task."""
+    if not isinstance(body, dict) or not body.keys() <= _REFUSAL_FIELDS or body.get("success"):
         return False
     error = body.get("error")
     inner = error if isinstance(error, dict) else {}
-    if not inner.keys() <= _OF_AN_ERROR:
+    if not inner.keys() <= _ERROR_FIELDS:
         return False
     outer = {name: value for name, value in body.items() if value is not inner}
     return not any(
@@ -145,18 +145,18 @@ def _is_a_refusal_alone(body: Any) -> bool:
     )
 
 
-def refuses_the_token(complaint: Complaint, status: int) -> bool:
-    """Whether the token itself was not accepted, whatever it asked for."""
-    return complaint.code in _REFUSED_TOKEN or (complaint.code not in _BY_CODE and status == 401)  # noqa: PLR2004
+def shows_invalid_token(complaint: Complaint, status: int) -> bool:
+    """Return whether the response means that the token itself is invalid."""
+    return complaint.code in _INVALID_TOKEN_CODES or (complaint.code not in _BY_CODE and status == 401)  # noqa: PLR2004
 
 
-def accepts_the_token(complaint: Complaint) -> bool:
-    """Whether a complaint comes from behind the check of the token."""
-    return complaint.code in _BEHIND_THE_CHECK
+def shows_valid_token(complaint: Complaint) -> bool:
+    """Return whether the response means that the token is valid, although the request failed."""
+    return complaint.code in _VALID_TOKEN_CODES
 
 
 def code_for_log(complaint: Complaint) -> str:
-    """Return the complaint's code if it is one of those documented: any other may hold a caller's text."""
+    """Return the code if it is documented, else "none" or "unknown": another code could contain a caller's text."""
     if complaint.code is None:
         return "none"
     return complaint.code if complaint.code in _BY_CODE else "unknown"

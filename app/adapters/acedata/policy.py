@@ -1,4 +1,4 @@
-"""Facts of AceDataCloud: names, limits, prices and times, each with its source."""
+"""Facts about AceDataCloud: names, limits, prices and times, each with its source."""
 
 from math import ceil
 
@@ -10,29 +10,30 @@ NAME = "AceDataCloud"
 ACCOUNT_URL = "https://platform.acedata.cloud"
 
 EXPECTED_SECONDS = 150.0
-"""Usual time of a generation: the documented ones took 154 and 156 s, the guide says 1 to 2 minutes."""
+"""Usual time of a generation. Those in the documentation took 154 and 156 s; the guide says 1 to 2 minutes."""
 
 LINK_LIFE_SECONDS = 30 * 24 * 3600.0
-"""How long a result URL works, by the storage FAQ."""
+"""How long the URL of a result works. Source: the storage FAQ."""
 
 GENERATIONS_AT_ONCE = 5
-"""Per token, by the concurrency FAQ."""
+"""Most generations of one token that run at once. Source: the concurrency FAQ."""
 
 PRICE = Price(119, "credits")
-"""Of one generation that succeeded, by the price list. Failures and reads are free."""
+"""Price of a successful generation, in hundredths of a credit. Failures and reads are free. Source: the price list."""
 
 STUCK_SECONDS = 600.0
-"""The age at which the concurrency FAQ says to give a task up."""
+"""Age after which a task counts as stuck. Source: the concurrency FAQ."""
 
 CAPABILITIES = Capabilities(aspect_ratios=ASPECT_RATIOS, calls_back=True)
-"""The ratios are those that the provider's own clients accept."""
+"""The aspect ratios are those that AceDataCloud's own clients accept."""
 
 
 def polling_policy(expected_seconds: float) -> PollingPolicy:
-    """Return the schedule where a generation takes `expected_seconds` as a rule.
+    """Return the polling schedule for generations that usually take `expected_seconds`.
 
     With 150 s, the first read comes after 10 s and the others 5 to 15 s apart, as the concurrency FAQ advises. A task
-    that will call back is read after 180 s, in case it did not. Callers are sent the same pauses of at most 15 s.
+    with a callback is read after 180 s, in case the callback is lost. Callers are advised to ask first after 60 s, and
+    then every 15 s.
     """
     return PollingPolicy(
         expected_seconds=expected_seconds,
@@ -47,7 +48,7 @@ def polling_policy(expected_seconds: float) -> PollingPolicy:
 
 
 def describe(*, expected_seconds: float = EXPECTED_SECONDS, address: str | None = None) -> BackendDescription:
-    """Return the description; the sandbox, which speaks the same HTTP, has no address and takes a time of its own."""
+    """Return the description of AceDataCloud. That of the sandbox has no address, and its own `expected_seconds`."""
     policy = BackendPolicy(
         polling=polling_policy(expected_seconds),
         duration="1 to 3 minutes",
@@ -59,4 +60,4 @@ def describe(*, expected_seconds: float = EXPECTED_SECONDS, address: str | None 
 
 
 ACEDATACLOUD = describe()
-"""The description for sentences, which name neither the address nor the schedule."""
+"""The description for messages, which contain neither the address nor the polling schedule."""

@@ -1,4 +1,4 @@
-"""The pooled HTTP client for AceDataCloud. All tenants share it, so it keeps nothing of any exchange."""
+"""The pooled HTTP client for AceDataCloud. All tenants share it, so it keeps no cookies, credentials or responses."""
 
 import os
 import socket
@@ -13,24 +13,24 @@ from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import proxy_for, tls_context
 
 RECEIVE_BUFFER_BYTES = 96 * 1024
-"""Receive buffer of each connection in the kernel; Linux doubles it.
+"""SO_RCVBUF of each connection; Linux doubles it. A batch of fifty records has 75 KB.
 
-uvloop reads 256 KB at a time, and up to 32 times in a row while each read fills them: 8 MB a connection, which nothing
-counts. A batch of fifty records has 75 KB.
+It bounds memory that no limit of this service counts: uvloop reads 256 KB at a time, up to 32 times in a row while each
+read is full. That would be 8 MB a connection.
 """
 
 
 class NoCookies(CookieJar):
-    """A cookie jar that stays empty: a cookie kept from one tenant's answer would be sent with the next token."""
+    """A cookie jar that stays empty: a cookie from one tenant's response would be sent with another tenant's token."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Leave the answer's cookies where they are, unparsed."""
+        """Do nothing: cookies of a response are not parsed."""
 
     def set_cookie(self, cookie: Any) -> None:
-        """Keep nothing."""
+        """Do nothing: no cookie is stored."""
 
     def add_cookie_header(self, request: Any) -> None:
-        """Add nothing."""
+        """Do nothing: no cookie is sent."""
 
 
 def pooled_client(  # noqa: PLR0913 - the parts list of a client
@@ -42,14 +42,15 @@ def pooled_client(  # noqa: PLR0913 - the parts list of a client
     environment: Mapping[str, str] = os.environ,
     keeps_connections: bool = True,
 ) -> httpx.AsyncClient:
-    """Return a client for `base_url` with at most `connections` connections; `transport` replaces the network.
+    """Return a client for `base_url` with at most `connections` connections; `transport` replaces the network in tests.
 
-    `environment` may name a proxy and certificates. Raises EnvironmentFault where they cannot be used. A client that
-    keeps no connections makes one for each request: for purchases, whose answers name nothing that they could be
-    matched by, so that a stray answer on a shared connection would be taken for another tenant's.
+    `environment` may name a proxy and certificates. Raises EnvironmentFault if they cannot be used.
 
-    Redirects are not followed: the place that they name would be sent the bearer token or the submission. Credentials
-    come with each request only; httpx would replace the bearer token by those of a URL or of a client-wide `auth`.
+    Without `keeps_connections`, each request has a connection of its own. Purchases need that: their responses do not
+    identify the request, so a stray response on a reused connection would be taken for that of another tenant.
+
+    Redirects are not followed, because their target would receive the bearer token or the submission. The client has no
+    credentials of its own: httpx would replace the bearer token by those of the URL or of a client-wide `auth`.
     """
     kept = connections if keeps_connections else 0
     return httpx.AsyncClient(
@@ -59,7 +60,7 @@ def pooled_client(  # noqa: PLR0913 - the parts list of a client
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=kept, keepalive_expiry=30.0),
             proxy=proxy_for(base_url, environment),
             verify=tls_context(environment),
-            trust_env=False,  # read above, and with sentences for what cannot be used
+            trust_env=False,  # read above, with error messages that name the variable
             socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)],
         ),
         headers={

@@ -1,4 +1,4 @@
-"""Sentences of AceDataCloud's, quoted to the caller: harmless, in plain ASCII, and whole or not at all."""
+"""Quotes error messages of AceDataCloud for the caller, in plain ASCII, without links, markup or private text."""
 
 import re
 from collections.abc import Sequence
@@ -7,59 +7,63 @@ from app.adapters.private_text import repeats, without_links, without_tags
 from app.domain.foreign_text import visible_line
 
 LONGEST_QUOTE = 200
+"""Characters."""
 
 _NOT_TEXT = re.compile(r"[^\w\s.,;:!?'()/%+-]|[\x00-\x1f]")
 _TYPOGRAPHY = str.maketrans({
     "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u2026": "...",
     "\u00a0": " ",
 })  # fmt: skip
-"""Curly quotation marks, dashes, the ellipsis and the no-break space."""
+"""ASCII for curly quotation marks, dashes, the ellipsis and the no-break space."""
 
-MOST_READ = 1200
-"""Characters of a message that are compared, and quoted from."""
+MOST_MESSAGE_CHARACTERS = 1200
+"""Start of a message that is compared with private texts and quoted; the rest is ignored."""
 
-MOST_COMPARED = 60_000
-"""Characters of an answer's messages, each counted four times, and of the private texts that they are compared with.
+MOST_COMPARED_CHARACTERS = 60_000
+"""Limit for one response: four times the characters of its messages, and those of the private texts compared with them.
 
-Fifty failures by moderation take 32,000. Texts that are made to cost take 20 ms.
+Fifty failures by moderation need 32,000. At the limit, the most expensive texts take 20 ms.
 """
 
-_FAR_FROM_THE_CUT = 2 * LONGEST_QUOTE
-"""Characters left of a message that was cut, so that no private text begins in the quote and ends behind the cut."""
+_LEAST_OF_CUT_MESSAGE = 2 * LONGEST_QUOTE
+"""Fewest characters that a cut message must have after cleaning; a shorter one is not quoted.
+
+Otherwise a private text could begin in the quote and end behind the cut, where it is not compared.
+"""
 
 
 def quotable(message: str | None, private: tuple[str, ...] = ()) -> str:
-    """Return foreign text made harmless: no links, no markup, one line of ASCII, at most 200 characters.
+    """Return `message` without links and markup, as one line of at most 200 ASCII characters.
 
-    Return "" where the text repeats one of `private`, in whatever spelling: gaps would show what is missing. Return ""
-    as well where it holds anything but ASCII and the usual typographic marks: all documented messages are in English.
-    Raises nothing: an error without a quote still says what happened.
+    Return "" if it repeats one of the `private` texts in any spelling; quoting the rest would show what was removed.
+    Return "" as well if it has characters other than ASCII and usual typographic ones: all documented messages are in
+    English. Raises nothing, because an error is useful without a quote.
     """
     try:
         return _quoted(message or "", private)
-    except Exception:  # noqa: BLE001 - whatever texts can do to the comparison, they must not change what they came with
+    except Exception:  # noqa: BLE001 - a failure to compare must not replace the error that is being reported
         return ""
 
 
 class QuoteBudget:
-    """The quoting of one answer's messages. Comparing them holds the event loop, so all of it together is bounded."""
+    """A limit for comparing the messages of one response with private texts, which blocks the event loop."""
 
     def __init__(self, token: str = "") -> None:
-        """Repeat `token` in no quote."""
+        """Treat `token` as private in all messages."""
         self._token = token
-        self._left = MOST_COMPARED
+        self._left = MOST_COMPARED_CHARACTERS
 
-    def private(self, message: str, texts: Sequence[str]) -> tuple[str, ...] | None:
-        """Return what `message` must not repeat: `texts` and the token; None where that is too much to compare."""
+    def private_texts(self, message: str, texts: Sequence[str]) -> tuple[str, ...] | None:
+        """Return the texts that `message` must not repeat: `texts` and the token. None if the limit is exceeded."""
         private = {text for text in (self._token, *texts) if text}
-        self._left -= 4 * min(len(message), MOST_READ) + sum(map(len, private))
+        self._left -= 4 * min(len(message), MOST_MESSAGE_CHARACTERS) + sum(map(len, private))
         return tuple(private) if self._left >= 0 else None
 
 
 def _quoted(message: str, private: tuple[str, ...]) -> str:
-    head = message[:MOST_READ].translate(_TYPOGRAPHY)
+    head = message[:MOST_MESSAGE_CHARACTERS].translate(_TYPOGRAPHY)
     text = _cleaned(head) if head.isascii() else ""
-    if len(message) > MOST_READ and len(text) < _FAR_FROM_THE_CUT:
+    if len(message) > MOST_MESSAGE_CHARACTERS and len(text) < _LEAST_OF_CUT_MESSAGE:
         return ""
     if not text or (private and repeats(head, private)):
         return ""

@@ -1,4 +1,4 @@
-"""Sends one request to AceDataCloud, reads its bounded answer, and classifies it."""
+"""Sends a single request to AceDataCloud, reads its response within limits, and classifies it."""
 
 import asyncio
 import logging
@@ -15,10 +15,10 @@ from app.adapters.acedata.body import (
     LARGEST_ANSWER_BYTES,
     AnswerMemory,
     BodyTooLarge,
-    Held,
+    Reservation,
     UnusableBody,
     decoded,
-    expansion,
+    decoding_bytes,
     read_body,
 )
 from app.adapters.acedata.errors import code_for_log, complaint_in, error_for, started_nothing
@@ -28,17 +28,17 @@ from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError
 from app.ports.telemetry import Telemetry
 
-LEAST_ANSWER_BYTES = 128 * 1024
-"""The bound of an answer is this, and BYTES_A_RECORD for each id that was asked."""
+ANSWER_BASE_BYTES = 128 * 1024
+"""The size limit of a response is this, plus RECORD_BYTES for each requested id."""
 
-BYTES_A_RECORD = 128 * 1024
-"""A record echoes its prompt twice. JSON may write an emoji as 12 bytes, so that the longest prompt takes 60 KB."""
+RECORD_BYTES = 128 * 1024
+"""A record echoes its prompt twice. JSON may escape an emoji as 12 bytes, so the longest prompt takes 60 KB."""
 
 MOST_ANSWERS_BYTES = 40 * 1024 * 1024
-"""Bytes of all answers that are being read in this process; one of the greatest takes 36 MB while it is decoded."""
+"""Memory limit for all responses that this process is reading. One of the largest takes 36 MB while it is decoded."""
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
-"""A longer wait than this is not believed."""
+"""Longer delays in Retry-After are shortened to this."""
 
 log = logging.getLogger(__name__)
 
@@ -47,48 +47,52 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request.
+    """A request.
 
-    `translate` makes of a decoded answer what is kept of it, in the step in which it is decoded: a body takes up to ten
-    times its bytes, and only one at a time. Its exceptions pass through.
+    Attributes:
+        path: the path below AceDataCloud's base URL.
+        body: the JSON body.
+        timeout: the timeouts of the request.
+        translate: converts the decoded body of a success into the result of the call; its exceptions are passed on. It
+            is called in the event loop step that decodes the body, so that only one decoded body, which takes up to ten
+            times its bytes, exists at a time.
+        private: the caller's texts that no error may quote; None for a read, which costs nothing.
 
-    `private` is text of the caller's that no error may quote; None marks a question, which buys nothing.
     """
 
     path: str
     body: dict[str, Any]
-    limits: httpx.Timeout
+    timeout: httpx.Timeout
     translate: Callable[[Any], T]
     private: tuple[str, ...] | None = None
 
     @property
-    def is_question(self) -> bool:
-        """Whether the call reads, and so may be sent again."""
+    def is_read(self) -> bool:
+        """Whether the call is a read, which may be retried."""
         return self.private is None
 
     @property
     def largest_answer_bytes(self) -> int:
-        """The most bytes that its answer may have."""
+        """Size limit of the response."""
         records = len(self.body.get("ids", ("one",)))
-        return min(LEAST_ANSWER_BYTES + BYTES_A_RECORD * records, LARGEST_ANSWER_BYTES)
+        return min(ANSWER_BASE_BYTES + RECORD_BYTES * records, LARGEST_ANSWER_BYTES)
 
 
 class AnswerTooLarge(BackendError):
-    """The answer to a question has more bytes than one for as many ids may have. Fewer ids may be answered."""
+    """The response to a read exceeds the size limit for its number of ids. A read of fewer ids may succeed."""
 
 
 class AmbiguousOutcome(Exception):
-    """An answer that is neither a success nor a documented refusal, and so does not say whether anything was started.
+    """A response is neither a success nor a documented refusal: a submission may have been started.
 
-    AceDataCloud's billing FAQ says that a 5xx is not charged. No document says whether a task may have been started.
-
-    A question that is answered like this failed with `reading`; the outcome of a submission is unknown.
+    If the call was a read, it failed with `read_error`. AceDataCloud's billing FAQ says that a 5xx is not charged; no
+    document says whether a task may have been started.
     """
 
-    def __init__(self, reading: LumaError) -> None:
-        """Stand for `reading` where the call was a question."""
-        super().__init__(reading.code)
-        self.reading = reading
+    def __init__(self, read_error: LumaError) -> None:
+        """Take the error for a call that was a read."""
+        super().__init__(read_error.code)
+        self.read_error = read_error
 
 
 class RequestSender:
@@ -97,7 +101,7 @@ class RequestSender:
     def __init__(
         self, http: httpx.AsyncClient, purchases: httpx.AsyncClient, admission: BackendAdmission, telemetry: Telemetry
     ) -> None:
-        """Send questions through `http`, whose base URL is AceDataCloud's, and all other calls through `purchases`."""
+        """Send reads through `http`, whose base URL is AceDataCloud's, and submissions through `purchases`."""
         self._http = http
         self._purchases = purchases
         self._admission = admission
@@ -106,49 +110,49 @@ class RequestSender:
         self._urls: dict[str, httpx.URL] = {}
 
     async def run(self, credential: Credential, call: Call[T]) -> T:
-        """Return what `call` makes of its answer.
+        """Send `call` and return its translated response.
 
-        Raises LumaError, AmbiguousOutcome, httpx.HTTPError, and whatever `translate` raises.
+        Raises LumaError for a documented refusal, AmbiguousOutcome, httpx.HTTPError, and the exceptions of `translate`.
         """
-        outcome, started = "ok", time.perf_counter()
+        outcome, started_at = "ok", time.perf_counter()
         headers = {"authorization": f"Bearer {credential.secret}"}
         try:
-            http, url = self._http if call.is_question else self._purchases, self._url(call.path)
+            http, url = self._http if call.is_read else self._purchases, self._url(call.path)
             async with (
-                self._memory.held() as held,
-                http.stream("POST", url, json=call.body, headers=headers, timeout=call.limits) as response,
+                self._memory.reservation() as reservation,
+                http.stream("POST", url, json=call.body, headers=headers, timeout=call.timeout) as response,
             ):
-                content = await _content(without_location(response), call.largest_answer_bytes, held)
-                return self._translated(credential, call, response, content)
+                content = await _content(without_location(response), call.largest_answer_bytes, reservation)
+                return self._translate(credential, call, response, content)
         except BaseException as exc:
-            outcome = _outcome(exc)
+            outcome = _outcome_label(exc)
             if isinstance(exc, httpx.HTTPError):
                 log.info("AceDataCloud gave no whole answer", extra={"path": call.path, "fault": type(exc).__name__})
             raise
         finally:
-            self._telemetry.backend_called(call.path, outcome, time.perf_counter() - started)
+            self._telemetry.backend_called(call.path, outcome, time.perf_counter() - started_at)
 
     async def aclose(self) -> None:
-        """Close the connections of both kinds."""
+        """Close both clients."""
         await self._purchases.aclose()
         await self._http.aclose()
 
     async def post_without_token(self, path: str, seconds: float) -> httpx.Response:
-        """Return the answer to an empty call: nothing can be started or charged. Raises httpx.HTTPError."""
+        """Send an empty body without a token, which cannot start or charge anything. Raises httpx.HTTPError."""
         return await self._http.post(path, json={}, timeout=seconds)
 
-    def _translated(self, credential: Credential, call: Call[T], response: httpx.Response, content: bytearray) -> T:
-        """Return what `call` makes of the body of a success. Raises LumaError and AmbiguousOutcome for a complaint.
+    def _translate(self, credential: Credential, call: Call[T], response: httpx.Response, content: bytearray) -> T:
+        """Return the translated body of a success. Raises LumaError or AmbiguousOutcome for an error.
 
-        Nothing of the body stays, not even in the frames of an exception, while the connection is given back.
+        No reference to the body is left, not even by the traceback of an exception, while the connection is released.
         """
         size, body = len(content), decoded(content)
         content.clear()
         try:
-            if response.is_success and not isinstance(body, str) and not _complains(body):
-                self._admission.was_answered(credential)
+            if response.is_success and not isinstance(body, str) and not _is_error_body(body):
+                self._admission.record_success(credential)
                 return call.translate(body)
-            error = self._fault(credential, call, response, body, size)
+            error = self._error_of(credential, call, response, body, size)
         except (LumaError, AmbiguousOutcome) as exc:
             error = exc.with_traceback(None)
         finally:
@@ -156,58 +160,58 @@ class RequestSender:
         try:
             raise error
         finally:
-            del error  # as in AceDataClient.read: a circle would keep the answer and its connection
+            del error  # as in AceDataClient.read: a reference cycle would keep the response and its connection alive
 
-    def _fault(
+    def _error_of(
         self, credential: Credential, call: Call[T], response: httpx.Response, body: Any, size: int
     ) -> LumaError | AmbiguousOutcome:
-        """Return what a complaint means, whatever status it came with."""
+        """Return the exception for an error response, and log it. The status may be a good one."""
         complaint = complaint_in(body)
-        self._admission.was_turned_down(credential, complaint, response.status_code)
+        self._admission.record_error(credential, complaint, response.status_code)
         status = 500 if response.is_success else response.status_code
         private = (*(call.private or ()), credential.secret)
-        error = error_for(complaint, status, private=private, is_question=call.is_question)
+        error = error_for(complaint, status, private=private, is_read=call.is_read)
         if error.is_retryable:
             error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
-        # The message stays out: it may repeat a prompt, an id or a token in a form that no search would find.
-        facts = {"path": call.path, "status": response.status_code, "code": code_for_log(complaint), "bytes": size}
-        log.info("AceDataCloud complained", extra=facts)
+        # The message is not logged: it may repeat a prompt, an id or a token in a form that no search would find.
+        fields = {"path": call.path, "status": response.status_code, "code": code_for_log(complaint), "bytes": size}
+        log.info("AceDataCloud complained", extra=fields)
         return error if started_nothing(complaint, response.status_code, body) else AmbiguousOutcome(error)
 
     def _url(self, path: str) -> httpx.URL:
-        """Return the whole URL, which httpx would put together and parse anew for every call."""
+        """Return the complete URL. It is cached, because httpx would join and parse it for every call."""
         if path not in self._urls:
             self._urls[path] = httpx.URL(f"{str(self._http.base_url).rstrip('/')}{path}")
         return self._urls[path]
 
 
-def reading_of(error: httpx.HTTPError | LumaError | AmbiguousOutcome) -> LumaError:
-    """Return what a failed exchange means for a question."""
+def read_error_of(error: httpx.HTTPError | LumaError | AmbiguousOutcome) -> LumaError:
+    """Return the error that a failed read is reported with."""
     match error:
         case LumaError():
             return error
         case AmbiguousOutcome():
-            return error.reading
+            return error.read_error
         case httpx.TimeoutException():
             return ACEDATACLOUD.error(BackendTimeout)
     return ACEDATACLOUD.error(BackendError)
 
 
-def _outcome(error: BaseException) -> str:
-    """Return what a failed exchange is counted as; "cancelled" where a deadline or the caller ended it."""
+def _outcome_label(error: BaseException) -> str:
+    """Return the outcome of a failed call for the metrics; "cancelled" if a deadline or the caller ended it."""
     match error:
         case httpx.HTTPError() | LumaError() | AmbiguousOutcome():
-            return reading_of(error).code
+            return read_error_of(error).code
         case asyncio.CancelledError():
             return "cancelled"
     return InternalError.code
 
 
-async def _content(response: httpx.Response, most: int, held: Held) -> bytearray:
-    """Return the body, when there is memory for what becomes of it besides. Raises AmbiguousOutcome."""
+async def _content(response: httpx.Response, most_bytes: int, reservation: Reservation) -> bytearray:
+    """Return the body, with the memory for decoding it reserved. Raises AmbiguousOutcome."""
     try:
-        content = await read_body(response, most, held)
-        held.grow(expansion(content))
+        content = await read_body(response, most_bytes, reservation)
+        reservation.grow(decoding_bytes(content))
     except BodyTooLarge:
         raise AmbiguousOutcome(ACEDATACLOUD.error(AnswerTooLarge)) from None
     except UnusableBody:
@@ -215,15 +219,18 @@ async def _content(response: httpx.Response, most: int, held: Held) -> bytearray
     return content
 
 
-def _complains(body: Any) -> bool:
-    """Whether an answer with a good status is an error all the same, and no record or list of records."""
+def _is_error_body(body: Any) -> bool:
+    """Return whether the body of a successful status is an error, and neither a record nor a list of records."""
     if not isinstance(body, dict) or "items" in body or "id" in body:
         return False
     return body.get("success") is False or bool(body.get("error"))
 
 
 def retry_after_seconds(header: str | None, now: float) -> float | None:
-    """Return the wait that a Retry-After header asks for, in either of its two forms; None where it asks for none."""
+    """Return the delay of a Retry-After header in seconds; None if it is absent or malformed.
+
+    The header has seconds or an HTTP date (RFC 9110). `now` is in Unix seconds.
+    """
     if header is None:
         return None
     try:

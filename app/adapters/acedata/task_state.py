@@ -1,7 +1,7 @@
-"""The one place that decides what state a record of AceDataCloud is in.
+"""Derives the state of a task from its AceDataCloud record. No other module does this.
 
-The record has no status field: its state follows from the response inside it and from `finished_at`, and the
-documentation, the first-party web app and the SDK's tests show several forms of "still running".
+A record has no status field. Its state follows from the `response` in it and from `finished_at`. The documentation, the
+first-party web app and the SDK's tests show several forms of a running task.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from app.domain.task import TaskState
 
 SETTLING_SECONDS = 60.0
-"""How long a record that says it has finished may go without a result before that counts as failed.
+"""Time after `finished_at` for which a record without a result counts as running; after that it counts as failed.
 
-A final state is cached for weeks, so a record that was read between two writes must not become one."""
+The record may have been read between two writes. A final state is cached for weeks, so it must not count as final yet.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFields:
-    """The fields of a record that determine its state; None for an absent field.
+    """The fields of a record that determine its state. None stands for an absent or malformed field.
 
-    `error_code` is the code of a structured error; a bare string in its place counts as not said.
+    `state_word` is `response.state`, and `success` is `response.success`. `error_code` is `response.error.code`; it is
+    None as well if `error` is a string. `finished_at` is in Unix seconds.
     """
 
     state_word: str | None = None
@@ -29,11 +31,11 @@ class RecordFields:
 
 
 def resolve_state(fields: RecordFields, now: float) -> TaskState:
-    """Return the state of a record with `fields` at `now` (unix seconds)."""
+    """Return the state at `now` (Unix seconds)."""
     if fields.state_word == "failed" or (fields.success is False and fields.error_code is not None):
         return TaskState.FAILED
     if fields.finished_at is not None:
-        return _ended(fields, fields.finished_at, now)
+        return _finished_state(fields, fields.finished_at, now)
     if fields.has_video and fields.success is not False and fields.state_word not in ("pending", "processing"):
         return TaskState.COMPLETED
     if fields.state_word in ("processing", "completed") or fields.success is True:
@@ -41,7 +43,7 @@ def resolve_state(fields: RecordFields, now: float) -> TaskState:
     return TaskState.PENDING
 
 
-def _ended(fields: RecordFields, finished_at: float, now: float) -> TaskState:
+def _finished_state(fields: RecordFields, finished_at: float, now: float) -> TaskState:
     if fields.success is False:
         return TaskState.FAILED
     if fields.has_video:

@@ -1,4 +1,4 @@
-"""AceDataCloud's JSON, translated once: records into tasks, commands into request bodies."""
+"""Translates AceDataCloud's JSON: commands into request bodies, and records into tasks."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,15 +14,16 @@ from app.domain.public_url import shown_url
 from app.domain.task import YEAR_3000, Failure, Task, TaskState, Video
 
 FAILED_GENERATION_STATUS = 500
-"""The status that a failed generation's error is read with: its code decides, and without one it is a backend fault."""
+"""HTTP status assumed for the error in a record. It makes an error without a known code a BackendError."""
 
 LARGEST_SIDE_PIXELS = 65_535
+"""Larger widths and heights are dropped."""
 
 
 def read_request(task_ids: Sequence[str]) -> dict[str, Any]:
-    """Return the body that asks about `task_ids`.
+    """Return the body of a request for the records of `task_ids`.
 
-    `limit` is not documented for Luma, but the worker behind it defaults to 12 for the sibling services.
+    `limit` is not documented for Luma, but AceDataCloud's sibling services return 12 records without it.
     """
     if len(task_ids) == 1:
         return {"action": "retrieve", "id": task_ids[0]}
@@ -30,12 +31,12 @@ def read_request(task_ids: Sequence[str]) -> dict[str, Any]:
 
 
 def submit_request(command: Command) -> dict[str, Any]:
-    """Return the body that starts `command`, without the fields that it leaves to the backend."""
-    body = _generate(command) if isinstance(command, GenerateVideo) else _extend_fields(command)
+    """Return the body of a submission of `command`, without the fields that are None."""
+    body = _generate_fields(command) if isinstance(command, GenerateVideo) else _extend_fields(command)
     return {key: value for key, value in body.items() if value is not None} | {"async": True}
 
 
-def _generate(command: GenerateVideo) -> dict[str, Any]:
+def _generate_fields(command: GenerateVideo) -> dict[str, Any]:
     return {
         "action": "generate",
         "prompt": command.prompt,
@@ -60,27 +61,28 @@ def _extend_fields(command: Any) -> dict[str, Any]:
     }
 
 
-_PRIVATE = ("start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
-"""Fields of a request, beside the prompt, that no sentence may repeat."""
+_PRIVATE_FIELDS = ("start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
+"""Fields of a request, besides the prompt, that no error message may repeat."""
 
-_TELLING = ("action", "prompt", "start_image_url", "end_image_url", "video_id", "video_url")
+_COMPARED_FIELDS = ("action", "prompt", "start_image_url", "end_image_url", "video_id", "video_url")
+"""Fields of a request by which its record is recognised."""
 
 
-def echoes(record: dict[str, Any], command: Command) -> bool:
-    """Whether the record's task may be what `command` became: what is echoed of it does not differ."""
+def echo_matches(record: dict[str, Any], command: Command) -> bool:
+    """Return whether the request that a record echoes agrees with `command`, apart from fields that are not echoed."""
     echoed, sent = _object(record.get("request")), submit_request(command)
-    return all(echoed[name] == sent.get(name) for name in _TELLING if echoed.get(name) is not None)
+    return all(echoed[name] == sent.get(name) for name in _COMPARED_FIELDS if echoed.get(name) is not None)
 
 
 def callback_url_in(record: dict[str, Any]) -> str | None:
-    """Return the callback URL that the record's task was submitted with, which the backend echoes; None for none."""
+    """Return the callback URL in the request that the record echoes, or None."""
     return _text(_object(record.get("request")).get("callback_url"))
 
 
 def records_in(body: Any) -> list[dict[str, Any]] | None:
-    """Return the records of an answer to either kind of question, or None where it is no such answer.
+    """Return the records in the response to a read of one or several ids, or None if it has another form.
 
-    One unknown id is answered with an empty object, several with fewer items than were asked.
+    The response for a single unknown id is an empty object; unknown ids are absent from the items of a batch.
     """
     if not isinstance(body, dict):
         return None
@@ -93,31 +95,31 @@ def records_in(body: Any) -> list[dict[str, Any]] | None:
 def tasks_in(
     records: Iterable[dict[str, Any]], now: float, own_prefix: str | None = None, *, token: str = ""
 ) -> dict[str, Task]:
-    """Return the tasks by id; where one id comes twice, a final state wins over a running one.
+    """Return the tasks of `records` by id. Of several records with one id, the first with a final state is used.
 
-    Quotes of failures repeat neither `token` nor the request.
+    Without a final state, the last one is used. Quoted error messages repeat neither `token` nor the request.
     """
     tasks: dict[str, Task] = {}
-    quoting = QuoteBudget(token)
+    budget = QuoteBudget(token)
     for record in records:
-        task = task_from(record, now, own_prefix, quoting)
+        task = task_from(record, now, own_prefix, budget)
         if task is not None and not (task.id in tasks and tasks[task.id].is_final):
             tasks[task.id] = task
     return tasks
 
 
 def task_id_in(record: dict[str, Any]) -> str | None:
-    """Return the id of the task that a record is about, or None where it names none."""
+    """Return the task id in a record, or None if there is no valid one."""
     return id_in(record.get("id")) or id_in(_object(record.get("response")).get("task_id"))
 
 
 def task_from(
-    record: dict[str, Any], now: float, own_prefix: str | None = None, quoting: QuoteBudget | None = None
+    record: dict[str, Any], now: float, own_prefix: str | None = None, budget: QuoteBudget | None = None
 ) -> Task | None:
-    """Return the task in `record` as of `now` (unix seconds), or None where the record names no task.
+    """Return the task in `record` at `now` (Unix seconds), or None if the record has no valid task id.
 
-    `own_prefix` is where this service itself serves videos, in the sandbox alone. The account's own fields (user_id,
-    application_id, credential_id, trace_id) stop here, and so do ids and URLs that may not be shown.
+    `own_prefix` is the URL prefix of videos that this service serves itself, in the sandbox only. The account's fields
+    (user_id, application_id, credential_id, trace_id) are dropped, and so are unsafe ids and URLs.
     """
     response, task_id = _object(record.get("response")), task_id_in(record)
     if task_id is None:
@@ -133,7 +135,7 @@ def task_from(
         state=state,
         prompt=_prompt(response.get("prompt")) or _prompt(_object(record.get("request")).get("prompt")),
         video=video if state is TaskState.COMPLETED else None,
-        failure=_failure(complaint, fields, record, quoting or QuoteBudget()) if state is TaskState.FAILED else None,
+        failure=_failure(complaint, fields, record, budget or QuoteBudget()) if state is TaskState.FAILED else None,
         created_at=created_at,
         finished_at=finished_at,
         elapsed_seconds=_elapsed(record, created_at, finished_at),
@@ -154,7 +156,7 @@ def _record_fields(
     )
 
 
-def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any], quoting: QuoteBudget) -> Failure:
+def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any], budget: QuoteBudget) -> Failure:
     if fields.has_video:
         return Failure(
             ErrorCode.BACKEND_ERROR,
@@ -167,8 +169,8 @@ def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any],
             "AceDataCloud ended this task without naming a video. Ask the user to look at the account's history "
             "before submitting it again.",
         )
-    echoed, message = _echoed(record), complaint.message or ""
-    private = quoting.private(message, echoed) if message and echoed else None
+    echoed, message = _echoed_texts(record), complaint.message or ""
+    private = budget.private_texts(message, echoed) if message and echoed else None
     if private is None:
         complaint = Complaint(complaint.code)
     error = error_for(complaint, FAILED_GENERATION_STATUS, private=private or ())
@@ -177,11 +179,11 @@ def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any],
     return Failure(error.code, str(error))
 
 
-def _echoed(record: dict[str, Any]) -> list[str]:
-    """Return the caller's texts in a record; none where the prompt is not among them, or one of them is no text."""
+def _echoed_texts(record: dict[str, Any]) -> list[str]:
+    """Return the caller's texts in a record; none if the prompt is absent, or if one of them is not a string."""
     request = _object(record.get("request"))
     prompts = [prompt for prompt in (request.get("prompt"), _object(record.get("response")).get("prompt")) if prompt]
-    texts = [*prompts, *(request[name] for name in _PRIVATE if request.get(name))] if prompts else []
+    texts = [*prompts, *(request[name] for name in _PRIVATE_FIELDS if request.get(name))] if prompts else []
     return texts if all(isinstance(text, str) for text in texts) else []
 
 
@@ -192,8 +194,8 @@ def _video(response: dict[str, Any], finished_at: float | None, own_prefix: str 
     return Video(
         url=url,
         video_id=id_in(response.get("video_id")),
-        width=_size(response.get("video_width")),
-        height=_size(response.get("video_height")),
+        width=_pixels(response.get("video_width")),
+        height=_pixels(response.get("video_height")),
         thumbnail_url=_url(response.get("thumbnail_url"), own_prefix),
         expires_at=finished_at + LINK_LIFE_SECONDS if finished_at is not None else None,
     )
@@ -212,29 +214,29 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def id_in(value: Any) -> str | None:
-    """Return an id of the backend's in the form that ids from callers have, or None for anything else."""
+    """Return `value` if it is an id in the form that is accepted from callers, else None."""
     return value if isinstance(value, str) and is_plain_id(value) else None
 
 
 def _text(value: Any) -> str | None:
-    """Return a text that can be written; JSON may carry half a character, which no encoder takes."""
+    """Return `value` if it is a non-empty string, else None. Lone surrogates, valid in JSON, become question marks."""
     if not isinstance(value, str) or not value:
         return None
     return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def _url(value: Any, own_prefix: str | None) -> str | None:
-    """Return a link that may be shown, or None."""
+    """Return `value` if it is a URL that may be shown to callers, else None."""
     return shown_url(value, own_prefix=own_prefix) if isinstance(value, str) and value else None
 
 
 def _prompt(value: Any) -> str | None:
-    """Return the start of a prompt that the backend echoes, as one visible line, or None."""
+    """Return the start of an echoed prompt as one line of visible characters, or None."""
     return visible_line(value, LONGEST_SHOWN_PROMPT) or None if isinstance(value, str) else None
 
 
 def _time(value: Any) -> float | None:
-    return _seconds(value) or None  # 0 is how some say that it has not happened
+    return _seconds(value) or None  # 0 stands for an event that has not happened
 
 
 def _seconds(value: Any) -> float | None:
@@ -243,7 +245,7 @@ def _seconds(value: Any) -> float | None:
     return float(value) if 0 <= value < YEAR_3000 else None
 
 
-def _size(value: Any) -> int | None:
+def _pixels(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 < value <= LARGEST_SIDE_PIXELS else None

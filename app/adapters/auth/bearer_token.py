@@ -2,14 +2,19 @@
 
 import re
 
-LONGEST_TOKEN = 4096
+LONGEST_HEADER = 4096
+"""Characters of the header's value: scheme, spaces and token."""
+
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
-"""A bearer token as RFC 6750 writes it."""
+"""RFC 6750's credentials: the scheme, spaces and a b64token. Trailing spaces are accepted as well."""
 
 
 def bearer_token(authorization: str | None) -> str | None:
-    """Return the token in an Authorization header, or None where it is blank, malformed or of another scheme."""
-    if authorization is None or len(authorization) > LONGEST_TOKEN:
+    """Return the token in an Authorization header's value.
+
+    Return None if the header is absent, too long, malformed or of another scheme.
+    """
+    if authorization is None or len(authorization) > LONGEST_HEADER:
         return None
     match = _BEARER.fullmatch(authorization)
     return match[1] if match else None

@@ -8,19 +8,20 @@ from app.domain.access import Credential, Principal
 from app.ports.auth import Caller
 
 _PURPOSE = b"tenant:"
+"""Prefix of the hashed text: the same secret keys are used for other purposes."""
 
 
 class GivenCredential:
-    """The CredentialSource of a caller who brought the credential."""
+    """The CredentialSource of a caller whose own token is the credential."""
 
     __slots__ = ("_credential",)
 
     def __init__(self, credential: Credential) -> None:
-        """Give out `credential`."""
+        """Return `credential` from both methods."""
         self._credential = credential
 
     async def all(self) -> Sequence[Credential]:
-        """Return the credential, which is the only one."""
+        """Return the only credential."""
         return (self._credential,)
 
     async def one(self) -> Credential:
@@ -29,21 +30,21 @@ class GivenCredential:
 
 
 class PassthroughAuthenticator:
-    """Names callers by a keyed hash of their token. A copy of the cache identifies nobody without the key."""
+    """Identifies callers by an HMAC of their token. A copy of the cache identifies nobody without the key."""
 
     def __init__(self, *secrets: str) -> None:
-        """Key the hash with the first of `secrets`; under the others, a caller has names from before a rotation."""
+        """Take the secret keys: the first makes a caller's subject, the others its subjects before a key rotation."""
         current, *former = (hmac.new(key, _PURPOSE, "sha256") for key in key_bytes(secrets))
         self._current, self._former = current, former
 
     async def authenticate(self, token: str) -> Caller:
-        """Return the caller who holds `token`. The backend, not this service, knows whether it is good."""
+        """Return the caller who holds `token`. Any token is accepted here: only the backend can check it."""
         subject = self.name(token)
         former = tuple(_name(keyed, token) for keyed in self._former) if self._former else ()
         return Caller(Principal(subject, former=former), GivenCredential(Credential(subject, token)))
 
     def name(self, token: str) -> str:
-        """Return the subject of the caller who holds `token`."""
+        """Return the subject of the caller who holds `token`: 128 bits in hexadecimal digits."""
         return _name(self._current, token)
 
 

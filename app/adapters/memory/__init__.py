@@ -1,1 +1,1 @@
-"""The cache and the coordination of a single process."""
+"""Implementations of the cache store and of coordination for a single process, without Redis."""

@@ -1,4 +1,4 @@
-"""The store of a single process: bounded in bytes, gone when the process is."""
+"""A cache store in the memory of a single process."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Self
 from cachetools import TLRUCache
 
 OVERHEAD_BYTES = 300
-"""About what one entry costs beside its key and value: the objects and the tables that hold them."""
+"""Estimated memory of an entry beside its key and value: objects and tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,10 @@ class _Entry:
 
 
 class MemoryStore:
-    """A Store in this process; the least recently used entries give way when it is full."""
+    """A Store in this process. It is bounded in bytes, and evicts the least recently used entries when it is full."""
 
     def __init__(self, *, capacity_bytes: int, clock: Callable[[], float]) -> None:
-        """Hold at most `capacity_bytes`; `clock` counts seconds and never goes back."""
+        """Use at most `capacity_bytes`. `clock` is a monotonic clock in seconds."""
         self._entries: TLRUCache[str, _Entry] = TLRUCache(
             capacity_bytes,
             ttu=lambda _key, entry, now: now + entry.ttl_seconds,
@@ -30,12 +30,12 @@ class MemoryStore:
         )
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return one value per key; never fails."""
+        """Return one value per key; None if there is none. Raises nothing."""
         found = (self._entries.get(key) for key in keys)
         return [entry.value if entry is not None else None for entry in found]
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
-        """Keep each value for its time; in place of one that is larger than the whole store, nothing is kept."""
+        """Store each value with its time to live. A value larger than the whole store is removed instead."""
         for key, value in values.items():
             entry = _Entry(value, ttl_seconds[key], len(key.encode()) + len(value) + OVERHEAD_BYTES)
             if entry.size_bytes <= self._entries.maxsize:
@@ -44,21 +44,21 @@ class MemoryStore:
                 self._entries.pop(key, None)
 
     async def remove_many(self, keys: Sequence[str]) -> None:
-        """Forget the keys."""
+        """Remove the keys."""
         for key in keys:
             self._entries.pop(key, None)
 
     async def ping(self) -> None:
-        """Return: a process always reaches itself."""
+        """Do nothing: this store is always available."""
 
     async def __aenter__(self) -> Self:
-        """Begin with what is kept."""
+        """Do nothing: there is no connection to open."""
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        """Forget everything."""
+        """Drop all entries."""
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Forget everything."""
+        """Drop all entries."""
         self._entries.clear()

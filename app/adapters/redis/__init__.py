@@ -1,1 +1,1 @@
-"""The cache and the coordination of replicas that share a Redis."""
+"""Implementations of the cache store and of coordination for replicas that share a Redis."""

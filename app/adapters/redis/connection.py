@@ -1,4 +1,4 @@
-"""Connections to Redis: the time limit of operations, and reconnecting after a failover."""
+"""Connections to Redis: the timeout of operations, and reconnecting after a failover."""
 
 import asyncio
 import logging
@@ -16,52 +16,52 @@ from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
 
 TIMEOUT_SECONDS = 0.4
-"""The longest that any operation may take: two of them, a read and a write, must cost a call under one second."""
+"""Timeout of an operation. A tool call may make two, a read and a write, and must not lose a second by them."""
 
-RENEW_SECONDS = 1.0
-"""Least time between two reconnects, while Redis answers that it cannot serve."""
+RECONNECT_INTERVAL_SECONDS = 1.0
+"""Shortest time between two reconnects while Redis answers with a code of NOT_SERVING."""
 
 NOT_SERVING = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "LOADING", "NOREPLICAS"})
-"""Error codes of a server that is no longer the master, or cannot serve now.
+"""Error codes of a server that is not the master any more, or cannot serve now.
 
-After a failover behind one address, existing connections still lead to the old master.
+After a failover behind a single address, existing connections still lead to the old master.
 """
 
 DENIED = "NOPERM"
-"""The error code for a command, key or channel that the user has no right to."""
+"""Error code if the user has no right to a command, key or channel."""
 
-_WITHIN = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]{2,20}) ")
-"""The code in the text of an error: in front, behind the name of a command in a pipeline, or of a line in a script."""
+_ERROR_CODE = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]{2,20}) ")
+"""The code in an error's text: at the start, after a command of a pipeline, or after the line number of a script."""
 
 _COMMAND = re.compile(r"'([a-zA-Z|]{1,32})' command")
-"""The command that the text of a refusal names."""
+"""The command in the text of a NOPERM error."""
 
 log = logging.getLogger(__name__)
 
 
 class RedisConnection:
-    """A Redis client. All of its connections are closed once one of them reaches a server that cannot serve."""
+    """A Redis client that runs operations with a limit and a timeout, and reconnects if a server cannot serve."""
 
     def __init__(self, client: "Redis | RedisCluster") -> None:
-        """Own `client` from now on: `aclose` closes it."""
+        """Own `client`, which `aclose` closes."""
         self.client = client
-        self.renewals = 0
-        """Number of reconnects. A channel opened before the last one must be reopened."""
+        self.reconnects = 0
+        """Number of reconnects. Subscriptions that are older than the last reconnect must be reopened."""
         self._is_stale = False
-        self._renew_at = 0.0
-        self._refusals, self._denials, self._floods = (LogThrottle(_loop_time) for _ in range(3))
+        self._next_reconnect_at = 0.0
+        self._not_serving_log, self._denied_log, self._busy_log = (LogThrottle(_loop_time) for _ in range(3))
         self._queue = CommandQueue(self._log_busy)
         self._count_failure: Callable[[str], None] = lambda _kind: None
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
-        """Call `count_failure` for what only this link sees.
+        """Call `count_failure` with the kind of each failure that only this class sees.
 
-        "denied" is for want of rights, "channel" for its end, and "busy" for want of a place.
+        Kinds: "denied" (a right is missing), "channel" (the subscription failed), "busy" (the queue is full or slow).
         """
         self._count_failure = count_failure
 
-    def channel_broke(self, exc: BaseException) -> None:
-        """Note that the channel ended; where Redis refuses it, nobody else would learn of it."""
+    def on_channel_error(self, exc: BaseException) -> None:
+        """Count that the subscription failed, and log it if Redis refused it."""
         self._count_failure("channel")
         code = _code_of(exc)
         if code and code not in NOT_SERVING:
@@ -69,39 +69,40 @@ class RedisConnection:
 
     @property
     def database(self) -> int:
-        """The number of the database; a Cluster has one only."""
+        """The number of the database; 0 for a Cluster."""
         if isinstance(self.client, RedisCluster):
             return 0
         return int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 
     async def get_many(self, keys: Sequence[str], most_bytes: int) -> list[bytes | None]:
-        """Return one value per key, and b"" for one of more than `most_bytes`; to be called inside `in_time`.
+        """Return one value per key; None if there is none. Must be called inside `operation`.
 
-        Raises InvalidResponse for an answer of another form.
+        A value is b"" if it is larger than `most_bytes` or is not a string. Raises InvalidResponse for an unexpected
+        reply.
         """
         values = values_in(await cast("Any", self.client).eval(READ, len(keys), *keys, most_bytes))
         if len(values) != len(keys):
-            raise InvalidResponse("not one value for each key")
+            raise InvalidResponse("expected one value for each key")
         return values
 
     @asynccontextmanager
-    async def in_time(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
-        """Wait for a place, by turns with other tenants, and bound what is done inside.
+    async def operation(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
+        """Queue for an operation of `tenant`, and run the body within TIMEOUT_SECONDS.
 
-        Raises StoreBusy where there was no place in time, and StoreUnavailable where Redis fails or is too slow. It is
-        StoreRefuses where Redis answered, but would not do what was asked. Missing rights are logged, unless the
-        operation may be denied: not every user is given the keys of release 1.0.
+        Raises StoreBusy if the queue is full or slow, StoreRefuses if Redis answers with an error, and StoreUnavailable
+        if Redis fails or times out. A missing right is logged and counted, unless `may_be_denied`: the user's right to
+        the keys of release 1.0 is optional.
         """
         async with self._queue.place(tenant):
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     if self._is_stale:
-                        await self._renew()
+                        await self._reconnect()
                     yield
-            except Exception as exc:  # whatever a client or a reply of another form raises, Redis could not serve
+            except Exception as exc:  # the client raises many types for replies of another form
                 code = _code_of(exc)
                 if code in NOT_SERVING:
-                    await self._lead_elsewhere(code)
+                    await self._reconnect_after(code)
                 if code == DENIED and not may_be_denied:
                     self._count_failure("denied")
                     self._log_denial(code, exc)
@@ -111,66 +112,66 @@ class RedisConnection:
         """Close every connection."""
         await self.client.aclose()
 
-    async def _lead_elsewhere(self, code: str) -> None:
+    async def _reconnect_after(self, code: str) -> None:
         self._is_stale = True
-        self._log(code)
-        await self._renew()
+        self._log_not_serving(code)
+        await self._reconnect()
 
-    async def _renew(self) -> None:
-        """End every connection, idle ones now and others after use, unless that was done under a second ago.
+    async def _reconnect(self) -> None:
+        """Close idle connections now and the others after their use, but at most once a second.
 
-        Whatever is used next dials anew, and so reaches the server that the address leads to now.
+        The next operations open new connections, and so reach the server that the address leads to now.
         """
         now = _loop_time()
-        if now < self._renew_at:
+        if now < self._next_reconnect_at:
             return
-        self._renew_at, self._is_stale = now + RENEW_SECONDS, False
-        self.renewals += 1
+        self._next_reconnect_at, self._is_stale = now + RECONNECT_INTERVAL_SECONDS, False
+        self.reconnects += 1
         if isinstance(self.client, RedisCluster):
             for node in self.client.get_nodes():
                 node.update_active_connections_for_reconnect()
                 await node.disconnect_free_connections()
             return
         pool: Any = self.client.connection_pool
-        for idle in tuple(pool._available_connections):  # noqa: SLF001 - the pool's own way lets others use them meanwhile
+        for idle in tuple(pool._available_connections):  # noqa: SLF001 - the pool's own method would let others use them meanwhile
             await idle.disconnect(nowait=True)
         await pool.update_active_connections_for_reconnect()
 
-    def _log(self, code: str) -> None:
-        """Log the first of a row of such answers, and then one line a minute with how many there were."""
-        count = self._refusals.count()
+    def _log_not_serving(self, code: str) -> None:
+        """Log the first such answer, and then at most one line a minute, with their number."""
+        count = self._not_serving_log.count()
         if count is None:
             return
         log.warning(
             "Redis answered %s (%d times since the last such line): the server behind LUMA_MCP_REDIS_URL is not a "
-            "master that serves. Its connections are ended and dialed anew; until a master answers, each process "
-            "caches for itself",
+            "master, or cannot serve now. Its connections are closed and opened again. Until a master answers, each "
+            "process uses its own cache only. If this goes on, look at the failover of Redis",
             code,
             count,
         )
 
     def _log_busy(self, reason: str) -> None:
         self._count_failure("busy")
-        if (count := self._floods.count()) is not None:
+        if (count := self._busy_log.count()) is not None:
             log.warning(
-                "Calls ask more of Redis than this process may at once (%s, %d times since the last such line): cached "
-                "results are read from the backend. Redis may be well: run more replicas, or limit callers at the "
-                "proxy",
+                "This process has too many Redis operations (%s, %d times since the last such line): some cached "
+                "results are read from the backend instead. Redis itself may be healthy. Run more replicas, or limit "
+                "callers at the proxy",
                 reason,
                 count,
             )
 
     def _log_denial(self, code: str, exc: BaseException) -> None:
-        """Log the first denial, and then one line a minute with how many there were."""
-        count = self._denials.count()
+        """Log the first denial, and then at most one line a minute, with their number."""
+        count = self._denied_log.count()
         if count is None:
             return
-        found = _COMMAND.search(str(exc))
+        command = _COMMAND.search(str(exc))
         log.warning(
             "Redis denies this service's user %s (%s, %d times since the last such line). Without all of the rights, "
-            "replicas do not hear of each other's tasks and callbacks, so waits end late and read more. docs/redis.md "
-            "lists the rights, and `luma-mcp check` tries them",
-            f"the command {found[1].upper()}" if found is not None else "a command, key or channel",
+            "replicas do not share tasks and callbacks, so waits end late and the backend is read more often. "
+            "docs/redis.md lists the rights, and `luma-mcp check` tests them",
+            f"the command {command[1].upper()}" if command is not None else "a command, key or channel",
             code,
             count,
         )
@@ -181,11 +182,11 @@ def _loop_time() -> float:
 
 
 def _code_of(exc: BaseException) -> str:
-    """Return the error code that Redis answered with; "" where it did not answer."""
+    """Return the error code that Redis answered with; "" if it did not answer."""
     if not isinstance(exc, ResponseError | BusyLoadingError):
         return ""
-    found = _WITHIN.findall(str(exc))
-    return (found[-1] if found else exc.status_code) or "ERR"
+    codes = _ERROR_CODE.findall(str(exc))
+    return (codes[-1] if codes else exc.status_code) or "ERR"
 
 
 def values_in(reply: object) -> list[bytes | None]:

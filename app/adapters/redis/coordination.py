@@ -1,4 +1,4 @@
-"""Coordination of replicas through Redis."""
+"""Coordination of replicas through Redis: leases, member sets and events."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from typing import Any, Self
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from app.adapters.redis.connection import RedisConnection, value_in, values_in
-from app.adapters.redis.scripts import CLAIM, MEMBERS, REMOVE, REPLACE
+from app.adapters.redis.scripts import MEMBERS, PUT_IF_ABSENT, REMOVE, REPLACE
 from app.ports.coordination import EventKind
 from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
@@ -17,37 +17,44 @@ from app.services.key_namespace import tenant_in
 from app.services.tasks.signed_values import LARGEST_BYTES
 
 MOST_MEMBERS = 1_000
-LARGEST_MESSAGE_BYTES = 1024 * 1024
-"""More than ten thousand ids: what one read of a watcher has to say stays far below."""
-RECONNECT_SECONDS = 0.5
-READ_SECONDS = 1.0
-MOST_SILENCES = 3
-"""How often in a row the channel may have nothing to say, not even that it is there; then it is taken for dead.
+"""Members of one set."""
 
-Keepalive does not see it: a proxy on the way answers that for a connection which leads nowhere any more.
+LARGEST_MESSAGE_BYTES = 1024 * 1024
+"""Larger messages are ignored. This is more than ten thousand ids; a message about one read is far smaller."""
+
+RETRY_SECONDS = 0.5
+"""Delay before a failed subscription is opened again."""
+
+POLL_SECONDS = 1.0
+"""Timeout of one read of the channel. A ping follows it."""
+
+MOST_SILENT_POLLS = 3
+"""Successive reads without a message or an answer to a ping. After more, the connection counts as dead.
+
+TCP keepalive does not detect this: a proxy answers it even if its own connection to Redis has ended.
 """
 
 LARGEST_MEMBER_BYTES = 512
-"""Members above this size are not read. Those of this service have at most 144 bytes."""
+"""Larger members are not read. Those of this service have at most 144 bytes."""
 
-FURTHEST_AHEAD = 2.0
-"""How many times its own time a member of a set may have left: more than any clock of ours gave it is not ours."""
+MOST_TTLS_LEFT = 2.0
+"""Members that expire later than this many times to live from now are removed: no replica's clock has set that."""
+
+SCAN_TIMEOUT_SECONDS = 20.0
+"""Timeout of `any_key`, which looks through all keys."""
 
 log = logging.getLogger(__name__)
 
 
-LONGEST_SEARCH_SECONDS = 20.0
-
-
 class RedisCoordination:
-    """The Coordination of replicas: keys with SET NX, sets as sorted sets by expiry, messages by pub/sub."""
+    """The Coordination of replicas. Leases use SET NX, member sets are sorted sets by expiry, events use pub/sub."""
 
     def __init__(
         self, link: RedisConnection, signing: Signer, channel: str, wall_clock: Callable[[], float] = time.time
     ) -> None:
-        """Speak through `link`, which somebody else closes; `wall_clock` gives unix seconds.
+        """Use `link`, which the caller closes. `wall_clock` returns Unix seconds.
 
-        Messages on `channel` and members of sets are signed with `signing`: others may write there, and go unheard.
+        Messages on `channel` and members of sets are signed with `signing`, so that those of others are ignored.
         """
         self._link = link
         self._signing = signing
@@ -55,48 +62,48 @@ class RedisCoordination:
         self._client: Any = link.client
         self._wall_clock = wall_clock
         self._listeners: dict[object, tuple[EventKind, Callable[[bytes], None]]] = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._closing = False
 
     async def get(self, key: str) -> bytes | None:
-        """Return what is there, or None; b"" stands for what is too large to be ours."""
-        async with self._link.in_time(tenant_in(key), may_be_denied=True):
-            (there,) = await self._link.get_many([key], LARGEST_BYTES)
-            return there
+        """Return the value, or None. It is b"" if it is too large to be of this service, or is not a string."""
+        async with self._link.operation(tenant_in(key), may_be_denied=True):
+            (value,) = await self._link.get_many([key], LARGEST_BYTES)
+            return value
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
-        """Put `value` where there is none and return None; else return what is there, as `get` does."""
-        async with self._link.in_time(tenant_in(key)):
-            there = await self._client.eval(CLAIM, 1, key, value, _milliseconds(ttl_seconds), LARGEST_BYTES)
-            return value_in(there)
+        """Store `value` if there is none and return None; else return the current value, b"" if it is too large."""
+        async with self._link.operation(tenant_in(key)):
+            current = await self._client.eval(PUT_IF_ABSENT, 1, key, value, _milliseconds(ttl_seconds), LARGEST_BYTES)
+            return value_in(current)
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
-        """Put `value` in the place of `expected`, and return whether that was still there."""
-        async with self._link.in_time(tenant_in(key)):
+        """Replace `expected` by `value`, and return whether `expected` was still there."""
+        async with self._link.operation(tenant_in(key)):
             return bool(await self._client.eval(REPLACE, 1, key, expected, value, _milliseconds(ttl_seconds)))
 
     async def remove(self, key: str, expected: bytes) -> None:
         """Remove the key if it still holds `expected`."""
-        async with self._link.in_time(tenant_in(key)):
+        async with self._link.operation(tenant_in(key)):
             await self._client.eval(REMOVE, 1, key, expected)
 
     async def any_key(self, pattern: str) -> bool:
-        """Return whether a key matches `pattern`, after as many round trips as there are thousands of keys."""
+        """Return whether a key matches the glob `pattern`, with a SCAN of all keys: a round trip for each thousand."""
         try:
-            async with asyncio.timeout(LONGEST_SEARCH_SECONDS):
+            async with asyncio.timeout(SCAN_TIMEOUT_SECONDS):
                 async for _ in self._client.scan_iter(match=pattern, count=1000):
                     return True
-        except Exception as exc:  # as in `in_time`
+        except Exception as exc:  # as in `operation`
             raise StoreUnavailable(type(exc).__name__) from exc
         return False
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
-        """Add members to a set; the ones that leave soonest give way when it is full."""
+        """Add members to a set. Above MOST_MEMBERS, those that expire first are removed."""
         now = self._wall_clock()
-        async with self._link.in_time(tenant_in(key)):
+        async with self._link.operation(tenant_in(key)):
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zremrangebyscore(key, "-inf", now)
-            pipeline.zremrangebyscore(key, f"({now + FURTHEST_AHEAD * ttl_seconds}", "+inf")
+            pipeline.zremrangebyscore(key, f"({now + MOST_TTLS_LEFT * ttl_seconds}", "+inf")
             signed = [self._signing.sign(key, member.encode()) for member in members]
             pipeline.zadd(key, dict.fromkeys(signed, now + ttl_seconds))
             pipeline.zremrangebyrank(key, 0, -MOST_MEMBERS - 1)
@@ -104,26 +111,26 @@ class RedisCoordination:
             await pipeline.execute()
 
     async def members(self, key: str, most: int) -> list[str]:
-        """Return the members that are still in their time, the one that stays longest first."""
-        async with self._link.in_time(tenant_in(key)):
+        """Return at most `most` members that have not expired, the last to expire first."""
+        async with self._link.operation(tenant_in(key)):
             found = values_in(await self._client.eval(MEMBERS, 1, key, self._wall_clock(), most, LARGEST_MEMBER_BYTES))
         verified = (self._signing.verified(key, member) for member in found if member is not None)
         return [member.decode() for member in verified if member is not None]
 
     async def publish(self, kind: EventKind, message: bytes) -> None:
-        """Send the message, behind its kind and a NUL, to every process that listens."""
+        """Send the kind, a NUL and the message, signed, to every process that listens."""
         event = b"%b\0%b" % (kind.encode(), message)
-        async with self._link.in_time():
+        async with self._link.operation():
             await self._client.publish(self._channel, self._signing.sign(self._channel, event))
 
     def subscribe(self, kind: EventKind, listener: Callable[[bytes], None]) -> Callable[[], None]:
-        """Call `listener` with every message of the kind until the returned function is called."""
+        """Call `listener` with each message of `kind` until the returned function is called."""
         token = object()
         self._listeners[token] = (kind, listener)
         return lambda: self._listeners.pop(token, None) and None
 
     async def __aenter__(self) -> Self:
-        """Begin to listen."""
+        """Start to listen for events."""
         self.start()
         return self
 
@@ -132,69 +139,68 @@ class RedisCoordination:
         await self.aclose()
 
     def start(self) -> None:
-        """Begin to listen, on a connection of its own that is made anew whenever it breaks."""
-        self._reading = asyncio.get_running_loop().create_task(self._read_until_closed())
+        """Start to listen for events, on a connection of its own that is reopened whenever it fails."""
+        self._listening = asyncio.get_running_loop().create_task(self._read_until_closed())
 
     async def aclose(self) -> None:
         """Stop listening."""
         self._closing = True
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
 
     async def _read_until_closed(self) -> None:
         while not self._closing:
             try:
                 await self._read_channel()
-            except Exception as exc:  # noqa: BLE001 - as in `in_time`; a process without it would be deaf for good
-                self._link.channel_broke(exc)
-                log.debug("The channel between replicas broke (%s): opening it again", type(exc).__name__)
-                await asyncio.sleep(RECONNECT_SECONDS)
+            except Exception as exc:  # noqa: BLE001 - as in `operation`; the process would hear nothing any more
+                self._link.on_channel_error(exc)
+                log.debug("The Redis channel between replicas failed (%s). It is opened again", type(exc).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_channel(self) -> None:
-        """Read until closed, or until connections are dialed anew: this one may lead to a master of before.
+        """Dispatch messages until `aclose`, or until the link reconnects: this connection may lead to a former master.
 
-        Raises TimeoutError where the channel is silent, and what the client raises.
-
-        The client may lose a cancellation, so it is never left to wait for long.
+        Raises TimeoutError if the channel is silent, and the exceptions of the client. Each read is short, because the
+        client may swallow a cancellation.
         """
-        client = await _one_node_of(self._client) if isinstance(self._client, RedisCluster) else self._client
-        renewals = self._link.renewals
+        client = await _node_client(self._client) if isinstance(self._client, RedisCluster) else self._client
+        reconnects = self._link.reconnects
         try:
             async with client.pubsub() as channel:
                 await channel.subscribe(self._channel)
-                silences = 0
-                while not self._closing and self._link.renewals == renewals:
-                    message = await channel.get_message(timeout=READ_SECONDS)
-                    silences = silences + 1 if message is None else 0
-                    if silences > MOST_SILENCES:
+                silent_polls = 0
+                while not self._closing and self._link.reconnects == reconnects:
+                    message = await channel.get_message(timeout=POLL_SECONDS)
+                    silent_polls = silent_polls + 1 if message is None else 0
+                    if silent_polls > MOST_SILENT_POLLS:
                         raise TimeoutError
                     if message is None:
                         await channel.ping()
                     elif message["type"] == "message":
-                        self._tell(message["data"])
+                        self._dispatch(message["data"])
         finally:
             if client is not self._client:
                 await client.aclose()
 
-    def _tell(self, received: bytes) -> None:
-        """Pass on what one of our own processes said; anything else is dropped unread."""
+    def _dispatch(self, received: bytes) -> None:
+        """Verify a message and call the listeners of its kind. Messages that this service did not sign are ignored."""
         if len(received) > LARGEST_MESSAGE_BYTES:
             return
         event = self._signing.verified(self._channel, received)
         if event is not None:
             kind, _, message = event.partition(b"\0")
-            for wanted, listener in list(self._listeners.values()):
-                if kind == wanted.encode():
+            for listened_kind, listener in list(self._listeners.values()):
+                if kind == listened_kind.encode():
                     listener(message)
 
 
-async def _one_node_of(cluster: RedisCluster) -> Redis:
-    """Return a client of one node: what is published anywhere in a Cluster is heard on every node of it."""
+async def _node_client(cluster: RedisCluster) -> Redis:
+    """Return a client of one node. Each node of a Cluster receives all published messages."""
     await cluster.initialize()
     node = cluster.get_default_node()
     if node is None:
-        raise ConnectionError("the Cluster shows no node")
+        raise ConnectionError("the Cluster has no known node")
     pool = ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs)
     return Redis.from_pool(pool)
 

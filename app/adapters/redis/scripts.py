@@ -1,6 +1,7 @@
-"""Lua scripts that Redis runs: compare and replace, compare and remove, and reads that leave large values out.
+"""Lua scripts that run in Redis: compare-and-set, compare-and-delete, put-if-absent, and reads with a size limit.
 
-Others who write to Redis could leave values of any size there, and a client reads a reply whole before it checks it.
+The reads have a limit because other programs may store values of any size, and the client reads a reply completely
+before this service can check it.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ if redis.call('get', KEYS[1]) == ARGV[1] then
 end
 return 0
 """
-"""Takes a key, the expected value, the new one and its milliseconds; returns whether it was replaced."""
+"""Takes a key; the expected value, the new value, its time to live in ms. Returns 1 if it was replaced, else 0."""
 
 REMOVE: Final = """
 if redis.call('get', KEYS[1]) == ARGV[1] then
@@ -20,7 +21,7 @@ if redis.call('get', KEYS[1]) == ARGV[1] then
 end
 return 0
 """
-"""Takes a key and the expected value."""
+"""Takes a key; the expected value. Returns 1 if the key was deleted, else 0."""
 
 READ: Final = """
 local found = {}
@@ -34,12 +35,13 @@ for number, key in ipairs(KEYS) do
 end
 return found
 """
-"""Takes keys and the most bytes of a value; returns what is there for each, and an empty value for what is larger.
+"""Takes keys; the most bytes of a value. Returns for each key its value, or nil if the key does not exist.
 
-As fast as MGET where many calls share a connection; 50 values take 80 microseconds more in a call that is alone.
+The value is replaced by an empty string if it is larger, or is not a string. Measured against MGET: 50 values take 80
+microseconds more in a single call, and no more if many calls share a connection.
 """
 
-CLAIM: Final = """
+PUT_IF_ABSENT: Final = """
 if redis.call('set', KEYS[1], ARGV[1], 'nx', 'px', ARGV[2]) then
   return false
 end
@@ -48,9 +50,9 @@ if redis.call('strlen', KEYS[1]) > tonumber(ARGV[3]) then
 end
 return redis.call('get', KEYS[1])
 """
-"""Takes a key, a value, its milliseconds and the most bytes; returns nothing where the value was put.
+"""Takes a key; a value, its time to live in ms, the most bytes of the current value.
 
-Otherwise what is there, or an empty value for what is larger.
+Returns nil if the value was stored; otherwise the current value, or an empty string if that is larger.
 """
 
 MEMBERS: Final = """
@@ -62,4 +64,7 @@ for _, member in ipairs(redis.call('zrevrangebyscore', KEYS[1], '+inf', '(' .. A
 end
 return found
 """
-"""Takes a sorted set, the score that members are above, how many to look at, and the most bytes of one."""
+"""Takes the key of a sorted set; a score, the most members to read, the most bytes of a member.
+
+Returns the members with a greater score, the greatest first, without those that are larger.
+"""

@@ -18,14 +18,14 @@ _DATABASE = re.compile(r"/?\d*")
 
 
 def check_redis_url(url: str) -> None:
-    """Raise ValueError where a part of `url` is not what its form has there."""
+    """Raise ValueError if `url` has none of URL_FORMS. Whether its options are known is not checked."""
     parts = urlsplit(url)
     has_odd_option = any("=" not in option for option in parts.query.split("&") if option)
-    if "#" in url or has_odd_option or not _leads_somewhere(parts):
+    if "#" in url or has_odd_option or not _has_valid_address(parts):
         raise ValueError
 
 
-def _leads_somewhere(parts: SplitResult) -> bool:
+def _has_valid_address(parts: SplitResult) -> bool:
     hosts = parts.netloc.rpartition("@")[2]
     if parts.scheme == "unix":
         return hosts == ""
@@ -35,11 +35,11 @@ def _leads_somewhere(parts: SplitResult) -> bool:
 
 
 def refusal(url: str) -> str:
-    """Return why `url` is refused, as the end of a sentence, without a part of it."""
+    """Return why `url` is invalid, as the end of a sentence, without quoting any part of it."""
     return f"is none of {URL_FORMS}" + (f". {HOW_TO_ENCODE}" if _is_cut(url) else "")
 
 
 def _is_cut(url: str) -> bool:
-    """Return whether what stands before the last `@` goes beyond the place of the user name and the password."""
-    behind = url.partition("://")[2]
-    return any(sign in behind.rpartition("@")[0] for sign in "#/?")
+    """Return whether user name and password, before the last `@`, contain a character that ends them: #, / or ?."""
+    rest = url.partition("://")[2]
+    return any(sign in rest.rpartition("@")[0] for sign in "#/?")

@@ -1,1 +1,1 @@
-"""A stand-in for AceDataCloud that answers the same HTTP contract without a network or an account."""
+"""A simulation of AceDataCloud's HTTP API, without a network or an account."""

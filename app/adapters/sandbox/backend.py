@@ -1,4 +1,4 @@
-"""The sandbox's front door: AceDataCloud's two Luma paths as an ASGI application."""
+"""The sandbox's ASGI application, with AceDataCloud's two Luma paths."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from app.adapters.sandbox.behaviour import DOCUMENTED, Behaviour, ErrorForm
-from app.adapters.sandbox.callbacks import RETRY_SECONDS, Deliver, delivered
+from app.adapters.sandbox.callbacks import RETRY_SECONDS, Deliver, try_to_deliver
 from app.adapters.sandbox.engine import Sandbox
 from app.adapters.sandbox.faults import (
     INVALID_TOKEN,
@@ -25,7 +25,7 @@ from app.adapters.sandbox.faults import (
     Refused,
     error_body,
 )
-from app.adapters.sandbox.tasks import Record, Wire, callback_body, success_body
+from app.adapters.sandbox.tasks import JsonObject, Record, callback_body, success_body
 
 
 def create_sandbox(
@@ -36,18 +36,18 @@ def create_sandbox(
     behaviour: Behaviour = DOCUMENTED,
     deliver: Deliver | None = None,
 ) -> Starlette:
-    """Return a fake AceDataCloud; its `Sandbox`, with the counters, is at `app.state.sandbox`.
+    """Return a new sandbox as an ASGI application. Its `Sandbox`, with the counters, is `app.state.sandbox`.
 
-    A generation takes `seconds`; its files are said to be at `media_url` (no slash at the end), where
-    `media_routes` can serve them. `clock` gives unix seconds. `deliver` posts callbacks; None: none are posted.
+    A generation takes `seconds`. The URLs of its files begin with `media_url` (without a trailing slash), where
+    `media_routes` can serve them. `clock` returns Unix seconds. `deliver` posts callbacks; None: none are posted.
     """
     return sandbox_app(Sandbox(seconds=seconds, media_url=media_url, clock=clock, behaviour=behaviour, deliver=deliver))
 
 
 def sandbox_app(sandbox: Sandbox) -> Starlette:
-    """Return the application that answers for `sandbox`.
+    """Return the ASGI application of `sandbox`.
 
-    Callbacks under way are given up when its lifespan ends; a host that runs no lifespan calls
+    The end of its lifespan cancels pending callbacks. A host that runs no lifespan must call
     `sandbox.callbacks.close()` itself.
     """
 
@@ -60,7 +60,7 @@ def sandbox_app(sandbox: Sandbox) -> Starlette:
 
     app = Starlette(
         routes=[Route("/luma/videos", _videos, methods=["POST"]), Route("/luma/tasks", _tasks, methods=["POST"])],
-        exception_handlers={Refused: _turn_down, HTTPException: _turn_down},
+        exception_handlers={Refused: _error_response, HTTPException: _error_response},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -72,10 +72,10 @@ async def _videos(request: Request) -> Response:
     sandbox = _sandbox(request)
     submission, record = sandbox.submit(_bearer_token(request), await _json_object(request))
     if submission.callback_url and sandbox.deliver is not None:
-        sandbox.callbacks.expect(_call_back(sandbox, sandbox.deliver, submission.callback_url, record))
-    if submission.answers_at_once:
-        return _json(_receipt(record, sandbox.behaviour))
-    await sandbox.until_ended(record)
+        sandbox.callbacks.start(_call_back(sandbox, sandbox.deliver, submission.callback_url, record))
+    if submission.is_async:
+        return _json(_accepted_body(record, sandbox.behaviour))
+    await sandbox.wait_until_ended(record)
     if record.fault is not None:
         raise Refused(record.fault)
     return _json(success_body(record))
@@ -86,16 +86,16 @@ async def _tasks(request: Request) -> Response:
 
 
 async def _call_back(sandbox: Sandbox, deliver: Deliver, url: str, record: Record) -> None:
-    await sandbox.until_ended(record)
+    await sandbox.wait_until_ended(record)
     body = callback_body(record)
     for _ in range(sandbox.behaviour.callback_retries):
-        if await delivered(deliver, url, body):
+        if await try_to_deliver(deliver, url, body):
             return
         await sandbox.sleep(RETRY_SECONDS)
-    await delivered(deliver, url, body)
+    await try_to_deliver(deliver, url, body)
 
 
-async def _turn_down(request: Request, error: Exception) -> Response:
+async def _error_response(request: Request, error: Exception) -> Response:
     fault = error.fault if isinstance(error, Refused) else NO_API
     form = _sandbox(request).behaviour.error
     if form is ErrorForm.HTML:
@@ -117,21 +117,21 @@ def _bearer_token(request: Request) -> str:
     return token.strip()
 
 
-async def _json_object(request: Request) -> Wire | None:
+async def _json_object(request: Request) -> JsonObject | None:
     try:
-        body = json.loads(await request.body(), parse_constant=_not_json)
+        body = json.loads(await request.body(), parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 
 
-def _not_json(constant: str) -> Any:
+def _reject_constant(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _receipt(record: Record, behaviour: Behaviour) -> Wire:
+def _accepted_body(record: Record, behaviour: Behaviour) -> JsonObject:
     return {"success": True, "task_id": record.task_id} if behaviour.async_says_success else {"task_id": record.task_id}
 
 
-def _json(body: Wire, status: int = 200) -> Response:
+def _json(body: JsonObject, status: int = 200) -> Response:
     return Response(json.dumps(body, separators=(",", ":")), status, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Posting the result of a generation to the URL that its request named."""
+"""Posts the result of a generation to the callback URL of its request."""
 
 import asyncio
 import logging
@@ -11,41 +11,41 @@ import httpx
 logger = logging.getLogger(__name__)
 
 Deliver = Callable[[str, dict[str, Any]], Awaitable[None]]
-"""Posts a JSON body to a URL; raises `httpx.HTTPError` or `OSError` where that fails."""
+"""Posts a JSON body to a URL. Raises `httpx.HTTPError` or `OSError` if that fails."""
 
 RETRY_SECONDS = 5.0
-"""The pause before an undelivered callback is tried again; AceDataCloud documents none."""
+"""Delay before a callback is retried; AceDataCloud documents none."""
 
 
 @dataclass(slots=True)
 class Callbacks:
-    """The callbacks that are still to be delivered."""
+    """Background tasks, each of which waits for a generation to end and then delivers its callback."""
 
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def expect(self, delivery: Coroutine[Any, Any, None]) -> None:
-        """Let `delivery` run in the background, held so that it is not collected."""
+    def start(self, delivery: Coroutine[Any, Any, None]) -> None:
+        """Run `delivery` in the background. A reference to its task keeps it from being garbage-collected."""
         task = asyncio.create_task(delivery)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self) -> None:
-        """Wait for every callback that is under way."""
+        """Wait until every callback is delivered or given up, and so for the running generations as well."""
         await asyncio.gather(*self._tasks)
 
     async def close(self) -> None:
-        """Give up what has not been delivered."""
+        """Cancel the callbacks that are not delivered yet."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def delivered(deliver: Deliver, url: str, body: dict[str, Any]) -> bool:
-    """Try once; return whether it worked. A receiver that is down is its own affair and ends up in the log."""
+async def try_to_deliver(deliver: Deliver, url: str, body: dict[str, Any]) -> bool:
+    """Post `body` to `url` once, and return whether that succeeded. A failure is logged."""
     try:
         await deliver(url, body)
-    except (httpx.HTTPError, OSError) as error:
-        logger.warning("A sandbox callback was not delivered: %s", type(error).__name__)
+    except (httpx.HTTPError, OSError) as exc:
+        logger.warning("An attempt to deliver a sandbox callback failed: %s", type(exc).__name__)
         return False
     return True

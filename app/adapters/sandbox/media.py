@@ -1,4 +1,4 @@
-"""The files behind the sandbox's URLs: one short clip and its still picture, whatever the task."""
+"""Serves the files of the sandbox's tasks: the same short clip and thumbnail for every task."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -16,9 +16,9 @@ CACHE_CONTROL = "public, max-age=3600"
 
 
 def media_routes(path: str, is_gone: Callable[[str], bool] = lambda _: False) -> list[Route]:
-    """Return routes that answer GET and HEAD of {path}/{name}.mp4 and {path}/{name}.jpg for any name.
+    """Return routes for GET and HEAD of {path}/{name}.mp4 and {path}/{name}.jpg, with any name.
 
-    `is_gone` says of a name that its files are answered with 404; a sandbox's `media_is_gone` is made for it.
+    The response is 404 for names for which `is_gone` returns True; `Sandbox.media_is_gone` is such a function.
     """
     return [
         Route(f"{path}/{{name}}.mp4", _file(CLIP, "video/mp4", is_gone)),
@@ -28,15 +28,15 @@ def media_routes(path: str, is_gone: Callable[[str], bool] = lambda _: False) ->
 
 def _file(path: Path, media_type: str, is_gone: Callable[[str], bool]) -> Callable[[Request], Awaitable[Response]]:
     stat = path.stat()
-    # Of the content, because the time stamps of the same file differ between two machines.
+    # The ETag is a hash of the content, because time stamps of the same file differ between machines.
     tag = f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": CACHE_CONTROL}
 
-    async def answer(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         if is_gone(request.path_params["name"]):
             return PlainTextResponse("This file is no longer kept.", 404)
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return FileResponse(path, headers=headers, media_type=media_type, stat_result=stat)
 
-    return answer
+    return respond

@@ -1,19 +1,19 @@
-"""Validates requests to /luma/videos by the rules of AceDataCloud."""
+"""Validates the bodies of requests to /luma/videos as AceDataCloud does."""
 
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.adapters.sandbox.faults import BAD_REQUEST, NO_PROMPT, NO_SOURCE, Refused
+from app.adapters.sandbox.faults import BAD_REQUEST, NO_PROMPT, NO_SOURCE_VIDEO, Refused
 
 TIMEOUT_SECONDS = 300.0
-"""How long a synchronous request is held where it does not say, by AceDataCloud's OpenAPI document."""
+"""Default `timeout` of a synchronous request. Source: AceDataCloud's OpenAPI document."""
 
 
 class Submission(BaseModel):
-    """A well-formed body of /luma/videos, with the fields of AceDataCloud's OpenAPI document.
+    """A valid body of a request to /luma/videos. The fields are those of AceDataCloud's OpenAPI document.
 
-    Null counts as not sent and unknown fields are ignored: first-party clients send both.
+    Null is treated like an absent field, and unknown fields are ignored, because first-party clients send both.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
@@ -33,40 +33,40 @@ class Submission(BaseModel):
 
     @classmethod
     def of(cls, body: dict[str, Any] | None) -> Self:
-        """Return the submission in `body` (None: it was not a JSON object); raise `Refused` if it is none."""
+        """Return the submission in `body` (None: not a JSON object). Raises Refused if it is not valid."""
         try:
             submission = cls.model_validate(body)
-        except ValidationError as error:
-            raise Refused(BAD_REQUEST) from error
+        except ValidationError as exc:
+            raise Refused(BAD_REQUEST) from exc
         if not (submission.prompt or "").strip():
             raise Refused(NO_PROMPT)
-        if submission.extends and submission.source is None:
-            raise Refused(NO_SOURCE)
+        if submission.is_extension and submission.source_video is None:
+            raise Refused(NO_SOURCE_VIDEO)
         return submission
 
     @property
-    def extends(self) -> bool:
-        """Whether an earlier video is to be continued; `generate` is the default action."""
+    def is_extension(self) -> bool:
+        """Whether the request extends an earlier video; the default action is `generate`."""
         return self.action == "extend"
 
     @property
-    def source(self) -> str | None:
-        """The id or URL of the video to continue; the id wins where both were sent."""
+    def source_video(self) -> str | None:
+        """The id or URL of the video to extend; the id if both were sent."""
         return self.video_id or self.video_url or None
 
     @property
-    def has_image(self) -> bool:
-        """Whether a first or last frame was given."""
+    def has_frames(self) -> bool:
+        """Whether the request has a start or end image."""
         return bool(self.start_image_url or self.end_image_url)
 
     @property
-    def answers_at_once(self) -> bool:
-        """Whether the task id is answered now; a callback URL says so as well as `async` does."""
+    def is_async(self) -> bool:
+        """Whether the task id is returned at once; either `async` or a callback URL asks for that."""
         return bool(self.wants_async or self.callback_url)
 
     @property
-    def patience_seconds(self) -> float | None:
-        """How long the request is held for the result, or None where it is not held."""
-        if self.answers_at_once:
+    def wait_seconds(self) -> float | None:
+        """How long a synchronous request waits for the result; None for an asynchronous one."""
+        if self.is_async:
             return None
         return TIMEOUT_SECONDS if self.timeout is None else self.timeout

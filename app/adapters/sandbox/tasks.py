@@ -1,4 +1,4 @@
-"""A generation as AceDataCloud stores it, and what its record looks like at a given time."""
+"""Generations of the sandbox, and their records as AceDataCloud would return them at a given time."""
 
 import math
 import re
@@ -10,11 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 from app.adapters.sandbox.behaviour import PendingForm
-from app.adapters.sandbox.faults import BROKEN, MODERATED, TIMED_OUT, Fault
+from app.adapters.sandbox.faults import GENERATION_FAILED, MODERATED, TIMED_OUT, Fault
 from app.adapters.sandbox.submission import Submission
 
-Wire = dict[str, Any]
-"""A JSON object on its way out or in."""
+JsonObject = dict[str, Any]
+"""A decoded JSON object in a request or response."""
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -27,16 +27,16 @@ PROMPT_WORDS: Mapping[str, str] = MappingProxyType(
         "[broke]": "The submission is turned down with HTTP 403 and the error code used_up, as without credit.",
     }
 )
-"""The words that steer an outcome when a prompt contains them, in any case, and what each does."""
+"""Words in a prompt that determine the outcome, in upper or lower case, each with its effect."""
 
 API_ID = "94fc9028-5a9f-4875-aae4-38463bd30ac5"
-"""The id under which AceDataCloud lists /luma/videos; every example record of its guides carries it."""
+"""AceDataCloud's id for /luma/videos, which is in every example record of its guides."""
 
 QUEUE_SECONDS = 0.06
-"""How long a task waits before it starts, in the example records of AceDataCloud's guides."""
+"""Time from creation to start in the example records of AceDataCloud's guides."""
 
-IMAGE_SIZE: Size = (1552, 656)
-"""Size of the guides' examples with a first or last frame."""
+SIZE_FROM_FRAMES: Size = (1552, 656)
+"""Size of a video made from a start or end image, in the guides' examples."""
 
 SIZES: Mapping[str, Size] = MappingProxyType(
     {
@@ -49,14 +49,14 @@ SIZES: Mapping[str, Size] = MappingProxyType(
         "9:21": (656, 1552),
     }
 )
-"""16:9 as in the guides' examples; the other ratios are of about the same area, which is a guess."""
+"""Sizes by aspect ratio. 16:9 is that of the guides' examples; for the others, a similar area is assumed."""
 
 _PROMPT_WORD = re.compile("|".join(map(re.escape, PROMPT_WORDS)), re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """The ids that AceDataCloud notes beside a task for the account that paid for it."""
+class AccountIds:
+    """Ids of the account that submitted a task. AceDataCloud includes them in the task's record."""
 
     user_id: str = field(default_factory=lambda: str(uuid4()))
     application_id: str = field(default_factory=lambda: str(uuid4()))
@@ -65,15 +65,15 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One generation, complete from the start: what it shows depends only on the time it is looked at.
+    """A generation, with its future end. Its JSON form depends only on the time of a read and on PendingForm.
 
-    Times are unix seconds to the millisecond. `fault` is what the generation ends with, None for success.
-    `number` counts submissions, so that records made in the same millisecond still have an order.
+    Times are Unix seconds, rounded to milliseconds. `fault` is the error that the generation ends with; None if it
+    succeeds. `number` counts submissions, and orders records that were created in the same millisecond.
     """
 
     number: int
-    owner: Owner
-    request: Wire
+    account_ids: AccountIds
+    request: JsonObject
     size: Size
     created_at: float
     started_at: float
@@ -87,26 +87,29 @@ class Record:
 
     @property
     def video_url(self) -> str:
-        """URL of the finished video."""
+        """URL of the video, once the generation has succeeded."""
         return f"{self.media_url}/{self.task_id}.mp4"
 
     @property
     def thumbnail_url(self) -> str:
-        """URL of the finished video's thumbnail."""
+        """URL of the video's thumbnail."""
         return f"{self.media_url}/{self.task_id}.jpg"
 
     def has_ended(self, now: float) -> bool:
-        """Whether the generation has come to its end, good or bad."""
+        """Whether the generation has succeeded or failed by `now`."""
         return now >= self.finished_at
 
     def has_succeeded(self, now: float) -> bool:
-        """Whether there is a video now."""
+        """Whether the generation has succeeded by `now`."""
         return self.fault is None and self.has_ended(now)
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a generation goes: it begins at `created_at` (unix seconds), ends `seconds` later, with `fault` or well."""
+    """The course of a generation: created at `created_at` (Unix seconds), it ends after `seconds`.
+
+    It ends with `fault`, or succeeds if that is None.
+    """
 
     created_at: float
     seconds: float
@@ -114,38 +117,38 @@ class Course:
 
     @property
     def times(self) -> tuple[float, float, float]:
-        """When it is created, starts and finishes; whole milliseconds, and never created in the future."""
+        """Times of creation, start and end in Unix seconds. Creation is rounded down, so as not to be in the future."""
         created_at = math.floor(self.created_at * 1000) / 1000
         started_at = created_at + min(QUEUE_SECONDS, self.seconds)
         return created_at, round(started_at, 3), round(created_at + self.seconds, 3)
 
 
-def words_in(prompt: object) -> frozenset[str]:
-    """Return the steering words that `prompt` contains; none where it is no text."""
+def prompt_words_in(prompt: object) -> frozenset[str]:
+    """Return those of PROMPT_WORDS that `prompt` contains; none if it is not a string."""
     return frozenset(map(str.lower, _PROMPT_WORD.findall(prompt))) if isinstance(prompt, str) else frozenset()
 
 
 def course_of(submission: Submission, now: float, seconds: float) -> Course:
-    """Return how `submission` will go, where a generation takes `seconds`.
+    """Return the course of the generation that `submission` starts; a generation normally takes `seconds`.
 
-    A request that is held for less time than that ends with a timeout, and so does its task: nobody has its id.
+    If a synchronous request waits for less time, its task ends with the request's timeout: the caller has no task id.
     """
-    patience = submission.patience_seconds
-    if patience is not None and patience < seconds:
-        return Course(now, patience, TIMED_OUT)
-    words = words_in(submission.prompt)
-    fault = MODERATED if "[moderated]" in words else BROKEN if "[fail]" in words else None
+    wait_seconds = submission.wait_seconds
+    if wait_seconds is not None and wait_seconds < seconds:
+        return Course(now, wait_seconds, TIMED_OUT)
+    words = prompt_words_in(submission.prompt)
+    fault = MODERATED if "[moderated]" in words else GENERATION_FAILED if "[fail]" in words else None
     return Course(now, seconds, fault)
 
 
 def size_of(submission: Submission) -> Size:
-    """Return the size of a new video; a ratio that is not known counts as 16:9, the default."""
+    """Return the size of a new video. An unknown aspect ratio is treated as 16:9, the default."""
     ratio = submission.aspect_ratio or "16:9"
-    return IMAGE_SIZE if submission.has_image and ratio == "16:9" else SIZES.get(ratio, SIZES["16:9"])
+    return SIZE_FROM_FRAMES if submission.has_frames and ratio == "16:9" else SIZES.get(ratio, SIZES["16:9"])
 
 
-def success_body(record: Record) -> Wire:
-    """Return the eleven keys that a finished generation answers with, by the guide to the videos API."""
+def success_body(record: Record) -> JsonObject:
+    """Return the result of a successful generation. Source of its eleven keys: the guide to the videos API."""
     width, height = record.size
     return {
         "success": True,
@@ -162,8 +165,8 @@ def success_body(record: Record) -> Wire:
     }
 
 
-def failure_body(record: Record, fault: Fault) -> Wire:
-    """Return what a failed generation leaves in its record and posts to its callback."""
+def failure_body(record: Record, fault: Fault) -> JsonObject:
+    """Return the result of a failed generation, as in its record and its callback."""
     return {
         "success": False,
         "task_id": record.task_id,
@@ -172,36 +175,39 @@ def failure_body(record: Record, fault: Fault) -> Wire:
     }
 
 
-def response_body(record: Record) -> Wire:
-    """Return the `response` of a record that has ended."""
+def response_body(record: Record) -> JsonObject:
+    """Return the result of an ended generation: the `response` in its record."""
     return success_body(record) if record.fault is None else failure_body(record, record.fault)
 
 
-def callback_body(record: Record) -> Wire:
-    """Return what is posted to the callback URL: the result with its trace id, by the guide to async tasks."""
+def callback_body(record: Record) -> JsonObject:
+    """Return the body of a callback: the result and the trace id. Source: the guide to async tasks."""
     return {**response_body(record), "trace_id": record.trace_id}
 
 
-def wire_record(record: Record, now: float, pending: PendingForm) -> Wire:
-    """Return the record as /luma/tasks shows it at `now`; the times of what has not happened yet are absent."""
-    wire: Wire = {
+def record_body(record: Record, now: float, pending_form: PendingForm) -> JsonObject:
+    """Return the record as /luma/tasks returns it at `now`.
+
+    `started_at` and `finished_at` are absent before their time; with PendingForm.NULL, `finished_at` is null instead.
+    """
+    body: JsonObject = {
         "_id": record.row_id,
         "id": record.task_id,
         "api_id": API_ID,
-        "application_id": record.owner.application_id,
+        "application_id": record.account_ids.application_id,
         "created_at": record.created_at,
-        "credential_id": record.owner.credential_id,
+        "credential_id": record.account_ids.credential_id,
         "request": record.request,
         "trace_id": record.trace_id,
-        "user_id": record.owner.user_id,
+        "user_id": record.account_ids.user_id,
     }
     if now >= record.started_at:
-        wire["started_at"] = record.started_at
-    wire.update(_ending(record) if record.has_ended(now) else _no_ending(record, pending))
-    return wire
+        body["started_at"] = record.started_at
+    body.update(_ended_fields(record) if record.has_ended(now) else _pending_fields(record, pending_form))
+    return body
 
 
-def _ending(record: Record) -> Wire:
+def _ended_fields(record: Record) -> JsonObject:
     return {
         "finished_at": record.finished_at,
         "elapsed": round(record.finished_at - record.started_at, 3),
@@ -209,7 +215,7 @@ def _ending(record: Record) -> Wire:
     }
 
 
-def _no_ending(record: Record, form: PendingForm) -> Wire:
+def _pending_fields(record: Record, form: PendingForm) -> JsonObject:
     match form:
         case PendingForm.MISSING:
             return {}
@@ -219,4 +225,4 @@ def _no_ending(record: Record, form: PendingForm) -> Wire:
             return {"response": {}}
         case PendingForm.STATE_PENDING | PendingForm.STATE_PROCESSING:
             return {"response": {"state": form.value}}
-    return {"response": {"success": True, "task_id": record.task_id}}
+    return {"response": {"success": True, "task_id": record.task_id}}  # PendingForm.SUCCESS_WITHOUT_URL

@@ -20,10 +20,10 @@ from app.adapters.acedata.body import (
     MOST_CONTAINERS,
     MOST_STRINGS,
     AnswerMemory,
-    Held,
+    Reservation,
     UnusableBody,
     decoded,
-    expansion,
+    decoding_bytes,
     read_body,
 )
 from app.adapters.acedata.client import AceDataClient, Timeouts
@@ -141,17 +141,17 @@ async def test_a_body_of_exactly_the_limit_is_read() -> None:
 
 async def test_answers_at_once_hold_no_more_memory_than_there_is() -> None:
     memory = AnswerMemory(1000)
-    async with memory.held() as first:
+    async with memory.reservation() as first:
         assert await read_body(httpx.Response(200, stream=httpx.ByteStream(b" " * 600)), 600, first)
-        async with memory.held() as second:
+        async with memory.reservation() as second:
             with pytest.raises(UnusableBody):
                 await read_body(httpx.Response(200, stream=httpx.ByteStream(b" " * 600)), 600, second)
-    async with memory.held() as third:
+    async with memory.reservation() as third:
         assert await read_body(httpx.Response(200, stream=httpx.ByteStream(b" " * 1000)), 1000, third)
 
 
-def held() -> Held:
-    return Held(AnswerMemory(2 * LARGEST_ANSWER_BYTES))
+def held() -> Reservation:
+    return Reservation(AnswerMemory(2 * LARGEST_ANSWER_BYTES))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_what_decoding_takes_is_counted(content: bytes) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak <= expansion(body) + 2_000_000, "and the objects around 20,000 values"
+    assert peak <= decoding_bytes(body) + 2_000_000, "and the objects around 20,000 values"
 
 
 async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_of_it() -> None:

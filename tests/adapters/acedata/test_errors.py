@@ -319,7 +319,7 @@ def test_letters_that_nobody_sees_hide_no_private_text(filler: str) -> None:
 def test_a_question_that_is_turned_down_is_not_told_of_as_a_submission(
     complaint: Complaint, status: int, kind: type[LumaError]
 ) -> None:
-    error = error_for(complaint, status, is_question=True)
+    error = error_for(complaint, status, is_read=True)
     assert type(error) is kind
     for word in ("generat", "charged", "prompt", "5 "):
         assert word not in str(error)

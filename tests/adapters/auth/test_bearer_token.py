@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.adapters.auth.bearer_token import LONGEST_TOKEN, bearer_token
+from app.adapters.auth.bearer_token import LONGEST_HEADER, bearer_token
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from app.adapters.auth.bearer_token import LONGEST_TOKEN, bearer_token
         ("bearer token-a", "token-a"),
         ("BEARER   token-a  ", "token-a"),
         ("Bearer aZ09-._~+/==", "aZ09-._~+/=="),
-        ("Bearer " + "x" * (LONGEST_TOKEN - 7), "x" * (LONGEST_TOKEN - 7)),
+        ("Bearer " + "x" * (LONGEST_HEADER - 7), "x" * (LONGEST_HEADER - 7)),
         (None, None),
         ("", None),
         ("Bearer", None),
@@ -32,7 +32,7 @@ from app.adapters.auth.bearer_token import LONGEST_TOKEN, bearer_token
         ("Bearer \u0661\u0662", None),
         ("Bearer token-a, Bearer token-b", None),
         ('Bearer "token-a"', None),
-        ("Bearer " + "x" * LONGEST_TOKEN, None),
+        ("Bearer " + "x" * LONGEST_HEADER, None),
     ],
 )
 def test_a_bearer_token_is_read_as_its_standard_writes_it(header: str | None, token: str | None) -> None:

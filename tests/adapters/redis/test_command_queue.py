@@ -21,7 +21,7 @@ async def test_the_time_in_line_is_not_held_against_redis(redis_server: RedisSer
     store.link.report_to(refusals.append)
 
     async def slow_operation(number: int) -> None:
-        async with store.link.in_time(f"tenant-{number}"):
+        async with store.link.operation(f"tenant-{number}"):
             await asyncio.sleep(0.1)
 
     await asyncio.gather(*map(slow_operation, range(CONNECTIONS * 6)))
@@ -52,7 +52,7 @@ async def test_a_line_that_is_full_is_no_outage_of_redis(redis_server: RedisServ
     cache = FailOpenStore(store, notes, clock)
 
     async def operation() -> None:
-        async with store.link.in_time("flood"):
+        async with store.link.operation("flood"):
             await over.wait()
 
     tasks = [asyncio.create_task(operation()) for _ in range(PER_TENANT + MOST_WAITING)]
