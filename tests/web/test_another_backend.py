@@ -69,7 +69,7 @@ async def test_all_that_is_published_names_this_backend_and_no_other(service: Se
         ("tools", "40.5 US cents"),
         ("tools", "half a minute"),
         ("tools", "7 days"),
-        ("tools", "at most 2 run"),
+        ("tools", "rate_limited: 2 already run"),
         ("discovery", "half a minute"),
         ("guide", "works for 7 days"),
         ("examples", "at most 2 running"),
