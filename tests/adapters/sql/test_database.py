@@ -24,6 +24,7 @@ from app.domain.purchase import KeyName, NewPurchase
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from tests.support.clock import HandClock
 from tests.support.databases import BACKEND, empty_database, opened, purchases_at
+from tests.support.directories import ACTOR, directory_at
 from tests.support.postgres_server import PostgresServer
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -114,6 +115,16 @@ async def test_a_key_of_the_first_schema_is_held_after_the_migration(url: str, c
         found = await purchases_at(database, clock).claim(new)
         assert found is not None
         assert (found.attempt, found.task_id) == ("a" * 32, "task")
+
+
+@pytest.mark.parametrize("first", REVISIONS)
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_the_directory_is_usable_after_the_migration(url: str, first: str, clock: HandClock) -> None:
+    await asyncio.to_thread(_at_revision, url, first)
+    async with opened(url) as database:
+        directory = directory_at(database, clock)
+        await directory.teams.create("film", "UTC", ACTOR)
+        assert await directory.facts.version() == 1
 
 
 def _at_revision(url: str, wanted: str, row: dict[str, object] | None = None) -> None:
