@@ -189,7 +189,7 @@ def valid_note(text: str) -> str:
 
 def valid_timezone(text: str) -> str:
     """Return the name of a time zone. Raises ValueError with a sentence."""
-    if text not in available_timezones():
+    if text != "UTC" and text not in available_timezones():  # a machine without a database of zones knows UTC
         raise ValueError("A time zone is an IANA name such as Europe/Berlin or UTC, in this very spelling.")
     return text
 
