@@ -7,6 +7,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.auth.key_digest import load_key_digest
 from app.adapters.sql.engine import Database
@@ -35,8 +37,8 @@ async def put_in(directory: Directory, vault: Vault, credential_id: str = "00000
     return await directory.credentials.add(new, ACTOR)
 
 
-async def test_a_credential_is_kept_listed_and_removed_with_its_secret(directory: Directory, clock: HandClock) -> None:
-    vault = Vault(OLD)
+async def test_a_credential_is_kept_listed_and_removed_with_its_secret(database: Database, clock: HandClock) -> None:
+    vault, directory = Vault(OLD), directory_at(database, clock)
     added = await put_in(directory, vault)
     assert added.created_at == clock()
     assert await directory.credentials.add(added, ACTOR) == added
@@ -46,6 +48,7 @@ async def test_a_credential_is_kept_listed_and_removed_with_its_secret(directory
         await directory.credentials.remove("film", "0" * 12, ACTOR)
     removed = await directory.credentials.remove("film", added.id, ACTOR)
     assert (removed.sealed, removed.removed_at) == ("", clock())
+    assert await database.run(_all_sealed) == [""]
     assert await directory.credentials.in_use() == []
     entries = await directory.audit.entries(10, after=1)
     shown = {"backend": "acedata", "hint": "…6789"}
@@ -53,6 +56,10 @@ async def test_a_credential_is_kept_listed_and_removed_with_its_secret(directory
         ("credential.add", None, shown),
         ("credential.remove", shown, None),
     ]
+
+
+async def _all_sealed(connection: AsyncConnection) -> list[str]:
+    return list((await connection.execute(text("SELECT sealed FROM team_credentials"))).scalars())
 
 
 @pytest.mark.parametrize("kept", [OLD, f"{OLD}!"])
