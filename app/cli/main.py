@@ -1,4 +1,4 @@
-"""The command line: serve · stdio · check · database · describe."""
+"""The command line: serve · stdio · check · database · teams · credentials · members · keys · audit · describe."""
 
 import asyncio
 import sys
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+from app.cli.admin import audit, credentials, keys, members, teams
 from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_settings, require_key
 
 INTERRUPTED = 130
@@ -61,6 +62,8 @@ def _parser() -> ArgumentParser:
     database.add_argument(
         "--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help="settings beside the environment (%(default)s)"
     )
+    for noun in (teams, credentials, members, keys, audit):
+        noun.add_commands(commands)
     _command(commands, "describe", _describe, "Print the tools and the settings as the README shows them.")
     return parser
 

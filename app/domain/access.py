@@ -9,9 +9,12 @@ class Scope(StrEnum):
 
     READ = "read"
     GENERATE = "generate"
+    ADMIN = "admin"
+    """Administration of teams. No tool needs it."""
 
 
-ALL_SCOPES = frozenset(Scope)
+PASSTHROUGH_SCOPES = frozenset({Scope.READ, Scope.GENERATE})
+"""The scopes of a caller who brings a credential of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Principal:
 
     subject: str
     team: str | None = None
-    scopes: frozenset[Scope] = ALL_SCOPES
+    scopes: frozenset[Scope] = PASSTHROUGH_SCOPES
     former: tuple[str, ...] = ()
 
     @property

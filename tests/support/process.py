@@ -21,10 +21,12 @@ def environment(**settings: str) -> dict[str, str]:
     return base | {f"LUMA_MCP_{name.upper()}": value for name, value in settings.items()}
 
 
-def run(*arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end in `cwd`."""
+def run(
+    *arguments: str, cwd: Path, env: Mapping[str, str], given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end in `cwd`, with `given` on its standard input."""
     return subprocess.run(  # noqa: PLW1510 - the exit status is what tests look at
-        [COMMAND, *arguments], cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=60
+        [COMMAND, *arguments], cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=60, input=given
     )
 
 
