@@ -34,7 +34,7 @@ LONGEST_PAUSE_SECONDS = 4.0
 """Longest time for which a refused connection is not read. A disconnect is not noticed meanwhile."""
 
 SMALL_PROBE_BYTES = 4_000
-"""Size of the head up to which the memory of a queued probe is not counted. Probes of orchestrators have small heads."""
+"""Memory of the head up to which a queued probe is not counted. The probes of orchestrators have small heads."""
 
 QUEUED_BYTES = 8_000
 """Memory of a queued request beside its head: an asyncio task, and the request and response objects."""
