@@ -45,9 +45,9 @@ def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limi
 def awaited_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     """Return the quota of distinct tasks that calls wait for."""
     effect = (
-        f"Refused a call that would wait: {MOST_AWAITED_PER_CALLER} tasks of its token or {MOST_AWAITED} in all are "
-        f"awaited already, or {MOST_AWAITED // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. "
-        "Calls that do not wait are answered."
+        "Refused a call that would wait: too many tasks are awaited already. The limits are "
+        f"{MOST_AWAITED_PER_CALLER} for one token, {MOST_AWAITED} in all, and {MOST_AWAITED // SHARE_OF_UNACCEPTED} "
+        f"for all tokens that {backend.name} has not accepted. Calls that do not wait are answered."
     )
     return _quota(MOST_AWAITED, MOST_AWAITED_PER_CALLER, backend_limits, refusals.reporter("awaited_tasks", effect))
 
