@@ -1,4 +1,4 @@
-"""Builds the whole application of one process from the capabilities."""
+"""Builds all parts of one process from the settings."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -46,16 +46,19 @@ from app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The parts of one process. Nothing is connected until `running` is entered.
+    """The parts of one process. Nothing is connected until `running` or `looking` is entered.
 
-    For the composition, the command line and the HTTP application alone. Each class gets the parts that it uses.
+    Only the composition, the command line and the HTTP application use this class. Every other class receives the parts
+    that it uses.
 
     Attributes:
         shared: the state that replicas share.
-        flights: fetches from the backend under way.
+        flights: the fetches from the backend that are in flight.
         listeners: the quota of `subscriptions/listen` streams.
-        sandbox: the backend in this process; None with another one.
-        callbacks: None if the backend makes none.
+        submitted: the list of a caller's submissions, read from the database.
+        request_memory: the memory budget of requests and connections.
+        sandbox: the sandbox, which runs in this process; None with another backend.
+        callbacks: the callback handler; None if no callbacks are asked for.
 
     """
 
@@ -80,7 +83,10 @@ class Assembly:
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
-        """Open what answers questions about the set-up: nothing is migrated, deleted or announced."""
+        """Open the store, the coordination and the backend, for `luma-mcp check`. Close them and the database on exit.
+
+        No background work starts, and nothing is migrated.
+        """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.persistence.database.aclose)
             for part in (self.shared.store, self.shared.coordination, self.backend):
@@ -89,7 +95,10 @@ class Assembly:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the parts in order. On exit, end the work in flight and close every connection."""
+        """Open the parts in order. On exit, end the work in flight and close every connection.
+
+        Raises SettingsError for a database that a newer release has migrated.
+        """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.persistence.running())
             await stack.enter_async_context(self.shared.store)
@@ -101,7 +110,7 @@ class Assembly:
             yield
 
 
-def assemble(  # noqa: PLR0913 - the seams of tests
+def assemble(  # noqa: PLR0913 - the parts that tests replace
     settings: Settings,
     *,
     base_url: str,
@@ -111,11 +120,12 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     backend: VideoBackend | None = None,
     authenticator: Authenticator | None = None,
 ) -> Assembly:
-    """Build the parts that `settings` ask for, without any I/O.
+    """Build the parts that `settings` ask for, without network or database access.
 
     `base_url` is the address of this process; the sandbox serves its videos there. Tests pass the other arguments:
-    `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` passthrough.
-    Raises SettingsError for a Redis URL of no known form.
+    `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` the passthrough
+    authenticator. Raises SettingsError for a URL of Redis or the database of no known form, and for a proxy or
+    certificate variable that cannot be used.
     """
     clocks, metrics = clocks or Clocks(), Metrics()
     sandbox = build_sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
@@ -130,7 +140,7 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     return _assemble_with(backend, authenticator, sandbox, settings, metrics, clocks, backend_limits)
 
 
-def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` chooses
+def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has chosen
     backend: VideoBackend,
     authenticator: Authenticator,
     sandbox: Sandbox | None,

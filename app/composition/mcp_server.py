@@ -23,7 +23,7 @@ from app.settings import Settings
 
 
 def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestContext) -> McpServer:
-    """Return the MCP server over the parts. `context` reads requests of the transport.
+    """Return the MCP server over `assembly`. `context` reads the caller and the ids of requests of the transport.
 
     Raises ValueError for a tool without a handler, or a handler without a tool.
     """

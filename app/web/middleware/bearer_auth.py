@@ -1,4 +1,4 @@
-"""Middleware that authenticates the bearer token of each request and puts its Caller into its scope."""
+"""Middleware that authenticates the bearer token of each request, and puts the Caller into the request's scope."""
 
 from collections.abc import Callable
 
@@ -19,10 +19,10 @@ HOW_TO_AUTHENTICATE = (
 
 
 class BearerAuthMiddleware:
-    """Requires a bearer token, and puts its Caller into the request's scope; answers 401 without one."""
+    """Answers 401 to requests without a valid bearer token."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator, advice: str, refused: Callable[[int], None]) -> None:
-        """Wrap `app`. Requests without a token get `advice`. `refused` receives the status of each refusal."""
+        """Wrap `app`. `advice` is the message of the 401. `refused` receives the status of each refusal."""
         self._app = app
         self._advice = advice
         self._authenticator = authenticator
