@@ -16,6 +16,8 @@ SHORTEST_KEY_BYTES = 32
 FEWEST_DISTINCT_CHARACTERS = 8
 """Distinct characters that a secret key needs; a random key of 32 bytes has 20 or more."""
 
+WAYS = ("passthrough", "keys")
+
 HOW_TO_MAKE_A_KEY = "Make one with `openssl rand -base64 48` and give every worker and replica the same."
 LONGEST_SECONDS = 10 * 365 * 24 * 3600.0
 """Ten years."""
@@ -150,6 +152,12 @@ def port_number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+def _check_ways(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values or not set(values) <= set(WAYS):
+        raise ValueError(f"must name ways to authenticate, separated by commas: {', '.join(WAYS)}")
+    return values
+
+
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_list)]
 Hosts = Annotated[Listed, AfterValidator(_check_hosts)]
 Origins = Annotated[Listed, AfterValidator(_check_origins)]
@@ -158,5 +166,6 @@ HttpUrl = Annotated[str, AfterValidator(_normalise_url)]
 PublicUrl = Annotated[str, AfterValidator(_normalise_public_url)]
 Key = Annotated[SecretStr, AfterValidator(_strong_key)]
 Keys = Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_parse_keys)]
+Ways = Annotated[Listed, AfterValidator(_check_ways)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]

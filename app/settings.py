@@ -22,6 +22,7 @@ from app.setting_types import (
     Port,
     PublicUrl,
     Seconds,
+    Ways,
     port_number,
 )
 
@@ -56,6 +57,11 @@ class Settings(BaseSettings):
     acedata_url: HttpUrl = Field(
         "https://api.acedata.cloud",
         description="base URL of the AceDataCloud API; plain http for loopback addresses only",
+    )
+    auth: Ways = Field(
+        ("passthrough",),
+        description="the bearer tokens that are accepted, separated by commas: `passthrough` (callers' own tokens of "
+        "the backend), `keys` (keys of teams, see docs/teams.md)",
     )
     database_url: SecretStr | None = Field(
         None,

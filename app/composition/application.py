@@ -8,8 +8,9 @@ import httpx
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import Timeouts
-from app.adapters.auth.passthrough import PassthroughAuthenticator
+from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
+from app.composition.authentication import build_authenticator, build_directory
 from app.composition.backend import (
     backend_description,
     build_acedata_client,
@@ -20,7 +21,7 @@ from app.composition.backend import (
 from app.composition.clocks import Clocks
 from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
-from app.composition.state import SharedState, build_shared_state, secrets_of
+from app.composition.state import SharedState, build_shared_state
 from app.domain.rendered import TaskResult
 from app.mcp_server.tools.catalog import build_catalog
 from app.mcp_server.tools.definition import LumaTool
@@ -38,9 +39,11 @@ from app.services.polling.waiter import TaskWaiter
 from app.services.purchases.callbacks import Callbacks
 from app.services.purchases.service import VideoService
 from app.services.purchases.submitted_tasks import SubmittedTasks
+from app.services.tasks.access import TaskAccess
 from app.services.tasks.lookup import FlightKey, TaskService
 from app.services.tasks.queued_ids import QueuedIds
 from app.services.tasks.single_flight import SingleFlight
+from app.services.teams.opening import OpenDirectory
 from app.settings import Settings
 
 
@@ -59,6 +62,7 @@ class Assembly:
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if no callbacks are asked for.
+        directory: the directory of teams; None if their keys are not accepted.
 
     """
 
@@ -80,6 +84,7 @@ class Assembly:
     sandbox: Sandbox | None
     callbacks: Callbacks | None
     persistence: Persistence
+    directory: OpenDirectory[KeyDigest] | None
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -101,6 +106,8 @@ class Assembly:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.persistence.running())
+            if self.directory is not None:
+                await stack.enter_async_context(self.directory.running())
             await stack.enter_async_context(self.shared.store)
             await stack.enter_async_context(self.shared.coordination)
             await stack.enter_async_context(self.backend)
@@ -123,8 +130,8 @@ def assemble(  # noqa: PLR0913 - the parts that tests replace
     """Build the parts that `settings` ask for, without network or database access.
 
     `base_url` is the address of this process; the sandbox serves its videos there. Tests pass the other arguments:
-    `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` the passthrough
-    authenticator. Raises SettingsError for a URL of Redis or the database of no known form, and for a proxy or
+    `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` the authenticator of
+    the settings. Raises SettingsError for a URL of Redis or the database of no known form, and for a proxy or
     certificate variable that cannot be used.
     """
     clocks, metrics = clocks or Clocks(), Metrics()
@@ -136,13 +143,12 @@ def assemble(  # noqa: PLR0913 - the parts that tests replace
             settings, metrics, backend_limits, timeouts or Timeouts(), network_to(sandbox, transport)
         )
         backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=media_url_of(sandbox))
-    authenticator = authenticator or PassthroughAuthenticator(*secrets_of(settings))
     return _assemble_with(backend, authenticator, sandbox, settings, metrics, clocks, backend_limits)
 
 
 def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has chosen
     backend: VideoBackend,
-    authenticator: Authenticator,
+    authenticator: Authenticator | None,
     sandbox: Sandbox | None,
     settings: Settings,
     metrics: Metrics,
@@ -156,13 +162,15 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
     token_status = backend_limits.token_status
     queued = QueuedIds(description, metrics, clocks.monotonic, token_status.is_accepted)
-    tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued)
+    access = TaskAccess(persistence.purchases, backend_limits.database_reads)
+    tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued, access)
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
+    directory = build_directory(settings, persistence, clocks)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(
         tools=build_catalog(settings.batch_limit, description),
-        authenticator=authenticator,
+        authenticator=authenticator or build_authenticator(settings, directory, description, token_status, clocks),
         metrics=metrics,
         clocks=clocks,
         shared=shared,
@@ -179,4 +187,5 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         sandbox=sandbox,
         callbacks=callbacks,
         persistence=persistence,
+        directory=directory,
     )

@@ -25,7 +25,11 @@ from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
-from app.web.middleware.bearer_auth import HOW_TO_AUTHENTICATE, BearerAuthMiddleware
+from app.web.middleware.bearer_auth import (
+    HOW_TO_AUTHENTICATE,
+    HOW_TO_AUTHENTICATE_EITHER_WAY,
+    BearerAuthMiddleware,
+)
 from app.web.middleware.fair_scheduling import BEARER, PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
@@ -159,8 +163,9 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
     CORS is outside the bearer token, because preflight requests carry none.
     """
     counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
+    advice = HOW_TO_AUTHENTICATE.get(settings.auth, HOW_TO_AUTHENTICATE_EITHER_WAY)
     authenticated = BearerAuthMiddleware(
-        counted, assembly.authenticator, assembly.backend.description.say(HOW_TO_AUTHENTICATE), assembly.metrics.refused
+        counted, assembly.authenticator, assembly.backend.description.say(advice), assembly.metrics.refused
     )
     cors = CORSMiddleware(
         authenticated,
