@@ -1,1 +1,1 @@
-"""Values and rules of the service, without I/O, clock or framework."""
+"""Values and rules of the service, without I/O, clocks or frameworks."""

@@ -1,4 +1,4 @@
-"""The description of a backend as a value: name, capabilities and policy. Sentences are filled from it."""
+"""The description of a backend: name, capabilities and policy. Templates of sentences are filled from it."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,8 +26,8 @@ class Capabilities:
     """The capabilities of a backend.
 
     Attributes:
-        aspect_ratios: those that it accepts for a new video.
-        calls_back: whether it POSTs to a callback URL when a task ends.
+        aspect_ratios: the aspect ratios accepted for a new video.
+        calls_back: whether the backend POSTs to a callback URL when a task ends.
 
     """
 
@@ -37,14 +37,14 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class BackendPolicy:
-    """The rules of a backend.
+    """The limits, durations and prices of a backend.
 
     Attributes:
-        polling: how long a generation takes, and how often to read it.
-        duration: how long a generation takes, in words for a reader.
-        link_life_seconds: how long a result URL works after the end of its task.
-        generations_at_once: how many one token may have under way.
-        price: what a generation costs as a rule.
+        polling: expected duration of a generation, and intervals between reads.
+        duration: expected duration of a generation, as words for tools' texts.
+        link_life_seconds: time for which a result URL works after the end of its task.
+        generations_at_once: number of generations that one token may run concurrently.
+        price: usual price of a generation.
 
     """
 
@@ -57,12 +57,12 @@ class BackendPolicy:
 
 @dataclass(frozen=True, slots=True)
 class BackendDescription:
-    """A backend as the rest of the program knows it.
+    """The facts about a backend that the rest of the program uses.
 
     Attributes:
-        name: as sentences name it.
-        account_url: where its users make tokens and top up their accounts.
-        address: the base URL of its API, which tells its task ids from those of another; None for the sandbox.
+        name: name of the backend in sentences.
+        account_url: page on which users create tokens and top up their accounts.
+        address: base URL of its API, which is part of the keys in Redis; None for the sandbox.
 
     """
 
@@ -73,7 +73,7 @@ class BackendDescription:
     policy: BackendPolicy
 
     def say(self, template: str) -> str:
-        """Return `template` with this backend's name and facts in the place of the fields that it names."""
+        """Return `template` with its fields replaced by the name and facts of this backend."""
         policy = self.policy
         return template.format(
             backend=self.name,
@@ -85,15 +85,15 @@ class BackendDescription:
         )
 
     def error(self, kind: type[E], *, retry_after_seconds: float | None = None) -> E:
-        """Return the error with its usual sentence, about this backend."""
+        """Return an error of class `kind` with its usual sentence about this backend."""
         return kind(self.say(kind.template), retry_after_seconds=retry_after_seconds)
 
     def check(self, command: Command) -> None:
-        """Raise InvalidRequest for a command that this backend cannot carry out."""
+        """Raise InvalidRequest if this backend does not support `command`."""
         ratios = self.capabilities.aspect_ratios
         if isinstance(command, GenerateVideo) and command.aspect_ratio not in ratios:
             raise InvalidRequest(
-                f"{self.name} makes no videos of `aspect_ratio` {command.aspect_ratio}. Use one of {', '.join(ratios)}."
+                f"{self.name} does not support `aspect_ratio` {command.aspect_ratio}. Use one of {', '.join(ratios)}."
             )
 
 

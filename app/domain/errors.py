@@ -1,4 +1,4 @@
-"""The one tree of errors that a caller may meet.
+"""All errors that a tool may return to its caller.
 
 LumaError
 ├── InvalidRequest    the call itself is wrong: change it before trying again
@@ -12,12 +12,12 @@ LumaError
 ├── Refused           moderation turned the prompt or an image down
 ├── RateLimited       too many requests or generations at once
 ├── BackendTimeout    the backend did not answer in time
-├── OutcomeUnknown    a submission was sent and no answer came: it may have been started and charged
-├── BackendError      the backend failed, or answered something unusable
-└── InternalError     this service failed; a bug, told apart so that nobody blames the backend
+├── OutcomeUnknown    a submission was sent and its answer was lost: it may have been started and charged
+├── BackendError      the backend failed, or its answer cannot be used
+└── InternalError     this service failed; not a failure of the backend
 
-Messages are sentences of ours for the one who reads them; what the backend wrote goes to the log. Each class has the
-template of its usual sentence, which `BackendDescription.error` fills with the name and the facts of a backend.
+Messages are sentences of this service for the caller. The backend's own text goes to the log only. Each class has a
+template for its usual sentence, which `BackendDescription.error` fills with the name and the facts of a backend.
 """
 
 from enum import StrEnum
@@ -25,7 +25,7 @@ from typing import ClassVar
 
 
 class ErrorCode(StrEnum):
-    """The machine-readable half of every error that a tool answers with."""
+    """The machine-readable code in every error that a tool returns."""
 
     INVALID_REQUEST = "invalid_request"
     NOT_FOUND = "not_found"
@@ -42,35 +42,35 @@ class ErrorCode(StrEnum):
 
 
 class LumaError(Exception):
-    """A failure that its reader can act on; `str()` is the sentence to show."""
+    """A failure that the caller can act on. `str()` is the sentence to show."""
 
     code: ClassVar[ErrorCode]
     template: ClassVar[str]
     """The usual sentence; its fields are those of `BackendDescription.say`."""
     usual_wait_seconds: ClassVar[float | None] = None
-    """When to try again where nobody named a time; None where waiting does not help."""
+    """Seconds to wait before a retry if the backend names no time; None if waiting does not help."""
 
     def __init__(self, sentence: str, *, retry_after_seconds: float | None = None) -> None:
-        """Carry `sentence`, and the wait that the backend asked for, if it did."""
+        """`retry_after_seconds` is the wait that the backend or this service asks for; None if it names none."""
         super().__init__(sentence)
         self.retry_after_seconds = retry_after_seconds
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same call may succeed later without anybody changing anything."""
+        """Whether the same call may succeed later, unchanged."""
         return self.usual_wait_seconds is not None
 
     @property
     def advised_wait_seconds(self) -> float | None:
-        """When to try again: as the backend said, else as usual; None where waiting does not help."""
+        """Seconds to wait before a retry: `retry_after_seconds`, else the usual wait; None if waiting does not help."""
         return self.retry_after_seconds if self.retry_after_seconds is not None else self.usual_wait_seconds
 
 
 class InvalidRequest(LumaError):
-    """The call itself is wrong."""
+    """The arguments of the call are not valid."""
 
     code = ErrorCode.INVALID_REQUEST
-    template = "{backend} turned the request down as malformed. Change the arguments before trying again."
+    template = "{backend} rejected the request as malformed. Change the arguments before trying again."
 
 
 class NotFound(LumaError):
@@ -79,12 +79,12 @@ class NotFound(LumaError):
     code = ErrorCode.NOT_FOUND
     template = (
         "{backend} does not know this task id. Check it against the id that the generating call returned; "
-        "very old tasks are forgotten."
+        "very old tasks are not kept."
     )
 
 
 class Unauthorized(LumaError):
-    """The token is not accepted."""
+    """The bearer token is missing, wrong or expired."""
 
     code = ErrorCode.UNAUTHORIZED
     template = (
@@ -94,12 +94,12 @@ class Unauthorized(LumaError):
 
 
 class Forbidden(LumaError):
-    """The caller's scopes do not allow the call."""
+    """The caller lacks the scope that the tool needs."""
 
     code = ErrorCode.FORBIDDEN
     template = (
-        "This token may not do that here: a scope is missing. Nothing was sent to {backend}. Ask the user for a token "
-        "that may."
+        "This token lacks the scope that the tool needs. Nothing was sent to {backend}. Ask the user for a token that "
+        "has it."
     )
 
 
@@ -134,21 +134,21 @@ class NoCredit(LumaError):
 
 
 class AccountDisabled(LumaError):
-    """The account was disabled by its provider."""
+    """The backend has disabled the caller's account."""
 
     code = ErrorCode.ACCOUNT_DISABLED
-    template = "{backend} has disabled this account. Only the user can settle that, with {backend}'s support."
+    template = "{backend} has disabled this account. Only the user can resolve this, with {backend}'s support."
 
 
 class Refused(LumaError):
-    """Moderation said no."""
+    """Moderation refused the prompt or an image."""
 
     code = ErrorCode.REFUSED
     template = "Moderation refused this prompt or image, and nothing was charged. Change it before trying again."
 
 
 class RateLimited(LumaError):
-    """Too much at once."""
+    """A limit of the backend or of this service is reached."""
 
     code = ErrorCode.RATE_LIMITED
     usual_wait_seconds = 10.0
@@ -159,7 +159,7 @@ class RateLimited(LumaError):
 
 
 class BackendTimeout(LumaError):
-    """No answer in time."""
+    """The backend did not answer in time, and nothing was submitted."""
 
     code = ErrorCode.BACKEND_TIMEOUT
     usual_wait_seconds = 5.0
@@ -167,28 +167,28 @@ class BackendTimeout(LumaError):
 
 
 class OutcomeUnknown(LumaError):
-    """Money may have been spent; to the one who reads it, a time-out that must not be answered by a retry."""
+    """A submission may have been started and charged. Its code is that of a timeout, but it must not be retried."""
 
     code = ErrorCode.BACKEND_TIMEOUT
     template = (
-        "The request was sent, but {backend} did not confirm it, so nobody can tell whether a video was started and "
-        "will be charged. Do not simply submit again: ask the user to look at the account's history first."
+        "The request was sent, but {backend} did not confirm it. A video may have been started and charged. "
+        "Do not simply submit again: ask the user to look at the account's history first."
     )
 
 
 class BackendError(LumaError):
-    """A fault on the backend's side."""
+    """The backend failed, or its answer cannot be used."""
 
     code = ErrorCode.BACKEND_ERROR
     usual_wait_seconds = 5.0
-    template = "{backend} had a fault and could not answer. Nothing is lost: ask again shortly."
+    template = "{backend} failed and could not answer. Nothing is lost: ask again shortly."
 
 
 class InternalError(LumaError):
-    """A fault of this service's own."""
+    """This service failed."""
 
     code = ErrorCode.INTERNAL_ERROR
     template = (
-        "This service had a fault of its own, which its operators find in their log. Tasks are safe at {backend}: "
-        "ask again shortly, but look before submitting a video again."
+        "This service failed; its log has the details for its operators. Tasks are safe at {backend}: "
+        "ask again shortly, but check for an earlier task before submitting a video again."
     )

@@ -1,46 +1,47 @@
-"""Text that a backend, a caller or a store wrote, before a model reads it: one line, bounded, nothing invisible.
+"""Sanitizes untrusted text from a backend, a caller or a store before a model reads it.
 
-Invisible are control and format characters, directional marks, Unicode tags, variation selectors, fillers and blanks: a
-person who looks at a result does not see them, and a model reads them. Source: Unicode 15, general categories C and Z,
-the property Default_Ignorable_Code_Point, and the charts for characters whose picture is empty.
+The result is one bounded line without invisible characters: control and format characters, directional marks, Unicode
+tags, variation selectors, fillers and blanks. A person does not see them in a result, but a model reads them. Source:
+Unicode 15, general categories C and Z, the property Default_Ignorable_Code_Point, and the charts for characters with an
+empty glyph.
 """
 
 import re
 
 LONGEST_ID = 128
-"""Characters. The ids that are known are UUIDs of 36."""
+"""Longest accepted id, in characters. The backend's ids are UUIDs of 36 characters."""
 
 LONGEST_SHOWN_PROMPT = 300
-"""Characters of a prompt that results repeat: enough to recognise a task by. Luma accepts 5,000."""
+"""Characters of a prompt in results: enough to recognise a task. Luma accepts 5,000."""
 
 _ID = re.compile(r"[!-~]+")
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U00016fe4\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""Characters of Default_Ignorable_Code_Point, and of like effect, that `str.isprintable` lets pass."""
+"""Characters of Default_Ignorable_Code_Point, and similar ones, for which `str.isprintable` is true."""
 
 _BLANK = re.compile("[\u2800\u303f\ufffc\U00013441-\U00013446\U0001d159\U0001da7f\U0001da80]")
-"""Symbols with an empty picture: braille, ideographic, hieroglyphic, musical and sign-writing blanks, and U+FFFC."""
+"""Symbols with an empty glyph: braille, ideographic, hieroglyphic, musical and sign-writing blanks, and U+FFFC."""
 
 
 def is_plain_id(value: str) -> bool:
-    """Return whether `value` is 1 to 128 visible ASCII characters, the form of every id that is taken or shown."""
+    """Return whether `value` is 1 to 128 visible ASCII characters. The service accepts and shows no other ids."""
     return len(value) <= LONGEST_ID and _ID.fullmatch(value) is not None
 
 
 def visible_line(text: str, longest: int) -> str:
-    """Return `text` on one line without invisible characters, cut to `longest` characters with "…" at the cut.
+    """Return `text` on one line without invisible characters, truncated to `longest` characters with "…" at the end.
 
-    At most four times `longest` characters of `text` are looked at.
+    Only the first 4 * `longest` characters of `text` are processed.
     """
     start = text[: 4 * longest]
     if not (start.isascii() and start.isprintable()):
-        start = _BLANK.sub(" ", _IGNORABLE.sub("", "".join(map(_shown, start))))
+        start = _BLANK.sub(" ", _IGNORABLE.sub("", "".join(map(_printable_or_space, start))))
     line = " ".join(start.split())
     return line if len(line) <= longest and len(text) <= 4 * longest else line[: longest - 1].rstrip() + "…"
 
 
-def _shown(character: str) -> str:
+def _printable_or_space(character: str) -> str:
     if character.isprintable():
         return character
     return " " if character.isspace() else ""

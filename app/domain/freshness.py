@@ -1,4 +1,4 @@
-"""Time to live of cached results, and when to ask again."""
+"""Time to live of cached results, and intervals between reads."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ class CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class PollingPolicy:
-    """The speed of a backend, and how often to read it.
+    """The expected duration of a generation, and the intervals at which the service and its callers poll a task.
 
     Attributes:
-        expected_seconds: what a generation takes as a rule.
-        first_read_seconds: the age at which the service reads a task for the first time.
-        shortest_pause_seconds: the least between two reads of a task.
-        longest_pause_seconds: the most between two reads of a task.
-        read_without_callback_seconds: the age at which a task is read although its callback has not come.
-        first_question_seconds: the age at which a caller may first find a task changed.
-        next_question_seconds: the pause between a caller's later questions.
-        stuck_after_seconds: the age from which waiting is unlikely to help.
+        expected_seconds: usual duration of a generation.
+        first_read_seconds: age of a task at the service's first read.
+        shortest_pause_seconds: minimum between two reads of a task by the service.
+        longest_pause_seconds: maximum between two reads of a task by the service.
+        read_without_callback_seconds: age at which a task is read although its callback has not arrived.
+        first_question_seconds: age of a task at which a caller is told to ask for the first time.
+        next_question_seconds: pause that callers are told to make between later questions.
+        stuck_after_seconds: age after which a running task is reported as likely stuck.
 
     """
 
@@ -50,9 +50,9 @@ class PollingPolicy:
 
 
 def time_to_live(task: Task, now: float, lifetimes: CachePolicy) -> float:
-    """Return the seconds for which `task` may be answered from the cache; always more than zero.
+    """Return the time to live of `task` in the cache, in seconds; always more than zero.
 
-    A final task whose video URL has died is treated like a running one: kept for moments, then asked for anew.
+    A final task whose video URL has expired is cached only as long as a running one, and then read again.
     """
     if not task.is_final:
         return lifetimes.pending_seconds
@@ -70,7 +70,7 @@ def expires_at(task: Task) -> float | None:
 
 
 def ask_again_after(answers: Iterable[TaskResult | Answer], now: float, polling: PollingPolicy) -> int | None:
-    """Return in how many whole seconds to ask about `answers` again; None if all are final."""
+    """Return after how many whole seconds a caller should ask again about `answers`; None if asking is of no use."""
     waits = [wait for answer in answers if (wait := _wait_for(answer, now, polling)) is not None]
     return min(waits) if waits else None
 

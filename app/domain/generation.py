@@ -1,4 +1,4 @@
-"""Commands to the backend. They are validated when they are created."""
+"""Commands to the backend, validated on creation."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -6,17 +6,24 @@ from typing import Literal, get_args
 from app.domain.errors import InvalidRequest
 
 AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21"]
-"""The seven ratios that Luma makes; a backend may offer fewer of them."""
+"""The seven aspect ratios of Luma Dream Machine. A backend may support fewer."""
 
 ASPECT_RATIOS: tuple[AspectRatio, ...] = get_args(AspectRatio)
 
 LONGEST_PROMPT = 5000
-"""Characters; Luma's own limit."""
+"""Luma's limit, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateVideo:
-    """A new video from words, or from words and images. None leaves a choice to the backend."""
+    """A command for a new video from a prompt and optional images. None leaves a choice to the backend.
+
+    Attributes:
+        enhancement: whether the backend may rewrite the prompt.
+        timeout_seconds: time limit of the generation at the backend.
+        callback_url: URL that the backend calls when the task ends.
+
+    """
 
     prompt: str = field(repr=False)
     aspect_ratio: AspectRatio = "16:9"
@@ -34,7 +41,7 @@ class GenerateVideo:
 
 @dataclass(frozen=True, slots=True)
 class ExtendVideo:
-    """A continuation of an earlier video, named by its id or its URL: exactly one of the two."""
+    """A command for a continuation of an earlier video. Exactly one of `video_id` and `video_url` is given."""
 
     prompt: str = field(repr=False)
     video_id: str | None = None

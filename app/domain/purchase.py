@@ -1,32 +1,31 @@
-"""One submission of a paid command: its states, and what a call that repeats its idempotency key may do."""
+"""Purchases (submissions of paid commands), their states, and the rules for a repeated idempotency key."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
 SENDING_SECONDS = 60.0
-"""The longest that a submission takes, the wait for a free place among them. An older one has lost its sender."""
+"""Longest duration of a submission, including the wait in the concurrency limiter. The sender of an older one died."""
 
 OTHER_ARGUMENTS = (
     "This `idempotency_key` was used before for another tool or other arguments. Use a new key for a new "
     "video, or repeat the first call exactly."
 )
 UNKNOWN_BEFORE = (
-    "An earlier call with this `idempotency_key` got no answer that tells its outcome, so a video may have been "
-    "started and charged. This key will not buy again unless the call carries `retry_unknown: true`; ask the user "
-    "first."
+    "The outcome of an earlier call with this `idempotency_key` is unknown, so a video may have been started and "
+    "charged. This key will not buy again unless the call carries `retry_unknown: true`; ask the user first."
 )
 
 
 class PurchaseState(StrEnum):
-    """The states of a purchase. A purchase is recorded as `sent` before the first byte of it leaves."""
+    """The states of a purchase. A purchase is recorded as `sent` before the first byte of the submission is sent."""
 
     SENT = "sent"
-    """Under way; after `SENDING_SECONDS` its sender is taken for dead, and its outcome for unknown."""
+    """In flight. After `SENDING_SECONDS` the sender is presumed dead and the outcome unknown."""
     STARTED = "started"
     """The backend answered with a task id."""
     REFUSED = "refused"
-    """Nothing was started, for certain. The key is free again."""
+    """Nothing was started. The key is free again."""
     UNKNOWN = "unknown"
     """The answer was lost: a video may have been started and charged."""
 
@@ -37,12 +36,12 @@ ALLOWED_MOVES = {
     PurchaseState.STARTED: (),
     PurchaseState.REFUSED: (),
 }
-"""The one table of moves. An unknown outcome is only ever cleared up by the task that it became."""
+"""Allowed transitions. An unknown outcome changes only when its task is found."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class KeyName:
-    """How an idempotency key is named in the database: by digests under one secret key of the service.
+    """The form of an idempotency key in the database: digests under one secret key of the service.
 
     Attributes:
         owner: digest of the caller to whom the key belongs.
@@ -63,11 +62,12 @@ class NewPurchase:
     Attributes:
         attempt: random name of this submission, 32 hex digits.
         owner: digest of the caller to whom the purchase belongs.
-        action: what was asked for, `generate` or `extend`.
+        action: the kind of command, `generate` or `extend`.
         request_hash: digest of the tool and its arguments, under the current secret key.
-        keys: the names of the idempotency key, the current one first; none without a key.
-        callback_id: digest of the callback's ticket; None where the backend is not asked to call back.
-        member: who of the owner's team has bought; None outside of teams.
+        keys: the names of the idempotency key, one for each secret key, starting with the current one; empty if the
+            call has no idempotency key.
+        callback_id: digest of the ticket in the callback URL; None without a callback of this service.
+        member: digest that names the team member who bought; None outside of teams.
 
     """
 
@@ -87,12 +87,13 @@ class NewPurchase:
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """A recorded purchase; times are unix seconds by the database's clock.
+    """A recorded purchase. Times are unix seconds by the database's clock.
 
     Attributes:
-        request_hash: digest under the secret key of the name by which it was found, if by one.
-        task_id: the task that it became; None in every state but `started`.
-        age_seconds: time since the last change of state, when it was read.
+        request_hash: digest of the tool and its arguments. If the purchase was found by an idempotency key, the digest
+            is under the same secret key as the KeyName that matched.
+        task_id: the task that was started; None in every state except `started`.
+        age_seconds: time since the last change of state, at the time of the read.
 
     """
 
@@ -109,7 +110,7 @@ class Purchase:
 
     @property
     def outcome(self) -> PurchaseState:
-        """Return the state, or `unknown` for a submission that lost its sender."""
+        """The state, or `unknown` if the state is `sent` and the sender is presumed dead."""
         is_lost = self.state is PurchaseState.SENT and self.age_seconds > SENDING_SECONDS
         return PurchaseState.UNKNOWN if is_lost else self.state
 
@@ -118,22 +119,23 @@ class Decision(StrEnum):
     """The next step of a call whose idempotency key belongs to an earlier purchase."""
 
     REPLAY = "replay"
-    """Answer with the earlier purchase's task."""
+    """Return the earlier purchase's task."""
     WAIT = "wait"
-    """Look again in a moment: the earlier call is under way."""
+    """Read the purchase again in a moment: the earlier call is in flight."""
     TAKE_OVER = "take_over"
     """Buy: the earlier purchase no longer holds the key."""
     OTHER_ARGUMENTS = "other_arguments"
-    """Refuse: the key stands for something else."""
+    """Refuse: the earlier call had another tool or other arguments."""
     OUTCOME_UNKNOWN = "outcome_unknown"
-    """Refuse: to send again might buy a second video."""
+    """Refuse: another submission might buy a second video."""
 
 
 def decide(earlier: Purchase, request_hashes: Collection[str], key_lives_seconds: float) -> Decision:
-    """Return what a call, whose request any of `request_hashes` stands for, does after `earlier`, which holds its key.
+    """Return the next step of a call whose idempotency key is held by `earlier`.
 
-    A key is remembered for `key_lives_seconds` from the first record of its purchase. An unknown outcome is remembered
-    for as long as its record exists: the same request does not buy again.
+    `request_hashes` are the digests of the call's request, one for each secret key. A key expires `key_lives_seconds`
+    after its purchase was recorded. If the outcome may be unknown, the key does not expire for the same request, so
+    this request does not buy again while the purchase is in the database.
     """
     is_same = earlier.request_hash in request_hashes
     may_have_bought = earlier.state in {PurchaseState.SENT, PurchaseState.UNKNOWN}

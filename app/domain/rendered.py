@@ -1,4 +1,4 @@
-"""Rendered tasks: the bytes that answers are joined from, rendered once when a task is read from the backend."""
+"""Rendered tasks: the bytes that tool results are joined from. A task is rendered once, when it is read."""
 
 import json
 from collections.abc import Mapping
@@ -9,14 +9,24 @@ from app.domain.errors import LumaError
 from app.domain.task import LookupStats, TaskState
 
 OBJECT_BYTES = 700
-"""About what a rendered task takes in memory beside its JSON: the tuple, its times, three headers and a cache key."""
+"""Approximate memory overhead of a rendered task: the tuple, its times, three bytes headers and a cache key."""
 
 
 class RenderedTask(NamedTuple):
     """A task as JSON, with the values that the services need. Times are unix seconds.
 
-    A tuple, because a batch makes some fifty of them from what Redis answers. `created_at` and `finished_at` are None
-    where the backend has not said; `fresh_until` is until when the cache may answer with it.
+    It is a tuple because tuples are created faster than dataclasses, and a batch creates dozens of them.
+
+    Attributes:
+        created_at: None if the backend has not said.
+        finished_at: None if the backend has not said.
+        fresh_until: time at which the cached task expires.
+        head: the brief form as a JSON object without its closing brace, and without fields that depend on the time of
+            the request.
+        line: the line for the model, escaped as inside a JSON string, without parts that depend on the time of the
+            request.
+        rest: the other members of the full form, each after a comma.
+
     """
 
     id: str
@@ -25,14 +35,11 @@ class RenderedTask(NamedTuple):
     finished_at: float | None
     fresh_until: float
     head: bytes
-    """The brief form as a JSON object without its closing brace, and without what depends on the moment."""
     line: bytes
-    """The line for the model as it stands inside a JSON string, without what depends on the moment."""
     rest: bytes
-    """The other members of the full form, each with a comma in front."""
 
     def __repr__(self) -> str:
-        """Name the task alone: prompts and result URLs stay out of logs."""
+        """Show the id and the state only, so that prompts and result URLs stay out of logs."""
         return f"RenderedTask({self.id!r}, {self.state.value})"
 
     @property
@@ -48,7 +55,7 @@ class RenderedTask(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """About what the task takes in memory."""
+        """Approximate memory of the task, including its overhead."""
         return OBJECT_BYTES + len(self.head) + len(self.line) + len(self.rest)
 
 
@@ -58,7 +65,7 @@ TaskResult = RenderedTask | LumaError | None
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """The answers to one question, by id, in the order asked, each id once."""
+    """The results of one lookup: one per distinct id, in the order of the request."""
 
     answers: Mapping[str, TaskResult]
     stats: LookupStats

@@ -1,4 +1,4 @@
-"""Snapshots of running tasks: their transitions, and when to read a task again."""
+"""Snapshots of running tasks: transitions, and the time of the next read."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -9,10 +9,10 @@ from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.task import Task, TaskState
 
 GRACE_SECONDS = 60.0
-"""How long a submitted task that the backend does not show yet counts as pending."""
+"""Time after its submission for which a task that the backend does not list yet counts as pending."""
 
 SNAPSHOT_LIFE_SECONDS = 24 * 3600.0
-"""Time for which a snapshot is kept: far longer than any generation takes."""
+"""Time to live of a snapshot: far longer than any generation takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class TaskSnapshot:
     Attributes:
         task: the rendered task.
         submitted_at: when this service submitted it.
-        read_at: when the backend last showed it.
+        read_at: when it was last read from the backend.
         changed_at: when its current state was first seen.
-        expects_callback: whether the backend is to call when the task ends. It is then polled rarely.
+        expects_callback: whether the backend should call when the task ends. Such a task is polled rarely.
 
     """
 
@@ -36,9 +36,9 @@ class TaskSnapshot:
 
     @property
     def began_at(self) -> float | None:
-        """When the task began: the backend's time, else the time of our submission.
+        """When the task began: the backend's time, else the time of the submission by this service.
 
-        A backend whose clock is ahead does not move the beginning past the moment at which the task was first seen.
+        It is at most `changed_at`, because the backend's clock may be ahead.
         """
         began_at = self.task.created_at if self.task.created_at is not None else self.submitted_at
         if began_at is None or self.changed_at is None:
@@ -57,9 +57,9 @@ def snapshot_of_submission(task: RenderedTask, now: float, *, expects_callback: 
 
 
 def snapshot_after_read(snapshot: TaskSnapshot | None, task: RenderedTask, now: float) -> TaskSnapshot:
-    """Return the snapshot after the backend showed `task` at `now`. A final state never changes again.
+    """Return the snapshot after `task` was read from the backend at `now`. A final state never changes again.
 
-    A task that was read before its callback is polled on schedule from then on.
+    The new snapshot expects no callback, so the task is polled on schedule from then on.
     """
     if snapshot is None:
         return TaskSnapshot(task, read_at=now, changed_at=now)
@@ -70,25 +70,25 @@ def snapshot_after_read(snapshot: TaskSnapshot | None, task: RenderedTask, now: 
 
 
 def is_in_grace(snapshot: TaskSnapshot | None, now: float) -> bool:
-    """Return whether the task was submitted so recently that the backend may not show it yet."""
+    """Return whether the task was submitted so recently that the backend may not list it yet."""
     return snapshot is not None and snapshot.submitted_at is not None and now - snapshot.submitted_at < GRACE_SECONDS
 
 
 def is_settled(answer: TaskResult) -> bool:
-    """Return whether an answer is final: a final task, an unknown id, or an error that is not retryable."""
+    """Return whether a result can no longer change: a final task, an unknown id, or an error that is not retryable."""
     if isinstance(answer, RenderedTask):
         return answer.is_final
     return not isinstance(answer, LumaError) or not answer.is_retryable
 
 
 PAUSE_SHARE: Final = 1 / 10
-"""Pause before the next read, as a share of the task's age, within the bounds of the polling policy."""
+"""Pause before the next read as a fraction of the task's age, within the bounds of the polling policy."""
 
 
 def next_read_at(snapshot: TaskSnapshot, polling: PollingPolicy, *, callbacks_come: bool = True) -> float:
-    """Return when to read a running task next (unix seconds), by its age when it was last read.
+    """Return when to read a running task next (unix seconds), by its age at the last read.
 
-    A task that expects a callback is read like any other while callbacks do not come.
+    `callbacks_come` tells whether callbacks arrive. If not, tasks that expect one are read on schedule, like others.
     """
     began_at = snapshot.began_at if snapshot.began_at is not None else snapshot.read_at or 0.0
     if snapshot.expects_callback and callbacks_come:

@@ -1,4 +1,4 @@
-"""A generation as the service sees it, whatever the backend calls its parts."""
+"""Tasks: generations, independent of the backend's own format."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -6,7 +6,7 @@ from enum import StrEnum
 from app.domain.errors import ErrorCode, LumaError
 
 YEAR_3000 = 32_503_680_000
-"""Unix seconds; a later time, or one in milliseconds, is no time."""
+"""Unix seconds. A later time from a backend is ignored: it is in milliseconds, or wrong."""
 
 
 class TaskState(StrEnum):
@@ -20,9 +20,10 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """The result of a completed generation. Only the URL is always there.
+    """The result of a completed generation. None means that the backend has not said.
 
     Attributes:
+        width: in pixels, like `height`.
         expires_at: when the URL stops working (unix seconds).
 
     """
@@ -45,7 +46,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One generation. Times are unix seconds; None means that the backend has not said."""
+    """One generation. Times are unix seconds; None means that the backend has not said.
+
+    Attributes:
+        elapsed_seconds: duration of the finished generation, from the backend or from its times.
+
+    """
 
     id: str
     state: TaskState
@@ -68,7 +74,16 @@ Answer = Task | LumaError | None
 
 @dataclass(frozen=True, slots=True)
 class LookupStats:
-    """Statistics of one lookup, for the log line and the metrics: counts of ids, and of calls in `backend_calls`."""
+    """Statistics of one lookup, for the log line and the metrics.
+
+    Attributes:
+        local_hits: ids found in the cache of this process.
+        shared_hits: ids found in the shared store.
+        joined: ids whose fetch was under way for another caller, or that a poller read.
+        fetched: ids that needed a read at the backend.
+        backend_calls: number of HTTP calls for these reads.
+
+    """
 
     local_hits: int = 0
     shared_hits: int = 0

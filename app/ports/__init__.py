@@ -1,1 +1,1 @@
-"""Interfaces of the services to the outside, with the meaning of failure in each."""
+"""Interfaces between the services and the outside world, and the exceptions that each may raise."""

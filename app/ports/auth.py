@@ -1,4 +1,4 @@
-"""Authentication: who a bearer token stands for, and where the credential for the backend comes from."""
+"""Authentication of bearer tokens, and the backend credentials of each caller."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,20 +8,20 @@ from app.domain.access import Credential, Principal
 
 
 class CredentialSource(Protocol):
-    """Holds the credentials that the backend is asked with for one caller."""
+    """The credentials that calls to the backend carry for one caller."""
 
     async def all(self) -> Sequence[Credential]:
-        """Return every credential, any of which may submit; at least one. Raises LumaError if there is none."""
+        """Return all credentials, at least one; each may submit. Raises LumaError if there is none."""
         ...
 
     async def one(self) -> Credential:
-        """Return the credential to read with. Raises LumaError if there is none."""
+        """Return the credential for reads. Raises LumaError if there is none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller of one request, and the source of its credential."""
+    """The caller of one request, and the source of the caller's backend credentials."""
 
     principal: Principal
     credentials: CredentialSource = field(repr=False)
@@ -35,7 +35,7 @@ class TokenCheck(Protocol):
     """Authenticates bearer tokens of one form."""
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return who holds `token`, or None if it is refused. Raises AuthenticationUnavailable."""
+        """Return the caller who holds `token`; None if the token is refused. Raises AuthenticationUnavailable."""
         ...
 
 
@@ -43,5 +43,5 @@ class Authenticator(TokenCheck, Protocol):
     """Authenticates bearer tokens."""
 
     def name(self, token: str) -> str:
-        """Return a keyed hash of `token`: its share of places and memory before it is authenticated."""
+        """Return a keyed hash of `token`. Limits on memory and concurrency use it before authentication."""
         ...

@@ -1,4 +1,4 @@
-"""A backend that makes videos."""
+"""The interface of a backend that generates videos, and the results of its calls."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class BatchResult:
     """The result of one batch read.
 
     Attributes:
-        answers: one for each id asked.
-        calls: number of calls to the backend.
+        answers: one answer for each requested id, by id.
+        calls: number of HTTP calls to the backend.
 
     """
 
@@ -26,7 +26,13 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class CallbackReport:
-    """The content of a callback. `has_ended` is false for a task that still runs."""
+    """The content of a callback, which is not authenticated.
+
+    Attributes:
+        task_id: the task that the callback names.
+        has_ended: whether the callback reports the end of the task; false for progress of a running task.
+
+    """
 
     task_id: str
     has_ended: bool = True
@@ -34,22 +40,28 @@ class CallbackReport:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The health of the backend, and a line about it for operators."""
+    """The result of a health check of the backend.
+
+    Attributes:
+        is_good: whether the backend answered without a server error.
+        words: one line about the result for operators.
+
+    """
 
     is_good: bool
     words: str
 
 
 class VideoBackend(Protocol):
-    """A backend that makes videos. It holds its connections while entered."""
+    """A backend that generates videos. Its HTTP connections are open inside `async with`."""
 
     @property
     def description(self) -> BackendDescription:
-        """Its name, abilities and rules, which never change."""
+        """The backend's name, capabilities and policy. They never change."""
         ...
 
     async def __aenter__(self) -> Self:
-        """Open what its calls need."""
+        """Open the connection pool."""
         ...
 
     async def __aexit__(self, *exc: object) -> None:
@@ -59,33 +71,33 @@ class VideoBackend(Protocol):
     async def find_tasks(
         self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
-        """Read the tasks named; free of charge. An error is the answer of the ids that it concerns.
+        """Read tasks, free of charge. A failed read is the answer of each id in it; nothing is raised.
 
-        `on_send` is called before each call to the backend, once it no longer waits for a place.
+        `on_send` is called just before each call is sent, after its wait in the concurrency limiter.
         """
         ...
 
     async def submit(self, credential: Credential, command: Command) -> str:
-        """Start a generation and return its task id; costs money, so it is never sent twice.
+        """Start a generation and return its task id. It costs money, so the adapter never sends it twice.
 
-        Raises OutcomeUnknown if it may have been started, and another LumaError if it was not.
+        Raises OutcomeUnknown if the generation may have started, and another LumaError if it did not.
         """
         ...
 
     async def find_by_callback(
         self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
     ) -> str | None:
-        """Return the task that was submitted with `command` and with a callback URL that `is_its_url`.
+        """Return the id of the task that was submitted with `command` and a callback URL accepted by `is_its_url`.
 
-        `claimed` are the tasks that callbacks to this URL named, which anybody may have sent; a backend that can list
-        its tasks may find it without them. None where nobody can tell. Raises LumaError.
+        `claimed` are the task ids in callbacks to this URL. They are not authenticated. A backend that can list its
+        tasks does not need them. None means that the task cannot be determined. Raises LumaError if a read failed.
         """
         ...
 
     def parse_callback(self, body: bytes) -> CallbackReport | None:
-        """Return what the body of a callback claims; None where it is no callback of this backend."""
+        """Return the content of a callback's body; None if the body is not a callback of this backend."""
         ...
 
     async def check(self, seconds: float) -> Health:
-        """Say whether the backend answers within `seconds`, without starting or charging anything."""
+        """Return whether the backend answers within `seconds`. Nothing is started or charged."""
         ...

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 
 class Leases(Protocol):
-    """Values with a time to live, shared by all replicas. Compare-and-set decides between writers."""
+    """Values with a time to live, shared by all replicas. Concurrent writers use compare-and-set."""
 
     async def get(self, key: str) -> bytes | None:
         """Return the value, or None."""
@@ -20,7 +20,7 @@ class Leases(Protocol):
         ...
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
-        """Replace `expected` by `value`, and return whether `expected` was still there."""
+        """Replace `expected` with `value` if `expected` is the current value, and return whether it was."""
         ...
 
     async def remove(self, key: str, expected: bytes) -> None:
@@ -28,49 +28,49 @@ class Leases(Protocol):
         ...
 
     async def any_key(self, pattern: str) -> bool:
-        """Return whether a key matches the glob `pattern`: looks through all keys, which may take seconds."""
+        """Return whether any key matches the glob `pattern`. This scans all keys, which may take seconds."""
         ...
 
 
 class MemberSets(Protocol):
-    """Sets whose members have a time to live each."""
+    """Sets in which each member has its own time to live."""
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
-        """Add members to a set, each for its own time; adding again renews it."""
+        """Add members to a set. Adding a member again renews its time to live."""
         ...
 
     async def members(self, key: str, most: int) -> list[str]:
-        """Return at most `most` members that are still in their time, the one that stays longest first."""
+        """Return at most `most` members that have not expired, the last to expire first."""
         ...
 
 
 class EventKind(StrEnum):
-    """The kind of an event. It is part of the message: a release ignores unknown kinds."""
+    """The kind of an event. It is part of the message; an older release ignores kinds that it does not know."""
 
     TASKS = "tasks"
     PROBE = "probe"
 
 
 class EventBus(Protocol):
-    """Publishes events to all replicas that are connected. Events are not stored."""
+    """Publishes events to all connected replicas. Events are not stored, so a disconnected replica misses them."""
 
     async def publish(self, kind: EventKind, message: bytes) -> None:
-        """Send the message to every process that listens for its kind, this one too."""
+        """Send the message to all subscribers of its kind in all processes, including this one."""
         ...
 
     def subscribe(self, kind: EventKind, listener: Callable[[bytes], None]) -> Callable[[], None]:
-        """Call `listener` with each message of the kind from now on, and return a function that ends that.
+        """Call `listener` with each later message of this kind, and return a function that unsubscribes it.
 
-        `listener` must not raise or wait.
+        `listener` must not raise or block.
         """
         ...
 
 
 class Coordination(Leases, MemberSets, EventBus, Protocol):
-    """All three over one connection, which is held while entered."""
+    """Leases, member sets and events over one connection, which is open inside `async with`."""
 
     async def __aenter__(self) -> Self:
-        """Begin to listen for events."""
+        """Start to listen for events."""
         ...
 
     async def __aexit__(self, *exc: object) -> None:

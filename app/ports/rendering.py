@@ -1,4 +1,4 @@
-"""Turning tasks into what answers show."""
+"""The interface of the renderer, which turns tasks into the bytes of tool results."""
 
 from typing import Protocol
 
@@ -7,8 +7,8 @@ from app.domain.task import Task
 
 
 class Renderer(Protocol):
-    """Renders a task as the bytes that answers are joined from."""
+    """Renders a task as bytes. Tool results are joined from these bytes."""
 
     def __call__(self, task: Task) -> RenderedTask:
-        """Return `task` rendered, with nothing in it that depends on when it is asked for. Pure, and never fails."""
+        """Return `task` rendered. The function is pure and never raises; its output does not depend on the time."""
         ...

@@ -1,4 +1,4 @@
-"""Repositories of durable data, and the failures of the database."""
+"""Interfaces of the repositories in the database, and the exceptions of the database."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -7,56 +7,59 @@ from app.domain.purchase import NewPurchase, Purchase, PurchaseState
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot answer now, or did not answer in time: an operation may or may not have happened.
+    """The database is unreachable or did not answer in time. The operation may or may not have been executed.
 
-    `str()` is the end of a sentence that begins with the database's name.
+    `str()` completes a sentence that begins with the database's name, such as "does not answer".
     """
 
 
 class DatabaseTooNew(Exception):
-    """A newer release of this program has migrated the database; `str()` says what to do."""
+    """A newer release of this program has migrated the database. `str()` tells operators what to do."""
 
 
 class Purchases(Protocol):
-    """The submissions of all callers to one backend, each recorded before it is sent.
+    """The submissions of all callers to one backend. Each is recorded before it is sent.
 
-    Every method raises DatabaseUnavailable, and may be repeated.
+    Every method may raise DatabaseUnavailable and is safe to retry.
     """
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
-        """Record `new` as sent and return None; return the purchase that holds its key where there is one."""
+        """Record `new` as `sent` and return None; if another purchase holds its key, return that one instead."""
         ...
 
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
-        """Record `new` as sent under the key that `earlier` holds, and return whether it still held it."""
+        """Record `new` as `sent` and move the key of `earlier` to it.
+
+        Return False, without a change, if `earlier` no longer holds the key or has changed its state.
+        """
         ...
 
     async def record_outcome(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
-        """Move a purchase to `state`, and return whether that was allowed. `refused` gives the key back."""
+        """Move a purchase to `state`, and return whether ALLOWED_MOVES allows it. `refused` releases its key."""
         ...
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
-        """Record the outcome of a purchase that is not recorded for certain; a refused one holds no key."""
+        """Insert a purchase with its outcome, unless it is already recorded. The inserted row holds no key."""
         ...
 
     async def forget(self, attempt: str) -> None:
-        """Delete a purchase that was sent for a token which the backend does not know."""
+        """Delete a purchase that bought nothing, and release its key."""
         ...
 
     async def of_callback(self, callback_id: str) -> Purchase | None:
-        """Return the purchase whose callback this is."""
+        """Return the purchase with this callback id; None if there is none."""
         ...
 
     async def note_call(self, attempt: str) -> bool:
-        """Note that the backend has called back, and return whether this was the first time."""
+        """Record that the callback of this purchase arrived, and return whether it was the first one."""
         ...
 
     async def add_claim(self, callback_id: str, task_id: str) -> None:
-        """Remember which task a callback named, for a bounded number of tasks."""
+        """Store the task id in a callback. The number of ids for each callback is bounded."""
         ...
 
     async def claims(self, callback_id: str) -> list[str]:
-        """Return the tasks that callbacks named, the first one first."""
+        """Return the stored task ids of this callback, oldest first."""
         ...
 
     async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
@@ -69,24 +72,28 @@ class Purchases(Protocol):
         before: tuple[float, str] | None = None,
         member: str | None = None,
     ) -> list[Purchase]:
-        """Return at most `most` purchases of `owners` with one of these outcomes, the newest first.
+        """Return at most `most` purchases of `owners` with one of these outcomes, newest first.
 
-        `since` is in unix seconds; `before` is `created_at` and `attempt` of the last one that is known already.
-        With `member`, only what this member of the owner's team has made.
+        `since` is the earliest `created_at`, in unix seconds. `before` is the position for keyset pagination:
+        `created_at` and `attempt` of the last purchase on the previous page. `member` restricts the list to the
+        purchases of one member of the owner's team.
         """
         ...
 
     async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
-        """Return which of the tasks `owner` has made, or its member where one is named."""
+        """Return those of `task_ids` that `owner` has bought; with `member`, only those of this team member."""
         ...
 
     async def task_ids(self, owners: Sequence[str], prefix: str, most: int, *, member: str | None = None) -> list[str]:
-        """Return at most `most` ids of the owners' tasks that begin with `prefix`, the newest first.
+        """Return at most `most` task ids of the owners that begin with `prefix`, newest first.
 
-        Those of one member where one is named.
+        With `member`, only task ids of this team member are returned.
         """
         ...
 
     async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
-        """Delete purchases older than `seconds`, refused ones and claims older than `refused_seconds`; count them."""
+        """Delete purchases older than `seconds`, and refused ones and claims older than `refused_seconds`.
+
+        Return the number of deleted purchases.
+        """
         ...

@@ -1,39 +1,39 @@
-"""Sealed texts and signed values, which only this service can make."""
+"""Interfaces for encrypted texts and signed values, which only this service can create."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 
 class Sealer(Protocol):
-    """Seals texts: only this service can make or read them."""
+    """Encrypts and authenticates texts that callers or the backend hold. Only this service can read them."""
 
     def seal(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
-        """Return `content` sealed, in characters that any URL takes."""
+        """Return `content` sealed for `purpose` and `audience`, in URL-safe characters."""
         ...
 
     def unseal(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
-        """Return what was sealed for this purpose, or None.
+        """Return the sealed content; None if `text` was not sealed by this service for this purpose and audience.
 
-        `audiences` has the name of the one audience under each secret key, in their order.
+        `audiences` is the audience's name under each secret key, in the order of the keys; empty means the audience "".
         """
         ...
 
 
 class Signer(Protocol):
-    """Signs values, to detect those that others wrote to a shared store or channel."""
+    """Signs values, so that values written by others to a shared store or channel are detected."""
 
     def sign(self, place: str, body: bytes) -> bytes:
-        """Return `body` with a signature that is valid for `place` only. A place has no NUL."""
+        """Return `body` with a signature that is valid for `place` only: a key or channel, without NUL characters."""
         ...
 
     def verified(self, place: str, signed: bytes) -> bytes | None:
-        """Return the body signed for `place`; None if the signature is not valid."""
+        """Return the body of `signed`; None if its signature is not valid for `place`."""
         ...
 
     def verified_each(self, signed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
-        """Yield the body signed for each place, in order; None if the signature is not valid."""
+        """Yield the body for each pair of a place and a signed value, in order; None if it is absent or not valid."""
         ...
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
-        """Return the keyed hashes of `text`, one for each secret key, the current one first."""
+        """Return the keyed hashes of `text`, one for each secret key, starting with the current key."""
         ...

@@ -1,39 +1,39 @@
-"""The cache that replicas share, and how it fails."""
+"""The interface of the cache that replicas share, and its exceptions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
 class StoreUnavailable(Exception):
-    """The store cannot answer now; what it holds may still be there later."""
+    """The store does not answer now. Its values may still be there later."""
 
 
 class StoreRefuses(StoreUnavailable):
-    """The store answers, but does not do what it is asked: a replica, full, loading, or without the right to."""
+    """The store answers with an error. It may be read-only, full or loading, or the user may lack permission."""
 
 
 class StoreBusy(StoreUnavailable):
-    """More is asked of the store than this process may ask at once; the store itself may be well."""
+    """This process has too many operations in flight. The store itself may work."""
 
 
 class Store(Protocol):
-    """Bytes by key with a time to live. Absence means never put, expired or evicted; nobody may tell which.
+    """A key-value store of bytes with a time to live. An absent key was never put, has expired, or was evicted.
 
-    Every method raises StoreUnavailable where the store cannot answer in time.
+    Every method raises StoreUnavailable if the store does not answer in time.
     """
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return one value per key, in order, in one round trip. The keys share one tenant."""
+        """Return one value or None per key, in order, in one round trip. All keys belong to one tenant."""
         ...
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
-        """Keep each value for its time, in one round trip. The keys share one tenant."""
+        """Store each value for its time to live, in one round trip. All keys belong to one tenant."""
         ...
 
     async def remove_many(self, keys: Sequence[str]) -> None:
-        """Forget the keys; those that are not there are no matter. The keys share one tenant."""
+        """Remove the keys, and ignore absent ones. All keys belong to one tenant."""
         ...
 
     async def ping(self) -> None:
-        """Return if the store answers."""
+        """Return if the store answers; else raise StoreUnavailable."""
         ...
