@@ -185,7 +185,7 @@ class BackendError(LumaError):
 
 
 class InternalError(LumaError):
-    """This service failed."""
+    """A failure of this service."""
 
     code = ErrorCode.INTERNAL_ERROR
     template = (

@@ -13,7 +13,7 @@ class StoreRefuses(StoreUnavailable):
 
 
 class StoreBusy(StoreUnavailable):
-    """This process has too many operations in flight. The store itself may work."""
+    """Too many operations of this process are in flight. The store itself may work."""
 
 
 class Store(Protocol):
