@@ -1,1 +1,1 @@
-"""The services, independent of MCP, HTTP and settings."""
+"""Services: tasks, polling, purchases and limits. They are independent of MCP, HTTP and settings."""

@@ -1,4 +1,4 @@
-"""Helpers that wait for the first of several events, or for an event with a time limit."""
+"""Helpers that wait for the first of several coroutines, or for an event with a timeout."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -15,10 +15,10 @@ async def wait_first(*waits: Coroutine[Any, Any, Any]) -> None:
             wait.cancel()
 
 
-async def wait_for_event(happened: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
-    """Return when `happened` is set, or after `seconds` as measured by `sleep`."""
+async def wait_for_event(event: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Return when `event` is set, or after `seconds` as measured by `sleep`."""
 
-    async def time_is_over() -> None:
+    async def timeout() -> None:
         await sleep(seconds)
 
-    await wait_first(happened.wait(), time_is_over())
+    await wait_first(event.wait(), timeout())

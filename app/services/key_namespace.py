@@ -1,4 +1,4 @@
-"""The namespace of keys and channels in Redis. No other module composes them."""
+"""The names of keys and channels in Redis. No other module composes them."""
 
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -6,27 +6,30 @@ from urllib.parse import quote, urlsplit
 
 @dataclass(frozen=True, slots=True)
 class KeyNamespace:
-    """The names of one deployment, so that several can share a Redis.
+    """The names of one deployment, so that several deployments can share a Redis.
 
-    All begin with `root`: a prefix that an ACL can name, and the backend's URL, for its task ids say nothing elsewhere.
+    Attributes:
+        root: start of all names: a prefix that an ACL can match, and the backend's URL, because task ids are only
+            unique within a backend.
+
     """
 
     root: str
 
     def key(self, tenant: str, kind: str, name: str = "") -> str:
-        """Return a key of the tenant's. The tenant is the hash tag: one node of a Cluster has all of its keys."""
+        """Return a key of `tenant`. The tenant is the hash tag, so one node of a Redis Cluster has all of its keys."""
         return f"{self.root}:{{{tenant}}}:{kind}:{name}"
 
     def channel(self, database: int) -> str:
-        """Return the channel of the replicas on one database: Redis does not tell channels of databases apart."""
+        """Return the channel for one database number. Redis channels are not separated by database."""
         return f"{self.root}:{database}:events"
 
 
 def key_namespace(prefix: str, backend_url: str | None) -> KeyNamespace:
-    """Return the names that begin with `prefix` and the backend's URL; None stands for the sandbox.
+    """Return the namespace for `prefix` and the backend's URL; None stands for the sandbox.
 
-    Two backends may differ in scheme, host, port or path alone, so all of them are part of the names. Signs that mean
-    something in keys or ACLs, such as braces and stars, are percent-encoded.
+    Scheme, host, port and path are part of the names, because two backends may differ in only one of them. Characters
+    with a meaning in keys or ACLs, such as braces and asterisks, are percent-encoded.
     """
     if backend_url is None:
         return KeyNamespace(f"{prefix}:sandbox")
@@ -37,5 +40,5 @@ def key_namespace(prefix: str, backend_url: str | None) -> KeyNamespace:
 
 
 def tenant_in(key: str) -> str:
-    """Return whose key it is: what stands in braces, as `KeyNamespace.key` writes it; "" where nothing does."""
+    """Return the tenant in a key from `KeyNamespace.key`: the text in braces, or "" if there is none."""
     return key.partition("{")[2].partition("}")[0]

@@ -1,4 +1,4 @@
-"""Throttles repeated log lines: the first event is logged, then one line a minute with the count."""
+"""Throttles repeated log lines. The first event is logged at once, later ones at most once a minute with a count."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ class LogThrottle:
     """Counts events, and allows one log line a minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Count seconds by `clock`, which never goes back."""
+        """Measure time with `clock`, a monotonic clock in seconds."""
         self._clock = clock
         self._quiet_until: float | None = None
         self._count = 0
@@ -31,13 +31,13 @@ class ThrottledExceptionLog:
     """Logs unexpected exceptions with their tracebacks: the first one, then at most one a minute."""
 
     def __init__(self, log: logging.Logger, effect: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Log through `log`; each line is `effect`, the effect of the exception."""
+        """Log to `log`. The message of each line is `effect`: the effect of the exception on the service."""
         self._log = log
         self._effect = effect
-        self._burst = LogThrottle(clock)
+        self._throttle = LogThrottle(clock)
 
     def note(self, error: BaseException) -> None:
         """Count an exception, and log it if a line is due."""
-        count = self._burst.count()
+        count = self._throttle.count()
         if count is not None:
             self._log.error("%s", self._effect, exc_info=error, extra={"faults": count})

@@ -1,4 +1,4 @@
-"""The cache of rendered tasks, in two levels: this process, then the store. Its keys begin with the tenant."""
+"""A two-level cache of rendered tasks: the memory of this process, then the store that replicas share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from app.services.tasks.signed_values import SignedValues
 from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS, Malformed, pack_task, unpack_task
 
 TASK_KIND = "task:4"
-"""Part of every key; raise it when the stored form changes, so that replicas of two releases can share a store."""
+"""Part of every key. Raise the number when the stored format changes, so that two releases can share a store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Cached:
 
 
 class TaskCache:
-    """Two levels: final tasks in this process, bounded in bytes, and all tasks in the store, running ones for seconds.
+    """Caches final tasks in this process, bounded in bytes, and all tasks in the store, running ones for seconds.
 
-    A task is rendered when it is put. Both levels hold the bytes that answers are joined from. A stored value counts
-    only with a valid signature for its key.
+    A task is rendered when it is put. Both levels hold the rendered bytes. A stored value without a valid signature
+    for its key is a miss.
     """
 
     def __init__(  # noqa: PLR0913 - two levels, a policy and a clock
@@ -54,9 +54,9 @@ class TaskCache:
         local_bytes: int,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Keep final tasks of at most `local_bytes` in this process; `wall_clock` returns unix seconds.
+        """Hold at most `local_bytes` of final tasks in this process. `wall_clock` returns unix seconds.
 
-        `reads` limits concurrent reads of the store: each may return the values of some hundred tasks.
+        `reads` limits concurrent reads of the store, because each may return the values of hundreds of tasks.
         """
         self._store = store
         self._signed = signed_values
@@ -70,7 +70,7 @@ class TaskCache:
 
     @property
     def local_bytes(self) -> int:
-        """Upper bound of the memory that the copies in this process take."""
+        """Upper bound of the memory used by tasks in this process."""
         return self._copies.weight
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
@@ -80,7 +80,7 @@ class TaskCache:
         local = self._local(keys)
         if len(local) == len(task_ids):
             return Cached(local, len(local), 0)
-        local = {}  # hundreds of callers may wait for a place, and would keep what the cache has dropped since
+        local = {}  # hundreds of callers may wait below, and would keep tasks alive that the cache has evicted
         async with self._reads.place(tenant):
             local = self._local(keys)
             elsewhere = task_ids if not local else [task_id for task_id in task_ids if task_id not in local]
@@ -94,13 +94,13 @@ class TaskCache:
         return Cached(in_order, len(local), len(shared))
 
     def _local(self, keys: Sequence[str]) -> dict[str, RenderedTask]:
-        """Return the copies in this process that are fresh, by task id."""
+        """Return the fresh tasks in this process, by id."""
         now = self._wall_clock()
         copies = self._copies.get_many(keys)
         return {task.id: task for task in copies if task is not None and task.fresh_until > now}
 
     async def put_many(self, tenant: str, tasks: Sequence[Task]) -> dict[str, RenderedTask]:
-        """Render tasks just read from the backend, cache them, and return them by id."""
+        """Render and cache tasks that were just read from the backend, and return them by id."""
         now = self._wall_clock()
         rendered, values, ttl_seconds = {}, {}, {}
         for task in tasks:
@@ -122,7 +122,7 @@ class TaskCache:
     def _unpacked(
         self, keys: Sequence[str], task_ids: Sequence[str], values: Sequence[bytes | None]
     ) -> dict[str, RenderedTask]:
-        """Return the tasks by id that can be trusted and are fresh; copy those that come from the store again."""
+        """Return the tasks of all valid and fresh values, by id. Count invalid values."""
         oldest = self._wall_clock() - CLOCKS_DIFFER_SECONDS
         found: dict[str, RenderedTask] = {}
         final: dict[str, RenderedTask] = {}
@@ -140,17 +140,17 @@ class TaskCache:
                 found[task_id] = task
                 if task.is_final:
                     final[key] = task
-        self._copy_what_comes_again(final)
+        self._cache_if_read_before(final)
         return found
 
-    def _copy_what_comes_again(self, final: dict[str, RenderedTask]) -> None:
-        """Keep copies of tasks that this process has read from the store before.
+    def _cache_if_read_before(self, final: dict[str, RenderedTask]) -> None:
+        """Cache final tasks in this process if it has read them from the store before.
 
-        With many callers, copies of all tasks would only evict each other.
+        With many callers, tasks that are read once would evict those that are read repeatedly.
         """
-        again = self._doorkeeper.knows(list(final))
-        if any(again):
-            copies = {key: task for (key, task), known in zip(final.items(), again, strict=True) if known}
+        seen = self._doorkeeper.knows(list(final))
+        if any(seen):
+            copies = {key: task for (key, task), was_seen in zip(final.items(), seen, strict=True) if was_seen}
             self._copies.put_many(copies, sum(map(_weigh, copies.values())))
 
 

@@ -1,4 +1,4 @@
-"""Marks of cancelled tasks, shared by the replicas. A backend cannot stop a generation, so a mark is all there is."""
+"""Marks tasks as cancelled for all replicas. The generation itself continues, because the backend cannot stop it."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,10 @@ KEPT_SECONDS = 30 * 24 * 3600.0
 
 
 class CancelMarks:
-    """Stores when a task was first cancelled. The signature keeps out marks that others write to the store."""
+    """Stores when a task was first cancelled. Marks are signed, so that marks written by others are ignored."""
 
     def __init__(self, leases: Leases, signing: Signer, keys: KeyNamespace, wall_clock: Callable[[], float]) -> None:
-        """Share marks through `leases`; `wall_clock` gives unix seconds."""
+        """Share marks through `leases`. `wall_clock` returns unix seconds."""
         self._leases = leases
         self._signing = signing
         self._keys = keys
@@ -23,18 +23,18 @@ class CancelMarks:
     async def put(self, owner: str, task_id: str) -> None:
         """Mark the task, unless it is marked already. Raises StoreUnavailable."""
         key = self._key(owner, task_id)
-        now = self._signing.sign(key, repr(self._wall_clock()).encode())
-        await self._leases.put_if_absent(key, now, KEPT_SECONDS)
+        mark = self._signing.sign(key, repr(self._wall_clock()).encode())
+        await self._leases.put_if_absent(key, mark, KEPT_SECONDS)
 
     async def marked_at(self, owner: str, task_id: str) -> float | None:
-        """Return when the task was marked (unix seconds); None if it was not, or while the store is out."""
+        """Return when the task was marked (unix seconds); None if it was not, or if the store is unavailable."""
         key = self._key(owner, task_id)
         try:
-            there = await self._leases.get(key)
+            signed = await self._leases.get(key)
         except StoreUnavailable:
             return None
-        marked = self._signing.verified(key, there) if there is not None else None
-        return float(marked) if marked is not None else None
+        marked_at = self._signing.verified(key, signed) if signed is not None else None
+        return float(marked_at) if marked_at is not None else None
 
     def _key(self, owner: str, task_id: str) -> str:
         return self._keys.key(owner, "cancelled", task_id)

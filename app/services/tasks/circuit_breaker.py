@@ -1,4 +1,4 @@
-"""A circuit breaker around the store: while it fails, it counts as empty, so an outage costs speed only."""
+"""A circuit breaker around the store. A failing store counts as empty, so an outage only makes calls slower."""
 
 import logging
 from collections import deque
@@ -12,23 +12,24 @@ from app.services.tasks.store_probe import explained
 T = TypeVar("T")
 
 COOLDOWN_SECONDS = 1.0
-"""Cooldown after a failure. One caller then tries the store again for all."""
+"""Pause after a failure. Then one operation is tried."""
 
 MOST_OUTAGES = 3
 WITHIN_SECONDS = 600.0
 CALM_SECONDS = 60.0
 """The third outage within 10 minutes ends only after a minute without failures.
 
-A nearly full or slow store alternates between failure and success. Each change would be a line in the log.
+A nearly full or slow store alternates between failure and success. Without this rule, each change would be logged.
 """
 
 SILENCE = "silence"
 _EFFECTS = {
-    SILENCE: "answering from the backend until it is back. Each process keeps its own results, and waits end later",
-    "get": "cached results cannot be read from it, and finished tasks are read from the backend again",
-    "put": "cached results are still served, but new ones are kept by each process for itself and read from the "
-    "backend again by the others",
-    "remove": "a task that has called back may be shown as running for some seconds more",
+    SILENCE: "tasks are read from the backend until Redis is back. Each process caches results for itself, and waits "
+    "end later",
+    "get": "cached results cannot be read from Redis, so finished tasks are read from the backend again",
+    "put": "cached results are still served, but each process caches new results for itself only, and the others read "
+    "them from the backend again",
+    "remove": "a task whose callback arrived may be shown as running for a few more seconds",
 }
 """The effect of an outage of the store, or of one kind of operation, for the log."""
 
@@ -51,7 +52,7 @@ class FailOpenStore:
         self._outages = _OutageLog()
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the stored values; None for every key while the store cannot be read."""
+        """Return the stored values; None for all keys while the store cannot be read."""
         nothing: list[bytes | None] = [None] * len(keys)
         return await self._guard("get", lambda: self._store.get_many(keys), nothing)
 
@@ -60,23 +61,23 @@ class FailOpenStore:
         await self._guard("put", lambda: self._store.put_many(values, ttl_seconds), None)
 
     async def remove_many(self, keys: Sequence[str]) -> None:
-        """Remove the keys. They expire by themselves while the store accepts no writes."""
+        """Remove the keys. While the store accepts no writes, they stay until they expire."""
         await self._guard("remove", lambda: self._store.remove_many(keys), None)
 
     async def ping(self) -> None:
-        """Ask the store itself. Raises StoreUnavailable."""
+        """Ping the store, even during a cooldown. Raises StoreUnavailable."""
         await self._store.ping()
 
-    async def _guard(self, operation: str, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
+    async def _guard(self, operation: str, call: Callable[[], Awaitable[T]], fallback: T) -> T:
         if self._is_paused(operation):
-            return otherwise
+            return fallback
         try:
-            answer = await ask()
+            answer = await call()
         except StoreBusy:  # a limit of this process, not a failure of the store
-            return otherwise
+            return fallback
         except StoreUnavailable as exc:
             self._failed(operation, exc)
-            return otherwise
+            return fallback
         if self._outages.is_on:
             self._cooldowns[SILENCE].end()
             self._cooldowns[operation].end()
@@ -100,7 +101,7 @@ class FailOpenStore:
 
 
 class _Cooldown:
-    """A cooldown. After it, one caller may try; a new cooldown begins for the others."""
+    """A pause. At its end, one caller may try, and a new pause begins for the others."""
 
     def __init__(self) -> None:
         self._until: float | None = None
@@ -112,6 +113,7 @@ class _Cooldown:
         self._until = None
 
     def holds(self, now: float) -> bool:
+        """Return whether the caller must not try. If the pause is over, let this caller try and begin a new one."""
         if self._until is None:
             return False
         if now < self._until:
@@ -125,18 +127,18 @@ class _OutageLog:
 
     def __init__(self) -> None:
         self._failing: set[str] = set()
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._began: deque[float] = deque(maxlen=MOST_OUTAGES)
         self._is_frequent = False
         self._failed_at = 0.0
 
     @property
     def is_on(self) -> bool:
-        """Whether an outage was logged whose end was not."""
-        return bool(self._told)
+        """Whether the start of an outage was logged and its end was not."""
+        return bool(self._logged)
 
     def failed(self, cause: str, exc: StoreUnavailable, now: float) -> None:
-        """Note a failure: of everything, or of one operation."""
+        """Record a failure. `cause` is SILENCE for a store that does not answer, else the refused operation."""
         if not self.is_on:
             self._began.append(now)
             self._is_frequent = len(self._began) == MOST_OUTAGES and now - self._began[0] < WITHIN_SECONDS
@@ -148,14 +150,14 @@ class _OutageLog:
         if cause == "put":
             self._failing.discard("remove")
         self._failing.add(cause)
-        if cause not in self._told:
-            self._told.add(cause)
+        if cause not in self._logged:
+            self._logged.add(cause)
             log.warning("Redis %s. Effect: %s", explained(exc), _EFFECTS[cause])
 
     def worked(self, operation: str, now: float) -> None:
-        """Note a success during an outage, which may be its end."""
+        """Record a success during an outage. Log the end of the outage if nothing fails any more."""
         self._failing -= {SILENCE, operation}
         if self._failing or (self._is_frequent and now - self._failed_at < CALM_SECONDS):
             return
-        self._told.clear()
-        log.warning("Redis answers again and does what it is asked")
+        self._logged.clear()
+        log.warning("Redis answers again and accepts all operations")

@@ -1,23 +1,23 @@
-"""A doorkeeper as in TinyLFU: a table of fixed size that recognises keys seen before."""
+"""A doorkeeper as in TinyLFU (Einziger et al., 2017): a table of fixed size that recognises keys seen before."""
 
 from collections.abc import Sequence
 
 PLACES = 1 << 16
-"""One byte each: about as many of the latest keys are remembered, and one in 255 new ones is taken for known."""
+"""Size of the table, one byte a place. About one in 255 new keys is mistaken for a known one."""
 
 
 class Doorkeeper:
-    """Remembers which keys came lately, each by eight bits of its hash, until another takes its place."""
+    """Recognises keys seen recently. Each key overwrites one place of the table with eight bits of its hash."""
 
     def __init__(self) -> None:
         self._marks = bytearray(PLACES)
 
     def knows(self, keys: Sequence[str]) -> list[bool]:
-        """Return for each key, in order, whether it came before; from now on all of them have."""
+        """Return for each key, in order, whether it was seen before, and mark all of them as seen."""
         marks, known = self._marks, []
         for key in keys:
             hashed = hash(key)
-            place, mark = hashed & (PLACES - 1), (hashed >> 16) % 255 + 1  # 0 stands for none
+            place, mark = hashed & (PLACES - 1), (hashed >> 16) % 255 + 1  # 0 means empty
             known.append(marks[place] == mark)
             marks[place] = mark
         return known

@@ -1,4 +1,4 @@
-"""A bounded dict whose eviction costs nothing per entry: it drops half of the entries at once."""
+"""A bounded cache with cheap eviction: it drops a whole generation of entries at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
@@ -8,14 +8,15 @@ V = TypeVar("V")
 
 
 class GenerationalCache(Generic[K, V]):
-    """Keeps recently used entries, in two generations instead of an order of all entries.
+    """Keeps recently used entries in two generations. This approximates LRU without an order of all entries.
 
-    Entries that are put or used move to the younger generation. Once it reaches half of the limit, it becomes the older
-    one, and the previous older one is dropped. An entry therefore stays until half of the limit was used after it.
+    Entries that are put or read move to the younger generation. When it would exceed half of the limit, it becomes the
+    older generation, and the previous older one is dropped. An entry therefore stays until other entries with at least
+    half of the limit were put or read after it.
     """
 
     def __init__(self, most: int, weigh: Callable[[V], int]) -> None:
-        """Start empty, with room for the weight `most`; `weigh` returns what a value weighs."""
+        """Start empty, with the total weight limited to `most`. `weigh` returns the weight of a value."""
         self._weigh = weigh
         self._half = most // 2
         self._young: dict[K, V] = {}
@@ -25,18 +26,18 @@ class GenerationalCache(Generic[K, V]):
 
     @property
     def weight(self) -> int:
-        """At most what all entries weigh; one that was put twice, or is in both generations, is counted twice."""
+        """Upper bound of the weight of all entries. An entry put twice, or in both generations, counts twice."""
         return self._young_weight + self._old_weight
 
     def get_many(self, keys: Sequence[K]) -> list[V | None]:
-        """Return one value per key, in order, or None; those that are there count as used."""
+        """Return one value or None per key, in order. Entries that are found count as used."""
         values = list(map(self._young.get, keys))
         if self._old and None in values:
             self._fill_from_old(keys, values)
         return values
 
     def put_many(self, entries: Mapping[K, V], weight: int) -> None:
-        """Keep `entries`, which weigh `weight` together; none of them where that is more than half of the room."""
+        """Put `entries`, with the total weight `weight`. Nothing is put if that is more than half of the limit."""
         if weight > self._half:
             return
         if self._young_weight + weight > self._half:
@@ -46,7 +47,7 @@ class GenerationalCache(Generic[K, V]):
         self._young_weight += weight
 
     def _fill_from_old(self, keys: Sequence[K], values: list[V | None]) -> None:
-        """Put into `values` what the older generation has, and keep it in the younger one."""
+        """Fill None in `values` from the older generation, and move the entries found to the younger one."""
         found = list(map(self._old.get, keys))
         used = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
         if used:

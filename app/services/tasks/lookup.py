@@ -21,7 +21,7 @@ FlightKey = tuple[str, str]
 
 @dataclass
 class _Calls:
-    """The calls to the backend for one lookup."""
+    """The calls to the backend for one lookup: their number, and whether the first one was sent."""
 
     count: int = 0
     sent: bool = False
@@ -46,7 +46,7 @@ class TaskService:
         queued: QueuedIds,
         access: TaskAccess,
     ) -> None:
-        """Find tasks through these parts; nothing is opened or closed here."""
+        """Use these dependencies. The service does not open or close them."""
         self.access = access
         self._token_status = token_status
         self._queued = queued
@@ -56,10 +56,10 @@ class TaskService:
         self._flights = flights
 
     async def find(self, caller: Caller, task_ids: Sequence[str]) -> Lookup:
-        """Return one result for each distinct id, in the order asked.
+        """Return one result for each distinct id, in the order of `task_ids`.
 
-        An error is the result of the ids that it concerns; nothing is raised. None stands for a task that the backend
-        does not know, and for one that the caller may not read.
+        A failed read is the result of each id in it. No LumaError is raised. None stands for a task that the backend
+        does not know, or that the caller may not read.
         """
         denied = await self.access.denied(caller.principal, task_ids) if caller.principal.team is not None else {}
         if not denied:
@@ -113,7 +113,7 @@ class TaskService:
         return self._backend.description.error(Unauthorized)
 
     async def read(self, caller: Caller, task_ids: Sequence[str]) -> dict[str, TaskResult]:
-        """Read the tasks at the backend now, joining fetches under way, and cache the answers."""
+        """Read the tasks at the backend, or join fetches of them in flight. Read tasks are cached."""
         answers, _ = await self._fetch_once(caller, task_ids, _Calls())
         return answers
 
@@ -136,7 +136,7 @@ class TaskService:
     async def _joined(
         self, keys: Sequence[FlightKey], led: Sequence[FlightKey], refusal: RateLimited
     ) -> tuple[dict[str, TaskResult], int]:
-        """Return the results of fetches under way, and `refusal` for ids that would need a new fetch."""
+        """Return the results of fetches in flight, and `refusal` for the ids in `led`, which need a new fetch."""
         refused = set(led)
         joined = [key for key in keys if key not in refused]
         landed, _ = await self._flights.get_many(joined, _never) if joined else ({}, 0)

@@ -1,4 +1,4 @@
-"""Limits the task ids that are queued for the backend or being read: each takes memory."""
+"""Limits the number of task ids that are queued for the backend or being read, because each takes memory."""
 
 import logging
 from collections.abc import Callable
@@ -10,23 +10,23 @@ from app.services.log_throttle import LogThrottle
 
 MOST_PER_TENANT = 2_400
 MOST_IN_TOTAL = 6_000
-"""Ids, at 1 KB each with the tasks that wait for them, or 7 KB where prompts are long."""
+"""Limits in ids. An id takes about 1 KB with its asyncio tasks, and 7 KB if its prompt is long."""
 
 MOST_UNACCEPTED = 4_000
-"""Of the total, for all tokens together that the backend has not accepted lately: they cost nothing to invent."""
+"""Part of the total for all tokens together that the backend has not accepted lately. Anybody can invent tokens."""
 
 QUESTION_WEIGHT = 4
-"""Weight of a lookup beside its ids."""
+"""Weight of a lookup in addition to its ids, in ids."""
 
 RETRY_AFTER_SECONDS = 10.0
 
 TENANT_IS_FULL = (
-    f"This token has {MOST_PER_TENANT} task ids on their way from {{backend}}, the most that this service asks for at "
-    "once. Nothing is lost: ask again when the calls under way are answered, for fewer ids at a time."
+    f"The calls of this token together ask {{backend}} about too many task ids at once (limit: {MOST_PER_TENANT}). "
+    "Nothing is lost: ask again when the calls in flight are answered, for fewer ids at a time."
 )
 SERVICE_IS_FULL = (
-    "This service has as many task ids on their way from {backend} as it asks for at once. Nothing is lost: ask "
-    "again shortly."
+    "All calls to this service together ask {backend} about too many task ids at once. Nothing is lost: ask again "
+    "shortly."
 )
 
 log = logging.getLogger(__name__)
@@ -42,35 +42,34 @@ class QueuedIds:
         clock: Callable[[], float],
         is_accepted: Callable[[str], bool],
     ) -> None:
-        """Count refusals, whose sentences are about `backend`, in `telemetry`.
+        """Name `backend` in refusals, and count refusals in `telemetry`.
 
-        `clock` counts seconds and never goes back. `is_accepted` tells whether the backend has accepted a tenant's
-        token lately.
+        `clock` is monotonic, in seconds. `is_accepted` tells whether the backend has accepted a tenant's token lately.
         """
         self._backend = backend
         self._is_accepted = is_accepted
         self._telemetry = telemetry
-        self._burst = LogThrottle(clock)
+        self._throttle = LogThrottle(clock)
         self._by_tenant: dict[str, int] = {}
         self._total = 0
         self._unaccepted = 0
 
     def add(self, tenant: str, count: int) -> Callable[[], None]:
-        """Add `count` ids, and return a function that removes them. Raises RateLimited if there are too many."""
-        weight, mine = count + QUESTION_WEIGHT, self._by_tenant.get(tenant, 0)
-        if mine + weight > MOST_PER_TENANT:
+        """Add a lookup of `count` ids, and return a function that removes it. Raises RateLimited over a limit."""
+        weight, queued = count + QUESTION_WEIGHT, self._by_tenant.get(tenant, 0)
+        if queued + weight > MOST_PER_TENANT:
             raise self._refusal(TENANT_IS_FULL)
         accepted = self._is_accepted(tenant)
         if self._total + weight > MOST_IN_TOTAL or (not accepted and self._unaccepted + weight > MOST_UNACCEPTED):
             raise self._refusal(SERVICE_IS_FULL)
-        self._by_tenant[tenant] = mine + weight
+        self._by_tenant[tenant] = queued + weight
         self._total += weight
         self._unaccepted += 0 if accepted else weight
         return lambda: self._remove(tenant, weight, accepted=accepted)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is counted."""
+        """Whether no id is queued or being read."""
         return self._total == 0 and not self._by_tenant
 
     def _remove(self, tenant: str, weight: int, *, accepted: bool) -> None:
@@ -82,9 +81,9 @@ class QueuedIds:
 
     def _refusal(self, sentence: str) -> RateLimited:
         self._telemetry.call_withheld("queue_full")
-        if (count := self._burst.count()) is not None:
+        if (count := self._throttle.count()) is not None:
             log.warning(
-                "Questions are refused: too many task ids wait for %s (%d of %d in total; %d refusals since the "
-                "last such line)", self._backend.name, self._total, MOST_IN_TOTAL, count,
+                "Lookups are refused with rate_limited: too many task ids wait for %s (%d of %d in total; %d refusals "
+                "since the last such line). Others are served", self._backend.name, self._total, MOST_IN_TOTAL, count,
             )  # fmt: skip
         return RateLimited(self._backend.say(sentence), retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -1,4 +1,4 @@
-"""Signs values for a shared store, so that a value moved, changed or written by others is a cache miss."""
+"""Signs values for a shared store. A value that others moved, changed or wrote is a cache miss."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -6,33 +6,33 @@ from app.ports.sealing import Signer
 from app.services.key_namespace import KeyNamespace
 
 LARGEST_BYTES = 64 * 1024
-"""Largest stored value. Larger ones are neither written nor read."""
+"""Size limit of a stored value. Larger ones are neither written nor read."""
 
 
 class SignedValues:
-    """Signs values of one kind for their key, which names backend, tenant, kind and id.
+    """Signs values of one kind. Each key contains backend, tenant, kind and id.
 
-    The signature covers the key and the whole value. It is verified before anything in the value is parsed.
+    The signature covers the key and the whole value. It is verified before the value is parsed.
     """
 
     def __init__(self, kind: str, keys: KeyNamespace, signing: Signer) -> None:
-        """`kind` is part of the key: a name, and the number of the value's format."""
+        """`kind` is part of the keys. It consists of a name and the version of the value's format."""
         self._kind = kind
         self._keys = keys
         self._signing = signing
 
     def key(self, tenant: str, name: str) -> str:
-        """Return the key of a value. It ends with `name`; the keys of one tenant have a common prefix."""
+        """Return the key of a value. It ends with `name`, and the rest is equal for all values of a tenant."""
         return self._keys.key(tenant, self._kind, name)
 
     def sign(self, key: str, value: bytes | None) -> bytes | None:
-        """Return the signed bytes for `key`; None if `value` is None or too large."""
+        """Return `value` signed for `key`; None if `value` is None or the result is too large."""
         if value is None:
             return None
-        kept = self._signing.sign(key, value)
-        return kept if len(kept) <= LARGEST_BYTES else None
+        signed = self._signing.sign(key, value)
+        return signed if len(signed) <= LARGEST_BYTES else None
 
-    def verified(self, keys: Sequence[str], kept: Iterable[bytes | None]) -> Iterator[bytes | None]:
-        """Yield the value of each of `keys`; None if there is none with a valid signature for that key."""
-        looked_at = (value if value is not None and len(value) <= LARGEST_BYTES else None for value in kept)
-        return self._signing.verified_each(zip(keys, looked_at, strict=True))
+    def verified(self, keys: Sequence[str], stored: Iterable[bytes | None]) -> Iterator[bytes | None]:
+        """Yield the verified value for each of `keys`; None if it is absent, too large or not signed for that key."""
+        checked = (value if value is not None and len(value) <= LARGEST_BYTES else None for value in stored)
+        return self._signing.verified_each(zip(keys, checked, strict=True))

@@ -15,6 +15,14 @@ V = TypeVar("V")
 
 @dataclass(eq=False, slots=True)
 class _Flight:
+    """One fetch.
+
+    Attributes:
+        keys: the keys that it fetches.
+        waiting: number of callers that wait for at least one of the keys.
+
+    """
+
     keys: list[Any]
     has_sent: Callable[[], bool]
     on_done: Callable[[], None]
@@ -36,7 +44,7 @@ def _nothing() -> None:
 
 
 class SingleFlight(Generic[K, V]):
-    """Joins concurrent fetches of the same keys."""
+    """Shares one fetch per key among concurrent callers."""
 
     def __init__(self) -> None:
         self._pending: dict[K, _PendingKey] = {}
@@ -49,11 +57,12 @@ class SingleFlight(Generic[K, V]):
         has_sent: Callable[[], bool] = _always,
         on_done: Callable[[], None] = _nothing,
     ) -> tuple[dict[K, V], int]:
-        """Return a value for each key, and the number of keys whose fetch was under way.
+        """Return a value for each key, and the number of keys whose fetch was already in flight.
 
-        `fetch` is called at most once, with the keys that nobody is fetching yet, and must answer each of them;
-        what it raises is raised to everyone who waits for one of its keys. Until `has_sent`, it is stopped when nobody
-        waits for any of its keys. `on_done` is called at the end of a fetch, also after an error.
+        `fetch` is called at most once, with the keys that have no fetch in flight. It must return a value for each;
+        a missing one raises KeyError. Its exception is raised in every caller that waits for one of its keys.
+        If its last caller is cancelled while `has_sent()` is false, the fetch is cancelled too. `on_done` is called at
+        the end of the fetch, also after an error.
         """
         led = self.not_in_flight(keys)
         if led:
@@ -71,11 +80,11 @@ class SingleFlight(Generic[K, V]):
 
     @property
     def flights(self) -> int:
-        """Number of fetches under way."""
+        """Number of fetches in flight."""
         return len(self._flights)
 
     def not_in_flight(self, keys: Sequence[K]) -> list[K]:
-        """Return the keys without a fetch under way."""
+        """Return the keys without a fetch in flight."""
         return [key for key in keys if key not in self._pending]
 
     def _start(self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]], flight: _Flight) -> None:
@@ -84,11 +93,11 @@ class SingleFlight(Generic[K, V]):
         self._pending |= pending_keys
         flight.task = loop.create_task(_run(flight.keys, fetch))
         self._flights.add(flight.task)
-        # A callback, because a flight that is stopped before its first step runs no code of its own.
+        # A callback and not a `finally`: a task that is cancelled before its first step runs none of its code.
         flight.task.add_done_callback(lambda task: self._finish(task, pending_keys, flight.on_done))
 
     def _remove_caller(self, flight: _Flight) -> None:
-        """Remove one caller. A flight that is cancelled with its last caller cannot be joined any more."""
+        """Remove one caller. Cancel the flight after the last one if nothing was sent; it cannot be joined then."""
         flight.waiting -= 1
         if flight.waiting == 0 and not flight.task.done() and not flight.has_sent():
             flight.task.cancel()
@@ -109,10 +118,10 @@ class SingleFlight(Generic[K, V]):
                 pending.future.set_result(values[key])
             else:
                 pending.future.set_exception(error or KeyError(key))
-                pending.future.exception()  # marks it as retrieved: every caller may have disconnected
+                pending.future.exception()  # avoids asyncio's warning if all callers have disconnected
 
     async def aclose(self) -> None:
-        """Cancel every fetch under way. Its callers get an error."""
+        """Cancel all fetches in flight, and wait for their end. Their callers get ConnectionAbortedError."""
         for flight in self._flights:
             flight.cancel()
         if self._flights:

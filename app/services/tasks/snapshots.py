@@ -1,4 +1,4 @@
-"""Snapshots of running tasks, shared by the replicas: the submission, and the last state that the backend showed."""
+"""The repository of task snapshots, which replicas share through the store."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,10 +19,11 @@ from app.services.tasks.signed_values import SignedValues
 from app.services.tasks.stored_format import Malformed, pack_snapshot, unpack_snapshot
 
 SNAPSHOT_KIND = "record:4"
+"""Part of every key. Raise the number when the stored format changes, so that two releases can share a store."""
 
 
 class TaskSnapshots:
-    """Stores snapshots. New ones are also kept in this process for GRACE_SECONDS, in case the store is down."""
+    """Stores snapshots. Those of new tasks are also kept in this process for GRACE_SECONDS, in case the store fails."""
 
     def __init__(
         self,
@@ -33,24 +34,22 @@ class TaskSnapshots:
         wall_clock: Callable[[], float],
         monotonic_clock: Callable[[], float],
     ) -> None:
-        """Share through `store`, as `signed_values` says; `wall_clock` gives unix seconds."""
+        """Share snapshots through `store`, signed by `signed_values`. `wall_clock` returns unix seconds."""
         self._store = store
         self._signed = signed_values
         self._render = render
         self._wall_clock = wall_clock
-        self._here: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
+        self._local: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
 
     async def put_many(self, tenant: str, snapshots: Sequence[TaskSnapshot]) -> None:
         """Store `snapshots`."""
-        kept, now = (
-            {self._signed.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots},
-            self._wall_clock(),
-        )
-        for key, snapshot in kept.items():
+        now = self._wall_clock()
+        by_key = {self._signed.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots}
+        for key, snapshot in by_key.items():
             if is_in_grace(snapshot, now):
-                self._here[key] = snapshot
+                self._local[key] = snapshot
         until = now + SNAPSHOT_LIFE_SECONDS
-        packed = ((key, self._signed.sign(key, pack_snapshot(snapshot, until))) for key, snapshot in kept.items())
+        packed = ((key, self._signed.sign(key, pack_snapshot(snapshot, until))) for key, snapshot in by_key.items())
         values = {key: value for key, value in packed if value is not None}
         await self._store.put_many(values, dict.fromkeys(values, SNAPSHOT_LIFE_SECONDS))
 
@@ -68,13 +67,13 @@ class TaskSnapshots:
         values = await self._store.get_many(keys)
         forms = self._signed.verified(keys, values)
         found = {
-            task_id: self._unpack(task_id, form) or self._here.get(key)
+            task_id: self._unpack(task_id, form) or self._local.get(key)
             for task_id, key, form in zip(task_ids, keys, forms, strict=True)
         }
         return {task_id: snapshot for task_id, snapshot in found.items() if snapshot is not None}
 
     async def still_in_grace(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, RenderedTask]:
-        """Return those of `task_ids` that were submitted less than GRACE_SECONDS ago, as pending tasks."""
+        """Return the last known state of those tasks that were submitted less than GRACE_SECONDS ago."""
         snapshots, now = await self.get_many(tenant, task_ids), self._wall_clock()
         return {task_id: snapshot.task for task_id, snapshot in snapshots.items() if is_in_grace(snapshot, now)}
 

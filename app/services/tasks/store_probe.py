@@ -1,4 +1,4 @@
-"""Probes every operation of the store that the service needs, on keys and a channel of its own."""
+"""Probes of the store: each operation that the service needs, on separate keys and a separate kind of event."""
 
 import asyncio
 import secrets
@@ -10,11 +10,11 @@ from app.ports.store import Store, StoreRefuses, StoreUnavailable
 from app.services.key_namespace import KeyNamespace
 
 KEPT_SECONDS = 10.0
-HEARD_WITHIN_SECONDS = 2.0
+RECEIVED_WITHIN_SECONDS = 2.0
 TENANT = "probe"
 
 SHARED_SECONDS = 1.0
-"""How long a try counts for those who ask after it."""
+"""Time for which the result of a probe is shared."""
 
 ADVICE = {
     "READONLY": "is a replica that takes no writes: name the master, or all Sentinels",
@@ -24,60 +24,63 @@ ADVICE = {
     "CLUSTERDOWN": "is a Cluster that does not serve all of its slots",
     "LOADING": "is still loading its data: try again shortly",
     "OOM": "is full: raise maxmemory, or shorten LUMA_MCP_RESULT_TTL_SECONDS",
-    "MISCONF": "takes no writes because it cannot save to its disk",
+    "MISCONF": "accepts no writes because it cannot save to its disk",
     "NOPERM": "does not give this user the rights that docs/redis.md lists",
-    "NOAUTH": "wants a user and a password: write them into LUMA_MCP_REDIS_URL",
+    "NOAUTH": "requires a user and a password: write them into LUMA_MCP_REDIS_URL",
     "WRONGPASS": "does not accept the user or the password of LUMA_MCP_REDIS_URL",
 }
-"""The meaning of Redis error codes for an operator."""
+"""Meaning of Redis error codes, as the end of a sentence that begins with the name of the store."""
 
 
 def explained(exc: StoreUnavailable) -> str:
-    """Return what is wrong with a store that failed, as the end of a sentence that begins with its name."""
+    """Return the meaning of `exc` for operators, as the end of a sentence that begins with the name of the store."""
     if isinstance(exc, StoreRefuses):
         return ADVICE.get(str(exc), f"refuses ({exc})")
     return f"does not answer ({exc})"
 
 
 async def probe(store: Store, coordination: Coordination, keys: KeyNamespace, *, with_channel: bool = False) -> None:
-    """Write, read, compare and set, and remove; `with_channel` also publishes and listens.
+    """Write, read, compare-and-set and remove values. With `with_channel`, also publish an event and receive it.
 
-    Raises StoreUnavailable for the first thing that fails; of a channel that stays silent it is "channel is silent".
+    Raises StoreUnavailable for the first operation that fails. Its text is "channel is silent" if no event arrives.
     """
     name = secrets.token_hex(8)
-    value, held = keys.key(TENANT, "value", name), keys.key(TENANT, "held", name)
+    value, lease = keys.key(TENANT, "value", name), keys.key(TENANT, "held", name)
     await store.put_many({value: b"1"}, {value: KEPT_SECONDS})
     if await store.get_many([value]) != [b"1"]:
-        raise StoreUnavailable("a value that was just written is not there")
+        raise StoreUnavailable("a value that was just written is missing or wrong")
     await store.remove_many([value])
-    await coordination.put_if_absent(held, b"1", KEPT_SECONDS)
-    if not await coordination.replace(held, b"1", b"2", KEPT_SECONDS):
-        raise StoreUnavailable("a value that was just written is another")
-    await coordination.remove(held, b"2")
+    await coordination.put_if_absent(lease, b"1", KEPT_SECONDS)
+    if not await coordination.replace(lease, b"1", b"2", KEPT_SECONDS):
+        raise StoreUnavailable("a lease that was just written is missing or wrong")
+    await coordination.remove(lease, b"2")
     if with_channel:
         await _probe_channel(coordination, name.encode())
 
 
 class SharedProbe:
-    """Lets all who ask within a second share one try, so that nobody can make the store busy with them."""
+    """Shares one probe among all requests within a second, so that frequent requests do not load the store."""
 
     def __init__(self, try_store: Callable[[], Awaitable[None]], clock: Callable[[], float]) -> None:
-        """Share the tries of `try_store`, by `clock`, which counts seconds and never goes back."""
+        """Probe with `try_store`. `clock` is monotonic, in seconds."""
         self._try_store = try_store
         self._clock = clock
-        self._trying: asyncio.Future[Exception | None] | None = None
+        self._probing: asyncio.Future[Exception | None] | None = None
         self._began_at = 0.0
 
     async def __call__(self) -> None:
-        """Raise what a try that began less than a second ago raised, or a new one. Raises what the try raised."""
-        if self._trying is None or (self._trying.done() and self._clock() - self._began_at >= SHARED_SECONDS):
+        """Return or raise the result of a probe that runs or began less than SHARED_SECONDS ago, else of a new one.
+
+        Raises StoreUnavailable and DatabaseUnavailable, as the probe did.
+        """
+        if self._probing is None or (self._probing.done() and self._clock() - self._began_at >= SHARED_SECONDS):
             self._began_at = self._clock()
-            self._trying = asyncio.ensure_future(self._try())
-        error = await asyncio.shield(self._trying)
+            self._probing = asyncio.ensure_future(self._probe())
+        error = await asyncio.shield(self._probing)
         if error is not None:
             raise error.with_traceback(None)
 
-    async def _try(self) -> Exception | None:
+    async def _probe(self) -> Exception | None:
         try:
             await self._try_store()
         except (StoreUnavailable, DatabaseUnavailable) as exc:
@@ -86,22 +89,22 @@ class SharedProbe:
 
 
 async def _probe_channel(events: EventBus, message: bytes) -> None:
-    heard = asyncio.Event()
-    unsubscribe = events.subscribe(EventKind.PROBE, lambda said: heard.set() if said == message else None)
+    received = asyncio.Event()
+    unsubscribe = events.subscribe(EventKind.PROBE, lambda other: received.set() if other == message else None)
     try:
-        async with asyncio.timeout(HEARD_WITHIN_SECONDS):
-            while not heard.is_set():  # the channel may not be open yet
+        async with asyncio.timeout(RECEIVED_WITHIN_SECONDS):
+            while not received.is_set():  # the subscription may not be active yet
                 await events.publish(EventKind.PROBE, message)
-                await _within(heard, HEARD_WITHIN_SECONDS / 10)
+                await _wait_at_most(received, RECEIVED_WITHIN_SECONDS / 10)
     except TimeoutError:
         raise StoreUnavailable("channel is silent") from None
     finally:
         unsubscribe()
 
 
-async def _within(heard: asyncio.Event, seconds: float) -> None:
+async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
-            await heard.wait()
+            await event.wait()
     except TimeoutError:
         return

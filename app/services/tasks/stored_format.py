@@ -1,7 +1,7 @@
 """The stored format of rendered tasks and of snapshots: a fixed header, then the JSON.
 
-Nothing is parsed when they are read: whoever made the mark on a value has the secret, and rendered a task that its
-backend's adapter had cleaned.
+The JSON is not parsed again when a value is read. The value's signature proves that a replica of this service wrote it,
+and the backend's adapter has sanitized the task before.
 """
 
 import struct
@@ -12,33 +12,31 @@ from app.domain.snapshot import TaskSnapshot
 from app.domain.task import TaskState
 
 VERSION = 1
-"""The first byte of a form; raise it with any change, and values of another release are misses."""
+"""First byte of a value. Raise it when the format changes; values with another version are misses."""
 
 _STATES = tuple(TaskState)
 _NUMBERS = {state: number for number, state in enumerate(_STATES)}
 _TASK = struct.Struct(">BBdddHHH")
-"""Version, state, fresh until, created, finished (not a number: unknown), and the lengths of head, line and rest."""
+"""Version, state, `fresh_until`, `created_at`, `finished_at` (NaN: unknown), and the lengths of head, line and rest."""
 
 _TASK_BYTES = _TASK.size
 
-_RECORD = struct.Struct(">B?dddd")
-"""Version, whether it expects a callback, until when it counts, submitted, read and changed at (not a number: never).
-
-The form of its task follows.
-"""
+_SNAPSHOT = struct.Struct(">B?dddd")
+"""Version, `expects_callback`, expiry, `submitted_at`, `read_at` and `changed_at` (NaN: never). The task follows."""
 
 LONGEST_PART = 65_535
+"""Length limit in bytes of head, line and rest: their lengths are stored in 16 bits."""
 
 CLOCKS_DIFFER_SECONDS = 5.0
-"""How much longer than its time a value counts, for the clocks of two replicas may differ by as much."""
+"""Time for which a value stays valid after its expiry, because the clocks of two replicas may differ as much."""
 
 
 class Malformed(Exception):
-    """Raised for what is authentic and of this version, but of no length that its header tells."""
+    """The value has this version, but its length or state does not match its header."""
 
 
 def pack_task(task: RenderedTask) -> bytes | None:
-    """Return the form to keep; None for a task that is too long for it."""
+    """Return `task` in the stored format; None if a part is too long."""
     head, line, rest = task.head, task.line, task.rest
     if max(len(head), len(line), len(rest)) > LONGEST_PART:
         return None
@@ -48,7 +46,7 @@ def pack_task(task: RenderedTask) -> bytes | None:
 
 
 def unpack_task(task_id: str, form: bytes) -> RenderedTask | None:
-    """Return the task, or None for the form of another release. Raises Malformed."""
+    """Return the task; None if the value has another version. Raises Malformed."""
     if form[:1] != _VERSION_BYTE:
         return None
     if len(form) < _TASK_BYTES:
@@ -71,22 +69,22 @@ def unpack_task(task_id: str, form: bytes) -> RenderedTask | None:
 
 
 def pack_snapshot(snapshot: TaskSnapshot, until: float) -> bytes | None:
-    """Return the form to keep, which counts until then (unix seconds); None where the task is too long for it."""
+    """Return `snapshot` in the stored format, valid until `until` (unix seconds); None if the task is too long."""
     times = map(_number, (snapshot.submitted_at, snapshot.read_at, snapshot.changed_at))
     task = pack_task(snapshot.task)
-    return _RECORD.pack(VERSION, snapshot.expects_callback, until, *times) + task if task is not None else None
+    return _SNAPSHOT.pack(VERSION, snapshot.expects_callback, until, *times) + task if task is not None else None
 
 
 def unpack_snapshot(task_id: str, form: bytes, now: float) -> TaskSnapshot | None:
-    """Return the snapshot; None if it has expired, or has the format of another release. Raises Malformed."""
+    """Return the snapshot; None if it has expired or has another version. Raises Malformed."""
     if form[:1] != _VERSION_BYTE:
         return None
-    if len(form) < _RECORD.size:
+    if len(form) < _SNAPSHOT.size:
         raise Malformed
-    _, expects_callback, until, *times = _RECORD.unpack_from(form)
+    _, expects_callback, until, *times = _SNAPSHOT.unpack_from(form)
     if until + CLOCKS_DIFFER_SECONDS < now:
         return None
-    task = unpack_task(task_id, form[_RECORD.size :])
+    task = unpack_task(task_id, form[_SNAPSHOT.size :])
     submitted_at, read_at, changed_at = map(_time, times)
     return TaskSnapshot(task, submitted_at, read_at, changed_at, expects_callback) if task is not None else None
 
