@@ -1,1 +1,4 @@
-"""Bounds on the memory, places and calls of each caller, of all callers, and of callers not yet accepted."""
+"""Limits on memory, concurrency and calls: per caller, in total, and for all tokens that the backend has not accepted.
+
+Anybody can invent tokens. All tokens that the backend has not accepted lately therefore share a part of each resource.
+"""

@@ -1,4 +1,4 @@
-"""Limits on the calls to the backend, and to the store, that this process has in flight."""
+"""Concurrency limits of this process: calls to the backend, and reads of the store and of the database."""
 
 from collections.abc import Callable
 
@@ -6,28 +6,27 @@ from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.token_status import TokenStatusCache
 
 READS = Shares(places=32, per_tenant=8, unaccepted=24)
-"""Eight calls per token: a backend allows some ten a second."""
+"""Concurrent reads of the backend. A token may have eight, because a backend allows about ten a second."""
 
 PURCHASE_PLACES = 16
 UNACCEPTED_PURCHASES = 12
-"""Purchases have places of their own, and so never wait behind reads. One token has as many as the backend takes."""
+"""Concurrent submissions. They have a limiter of their own, so they never wait behind reads."""
 
 SPARE_CONNECTIONS = 4
-"""Beyond the places, for connections that are still being closed: a pool that is full would fail calls."""
+"""Connections in each pool beyond the concurrency limit, for those still being closed: a full pool fails calls."""
 
 STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
-"""Questions to the store at once: the answer to one about 200 tasks takes some MB until it is rendered."""
-
+"""Concurrent reads of the store. The values of 200 tasks take some MB until they are unpacked."""
 
 DATABASE_READS = Shares(places=2, per_tenant=1, unaccepted=1)
-"""Lists of tasks that are read at once: half of the connections to the database are kept for purchases."""
+"""Concurrent reads of the list of tasks. The other half of the database connections is reserved for purchases."""
 
 
 class BackendLimits:
-    """Concurrency limiters for reads, purchases and store reads, and the token status that they share."""
+    """The concurrency limiters of this process, and the token status that they share."""
 
     def __init__(self, clock: Callable[[], float], generations_at_once: int) -> None:
-        """Count time by `clock`, in seconds that never go back; the backend takes so many generations of one token."""
+        """`clock` is monotonic, in seconds. `generations_at_once` is the backend's limit of generations per token."""
         purchases = Shares(PURCHASE_PLACES, generations_at_once, UNACCEPTED_PURCHASES)
         self.token_status = TokenStatusCache(clock)
         self.reads = FairLimiter(READS, self.token_status.is_accepted)
@@ -37,10 +36,10 @@ class BackendLimits:
 
     @property
     def read_connections(self) -> int:
-        """Return how many connections reads can need at once."""
+        """Size of the connection pool for reads."""
         return READS.places + SPARE_CONNECTIONS
 
     @property
     def purchase_connections(self) -> int:
-        """Return how many connections purchases can need at once."""
+        """Size of the connection pool for purchases."""
         return PURCHASE_PLACES + SPARE_CONNECTIONS

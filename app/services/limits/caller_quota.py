@@ -1,9 +1,9 @@
-"""Quotas of a resource: per caller, for all callers, and for all callers whose token is not accepted.
+"""Quotas of a resource: per caller, in total, and for all callers whose token the backend has not accepted.
 
-Any string is a token, so callers whose token the backend has not accepted share a part: they cannot take the rest from
-those who are known. The last quarter is for callers that hold next to nothing: those who hold as much as they may
-cannot take the rest from one that comes. Half of that is for those among them whose token is accepted: however many
-tokens are made up, together they leave it to a customer.
+Any string is a token, so all callers with tokens that the backend has not accepted share a part of the quota. They
+cannot take the rest from accepted callers. The last quarter of the quota is reserved for callers that hold little or
+nothing, so that the largest users leave room for new ones. The last eighth is reserved for those of them whose token
+is accepted, so that any number of invented tokens leaves room for customers.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,12 +15,19 @@ from app.domain.errors import RateLimited
 RETRY_AFTER_SECONDS = 5.0
 
 SMALL_SHARE = 64
-"""The last quarter is for callers that hold at most this part of their own limit, or ask for the first time."""
+"""The last quarter is for callers that hold at most 1/SMALL_SHARE of their own limit, or nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """The limits of a quota: for all callers, for one, and for all together whose token is not accepted."""
+    """The limits of a quota.
+
+    Attributes:
+        total: limit of all callers together.
+        per_caller: limit of each caller.
+        unaccepted: limit of all callers together whose token the backend has not accepted lately.
+
+    """
 
     total: int
     per_caller: int
@@ -28,9 +35,13 @@ class QuotaLimits:
 
 
 class CallerQuota:
-    """Counts what callers hold in this process. The unit is the user's choice: places, ids or bytes.
+    """Counts what callers hold in this process. The unit depends on the resource: calls, ids or bytes.
 
     A caller that holds nothing takes no memory.
+
+    Attributes:
+        in_use: amount that all callers hold together.
+
     """
 
     def __init__(
@@ -40,19 +51,19 @@ class CallerQuota:
         refused: Callable[[], None] = lambda: None,
         changed: Callable[[int], None] = lambda _in_use: None,
     ) -> None:
-        """Lend as `limits` says; `is_accepted` tells whether the backend has accepted a caller's token lately.
+        """Enforce `limits`. `is_accepted` tells whether the backend has accepted a caller's token lately.
 
-        `refused` is called for each refusal, and `changed` with what is lent whenever a place is taken or given back.
+        `refused` is called for each refusal. `changed` receives the amount in use when `place` takes or releases.
         """
         self._changed = changed
         self._limits = limits
-        self._plenty = limits.total - limits.total // 4
+        self._unreserved = limits.total - limits.total // 4
         self._most_for_unaccepted = limits.total - limits.total // 8
-        self._plenty_for_unaccepted = limits.unaccepted - limits.unaccepted // 4
+        self._unreserved_for_unaccepted = limits.unaccepted - limits.unaccepted // 4
         self._is_accepted = is_accepted
         self._refused = refused
         self._held: dict[str, int] = {}
-        self._unaccepted: dict[str, int] = {}  # a part of the above
+        self._unaccepted: dict[str, int] = {}  # the part of `_held` that was taken before the token was accepted
         self._unaccepted_in_use = 0
         self.in_use = 0
 
@@ -62,11 +73,11 @@ class CallerQuota:
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
         held = self._held.get(owner, 0) + amount
-        is_plenty = self.in_use + amount <= self._plenty and (
-            is_accepted or self._unaccepted_in_use + amount <= self._plenty_for_unaccepted
+        is_unreserved = self.in_use + amount <= self._unreserved and (
+            is_accepted or self._unaccepted_in_use + amount <= self._unreserved_for_unaccepted
         )
         if held > self._limits.per_caller or not (
-            is_plenty or self._may_have_the_rest(held, amount, is_accepted=is_accepted)
+            is_unreserved or self._may_use_reserve(held, amount, is_accepted=is_accepted)
         ):
             self._refused()
             return False
@@ -79,8 +90,8 @@ class CallerQuota:
             self._unaccepted_in_use += amount
         return True
 
-    def _may_have_the_rest(self, held: int, amount: int, *, is_accepted: bool) -> bool:
-        """Return whether a caller may hold `held` in all, of which `amount` is new, though little is left."""
+    def _may_use_reserve(self, held: int, amount: int, *, is_accepted: bool) -> bool:
+        """Return whether a caller may take `amount` from the reserve, and then hold `held` in all."""
         limits = self._limits
         return amount == 0 or (
             (held == amount or held <= limits.per_caller // SMALL_SHARE)
@@ -89,7 +100,7 @@ class CallerQuota:
         )
 
     def give_back(self, owner: str, amount: int = 1) -> None:
-        """Return `amount`, taken for `owner`, to the quota."""
+        """Release `amount` that was taken for `owner`."""
         if not amount:
             return
         left = self._held[owner] - amount
@@ -108,7 +119,7 @@ class CallerQuota:
 
     @contextmanager
     def place(self, owner: str, refusal: str) -> Iterator[None]:
-        """Hold one place while entered. Raises RateLimited with the sentence `refusal` if none is free."""
+        """Hold one unit inside `with`. Raises RateLimited with the sentence `refusal` if none is free."""
         if not self.take(owner):
             raise RateLimited(refusal, retry_after_seconds=RETRY_AFTER_SECONDS)
         self._changed(self.in_use)

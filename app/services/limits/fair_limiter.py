@@ -1,9 +1,9 @@
-"""A concurrency limiter that shares its places fairly between tenants.
+"""A concurrency limiter that is fair between tenants.
 
-Each tenant has a queue of its own, and the queues take turns, so a tenant waits for as many others as there are and
-not for as many calls as they have made. Tenants whose token the backend has not accepted lately share a part of the
-places: tokens cost nothing to invent. Among them the newest goes first: a line of a thousand invented ones does not
-stand before somebody who has just come.
+A place is the right to run one call. Each tenant has its own queue, and the queues are served round-robin, so the wait
+depends on the number of waiting tenants and not on their numbers of calls. Tenants whose token the backend has not
+accepted lately share a part of the places, because anybody can invent tokens. Among them the newest tenant is served
+first, so that a thousand invented tokens do not delay a new user.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many places there are: in total, for each tenant, and for all tenants that are not accepted together."""
+    """Numbers of places: in total, for each tenant, and for all tenants together whose token is not accepted."""
 
     places: int
     per_tenant: int
@@ -29,29 +29,31 @@ class _Tenant:
 
 
 class FairLimiter:
-    """Grants places; a tenant with neither a place nor a call in the queue costs no memory."""
+    """Grants places. A tenant without running or queued calls takes no memory."""
 
     def __init__(self, shares: Shares, is_accepted: Callable[[str], bool]) -> None:
-        """Share out `shares`; `is_accepted` tells whether the backend has accepted a tenant's token lately."""
+        """Enforce `shares`. `is_accepted` tells whether the backend has accepted a tenant's token lately."""
         self._shares = shares
         self._is_accepted = is_accepted
         self._tenants: dict[str, _Tenant] = {}
         self._turns: dict[bool, OrderedDict[str, None]] = {True: OrderedDict(), False: OrderedDict()}
+        """Tenants that can use a place, in order, by whether their token is accepted."""
         self._running = 0
         self._unaccepted = 0
         self._last_turn = False
+        """Whether the last granted turn went to an accepted tenant."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody has a place or waits for one."""
+        """Whether no call runs or waits."""
         return not self._tenants and not any(self._turns.values()) and self._running == self._unaccepted == 0
 
     def place(self, tenant: str) -> AbstractAsyncContextManager[None]:
-        """Hold one of the tenant's places while entered; wait for it in the queue, which the caller bounds in time."""
+        """Hold one place of the tenant inside `async with`. The wait in the queue has no timeout of its own."""
         return _Place(self, tenant)
 
     def take_at_once(self, tenant: str) -> bool | None:
-        """Take a place if there is one now, and return whether it is one of those for accepted tenants."""
+        """Take a place without waiting. Return whether it counts as an accepted tenant's; None if it must wait."""
         state = self._tenants.get(tenant)
         if state is not None and (state.queue or state.running >= self._shares.per_tenant):
             return None
@@ -64,7 +66,7 @@ class FairLimiter:
         return accepted
 
     async def take(self, tenant: str) -> bool:
-        """Return, with a place, whether it is one of those for accepted tenants."""
+        """Wait for a place and take it. Return whether it counts as an accepted tenant's, for `give_back`."""
         accepted = self.take_at_once(tenant)
         if accepted is not None:
             return accepted
@@ -92,7 +94,7 @@ class FairLimiter:
         self._unaccepted += not accepted
 
     def give_back(self, tenant: str, *, accepted: bool) -> None:
-        """Give back a place that was taken; `accepted` is what `take` returned."""
+        """Release a place. `accepted` is the value that `take` or `take_at_once` returned."""
         state = self._tenants[tenant]
         state.running -= 1
         self._running -= 1
@@ -105,7 +107,10 @@ class FairLimiter:
             pass
 
     def _queue_up(self, tenant: str, state: _Tenant) -> None:
-        """Give the tenant its turn where it may use one, at the end of the line; forget it where it is done."""
+        """Put the tenant into the round if it can use a place, else remove it from the round.
+
+        A tenant without running or queued calls is deleted.
+        """
         waits = bool(state.queue) and state.running < self._shares.per_tenant
         if not waits:
             for turns in self._turns.values():
@@ -118,18 +123,18 @@ class FairLimiter:
         turns = self._turns[accepted]
         if tenant not in turns:
             turns[tenant] = None
-            if not accepted and state.running:  # it has had a turn, so it is not the newest
+            if not accepted and state.running:  # it was served before, so newer tenants go first
                 turns.move_to_end(tenant, last=False)
 
     def _next_turn(self) -> bool:
-        """Grant one place, by turns to an accepted tenant and to another; return whether anybody had a turn."""
+        """Grant one place, alternating between accepted and other tenants. Return whether a tenant had its turn."""
         for accepted in (not self._last_turn, self._last_turn):
             turns = self._turns[accepted]
             if turns and self._has_room(accepted=accepted):
                 tenant, _ = turns.popitem(last=not accepted)
                 state = self._tenants[tenant]
                 turn = state.queue.popleft()
-                if not turn.cancelled():  # one that is will not come; its task has yet to notice
+                if not turn.cancelled():  # the call was cancelled, but its task has not run since
                     turn.set_result(accepted)
                     self._grant(state, accepted=accepted)
                     self._last_turn = accepted
@@ -139,7 +144,7 @@ class FairLimiter:
 
 
 class _Place:
-    """A place while entered; a generator would take as long as all the rest."""
+    """Holds a place inside `async with`. A class, because a generator would double the time that a place costs."""
 
     __slots__ = ("_accepted", "_limiter", "_tenant")
 

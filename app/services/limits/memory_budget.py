@@ -1,10 +1,10 @@
 """One memory budget for requests and connections, so that their limits do not add up.
 
-Requests under way are lent theirs, or refused. Connections hold what came and is not read yet, and what is written and
-not taken: they have what requests leave, and an eighth of all where these leave nothing. Beyond that, the caller
-whose connections hold most loses the one of them that has held some for longest.
+A request takes its memory from the budget, or is refused. A connection's memory is its unprocessed input and its unsent
+output. Connections may use the memory that requests leave, and at least an eighth of the budget. If they exceed it,
+connections are closed: of the owner whose connections hold most, the one that has held memory for longest.
 
-Half of the budget is the most for all tokens together that the backend has not accepted, and for those who have none.
+All tokens that the backend has not accepted, and connections without a token, share at most half of the budget.
 """
 
 from collections.abc import Callable
@@ -14,33 +14,41 @@ from typing import Protocol
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 
 SHARE_OF_ONE_CALLER = 16
-"""The requests of one token may hold this part of the budget."""
+"""The requests of one token may hold at most 1/SHARE_OF_ONE_CALLER of the budget."""
 
 SHARE_OF_CONNECTIONS = 8
-"""This part of the budget is never lent to requests."""
+"""1/SHARE_OF_CONNECTIONS of the budget is reserved for connections."""
 
 NOBODY = ""
-"""The owner of all connections whose token the backend has not accepted lately."""
+"""The owner of all connections without a token that the backend has accepted lately."""
 
 
 class Holder(Protocol):
-    """A connection."""
+    """A connection that holds memory."""
 
     def held_bytes(self) -> int:
-        """Return what it holds now."""
+        """Return the bytes that it holds now."""
 
     def make_room(self) -> None:
-        """End it."""
+        """Close the connection."""
 
 
 @dataclass(slots=True)
 class _Share:
+    """The connections of one owner, oldest first, with their bytes."""
+
     total: int = 0
     connections: dict[Holder, int] = field(default_factory=dict)
 
 
 class MemoryBudget(CallerQuota):
-    """Gives bytes to requests, and closes connections that would exceed the rest of the budget."""
+    """Limits the bytes of requests, and closes connections that exceed the rest of the budget.
+
+    Attributes:
+        in_use: bytes that requests hold.
+        held: bytes that connections hold.
+
+    """
 
     def __init__(
         self,
@@ -49,12 +57,13 @@ class MemoryBudget(CallerQuota):
         refused: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """Have `most` bytes held; `is_accepted` tells whether the backend has accepted the token of an owner lately.
+        """Limit all to `most` bytes. `is_accepted` tells whether the backend has accepted an owner's token lately.
 
-        `refused` is called for each request that is lent nothing, and `ended` for each connection that is ended.
+        `refused` is called for each refused request, and `ended` for each closed connection.
         """
-        lent = most - most // SHARE_OF_CONNECTIONS
-        super().__init__(QuotaLimits(lent, most // SHARE_OF_ONE_CALLER, lent // 2), is_accepted, refused)
+        for_requests = most - most // SHARE_OF_CONNECTIONS
+        limits = QuotaLimits(for_requests, most // SHARE_OF_ONE_CALLER, for_requests // 2)
+        super().__init__(limits, is_accepted, refused)
         self._most = most
         self._ended = ended
         self._shares: dict[str, _Share] = {}
@@ -62,14 +71,17 @@ class MemoryBudget(CallerQuota):
         self.held = 0
 
     def take(self, owner: str, amount: int = 1) -> bool:
-        """Lend `amount` to a request, for which connections make room, and return whether there was as much left."""
-        is_lent = super().take(owner, amount)
-        if is_lent and self.held:
+        """Take `amount` bytes for a request, and return whether its limits allow it. Connections may be closed."""
+        is_taken = super().take(owner, amount)
+        if is_taken and self.held:
             self._make_room()
-        return is_lent
+        return is_taken
 
     def hold(self, connection: Holder, owner: str, amount: int) -> None:
-        """Note how much a connection holds now, for `owner` or nobody (""); where that is too much in all, end some."""
+        """Record the bytes that a connection of `owner` holds now; NOBODY if it has no token.
+
+        Connections, including this one, are closed if all hold too much.
+        """
         name = owner if owner and self._is_accepted(owner) else NOBODY
         if self._owners.get(connection, name) != name:
             self.release(connection)
@@ -78,7 +90,7 @@ class MemoryBudget(CallerQuota):
         self._make_room()
 
     def release(self, connection: Holder) -> None:
-        """Note that a connection holds nothing any more."""
+        """Record that a connection holds nothing any more."""
         name = self._owners.pop(connection, None)
         if name is None:
             return
@@ -96,17 +108,17 @@ class MemoryBudget(CallerQuota):
 
     def _make_room(self) -> None:
         while (nobody := self._shares.get(NOBODY)) and nobody.total + self._unaccepted_in_use > self._most // 2:
-            self._end_one_of(nobody)
+            self._close_one_of(nobody)
         while self._shares and self.held + self.in_use > self._most:
-            self._end_one_of(max(self._shares.values(), key=lambda share: share.total))
+            self._close_one_of(max(self._shares.values(), key=lambda share: share.total))
 
-    def _end_one_of(self, share: _Share) -> None:
-        """End the oldest connection of a share; one that holds less by now than it did counts as new."""
-        connection, noted = next(iter(share.connections.items()))
+    def _close_one_of(self, share: _Share) -> None:
+        """Close the oldest connection of a share. If it holds less than recorded, count it as the newest instead."""
+        connection, recorded = next(iter(share.connections.items()))
         held = connection.held_bytes()
         owner = self._owners[connection]
         self.release(connection)
-        if held >= noted:
+        if held >= recorded:
             self._ended()
             connection.make_room()
         elif held:

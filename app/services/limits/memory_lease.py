@@ -8,7 +8,7 @@ class MemoryLease:
     """A reference-counted lease. It is released once, with its last user."""
 
     def __init__(self, give_back: Callable[[], None]) -> None:
-        """Start with one user. `give_back` is called with the end of the last one."""
+        """Start with one user. `give_back` is called when the last user ends."""
         self._give_back = give_back
         self._users = 1
 

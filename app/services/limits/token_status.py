@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 REFUSED_SECONDS = 1.5
-"""How long a refused token is answered without asking the backend. Short, because a single 401 may be a slip."""
+"""Time after a refusal without calls for the token. It is short, because a single 401 may be a backend error."""
 
 ASK_AGAIN_SECONDS = 300.0
-"""How often, at most, a refused token is tried for the sake of results that are cached."""
+"""Minimum between two calls that only check whether a refused token may get cached results again."""
 
 MOST_TOKENS = 10_000
-"""Tenants remembered on either side, about 200 bytes each; the ones not met for longest make room."""
+"""Size of each LRU cache of tenants, about 200 bytes an entry."""
 
 
 @dataclass(slots=True)
@@ -22,30 +22,34 @@ class _Refusal:
 
 
 class TokenStatusCache:
-    """The tokens, by tenant, that the backend accepted or refused. Kept in this process only."""
+    """The last known status of each tenant's token, in this process only."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Count time by `clock`, in seconds that never go back."""
+        """`clock` is monotonic, in seconds."""
         self._clock = clock
         self._accepted: LRUCache[str, None] = LRUCache(MOST_TOKENS)
         self._refused: LRUCache[str, _Refusal] = LRUCache(MOST_TOKENS)
-        self._withheld: LRUCache[str, _Refusal] = LRUCache(MOST_TOKENS)  # refused ones that have results kept here
+        self._withheld: LRUCache[str, _Refusal] = LRUCache(MOST_TOKENS)
+        """Refused tokens with cached results. Invented tokens are not in this cache, so they cannot evict these."""
 
     def is_accepted(self, tenant: str) -> bool:
-        """Whether the backend has accepted the token, and has not refused it since."""
+        """Return whether the backend has accepted the token and not refused it since."""
         return tenant in self._accepted
 
     def was_refused(self, tenant: str) -> bool:
-        """Whether the backend has refused the token, and has not accepted it since: cached results are not given."""
-        return tenant in self._withheld or tenant in self._refused  # both empty as a rule: cached calls pass here
+        """Return whether the backend has refused the token and not accepted it since. Cached results are withheld."""
+        return tenant in self._withheld or tenant in self._refused
 
     def just_refused(self, tenant: str) -> bool:
-        """Whether the refusal is so fresh that the backend is not asked again."""
+        """Return whether the refusal is so recent that no call is sent to the backend."""
         refusal = self._refusal(tenant)
         return refusal is not None and self._clock() < refusal.at + REFUSED_SECONDS
 
     def may_verify(self, tenant: str) -> bool:
-        """Whether a refused token may be tried now to give cached results; True is said once in five minutes."""
+        """Return whether to check a refused token now for the sake of cached results.
+
+        True is returned at most once in ASK_AGAIN_SECONDS for each refused token.
+        """
         refusal, now = self._refusal(tenant), self._clock()
         if refusal is None:
             return True
@@ -55,19 +59,19 @@ class TokenStatusCache:
         return True
 
     def verify_again(self, tenant: str) -> None:
-        """Let the next question verify a refused token, because this one had no answer that says anything of it."""
+        """Allow the next check after REFUSED_SECONDS, because the last one failed for another reason."""
         if (refusal := self._refusal(tenant)) is not None:
             refusal.ask_again_at = self._clock() + REFUSED_SECONDS
 
     def accept(self, tenant: str) -> None:
-        """Note that the backend has just accepted the token."""
+        """Record that the backend has just accepted the token."""
         self._accepted[tenant] = None
         if self._refused or self._withheld:
             self._refused.pop(tenant, None)
             self._withheld.pop(tenant, None)
 
     def refuse(self, tenant: str) -> None:
-        """Note that the backend has just refused the token itself."""
+        """Record that the backend has just refused the token itself."""
         now = self._clock()
         before = self._refusal(tenant)
         ask_again_at = now + REFUSED_SECONDS if before is None else max(before.ask_again_at, now + REFUSED_SECONDS)
@@ -76,7 +80,7 @@ class TokenStatusCache:
         (self._withheld if has_results else self._refused)[tenant] = _Refusal(now, ask_again_at)
 
     def withhold(self, tenant: str) -> None:
-        """Note that results of a refused token are kept here: strangers must not push its refusal out of memory."""
+        """Record that a refused token has cached results, so that refusals of invented tokens cannot evict its own."""
         if (refusal := self._refused.get(tenant)) is not None:
             self._refused.pop(tenant, None)
             self._withheld[tenant] = refusal

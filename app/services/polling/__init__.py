@@ -1,1 +1,1 @@
-"""Long polls: one process polls the backend for each tenant, and every waiting call shares its reads."""
+"""Long polling: one process polls the backend for each tenant, and all waiting calls share its reads."""

@@ -1,6 +1,6 @@
 """Detects whether callbacks arrive. While they do, tasks with a callback are polled rarely; otherwise on schedule.
 
-Submissions carry a callback URL in either case, so the first callback restores the trust.
+Submissions carry a callback URL in both cases, so trust returns with the next callback.
 """
 
 import hashlib
@@ -16,19 +16,19 @@ from app.services.key_namespace import KeyNamespace
 
 MISSES_AT_FIRST = 1
 MISSES = 2
-"""Tasks in a row that end without a callback before callbacks are doubted: at first, and once a callback came."""
+"""Tasks that end without a callback, in a row, before callbacks are doubted: before and after the first callback."""
 
 LATE_SECONDS = 30.0
 """Time after the end of a task before its callback counts as missing."""
 
 KEPT_SECONDS = 30 * 24 * 3600.0
-"""Time for which the store keeps the doubt, for `luma-mcp check`. A callback removes it earlier."""
+"""Time for which the store keeps the mark of doubted callbacks, for `luma-mcp check`. A callback removes it."""
 
 log = logging.getLogger(__name__)
 
 
 class CallbackTrust:
-    """Counts tasks that ended without their callback. Each replica counts the tasks that it reads itself."""
+    """Counts tasks that ended without a callback. Each replica counts only tasks that it reads itself."""
 
     def __init__(  # noqa: PLR0913 - the address, the state and two metrics
         self,
@@ -40,9 +40,9 @@ class CallbackTrust:
         missing: Callable[[], None],
         doubted: Callable[[int], None],
     ) -> None:
-        """Judge callbacks of `backend` to `address`.
+        """Watch callbacks of `backend` to `address`, the public address of this service.
 
-        `missing` is called for each that did not come, `doubted` with 1 or 0.
+        `missing` is called for each missing callback. `doubted` receives 1 when trust is lost and 0 when it returns.
         """
         self._backend = backend
         self._leases = leases
@@ -59,7 +59,10 @@ class CallbackTrust:
     async def after_read(
         self, before: Mapping[str, TaskSnapshot | None], tasks: Mapping[str, RenderedTask], now: float
     ) -> None:
-        """Count those of the tasks just read that ended LATE_SECONDS ago without a callback."""
+        """Count the tasks in `tasks` that ended more than LATE_SECONDS ago and still expected a callback in `before`.
+
+        `tasks` were read at `now` (unix seconds); `before` are their snapshots before the read.
+        """
         for task_id, task in tasks.items():
             snapshot = before[task_id]
             if snapshot is not None and snapshot.expects_callback and _ended_long_ago(task, now):
@@ -67,7 +70,7 @@ class CallbackTrust:
                 await self._miss()
 
     async def arrived(self) -> None:
-        """Record a callback for a task that was not known to be final."""
+        """Record a callback that this replica received for a task not yet known to be final."""
         self.arrived_elsewhere()
         try:
             await self._leases.remove(self._key, b"1")
@@ -75,9 +78,9 @@ class CallbackTrust:
             return
 
     def arrived_elsewhere(self) -> None:
-        """Record a callback that this or another replica received."""
+        """Record a callback, received by this or another replica, in this process only."""
         if not self.is_trusted:
-            log.info("%s calls back again: running tasks are read when it does", self._backend.name)
+            log.info("%s calls back again. Running tasks are read when their callbacks arrive", self._backend.name)
             self._doubted(0)
         self._misses, self._allowed = 0, MISSES
 
@@ -91,8 +94,9 @@ class CallbackTrust:
         if not was_trusted or self.is_trusted:
             return
         log.warning(
-            "%s does not call back: videos ended without it (%d in a row). Running tasks are read on schedule until a "
-            "callback comes. Let %s reach LUMA_MCP_PUBLIC_URL, or name its host in LUMA_MCP_ALLOWED_HOSTS instead",
+            "%s does not call back: videos ended without a callback (%d in a row). Running tasks are read on schedule "
+            "until a callback arrives. If %s cannot reach LUMA_MCP_PUBLIC_URL, leave it unset and list its host in "
+            "LUMA_MCP_ALLOWED_HOSTS",
             self._backend.name,
             self._misses,
             self._backend.name,

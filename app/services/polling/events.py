@@ -1,4 +1,4 @@
-"""Events between replicas about a tenant's tasks."""
+"""Events that replicas send to each other about a tenant's tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from pydantic import TypeAdapter, ValidationError
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """A change of tasks of one tenant. The fields are the JSON members of the message.
+    """News about tasks of one tenant. The fields are the JSON members of the message.
 
     Attributes:
-        changed: tasks that were read in another state than before.
-        missing: tasks that were read and are unknown to the backend.
-        hinted: tasks whose end a callback reported. Only a read confirms it.
+        changed: tasks whose state changed between two reads.
+        missing: tasks that a read found unknown to the backend.
+        hinted: tasks that a callback reported as ended. A read must confirm it.
 
     """
 
@@ -32,7 +32,7 @@ def pack(event: TaskEvent) -> bytes:
 
 
 def unpack(message: bytes) -> TaskEvent | None:
-    """Return the event in a message; None for a form that this release does not know."""
+    """Return the event in a message; None if its format is not known to this release."""
     try:
         return _TASK_EVENT.validate_json(message)
     except ValidationError:

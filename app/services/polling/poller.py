@@ -32,10 +32,10 @@ from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
 
 LEASE_SECONDS = 10.0
-"""Time after which a leader that died, or that does not read, is replaced."""
+"""Time after which another process replaces a dead leader, or reads tasks that the leader leaves overdue."""
 
 HINT_SECONDS = 10.0
-"""Least time between two reads of one task that callbacks trigger."""
+"""Minimum between two reads of one task that are triggered by callbacks."""
 
 LOOK_SECONDS = 2.0
 """Interval at which a follower reads the leader's snapshots, in case an event was lost."""
@@ -44,19 +44,19 @@ JITTER = 0.1
 """Largest share by which a read is delayed at random, so that replicas do not read in step."""
 
 MOST_WATCHED = 1000
-"""Tasks that one leader reads for other replicas, beside its own."""
+"""Tasks that one leader reads for other replicas, in addition to its own."""
 
 MOST_AWAITED = 6_000
 MOST_AWAITED_PER_CALLER = 1_200
-"""Distinct tasks that calls wait for in this process, and those of one poller.
+"""Distinct tasks that calls wait for: in this process, and of one caller.
 
-A poller reads all of its tasks in one go, with those of other replicas: together they have to be fewer than the ids
-that one token may have on their way from the backend.
+A poller reads all of its tasks in one batch, together with MOST_WATCHED of other replicas. The batch must be smaller
+than the limit of queued ids per token (`MOST_PER_TENANT` in queued_ids.py).
 """
 
 TOO_MANY_AWAITED = (
-    f"Calls wait for {MOST_AWAITED_PER_CALLER} different tasks of this token, or for {MOST_AWAITED} in all, and this "
-    "service watches no more. Ask with wait_seconds 0, or wait for fewer tasks at a time."
+    f"Calls can wait for at most {MOST_AWAITED_PER_CALLER} different tasks of this token and {MOST_AWAITED} in all, "
+    "and one of these limits is reached. Ask with wait_seconds 0, or wait for fewer tasks at a time."
 )
 
 LONGEST_PAUSE_SECONDS = 60.0
@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 def _fault_log() -> ThrottledExceptionLog:
     return ThrottledExceptionLog(
-        log, "Watching tasks met a fault of this service. Reads go on, less often; callers may see old states."
+        log, "Polling for tasks failed unexpectedly. Polling continues, less often; callers may see old states."
     )
 
 
@@ -76,8 +76,9 @@ class PollerDependencies:
     """The dependencies of a poller.
 
     Attributes:
-        read: reads the tasks at the backend now, and writes them into the cache.
-        awaited: the quota of distinct tasks that calls wait for.
+        read: reads tasks at the backend, and caches them.
+        awaited: quota of distinct tasks that calls wait for.
+        faults: log of unexpected exceptions.
 
     """
 
@@ -95,7 +96,7 @@ class PollerDependencies:
 
 
 class TenantPoller:
-    """Polls for one tenant in this process, from the first waiting caller to the last."""
+    """Polls for one tenant in this process, from its first waiting call to its last."""
 
     def __init__(self, caller: Caller, parts: PollerDependencies) -> None:
         self._caller = caller
@@ -112,25 +113,25 @@ class TenantPoller:
 
     @property
     def callers(self) -> int:
-        """Number of callers that share this poller."""
+        """Number of waiting calls that share this poller."""
         return len(self._subscriptions)
 
     def join(self, task_ids: Sequence[str]) -> Subscription:
-        """Add a caller that waits for `task_ids`, which are distinct. Raises RateLimited if too many are awaited."""
-        more = sum(task_id not in self._watched for task_id in task_ids)
-        if not self._parts.awaited.take(self._caller.principal.subject, more):
+        """Add a call that waits for `task_ids`, which are distinct. Raises RateLimited if too many are awaited."""
+        new = sum(task_id not in self._watched for task_id in task_ids)
+        if not self._parts.awaited.take(self._caller.principal.subject, new):
             raise RateLimited(TOO_MANY_AWAITED, retry_after_seconds=RETRY_AFTER_SECONDS)
         now = self._parts.wall_clock()
-        mine = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
-        for watched in mine.values():
+        awaited = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
+        for watched in awaited.values():
             watched.waiting += 1
-        subscription = Subscription(mine)
+        subscription = Subscription(awaited)
         self._subscriptions.add(subscription)
         self._wake.set()
         return subscription
 
     def leave(self, subscription: Subscription, task_ids: Iterable[str]) -> bool:
-        """Remove a caller, and return whether it was the last one."""
+        """Remove a waiting call, and return whether it was the last one."""
         self._subscriptions.discard(subscription)
         before = len(self._watched)
         for task_id in task_ids:
@@ -142,14 +143,14 @@ class TenantPoller:
         return not self._subscriptions
 
     def stop(self) -> asyncio.Task[None]:
-        """Stop polling, and return the asyncio task that ends."""
+        """Stop polling, and return the asyncio task to wait for."""
         self._stopping = True
         self._wake.set()
         self._running.cancel()
         return self._running
 
     def on_event(self, event: TaskEvent) -> None:
-        """Read the tasks of `event` early. It comes from another replica or from a callback."""
+        """Wake the poller, and bring reads of the tasks in `event` forward. It is from a replica or a callback."""
         now = self._parts.wall_clock()
         for task_id in (*event.hinted, *event.missing):
             watched = self._watched.get(task_id)
@@ -161,7 +162,7 @@ class TenantPoller:
     async def _run(self) -> None:
         pause = LOOK_SECONDS
         try:
-            while not self._stopping:  # a cancellation can be lost in a client library; this cannot
+            while not self._stopping:  # a client library may swallow the cancellation, so it is not enough
                 try:
                     await self._step()
                     pause = LOOK_SECONDS
@@ -184,16 +185,16 @@ class TenantPoller:
             await wait_for_event(self._wake, pause, self._parts.sleep)
 
     async def _refresh(self) -> None:
-        """Copy finished tasks and snapshots of running ones from the store."""
+        """Update the watched tasks from the cache and the stored snapshots, which other replicas write too."""
         tasks, snapshots = await self._stored(self._unsettled())
         for task_id, snapshot in snapshots.items():
             if snapshot is not None:
-                self._note(task_id, snapshot)
+                self._update_snapshot(task_id, snapshot)
         for task_id, task in tasks.items():
-            self._answer(task_id, task)
+            self._update_answer(task_id, task)
 
     async def _stored(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
-        """Return the cached tasks, and for each that is not final its snapshot (None where there is none)."""
+        """Return the cached tasks, and the snapshot of each task that is not final; None if there is no snapshot."""
         if not task_ids:
             return {}, {}
         owner = self._caller.principal.owner
@@ -211,15 +212,18 @@ class TenantPoller:
         try:
             if unsettled := self._unsettled():
                 await coordination.add_members(self._interest_key, unsettled, LEASE_SECONDS)
-            there = await coordination.put_if_absent(self._lease_key, self._holder, LEASE_SECONDS)
-            if there is None or there != self._holder:
-                return there is None
+            holder = await coordination.put_if_absent(self._lease_key, self._holder, LEASE_SECONDS)
+            if holder is None or holder != self._holder:
+                return holder is None
             return await coordination.replace(self._lease_key, self._holder, self._holder, LEASE_SECONDS)
         except StoreUnavailable:
             return True
 
     def _has_overdue_task(self) -> bool:
-        """Return whether a task is overdue, or was reported missing by another replica: then this process reads it."""
+        """Return whether this process must read although it is not the leader.
+
+        A task is overdue if it was due LEASE_SECONDS ago, or is due and was found missing by another replica.
+        """
         now = self._parts.wall_clock()
         for task_id in self._unsettled():
             watched = self._watched[task_id]
@@ -229,7 +233,7 @@ class TenantPoller:
         return False
 
     async def _read_due(self) -> float:
-        """Read the due tasks of all replicas, and return the seconds until the next read."""
+        """Read all awaited tasks of all replicas if one is due. Return the seconds until the next step."""
         others = await self._awaited_elsewhere()
         known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled()} | others
         due_at = min((self._due_at(task_id, snapshot) for task_id, snapshot in known.items()), default=None)
@@ -243,9 +247,10 @@ class TenantPoller:
         return 0.0
 
     def _due_at(self, task_id: str, snapshot: TaskSnapshot | None) -> float:
-        trust = self._parts.callback_trust.is_trusted
+        """Return when to read the task next (unix seconds); a task without a snapshot is due at once."""
+        is_trusted = self._parts.callback_trust.is_trusted
         due_at = (
-            next_read_at(snapshot, self._parts.backend.policy.polling, callbacks_come=trust)
+            next_read_at(snapshot, self._parts.backend.policy.polling, callbacks_come=is_trusted)
             if snapshot is not None
             else 0.0
         )
@@ -254,7 +259,7 @@ class TenantPoller:
         return due_at if watched is None or watched.hinted_at is None else min(due_at, watched.hinted_at)
 
     async def _awaited_elsewhere(self) -> dict[str, TaskSnapshot | None]:
-        """Return the tasks that callers of other replicas wait for, with their snapshots."""
+        """Return the running tasks that calls to other replicas wait for, with their snapshots."""
         try:
             awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
         except StoreUnavailable:
@@ -263,6 +268,7 @@ class TenantPoller:
         return snapshots
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
+        """Read the tasks in `known`, store and apply the results, and publish what changed since these snapshots."""
         next_hints_from = self._parts.wall_clock() + HINT_SECONDS
         for watched in self._watched.values():
             if watched.hinted_at is not None:
@@ -276,18 +282,18 @@ class TenantPoller:
         await self._parts.snapshots.put_many(self._caller.principal.owner, list(snapshots.values()))
         await self._parts.callback_trust.after_read(known, tasks, now)
         for task_id, answer in answers.items():
-            self._answer(task_id, answer)
+            self._update_answer(task_id, answer)
         for task_id, snapshot in snapshots.items():
-            self._note(task_id, snapshot)
-        changed = [task_id for task_id, snapshot in snapshots.items() if _differs(known[task_id], snapshot)]
+            self._update_snapshot(task_id, snapshot)
+        changed = [task_id for task_id, snapshot in snapshots.items() if _has_changed(known[task_id], snapshot)]
         missing = [task_id for task_id, answer in answers.items() if answer is None]
         await self._publish(TaskEvent(self._caller.principal.owner, changed=changed, missing=missing))
 
     async def _read_backend(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
-        """Read the tasks. An unexpected exception counts as a backend error, and delays the next read like one."""
+        """Read the tasks at the backend. An unexpected exception is logged and treated as a BackendError of each."""
         try:
             return await self._parts.read(self._caller, task_ids)
-        except Exception as exc:  # noqa: BLE001 - as above
+        except Exception as exc:  # noqa: BLE001 - other callers share this poller
             self._parts.faults.note(exc)
             return dict.fromkeys(task_ids, self._parts.backend.error(BackendError))
 
@@ -296,25 +302,26 @@ class TenantPoller:
             with suppress(StoreUnavailable):
                 await self._parts.coordination.publish(EventKind.TASKS, pack(event))
 
-    def _note(self, task_id: str, snapshot: TaskSnapshot) -> None:
+    def _update_snapshot(self, task_id: str, snapshot: TaskSnapshot) -> None:
         watched = self._watched.get(task_id)
         if watched is None:
             return
         watched.snapshot = snapshot
         if not watched.answered or not is_settled(watched.answer):
-            self._answered(watched, snapshot.task)
+            self._set_answer(watched, snapshot.task)
 
-    def _answer(self, task_id: str, answer: TaskResult) -> None:
+    def _update_answer(self, task_id: str, answer: TaskResult) -> None:
         watched = self._watched.get(task_id)
         if watched is None or watched.settled:
             return
         if isinstance(answer, LumaError) and isinstance(watched.answer, RenderedTask):
-            return  # a temporary error does not replace a known state
-        self._answered(watched, answer)
+            return  # an error does not replace a known state
+        self._set_answer(watched, answer)
 
-    def _answered(self, watched: WatchedTask, answer: TaskResult) -> None:
+    def _set_answer(self, watched: WatchedTask, answer: TaskResult) -> None:
+        """Set the answer, and wake all subscriptions unless the task is still running in the same state."""
         before, watched.answer, watched.answered = watched.answer, answer, True
-        is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and not _moved(before, answer)
+        is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and before.state is answer.state
         if watched.settled or not is_same:
             for subscription in self._subscriptions:
                 subscription.changed.set()
@@ -323,9 +330,5 @@ class TenantPoller:
         return [task_id for task_id, watched in self._watched.items() if not watched.settled]
 
 
-def _moved(before: RenderedTask, after: RenderedTask) -> bool:
-    return before.state is not after.state
-
-
-def _differs(before: TaskSnapshot | None, after: TaskSnapshot) -> bool:
-    return before is None or _moved(before.task, after.task)
+def _has_changed(before: TaskSnapshot | None, after: TaskSnapshot) -> bool:
+    return before is None or before.task.state is not after.task.state

@@ -1,4 +1,4 @@
-"""The pollers of this process: one per tenant, shared by all of its waiting calls."""
+"""The pollers of this process: one for each tenant with waiting calls."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,10 +13,10 @@ from app.services.polling.subscription import Subscription
 
 
 class PollerRegistry:
-    """Starts a poller with a tenant's first waiting call, and stops it with the last."""
+    """Starts a poller when a tenant's first call waits, and stops it after the last one."""
 
     def __init__(self, parts: PollerDependencies) -> None:
-        """Create pollers with `parts`."""
+        """Listen for events between replicas, and create pollers with `parts`."""
         self._parts = parts
         self._pollers: dict[str, TenantPoller] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -29,7 +29,7 @@ class PollerRegistry:
 
     @asynccontextmanager
     async def watching(self, caller: Caller, task_ids: Sequence[str]) -> AsyncIterator[Subscription]:
-        """Poll the tasks, which are distinct, while entered. On exit the poller goes on if other calls share it.
+        """Poll `task_ids`, which are distinct, inside `async with`. The poller then continues if other calls share it.
 
         Raises RateLimited if too many tasks are awaited.
         """

@@ -14,12 +14,13 @@ class WatchedTask:
 
     Attributes:
         since: when the first call began to wait.
-        waiting: number of subscriptions.
+        waiting: number of subscriptions to the task.
         snapshot: the last snapshot; None before the first one.
-        answer: the last result; valid once `answered` is true.
+        answer: the last result; only meaningful if `answered` is true.
         answered: whether there is a result.
-        hinted_at: when a read is due because a callback reported the end of the task; None without a report.
-        hints_from: reports before this time do not bring a read forward.
+        hinted_at: when to read the task early, because a callback reported its end or another replica found it
+            missing; None without such an event.
+        hints_from: earliest time of the next such read.
         is_doubted: whether another replica found the task missing. This replica then reads it itself.
 
     """
@@ -35,22 +36,22 @@ class WatchedTask:
 
     @property
     def settled(self) -> bool:
-        """Whether the answer is final."""
+        """Whether there is a result that can no longer change."""
         return self.answered and is_settled(self.answer)
 
 
 class Subscription:
-    """One caller's view of the tasks that it waits for."""
+    """A waiting call's view of its tasks."""
 
     def __init__(self, watched: Mapping[str, WatchedTask]) -> None:
-        """View `watched`, which the poller updates."""
+        """Read from `watched`, which the poller updates."""
         self._watched = watched
         self.changed = asyncio.Event()
         """Set when a task changes. The waiting call clears it."""
 
     @property
     def settled(self) -> bool:
-        """Whether all answers are final."""
+        """Whether all tasks have results that can no longer change."""
         return all(watched.settled for watched in self._watched.values())
 
     @property
@@ -60,9 +61,9 @@ class Subscription:
 
     @property
     def settled_count(self) -> int:
-        """Number of tasks whose answer is final."""
+        """Number of tasks with results that can no longer change."""
         return sum(watched.settled for watched in self._watched.values())
 
     def answers(self) -> dict[str, TaskResult]:
-        """Return the known answers, without tasks that have none yet."""
+        """Return the known results by task id. Tasks without a result are left out."""
         return {task_id: watched.answer for task_id, watched in self._watched.items() if watched.answered}

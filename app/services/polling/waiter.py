@@ -45,9 +45,9 @@ class TaskWaiter:
         *,
         places: CallerQuota,
     ) -> None:
-        """Wait by `clock`, which counts seconds and never goes back, and by `sleep`, which keeps the same time.
+        """Measure time with `clock`, a monotonic clock in seconds, and wait with `sleep`, which uses the same clock.
 
-        Each call that waits holds one of `places`.
+        `places` limits the number of waiting calls.
         """
         self._places = places
         self._tasks = tasks
@@ -65,10 +65,10 @@ class TaskWaiter:
     async def find(
         self, caller: Caller, task_ids: Sequence[str], wait_seconds: float, report: ProgressCallback
     ) -> Lookup:
-        """Return each task once, in the order asked, as soon as all are final or `wait_seconds` are over.
+        """Return one result for each distinct id, in the order of `task_ids`, when all are final or the time is over.
 
-        Only the poller reads the backend. Tasks without a known state after the wait are then read once. Raises
-        RateLimited if too many calls wait already.
+        During the wait, only the poller reads the backend. Tasks without a result after `wait_seconds` are read once.
+        Raises RateLimited if too many calls wait already, or for too many tasks.
         """
         principal = caller.principal
         denied = await self._tasks.access.denied(principal, task_ids) if principal.team is not None else {}
