@@ -1,1 +1,1 @@
-"""Submissions that cost money: idempotency keys, concurrency limits, callbacks, and the list of submissions."""
+"""Purchases (submissions that cost money): idempotency keys, concurrency limits, callbacks and the list of tasks."""

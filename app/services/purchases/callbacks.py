@@ -1,8 +1,8 @@
-"""Handles callbacks of the backend. A callback triggers one read of its task; it is never a result.
+"""Handles callbacks of the backend. The first callback for a task triggers one read of it; its body is never a result.
 
-Callbacks are not signed, and the backend's record of a task shows the URL. The body of a callback therefore proves
-nothing. The ticket in the URL names the tenant and the submission. The first callback for a task triggers a read, and
-only the answer to that read is shown and cached.
+Callbacks are not signed, and the backend's record of a task contains the callback URL, so the body of a callback proves
+nothing. Only the answer to the read is shown and cached. Each URL contains a ticket: an encrypted text with the tenant,
+a random number for the submission, and the time of issue.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from app.services.tasks.snapshots import TaskSnapshots
 
 PURPOSE = "callback"
 KEPT_SECONDS = 24 * 3600.0
-"""Lifetime of a ticket: that of an idempotency key, whose outcome a callback may settle."""
+"""Lifetime of a ticket. Within it, a callback may reveal the unknown outcome of a purchase."""
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +41,15 @@ class CallbackOutcome(StrEnum):
     REPEATED = "repeated"
     """A later callback for the same task: ignored."""
     EARLY = "early"
-    """The submission has no recorded task yet: the id is stored, and compared with the answer."""
+    """The submission has no recorded task yet: the id is stored as a claim and checked later."""
     UNKNOWN_TICKET = "unknown_ticket"
-    """The ticket is expired, or not of this service."""
+    """The ticket has expired or was not issued by this service: ignored."""
     OTHER_TASK = "other_task"
-    """The submission of this ticket became another task."""
+    """The submission of this ticket started another task: ignored."""
 
 
 class Callbacks:
-    """Issues callback URLs, each with a sealed ticket, and handles callbacks."""
+    """Issues callback URLs and handles callbacks to them."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a callback uses every kind of state
         self,
@@ -62,7 +62,7 @@ class Callbacks:
         trust: CallbackTrust,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Issue URLs under `base_url`, the public address of this service."""
+        """Issue URLs under `base_url`, without a slash at its end. `wall_clock` returns unix seconds."""
         self._base_url = base_url
         self._sealer = sealer
         self._events = events
@@ -73,39 +73,42 @@ class Callbacks:
         self._wall_clock = wall_clock
 
     def url(self, tenant: str) -> str:
-        """Return the callback URL for one submission of the tenant."""
+        """Return a new callback URL for one submission of the tenant."""
         ticket = {"tenant": tenant, "number": secrets.token_hex(12), "at": self._wall_clock()}
         return f"{self._base_url}/{self._sealer.seal(PURPOSE, ticket)}"
 
     def digest(self, url: str) -> str:
-        """Return the id of a callback URL for the database. The URL is not stored, because anyone could call it."""
+        """Return the callback id of a URL from `url`, for the database.
+
+        The URL is not stored, because anyone who reads it could call it. Raises ValueError for any other URL.
+        """
         ticket = self._opened(url)
         if ticket is None:
-            raise ValueError("this is no callback URL of this service")
+            raise ValueError("this is not a callback URL of this service")
         return self._digest(ticket)
 
     async def submitted(self, owner: str, callback_id: str, task_id: str) -> None:
-        """Process a callback that arrived before the task of its submission was recorded.
+        """Process callbacks that arrived before `task_id` was recorded as the task of the submission.
 
-        If the stored callbacks name other tasks only, or the database is down, the right one may be lost. The task is
+        If the stored claims name only other tasks, or the database is down, the real callback may be lost. The task is
         then polled on schedule, as without callbacks.
         """
         try:
-            named = await self._purchases.claims(callback_id)
+            claimed = await self._purchases.claims(callback_id)
         except DatabaseUnavailable:
-            await self._expect_none(owner, task_id)
+            await self._stop_expecting(owner, task_id)
             return
-        if task_id in named:
-            await self._look_at(owner, task_id)
-        elif named:
-            await self._expect_none(owner, task_id)
+        if task_id in claimed:
+            await self._trigger_read(owner, task_id)
+        elif claimed:
+            await self._stop_expecting(owner, task_id)
 
     def is_ours(self, sealed: str) -> bool:
-        """Return whether the ticket is of this service and not expired."""
+        """Return whether `sealed` is a ticket of this service that has not expired."""
         return self._ticket(sealed) is not None
 
     async def handle(self, sealed: str, task_id: str) -> CallbackOutcome:
-        """Process a callback that names `task_id`. Raises DatabaseUnavailable."""
+        """Process a callback with the ticket `sealed` whose body names `task_id`. Raises DatabaseUnavailable."""
         ticket = self._ticket(sealed)
         if ticket is None:
             return CallbackOutcome.UNKNOWN_TICKET
@@ -113,23 +116,23 @@ class Callbacks:
         purchase = await self._purchases.of_callback(callback_id)
         if purchase is None or purchase.task_id is None:
             await self._purchases.add_claim(callback_id, task_id)
-            purchase = await self._purchases.of_callback(callback_id)  # the answer may have arrived in the meantime
+            purchase = await self._purchases.of_callback(callback_id)  # the outcome may have been recorded meanwhile
         if purchase is None:
-            await self._hint(ticket["tenant"], task_id)  # it may have been submitted while the database was down
+            await self._publish_hint(ticket["tenant"], task_id)  # it may have been submitted while the database failed
         if purchase is None or purchase.task_id is None:
             return CallbackOutcome.EARLY
         if purchase.task_id != task_id:
             return CallbackOutcome.OTHER_TASK
         if not await self._purchases.note_call(purchase.attempt):
             return CallbackOutcome.REPEATED
-        await self._look_at(purchase.owner, task_id)
+        await self._trigger_read(purchase.owner, task_id)
         return CallbackOutcome.TAKEN
 
     async def claimed(self, backend: VideoBackend, caller: Caller, callback_id: str, command: Command) -> str | None:
-        """Return the task that the submission of `command` became, if a callback named it.
+        """Return the id of the task that a submission of `command` started; None if it cannot be determined.
 
-        The backend must confirm that it was given this very URL and `command` for that task. Raises LumaError, and
-        DatabaseUnavailable if the callbacks cannot be read.
+        The backend must confirm that the task was submitted with this callback URL and `command`. Raises LumaError if
+        it cannot be asked, and DatabaseUnavailable if the claims cannot be read.
         """
 
         def is_its_url(url: str) -> bool:
@@ -148,26 +151,26 @@ class Callbacks:
         return self._sealer.unseal(PURPOSE, url.removeprefix(f"{self._base_url}/"))
 
     def _digest(self, ticket: dict[str, Any]) -> str:
-        """Return the id of a ticket for the database. Its number is random, so the hash cannot be guessed."""
+        """Return the callback id of a ticket. The hash cannot be guessed, because the ticket's number is random."""
         return hashlib.sha256(f"ticket:{ticket['number']}".encode()).hexdigest()
 
-    async def _look_at(self, tenant: str, task_id: str) -> None:
-        """Drop the task from the cache if it is running, and wake the calls that wait for it."""
+    async def _trigger_read(self, tenant: str, task_id: str) -> None:
+        """Drop the task from the cache if it is running, and make the poller read it early."""
         await self._cache.forget_running(tenant, task_id)
-        snapshot = await self._expect_none(tenant, task_id)
+        snapshot = await self._stop_expecting(tenant, task_id)
         if snapshot is not None and snapshot.task.is_final:
-            return  # a callback after the end was read saves nothing, so it restores no trust
+            return  # a callback after the end was read is too late, so it does not restore trust
         await self.trust.arrived()
-        await self._hint(tenant, task_id)
+        await self._publish_hint(tenant, task_id)
 
-    async def _hint(self, tenant: str, task_id: str) -> None:
+    async def _publish_hint(self, tenant: str, task_id: str) -> None:
         try:
             await self._events.publish(EventKind.TASKS, pack(TaskEvent(tenant, hinted=[task_id])))
         except StoreUnavailable:
-            log.info("A callback could not be passed on: whoever waits reads on schedule")
+            log.info("Redis does not answer, so a callback was not published. Calls that wait read on schedule")
 
-    async def _expect_none(self, tenant: str, task_id: str) -> TaskSnapshot | None:
-        """Poll the task on schedule from now on, and return its snapshot."""
+    async def _stop_expecting(self, tenant: str, task_id: str) -> TaskSnapshot | None:
+        """Store that the task expects no callback, so that it is polled on schedule. Return its old snapshot."""
         snapshot = (await self._snapshots.get_many(tenant, [task_id])).get(task_id)
         if snapshot is not None:
             await self._snapshots.put_many(tenant, [replace(snapshot, expects_callback=False)])

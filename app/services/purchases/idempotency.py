@@ -42,7 +42,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 """Pauses between two reads of another process's purchase: the first, its growth, and the longest."""
 
 MOST_CALLS = 64
-"""Calls with a key in flight, per token and process, including waiting ones."""
+"""Limit of calls with a key in flight, per token and process, including those that wait."""
 
 LONGEST_WAIT_SECONDS = 45.0
 """Longest wait for another call with the same key. Clients give up after about a minute."""
@@ -67,8 +67,10 @@ TOO_MANY_UNKNOWN = (
 )
 
 _MAY_HAVE_BOUGHT = (OutcomeUnknown, BackendTimeout, InternalError)
-"""Errors of sending after which a task may run. Any other LumaError says that nothing was started; no other exception
-does."""
+"""Errors of `send` after which a task may run. Any other LumaError means that nothing was started.
+
+After an exception that is not a LumaError, a task may run too.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -228,7 +230,7 @@ class PurchaseService:
         return await self._buy_under(call)
 
     async def _buy_under(self, call: _Call) -> PurchaseResult:
-        """Buy under the key that this call holds, unless release 1.0 bought under it."""
+        """Buy under the key, which this call holds, unless release 1.0 bought a video under it."""
         key = call.request.idempotency_key
         if key is not None and (earlier := await self._bought_by_earlier_release(call, key)) is not None:
             return earlier
@@ -242,7 +244,7 @@ class PurchaseService:
             task_id = await self._earlier.task_of(
                 request.owners, key, request.fingerprint, retry_unknown=request.retry_unknown
             )
-        except Exception as exc:  # nothing was sent, so the key is given back
+        except Exception as exc:  # nothing was sent, so the key is released
             await self._writer.write(Outcome(call.new, PurchaseState.REFUSED))
             raise _refusal_of_earlier(exc) from exc
         if task_id is None:
@@ -282,7 +284,7 @@ class PurchaseService:
         return task_id
 
     async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> PurchaseResult:
-        """Send, and record the outcome. Until then the purchase is `sent`, so its key is refused rather than risked."""
+        """Send, and record the outcome. Until then the purchase is `sent`, so other calls with its key do not buy."""
 
         async def ended(state: PurchaseState | None, task_id: str | None = None) -> None:
             await self._writer.write(Outcome(new, state, task_id, is_recorded))
@@ -306,5 +308,5 @@ class PurchaseService:
 
 
 def _refusal_of_earlier(exc: Exception) -> LumaError:
-    """Return what a caller is told of a key that release 1.0 may have used."""
+    """Return the error for the caller after a failed lookup of a key of release 1.0."""
     return exc if isinstance(exc, LumaError) else InternalError(REFUSED_WITHOUT_REDIS, retry_after_seconds=5.0)

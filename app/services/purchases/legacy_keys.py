@@ -1,6 +1,6 @@
-"""Idempotency keys that release 1.0 kept in Redis, honoured for a day after the database was made.
+"""Idempotency keys that release 1.0 kept in Redis. They are honoured for a day after the database was created.
 
-This file goes with the release after next.
+This module will be removed with the release after next.
 """
 
 import hashlib
@@ -22,7 +22,14 @@ log = logging.getLogger(__name__)
 
 
 class _Reservation(BaseModel):
-    """A reservation as release 1.0 wrote it, with the fields needed here."""
+    """The fields of a reservation of release 1.0 that are needed here.
+
+    Attributes:
+        filed_under: the Redis key of the reservation; None in reservations without this field.
+        fingerprint: hash of the tool and its arguments.
+        state: `held` before sending, `sent`, `done` with a task, `unknown`, or `freed` if nothing was bought.
+
+    """
 
     filed_under: str | None = None
     fingerprint: str
@@ -31,23 +38,26 @@ class _Reservation(BaseModel):
 
 
 class LegacyIdempotencyKeys:
-    """Reads the old keys; nothing writes them any more."""
+    """Reads the keys of release 1.0. This release does not write them."""
 
     def __init__(self, leases: Leases, created_at: Callable[[], float], wall_clock: Callable[[], float]) -> None:
-        """Read through `leases` for a day from `created_at`, when the database was made (unix seconds)."""
+        """Read through `leases` for a day. `created_at` returns when the database was created (unix seconds)."""
         self._leases = leases
         self._created_at = created_at
         self._wall_clock = wall_clock
         self._may_exist = True
 
     async def look(self) -> None:
-        """Look whether there are old keys at all: without any, purchases do not depend on Redis."""
+        """Search Redis for old keys. If there are none, purchases do not depend on Redis."""
         if self._is_over():
             return
         try:
             self._may_exist = await self._leases.any_key("*:reservation:1:*")
         except StoreUnavailable:
-            log.info("Redis cannot be searched for idempotency keys of release 1.0: each key is looked up, for a day")
+            log.info(
+                "Redis cannot be searched for idempotency keys of release 1.0. Each key is looked up there for a day, "
+                "and refused while Redis does not answer"
+            )
 
     def _is_over(self) -> bool:
         return self._wall_clock() >= self._created_at() + KEPT_SECONDS
@@ -55,10 +65,10 @@ class LegacyIdempotencyKeys:
     async def task_of(
         self, owners: Sequence[str], idempotency_key: str, fingerprint: str, *, retry_unknown: bool
     ) -> str | None:
-        """Return the task that was bought under the key, by any name of its owner's; None where nothing was.
+        """Return the task that release 1.0 bought under the key, by any name in `owners`; None if the key may buy.
 
-        Raises InvalidRequest for other arguments, OutcomeUnknown where a video may have been bought, and
-        StoreUnavailable.
+        With `retry_unknown`, the key may buy if release 1.0 recorded no outcome. Raises InvalidRequest for other
+        arguments, OutcomeUnknown if a video may have been bought or the reservation is not valid, and StoreUnavailable.
         """
         if not self._may_exist or self._is_over():
             return None
@@ -72,7 +82,7 @@ class LegacyIdempotencyKeys:
         try:
             return await self._leases.get(key)
         except StoreRefuses as exc:
-            if str(exc) == "NOPERM":  # an ACL that names the keys of this release alone: there are no others
+            if str(exc) == "NOPERM":  # the ACL was written for this release, so release 1.0 did not use this Redis
                 return None
             raise
 
@@ -82,7 +92,7 @@ def _bought(kept: bytes, key: str, fingerprint: str, *, retry_unknown: bool) -> 
         found = _Reservation.model_validate_json(kept)
     except ValidationError:
         raise OutcomeUnknown(UNKNOWN_BEFORE) from None
-    if found.filed_under not in (None, key):  # it was moved here by somebody else
+    if found.filed_under not in (None, key):  # somebody copied it here from another key
         raise OutcomeUnknown(UNKNOWN_BEFORE)
     if found.state == "freed":
         return None

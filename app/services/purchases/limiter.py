@@ -14,76 +14,74 @@ LONGEST_WAIT_SECONDS = 20.0
 """Longest wait for a free place. The caller is then told to try again."""
 
 MOST_WAITING = 50
-"""Waiting submissions of one owner. Five places serve at most about as many in LONGEST_WAIT_SECONDS."""
+"""Waiting submissions of one owner: about as many as five places can serve in LONGEST_WAIT_SECONDS."""
 
 TOO_MANY_WAIT = (
-    f"{MOST_WAITING} submissions wait for one of this token's {{generations_at_once}} places at {{backend}} already. "
-    "Nothing was sent: wait for the calls under way, then try again."
+    f"{{backend}} accepts {{generations_at_once}} submissions of a token at once, and {MOST_WAITING} more wait "
+    "already. Nothing was sent: wait for the calls in flight, then try again."
 )
 
 LOOK_AGAIN_SECONDS = 2.0
-"""Pause before a retry at a full backend. It refused, so nothing was started and nothing is bought twice."""
+"""Pause before a retry after the backend's limit was reached. Nothing was started, so a retry is safe."""
 
 Send = Callable[[Credential], Awaitable[str]]
 """Submits once under a credential and returns the task id."""
 
 
 class ConcurrencyLimiter:
-    """Runs as many submissions per credential at once as the backend accepts, each under the one with the most room.
+    """Runs at most as many concurrent submissions per credential as the backend accepts.
 
-    Others wait for a limited time. The callers of one owner, such as the members of a team, take turns.
+    Each submission uses the owner's credential with the fewest submissions in flight. Others wait for a limited time.
+    The callers of one owner, such as the members of a team, are served round-robin.
     """
 
     def __init__(
         self, backend: BackendDescription, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
     ) -> None:
-        """Limit by the policy of `backend`.
-
-        `clock` returns seconds and never goes back; `sleep` uses the same time.
-        """
+        """Enforce the limits of `backend`. `clock` is monotonic, in seconds; `sleep` uses the same clock."""
         self._backend = backend
         self._clock = clock
         self._sleep = sleep
-        self._lines: dict[str, _Line] = {}
+        self._queues: dict[str, _OwnerQueue] = {}
         self._running: Counter[str] = Counter()
 
     async def run(self, caller: Principal, credentials: Sequence[Credential], send: Send) -> str:
-        """Call `send` with one of `credentials` once it has a free place, and return its result.
+        """Call `send` with one of `credentials` when there is a free place, and return its result.
 
-        `send` is called again only if the backend refused because it was full. Raises RateLimited after too long a
-        wait, and whatever else `send` raises.
+        `send` is called again only if the backend refused it with RateLimited. Raises RateLimited if too many calls
+        wait or if the wait is too long, and whatever else `send` raises.
         """
         give_up_at = self._clock() + LONGEST_WAIT_SECONDS
-        line = self._line_of(caller.owner, credentials)
-        if line.users >= line.places + MOST_WAITING:
+        queue = self._queue_of(caller.owner, credentials)
+        if queue.users >= queue.places + MOST_WAITING:
             raise RateLimited(self._backend.say(TOO_MANY_WAIT))
-        line.users += 1
+        queue.users += 1
         try:
-            accepted = await self._enter(line, caller.subject)
+            accepted = await self._take_place(queue, caller.subject)
             try:
                 return await self._send(credentials, send, give_up_at)
             finally:
-                line.limiter.give_back(caller.subject, accepted=accepted)
+                queue.limiter.give_back(caller.subject, accepted=accepted)
         finally:
-            line.users -= 1
-            if line.users == 0 and self._lines.get(caller.owner) is line:
-                del self._lines[caller.owner]
+            queue.users -= 1
+            if queue.users == 0 and self._queues.get(caller.owner) is queue:
+                del self._queues[caller.owner]
 
-    def _line_of(self, owner: str, credentials: Sequence[Credential]) -> "_Line":
-        """Return the owner's line; a new one where its credentials have changed."""
+    def _queue_of(self, owner: str, credentials: Sequence[Credential]) -> "_OwnerQueue":
+        """Return the owner's queue; a new one if its credentials have changed."""
         ids = frozenset(credential.id for credential in credentials)
-        line = self._lines.get(owner)
-        if line is None or line.credential_ids != ids:
-            line = self._lines[owner] = _Line(ids, len(ids) * self._backend.policy.generations_at_once)
-        return line
+        queue = self._queues.get(owner)
+        if queue is None or queue.credential_ids != ids:
+            queue = self._queues[owner] = _OwnerQueue(ids, len(ids) * self._backend.policy.generations_at_once)
+        return queue
 
-    async def _enter(self, line: "_Line", subject: str) -> bool:
-        """Wait for a place, and return what `give_back` is to be told."""
-        accepted = line.limiter.take_at_once(subject)
+    async def _take_place(self, queue: "_OwnerQueue", subject: str) -> bool:
+        """Wait for a place, and return the argument `accepted` for `give_back`. Raises RateLimited on timeout."""
+        accepted = queue.limiter.take_at_once(subject)
         if accepted is not None:
             return accepted
         timer = asyncio.ensure_future(self._sleep(LONGEST_WAIT_SECONDS))
-        place = asyncio.ensure_future(line.limiter.take(subject))
+        place = asyncio.ensure_future(queue.limiter.take(subject))
         try:
             await asyncio.wait([timer, place], return_when=asyncio.FIRST_COMPLETED)
             if not place.done():
@@ -91,7 +89,7 @@ class ConcurrencyLimiter:
             return place.result()
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                line.limiter.give_back(subject, accepted=place.result())
+                queue.limiter.give_back(subject, accepted=place.result())
             raise
         finally:
             timer.cancel()
@@ -116,8 +114,14 @@ class ConcurrencyLimiter:
 
 
 @dataclass(slots=True)
-class _Line:
-    """The callers of one owner, with as many places as its credentials have together."""
+class _OwnerQueue:
+    """The submissions of one owner.
+
+    Attributes:
+        places: number of submissions that all credentials together may run concurrently.
+        users: number of running and waiting submissions.
+
+    """
 
     credential_ids: frozenset[str]
     places: int

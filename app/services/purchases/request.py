@@ -8,11 +8,10 @@ from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
 Send = Callable[[], Awaitable[str]]
-"""Submits once and returns the task id. Raises OutcomeUnknown, or another LumaError where nothing was started."""
-
+"""Submits once and returns the task id. Raises OutcomeUnknown, or another LumaError if nothing was started."""
 
 Reconcile = Callable[[str], Awaitable[str | None]]
-"""Returns the task of the submission with a callback id; None if it cannot be determined. Raises LumaError."""
+"""Returns the task id of the submission with a given callback id; None if it cannot be determined. Raises LumaError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +19,12 @@ class PurchaseRequest:
     """A paid call.
 
     Attributes:
-        owners: to whom the purchase belongs: the caller's name under each secret key of the service, the current one
-            first; the team of a member.
-        member: who of a team buys; None outside of teams.
-        action: generate or extend.
-        fingerprint: a hash of the tool and its arguments, without the key and its options.
-        idempotency_key: the caller's key; None buys without one.
+        owners: the owner of the purchase: the caller's team, or the caller's name under each secret key of the service,
+            starting with the current one.
+        member: the team member who buys; None outside of teams.
+        action: the kind of command, `generate` or `extend`.
+        fingerprint: a hash of the tool and its arguments, without `idempotency_key` and `retry_unknown`.
+        idempotency_key: the caller's key; None if the call has none.
         retry_unknown: whether to submit again if the outcome of an earlier call with this key is unknown.
 
     """

@@ -189,4 +189,4 @@ class VideoService:
         if lease is not None:
             lease.end()
         if not task.cancelled():
-            task.exception()  # marks it as retrieved: the caller may have disconnected
+            task.exception()  # avoids asyncio's warning if the caller has disconnected

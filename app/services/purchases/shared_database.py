@@ -1,4 +1,4 @@
-"""Detects replicas that share a Redis but not a database: a key would buy once in each database."""
+"""Detects replicas that share a Redis but not a database. A key could then buy once in each database."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from app.services.log_throttle import ThrottledExceptionLog
 
 RENEW_SECONDS = 30.0
 KEPT_SECONDS = 120.0
-"""How long a database's id stays in Redis after its last replica has ended."""
+"""Time for which a database's id stays in Redis after its last replica has stopped."""
 
 MISMATCH = (
     "Another replica uses this Redis with another database. Calls with an idempotency key are refused: set the same "
@@ -18,15 +18,15 @@ MISMATCH = (
 )
 
 REFUSED = (
-    "Idempotency keys cannot be checked: the replicas of this service use different databases, which is a fault of its "
-    "set-up. Nothing was sent: tell its operators."
+    "Idempotency keys cannot be checked: the replicas of this service use different databases, which is an error of "
+    "configuration. Nothing was sent: tell its operators."
 )
 
 log = logging.getLogger(__name__)
 
 
 class SharedDatabase:
-    """Writes the database's id to Redis, and compares it with the one that is there."""
+    """Writes the database's id to Redis if there is none, and compares the two."""
 
     def __init__(
         self,
@@ -35,48 +35,51 @@ class SharedDatabase:
         database_id: Callable[[], str | None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Agree through `leases`; `database_id` gives None until the database has been opened."""
+        """Share the id through `leases`. `database_id` returns None until the database is open."""
         self._leases = leases
         self._key = keys.key("database", "id")
         self._database_id = database_id
         self._sleep = sleep
         self._faults = ThrottledExceptionLog(log, "The databases of the replicas could not be compared")
         self.is_other = False
-        """Whether the replicas of this Redis use another database."""
+        """Whether other replicas with this Redis use another database."""
 
     def fault(self) -> str | None:
-        """Return the sentence for a call with an idempotency key that must be refused; None where it may be served."""
+        """Return the error sentence for calls with an idempotency key; None if they may be served."""
         return REFUSED if self.is_other else None
 
     async def run(self) -> None:
-        """Compare now, and again every half minute, for ever."""
+        """Compare now and every RENEW_SECONDS. The coroutine runs until it is cancelled."""
         while True:
             try:
                 await self.compare()
-            except Exception as exc:  # noqa: BLE001 - replicas that differ would never be noticed again
+            except Exception as exc:  # noqa: BLE001 - the loop must go on, or differences would not be noticed
                 self._faults.note(exc)
             await self._sleep(RENEW_SECONDS)
 
     async def differs(self, database_id: str) -> bool:
-        """Return whether the replicas use another database than this one, and write nothing."""
+        """Return whether running replicas use another database than `database_id`. Nothing is written to Redis.
+
+        Return False if Redis does not answer.
+        """
         try:
             return await self._leases.get(self._key) not in (None, database_id.encode())
         except StoreUnavailable:
             return False
 
     async def compare(self) -> None:
-        """Compare once. The last comparison stays valid while Redis or the database is out."""
+        """Compare once. If Redis does not answer or the database is not open, the last result stays valid."""
         if (database_id := self._database_id()) is None:
             return
-        mine = database_id.encode()
+        own_id = database_id.encode()
         try:
-            there = await self._leases.put_if_absent(self._key, mine, KEPT_SECONDS)
-            if there == mine:
-                await self._leases.replace(self._key, mine, mine, KEPT_SECONDS)
+            shared_id = await self._leases.put_if_absent(self._key, own_id, KEPT_SECONDS)
+            if shared_id == own_id:
+                await self._leases.replace(self._key, own_id, own_id, KEPT_SECONDS)
         except StoreUnavailable:
             return
-        was_other, self.is_other = self.is_other, there not in (None, mine)
+        was_other, self.is_other = self.is_other, shared_id not in (None, own_id)
         if self.is_other and not was_other:
             log.error(MISMATCH)
         elif was_other and not self.is_other:
-            log.info("All replicas of this Redis use one database again: calls with an idempotency key are answered")
+            log.info("All replicas with this Redis use one database again. Calls with an idempotency key are served")

@@ -11,10 +11,10 @@ from app.ports.repositories import DatabaseUnavailable, Purchases
 from app.services.limits.fair_limiter import FairLimiter
 
 MOST_COMPLETIONS = 100
-"""The most that the protocol lets one completion hold."""
+"""Limit of MCP for the values in one completion result."""
 
 LISTED = (PurchaseState.SENT, PurchaseState.STARTED, PurchaseState.UNKNOWN)
-"""The outcomes that are listed unless another is asked for: a refused submission bought nothing."""
+"""Outcomes in the list by default. Refused submissions bought nothing."""
 
 NO_DATABASE = (
     "The list of tasks cannot be read right now, because this service's database does not answer. Nothing is lost: "
@@ -22,7 +22,7 @@ NO_DATABASE = (
 )
 
 LONGEST_WAIT_SECONDS = 8.0
-"""How long a call waits for a place and for the database."""
+"""Timeout of a call: its wait in the limiter, and the query."""
 
 TOO_MANY_READS = "This service reads as many lists of tasks as it does at once. Nothing is lost: ask again shortly."
 
@@ -32,17 +32,17 @@ Place = tuple[float, str]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some purchases, and where the next page begins; None where this is the last."""
+    """A page of purchases. `next` is the position for the next page; None on the last page."""
 
     purchases: list[Purchase]
     next: Place | None
 
 
 class SubmittedTasks:
-    """Reads the purchases of one caller at a time, who may have several names."""
+    """Reads the purchases of one caller. A caller may have several owner names, one for each secret key."""
 
     def __init__(self, purchases: Purchases, reads: FairLimiter) -> None:
-        """Read from `purchases`; `reads` has the places for that, fewer than there are connections to the database."""
+        """Read from `purchases`. `reads` limits concurrent reads to fewer than there are database connections."""
         self._purchases = purchases
         self._reads = reads
 
@@ -57,7 +57,8 @@ class SubmittedTasks:
     ) -> Page:
         """Return at most `most` purchases that the caller may see, submitted at `since` (unix seconds) or later.
 
-        Raises InternalError and RateLimited.
+        The newest comes first. `outcome` None means the outcomes in LISTED. `before` is `next` of the previous page.
+        Raises InternalError if the database does not answer, and RateLimited on timeout.
         """
         outcomes = LISTED if outcome is None else (outcome,)
         try:
@@ -80,7 +81,7 @@ class SubmittedTasks:
     async def beginning_with(self, principal: Principal, prefix: str) -> list[str]:
         """Return at most 100 ids of tasks that the caller may see and that begin with `prefix`.
 
-        None while the database is out.
+        The list is empty if the database does not answer.
         """
         if prefix and not is_plain_id(prefix):
             return []

@@ -1,4 +1,4 @@
-"""Writes the outcomes of purchases, at once or when the database answers again."""
+"""Writes the outcomes of purchases to the database, with retries while it does not answer."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from app.services.log_throttle import LogThrottle
 
 WRITE_AGAIN_SECONDS = 1.0
 MOST_UNWRITTEN = 10_000
-"""Unwritten outcomes in each process, under 1 KB each."""
+"""Size of the queue of unwritten outcomes in each process, under 1 KB each."""
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,9 @@ class Outcome:
 
     Attributes:
         purchase: the submission.
-        state: its last state; None deletes the row, because the backend does not know the token.
-        task_id: its task, if it was started.
-        is_recorded: whether the purchase itself may already be in the database.
+        state: the new state; None deletes the row, because nothing was bought and the row must not stay.
+        task_id: the task that was started; None if none is known.
+        is_recorded: whether the purchase itself is in the database. False if that is not certain.
 
     """
 
@@ -37,12 +37,12 @@ class Outcome:
 
 
 class PurchaseWriter:
-    """Writes outcomes in order of arrival."""
+    """Writes outcomes. Those that cannot be written at once are queued and retried in order."""
 
     def __init__(
         self, purchases: Purchases, sleep: Callable[[float], Awaitable[None]], clock: Callable[[], float]
     ) -> None:
-        """Write to `purchases`; `clock` counts seconds and never goes back."""
+        """Write to `purchases`. `clock` is monotonic, in seconds, and limits the log lines."""
         self._purchases = purchases
         self._sleep = sleep
         self._unwritten: deque[Outcome] = deque()
@@ -51,9 +51,9 @@ class PurchaseWriter:
         self._delays, self._losses = LogThrottle(clock), LogThrottle(clock)
 
     async def write(self, outcome: Outcome) -> None:
-        """Write the outcome, now or later; never raises.
+        """Write the outcome now or later. Never raises DatabaseUnavailable.
 
-        An outcome whose purchase could not be recorded is written later: its caller has waited for the database once.
+        If the purchase itself is not recorded, the outcome is queued: its caller has already waited for the database.
         """
         if not outcome.is_recorded:
             self._write_later(outcome)
@@ -64,18 +64,26 @@ class PurchaseWriter:
             self._write_later(outcome)
 
     async def aclose(self) -> None:
-        """Try once more to write unwritten outcomes. A purchase without one stays `sent`, and its key refuses."""
+        """Try once more to write the queued outcomes. Without one, a purchase stays `sent` and its key is refused."""
         self._closing.set()
         if self._writing is not None:
             await asyncio.wait([self._writing])
         await self._write_all()
         if self._unwritten:
-            log.error("%d outcomes of purchases were not recorded: the database does not answer", len(self._unwritten))
+            log.error(
+                "%d outcomes of purchases were lost at shutdown: the database does not answer. Recorded purchases "
+                "stay `sent`, and their idempotency keys are refused",
+                len(self._unwritten),
+            )
 
     def _write_later(self, outcome: Outcome) -> None:
         if len(self._unwritten) >= MOST_UNWRITTEN:
             if (lost := self._losses.count()) is not None:
-                log.error("%d outcomes of purchases were dropped: too many wait for the database", lost)
+                log.error(
+                    "%d outcomes of purchases were lost: the database does not answer, and the queue of outcomes is "
+                    "full. Recorded purchases stay `sent`, and their idempotency keys are refused",
+                    lost,
+                )
             return
         self._unwritten.append(outcome)
         if self._writing is None or self._writing.done():
@@ -87,8 +95,8 @@ class PurchaseWriter:
             return
         if self._delays.count() is not None:
             log.warning(
-                "The database does not answer: the outcomes of %d purchases, and of those that follow, are recorded "
-                "when it does",
+                "The database does not answer. The outcomes of %d purchases, and later ones, are queued in memory "
+                "until it does",
                 len(self._unwritten),
             )
         while self._unwritten:
@@ -96,7 +104,7 @@ class PurchaseWriter:
             if self._closing.is_set():
                 return
             await self._write_all()
-        log.info("The database answers again: the outcomes of all purchases are recorded")
+        log.info("The database answers again. All queued outcomes of purchases are recorded")
 
     async def _write_all(self) -> None:
         while self._unwritten:
