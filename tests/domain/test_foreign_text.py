@@ -1,4 +1,4 @@
-"""Foreign text that a model reads: one line, bounded, nothing invisible."""
+"""Sanitized text of others: one bounded line without invisible characters, and plain ids."""
 
 import pytest
 
@@ -37,7 +37,7 @@ INVISIBLE = {
 
 
 @pytest.mark.parametrize("character", INVISIBLE.values(), ids=INVISIBLE)
-def test_visible_line_drops_what_nobody_sees(character: str) -> None:
+def test_visible_line_drops_invisible_characters(character: str) -> None:
     line = visible_line(f"A fox{character}runs", 100)
     assert line in ("A fox runs", "A foxruns")
     assert not is_plain_id(f"task{character}id")
@@ -49,21 +49,21 @@ def test_visible_line_keeps_text_of_any_script() -> None:
 
 @pytest.mark.parametrize("longest", [10, 100])
 @pytest.mark.parametrize("text", ["a" * 10_000, "\n" * 10_000 + "a", "狐" * 10_000, "\u200b" * 500 + "a" * 20])
-def test_visible_line_is_bounded_and_says_so(text: str, longest: int) -> None:
+def test_visible_line_truncates_with_an_ellipsis(text: str, longest: int) -> None:
     line = visible_line(text, longest)
     assert len(line) <= longest
     assert line.endswith("…")
 
 
-def test_visible_line_that_fits_is_whole() -> None:
+def test_visible_line_does_not_change_text_that_fits() -> None:
     assert visible_line("a" * 100, 100) == "a" * 100
 
 
 @pytest.mark.parametrize("value", ["a", "50fc6182-fa86-4c7d-ac12-2fa27ec2f151", "a" * LONGEST_ID, "A_b:c.d/e=~"])
-def test_an_id_is_visible_ascii(value: str) -> None:
+def test_is_plain_id_accepts_visible_ascii(value: str) -> None:
     assert is_plain_id(value)
 
 
 @pytest.mark.parametrize("value", ["", " ", "a b", "é", "a" * (LONGEST_ID + 1), "a\n", "狐"])
-def test_anything_else_is_no_id(value: str) -> None:
+def test_is_plain_id_refuses_other_text(value: str) -> None:
     assert not is_plain_id(value)

@@ -1,4 +1,4 @@
-"""How long answers stay true, and when it is worth asking again."""
+"""Times to live of cached tasks, and the advice when to ask again."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,10 +22,10 @@ from app.domain.task import Answer, Failure, Task, TaskState, Video
 
 NOW = 1_790_000_000.0
 DAY = 24 * 3600.0
-LIFETIMES = CachePolicy(result_seconds=30 * DAY, pending_seconds=3.0)
+POLICY = CachePolicy(result_seconds=30 * DAY, pending_seconds=3.0)
 VIDEO = Video("https://cdn.example.com/a.mp4")
 FAILURE = Failure(ErrorCode.BACKEND_ERROR, "No.")
-PACE = polling_policy(150.0)
+POLLING = polling_policy(150.0)
 LASTING = (Unauthorized, NoCredit, AccountDisabled, Refused, InvalidRequest)
 
 
@@ -74,10 +74,10 @@ def failed(finished: float | None) -> Task:
         "processing",
         "finished now",
         "finished days ago",
-        "about to die",
-        "dying sooner than a running task's answer",
-        "dead",
-        "long dead",
+        "about to expire",
+        "expiring before a running task's entry",
+        "expired",
+        "expired long ago",
         "finished in the future, by the backend's clock",
         "no end known, created days ago",
         "no time known",
@@ -87,25 +87,25 @@ def failed(finished: float | None) -> Task:
         "failed at no known time",
     ],
 )
-def test_a_task_stays_fresh_until_it_can_change(task: Task, seconds: float) -> None:
-    assert time_to_live(task, NOW, LIFETIMES) == seconds
+def test_time_to_live_by_state_and_age(task: Task, seconds: float) -> None:
+    assert time_to_live(task, NOW, POLICY) == seconds
 
 
 @pytest.mark.parametrize(
     ("expires_in", "seconds"),
     [(3600.0, 3600.0), (40 * DAY, 29 * DAY), (1.0, 3.0), (-DAY, 3.0)],
-    ids=["link dies first", "time to live ends first", "link dies within moments", "link is dead"],
+    ids=["link expires first", "time to live ends first", "link expires within a second", "link has expired"],
 )
-def test_a_task_stays_fresh_at_most_until_its_link_dies(expires_in: float, seconds: float) -> None:
+def test_time_to_live_ends_with_the_link(expires_in: float, seconds: float) -> None:
     task = replace(done(DAY), video=replace(VIDEO, expires_at=NOW + expires_in))
-    assert time_to_live(task, NOW, LIFETIMES) == seconds
+    assert time_to_live(task, NOW, POLICY) == seconds
 
 
 @pytest.mark.parametrize(
     ("task", "expiry"),
     [(replace(done(DAY), video=replace(VIDEO, expires_at=NOW)), NOW), (done(DAY), None), (failed(DAY), None)],
 )
-def test_a_task_expires_with_its_link(task: Task, expiry: float | None) -> None:
+def test_expires_at_is_the_expiry_of_the_link(task: Task, expiry: float | None) -> None:
     assert expires_at(task) == expiry
 
 
@@ -136,19 +136,17 @@ def test_a_task_expires_with_its_link(task: Task, expiry: float | None) -> None:
     ],
     ids=lambda value: None if isinstance(value, list) else str(value),
 )
-def test_the_next_question_is_due_when_the_first_answer_may_have_changed(
-    answers: Sequence[Answer], seconds: int | None
-) -> None:
-    assert ask_again_after(answers, NOW, PACE) == seconds
+def test_ask_again_after_is_the_earliest_time_for_any_answer(answers: Sequence[Answer], seconds: int | None) -> None:
+    assert ask_again_after(answers, NOW, POLLING) == seconds
 
 
 @pytest.mark.parametrize(
     ("expected_seconds", "first", "after"), [(150.0, 60, 15), (8.0, 4, 2), (1.0, 1, 2), (60.0, 24, 6), (600.0, 240, 15)]
 )
-def test_the_pace_follows_what_a_generation_takes(expected_seconds: float, first: int, after: int) -> None:
+def test_polling_policy_follows_the_expected_duration(expected_seconds: float, first: int, after: int) -> None:
     polling = polling_policy(expected_seconds)
     assert (polling.first_question_seconds, polling.next_question_seconds) == (first, after)
 
 
-def test_a_fast_backend_is_asked_sooner() -> None:
+def test_ask_again_after_is_shorter_for_a_fast_backend() -> None:
     assert [ask_again_after([running(age)], NOW, polling_policy(8.0)) for age in (0, 1, 2, 7, 100)] == [4, 3, 2, 2, 2]

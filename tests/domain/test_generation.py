@@ -1,4 +1,4 @@
-"""Commands are valid once they exist, and their text stays out of logs."""
+"""Commands: validation on creation, and reprs without prompts and URLs."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def test_the_default_ratio_is_one_of_the_seven() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["", " ", "\n\t ", "\u3000", "x" * (LONGEST_PROMPT + 1)])
-def test_a_prompt_that_says_nothing_or_too_much_is_refused(prompt: str) -> None:
+def test_an_empty_or_too_long_prompt_is_refused(prompt: str) -> None:
     with pytest.raises(InvalidRequest, match="prompt"):
         GenerateVideo(prompt)
     with pytest.raises(InvalidRequest, match="prompt"):
@@ -24,7 +24,7 @@ def test_a_prompt_that_says_nothing_or_too_much_is_refused(prompt: str) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["x", "x" * LONGEST_PROMPT, " ein Fuchs ", "狐"])
-def test_a_prompt_is_kept_as_it_was_given(prompt: str) -> None:
+def test_a_prompt_is_not_changed(prompt: str) -> None:
     assert GenerateVideo(prompt).prompt == prompt
     assert ExtendVideo(prompt, video_id="v").prompt == prompt
 

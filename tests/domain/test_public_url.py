@@ -1,4 +1,4 @@
-"""Which URLs of a caller's are sent on: every spelling of an inner address is refused, public ones pass."""
+"""check_public_url: every spelling of a private address is refused, and public URLs are accepted."""
 
 import pytest
 
@@ -44,7 +44,16 @@ REFUSED_HOSTS = {
     "multicast, reserved and broadcast": ["224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255"],
     "one number": ["2130706433", "0x7f000001", "017700000001", "0", "3232235521", "134744072", "0x"],
     "octal and hexadecimal parts": ["0177.0.0.1", "0x7f.0.0.1", "127.0.0.0x1", "010.8.8.8", "8.8.8.08", "08.8.8.8"],
-    "few parts and many": ["127.1", "127.0.1", "10.1", "8.8", "1.2.3.4.5", "256.256.256.256", "8.8.8.999", "a.b.7"],
+    "too few or too many parts": [
+        "127.1",
+        "127.0.1",
+        "10.1",
+        "8.8",
+        "1.2.3.4.5",
+        "256.256.256.256",
+        "8.8.8.999",
+        "a.b.7",
+    ],
     "IPv6 loopback and unspecified": ["[::1]", "[::1]:80", "[::]", "[0:0:0:0:0:0:0:1]", "[0000:0000::0001]"],
     "IPv6 private": ["[fc00::1]", "[fd12:3456::1]", "[fe80::1]", "[fec0::1]", "[ff02::1]", "[2001:db8::1]", "[100::1]"],
     "IPv6 around IPv4": [
@@ -78,7 +87,7 @@ REFUSED_HOSTS = {
         "[2606:4700:4700::1111]:80:90",
     ],
     "a single label": ["intranet", "redis", "a", "redis:6379", "kubernetes"],
-    "an inner suffix": [
+    "a private suffix": [
         "printer.local",
         "db.internal",
         "svc.cluster.local",
@@ -231,7 +240,7 @@ def test_a_host_that_is_not_public_is_refused(why: str, host: str, form: str) ->
         "https://example.com/a\u2028.jpg",
     ],
 )
-def test_what_is_no_plain_web_address_is_refused(url: str) -> None:
+def test_a_url_that_is_not_plain_http_is_refused(url: str) -> None:
     with pytest.raises(InvalidRequest):
         check_public_url(url, "start_image_url")
 
@@ -268,13 +277,13 @@ def test_what_is_no_plain_web_address_is_refused(url: str) -> None:
         "https://example.com/" + "a" * (LONGEST_URL - 20),
     ],
 )
-def test_a_public_address_is_passed_on_as_it_is(url: str) -> None:
+def test_a_public_url_is_returned_unchanged(url: str) -> None:
     assert check_public_url(url, "start_image_url") == url
     assert check_public_url(url, "start_image_url", own_prefix=OWN) == url
 
 
 @pytest.mark.parametrize("name", ["50fc6182-fa86-4c7d-ac12-2fa27ec2f151.mp4", "a.jpg", "a_b-C.9.mp4"])
-def test_the_services_own_media_pass_in_the_sandbox_alone(name: str) -> None:
+def test_own_media_urls_are_accepted_only_with_own_prefix(name: str) -> None:
     assert check_public_url(f"{OWN}/{name}", "video_url", own_prefix=OWN) == f"{OWN}/{name}"
     with pytest.raises(InvalidRequest):
         check_public_url(f"{OWN}/{name}", "video_url")
@@ -309,7 +318,7 @@ def test_the_services_own_media_pass_in_the_sandbox_alone(name: str) -> None:
         "/" + "a" * LONGEST_URL + ".mp4",
     ],
 )
-def test_nothing_else_passes_for_beginning_like_them(rest: str) -> None:
+def test_other_urls_that_start_with_own_prefix_are_refused(rest: str) -> None:
     with pytest.raises(InvalidRequest):
         check_public_url(OWN + rest, "video_url", own_prefix=OWN)
 
@@ -325,7 +334,7 @@ def test_nothing_else_passes_for_beginning_like_them(rest: str) -> None:
         "a.mp4",
     ],
 )
-def test_the_services_own_address_passes_nowhere_else(url: str) -> None:
+def test_other_urls_at_the_address_of_the_service_are_refused(url: str) -> None:
     with pytest.raises(InvalidRequest):
         check_public_url(url, "video_url", own_prefix=OWN)
 
@@ -340,20 +349,20 @@ OWN_HOSTS = hosts_in(["http://[::ffff:8.8.8.8]:8000", "mcp.example.com:*", "[200
         "MCP.example.com.", "[2001:4860:4860:0::8888]",
     ],
 )  # fmt: skip
-def test_no_spelling_of_the_services_own_host_passes(host: str) -> None:
+def test_every_spelling_of_an_own_host_is_refused(host: str) -> None:
     with pytest.raises(InvalidRequest, match="this service itself"):
         check_public_url(f"http://{host}/a.jpg", "callback_url", own_hosts=OWN_HOSTS)
 
 
 @pytest.mark.parametrize("host", ["8.8.4.4", "[::ffff:8.8.4.4]", "[2001:4860:4860::8844]", "a.mcp.example.com"])
-def test_a_host_beside_the_services_own_passes(host: str) -> None:
+def test_other_hosts_than_own_hosts_are_accepted(host: str) -> None:
     assert check_public_url(f"http://{host}/a.jpg", "callback_url", own_hosts=OWN_HOSTS)
 
 
 @pytest.mark.parametrize(
     "url", ["ftp://secret.example.com", "https://secret", "https://x:secret@example.com", "se cret"]
 )
-def test_the_refusal_names_the_argument_and_never_the_value(url: str) -> None:
+def test_the_error_names_the_argument_and_not_the_value(url: str) -> None:
     with pytest.raises(InvalidRequest, match=r"`callback_url` .*public http or https URL") as caught:
         check_public_url(url, "callback_url")
     assert "secret" not in str(caught.value)
@@ -371,9 +380,9 @@ def test_the_refusal_names_the_argument_and_never_the_value(url: str) -> None:
         (f"{OWN}/a.mp4", f"{OWN}/a.mp4"),
     ],
 )
-def test_a_url_of_the_backend_is_shown_in_ascii(url: str, shown: str) -> None:
+def test_shown_url_returns_percent_encoded_ascii(url: str, shown: str) -> None:
     assert shown_url(url, own_prefix=OWN) == shown
-    assert is_plain_url(shown), "it comes back from a store as it went in"
+    assert is_plain_url(shown), "is_plain_url accepts each URL from shown_url"
 
 
 @pytest.mark.parametrize(
@@ -389,5 +398,5 @@ def test_a_url_of_the_backend_is_shown_in_ascii(url: str, shown: str) -> None:
         "https://cdn.example.com/" + "狐" * LONGEST_URL,
     ],
 )
-def test_a_url_of_the_backend_that_nobody_may_open_is_not_shown(url: str) -> None:
+def test_shown_url_returns_none_for_a_url_that_is_not_public(url: str) -> None:
     assert shown_url(url, own_prefix=OWN) is None

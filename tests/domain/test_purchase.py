@@ -1,4 +1,4 @@
-"""What a call does after an earlier purchase under its idempotency key."""
+"""decide: the next step of a call whose idempotency key belongs to an earlier purchase."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def earlier(state: PurchaseState, age_seconds: float) -> Purchase:
         (UNKNOWN, 80 * DAY, Decision.OUTCOME_UNKNOWN, Decision.TAKE_OVER),
     ],
 )
-def test_a_key_replays_refuses_or_buys(
+def test_decide_by_state_age_and_request(
     state: PurchaseState, age_seconds: float, same: Decision, other: Decision
 ) -> None:
     assert decide(earlier(state, age_seconds), ["same"], DAY) is same

@@ -1,4 +1,4 @@
-"""The record of a running task: how it moves, and when it is worth reading."""
+"""Snapshots of running tasks: transitions, grace time, and the time of the next read."""
 
 import pytest
 
@@ -17,12 +17,12 @@ from app.domain.snapshot import (
 from app.domain.task import Task, TaskState, Video
 from tests.support.rendering import just_submitted, rendered
 
-PACE = polling_policy(150.0)
+POLLING = polling_policy(150.0)
 DONE = rendered(Task("a", TaskState.COMPLETED, video=Video("https://cdn.example.com/a.mp4")))
 RUNNING = rendered(Task("a", TaskState.PROCESSING, created_at=100.0))
 
 
-def test_a_task_is_pending_from_the_moment_it_was_accepted() -> None:
+def test_a_submitted_task_is_pending() -> None:
     snapshot = just_submitted("a", 100.0, expects_callback=True)
     assert snapshot.task == rendered(pending_task("a", 100.0))
     assert pending_task("a", 100.0) == Task("a", TaskState.PENDING, created_at=100.0)
@@ -34,10 +34,10 @@ def test_a_task_is_pending_from_the_moment_it_was_accepted() -> None:
     )
 
 
-def test_what_the_backend_shows_is_taken_over_and_a_change_is_dated() -> None:
+def test_snapshot_after_read_stores_the_task_and_the_time_of_its_change() -> None:
     snapshot = snapshot_after_read(just_submitted("a", 100.0, expects_callback=True), RUNNING, 120.0)
     assert (snapshot.task, snapshot.read_at, snapshot.changed_at) == (RUNNING, 120.0, 120.0)
-    assert snapshot.expects_callback is False, "it was looked at without having ended"
+    assert snapshot.expects_callback is False, "it was read while it still ran"
     assert snapshot_after_read(snapshot, RUNNING, 130.0).changed_at == 120.0
     assert snapshot_after_read(snapshot, DONE, 140.0).changed_at == 140.0
 
@@ -57,7 +57,9 @@ def test_a_final_state_never_changes_again() -> None:
         (TaskSnapshot(RUNNING, read_at=100.0), 101.0, False),
     ],
 )
-def test_the_grace_of_a_new_task(snapshot: TaskSnapshot | None, now: float, *, expected: bool) -> None:
+def test_is_in_grace_for_a_minute_after_submission(
+    snapshot: TaskSnapshot | None, now: float, *, expected: bool
+) -> None:
     assert is_in_grace(snapshot, now) is expected
 
 
@@ -72,7 +74,7 @@ def test_the_grace_of_a_new_task(snapshot: TaskSnapshot | None, now: float, *, e
         (ACEDATACLOUD.error(NotFound), True),
     ],
 )
-def test_waiting_ends_where_nothing_can_change(answer: TaskResult, *, expected: bool) -> None:
+def test_is_settled_when_the_result_cannot_change(answer: TaskResult, *, expected: bool) -> None:
     assert is_settled(answer) is expected
 
 
@@ -89,12 +91,14 @@ def test_waiting_ends_where_nothing_can_change(answer: TaskResult, *, expected: 
         (900.0, False, 915.0),
     ],
 )
-def test_reads_follow_the_age_of_the_task(read_at: float | None, *, expects_callback: bool, expected: float) -> None:
+def test_next_read_at_follows_the_age_of_the_task(
+    read_at: float | None, *, expects_callback: bool, expected: float
+) -> None:
     snapshot = TaskSnapshot(RUNNING, submitted_at=100.0, read_at=read_at, expects_callback=expects_callback)
-    assert next_read_at(snapshot, PACE) == pytest.approx(expected)
+    assert next_read_at(snapshot, POLLING) == pytest.approx(expected)
 
 
-def test_a_backend_whose_clock_is_ahead_puts_no_read_off() -> None:
+def test_next_read_at_is_not_delayed_when_the_clock_of_the_backend_is_ahead() -> None:
     ahead = rendered(Task("a", TaskState.PROCESSING, created_at=30_000_000_000.0))
     snapshot = snapshot_after_read(just_submitted("a", 100.0), ahead, 120.0)
-    assert next_read_at(snapshot, PACE) < 120 + 60
+    assert next_read_at(snapshot, POLLING) < 120 + 60

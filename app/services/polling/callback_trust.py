@@ -95,8 +95,8 @@ class CallbackTrust:
             return
         log.warning(
             "%s does not call back: videos ended without a callback (%d in a row). Running tasks are read on schedule "
-            "until a callback arrives. If %s cannot reach LUMA_MCP_PUBLIC_URL, leave it unset and list its host in "
-            "LUMA_MCP_ALLOWED_HOSTS",
+            "until a callback arrives. Let %s reach LUMA_MCP_PUBLIC_URL. If it cannot, leave that unset and list the "
+            "host in LUMA_MCP_ALLOWED_HOSTS",
             self._backend.name,
             self._misses,
             self._backend.name,

@@ -1,4 +1,4 @@
-"""What callers hold at once, bounded for each and for all."""
+"""CallerQuota: limits per caller, in total and for unaccepted tokens, and the reserve for new callers."""
 
 from collections import Counter
 
@@ -10,38 +10,38 @@ from app.domain.errors import RateLimited
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 
 
-def known(total: int, per_caller: int) -> CallerQuota:
+def quota_for_accepted(total: int, per_caller: int) -> CallerQuota:
     return CallerQuota(QuotaLimits(total, per_caller, 0), lambda _owner: True)
 
 
-def test_callers_that_nobody_knows_leave_a_part_to_the_others() -> None:
+def test_take_limits_all_unaccepted_callers_together() -> None:
     accepted = set[str]()
     quota = CallerQuota(QuotaLimits(12, 4, 6), accepted.__contains__)
     assert [quota.take("x", 4), quota.take("y", 2), quota.take("z")] == [True, True, False]
     accepted.update("xa")
-    assert [quota.take("a", 3), quota.take("x", 1)] == [True, False], "a caller has its own limit besides"
-    assert quota.take("x", 0), "what x holds counts among the known now"
+    assert [quota.take("a", 3), quota.take("x", 1)] == [True, False], "a caller also has a limit of its own"
+    assert quota.take("x", 0), "the amount of x now counts as accepted"
     assert quota.take("z", 1)
     for owner, amount in (("x", 4), ("y", 2), ("z", 1), ("a", 3)):
         quota.give_back(owner, amount)
     assert [quota.take("y", 4), quota.take("z", 2), quota.take("w")] == [True, True, False]
 
 
-def test_quota_refuses_one_caller_and_serves_the_others() -> None:
-    quota = known(10, 3)
+def test_take_refuses_a_caller_at_its_limit_and_serves_others() -> None:
+    quota = quota_for_accepted(10, 3)
     assert [quota.take("a") for _ in range(4)] == [True, True, True, False]
     assert quota.take("b")
 
 
-def test_quota_refuses_everyone_when_all_of_it_is_lent() -> None:
-    quota = known(3, 2)
+def test_take_refuses_everyone_when_the_quota_is_used_up() -> None:
+    quota = quota_for_accepted(3, 2)
     assert [quota.take("a"), quota.take("a"), quota.take("b"), quota.take("c")] == [True, True, True, False]
     quota.give_back("a")
     assert quota.take("c")
 
 
-def test_a_place_is_given_back_whatever_ends_it() -> None:
-    quota = known(1, 1)
+def test_place_is_released_after_an_exception_and_raises_rate_limited_when_full() -> None:
+    quota = quota_for_accepted(1, 1)
     with pytest.raises(KeyError), quota.place("a", "No."):
         raise KeyError
     with quota.place("a", "No."):
@@ -51,8 +51,8 @@ def test_a_place_is_given_back_whatever_ends_it() -> None:
     assert quota.in_use == 0
 
 
-def test_however_many_hold_as_much_as_they_may_there_is_something_left_for_one_that_comes() -> None:
-    quota = known(1000, 100)
+def test_reserve_serves_a_new_caller_when_many_others_hold_their_maximum() -> None:
+    quota = quota_for_accepted(1000, 100)
     for name in map(str, range(40)):
         while quota.take(name):
             pass
@@ -64,20 +64,20 @@ def test_however_many_hold_as_much_as_they_may_there_is_something_left_for_one_t
     assert quota.take("unknown")
 
 
-def test_an_eighth_is_left_to_accepted_callers_that_come_whoever_else_holds_the_rest() -> None:
-    """The busiest customers hold three quarters, and made-up tokens take what is lent to those who hold little."""
+def test_last_eighth_is_reserved_for_new_accepted_callers() -> None:
+    """Busy customers hold three quarters, and invented tokens use up the reserve that is open to them."""
     quota = CallerQuota(QuotaLimits(1000, 100, 500), lambda owner: owner.startswith("customer"))
     for number in range(40):
         while quota.take(f"customer-{number}"):
             pass
     invented = [quota.take(f"invented-{number}") for number in range(1000)]
-    assert any(invented), "somebody who has just come is served"
+    assert any(invented), "a new caller is served"
     assert quota.in_use == 875
     assert all(quota.take(f"customer-{number}") for number in range(100, 225))
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 5))))
-def test_quota_never_lends_more_than_it_has(steps: list[tuple[str, int]]) -> None:
+def test_quota_never_exceeds_its_limits_in_random_sequences(steps: list[tuple[str, int]]) -> None:
     quota, held = CallerQuota(QuotaLimits(12, 6, 8), "a".__eq__), Counter[str]()
     for owner, amount in steps:
         if amount > 0 and quota.take(owner, amount):
@@ -90,8 +90,8 @@ def test_quota_never_lends_more_than_it_has(steps: list[tuple[str, int]]) -> Non
         assert held.total() - held["a"] <= 8
 
 
-def test_nothing_may_be_lent_and_given_back_any_number_of_times() -> None:
-    quota = known(10, 3)
+def test_an_amount_of_zero_changes_nothing() -> None:
+    quota = quota_for_accepted(10, 3)
     assert [quota.take("a", 0), quota.take("a", 0)] == [True, True]
     for _ in range(2):
         quota.give_back("a", 0)

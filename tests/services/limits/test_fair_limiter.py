@@ -1,4 +1,4 @@
-"""Places are shared by turns between tenants, whatever each of them asks for."""
+"""FairLimiter: fairness between tenants, its limits, and cancellation."""
 
 import asyncio
 import random
@@ -8,8 +8,8 @@ import pytest
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
 
-class Crowd:
-    """Calls that hold their places until the test lets them go, and the order in which they got them."""
+class HeldCalls:
+    """Calls that hold their places until the test ends them. `order` lists the tenants as they got places."""
 
     def __init__(self, shares: Shares, accepted: set[str] | None = None) -> None:
         self.accepted = accepted if accepted is not None else set()
@@ -48,81 +48,81 @@ async def turns(count: int = 5) -> None:
 
 
 async def test_tenants_take_turns_however_many_calls_each_has_queued() -> None:
-    crowd = Crowd(Shares(places=2, per_tenant=2, unaccepted=2))
-    await crowd.ask("junk", 50)
-    await crowd.ask("a", 2)
-    await crowd.ask("b", 2)
+    calls_held = HeldCalls(Shares(places=2, per_tenant=2, unaccepted=2))
+    await calls_held.ask("junk", 50)
+    await calls_held.ask("a", 2)
+    await calls_held.ask("b", 2)
     for _ in range(6):
-        await crowd.end(crowd.order[-1])
-    assert crowd.order[:2] == ["junk", "junk"]
-    assert sorted(crowd.order[2:5]) == ["a", "b", "junk"]
-    await crowd.end_all()
-    assert crowd.limiter.is_idle
+        await calls_held.end(calls_held.order[-1])
+    assert calls_held.order[:2] == ["junk", "junk"]
+    assert sorted(calls_held.order[2:5]) == ["a", "b", "junk"]
+    await calls_held.end_all()
+    assert calls_held.limiter.is_idle
 
 
-async def test_a_tenant_has_at_most_its_own_places() -> None:
-    crowd = Crowd(Shares(places=10, per_tenant=3, unaccepted=10))
-    await crowd.ask("a", 10)
-    assert crowd.order == ["a"] * 3
-    await crowd.ask("b")
-    assert crowd.order == ["a"] * 3 + ["b"]
-    await crowd.end_all()
-    assert crowd.limiter.is_idle
+async def test_a_tenant_gets_at_most_per_tenant_places() -> None:
+    calls_held = HeldCalls(Shares(places=10, per_tenant=3, unaccepted=10))
+    await calls_held.ask("a", 10)
+    assert calls_held.order == ["a"] * 3
+    await calls_held.ask("b")
+    assert calls_held.order == ["a"] * 3 + ["b"]
+    await calls_held.end_all()
+    assert calls_held.limiter.is_idle
 
 
-async def test_tokens_that_nobody_has_accepted_leave_places_for_those_that_are() -> None:
-    crowd = Crowd(Shares(places=4, per_tenant=4, unaccepted=3), accepted={"known"})
+async def test_unaccepted_tenants_leave_places_for_accepted_ones() -> None:
+    calls_held = HeldCalls(Shares(places=4, per_tenant=4, unaccepted=3), accepted={"known"})
     for number in range(300):
-        await crowd.ask(f"junk-{number}")
-    assert len(crowd.order) == 3
-    await crowd.ask("known", 2)
-    assert crowd.order[3:] == ["known"]
-    await crowd.end("junk-0")
-    assert crowd.order[4:] == ["known"], "an accepted tenant does not wait behind three hundred others"
-    await crowd.end("known")
-    assert crowd.order[5:] == ["junk-299"], "whoever has just come does not wait behind them either"
-    await crowd.end_all()
-    assert crowd.limiter.is_idle
+        await calls_held.ask(f"junk-{number}")
+    assert len(calls_held.order) == 3
+    await calls_held.ask("known", 2)
+    assert calls_held.order[3:] == ["known"]
+    await calls_held.end("junk-0")
+    assert calls_held.order[4:] == ["known"], "an accepted tenant does not wait behind three hundred others"
+    await calls_held.end("known")
+    assert calls_held.order[5:] == ["junk-299"], "the newest unaccepted tenant is served first"
+    await calls_held.end_all()
+    assert calls_held.limiter.is_idle
 
 
 async def test_accepted_tenants_and_others_take_turns() -> None:
-    crowd = Crowd(Shares(places=2, per_tenant=2, unaccepted=2), accepted={"known"})
-    await crowd.ask("known", 20)
-    await crowd.ask("new", 2)
-    await crowd.end("known")
-    await crowd.end("known")
-    assert sorted(crowd.order[2:4]) == ["known", "new"]
-    await crowd.end_all()
+    calls_held = HeldCalls(Shares(places=2, per_tenant=2, unaccepted=2), accepted={"known"})
+    await calls_held.ask("known", 20)
+    await calls_held.ask("new", 2)
+    await calls_held.end("known")
+    await calls_held.end("known")
+    assert sorted(calls_held.order[2:4]) == ["known", "new"]
+    await calls_held.end_all()
 
 
-async def test_a_caller_that_leaves_the_queue_takes_nothing_and_keeps_nothing() -> None:
-    crowd = Crowd(Shares(places=1, per_tenant=1, unaccepted=1))
-    await crowd.ask("a")
-    await crowd.ask("b", 3)
-    for leaver in crowd.calls[1:3]:
+async def test_a_call_cancelled_in_the_queue_gets_no_place() -> None:
+    calls_held = HeldCalls(Shares(places=1, per_tenant=1, unaccepted=1))
+    await calls_held.ask("a")
+    await calls_held.ask("b", 3)
+    for leaver in calls_held.calls[1:3]:
         leaver.cancel()
-    await crowd.end("a")
-    assert crowd.order == ["a", "b"]
-    await crowd.end_all()
-    assert crowd.limiter.is_idle
+    await calls_held.end("a")
+    assert calls_held.order == ["a", "b"]
+    await calls_held.end_all()
+    assert calls_held.limiter.is_idle
 
 
 @pytest.mark.parametrize("turns_after", range(4))
-async def test_a_caller_that_leaves_as_its_turn_comes_gives_the_place_on(turns_after: int) -> None:
-    crowd = Crowd(Shares(places=1, per_tenant=1, unaccepted=1))
-    await crowd.ask("a")
-    await crowd.ask("b")
-    await crowd.ask("c")
-    await crowd.end("a", turns_after)
-    crowd.calls[1].cancel()
+async def test_a_call_cancelled_as_it_gets_a_place_passes_it_on(turns_after: int) -> None:
+    calls_held = HeldCalls(Shares(places=1, per_tenant=1, unaccepted=1))
+    await calls_held.ask("a")
+    await calls_held.ask("b")
+    await calls_held.ask("c")
+    await calls_held.end("a", turns_after)
+    calls_held.calls[1].cancel()
     await turns()
-    assert crowd.order[-1] == "c" or crowd.calls[1].done()
-    await crowd.end_all()
-    assert crowd.limiter.is_idle
+    assert calls_held.order[-1] == "c" or calls_held.calls[1].done()
+    await calls_held.end_all()
+    assert calls_held.limiter.is_idle
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_whatever_happens_no_place_is_lost(seed: int) -> None:
+async def test_no_place_is_lost_in_random_sequences_of_calls_and_cancellations(seed: int) -> None:
     chance = random.Random(seed)
     accepted = {"t0", "t1"}
     limiter = FairLimiter(Shares(places=3, per_tenant=2, unaccepted=2), lambda tenant: tenant in accepted)

@@ -1,10 +1,10 @@
-"""A token that the backend has refused costs no calls, and gives no results, until it is accepted again."""
+"""TokenStatusCache: how long refusals count, and how often a refused token is checked again."""
 
 from app.services.limits.token_status import ASK_AGAIN_SECONDS, MOST_TOKENS, REFUSED_SECONDS, TokenStatusCache
 from tests.support.clock import HandClock
 
 
-def test_a_refusal_is_fresh_for_seconds_and_stays_until_the_token_is_accepted(clock: HandClock) -> None:
+def test_a_refusal_stays_until_the_token_is_accepted_but_is_recent_for_seconds_only(clock: HandClock) -> None:
     token_status = TokenStatusCache(clock)
     token_status.accept("a")
     token_status.refuse("a")
@@ -20,7 +20,7 @@ def test_a_refusal_is_fresh_for_seconds_and_stays_until_the_token_is_accepted(cl
     assert (token_status.is_accepted("a"), token_status.was_refused("a")) == (True, False)
 
 
-def test_a_refused_token_is_tried_once_in_five_minutes_for_what_is_cached(clock: HandClock) -> None:
+def test_may_verify_allows_one_check_of_a_refused_token_in_five_minutes(clock: HandClock) -> None:
     token_status = TokenStatusCache(clock)
     token_status.refuse("a")
     assert not token_status.may_verify("a")
@@ -33,7 +33,7 @@ def test_a_refused_token_is_tried_once_in_five_minutes_for_what_is_cached(clock:
     assert token_status.may_verify("a")
 
 
-def test_invented_tokens_push_out_the_oldest_only(clock: HandClock) -> None:
+def test_new_refusals_evict_the_oldest_one_when_the_cache_is_full(clock: HandClock) -> None:
     token_status = TokenStatusCache(clock)
     for number in range(MOST_TOKENS + 1):
         token_status.refuse(str(number))

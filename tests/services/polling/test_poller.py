@@ -1,4 +1,4 @@
-"""The watch when the service itself has a fault: it rests longer and longer, and the log has one line."""
+"""TenantPoller: pauses and log lines after unexpected exceptions, and the quota of awaited tasks."""
 
 import asyncio
 import logging
@@ -30,16 +30,16 @@ from tests.support.telemetry import Notes
 CALLERS = [caller(f"tenant-{number}") for number in range(10)]
 
 
-class OddStore(CountingStore):
-    """A store with a fault of its own."""
+class FailingStore(CountingStore):
+    """A store whose reads raise an unexpected exception."""
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         self.asked.append(list(keys))
         raise RuntimeError("odd")
 
 
-class Reader:
-    """Counts reads, each of which meets a fault."""
+class FailingReader:
+    """Counts reads, each of which raises an unexpected exception."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -49,7 +49,7 @@ class Reader:
         raise RuntimeError("odd")
 
 
-def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> PollerRegistry:
+def registry_over(store: CountingStore, read: FailingReader, clock: HandClock) -> PollerRegistry:
     coordination = MemoryCoordination(clock)
     trust = CallbackTrust("", ACEDATACLOUD, coordination, KEYS, missing=lambda: None, doubted=lambda _is: None)
     cache = TaskCache(
@@ -63,9 +63,9 @@ def watches_over(store: CountingStore, read: Reader, clock: HandClock) -> Poller
         wall_clock=clock,
     )
     awaited = CallerQuota(QuotaLimits(MOST_AWAITED, MOST_AWAITED_PER_CALLER, MOST_AWAITED), lambda _subject: True)
-    records = TaskSnapshots(store, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
+    snapshots = TaskSnapshots(store, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
     return PollerRegistry(
-        PollerDependencies(read, cache, records, coordination, KEYS, trust, ACEDATACLOUD, awaited, clock, clock.sleep)
+        PollerDependencies(read, cache, snapshots, coordination, KEYS, trust, ACEDATACLOUD, awaited, clock, clock.sleep)
     )
 
 
@@ -75,35 +75,35 @@ async def poll_for(pollers: PollerRegistry, clock: HandClock, seconds: float, ca
         return subscription.answers()
 
 
-async def all_watch(pollers: PollerRegistry, clock: HandClock, seconds: float) -> list[dict[str, TaskResult]]:
+async def poll_for_all(pollers: PollerRegistry, clock: HandClock, seconds: float) -> list[dict[str, TaskResult]]:
     watching = (poll_for(pollers, clock, seconds, one) for one in CALLERS)
     answers = await while_time_passes(clock, asyncio.gather(*watching))
     await pollers.aclose()
     return answers
 
 
-async def test_a_read_that_meets_a_fault_is_repeated_on_schedule_and_logged_once(
+async def test_a_read_that_raises_is_repeated_on_schedule_and_logged_once(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    read = Reader()
-    answers = await all_watch(watches_over(CountingStore(), read, clock), clock, 50.0)
+    read = FailingReader()
+    answers = await poll_for_all(registry_over(CountingStore(), read, clock), clock, 50.0)
     assert [type(one["task-0"]) for one in answers] == [BackendError] * len(CALLERS)
     assert all(isinstance(one["task-0"], LumaError) and one["task-0"].is_retryable for one in answers)
-    assert len(CALLERS) <= read.reads <= len(CALLERS) * 11, "as after any fault of the backend, 5 s apart"
+    assert len(CALLERS) <= read.reads <= len(CALLERS) * 11, "as after any BackendError, 5 s apart"
     assert len([one for one in caplog.records if one.levelno >= logging.WARNING]) == 1
 
 
-async def test_a_watch_that_meets_a_fault_rests_longer_each_time_and_is_logged_once_a_minute(
+async def test_a_poller_that_raises_pauses_longer_each_time_and_logs_once_a_minute(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = OddStore()
-    await all_watch(watches_over(store, Reader(), clock), clock, 100.0)
+    store = FailingStore()
+    await poll_for_all(registry_over(store, FailingReader(), clock), clock, 100.0)
     assert len(store.asked) <= len(CALLERS) * 6, "after 2, 6, 14, 30 and 62 s, and not every 2"
     assert 1 <= len([one for one in caplog.records if one.levelno >= logging.WARNING]) <= 2
 
 
-async def test_calls_of_one_token_wait_for_a_bounded_number_of_tasks(clock: HandClock) -> None:
-    pollers = watches_over(CountingStore(), Reader(), clock)
+async def test_awaited_tasks_are_limited_per_token(clock: HandClock) -> None:
+    pollers = registry_over(CountingStore(), FailingReader(), clock)
     most = [f"task-{number}" for number in range(MOST_AWAITED_PER_CALLER)]
     async with pollers.watching(CALLERS[0], most):
         with pytest.raises(RateLimited):

@@ -1,4 +1,4 @@
-"""Submissions of one owner wait in a line that ends, its callers take turns, and owners do not share it."""
+"""ConcurrencyLimiter: one bounded queue per owner, fairness within a team, and choice of credentials."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ def credentials(*ids: str) -> list[Credential]:
 
 
 class Backend:
-    """Counts what runs under each credential, and answers when it may."""
+    """Lists the credential of each submission, and answers when the test allows it."""
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
@@ -36,7 +36,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_token_has_a_bounded_line_of_its_own(clock: HandClock) -> None:
+async def test_each_token_has_its_own_bounded_queue(clock: HandClock) -> None:
     limiter, backend = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), Backend()
     count = GENERATIONS_AT_ONCE + MOST_WAITING
     calls = [asyncio.create_task(limiter.run(A, credentials("a"), backend.send)) for _ in range(count)]
@@ -49,7 +49,7 @@ async def test_a_token_has_a_bounded_line_of_its_own(clock: HandClock) -> None:
     assert await limiter.run(A, credentials("a"), backend.send) == "task-0"
 
 
-async def test_each_submission_goes_to_the_credential_with_the_most_room(clock: HandClock) -> None:
+async def test_each_submission_uses_the_credential_with_the_fewest_in_flight(clock: HandClock) -> None:
     limiter, backend = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), Backend()
     most = 2 * GENERATIONS_AT_ONCE
     calls = [asyncio.create_task(limiter.run(ANN, credentials("x", "y"), backend.send)) for _ in range(most + 3)]
@@ -78,10 +78,10 @@ async def test_members_of_a_team_take_turns(clock: HandClock) -> None:
     await turns()
     may_answer.set()
     await asyncio.gather(*calls)
-    assert order[GENERATIONS_AT_ONCE : GENERATIONS_AT_ONCE + 4].count("bob") == 2, "behind one of hers each"
+    assert order[GENERATIONS_AT_ONCE : GENERATIONS_AT_ONCE + 4].count("bob") == 2, "each after one submission of ann"
 
 
-async def test_a_wait_ends_with_a_sentence_and_leaves_no_place_behind(clock: HandClock) -> None:
+async def test_run_raises_rate_limited_after_the_longest_wait_and_leaks_no_place(clock: HandClock) -> None:
     limiter, backend = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), Backend()
     calls = [asyncio.create_task(limiter.run(A, credentials("a"), backend.send)) for _ in range(GENERATIONS_AT_ONCE)]
     await turns()
@@ -98,7 +98,7 @@ async def test_a_wait_ends_with_a_sentence_and_leaves_no_place_behind(clock: Han
     assert await asyncio.gather(*again) == ["task-0"] * GENERATIONS_AT_ONCE
 
 
-async def test_a_credential_that_was_added_is_used_at_once(clock: HandClock) -> None:
+async def test_an_added_credential_is_used_at_once(clock: HandClock) -> None:
     limiter, backend = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), Backend()
     calls = [asyncio.create_task(limiter.run(ANN, credentials("x"), backend.send)) for _ in range(GENERATIONS_AT_ONCE)]
     await turns()

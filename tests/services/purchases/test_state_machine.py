@@ -1,6 +1,6 @@
-"""Random histories of two replicas that share a database: a key buys once, and what callers are told is true.
+"""Stateful test of PurchaseService: two replicas that share a database, random failures, crashes and key rotations.
 
-Hypothesis makes them up and finds the shortest one that breaks a rule.
+A key must buy once, and each result must be true. Hypothesis generates the histories and shrinks failing ones.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ from tests.support.faulty_purchases import Crashed, FaultyPurchases
 DAY = 86_400.0
 OWNERS = itertools.count()
 ROTATION = [("old",), ("old", "new"), ("new", "old")]
-"""What a replica may know of the secret keys while they are rotated; the first one makes, all are recognised."""
+"""Secret keys of a replica during a rotation. The first one creates hashes; all of them are recognised."""
 
 T = TypeVar("T")
 
 Fate = str
-"""What the network makes of a submission: "taken", "refused", "answer lost", "request lost" or "broken"."""
+"""Fate of a submission: "taken", "refused", "answer lost", "request lost" or "broken" (an unexpected exception)."""
 
 FATES = st.sampled_from(["taken", "refused", "answer lost", "request lost", "broken"])
 FAULTS = st.lists(st.sampled_from([None, None, "before", "after", "crash before", "crash after"]), max_size=4)
@@ -44,7 +44,7 @@ FAULTS = st.lists(st.sampled_from([None, None, "before", "after", "crash before"
 
 @dataclass
 class Video:
-    """A video that the backend made: when, for which call, and what it was asked for."""
+    """A video that the backend generated for a submission."""
 
     task_id: str
     made_at: float
@@ -54,14 +54,14 @@ class Video:
 
 @dataclass
 class Backend:
-    """The backend's book: every video by its key."""
+    """The backend, with all generated videos by idempotency key."""
 
-    book: dict[str, list[Video]] = field(default_factory=dict)
+    videos: dict[str, list[Video]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def make(self, key: str, prompt: str, callback_id: str, now: float) -> str:
         task_id = f"task-{next(self.numbers)}"
-        self.book.setdefault(key, []).append(Video(task_id, now, prompt, callback_id))
+        self.videos.setdefault(key, []).append(Video(task_id, now, prompt, callback_id))
         return task_id
 
 
@@ -83,8 +83,8 @@ async def inline(purchase: Awaitable[Any]) -> Any:
     return await purchase
 
 
-async def told_by(call: Awaitable[T]) -> T | BaseException:
-    """Return what a call returns or raises; a process that was killed, or broke, tells its caller nothing."""
+async def result_of(call: Awaitable[T]) -> T | BaseException:
+    """Return the result or the exception of a call. After a crash, the caller would get neither."""
     try:
         return await call
     except (LumaError, Crashed, RuntimeError) as exc:
@@ -92,7 +92,7 @@ async def told_by(call: Awaitable[T]) -> T | BaseException:
 
 
 class Histories(RuleBasedStateMachine):
-    """Two replicas over a database that all runs share, each run as an owner of its own."""
+    """Two replicas with one database. All runs share the database, and each run uses an owner of its own."""
 
     runner: ClassVar[asyncio.Runner]
     database: ClassVar[Database]
@@ -104,12 +104,12 @@ class Histories(RuleBasedStateMachine):
         self.backend = Backend()
         self.callbacks = itertools.count()
         self.arrived: set[str] = set()
-        self.true = purchases_at(self.database, self.clock)
+        self.purchases = purchases_at(self.database, self.clock)
         self.secrets = [ROTATION[0], ROTATION[0]]
-        self.databases = [FaultyPurchases(self.true), FaultyPurchases(self.true)]
-        self.replicas = [self.started(number) for number in (0, 1)]
+        self.databases = [FaultyPurchases(self.purchases), FaultyPurchases(self.purchases)]
+        self.replicas = [self.new_replica(number) for number in (0, 1)]
 
-    def started(self, number: int) -> PurchaseService:
+    def new_replica(self, number: int) -> PurchaseService:
         earlier = LegacyIdempotencyKeys(MemoryCoordination(self.clock), lambda: 0.0, self.clock)
         return PurchaseService(
             self.databases[number],
@@ -124,17 +124,17 @@ class Histories(RuleBasedStateMachine):
         )
 
     def restart(self, number: int) -> None:
-        self.databases[number] = FaultyPurchases(self.true)
-        self.replicas[number] = self.started(number)
+        self.databases[number] = FaultyPurchases(self.purchases)
+        self.replicas[number] = self.new_replica(number)
 
     async def one_call(self, replica: int, key: str, prompt: str, fate: Fate, *, retry_unknown: bool) -> None:
         callback_id = f"{self.owner}-{next(self.callbacks)}"
         sent: list[str] = []
 
         async def send() -> str:
-            made = self.backend.book.get(key, [])
+            made = self.backend.videos.get(key, [])
             recent = [video for video in made if self.clock() - video.made_at < DAY - SENDING_SECONDS]
-            assert retry_unknown or not recent, "a key bought again unasked"
+            assert retry_unknown or not recent, "a key bought again without retry_unknown"
             if fate in ("refused", "request lost"):
                 raise ACEDATACLOUD.error(BackendError if fate == "refused" else OutcomeUnknown)
             sent.append(self.backend.make(key, prompt, callback_id, self.clock()))
@@ -145,18 +145,20 @@ class Histories(RuleBasedStateMachine):
             return sent[0]
 
         async def reconcile(earlier: str) -> str | None:
-            found = [v.task_id for v in self.backend.book.get(key, []) if v.callback_id == earlier]
+            found = [v.task_id for v in self.backend.videos.get(key, []) if v.callback_id == earlier]
             return found[0] if found and earlier in self.arrived else None
 
         owners = tuple(f"{self.owner} under {secret}" for secret in self.secrets[replica])
         wanted = PurchaseRequest(owners, "generate", fingerprint("tool", {"p": prompt}), key, retry_unknown)
-        told = await told_by(self.replicas[replica].buy(wanted, callback_id, send, reconcile, inline))
-        if isinstance(told, PurchaseResult):
-            known = {(video.task_id, video.prompt) for video in self.backend.book.get(key, [])}
-            assert (told.task_id, prompt) in known, "a caller was told of a task that was never made for the key"
-            assert told.replayed or sent
-        elif isinstance(told, LumaError) and not isinstance(told, OutcomeUnknown):
-            assert not sent, f"a video was made, and the caller was told: {told}"
+        result = await result_of(self.replicas[replica].buy(wanted, callback_id, send, reconcile, inline))
+        if isinstance(result, PurchaseResult):
+            known = {(video.task_id, video.prompt) for video in self.backend.videos.get(key, [])}
+            assert (result.task_id, prompt) in known, (
+                "the result is a task that was not generated for this key and prompt"
+            )
+            assert result.replayed or sent
+        elif isinstance(result, LumaError) and not isinstance(result, OutcomeUnknown):
+            assert not sent, f"a video was generated, and the caller got: {result}"
 
     @rule(
         replica=st.sampled_from([0, 1]),
@@ -166,7 +168,7 @@ class Histories(RuleBasedStateMachine):
         retry_unknown=st.booleans(),
         faults=FAULTS,
     )
-    def buy(  # noqa: PLR0913 - each is drawn
+    def buy(  # noqa: PLR0913 - Hypothesis draws each argument
         self, replica: int, key: str, prompt: str, fate: Fate, *, retry_unknown: bool, faults: list[Any]
     ) -> None:
         self.databases[replica].faults = list(faults)
@@ -193,7 +195,7 @@ class Histories(RuleBasedStateMachine):
         self.runner.run(passing())
 
     @rule(replica=st.sampled_from([0, 1]), is_out=st.booleans())
-    def database_goes_or_comes(self, replica: int, *, is_out: bool) -> None:
+    def set_database_outage(self, replica: int, *, is_out: bool) -> None:
         self.databases[replica].is_out = is_out
 
     @rule(replica=st.sampled_from([0, 1]))
@@ -202,35 +204,35 @@ class Histories(RuleBasedStateMachine):
         self.restart(replica)
 
     @rule(replica=st.sampled_from([0, 1]), secrets=st.sampled_from(ROTATION))
-    def rotate_the_secret(self, replica: int, secrets: tuple[str, ...]) -> None:
+    def rotate_the_secret_keys(self, replica: int, secrets: tuple[str, ...]) -> None:
         self.secrets[replica] = secrets
         self.kill(replica)
 
     @rule(data=st.data())
     def call_back(self, data: st.DataObject) -> None:
-        waiting = [v.callback_id for made in self.backend.book.values() for v in made]
+        waiting = [v.callback_id for made in self.backend.videos.values() for v in made]
         if waiting:
             self.arrived.add(data.draw(st.sampled_from(waiting)))
 
     @invariant()
-    def the_dead_are_replaced(self) -> None:
+    def dead_replicas_are_restarted(self) -> None:
         for number, purchases in enumerate(self.databases):
             if purchases.is_dead:  # a replica may die after its call, while it writes what it could not write before
                 self.restart(number)
 
     def teardown(self) -> None:
-        self.the_dead_are_replaced()
+        self.dead_replicas_are_restarted()
         for purchases in self.databases:
             purchases.is_out = False
 
         async def ending() -> None:
             for replica in self.replicas:
-                await while_time_passes(self.clock, told_by(replica.aclose()), step=1)
+                await while_time_passes(self.clock, result_of(replica.aclose()), step=1)
 
         self.runner.run(ending())
 
 
-def test_a_key_buys_once_in_every_history(runner: asyncio.Runner, database: Database) -> None:
+def test_a_key_buys_once_in_random_histories(runner: asyncio.Runner, database: Database) -> None:
     Histories.runner, Histories.database = runner, database
     run_state_machine_as_test(
         Histories,

@@ -1,4 +1,4 @@
-"""What is answered without asking the backend, and what is not trusted although it is there."""
+"""TaskCache: hits in both levels, times to live, bounds, and values that are not trusted."""
 
 import struct
 from dataclasses import replace
@@ -22,7 +22,7 @@ from tests.support.rendering import rendered
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
 
-LIFETIMES = CachePolicy(result_seconds=1000.0, pending_seconds=3.0)
+POLICY = CachePolicy(result_seconds=1000.0, pending_seconds=3.0)
 A, B = "tenant-a", "tenant-b"
 KEY_A = TASKS.key(A, "a")
 
@@ -33,7 +33,7 @@ def cache(
     return TaskCache(
         store,
         TASKS,
-        LIFETIMES,
+        POLICY,
         notes or Notes(),
         render=render,
         reads=FairLimiter(STORE_READS, lambda _tenant: True),
@@ -56,7 +56,7 @@ def running(task_id: str) -> Task:
     return Task(task_id, TaskState.PROCESSING, "A fox", created_at=1_789_999_990.25)
 
 
-async def test_what_was_put_comes_back_from_another_process(clock: HandClock) -> None:
+async def test_tasks_put_by_one_process_are_found_by_another(clock: HandClock) -> None:
     store = CountingStore()
     tasks = [completed("a", clock), failed("b", clock), running("c"), Task("d", TaskState.PENDING)]
     await cache(store, clock).put_many(A, tasks)
@@ -68,7 +68,7 @@ async def test_what_was_put_comes_back_from_another_process(clock: HandClock) ->
     assert (found.local_hits, found.shared_hits) == (0, 4)
 
 
-async def test_each_question_and_each_answer_is_one_round_trip(clock: HandClock) -> None:
+async def test_get_many_and_put_many_are_one_round_trip_each(clock: HandClock) -> None:
     store = CountingStore()
     one = cache(store, clock)
     await one.put_many(A, [running(str(number)) for number in range(120)])
@@ -76,7 +76,7 @@ async def test_each_question_and_each_answer_is_one_round_trip(clock: HandClock)
     assert (len(store.asked), store.puts) == (1, 1)
 
 
-async def test_final_tasks_are_kept_here_and_cost_no_round_trip(clock: HandClock) -> None:
+async def test_final_tasks_are_found_in_the_process_without_a_round_trip(clock: HandClock) -> None:
     store = CountingStore()
     one = cache(store, clock)
     await one.put_many(A, [completed("a", clock), failed("b", clock)])
@@ -84,14 +84,14 @@ async def test_final_tasks_are_kept_here_and_cost_no_round_trip(clock: HandClock
     assert (found.local_hits, found.shared_hits, store.asked) == (2, 0, [])
 
 
-async def test_final_tasks_that_the_store_gave_twice_are_kept_here_too(clock: HandClock) -> None:
+async def test_a_final_task_read_twice_from_the_store_is_cached_in_the_process(clock: HandClock) -> None:
     store = CountingStore()
     await cache(store, clock).put_many(A, [completed("a", clock)])
     other = cache(store, clock)
     assert [(await other.get_many(A, ["a"])).local_hits for _ in range(3)] == [0, 0, 1]
 
 
-async def test_what_many_callers_ask_for_once_takes_nothing_from_what_is_asked_for_again(clock: HandClock) -> None:
+async def test_tasks_read_once_do_not_evict_tasks_read_repeatedly(clock: HandClock) -> None:
     store = CountingStore()
     room = 10 * rendered(completed("0", clock)).size_bytes
     one, other = cache(store, clock, local_bytes=10**9), cache(store, clock, local_bytes=room)
@@ -102,22 +102,22 @@ async def test_what_many_callers_ask_for_once_takes_nothing_from_what_is_asked_f
     assert (await other.get_many(A, ["mine"])).local_hits == 1
 
 
-async def test_running_tasks_are_in_the_store_alone(clock: HandClock) -> None:
+async def test_running_tasks_are_cached_only_in_the_store(clock: HandClock) -> None:
     store = CountingStore()
     one = cache(store, clock)
     await one.put_many(A, [running("a"), completed("b", clock)])
     found = await one.get_many(A, ["a", "b"])
     assert (found.local_hits, found.shared_hits) == (1, 1)
-    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:4:a"]], "and only for what this process does not hold"
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:4:a"]], "only ids that this process does not have"
 
 
-async def test_the_store_is_told_how_long_each_answer_stays_true(clock: HandClock) -> None:
+async def test_put_many_gives_the_store_a_time_to_live_for_each_task(clock: HandClock) -> None:
     store = CountingStore()
     await cache(store, clock).put_many(A, [running("a"), completed("b", clock, age=400), completed("c", clock, 2000)])
     assert list(store.ttl_seconds.values()) == [3.0, 600.0, 3.0]
 
 
-async def test_a_local_copy_is_no_answer_after_its_time(clock: HandClock) -> None:
+async def test_a_task_in_the_process_expires(clock: HandClock) -> None:
     store = CountingStore()
     one = cache(store, clock)
     await one.put_many(A, [completed("a", clock, age=400)])
@@ -129,7 +129,7 @@ async def test_a_local_copy_is_no_answer_after_its_time(clock: HandClock) -> Non
     assert hits == [["a"], ["a"], []]
 
 
-async def test_no_more_copies_are_kept_than_allowed_and_the_latest_used_stay(clock: HandClock) -> None:
+async def test_least_recently_used_tasks_are_evicted_from_the_process(clock: HandClock) -> None:
     store = CountingStore()
     one = cache(store, clock, local_bytes=5 * rendered(completed("a", clock)).size_bytes)
     for task_id in ("a", "b", "d"):
@@ -141,7 +141,7 @@ async def test_no_more_copies_are_kept_than_allowed_and_the_latest_used_stay(clo
     assert (found.local_hits, found.shared_hits) == (2, 1)
 
 
-async def test_copies_are_bounded_in_bytes_whatever_their_texts(clock: HandClock) -> None:
+async def test_tasks_in_the_process_are_bounded_in_bytes_when_urls_are_long(clock: HandClock) -> None:
     store = CountingStore()
     one = cache(store, clock, local_bytes=100_000)
     for number in range(200):
@@ -152,12 +152,12 @@ async def test_copies_are_bounded_in_bytes_whatever_their_texts(clock: HandClock
     assert len(found.tasks) == 200
 
 
-async def test_one_tenants_tasks_are_no_answer_for_another(clock: HandClock) -> None:
+async def test_tasks_of_one_tenant_are_not_returned_to_another(clock: HandClock) -> None:
     store, notes = CountingStore(), Notes()
     one = cache(store, clock, notes)
     await one.put_many(A, [completed("a", clock), running("b")])
     assert (await one.get_many(B, ["a", "b"])).tasks == {}
-    assert notes.values_refused == 0, "its keys are other keys"
+    assert notes.values_refused == 0, "the keys of the tenants differ, so nothing was found"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_one_tenants_tasks_are_no_answer_for_another(clock: HandClock) -> 
         lambda _value: SIGNER.sign(KEY_A, b"\x01" * LARGEST_BYTES),
     ],
 )
-async def test_a_value_that_cannot_be_trusted_is_a_miss_and_counted(spoil: Any, clock: HandClock) -> None:
+async def test_an_altered_value_is_a_miss_and_counted(spoil: Any, clock: HandClock) -> None:
     store, notes = CountingStore(), Notes()
     await cache(store, clock).put_many(A, [completed("a", clock), completed("c", clock)])
     store.held[KEY_A] = spoil(store.held[KEY_A])
@@ -195,26 +195,26 @@ async def test_a_value_that_cannot_be_trusted_is_a_miss_and_counted(spoil: Any, 
 @pytest.mark.parametrize(
     "form", [b"", b"\x00", b"\x02 whatever comes next", b"null", b'{"id":"a","state":"completed"}']
 )
-async def test_a_value_of_another_release_is_a_miss_without_a_fault(form: bytes, clock: HandClock) -> None:
+async def test_a_value_of_another_version_is_a_miss_and_not_counted(form: bytes, clock: HandClock) -> None:
     store, notes = CountingStore(), Notes()
     store.held[KEY_A] = SIGNER.sign(KEY_A, form)
     assert (await cache(store, clock, notes).get_many(A, ["a"])).tasks == {}
     assert notes.values_refused == 0
 
 
-async def test_the_value_is_a_header_and_what_an_answer_is_joined_from(clock: HandClock) -> None:
+async def test_a_stored_value_is_a_signature_a_header_and_the_rendered_parts(clock: HandClock) -> None:
     store = CountingStore()
     await cache(store, clock).put_many(A, [running("a")])
     head, line = b'{"task_id":"a","state":"processing"', b"a processing"
     rest = b',"prompt":"A fox","created_at":"2026-09-21T14:13:10Z"'
-    until, created_at = clock() + LIFETIMES.pending_seconds, 1_789_999_990.25
+    until, created_at = clock() + POLICY.pending_seconds, 1_789_999_990.25
     times = struct.pack(">dd", until, created_at) + struct.pack(">d", float("nan"))
     lengths = struct.pack(">HHH", len(head), len(line), len(rest))
     form = b"\x01\x01" + times + lengths + head + line + rest
     assert store.held == {"luma-mcp:tests:{tenant-a}:task:4:a": SIGNER.sign(KEY_A, form)}
 
 
-async def test_a_value_counts_for_its_own_backend_tenant_kind_and_id_only(clock: HandClock) -> None:
+async def test_a_value_is_valid_only_for_its_own_backend_tenant_and_id(clock: HandClock) -> None:
     store, notes = CountingStore(), Notes()
     await cache(store, clock).put_many(A, [completed("a", clock)])
     (value,) = store.held.values()
@@ -226,21 +226,21 @@ async def test_a_value_counts_for_its_own_backend_tenant_kind_and_id_only(clock:
     assert notes.values_refused == 1
 
 
-async def test_a_value_that_is_put_back_after_its_time_is_a_miss(clock: HandClock) -> None:
+async def test_an_expired_value_that_is_written_again_is_a_miss(clock: HandClock) -> None:
     store, notes = CountingStore(), Notes()
     await cache(store, clock).put_many(A, [running("a")])
     captured = dict(store.held)
-    clock.advance(LIFETIMES.pending_seconds + CLOCKS_DIFFER_SECONDS + 1)
+    clock.advance(POLICY.pending_seconds + CLOCKS_DIFFER_SECONDS + 1)
     store.held = captured
     assert (await cache(store, clock, notes).get_many(A, ["a"])).tasks == {}
     assert notes.values_refused == 0
 
 
 @pytest.mark.parametrize("too_long", [LARGEST_BYTES - 80, LARGEST_BYTES])
-async def test_a_value_that_is_too_large_is_neither_kept_nor_looked_at(clock: HandClock, too_long: int) -> None:
+async def test_a_value_that_is_too_large_is_neither_stored_nor_read(clock: HandClock, too_long: int) -> None:
     store = CountingStore()
     put = await cache(store, clock).put_many(A, [replace(running("a"), prompt="x" * too_long)])
     assert store.held == {}
-    assert put["a"].id == "a", "it is answered all the same"
+    assert put["a"].id == "a", "the task is returned nevertheless"
     store.held[KEY_A] = SIGNER.sign(KEY_A, b"\x01" + b"x" * LARGEST_BYTES)
     assert (await cache(store, clock).get_many(A, ["a"])).tasks == {}

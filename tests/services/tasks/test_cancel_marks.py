@@ -1,4 +1,4 @@
-"""Marks of cancelled tasks: the first one stays, and only this service can make one."""
+"""CancelMarks: the first mark stays, and marks written by others do not count."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from tests.support.clock import HandClock
 from tests.support.keeping import KEYS, SIGNER
 
 
-class NoLeases(MemoryCoordination):
-    """Coordination that does not answer."""
+class UnavailableLeases(MemoryCoordination):
+    """A coordination whose leases are unavailable."""
 
     async def get(self, key: str) -> bytes | None:
         raise StoreUnavailable
@@ -24,7 +24,7 @@ def marks_in(leases: Leases, clock: HandClock) -> CancelMarks:
     return CancelMarks(leases, SIGNER, KEYS, clock)
 
 
-async def test_the_time_of_the_first_mark_stays(clock: HandClock) -> None:
+async def test_a_second_mark_keeps_the_time_of_the_first(clock: HandClock) -> None:
     marks, began = marks_in(MemoryCoordination(clock), clock), clock()
     await marks.put("owner", "task-1")
     clock.advance(60)
@@ -34,7 +34,7 @@ async def test_the_time_of_the_first_mark_stays(clock: HandClock) -> None:
     assert await marks.marked_at("other", "task-1") is None
 
 
-async def test_a_mark_that_others_wrote_or_moved_does_not_count(clock: HandClock) -> None:
+async def test_marks_that_others_copied_or_wrote_are_ignored(clock: HandClock) -> None:
     leases = MemoryCoordination(clock)
     marks = marks_in(leases, clock)
     await marks.put("owner", "task-1")
@@ -46,8 +46,8 @@ async def test_a_mark_that_others_wrote_or_moved_does_not_count(clock: HandClock
     assert await marks.marked_at("owner", "task-3") is None
 
 
-async def test_an_outage_hides_marks_and_refuses_new_ones(clock: HandClock) -> None:
-    marks = marks_in(NoLeases(clock), clock)
+async def test_marked_at_returns_none_and_put_raises_while_the_store_is_unavailable(clock: HandClock) -> None:
+    marks = marks_in(UnavailableLeases(clock), clock)
     assert await marks.marked_at("owner", "task-1") is None
     with pytest.raises(StoreUnavailable):
         await marks.put("owner", "task-1")

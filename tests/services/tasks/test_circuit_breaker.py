@@ -1,4 +1,4 @@
-"""A store that is out is an empty store: one warning per outage, a rest, and one caller that tries again."""
+"""FailOpenStore: an unavailable store counts as empty, with a cooldown and one warning per outage."""
 
 import asyncio
 import logging
@@ -15,58 +15,58 @@ from tests.support.telemetry import Notes
 KEY = "{tenant-a}:k"
 
 
-def standing_before(store: CountingStore, clock: HandClock, notes: Notes | None = None) -> FailOpenStore:
+def breaker_for(store: CountingStore, clock: HandClock, notes: Notes | None = None) -> FailOpenStore:
     return FailOpenStore(store, notes or Notes(), clock)
 
 
-async def test_a_store_that_answers_is_passed_through(clock: HandClock) -> None:
-    behind = CountingStore()
-    store = standing_before(behind, clock)
+async def test_operations_of_a_working_store_are_passed_through(clock: HandClock) -> None:
+    inner = CountingStore()
+    store = breaker_for(inner, clock)
     await store.put_many({KEY: b"x"}, {KEY: 5.0})
     assert await store.get_many([KEY, "other"]) == [b"x", None]
-    assert behind.ttl_seconds == {KEY: 5.0}
+    assert inner.ttl_seconds == {KEY: 5.0}
     await store.ping()
 
 
-async def test_a_store_that_is_out_holds_nothing_and_takes_everything(clock: HandClock) -> None:
-    behind, notes = CountingStore(), Notes()
-    store = standing_before(behind, clock, notes)
-    behind.is_out = True
+async def test_while_the_store_is_unavailable_reads_are_empty_and_writes_dropped(clock: HandClock) -> None:
+    inner, notes = CountingStore(), Notes()
+    store = breaker_for(inner, clock, notes)
+    inner.is_out = True
     assert await store.get_many([KEY, "other"]) == [None, None]
     clock.advance(COOLDOWN_SECONDS)
     await store.put_many({KEY: b"x"}, {KEY: 5.0})
     clock.advance(COOLDOWN_SECONDS)
     await store.remove_many([KEY])
     assert notes.store_failures == ["get", "put", "remove"]
-    assert behind.held == {}
+    assert inner.held == {}
 
 
-async def test_a_ping_asks_the_store_itself_and_is_the_only_one_to_fail(clock: HandClock) -> None:
-    behind = CountingStore()
-    behind.is_out = True
+async def test_ping_raises_while_the_store_is_unavailable(clock: HandClock) -> None:
+    inner = CountingStore()
+    inner.is_out = True
     with pytest.raises(StoreUnavailable):
-        await standing_before(behind, clock).ping()
+        await breaker_for(inner, clock).ping()
 
 
-async def test_a_store_that_failed_is_left_alone_for_the_rest_time(clock: HandClock) -> None:
-    behind = CountingStore()
-    behind.held[KEY] = b"x"
-    store = standing_before(behind, clock)
-    behind.is_out = True
+async def test_a_failed_store_is_not_called_during_the_cooldown(clock: HandClock) -> None:
+    inner = CountingStore()
+    inner.held[KEY] = b"x"
+    store = breaker_for(inner, clock)
+    inner.is_out = True
     await store.get_many([KEY])
-    behind.is_out = False
+    inner.is_out = False
     clock.advance(COOLDOWN_SECONDS - 0.01)
     assert await store.get_many([KEY]) == [None]
     await store.put_many({KEY: b"y"}, {KEY: 5.0})
-    assert (len(behind.asked), behind.puts) == (1, 0)
+    assert (len(inner.asked), inner.puts) == (1, 0)
     clock.advance(0.01)
     assert await store.get_many([KEY]) == [b"x"]
 
 
-async def test_after_the_rest_one_caller_tries_and_the_others_do_not_wait_for_it(clock: HandClock) -> None:
+async def test_after_the_cooldown_one_caller_tries_and_others_do_not_wait(clock: HandClock) -> None:
     answer = asyncio.Event()
 
-    class Slow(CountingStore):
+    class SlowStore(CountingStore):
         async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
             if not self.is_out:
                 self.asked.append(list(keys))
@@ -74,133 +74,131 @@ async def test_after_the_rest_one_caller_tries_and_the_others_do_not_wait_for_it
                 return [b"x"]
             return await super().get_many(keys)
 
-    behind = Slow()
-    store = standing_before(behind, clock)
-    behind.is_out = True
+    inner = SlowStore()
+    store = breaker_for(inner, clock)
+    inner.is_out = True
     await store.get_many([KEY])
-    behind.is_out = False
+    inner.is_out = False
     clock.advance(COOLDOWN_SECONDS)
     probe = asyncio.create_task(store.get_many([KEY]))
     await asyncio.sleep(0)
     assert [await store.get_many([KEY]) for _ in range(10)] == [[None]] * 10
     answer.set()
     assert await probe == [b"x"]
-    assert len(behind.asked) == 2
-    assert await store.get_many([KEY]) == [b"x"], "and then everybody"
+    assert len(inner.asked) == 2
+    assert await store.get_many([KEY]) == [b"x"], "all callers use the store again"
 
 
-async def test_a_try_that_fails_starts_the_rest_again(clock: HandClock) -> None:
-    behind = CountingStore()
-    store = standing_before(behind, clock)
-    behind.is_out = True
+async def test_a_failed_try_starts_another_cooldown(clock: HandClock) -> None:
+    inner = CountingStore()
+    store = breaker_for(inner, clock)
+    inner.is_out = True
     for _ in range(5):
         await store.get_many([KEY])
         await store.get_many([KEY])
         clock.advance(COOLDOWN_SECONDS)
-    assert len(behind.asked) == 5
+    assert len(inner.asked) == 5
 
 
-async def test_an_outage_is_one_warning_and_its_end_another(clock: HandClock, caplog: pytest.LogCaptureFixture) -> None:
-    behind, notes = CountingStore(), Notes()
-    store = standing_before(behind, clock, notes)
+async def test_an_outage_logs_one_warning_at_its_start_and_one_at_its_end(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner, notes = CountingStore(), Notes()
+    store = breaker_for(inner, clock, notes)
     with caplog.at_level(logging.INFO, logger="app"):
         for is_out in (False, True, True, True, False, False, True, False):
-            behind.is_out = is_out
+            inner.is_out = is_out
             clock.advance(COOLDOWN_SECONDS)
             await store.get_many([KEY])
-    begins = [snapshot.getMessage().startswith("Redis does not answer (out)") for snapshot in caplog.records]
+    begins = [record.getMessage().startswith("Redis does not answer (out)") for record in caplog.records]
     assert begins == [True, False, True, False]
     assert len(notes.store_failures) == 4
 
 
-async def test_many_callers_caught_by_an_outage_are_one_warning(
-    clock: HandClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Dying(CountingStore):
+async def test_concurrent_failures_log_one_warning(clock: HandClock, caplog: pytest.LogCaptureFixture) -> None:
+    class FailingStore(CountingStore):
         async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
             await asyncio.sleep(0)
             raise StoreUnavailable("TimeoutError")
 
-    store = standing_before(Dying(), clock)
+    store = breaker_for(FailingStore(), clock)
     with caplog.at_level(logging.INFO, logger="app"):
         await asyncio.gather(*(store.get_many([KEY]) for _ in range(50)))
     assert len(caplog.records) == 1
 
 
-async def test_a_store_that_refuses_writes_serves_every_read_and_is_one_warning(
+async def test_a_store_that_refuses_writes_still_serves_reads_and_logs_one_warning(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    behind = CountingStore()
-    behind.held[KEY] = b"x"
-    behind.refused = {"put": "OOM"}
-    store = standing_before(behind, clock)
+    inner = CountingStore()
+    inner.held[KEY] = b"x"
+    inner.refused = {"put": "OOM"}
+    store = breaker_for(inner, clock)
     with caplog.at_level(logging.INFO, logger="app"):
         for _ in range(100):
             await store.put_many({KEY: b"y"}, {KEY: 5.0})
             assert await store.get_many([KEY]) == [b"x"]
             await store.remove_many(["another"])
             clock.advance(COOLDOWN_SECONDS / 4)
-        behind.refused = {}
+        inner.refused = {}
         clock.advance(COOLDOWN_SECONDS)
         await store.put_many({KEY: b"y"}, {KEY: 5.0})
-    assert [snapshot.getMessage()[:16] for snapshot in caplog.records] == ["Redis is full: r", "Redis answers ag"]
+    assert [record.getMessage()[:16] for record in caplog.records] == ["Redis is full: r", "Redis answers ag"]
     assert "cached results are still served" in caplog.records[0].getMessage()
-    assert behind.puts == 26, "one a second, and then the one that was taken"
+    assert inner.puts == 26, "one try a second, and then the successful one"
 
 
-async def test_a_store_that_refuses_reads_takes_every_write(clock: HandClock) -> None:
-    behind = CountingStore()
-    behind.refused = {"get": "NOPERM"}
-    store = standing_before(behind, clock)
+async def test_a_store_that_refuses_reads_still_accepts_writes(clock: HandClock) -> None:
+    inner = CountingStore()
+    inner.refused = {"get": "NOPERM"}
+    store = breaker_for(inner, clock)
     for number in range(5):
         assert await store.get_many([KEY]) == [None]
         await store.put_many({KEY: b"%d" % number}, {KEY: 5.0})
-        assert behind.held[KEY] == b"%d" % number
-    assert len(behind.asked) == 1
+        assert inner.held[KEY] == b"%d" % number
+    assert len(inner.asked) == 1
 
 
-async def test_a_replica_that_refuses_every_write_is_one_warning(
-    clock: HandClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    behind = CountingStore()
-    behind.refused = {"put": "READONLY", "remove": "READONLY"}
-    store = standing_before(behind, clock)
+async def test_refused_puts_and_removes_log_one_warning(clock: HandClock, caplog: pytest.LogCaptureFixture) -> None:
+    inner = CountingStore()
+    inner.refused = {"put": "READONLY", "remove": "READONLY"}
+    store = breaker_for(inner, clock)
     for _ in range(3):
         await store.put_many({KEY: b"y"}, {KEY: 5.0})
         await store.remove_many([KEY])
         clock.advance(COOLDOWN_SECONDS)
-    behind.refused = {}
+    inner.refused = {}
     await store.put_many({KEY: b"y"}, {KEY: 5.0})
-    assert [snapshot.getMessage()[:18] for snapshot in caplog.records] == ["Redis is a replica", "Redis answers agai"]
+    assert [record.getMessage()[:18] for record in caplog.records] == ["Redis is a replica", "Redis answers agai"]
 
 
-async def test_an_outage_that_turns_into_another_is_told_once_for_each(
+async def test_each_kind_of_failure_in_an_outage_is_logged_once(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    behind = CountingStore()
-    store = standing_before(behind, clock)
+    inner = CountingStore()
+    store = breaker_for(inner, clock)
     for is_out in (True, False, True, False):
-        behind.is_out = is_out
-        behind.refused = {"put": "READONLY"}
+        inner.is_out = is_out
+        inner.refused = {"put": "READONLY"}
         for _ in range(3):
             await store.get_many([KEY])
             await store.put_many({KEY: b"y"}, {KEY: 5.0})
             clock.advance(COOLDOWN_SECONDS)
-    begins = [snapshot.getMessage()[:18] for snapshot in caplog.records]
+    begins = [record.getMessage()[:18] for record in caplog.records]
     assert begins == ["Redis does not ans", "Redis answers agai", "Redis is a replica", "Redis does not ans"]
 
 
-async def test_a_store_that_fails_and_works_by_turns_is_a_line_a_minute_at_most(
+async def test_a_store_that_alternates_between_failure_and_success_does_not_flood_the_log(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    behind = CountingStore()
-    store = standing_before(behind, clock)
+    inner = CountingStore()
+    store = breaker_for(inner, clock)
     for turn in range(1000):
-        behind.refused = {"put": "OOM"} if turn % 2 else {}
+        inner.refused = {"put": "OOM"} if turn % 2 else {}
         await store.put_many({KEY: b"y"}, {KEY: 5.0})
         clock.advance(COOLDOWN_SECONDS)
     assert len(caplog.records) == 5, "two outages, and a third one that lasts"
-    behind.refused = {}
+    inner.refused = {}
     clock.advance(CALM_SECONDS)
     await store.put_many({KEY: b"y"}, {KEY: 5.0})
     assert caplog.records[-1].getMessage().startswith("Redis answers again")

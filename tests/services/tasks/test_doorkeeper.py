@@ -1,16 +1,16 @@
-"""What comes again is told from what comes once."""
+"""Doorkeeper: recognises keys seen before."""
 
 from app.services.tasks.doorkeeper import Doorkeeper
 
 
-def test_a_key_is_known_from_its_second_time_on() -> None:
-    call_handler = Doorkeeper()
-    assert call_handler.knows(["a", "b"]) == [False, False]
-    assert call_handler.knows(["b", "a"]) == [True, True]
-    assert call_handler.knows([]) == []
+def test_knows_returns_true_from_the_second_time_a_key_is_seen() -> None:
+    doorkeeper = Doorkeeper()
+    assert doorkeeper.knows(["a", "b"]) == [False, False]
+    assert doorkeeper.knows(["b", "a"]) == [True, True]
+    assert doorkeeper.knows([]) == []
 
 
-def test_few_of_many_new_keys_are_taken_for_known() -> None:
-    call_handler = Doorkeeper()
-    known = call_handler.knows([f"key-{number}" for number in range(200_000)])
+def test_knows_mistakes_fewer_than_one_in_a_hundred_new_keys() -> None:
+    doorkeeper = Doorkeeper()
+    known = doorkeeper.knows([f"key-{number}" for number in range(200_000)])
     assert sum(known) < 2_000

@@ -1,4 +1,4 @@
-"""One fetch per key: who joins, who leaves, and what everybody gets."""
+"""SingleFlight: joined fetches, cancelled callers, errors and closing."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ Fetch = Callable[[list[str]], Awaitable[dict[str, str]]]
 
 
 class Fetches:
-    """A fetch that is held until the test lets it go, and remembers what it was asked for."""
+    """A fetch that waits until the test allows it to end, and lists the keys of each call."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -27,20 +27,20 @@ class Fetches:
 
 
 Flights = SingleFlight[str, str]
-Asked = asyncio.Task[tuple[dict[str, str], int]]
+Lookup = asyncio.Task[tuple[dict[str, str], int]]
 
 
-def ask(flights: Flights, keys: list[str], fetch: Fetch) -> Asked:
+def ask(flights: Flights, keys: list[str], fetch: Fetch) -> Lookup:
     return asyncio.create_task(flights.get_many(keys, fetch))
 
 
 async def turns(count: int = 5) -> None:
-    """Let everything run that can run."""
+    """Let other tasks run."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
-async def test_a_key_that_is_being_fetched_is_joined_and_the_others_are_led() -> None:
+async def test_keys_in_flight_are_joined_and_the_others_fetched() -> None:
     flights, fetches = Flights(), Fetches()
     first = ask(flights, ["a", "b"], fetches)
     await fetches.begun.wait()
@@ -52,7 +52,7 @@ async def test_a_key_that_is_being_fetched_is_joined_and_the_others_are_led() ->
     assert fetches.asked == [["a", "b"], ["c"]]
 
 
-async def test_a_hundred_callers_at_once_cost_one_fetch() -> None:
+async def test_a_hundred_concurrent_callers_share_one_fetch() -> None:
     flights, fetches = Flights(), Fetches()
     fetches.may_end.set()
     answers = await asyncio.gather(*(flights.get_many(["a"], fetches) for _ in range(100)))
@@ -60,7 +60,7 @@ async def test_a_hundred_callers_at_once_cost_one_fetch() -> None:
     assert [joined for _, joined in answers] == [0] + [1] * 99
 
 
-async def test_a_landed_key_is_fetched_anew() -> None:
+async def test_a_key_is_fetched_again_after_its_fetch_has_ended() -> None:
     flights, fetches = Flights(), Fetches()
     fetches.may_end.set()
     await flights.get_many(["a"], fetches)
@@ -83,7 +83,7 @@ async def test_a_cancelled_caller_does_not_fail_the_others() -> None:
     assert fetches.asked == [["a"]]
 
 
-async def test_a_flight_goes_on_when_everybody_has_left_and_may_be_joined() -> None:
+async def test_a_sent_fetch_continues_without_callers_and_may_be_joined() -> None:
     flights, fetches = Flights(), Fetches()
     leader = ask(flights, ["a"], fetches)
     await fetches.begun.wait()
@@ -95,7 +95,7 @@ async def test_a_flight_goes_on_when_everybody_has_left_and_may_be_joined() -> N
     assert await late == ({"a": "A"}, 1)
 
 
-async def test_what_a_fetch_raises_reaches_everybody_who_waits() -> None:
+async def test_an_exception_of_a_fetch_is_raised_in_every_caller() -> None:
     flights, may_fail = Flights(), asyncio.Event()
 
     async def fail(_keys: list[str]) -> dict[str, str]:
@@ -109,7 +109,7 @@ async def test_what_a_fetch_raises_reaches_everybody_who_waits() -> None:
     assert [type(answer) for answer in answers] == [LookupError] * 3
 
 
-async def test_a_failure_that_nobody_waits_for_any_more_is_no_warning() -> None:
+async def test_a_failed_fetch_without_callers_logs_no_asyncio_warning() -> None:
     flights, may_fail = Flights(), asyncio.Event()
 
     async def fail(_keys: list[str]) -> dict[str, str]:
@@ -120,13 +120,13 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_warning() -> None:
     await turns()
     caller.cancel()
     await asyncio.wait([caller])
-    complaints: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
     del caller
     may_fail.set()
     await turns()
-    gc.collect()  # a future complains when it is thrown away
-    assert complaints == []
+    gc.collect()  # asyncio reports an unretrieved exception when the future is collected
+    assert reported == []
     assert flights._pending == {}  # noqa: SLF001 - the claim is about memory, which no method shows
 
 
@@ -142,16 +142,16 @@ async def test_after_a_failure_the_next_caller_tries_again() -> None:
     assert await flights.get_many(["a"], fetches) == ({"a": "A"}, 0)
 
 
-async def test_a_key_that_the_fetch_forgot_is_an_error_and_not_a_wait_for_ever() -> None:
-    async def forgetful(_keys: list[str]) -> dict[str, str]:
+async def test_a_key_missing_from_the_result_of_a_fetch_raises_key_error() -> None:
+    async def incomplete(_keys: list[str]) -> dict[str, str]:
         return {"a": "A"}
 
     with pytest.raises(KeyError):
-        await Flights().get_many(["a", "b"], forgetful)
+        await Flights().get_many(["a", "b"], incomplete)
 
 
 @pytest.mark.parametrize("turns_before", [0, 1, 2, 5])
-async def test_closing_tells_those_who_wait_however_far_the_flight_is(turns_before: int) -> None:
+async def test_aclose_raises_connection_aborted_in_waiting_callers(turns_before: int) -> None:
     flights, fetches = Flights(), Fetches()
     callers = [ask(flights, ["a"], fetches) for _ in range(3)]
     await asyncio.sleep(0)
@@ -161,7 +161,7 @@ async def test_closing_tells_those_who_wait_however_far_the_flight_is(turns_befo
     assert [type(answer) for answer in answers] == [ConnectionAbortedError] * 3
 
 
-async def test_nothing_is_kept_once_everything_has_landed() -> None:
+async def test_no_state_remains_after_all_fetches_have_ended() -> None:
     flights, fetches = Flights(), Fetches()
     callers = [ask(flights, ["a", str(number)], fetches) for number in range(20)]
     await turns()

@@ -1,4 +1,4 @@
-"""The records of running tasks: a task submitted moments ago counts as pending, here and on the other replicas."""
+"""TaskSnapshots: the grace time of new tasks, storage for a day, and values that are not trusted."""
 
 from collections.abc import Callable
 
@@ -18,50 +18,52 @@ from tests.support.telemetry import Notes
 A, B = "tenant-a", "tenant-b"
 
 
-def records(store: CountingStore, clock: HandClock) -> TaskSnapshots:
+def snapshots_in(store: CountingStore, clock: HandClock) -> TaskSnapshots:
     return TaskSnapshots(
         FailOpenStore(store, Notes(), clock), RECORDS, render=render, wall_clock=clock, monotonic_clock=clock
     )
 
 
-async def test_what_was_submitted_is_pending_here_and_on_every_replica(clock: HandClock) -> None:
+async def test_a_submitted_task_is_pending_on_every_replica(clock: HandClock) -> None:
     store = CountingStore()
-    here = records(store, clock)
+    here = snapshots_in(store, clock)
     await here.put_many(A, [just_submitted("a", clock())])
     pending = rendered(pending_task("a", clock()))
     clock.advance(10)
-    for replica in (here, records(store, clock)):
+    for replica in (here, snapshots_in(store, clock)):
         assert await replica.still_in_grace(A, ["a", "b"]) == {"a": pending}
 
 
-async def test_after_the_grace_time_nobody_vouches_for_a_task(clock: HandClock) -> None:
+async def test_still_in_grace_ends_after_grace_seconds(clock: HandClock) -> None:
     store = CountingStore()
-    here = records(store, clock)
+    here = snapshots_in(store, clock)
     await here.put_many(A, [just_submitted("a", clock())])
-    vouched = []
+    in_grace = []
     for pause in (GRACE_SECONDS - 0.1, 0.1):
         clock.advance(pause)
-        vouched.append([list(await replica.still_in_grace(A, ["a"])) for replica in (here, records(store, clock))])
-    assert vouched == [[["a"], ["a"]], [[], []]]
+        in_grace.append(
+            [list(await replica.still_in_grace(A, ["a"])) for replica in (here, snapshots_in(store, clock))]
+        )
+    assert in_grace == [[["a"], ["a"]], [[], []]]
 
 
-async def test_a_replica_whose_clock_is_behind_believes_the_others(clock: HandClock) -> None:
+async def test_still_in_grace_works_on_a_replica_whose_clock_is_behind(clock: HandClock) -> None:
     store = CountingStore()
-    await records(store, clock).put_many(A, [just_submitted("a", clock())])
-    assert list(await records(store, HandClock(clock() - 5)).still_in_grace(A, ["a"])) == ["a"]
+    await snapshots_in(store, clock).put_many(A, [just_submitted("a", clock())])
+    assert list(await snapshots_in(store, HandClock(clock() - 5)).still_in_grace(A, ["a"])) == ["a"]
 
 
-async def test_a_process_remembers_its_own_submissions_while_the_store_is_out(clock: HandClock) -> None:
+async def test_a_process_keeps_its_own_new_snapshots_while_the_store_is_unavailable(clock: HandClock) -> None:
     store = CountingStore()
     store.is_out = True
-    here = records(store, clock)
+    here = snapshots_in(store, clock)
     await here.put_many(A, [just_submitted("a", clock())])
     assert list(await here.still_in_grace(A, ["a"])) == ["a"]
     clock.advance(GRACE_SECONDS)
     assert await here.get_many(A, ["a"]) == {}
 
 
-async def test_records_are_kept_for_a_day_with_everything_in_them(clock: HandClock) -> None:
+async def test_snapshots_are_stored_completely_for_a_day(clock: HandClock) -> None:
     store = CountingStore()
     began = just_submitted("a", clock(), expects_callback=True)
     shown = Task("b", TaskState.PROCESSING, "F\u00fcchse", created_at=clock())
@@ -70,23 +72,23 @@ async def test_records_are_kept_for_a_day_with_everything_in_them(clock: HandClo
         snapshot_after_read(None, rendered(shown), clock()),
         TaskSnapshot(rendered(Task("c", TaskState.PENDING))),
     ]
-    await records(store, clock).put_many(A, kept)
-    found = await records(store, clock).get_many(A, ["c", "nothing", "b", "a"])
+    await snapshots_in(store, clock).put_many(A, kept)
+    found = await snapshots_in(store, clock).get_many(A, ["c", "nothing", "b", "a"])
     assert found == {snapshot.task.id: snapshot for snapshot in kept}
     assert set(store.ttl_seconds.values()) == {SNAPSHOT_LIFE_SECONDS}
 
 
-async def test_many_records_are_one_round_trip_each_way(clock: HandClock) -> None:
+async def test_get_many_and_put_many_are_one_round_trip_each(clock: HandClock) -> None:
     store = CountingStore()
-    here = records(store, clock)
+    here = snapshots_in(store, clock)
     await here.put_many(A, [just_submitted(str(number), clock()) for number in range(120)])
     await here.get_many(A, [str(number) for number in range(120)])
     assert (store.puts, len(store.asked)) == (1, 1)
 
 
-async def test_one_tenants_records_are_nothing_to_another(clock: HandClock) -> None:
+async def test_snapshots_of_one_tenant_are_not_returned_to_another(clock: HandClock) -> None:
     store = CountingStore()
-    here = records(store, clock)
+    here = snapshots_in(store, clock)
     await here.put_many(A, [just_submitted("a", clock())])
     assert await here.get_many(B, ["a"]) == {}
 
@@ -103,8 +105,8 @@ async def test_one_tenants_records_are_nothing_to_another(clock: HandClock) -> N
         lambda value: value + b"\xff",
     ],
 )
-async def test_a_record_that_cannot_be_trusted_is_none(spoil: Callable[[bytes], bytes], clock: HandClock) -> None:
+async def test_an_altered_snapshot_is_not_returned(spoil: Callable[[bytes], bytes], clock: HandClock) -> None:
     store = CountingStore()
-    await records(store, clock).put_many(A, [just_submitted("a", clock())])
+    await snapshots_in(store, clock).put_many(A, [just_submitted("a", clock())])
     store.held = {key: spoil(value) for key, value in store.held.items()}
-    assert await records(store, clock).get_many(A, ["a"]) == {}
+    assert await snapshots_in(store, clock).get_many(A, ["a"]) == {}

@@ -1,4 +1,4 @@
-"""Tries of the store that anybody can ask for, without a token, cost one a second."""
+"""SharedProbe: requests within a second share one probe, also through /readyz, which needs no token."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.service import sandbox, serving, settings
 
 
-async def test_those_who_ask_within_a_second_share_one_try(clock: HandClock) -> None:
+async def test_requests_within_a_second_share_one_probe(clock: HandClock) -> None:
     tries, go_on = 0, asyncio.Event()
 
     async def try_store() -> None:
@@ -33,7 +33,7 @@ async def test_those_who_ask_within_a_second_share_one_try(clock: HandClock) -> 
     assert tries == 2
 
 
-async def test_a_try_that_failed_fails_for_all_who_share_it(clock: HandClock) -> None:
+async def test_a_failed_probe_raises_for_all_requests_that_share_it(clock: HandClock) -> None:
     async def try_store() -> None:
         raise StoreUnavailable("gone")
 
@@ -43,11 +43,11 @@ async def test_a_try_that_failed_fails_for_all_who_share_it(clock: HandClock) ->
             await probe()
 
 
-async def test_many_requests_for_readyz_cost_redis_one_try(clock: HandClock, redis_server: RedisServer) -> None:
+async def test_concurrent_requests_for_readyz_probe_redis_once(clock: HandClock, redis_server: RedisServer) -> None:
     async with serving(settings(redis_url=redis_server.url), sandbox(clock), clock) as service:
         with redis_server.client() as client:
             client.config_resetstat()
             answers = await asyncio.gather(*(service.http.get(f"{service.url}/readyz") for _ in range(50)))
             tries = client.info("commandstats")["cmdstat_unlink"]["calls"]
     assert {answer.json()["status"] for answer in answers} == {"ready"}
-    assert tries <= 3, "one try, or a few where the machine is slow"
+    assert tries <= 3, "one probe, or a few on a slow machine"
