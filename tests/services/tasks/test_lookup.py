@@ -85,9 +85,7 @@ class Services:
         self.queued = QueuedIds(ACEDATACLOUD, notes, clock, self.token_status.is_accepted)
         self.notes = notes
         access = TaskAccess(NoPurchases(), FairLimiter(STORE_READS, lambda _tenant: True))
-        self.tasks = TaskService(
-            backend, cache, self.snapshots, SingleFlight(), self.token_status, self.queued, access
-        )
+        self.tasks = TaskService(backend, cache, self.snapshots, SingleFlight(), self.token_status, self.queued, access)
 
 
 def done(task_id: str, clock: HandClock) -> Task:
