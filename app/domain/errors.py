@@ -104,7 +104,7 @@ class Forbidden(LumaError):
 
 
 class Stopped(LumaError):
-    """The caller's spending was stopped."""
+    """An administrator has stopped the spending of the caller's team, member or key."""
 
     code = ErrorCode.STOPPED
     template = (
@@ -114,7 +114,7 @@ class Stopped(LumaError):
 
 
 class NoCredential(LumaError):
-    """The caller's team has nothing to ask the backend with."""
+    """The caller's team has no credential for the backend."""
 
     code = ErrorCode.FORBIDDEN
     template = (

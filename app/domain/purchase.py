@@ -81,7 +81,7 @@ class NewPurchase:
 
     @property
     def caller(self) -> str:
-        """Return who has bought: the member, else the owner."""
+        """The buyer: the member, else the owner."""
         return self.member or self.owner
 
 

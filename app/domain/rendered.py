@@ -48,7 +48,7 @@ class RenderedTask(NamedTuple):
         return self.state is TaskState.COMPLETED or self.state is TaskState.FAILED
 
     def has_video(self, video_id: str | None, video_url: str | None) -> bool:
-        """Return whether the task has made the video with this id, or else with this URL."""
+        """Return whether the task's video has this id; if `video_id` is None, whether it has this URL."""
         video: dict[str, object] = json.loads(self.head + b"}")
         name, wanted = ("video_id", video_id) if video_id is not None else ("video_url", video_url)
         return video.get(name) == wanted

@@ -28,7 +28,7 @@ class Caller:
 
 
 class AuthenticationUnavailable(Exception):
-    """A token cannot be checked now; `str()` is a sentence for its holder."""
+    """A token cannot be checked now. `str()` is a sentence for its holder."""
 
 
 class TokenCheck(Protocol):

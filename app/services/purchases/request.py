@@ -38,17 +38,17 @@ class PurchaseRequest:
 
     @property
     def owner(self) -> str:
-        """Return the current name of whom the purchase belongs to."""
+        """The current name of the owner of the purchase."""
         return self.owners[0]
 
     @property
     def caller(self) -> str:
-        """Return who buys: the member, else the owner."""
+        """The buyer: the member, else the owner."""
         return self.member or self.owner
 
     @property
     def key_owners(self) -> Iterable[str]:
-        """Return to whom the idempotency key belongs, under each secret key: a member has one name under all."""
+        """The owner of the idempotency key under each secret key. A member has the same name under all of them."""
         return self.owners if self.member is None else repeat(self.member)
 
 

@@ -1,4 +1,4 @@
-"""Which tasks the members of a team may read: those that the team, or the member, has made."""
+"""Access control for tasks of teams. Members may read the tasks that their team, or they themselves, have bought."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,28 +11,29 @@ from app.services.limits.fair_limiter import FairLimiter
 from app.services.tasks.generational_cache import GenerationalCache
 
 MOST_KNOWN = 20_000
-"""Tasks that are known to be somebody's, about 250 bytes each. A task never changes hands."""
+"""Size of the cache of allowed tasks, about 250 bytes an entry. Entries stay valid: a task never changes its owner."""
 
 LONGEST_WAIT_SECONDS = 8.0
+"""Timeout of a check: its wait in the limiter, and the query."""
 
 NO_DATABASE = (
-    "It cannot be told right now whose task this is, because this service's database does not answer. Nothing is lost: "
-    "ask again shortly."
+    "The owner of this task cannot be checked right now, because this service's database does not answer. Nothing is "
+    "lost: ask again shortly."
 )
-TOO_MANY_READS = "This service looks up as many tasks as it does at once. Nothing is lost: ask again shortly."
+TOO_MANY_READS = "This service checks too many tasks at once right now. Nothing is lost: ask again shortly."
 
 
 class TaskAccess:
-    """Tells which tasks a caller may not read. A backend may show any task to anybody who knows its id."""
+    """Checks which tasks a caller may read, because a backend may return any task to anybody who knows its id."""
 
     def __init__(self, purchases: Purchases, reads: FairLimiter) -> None:
-        """Look tasks up in `purchases`; `reads` has the places for that."""
+        """Look tasks up in `purchases`. `reads` limits concurrent reads of the database."""
         self._purchases = purchases
         self._reads = reads
         self._known: GenerationalCache[str, bool] = GenerationalCache(MOST_KNOWN, lambda _is: 1)
 
     async def denied(self, principal: Principal, task_ids: Iterable[str]) -> dict[str, TaskResult]:
-        """Return an answer for each task that `principal` may not read: None, or an error where nobody can tell."""
+        """Return a result for each task that `principal` may not read: None, or an error if that cannot be checked."""
         if principal.sees is Visibility.ALL:
             return {}
         member = principal.only_member

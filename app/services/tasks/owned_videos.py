@@ -1,4 +1,4 @@
-"""Whose a video is: members of a team extend the videos that they may read, whatever the backend would take."""
+"""Access control for extensions: members of a team may extend only videos of tasks that they may read."""
 
 from app.domain.access import Visibility
 from app.domain.backend import BackendDescription
@@ -12,20 +12,20 @@ from app.services.tasks.lookup import TaskService
 
 PAGE = 200
 MOST_PAGES = 10
-"""Tasks that are looked through for a video, the newest first: links live 30 days, and most are cached."""
+"""Tasks that are searched for a video: at most MOST_PAGES pages of PAGE tasks, newest first. Most are cached."""
 
 
 class OwnedVideos:
-    """Finds a video among the tasks of its caller."""
+    """Checks that a video belongs to a task that the caller may read."""
 
     def __init__(self, tasks: TaskService, submitted: SubmittedTasks, backend: BackendDescription) -> None:
-        """Look through the tasks that `submitted` lists, as `tasks` reads them."""
+        """Search the tasks that `submitted` lists, and read them with `tasks`."""
         self._tasks = tasks
         self._submitted = submitted
         self._backend = backend
 
     async def check(self, caller: Caller, command: ExtendVideo) -> None:
-        """Raise NotFound unless the caller may extend the video; LumaError if that cannot be told."""
+        """Raise NotFound if the caller may not extend the video, and another LumaError if that cannot be checked."""
         if caller.principal.sees is Visibility.ALL:
             return
         before: Place | None = None
@@ -45,7 +45,7 @@ class OwnedVideos:
 
 
 def _raise_if_unreadable(answers: list[RenderedTask | LumaError | None]) -> None:
-    """Raise the error of a task that could not be read: the video may be its."""
+    """Raise the error of a task that could not be read, because the video may belong to this task."""
     for answer in answers:
         if isinstance(answer, LumaError):
             raise answer
