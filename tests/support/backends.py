@@ -61,8 +61,9 @@ class Generation:
 class Studio(NoBackend):
     """A backend that differs from AceDataCloud wherever the port allows.
 
-    It lists its tasks, and a callback may report a running one. The token "refused" fails authorization. These prompts have an effect: "lost" starts a task but raises
-    OutcomeUnknown, "busy" raises RateLimited, and reads of a "hidden" task fail.
+    It lists its tasks, and a callback may report a running one. The token "refused" fails authorization. These prompts
+    have an effect: "lost" starts a task but raises OutcomeUnknown, "busy" raises RateLimited, and reads of a "hidden"
+    task fail.
     """
 
     description = BackendDescription(

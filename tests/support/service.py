@@ -42,7 +42,7 @@ FREE = Behaviour(max_in_flight=None, reads_per_second=None)
 
 
 def settings(**values: Any) -> Settings:
-    """Return settings with `values`, and otherwise with a fixed key, JSON logs and SQLite in memory; no .env is read."""
+    """Return settings with `values`, and by default a fixed key, JSON logs and SQLite in memory; no .env is read."""
     return Settings(_env_file=None, **{"secret_key": KEY, "log_format": "json", "database_url": IN_MEMORY, **values})
 
 
