@@ -24,7 +24,7 @@ FORM = Form(command=COUNTED, redis="slow", clock=True)
 FAULTS = tuple(
     scenario
     for scenario in SCENARIOS
-    if scenario.broken is not rolled_over
+    if scenario.fault is not rolled_over
     and scenario.form in (USUAL, replace(USUAL, redis="slow"), replace(USUAL, clock=True))
 )
 """The scenarios that need no world of their own and leave the second replica running: its growth is what is judged."""
@@ -76,7 +76,7 @@ def _faults(random: Random) -> Iterator[Scenario]:
 
 
 async def _break(world: World, scenario: Scenario, random: Random, run: Run) -> None:
-    """Break something, mend it, and look at what is held when all is at rest again."""
+    """Fault something, mend it, and look at what is held when all is at rest again."""
     fault = replace(scenario, seconds=scenario.seconds * random.uniform(*LENGTHS))
     began, seed = run.samples.elapsed_seconds, random.getrandbits(32)
     try:
@@ -97,7 +97,7 @@ async def _break(world: World, scenario: Scenario, random: Random, run: Run) -> 
 
 async def _as_before(world: World) -> None:
     """Start what a fault that went wrong has left ended, so that the next one finds a whole world."""
-    await world.tell_oracle(fault=None)
+    await world.set_oracle(fault=None)
     for replica in world.replicas:
         if replica.exit_status() is not None:
             await replica.start()
