@@ -28,7 +28,7 @@ SLOWEST_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The cost of one attack: peak resident memory (MB), and an honest caller's median read before and during it (s)."""
+    """The cost of one attack: peak memory (MB), and an honest caller's median read before and during it (seconds)."""
 
     row: Row
     megabytes: float

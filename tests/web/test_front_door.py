@@ -1,4 +1,4 @@
-"""Who is let in, and what the others are told: hosts, origins, tokens, methods, sizes and kinds of answer."""
+"""Checks of HTTP requests to /mcp: host, origin, token, method, size, content type, and the kind of response."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ async def test_without_a_well_formed_token_the_answer_says_what_to_send(
 
 
 @pytest.mark.parametrize("authorization", ["Bearer token-a", "bearer token-a", "BEARER   token-a"])
-async def test_the_scheme_is_read_as_http_reads_it(service: Service, authorization: str) -> None:
+async def test_the_bearer_scheme_is_case_insensitive(service: Service, authorization: str) -> None:
     assert (await knock(service, {"authorization": authorization})).status_code == 200
 
 
@@ -59,7 +59,7 @@ async def test_other_methods_are_405_inside_the_auth_layer(service: Service, met
     assert response.headers["allow"] == "POST"
 
 
-async def test_hosts_that_were_not_named_are_refused_with_one_line_for_a_burst(
+async def test_unknown_hosts_are_refused_and_a_burst_is_logged_once(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     hosts = ["evil.example.com", "evil.example.com:443", "localhost.evil.com", "127.0.0.1.evil.com"]
@@ -75,7 +75,7 @@ async def test_hosts_that_were_not_named_are_refused_with_one_line_for_a_burst(
 @pytest.mark.parametrize(
     "host", ["luma.example.com", "LUMA.example.com", "localhost", "localhost:9", "[::1]:8000", "127.0.0.1"]
 )
-async def test_the_named_hosts_and_the_public_one_are_answered(service: Service, host: str) -> None:
+async def test_allowed_hosts_and_the_public_host_are_served(service: Service, host: str) -> None:
     assert (await knock(service, {"authorization": "Bearer token-a", "host": host})).status_code == 200
 
 
@@ -119,7 +119,7 @@ async def test_a_body_over_the_limit_is_413_however_it_is_sent(service: Service)
         assert "larger than" in response.json()["error"]["message"]
 
 
-async def test_a_body_that_is_no_json_by_its_header_is_415(service: Service) -> None:
+async def test_a_content_type_other_than_json_is_415(service: Service) -> None:
     headers = {"authorization": "Bearer token-a", "content-type": "text/plain"}
     response = await service.http.post(f"{service.url}/mcp", content=b"{}", headers=headers)
     assert response.status_code == 415
@@ -169,7 +169,7 @@ async def test_no_session_and_no_initialize_are_needed(service: Service) -> None
         "/token",
     ],
 )
-async def test_clients_that_look_for_a_sign_in_get_a_definite_no(service: Service, path: str) -> None:
+async def test_oauth_discovery_gets_a_404(service: Service, path: str) -> None:
     response = await service.http.get(service.url + path)
     assert response.status_code == 404
     assert "no OAuth sign-in" in response.json()["error"]["message"]
@@ -199,7 +199,7 @@ async def test_an_unknown_prompt_is_invalid_params(service: Service, era: str) -
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b'"x"', b"null", b"\xff\xfe", b"[" * 5000, b"1" * 5000])
 @pytest.mark.parametrize("era", ["2025-11-25", MODERN])
-async def test_bodies_that_are_no_request_are_a_client_error(service: Service, body: bytes, era: str) -> None:
+async def test_malformed_bodies_are_a_client_error(service: Service, body: bytes, era: str) -> None:
     headers = {"authorization": "Bearer token-a", "content-type": "application/json", "mcp-protocol-version": era}
     response = await service.http.post(f"{service.url}/mcp", content=body, headers=headers)
     assert 400 <= response.status_code < 500

@@ -1,4 +1,4 @@
-"""Being told: streams that say when a task changed, on whichever replica, and to nobody else."""
+"""subscriptions/listen: streams of task changes, from every replica, for the tasks of the caller's tenant only."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ NUMBER = "io.modelcontextprotocol/subscriptionId"
 
 
 class Ear:
-    """The frames of one listening stream, as they come."""
+    """A reader of the server-sent events of one subscription stream."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._lines = response.aiter_lines()
@@ -60,7 +60,9 @@ async def start(service: Service) -> str:
     return task_id
 
 
-async def test_a_change_that_one_replica_sees_is_told_on_the_other(clock: HandClock, redis_server: RedisServer) -> None:
+async def test_a_change_seen_by_one_replica_is_sent_to_subscribers_of_the_other(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
     backend, values = sandbox(clock, seconds=30), settings(redis_url=redis_server.url)
     async with serving(values, backend, clock) as one, serving(values, backend, clock) as other:
         task_id = await start(one)
@@ -78,7 +80,7 @@ async def test_a_change_that_one_replica_sees_is_told_on_the_other(clock: HandCl
     assert task["state"] == "completed"
 
 
-async def test_a_handle_is_told_as_tasks_get_answers(clock: HandClock) -> None:
+async def test_a_subscription_to_a_task_handle_gets_the_same_result_as_tasks_get(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
         call = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}, "_meta": DECLARED}
         handle = (await service.request("tools/call", call))["result"]["taskId"]
@@ -94,7 +96,7 @@ async def test_a_handle_is_told_as_tasks_get_answers(clock: HandClock) -> None:
     assert told["params"]["status"] == "completed"
 
 
-async def test_both_filters_together_are_served_whole(clock: HandClock) -> None:
+async def test_both_subscription_filters_can_be_combined(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
         call = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}, "_meta": DECLARED}
         handle = (await service.request("tools/call", call))["result"]["taskId"]
@@ -107,7 +109,7 @@ async def test_both_filters_together_are_served_whole(clock: HandClock) -> None:
     assert {message["method"] for message in told} == {"notifications/tasks", "notifications/resources/updated"}
 
 
-async def test_another_tenant_is_told_nothing_that_it_could_not_read(clock: HandClock) -> None:
+async def test_a_subscription_leaves_out_handles_of_another_tenant(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         call = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}, "_meta": DECLARED}
         handle = (await service.request("tools/call", call))["result"]["taskId"]
@@ -116,7 +118,7 @@ async def test_another_tenant_is_told_nothing_that_it_could_not_read(clock: Hand
     assert acknowledged["params"]["notifications"] == {"taskIds": []}
 
 
-async def test_who_comes_back_is_told_what_has_ended_meanwhile(clock: HandClock) -> None:
+async def test_a_new_subscription_reports_tasks_that_have_ended_meanwhile(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
         uri = f"luma://tasks/{await start(service)}"
         async with listening(service.url, service.http, {"resourceSubscriptions": [uri]}) as ear:
@@ -128,7 +130,7 @@ async def test_who_comes_back_is_told_what_has_ended_meanwhile(clock: HandClock)
     assert told["params"]["uri"] == uri
 
 
-async def test_a_filter_without_tasks_is_acknowledged_and_silent(clock: HandClock) -> None:
+async def test_an_empty_subscription_is_acknowledged_and_gets_no_updates(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         notifications = {"promptsListChanged": True, "resourceSubscriptions": ["https://example.com/"]}
         async with listening(service.url, service.http, notifications) as ear:
