@@ -39,9 +39,9 @@ class Connection:
                 reader, writer = await self._open()
                 writer.write(sent)
                 answer = await _answer(reader, listens=listens, no_body=no_body)
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as fault:
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as exc:
             self.close()
-            raise Silence(repr(fault)) from fault
+            raise Silence(repr(exc)) from exc
         if b"connection: close" in answer.head or (listens and EVENTS in answer.head):
             self.close()
         return answer
@@ -68,8 +68,8 @@ class Connection:
                     pass
                 writer.write_eof()
                 received += await reader.read()
-        except TimeoutError as fault:
-            raise Silence(repr(fault)) from fault
+        except TimeoutError as exc:
+            raise Silence(repr(exc)) from exc
         except OSError:  # the service closed the connection before it had read everything
             pass
         finally:

@@ -27,7 +27,7 @@ class Known:
     """Ids, handles and URLs by kind and token, and the callbacks of the backend that were not sent yet."""
 
     def __init__(self, secret_key: str) -> None:
-        """Start with some callback tokens (tickets) that are sealed with the right key but belong to no task."""
+        """Start with some callback tickets that are sealed with the right key, without a time of issue or a task."""
         self.videos = 0
         sealer, tenants = TokenSealer(secret_key), PassthroughAuthenticator(secret_key)
         self._told: dict[tuple[str, Kind], deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))

@@ -149,8 +149,8 @@ class Run:
         self._figures.distinct.add(hash((request.method, request.path, request.body)))
         try:
             answer = await connection.ask(sent, listens=request.listens, no_body=request.method == "HEAD")
-        except Silence as fault:
-            self._findings.add("no answer", str(fault), request, sent)
+        except Silence as exc:
+            self._findings.add("no answer", str(exc), request, sent)
             return
         self._figures.statuses[answer.status] += 1
         self._findings.judge(request, sent, answer)
@@ -168,8 +168,8 @@ class Run:
                         await self._owed(connection, request, by_hand)
                     else:
                         await self._not_owed(connection, request, by_hand.sent)
-                except Silence as fault:
-                    self._findings.add("no answer", str(fault), request, by_hand.sent)
+                except Silence as exc:
+                    self._findings.add("no answer", str(exc), request, by_hand.sent)
 
     async def _owed(self, connection: Connection, request: Request, by_hand: Framed) -> None:
         sent = by_hand.sent

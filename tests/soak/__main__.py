@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a report
-"""`python -m tests.soak`: random faults under load; exit 1 if a call is lost or wrong, or a replica's resources grow."""
+"""`python -m tests.soak`: random faults under load; exit 1 if a call is lost or wrong, or a replica keeps growing."""
 
 import asyncio
 import json

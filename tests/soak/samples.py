@@ -86,7 +86,7 @@ class Samples:
         }
 
     def more_running(self, replica: int) -> dict[str, int]:
-        """Return the increase of asyncio tasks from the second third of the run to the end, by their coroutine's name."""
+        """Return the increase of asyncio tasks from the second third of the run to its end, by coroutine name."""
         second, last = self._thirds(replica)
         return dict(Counter(last[-1].running) - Counter(second[0].running))
 

@@ -25,7 +25,9 @@ async def service() -> AsyncIterator[Service]:
         yield running
 
 
-async def knock(service: Service, headers: Mapping[str, str | bytes], method: str = "POST") -> httpx.Response:
+async def send_with_headers(
+    service: Service, headers: Mapping[str, str | bytes], method: str = "POST"
+) -> httpx.Response:
     message, fitting = envelope(*CALL, MODERN)
     request = service.http.build_request(method, f"{service.url}/mcp", json=message, headers=fitting)
     raw = [(name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in headers.items()]
@@ -40,7 +42,7 @@ async def knock(service: Service, headers: Mapping[str, str | bytes], method: st
 async def test_without_a_well_formed_token_the_answer_says_what_to_send(
     service: Service, authorization: str | bytes | None
 ) -> None:
-    response = await knock(service, {} if authorization is None else {"authorization": authorization})
+    response = await send_with_headers(service, {} if authorization is None else {"authorization": authorization})
     assert response.status_code == 401
     assert response.headers["www-authenticate"].startswith('Bearer realm="luma-mcp"')
     assert "Authorization: Bearer <token>" in response.json()["error"]["message"]
@@ -48,13 +50,13 @@ async def test_without_a_well_formed_token_the_answer_says_what_to_send(
 
 @pytest.mark.parametrize("authorization", ["Bearer token-a", "bearer token-a", "BEARER   token-a"])
 async def test_the_bearer_scheme_is_case_insensitive(service: Service, authorization: str) -> None:
-    assert (await knock(service, {"authorization": authorization})).status_code == 200
+    assert (await send_with_headers(service, {"authorization": authorization})).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "HEAD"])
 async def test_other_methods_are_405_inside_the_auth_layer(service: Service, method: str) -> None:
-    assert (await knock(service, {}, method)).status_code == 401
-    response = await knock(service, {"authorization": "Bearer token-a"}, method)
+    assert (await send_with_headers(service, {}, method)).status_code == 401
+    response = await send_with_headers(service, {"authorization": "Bearer token-a"}, method)
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
 
@@ -66,7 +68,7 @@ async def test_unknown_hosts_are_refused_and_a_burst_is_logged_once(
     async with serving(settings(), sandbox(clock), clock) as service:
         with caplog.at_level(logging.WARNING):
             for host in hosts:
-                response = await knock(service, {"authorization": "Bearer token-a", "host": host})
+                response = await send_with_headers(service, {"authorization": "Bearer token-a", "host": host})
                 assert response.status_code == 421
     assert hosts[0] in caplog.text
     assert caplog.text.count("LUMA_MCP_ALLOWED_HOSTS") == 1
@@ -76,7 +78,7 @@ async def test_unknown_hosts_are_refused_and_a_burst_is_logged_once(
     "host", ["luma.example.com", "LUMA.example.com", "localhost", "localhost:9", "[::1]:8000", "127.0.0.1"]
 )
 async def test_allowed_hosts_and_the_public_host_are_served(service: Service, host: str) -> None:
-    assert (await knock(service, {"authorization": "Bearer token-a", "host": host})).status_code == 200
+    assert (await send_with_headers(service, {"authorization": "Bearer token-a", "host": host})).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -91,17 +93,17 @@ async def test_allowed_hosts_and_the_public_host_are_served(service: Service, ho
     ],
 )
 async def test_browser_pages_are_answered_by_origin(service: Service, origin: str, status: int) -> None:
-    response = await knock(service, {"authorization": "Bearer token-a", "origin": origin})
+    response = await send_with_headers(service, {"authorization": "Bearer token-a", "origin": origin})
     assert response.status_code == status
 
 
 async def test_a_preflight_is_answered_without_a_token_for_allowed_origins_only(service: Service) -> None:
     asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,mcp-method"}
-    allowed = await knock(service, {"origin": "http://localhost:6274", **asked}, "OPTIONS")
+    allowed = await send_with_headers(service, {"origin": "http://localhost:6274", **asked}, "OPTIONS")
     assert allowed.status_code == 200
     assert allowed.headers["access-control-allow-origin"] == "http://localhost:6274"
     assert "authorization" in allowed.headers["access-control-allow-headers"]
-    refused = await knock(service, {"origin": "https://evil.example.com", **asked}, "OPTIONS")
+    refused = await send_with_headers(service, {"origin": "https://evil.example.com", **asked}, "OPTIONS")
     assert refused.status_code == 403
 
 
@@ -176,10 +178,10 @@ async def test_oauth_discovery_gets_a_404(service: Service, path: str) -> None:
 
 
 async def test_every_answer_of_the_endpoint_carries_a_request_id(service: Service) -> None:
-    given = await knock(service, {"authorization": "Bearer token-a", "x-request-id": "proxy-17"})
+    given = await send_with_headers(service, {"authorization": "Bearer token-a", "x-request-id": "proxy-17"})
     assert given.headers["x-request-id"] == "proxy-17"
     for bad in ("a b", "x" * 65, ""):
-        made = await knock(service, {"x-request-id": bad})
+        made = await send_with_headers(service, {"x-request-id": bad})
         assert made.status_code == 401
         assert len(made.headers["x-request-id"]) == 16
 
