@@ -1,4 +1,4 @@
-"""Everything that stands on the database, made from settings; `app.composition` makes the rest."""
+"""Builds the database and the services on it from settings, and migrates it. `app.composition` builds the rest."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from app.services.tasks.store_probe import SharedProbe
 from app.settings import Settings, SettingsError
 
 MIGRATION_SECONDS = 600.0
-"""How long a migration may take that is run before the service starts, or by hand."""
+"""Timeout of a migration before the service starts, or by `luma-mcp database upgrade`."""
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +31,29 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """The database and what reads and writes it."""
+    """The database and the services that use it.
+
+    Attributes:
+        purchases: the repository of purchases.
+        service: idempotent purchases, over that repository.
+        shared: detects replicas that share a Redis but not a database.
+        legacy_keys: idempotency keys of release 1.0, in Redis.
+        try_database: raises DatabaseUnavailable unless the database answers; tries are shared for a second.
+        purchase_days: age at which purchases are deleted.
+
+    """
 
     database: Database
     purchases: SqlPurchases
     service: PurchaseService
     shared: SharedDatabase
-    earlier: LegacyIdempotencyKeys
+    legacy_keys: LegacyIdempotencyKeys
     try_database: SharedProbe
     purchase_days: int
     sleep: Sleep
 
     async def status(self) -> str:
-        """Return "up", "down", or "other" where the replicas of one Redis use different databases."""
+        """Return "up", "down", or "other" if the replicas that share a Redis use different databases."""
         if self.shared.is_other:
             return "other"
         try:
@@ -54,10 +64,10 @@ class Persistence:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the database, and keep it clean and compared with that of other replicas while entered.
+        """Open the database. While entered, delete old purchases, and compare the database with that of other replicas.
 
-        A database that does not answer is opened by the first call after it does. Raises SettingsError for one that a
-        newer release has migrated.
+        If the database does not answer, a later call opens it. Raises SettingsError for a database that a newer release
+        has migrated.
         """
         try:
             await self.database.open()
@@ -69,7 +79,7 @@ class Persistence:
                 self.database.place,
                 exc,
             )
-        await self.earlier.look()
+        await self.legacy_keys.look()
         cleaning = delete_old_purchases(self.purchases, self.purchase_days, self.sleep)
         background = [asyncio.create_task(cleaning), asyncio.create_task(self.shared.run())]
         try:
@@ -84,14 +94,14 @@ class Persistence:
 async def prepare_database(settings: Settings) -> None:
     """Migrate the database before the first worker starts.
 
-    A file must open, and so must what a newer release has not migrated: raises SettingsError. A server that does not
-    answer yet is opened later, by whoever needs it first.
+    Raises SettingsError for an SQLite file that cannot be used, and for a database that a newer release has migrated. A
+    PostgreSQL server that does not answer is no error: the first call that needs it opens it.
     """
     if (url := settings.database()) is None:
         return
-    database = _named(url)
+    database = _database_at(url)
     try:
-        await _migrated(database)
+        await _migrate(database)
     except DatabaseUnavailable as exc:
         if database.kind == "SQLite":
             raise SettingsError(
@@ -101,20 +111,20 @@ async def prepare_database(settings: Settings) -> None:
 
 
 async def upgrade(settings: Settings, say: Callable[[str], None]) -> None:
-    """Migrate the database and say its version. Raises SettingsError where it cannot be done."""
+    """Migrate the database, and print its schema version with `say`. Raises SettingsError if that fails."""
     if (url := settings.database()) is None:
-        say("The database is in the memory of the process that serves: there is nothing to upgrade.")
+        say("The database is in the memory of the serving process: there is nothing to upgrade.")
         return
-    database = _named(url)
+    database = _database_at(url)
     try:
-        facts = await _migrated(database)
+        facts = await _migrate(database)
     except DatabaseUnavailable as exc:
         raise SettingsError(f"The database at {database.place} {exc}.") from None
     say(f"The {database.kind} database at {database.place} has schema version {facts.version}.")
 
 
-async def _migrated(database: Database) -> DatabaseFacts:
-    """Migrate the database, however long that takes, and close it. Raises SettingsError and DatabaseUnavailable."""
+async def _migrate(database: Database) -> DatabaseFacts:
+    """Migrate the database within MIGRATION_SECONDS, and close it. Raises SettingsError and DatabaseUnavailable."""
     try:
         return await database.open(MIGRATION_SECONDS)
     except DatabaseTooNew as exc:
@@ -123,14 +133,15 @@ async def _migrated(database: Database) -> DatabaseFacts:
         await database.aclose()
 
 
-def _named(url: str | None) -> Database:
+def _database_at(url: str | None) -> Database:
+    """Return the database at `url`, not connected. Raises SettingsError for a URL of no known form."""
     try:
         return Database(url)
     except ValueError as exc:
         raise SettingsError(f"LUMA_MCP_DATABASE_URL {exc}.") from None
 
 
-def build_persistence(  # noqa: PLR0913 - the two times, and what replicas share
+def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
     settings: Settings,
     coordination: Coordination,
     signing: Signer,
@@ -143,17 +154,17 @@ def build_persistence(  # noqa: PLR0913 - the two times, and what replicas share
     is_accepted: Callable[[str], bool],
     backend: BackendDescription,
 ) -> Persistence:
-    """Return what stands on the database that `settings` name. Raises SettingsError for a URL of no known form."""
-    database = _named(settings.database())
+    """Return the database that `settings` name and its services. Raises SettingsError for a URL of no known form."""
+    database = _database_at(settings.database())
     backend_key = keys.root.removeprefix(f"{settings.redis_prefix}:")  # purchases outlive a change of Redis's prefix
     purchases = SqlPurchases(database, backend_key, database_clock)
     shared = SharedDatabase(coordination, keys, lambda: database.facts.id if database.facts else None, sleep)
     created_at = lambda: database.facts.created_at if database.facts else 0.0  # noqa: E731
-    earlier = LegacyIdempotencyKeys(coordination, created_at, wall_clock)
+    legacy_keys = LegacyIdempotencyKeys(coordination, created_at, wall_clock)
     service = PurchaseService(
         purchases,
         signing,
-        earlier,
+        legacy_keys,
         key_lives_seconds=settings.idempotency_seconds,
         key_fault=shared.fault,
         unaccepted=UnacceptedPurchases(clock, is_accepted),
@@ -161,6 +172,5 @@ def build_persistence(  # noqa: PLR0913 - the two times, and what replicas share
         clock=clock,
         sleep=sleep,
     )
-    return Persistence(
-        database, purchases, service, shared, earlier, SharedProbe(database.ping, clock), settings.purchase_days, sleep
-    )
+    try_database = SharedProbe(database.ping, clock)
+    return Persistence(database, purchases, service, shared, legacy_keys, try_database, settings.purchase_days, sleep)

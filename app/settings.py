@@ -1,4 +1,4 @@
-"""Every knob of the service, from the environment or a file that was named, with its unit and default."""
+"""The settings of the service, read from the environment and from a settings file, with units and defaults."""
 
 import os
 import re
@@ -22,24 +22,28 @@ from app.setting_types import (
     Port,
     PublicUrl,
     Seconds,
+    Ways,
     port_number,
 )
 
 PREFIX = "LUMA_MCP_"
 DATABASE_FILE = "luma-mcp.db"
 DEFAULT_ENV_FILE = ".env"
-"""Read by `serve` and `check` where it exists; `stdio` is started in other people's folders and reads no such file."""
+"""Settings file that `serve`, `check` and `database` read if it exists.
+
+`stdio` does not: clients start it in folders whose .env belongs to another program.
+"""
 
 LOOPBACK_HOSTS = ("localhost:*", "127.0.0.1:*", "[::1]:*")
-"""Host headers that are always answered: those of this machine, with any port or none."""
+"""Host headers that are always allowed: those of this machine, with any port or none."""
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; `str()` names each variable at fault and no secret value."""
+    """The settings cannot be used. `str()` is one or more sentences that name the variables, without secret values."""
 
 
 class Settings(BaseSettings):
-    """The settings, read once; each field's description is what the README says of it."""
+    """The settings. `docs/settings.md` and `.env.example` are generated from the fields' descriptions and defaults."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -53,6 +57,11 @@ class Settings(BaseSettings):
     acedata_url: HttpUrl = Field(
         "https://api.acedata.cloud",
         description="base URL of the AceDataCloud API; plain http for loopback addresses only",
+    )
+    auth: Ways = Field(
+        ("passthrough",),
+        description="the bearer tokens that are accepted, separated by commas: `passthrough` (callers' own tokens of "
+        "the backend), `keys` (keys of teams, see docs/teams.md)",
     )
     database_url: SecretStr | None = Field(
         None,
@@ -137,13 +146,15 @@ class Settings(BaseSettings):
 
     @field_validator("purchase_days")
     @classmethod
-    def _outlives_the_key(cls, days: int, others: ValidationInfo) -> int:
-        if days * 86_400 < others.data.get("idempotency_seconds", 0):
-            raise ValueError(f"must be at least {PREFIX}IDEMPOTENCY_SECONDS: a key would be forgotten before its time")
+    def _check_purchase_days(cls, days: int, info: ValidationInfo) -> int:
+        if days * 86_400 < info.data.get("idempotency_seconds", 0):
+            raise ValueError(
+                f"must be at least {PREFIX}IDEMPOTENCY_SECONDS: a purchase would be deleted while its key is valid"
+            )
         return days
 
     def database(self) -> str | None:
-        """Return the URL of the database; None keeps it in the process's memory."""
+        """Return the URL of the database. None means in the process's memory, the default of the sandbox."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         if self.data_dir is None and self.backend == "sandbox":
@@ -151,17 +162,17 @@ class Settings(BaseSettings):
         return f"sqlite:///{quote(str((self.data_dir or user_data_path('luma-mcp', appauthor=False)) / DATABASE_FILE))}"
 
     def database_file(self) -> Path | None:
-        """Return the file of an SQLite database; None for another database, or one in memory."""
+        """Return the file of an SQLite database; None for PostgreSQL, or a database in memory."""
         url = self.database() or ""
         path = unquote(url.removeprefix("sqlite:///"))
         return Path(path) if url.startswith("sqlite:///") and path != ":memory:" else None
 
     def hosts(self) -> tuple[str, ...]:
-        """Return the Host headers to answer."""
+        """Return the allowed Host headers: of this machine, of the setting, and of the public URL."""
         return (*LOOPBACK_HOSTS, *self.allowed_hosts, *((urlsplit(self.public_url).netloc,) if self.public_url else ()))
 
     def origins(self) -> tuple[str, ...]:
-        """Return the origins of browser clients to answer."""
+        """Return the allowed origins of browser clients: of the setting, and of the public URL."""
         return (*self.allowed_origins, *((_origin(self.public_url),) if self.public_url else ()))
 
 
@@ -171,11 +182,12 @@ def _origin(url: str) -> str:
 
 
 def load_settings(env_file: str | None) -> Settings:
-    """Return the settings from the environment and, after it, from `env_file`; None reads the environment alone.
+    """Return the settings from the environment and from `env_file`; the environment has precedence.
 
-    Raises SettingsError with one sentence for each variable that does not parse, or where the file cannot be read.
+    None reads the environment only. Raises SettingsError with one sentence for each invalid variable, or for a file
+    that cannot be read.
     """
-    _filed(env_file)
+    _file_variables(env_file)  # pydantic-settings would ignore a file that is missing
     try:
         return Settings(_env_file=env_file)
     except ValidationError as exc:
@@ -183,62 +195,73 @@ def load_settings(env_file: str | None) -> Settings:
 
 
 def require_key(settings: Settings, workers: int) -> None:
-    """Refuse to run where callers would be told apart by a key that nobody shares. Raises SettingsError."""
+    """Raise SettingsError if several processes share state and no secret key is set.
+
+    Callers' names are hashes under that key. Each process would make its own key, and so its own names.
+    """
     if settings.secret_key:
         return
     if settings.redis_url is not None or workers > 1 or _is_shared(settings.database()):
-        why = (
+        reason = (
             "Redis is used"
             if settings.redis_url is not None
             else "there is more than one worker"
             if workers > 1
             else "LUMA_MCP_DATABASE_URL names a server"
         )
-        raise SettingsError(f"{PREFIX}SECRET_KEY must be set because {why}. {HOW_TO_MAKE_A_KEY}")
+        raise SettingsError(f"{PREFIX}SECRET_KEY must be set because {reason}. {HOW_TO_MAKE_A_KEY}")
 
 
 def _is_shared(database: str | None) -> bool:
-    """Return whether several hosts could use the database."""
+    """Return whether the database is one that several hosts can use, rather than a file."""
     return database is not None and not database.startswith("sqlite:")
 
 
-_NO_NAME = re.compile(r"[^A-Za-z0-9_].*", re.DOTALL)
+_AFTER_NAME = re.compile(r"[^A-Za-z0-9_].*", re.DOTALL)
 
 
 def origins_of(settings: Settings, env_file: str | None) -> dict[str, str]:
-    """Return where each setting came from, by variable: "environment", the name of the file, or "default"."""
-    filed = {key.upper() for key, value in _filed(env_file).items() if value}
-    present = {key.upper() for key, value in os.environ.items() if value}
+    """Return the source of each setting, by variable: "environment", the name of the file, or "default"."""
+    in_file = {key.upper() for key, value in _file_variables(env_file).items() if value}
+    in_environment = {key.upper() for key, value in os.environ.items() if value}
     names = [f"{PREFIX}{name.upper()}" for name in type(settings).model_fields]
-    return {name: "environment" if name in present else f"{env_file}" if name in filed else "default" for name in names}
+    return {
+        name: "environment" if name in in_environment else f"{env_file}" if name in in_file else "default"
+        for name in names
+    }
 
 
 def unknown_variables(env_file: str | None) -> list[str]:
-    """Return the variables that look like settings and are none: misspelt, most likely.
+    """Return the variables with the prefix of settings that are no settings, probably misspelt.
 
-    A line such as `NAME: value` is read as one name, so a name is cut with "…" where it is none: a secret may follow.
+    dotenv reads a line such as `NAME: value` as one name. The rest of such a name is replaced by "…", because it may be
+    a secret.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    given = {*os.environ, *_filed(env_file)}
+    given = {*os.environ, *_file_variables(env_file)}
     unknown = (name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)
-    return sorted(_NO_NAME.sub("…", name) for name in unknown)
+    return sorted(_AFTER_NAME.sub("…", name) for name in unknown)
 
 
-def _filed(env_file: str | None) -> dict[str, str | None]:
-    """Return what `env_file` sets. Raises SettingsError where it was named outright and is not there, or is no text."""
+def _file_variables(env_file: str | None) -> dict[str, str | None]:
+    """Return the variables in `env_file`; none without a file, or without the default file.
+
+    Raises SettingsError for another file that is missing, and for a file that cannot be read or is no UTF-8 text.
+    """
     if env_file is None or (env_file == DEFAULT_ENV_FILE and not Path(env_file).is_file()):
         return {}
     try:
         return dotenv_values(stream=StringIO(Path(env_file).read_text(encoding="utf-8")))
     except UnicodeDecodeError:
         raise SettingsError(
-            f"The settings file {env_file} cannot be read: it is no text in UTF-8. Save it so."
+            f"The settings file {env_file} cannot be read: it is no text in UTF-8. Save it in UTF-8."
         ) from None
     except (OSError, ValueError) as exc:
         raise SettingsError(f"The settings file {env_file} cannot be read ({type(exc).__name__}).") from None
 
 
 def _sentence(error: Any) -> str:
+    """Return one of pydantic's error details as a sentence that begins with the variable."""
     name = f"{PREFIX}{str(error['loc'][0]).upper()}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{name} {message[0].lower()}{message[1:].rstrip('.')}."

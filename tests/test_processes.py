@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from app.adapters.sandbox.backend import create_sandbox
-from app.cli.serve import FILES_BESIDE_CONNECTIONS
+from app.cli.serve import OTHER_OPEN_FILES
 from tests.support.process import Server, environment, run, serving_process
 from tests.support.redis_server import RedisServer
 from tests.support.service import KEY, listening
@@ -91,7 +91,7 @@ def test_the_limit_of_open_files_fits_the_connections(tmp_path: Path) -> None:
     with serving_process("--sandbox", cwd=tmp_path, env=environment(connections="1500")) as server:
         until_ready(server.url)
         soft, hard = psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE)
-    assert soft >= min(1500 + FILES_BESIDE_CONNECTIONS, hard)
+    assert soft >= min(1500 + OTHER_OPEN_FILES, hard)
 
 
 def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:

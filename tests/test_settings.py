@@ -60,6 +60,8 @@ def test_a_setting_is_read_as_it_is_evidently_meant(name: str, value: str, meant
         ("secret_key", "replace-me-with-at-least-32-random-bytes", "is an example"),
         ("secret_key", "a" * 64, "too little variety"),
         ("secret_key", "abab" * 16, "too little variety"),
+        ("auth", "passthrough,jot", "must name ways to authenticate"),
+        ("auth", ",", "must name ways to authenticate"),
         ("secret_key", "short", "at least 32 bytes"),
         ("secret_key", f"{KEY},short", "commas separate them"),
     ],

@@ -39,7 +39,8 @@ class TokenSealer:
     def unseal(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
         """Return the content of a sealed text; None if it was not sealed by this service for this purpose and audience.
 
-        `audiences` has the audience's name under each secret, in the order of the secrets; empty means the audience "".
+        `audiences` has the audience's name under each secret, in the order of the secrets, or its one name under all;
+        empty means the audience "".
         """
         if len(text) > LONGEST_SEALED or not text.isascii():
             return None
@@ -49,7 +50,8 @@ class TokenSealer:
                 return None
         except (binascii.Error, ValueError):
             return None
-        for cipher, audience in zip(self._ciphers_for(purpose), audiences or [""] * len(self._secrets), strict=True):
+        names = audiences if len(audiences) > 1 else [*audiences, ""][:1] * len(self._secrets)
+        for cipher, audience in zip(self._ciphers_for(purpose), names, strict=True):
             try:
                 plain = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], audience.encode())
             except (InvalidTag, ValueError):

@@ -13,44 +13,49 @@ from app.services.purchases.shared_database import MISMATCH
 from app.services.tasks.store_probe import explained, probe
 from app.settings import PREFIX, Settings, origins_of, require_key, unknown_variables
 
-SECONDS = 5.0
+BACKEND_TIMEOUT_SECONDS = 5.0
 MASK = "********"
 OLDER = "; the next start, or `luma-mcp database upgrade`, brings it up to date"
 _CREDENTIALS = re.compile(r"//.*@")
-"""User name and password in a URL, also where a sign in the password was not escaped."""
+"""User name and password in a URL. Greedy, because an unescaped @ or / may be part of the password."""
 
 
 async def check_everything(settings: Settings, say: Callable[[str], None], *, env_file: str | None) -> bool:
-    """Return whether the service could run as set, after saying all that was found. Raises SettingsError."""
+    """Print the settings and the result of each test, line by line, with `say`.
+
+    Returns whether the database, the store and the backend can be used. Raises SettingsError for settings that cannot
+    be used.
+    """
     _say_settings(settings, say, env_file)
     for name in unknown_variables(env_file):
         say(f"warning: {name} is not a setting; is it misspelt?")
     require_key(settings, 1)
     assembly = assemble(settings, base_url="http://127.0.0.1:8000")
     async with assembly.looking():
-        database, store = await _database_answers(assembly, say), await _store_answers(assembly, settings, say)
-        backend = await _backend_answers(assembly, settings, say)
-        if store:
+        database_is_good = await _check_database(assembly, say)
+        store_is_good = await _check_store(assembly, settings, say)
+        backend_is_good = await _check_backend(assembly, settings, say)
+        if store_is_good:
             await _say_callbacks(assembly, settings, say)
-    return database and store and backend
+    return database_is_good and store_is_good and backend_is_good
 
 
 def _say_settings(settings: Settings, say: Callable[[str], None], env_file: str | None) -> None:
     origins = origins_of(settings, env_file)
     for name in type(settings).model_fields:
         variable = f"{PREFIX}{name.upper()}"
-        say(f"{variable} = {_shown(getattr(settings, name))}  ({origins[variable]})")
+        say(f"{variable} = {_masked(getattr(settings, name))}  ({origins[variable]})")
 
 
-def _shown(value: object) -> str:
+def _masked(value: object) -> str:
     if isinstance(value, SecretStr):
         return MASK
     if isinstance(value, tuple):
-        return ", ".join(map(_shown, value)) or "none"
+        return ", ".join(map(_masked, value)) or "none"
     return "unset" if value is None else _CREDENTIALS.sub(f"//{MASK}@", str(value))
 
 
-async def _database_answers(assembly: Assembly, say: Callable[[str], None]) -> bool:
+async def _check_database(assembly: Assembly, say: Callable[[str], None]) -> bool:
     database, shared = assembly.persistence.database, assembly.persistence.shared
     name = f"database: {database.kind} at {database.place}"
     try:
@@ -65,12 +70,12 @@ async def _database_answers(assembly: Assembly, say: Callable[[str], None]) -> b
         say(f"{name} is made when the service starts")
         return True
     say(f"{name} answers, schema version {facts.version}{'' if facts.is_newest else OLDER}")
-    if is_other := await shared.differs(facts.id):
+    if differs := await shared.differs(facts.id):
         say(f"database: {MISMATCH}")
-    return not is_other
+    return not differs
 
 
-async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
+async def _check_store(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
     if settings.redis_url is None:
         say("cache: in this process's memory")
         return True
@@ -85,17 +90,17 @@ async def _store_answers(assembly: Assembly, settings: Settings, say: Callable[[
 
 
 def _host_of(url: str) -> str:
-    """Return the hosts in a URL of Redis, or the path of a socket, without user and password."""
+    """Return the hosts in a Redis URL, or the path of its socket, without user and password."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2] or parts.path
 
 
 async def _say_callbacks(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> None:
-    """Say whether the backend reaches the public URL, as far as the replicas have written it down."""
+    """Print whether callbacks arrive at the public URL, by the mark that the replicas keep in Redis."""
     if assembly.callbacks is None:
         return
     if settings.redis_url is None:
-        say("callbacks: asked for; whether they come is shown by the metric luma_mcp_callbacks_doubted")
+        say("callbacks: asked for; the metric luma_mcp_callbacks_doubted of the service shows whether they arrive")
         return
     try:
         is_doubted = await assembly.callbacks.trust.is_doubted_anywhere()
@@ -104,18 +109,18 @@ async def _say_callbacks(assembly: Assembly, settings: Settings, say: Callable[[
     name = assembly.backend.description.name
     if is_doubted:
         say(
-            f"warning: {name} does not call back at {settings.public_url}: videos ended without it, and the service "
-            f"reads on schedule. Let {name} reach that address, or unset LUMA_MCP_PUBLIC_URL and name "
+            f"warning: {name} does not call back at {settings.public_url}: tasks ended without a callback, so the "
+            f"service polls them on schedule. Let {name} reach that address, or unset LUMA_MCP_PUBLIC_URL and list "
             "the host in LUMA_MCP_ALLOWED_HOSTS"
         )
     else:
         say("callbacks: asked for, and none is known to be missing")
 
 
-async def _backend_answers(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
+async def _check_backend(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
     if settings.backend == "sandbox":
         say("backend: the built-in sandbox")
         return True
-    health = await assembly.backend.check(SECONDS)
+    health = await assembly.backend.check(BACKEND_TIMEOUT_SECONDS)
     say(f"backend: {health.words}")
     return health.is_good

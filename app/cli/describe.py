@@ -1,4 +1,7 @@
-"""The generated parts of the documents, made from the things that they describe."""
+"""Generates parts of the documents, and .env.example, from the tools, the settings and the sandbox.
+
+`luma-mcp describe` prints two of the tables. `python -m app.cli.describe`, in the repository, rewrites the files.
+"""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +21,7 @@ LOCAL_URL = "http://127.0.0.1:8000/mcp"
 
 
 def tools_table() -> str:
-    """Return the tools: name, parameters with their defaults, cost, and the first sentence of the description."""
+    """Return a Markdown table of the tools: parameters with defaults, cost, and the description's first sentence."""
     rows = ["| tool | parameters | credits | what it does |", "|---|---|---|---|"]
     for tool in build_catalog(Settings.model_fields["batch_limit"].default, ACEDATACLOUD):
         schema = tool.published().input_schema
@@ -31,7 +34,7 @@ def tools_table() -> str:
 
 
 def settings_table() -> str:
-    """Return the settings: variable, default, meaning."""
+    """Return a Markdown table of the settings: variable, default, meaning."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         rows.append(f"| `{PREFIX}{name.upper()}` | {_default(field.default)} | {field.description} |")
@@ -39,22 +42,22 @@ def settings_table() -> str:
 
 
 def sandbox_table() -> str:
-    """Return the words that steer the sandbox."""
+    """Return a Markdown table of the words in a prompt that choose the sandbox's outcome."""
     rows = ["| word in the prompt | what happens |", "|---|---|"]
     return "\n".join([*rows, *(f"| `{word}` | {does} |" for word, does in PROMPT_WORDS.items())])
 
 
 def setup_sections() -> str:
-    """Return how to add the server to each client."""
+    """Return the instructions for each client, in Markdown."""
     parts = []
     for client in clients("https://luma.example.com/mcp", ACEDATACLOUD.name):
-        form = "json" if client.paste.startswith("{") else "bash"
-        parts.append(f"**{client.name}** ({client.where})\n\n```{form}\n{client.paste}\n```")
+        language = "json" if client.paste.startswith("{") else "bash"
+        parts.append(f"**{client.name}** ({client.where})\n\n```{language}\n{client.paste}\n```")
     return "\n\n".join(parts)
 
 
 def generated_parts() -> Mapping[str, Mapping[str, str]]:
-    """Return every generated part, by document and by the name of its marker."""
+    """Return the generated parts: by the document's path, then by the name of the part's markers."""
     return {
         "README.md": {"curl": f"```bash\n{curl(LOCAL_URL, 'anything')}\n```"},
         "docs/clients.md": {"setup": setup_sections()},
@@ -64,15 +67,15 @@ def generated_parts() -> Mapping[str, Mapping[str, str]]:
 
 
 def refreshed(text: str, parts: Mapping[str, str]) -> str:
-    """Return a document with each part between `<!-- NAME -->` and `<!-- /NAME -->` replaced.
+    """Return the document `text` with each part replaced, which stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 
-    Raises ValueError for a part that the document has no place for.
+    Raises ValueError for a part whose markers the document lacks.
     """
     for name, part in parts.items():
         before, opening, rest = text.partition(f"<!-- {name} -->\n")
         _, closing, after = rest.partition(f"\n<!-- /{name} -->")
         if not opening or not closing:
-            raise ValueError(f"the document has no place for {name}")
+            raise ValueError(f"the document lacks the markers <!-- {name} --> and <!-- /{name} -->")
         text = f"{before}{opening}{part}{closing}{after}"
     return text
 
@@ -84,6 +87,7 @@ def _parameter(name: str, schema: Mapping[str, Any], required: list[str]) -> str
 
 
 def _default(value: object) -> str:
+    """Return a setting's default for Markdown; a secret has none."""
     if value is None or isinstance(value, SecretStr):
         return "unset"
     if isinstance(value, tuple):
@@ -92,7 +96,7 @@ def _default(value: object) -> str:
 
 
 def env_example() -> str:
-    """Return the example of a settings file: each setting with its meaning and its default, commented out."""
+    """Return the text of .env.example: each setting with its meaning and its default, commented out."""
     parts = ["# Copy to .env and set what differs. Lines that are commented out show the defaults."]
     for name, field in Settings.model_fields.items():
         meaning = (field.description or "").replace("`", "")
@@ -107,7 +111,7 @@ def _plain(value: object) -> str:
 
 
 def main() -> None:
-    """Refresh the documents and the example of a settings file in the current folder."""
+    """Rewrite the documents and .env.example in the current folder."""
     for name, parts in generated_parts().items():
         path = Path(name)
         path.write_text(refreshed(path.read_text(encoding="utf-8"), parts), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The command line: serve · stdio · check · database · describe."""
+"""The command line: serve · stdio · check · database · teams · credentials · members · keys · audit · describe."""
 
 import asyncio
 import sys
@@ -7,21 +7,23 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+from app.cli.admin import audit, credentials, keys, members, teams
 from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_settings, require_key
 
 INTERRUPTED = 130
-"""The exit status of a program that Ctrl-C has ended."""
+"""Exit status after Ctrl-C: 128 plus the number of SIGINT, as shells report it."""
 
+ENV_FILE_HELP = "file with settings, over which the environment has precedence (%(default)s)"
 DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud."
 
 
 def main() -> None:
-    """Run the command line; a setting that cannot be used ends it with a sentence and status 2."""
+    """Run the command that the arguments name. A SettingsError is printed, and the exit status is 2."""
     chosen = _parser().parse_args()
     try:
         chosen.run(chosen)
     except SettingsError as exc:
-        print(f"luma-mcp: {exc}", file=sys.stderr)  # noqa: T201 - before there is a log
+        print(f"luma-mcp: {exc}", file=sys.stderr)  # noqa: T201 - logging may not be configured yet
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -46,22 +48,23 @@ def _parser() -> ArgumentParser:
         command.add_argument(
             "--sandbox",
             action="store_true",
-            help="use the built-in backend, on this machine alone: no account, no network, no Redis, no public URL",
+            help="use the built-in sandbox as the backend, for this machine only: no account, network, Redis or public "
+            "URL",
         )
     check = _command(
-        commands, "check", _check, "Show each setting and where it came from, and ask what it names if it answers."
+        commands, "check", _check, "Show each setting and its source, and test the services that the settings name."
     )
     for command in (serve, check):
-        command.add_argument(
-            "--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help="settings beside the environment (%(default)s)"
-        )
-    stdio.add_argument("--env-file", metavar="FILE", help="settings beside the environment; no file is read unasked")
-    database = _command(commands, "database", _database, "Show or migrate the database of purchases.")
-    database.add_argument("action", choices=["upgrade"], help="upgrade: bring its schema to this release's version")
-    database.add_argument(
-        "--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help="settings beside the environment (%(default)s)"
+        command.add_argument("--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help=ENV_FILE_HELP)
+    stdio.add_argument(
+        "--env-file", metavar="FILE", help="file with settings, over which the environment has precedence (none)"
     )
-    _command(commands, "describe", _describe, "Print the tools and the settings as the README shows them.")
+    database = _command(commands, "database", _database, "Migrate the database of purchases.")
+    database.add_argument("action", choices=["upgrade"], help="upgrade: bring its schema to this release's version")
+    database.add_argument("--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help=ENV_FILE_HELP)
+    for noun in (teams, credentials, members, keys, audit):
+        noun.add_commands(commands)
+    _command(commands, "describe", _describe, "Print the tools and the settings as Markdown tables.")
     return parser
 
 
@@ -72,6 +75,8 @@ def _command(commands: Any, name: str, run: Callable[[Namespace], None], words: 
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:
+    """Return the argparse type of whole numbers from `least` to `most`."""
+
     def number(given: str) -> int:
         if not given.isdecimal() or not least <= int(given) <= most:
             raise ArgumentTypeError(f"must be a whole number from {least} to {most}")
@@ -95,29 +100,30 @@ def _stdio(chosen: Namespace) -> None:
 
 
 def _check(chosen: Namespace) -> None:
-    from app.cli.check import check_everything  # noqa: PLC0415 - the other commands check nothing
+    from app.cli.check import check_everything  # noqa: PLC0415 - the other commands need none of it
 
     settings = load_settings(chosen.env_file)
     sys.exit(0 if asyncio.run(check_everything(settings, print, env_file=chosen.env_file)) else 1)
 
 
 def _database(chosen: Namespace) -> None:
-    from app.persistence import upgrade  # noqa: PLC0415 - the other commands migrate nothing by hand
+    from app.persistence import upgrade  # noqa: PLC0415 - the other commands need none of it
 
     asyncio.run(upgrade(load_settings(chosen.env_file), print))
 
 
 def _describe(_chosen: Namespace) -> None:
-    from app.cli.describe import settings_table, tools_table  # noqa: PLC0415 - the other commands print no tables
+    from app.cli.describe import settings_table, tools_table  # noqa: PLC0415 - the other commands need none of it
 
-    print(f"{tools_table()}\n\n{settings_table()}")  # noqa: T201 - what the command is for
+    print(f"{tools_table()}\n\n{settings_table()}")  # noqa: T201 - the output of the command
 
 
 def _settings(chosen: Namespace) -> Settings:
     settings = load_settings(chosen.env_file)
     if chosen.sandbox:
-        # What a team has set for its service is not this machine's: its links would lead there.
-        alone = {"backend": "sandbox", "redis_url": None, "public_url": None, "database_url": None, "data_dir": None}
-        settings = settings.model_copy(update=alone)
+        # The settings may be those of a team's service. The sandbox must not use its Redis or its database, nor put
+        # its public URL into links to videos.
+        local = {"backend": "sandbox", "redis_url": None, "public_url": None, "database_url": None, "data_dir": None}
+        settings = settings.model_copy(update=local)
     require_key(settings, 1)
     return settings

@@ -1,4 +1,4 @@
-"""Running the application under uvicorn: one process or several, drained before they stop."""
+"""`luma-mcp serve`: runs the application under uvicorn, in one process or several."""
 
 import asyncio
 import logging
@@ -30,37 +30,39 @@ from app.web.connection.protocol import DisconnectAwareProtocol
 from app.web.readiness import STOPPING
 
 DRAIN_SECONDS = 60
-"""How long calls in flight may take after SIGTERM; Kubernetes and compose are told to wait longer.
+"""Time for which calls in flight may continue after SIGTERM. The files in deploy/ make Kubernetes and compose wait
+longer.
 
-A purchase may wait 20 s for its place and 35 s for the backend; whoever waits for tasks is answered within moments.
+A purchase may wait 20 s for its place and 35 s for the backend. Calls that wait for tasks are answered at once.
 """
 
-FILES_BESIDE_CONNECTIONS = 256
-"""Open files beside the connections of callers: those to the backend and to Redis, the log, and the program's own."""
+OTHER_OPEN_FILES = 256
+"""File descriptors beside the connections of callers: connections to the backend and Redis, files, and the log."""
 
 BACKLOG = 2048
-"""Connections that may wait to be accepted."""
+"""Length of the queue of connections that the kernel has accepted and the process has not."""
 
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - looked for, not listened on
-"""The hosts that stand for all addresses, and for each the one at which this machine reaches itself."""
+LOOPBACK_OF_WILDCARD = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared, not bound
+"""The hosts that mean all addresses, each with the loopback address of its family."""
 
-NO_LINKS_ELSEWHERE = (
-    ", and the links to videos lead to this machine; for others, run the sandbox with LUMA_MCP_BACKEND=sandbox and "
-    "LUMA_MCP_PUBLIC_URL"
+LOCAL_LINKS = (
+    ". The links to the sandbox's videos lead to this machine; for other machines, run the sandbox with "
+    "LUMA_MCP_BACKEND=sandbox and LUMA_MCP_PUBLIC_URL"
 )
 
 WORKERS_WITHOUT_REDIS = (
-    "Several workers need LUMA_MCP_REDIS_URL: without it each keeps a cache of its own, and does not hear of callbacks "
-    "that reach another."
+    "Several workers need LUMA_MCP_REDIS_URL: without Redis each has its own cache, and does not learn of callbacks "
+    "that another receives."
 )
 
 log = logging.getLogger(__name__)
 
 
 def serve_processes(settings: Settings, *, host: str, port: int, workers: int, env_file: str | None) -> None:
-    """Serve until told to stop; workers read their settings from `env_file` again.
+    """Serve until SIGTERM or SIGINT. Each of several workers reads its settings from `env_file` again.
 
-    Raises SettingsError where several workers cannot share what they need.
+    Raises SettingsError for settings that cannot be used, such as several workers without Redis, and for an address
+    that is taken.
     """
     require_key(settings, workers)
     if workers > 1 and settings.backend == "sandbox":
@@ -71,11 +73,11 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int, e
     prepare_metrics_folder()
     settings = with_local_secret(settings)
     asyncio.run(prepare_database(settings))
-    allow_open_files(settings.connections + FILES_BESIDE_CONNECTIONS)
+    allow_open_files(settings.connections + OTHER_OPEN_FILES)
     for name in unknown_variables(env_file):
         log.warning("%s is not a setting and has no effect: is it misspelt? `luma-mcp check` lists the settings", name)
-    say_who_is_answered(settings, host)
-    settings = answering_under(settings, host)
+    log_unreachable_host(settings, host)
+    settings = allow_listening_host(settings, host)
     if workers > 1:
         _serve_many(settings, host=host, port=port, workers=workers, env_file=env_file)
     else:
@@ -83,24 +85,24 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int, e
 
 
 def allow_open_files(wanted: int) -> None:
-    """Raise this process's limit of open files to `wanted`, as far as the system lets it; workers inherit it."""
+    """Raise the soft limit of open files to `wanted`, or to the hard limit if that is lower. Workers inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if most < wanted:
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
         log.warning(
             "The system allows %d open files, and LUMA_MCP_CONNECTIONS needs %d: connections beyond that are not "
             "accepted. Raise the limit of open files (ulimit -n, LimitNOFILE), or lower the setting",
-            most,
+            allowed,
             wanted,
         )
 
 
 def prepare_metrics_folder() -> None:
-    """Let the folder in PROMETHEUS_MULTIPROC_DIR hold the files of living processes only; others would be added up.
+    """Delete the files of ended processes from PROMETHEUS_MULTIPROC_DIR: their counts would be added to the new ones.
 
-    Raises SettingsError where the variable names no folder that can be written to.
+    Raises SettingsError if the variable names no folder that this process may write to.
     """
     if (name := os.environ.get(MULTIPROCESS_VARIABLE)) is None:
         return
@@ -111,8 +113,8 @@ def prepare_metrics_folder() -> None:
             "variable, and a folder is made for you."
         )
     for file in folder.glob("*.db"):
-        number = file.stem.rpartition("_")[2]
-        if number.isdecimal() and not Path(f"/proc/{number}").exists():
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
             file.unlink(missing_ok=True)
 
 
@@ -127,8 +129,8 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
         _serve_metrics(settings.metrics, host, assembly.metrics.registry)
     log.info("Serving MCP at %s/mcp (backend %s)", base_url, settings.backend)
     server = uvicorn.Server(config)
-    # Until uvicorn takes signals over, these stop it. It raises the signal again once it has drained; by then there is
-    # nothing left to do but to exit with 0.
+    # Before uvicorn installs its own handlers, these make it stop. After draining, uvicorn restores these and raises
+    # the signal again. They then only set a flag, so the process exits with status 0.
     for number in STOPPING:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     tune_process()
@@ -136,13 +138,16 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
 
 
 class _Workers(Multiprocess):
-    """Starts workers with SIGINT blocked: one that is still importing would end with a traceback at Ctrl-C.
+    """Starts workers with SIGINT blocked: a worker that is still importing would print a traceback at Ctrl-C.
 
-    `build_worker` unblocks it, where uvicorn handles the signal already.
+    `build_worker` unblocks SIGINT, after uvicorn has installed its handler.
     """
 
     def init_processes(self) -> None:
-        """Start the workers, which inherit the mask of signals; a start of the tracker would unblock it."""
+        """Start the workers, which inherit the signal mask.
+
+        The resource tracker of multiprocessing is started before: its start would unblock SIGINT.
+        """
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -174,8 +179,8 @@ def _serve_metrics(port: int, host: str, registry: CollectorRegistry) -> None:
 
 
 def build_worker(env_file: str | None, host: str = "127.0.0.1") -> ASGIApp:
-    """Return the application of one worker among several, which reads the settings for itself."""
-    settings = answering_under(load_settings(env_file), host)
+    """Return the application of one worker. Called in the worker's process, which reads the settings again."""
+    settings = allow_listening_host(load_settings(env_file), host)
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
     app = create_app(settings, assemble(settings, base_url=""))
@@ -206,16 +211,16 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
 
 
 def listening_socket(host: str, port: int) -> socket:
-    """Return a socket that listens at the address, for all workers. Raises SettingsError where it is taken.
+    """Return a socket that listens at the address, for all workers. Raises SettingsError if the address is taken.
 
-    It names TCP outright: asyncio switches Nagle's algorithm off only then, and an answer in two writes would wait
-    40 ms for the client's delayed acknowledgement.
+    The socket is created with IPPROTO_TCP, because asyncio disables Nagle's algorithm for such sockets only. Otherwise
+    a response in two writes would wait 40 ms for the client's delayed acknowledgement.
     """
     bound = socket(AF_INET6 if ":" in host else AF_INET, SOCK_STREAM, IPPROTO_TCP)
     bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-        bound.listen(BACKLOG)  # from here on nobody is refused: early callers wait until the application is up
+        bound.listen(BACKLOG)  # connections made before the application is up wait in the backlog
     except OSError as exc:
         bound.close()
         raise SettingsError(f"Cannot listen on {host}:{port} ({exc.strerror}): choose another --port.") from None
@@ -223,27 +228,28 @@ def listening_socket(host: str, port: int) -> socket:
     return bound
 
 
-def answering_under(settings: Settings, host: str) -> Settings:
-    """Return `settings` with `host`, which is listened on, among the hosts to answer; `0.0.0.0` names none."""
-    if host in EVERYWHERE:
+def allow_listening_host(settings: Settings, host: str) -> Settings:
+    """Return `settings` with the listening address `host` among the allowed hosts, unless it means all addresses."""
+    if host in LOOPBACK_OF_WILDCARD:
         return settings
     return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, f"{_in_url(host)}:*")})
 
 
-def say_who_is_answered(settings: Settings, host: str) -> None:
-    """Log which setting other machines need, where the service listens to them and has no address that they can use."""
-    if host in EVERYWHERE and settings.public_url is None:
+def log_unreachable_host(settings: Settings, host: str) -> None:
+    """Log which setting lets other machines call a service that listens on all addresses without a public URL."""
+    if host in LOOPBACK_OF_WILDCARD and settings.public_url is None:
         log.info(
             "Listening on all addresses. Callers on other machines get 421 until the host in their URL is in "
             "LUMA_MCP_ALLOWED_HOSTS or LUMA_MCP_PUBLIC_URL%s",
-            NO_LINKS_ELSEWHERE if settings.backend == "sandbox" else "",
+            LOCAL_LINKS if settings.backend == "sandbox" else "",
         )
 
 
 def _base_url(host: str, listening: socket) -> str:
-    """Return an address at which this machine itself reaches the socket."""
-    return f"http://{_in_url(EVERYWHERE.get(host, host))}:{listening.getsockname()[1]}"
+    """Return the URL at which this machine itself reaches the socket."""
+    return f"http://{_in_url(LOOPBACK_OF_WILDCARD.get(host, host))}:{listening.getsockname()[1]}"
 
 
 def _in_url(host: str) -> str:
+    """Return `host` as URLs write it: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host

@@ -1,4 +1,7 @@
-"""Standard input, line by line, so that reading can be given up: a thread that waits for a line cannot be cancelled."""
+"""An asynchronous reader of standard input that can be ended while it waits for a line.
+
+A blocking read cannot be cancelled. It therefore runs in a daemon thread, which the process does not wait for.
+"""
 
 import asyncio
 import os
@@ -7,13 +10,14 @@ from typing import Self
 
 
 class StandardInput:
-    """The lines of standard input, until it ends or `end` is called. At most one line is read ahead."""
+    """Iterates over the lines of standard input, until it ends or `end` is called. At most one line is read ahead."""
 
     def __init__(self) -> None:
-        """Read from a descriptor of its own: the interpreter could not close sys.stdin under a thread that reads it."""
+        """Start the thread."""
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._wanted = threading.Semaphore(1)
+        self._may_read = threading.Semaphore(1)
+        # A duplicate of the descriptor: at exit the interpreter closes sys.stdin, whose lock the thread would hold.
         self._file = os.fdopen(os.dup(0), "rb")
         threading.Thread(target=self._read, name="standard input", daemon=True).start()
 
@@ -24,19 +28,19 @@ class StandardInput:
         line = await self._lines.get()
         if not line:
             raise StopAsyncIteration
-        self._wanted.release()
+        self._may_read.release()
         return line
 
     def end(self) -> None:
-        """Let the lines end here."""
+        """End the iteration after the lines that are queued."""
         self._lines.put_nowait(None)
 
     def _read(self) -> None:
         line = b" "
         while line:
-            self._wanted.acquire()
+            self._may_read.acquire()
             line = self._file.readline()
             try:
                 self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
-            except RuntimeError:  # the loop is closed: nobody reads any more
+            except RuntimeError:  # the event loop is closed, so nothing will read this line
                 return

@@ -1,4 +1,4 @@
-"""The same tools over standard input and output, for one person's local client."""
+"""`luma-mcp stdio`: serves MCP over standard input and output, for one person's local client."""
 
 import asyncio
 import itertools
@@ -31,73 +31,76 @@ from app.web.readiness import STOPPING
 
 TOKEN_REFUSED = "LUMA_MCP_TOKEN is refused: set the token that you were given."  # noqa: S105 - a sentence
 
-SANDBOX_TOKEN = "sandbox"  # noqa: S105 - the sandbox takes any
+SANDBOX_TOKEN = "sandbox"  # noqa: S105 - the sandbox accepts any token
 
 DRAIN_SECONDS = 60
-"""How long requests may take after a signal, as over HTTP."""
+"""Time for which requests may continue after a signal, as over HTTP."""
 
 
 class StdioRequestContext:
-    """The RequestContext where there is only one caller: whoever started the process."""
+    """The RequestContext of stdio. Every request has the same caller: the one whose token the settings hold."""
 
     def __init__(self, caller: Caller) -> None:
-        """Speak for `caller`."""
+        """Attribute every request to `caller`."""
         self._caller = caller
         self._numbers = itertools.count(1)
 
     def caller(self, _ctx: Context) -> Caller:
-        """Return the one caller there is."""
+        """Return the caller of the process."""
         return self._caller
 
     def client(self, ctx: Context) -> str:
-        """Return the client's name from the protocol, or ""."""
+        """Return the client's name from the protocol, or "" if it gave none."""
         params = ctx.session.client_params
         return params.client_info.name if params is not None else ""
 
     def request_id(self, _ctx: Context) -> str:
-        """Return the number of this call in the life of the process."""
+        """Return a new id, numbered from the start of the process."""
         return f"stdio-{next(self._numbers)}"
 
     def placeholder_for(self, _ctx: Context, value: Json) -> Any:
-        """Return the value itself."""
+        """Return `value` decoded. Stdio has no middleware that would replace a placeholder by the encoded value."""
         return json.loads(value)
 
 
-class RequestsUnderWay:
-    """A middleware that knows which requests are not answered yet."""
+class InFlightRequests:
+    """A middleware that tracks the requests in flight."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without requests."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        """Pass the request on; its task ends once its answer is written."""
+        """Pass the request on. Its asyncio task ends after its response is written."""
         if ctx.request_id is not None and (task := asyncio.current_task()) is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await call_next(ctx)
 
     async def drain(self, seconds: float) -> None:
-        """Return when all are answered, or after `seconds`."""
+        """Wait until the requests in flight are answered, at most `seconds`."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 
 
 async def serve_stdio(settings: Settings) -> None:
-    """Serve until standard input ends, or a signal asks for it: then those who wait are answered with what is known.
+    """Serve until standard input ends, or SIGTERM or SIGINT arrives.
 
-    Raises SettingsError where the token is missing or malformed.
+    After a signal, calls that wait for tasks are answered with the latest known states.
+    Raises SettingsError for a token that is missing, malformed, longer than an Authorization header may be, or refused,
+    and for other settings that cannot be used.
     """
-    # Nothing comes in by that address here: neither callbacks nor those who open the sandbox's links.
-    kept = {} if settings.database_url or settings.data_dir else {"database_url": SecretStr("sqlite:///:memory:")}
-    settings = with_local_secret(settings.model_copy(update={"public_url": None, **kept}))
+    # Over stdio nothing listens at the public URL: the backend would call back in vain, and the links to the sandbox's
+    # videos would lead nowhere. Purchases stay in memory unless the settings name a place for them.
+    database = {} if settings.database_url or settings.data_dir else {"database_url": SecretStr("sqlite:///:memory:")}
+    settings = with_local_secret(settings.model_copy(update={"public_url": None, **database}))
     token = _token(settings)
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
-    async with _media(settings) as (base_url, media):
+    async with _media_server(settings) as (base_url, media_app):
         assembly = assemble(settings, base_url=base_url)
         if assembly.sandbox is not None:
-            media.routes.extend(media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone))
+            media_app.routes.extend(media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone))
         caller = await assembly.authenticator.authenticate(token)
         if caller is None:
             raise SettingsError(TOKEN_REFUSED)
@@ -107,23 +110,23 @@ async def serve_stdio(settings: Settings) -> None:
 
 
 async def _serve(mcp_server: McpServer, assembly: Assembly) -> None:
-    server, under_way, lines = mcp_server.server, RequestsUnderWay(), StandardInput()
-    server.middleware += [under_way, mcp_server.request_log]
+    server, in_flight, stdin = mcp_server.server, InFlightRequests(), StandardInput()
+    server.middleware += [in_flight, mcp_server.request_log]
 
     async def stop() -> None:
         mcp_server.subscriptions.close()
         assembly.waiter.close()
-        await under_way.drain(DRAIN_SECONDS)
-        lines.end()
+        await in_flight.drain(DRAIN_SECONDS)
+        stdin.end()
 
     with _on_signal(stop):
-        async with stdio_server(stdin=cast("anyio.AsyncFile[str]", lines)) as (read, write):
+        async with stdio_server(stdin=cast("anyio.AsyncFile[str]", stdin)) as (read, write):
             await server.run(read, write, server.create_initialization_options())
 
 
 @contextmanager
 def _on_signal(stop: Callable[[], Any]) -> Iterator[None]:
-    """Run `stop` at the first of STOPPING; the second ends the process as it would any."""
+    """Run `stop` at the first signal of STOPPING. A second signal has its default effect."""
     loop, stopping = asyncio.get_running_loop(), list[asyncio.Task[None]]()
 
     def begin() -> None:
@@ -145,7 +148,7 @@ def _on_signal(stop: Callable[[], Any]) -> Iterator[None]:
 
 
 class _MediaServer(uvicorn.Server):
-    """A server that leaves signals to the program."""
+    """A uvicorn server that installs no signal handlers: the command handles signals itself."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -153,10 +156,11 @@ class _MediaServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _media(settings: Settings) -> AsyncIterator[tuple[str, Starlette]]:
-    """Lend the address and the application of the sandbox's files, served on a free port of this machine.
+async def _media_server(settings: Settings) -> AsyncIterator[tuple[str, Starlette]]:
+    """Serve the sandbox's videos on a free loopback port while entered.
 
-    With another backend nothing listens.
+    Yields the server's URL, and its application, which has no routes yet: the sandbox that they need is built from
+    that URL. With another backend nothing listens, and the URL is "".
     """
     app = Starlette()
     if settings.backend != "sandbox":

@@ -1,4 +1,7 @@
-"""The composition root: builds each capability from settings. Concrete classes are named here and nowhere else."""
+"""The composition root: builds the parts of a process from settings, and chooses their concrete classes.
+
+`app/persistence.py` does the same for the parts on the database.
+"""
 
 from app.composition.application import Assembly, assemble
 from app.composition.backend import SANDBOX_MEDIA_PATH, VERSION

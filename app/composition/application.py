@@ -1,4 +1,4 @@
-"""Builds the whole application of one process from the capabilities."""
+"""Builds all parts of one process from the settings."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,8 +8,9 @@ import httpx
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import Timeouts
-from app.adapters.auth.passthrough import PassthroughAuthenticator
+from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
+from app.composition.authentication import build_authenticator, build_directory
 from app.composition.backend import (
     backend_description,
     build_acedata_client,
@@ -20,7 +21,7 @@ from app.composition.backend import (
 from app.composition.clocks import Clocks
 from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
-from app.composition.state import SharedState, build_shared_state, secrets_of
+from app.composition.state import SharedState, build_shared_state
 from app.domain.rendered import TaskResult
 from app.mcp_server.tools.catalog import build_catalog
 from app.mcp_server.tools.definition import LumaTool
@@ -38,24 +39,30 @@ from app.services.polling.waiter import TaskWaiter
 from app.services.purchases.callbacks import Callbacks
 from app.services.purchases.service import VideoService
 from app.services.purchases.submitted_tasks import SubmittedTasks
+from app.services.tasks.access import TaskAccess
 from app.services.tasks.lookup import FlightKey, TaskService
 from app.services.tasks.queued_ids import QueuedIds
 from app.services.tasks.single_flight import SingleFlight
+from app.services.teams.opening import OpenDirectory
 from app.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The parts of one process. Nothing is connected until `running` is entered.
+    """The parts of one process. Nothing is connected until `running` or `looking` is entered.
 
-    For the composition, the command line and the HTTP application alone. Each class gets the parts that it uses.
+    Only the composition, the command line and the HTTP application use this class. Every other class receives the parts
+    that it uses.
 
     Attributes:
         shared: the state that replicas share.
-        flights: fetches from the backend under way.
+        flights: the fetches from the backend that are in flight.
         listeners: the quota of `subscriptions/listen` streams.
-        sandbox: the backend in this process; None with another one.
-        callbacks: None if the backend makes none.
+        submitted: the list of a caller's submissions, read from the database.
+        request_memory: the memory budget of requests and connections.
+        sandbox: the sandbox, which runs in this process; None with another backend.
+        callbacks: the callback handler; None if no callbacks are asked for.
+        directory: the directory of teams; None if their keys are not accepted.
 
     """
 
@@ -77,10 +84,14 @@ class Assembly:
     sandbox: Sandbox | None
     callbacks: Callbacks | None
     persistence: Persistence
+    directory: OpenDirectory[KeyDigest] | None
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
-        """Open what answers questions about the set-up: nothing is migrated, deleted or announced."""
+        """Open the store, the coordination and the backend, for `luma-mcp check`. Close them and the database on exit.
+
+        No background work starts, and nothing is migrated.
+        """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.persistence.database.aclose)
             for part in (self.shared.store, self.shared.coordination, self.backend):
@@ -89,9 +100,14 @@ class Assembly:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the parts in order. On exit, end the work in flight and close every connection."""
+        """Open the parts in order. On exit, end the work in flight and close every connection.
+
+        Raises SettingsError for a database that a newer release has migrated.
+        """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.persistence.running())
+            if self.directory is not None:
+                await stack.enter_async_context(self.directory.running())
             await stack.enter_async_context(self.shared.store)
             await stack.enter_async_context(self.shared.coordination)
             await stack.enter_async_context(self.backend)
@@ -101,7 +117,7 @@ class Assembly:
             yield
 
 
-def assemble(  # noqa: PLR0913 - the seams of tests
+def assemble(  # noqa: PLR0913 - the parts that tests replace
     settings: Settings,
     *,
     base_url: str,
@@ -111,11 +127,12 @@ def assemble(  # noqa: PLR0913 - the seams of tests
     backend: VideoBackend | None = None,
     authenticator: Authenticator | None = None,
 ) -> Assembly:
-    """Build the parts that `settings` ask for, without any I/O.
+    """Build the parts that `settings` ask for, without network or database access.
 
     `base_url` is the address of this process; the sandbox serves its videos there. Tests pass the other arguments:
-    `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` passthrough.
-    Raises SettingsError for a Redis URL of no known form.
+    `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` the authenticator of
+    the settings. Raises SettingsError for a URL of Redis or the database of no known form, and for a proxy or
+    certificate variable that cannot be used.
     """
     clocks, metrics = clocks or Clocks(), Metrics()
     sandbox = build_sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
@@ -126,13 +143,12 @@ def assemble(  # noqa: PLR0913 - the seams of tests
             settings, metrics, backend_limits, timeouts or Timeouts(), network_to(sandbox, transport)
         )
         backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=media_url_of(sandbox))
-    authenticator = authenticator or PassthroughAuthenticator(*secrets_of(settings))
     return _assemble_with(backend, authenticator, sandbox, settings, metrics, clocks, backend_limits)
 
 
-def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` chooses
+def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has chosen
     backend: VideoBackend,
-    authenticator: Authenticator,
+    authenticator: Authenticator | None,
     sandbox: Sandbox | None,
     settings: Settings,
     metrics: Metrics,
@@ -146,13 +162,15 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` choose
     flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
     token_status = backend_limits.token_status
     queued = QueuedIds(description, metrics, clocks.monotonic, token_status.is_accepted)
-    tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued)
+    access = TaskAccess(persistence.purchases, backend_limits.database_reads)
+    tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued, access)
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
+    directory = build_directory(settings, persistence, clocks)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(
         tools=build_catalog(settings.batch_limit, description),
-        authenticator=authenticator,
+        authenticator=authenticator or build_authenticator(settings, directory, description, token_status, clocks),
         metrics=metrics,
         clocks=clocks,
         shared=shared,
@@ -169,4 +187,5 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` choose
         sandbox=sandbox,
         callbacks=callbacks,
         persistence=persistence,
+        directory=directory,
     )

@@ -1,4 +1,7 @@
-"""Builds the backend: AceDataCloud over a pooled client, or the sandbox in this process."""
+"""Builds the parts of the backend: its description, the client of its HTTP API, and the sandbox.
+
+The sandbox runs in this process and speaks AceDataCloud's HTTP API, so the same client and adapter serve both.
+"""
 
 from functools import partial
 from importlib.metadata import version
@@ -19,8 +22,8 @@ from app.settings import Settings, SettingsError
 
 VERSION = version("luma-mcp")
 
-
 SANDBOX_MEDIA_PATH = "/sandbox/media"
+"""Path under which this service serves the sandbox's videos."""
 
 
 def build_sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
@@ -30,19 +33,22 @@ def build_sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
 
 
 def backend_description(settings: Settings) -> BackendDescription:
-    """Return the name, abilities and rules of the backend that `settings` choose."""
+    """Return the name, capabilities and policy of the backend that `settings` choose.
+
+    The sandbox is described as AceDataCloud too, with the address None and its own duration.
+    """
     if settings.backend == "sandbox":
         return describe(expected_seconds=settings.sandbox_seconds)
     return describe(address=settings.acedata_url)
 
 
 def media_url_of(sandbox: Sandbox | None) -> str | None:
-    """Return the URL under which this service serves videos itself; None outside the sandbox."""
+    """Return the URL under which this service serves the sandbox's videos; None without a sandbox."""
     return sandbox.media_url if sandbox is not None else None
 
 
 def network_to(sandbox: Sandbox | None, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTransport | None:
-    """Return the transport to the backend: the sandbox in this process, else `transport`; None is the real network."""
+    """Return the HTTP transport to the backend: into the sandbox, or else `transport`. None is the real network."""
     return transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
 
 
@@ -53,14 +59,14 @@ def build_acedata_client(
     timeouts: Timeouts,
     network: httpx.AsyncBaseTransport | None,
 ) -> AceDataClient:
-    """Return a client with separate connections for reads and submissions.
+    """Return a client with separate connection pools for reads and submissions.
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
-    client = partial(pooled_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
+    new_client = partial(pooled_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
     try:
-        reads = client(connections=backend_limits.read_connections)
-        purchases = client(connections=backend_limits.purchase_connections, keeps_connections=False)
+        reads = new_client(connections=backend_limits.read_connections)
+        purchases = new_client(connections=backend_limits.purchase_connections, keeps_connections=False)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
     return AceDataClient(reads, metrics, timeouts, backend_limits, purchases=purchases)

@@ -1,4 +1,4 @@
-"""The clocks that parts count time by. Tests replace them."""
+"""The sources of time that the parts of a process use. Tests replace them."""
 
 import asyncio
 import time
@@ -11,11 +11,11 @@ from app.adapters.sql.purchases import SqlClock
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """The sources of time.
+    """The clocks of a process, and its sleep.
 
     Attributes:
-        wall: unix seconds.
-        monotonic: seconds that never go back.
+        wall: returns the Unix time in seconds.
+        monotonic: returns seconds that never go back.
         sleep: waits for a number of seconds.
         database: the SQL expression for the database's own time.
 

@@ -19,11 +19,12 @@ from app.mcp_server.tools.video_tools import VideoTools
 from app.observability.call_log import CallLog, call_formatter
 from app.observability.tracing import replace_spans
 from app.services.tasks.cancel_marks import CancelMarks
+from app.services.tasks.owned_videos import OwnedVideos
 from app.settings import Settings
 
 
 def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestContext) -> McpServer:
-    """Return the MCP server over the parts. `context` reads requests of the transport.
+    """Return the MCP server over `assembly`. `context` reads the caller and the ids of requests of the transport.
 
     Raises ValueError for a tool without a handler, or a handler without a tool.
     """
@@ -35,7 +36,9 @@ def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestCon
     extension = _tasks_extension(assembly, context)
     tools = bind(assembly.tools, tool_handlers(settings, assembly))
     call_handler = ToolCallHandler(tools, backend, context, call_log, extension, result_meta(server))
-    subscriptions = SubscriptionStreams(assembly.pollers, assembly.listeners, extension, context, clocks.sleep)
+    subscriptions = SubscriptionStreams(
+        assembly.tasks.access, assembly.pollers, assembly.listeners, extension, context, clocks.sleep
+    )
     add_calls(server, call_handler, subscriptions, extension)
     replace_spans(server, set(tools))
     return McpServer(server, call_handler, subscriptions, RequestLog(context, call_log, backend))
@@ -47,7 +50,8 @@ def tool_handlers(settings: Settings, assembly: Assembly) -> dict[str, Handler]:
     own_hosts = hosts_in([*settings.hosts(), *((media_url,) if media_url is not None else ())])
     tasks = TaskTools(assembly.tasks, assembly.waiter, backend, assembly.clocks.wall)
     submissions = ListTool(assembly.tasks, assembly.submitted, assembly.shared.sealer, backend)
-    videos = VideoTools(assembly.videos, backend.policy.polling, media_url, own_hosts)
+    owned = OwnedVideos(assembly.tasks, assembly.submitted, backend)
+    videos = VideoTools(assembly.videos, owned, backend.policy.polling, media_url, own_hosts)
     return {
         "luma_get_tasks_batch": tasks.get_tasks_batch,
         "luma_get_task": tasks.get_task,

@@ -7,22 +7,25 @@ from app.mcp_server.extensions.subscriptions import MOST_LISTENERS, MOST_LISTENE
 from app.observability.refusals import Refusals
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
-from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER, MemoryBudget
+from app.services.limits.memory_budget import SHARE_OF_CONNECTIONS, SHARE_OF_ONE_CALLER, MemoryBudget
 from app.services.polling.poller import MOST_AWAITED, MOST_AWAITED_PER_CALLER
 from app.services.polling.waiter import MOST_WAITING, MOST_WAITING_PER_CALLER
 from app.services.purchases.service import MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER
 from app.settings import Settings
 
 SHARE_OF_UNACCEPTED = 4
-"""Callers whose token the backend has not accepted may together have this part of the places to wait and listen."""
+"""Divisor of a quota: all callers whose token the backend has not accepted may together take a quarter of its places.
+
+Any string is a token, so a caller could otherwise take all places with invented ones.
+"""
 
 
 def waiting_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     """Return the quota of calls that wait for tasks."""
     effect = (
-        f"Refused a call that would wait: {MOST_WAITING_PER_CALLER} of its token or {MOST_WAITING} in all wait "
-        f"already, or {MOST_WAITING // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. Calls that "
-        "do not wait are answered."
+        f"Refused a call that would wait: too many calls wait already. The limits are {MOST_WAITING_PER_CALLER} for "
+        f"one token, {MOST_WAITING} in all, and {MOST_WAITING // SHARE_OF_UNACCEPTED} for all tokens that "
+        f"{backend.name} has not accepted. Calls that do not wait are answered."
     )
     refused, shown = refusals.reporter("waits", effect), refusals.metrics.waiting_callers.set
     return _quota(MOST_WAITING, MOST_WAITING_PER_CALLER, backend_limits, refused, shown)
@@ -31,8 +34,9 @@ def waiting_quota(backend: BackendDescription, refusals: Refusals, backend_limit
 def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     """Return the quota of `subscriptions/listen` streams."""
     effect = (
-        f"Refused a listener: {MOST_LISTENERS_PER_CALLER} of its token or {MOST_LISTENERS} in all are served already, "
-        f"or {MOST_LISTENERS // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted."
+        "Refused a listener (a subscriptions/listen stream): too many are open. The limits are "
+        f"{MOST_LISTENERS_PER_CALLER} for one token, {MOST_LISTENERS} in all, and "
+        f"{MOST_LISTENERS // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
     )
     refused, shown = refusals.reporter("listeners", effect), refusals.metrics.listeners.set
     return _quota(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, backend_limits, refused, shown)
@@ -41,9 +45,9 @@ def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limi
 def awaited_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     """Return the quota of distinct tasks that calls wait for."""
     effect = (
-        f"Refused a call that would wait: {MOST_AWAITED_PER_CALLER} tasks of its token or {MOST_AWAITED} in all are "
-        f"awaited already, or {MOST_AWAITED // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. "
-        "Calls that do not wait are answered."
+        "Refused a call that would wait: too many tasks are awaited already. The limits are "
+        f"{MOST_AWAITED_PER_CALLER} for one token, {MOST_AWAITED} in all, and {MOST_AWAITED // SHARE_OF_UNACCEPTED} "
+        f"for all tokens that {backend.name} has not accepted. Calls that do not wait are answered."
     )
     return _quota(MOST_AWAITED, MOST_AWAITED_PER_CALLER, backend_limits, refusals.reporter("awaited_tasks", effect))
 
@@ -51,9 +55,10 @@ def awaited_quota(backend: BackendDescription, refusals: Refusals, backend_limit
 def submission_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     """Return the quota of submissions in flight."""
     effect = (
-        f"Refused a submission: {MOST_UNDER_WAY_PER_CALLER} of its token or {MOST_UNDER_WAY} in all are under way, "
-        f"or {MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} of tokens that {backend.name} has not accepted. They go on when "
-        "their callers leave; nothing of the refused one was sent."
+        "Refused a submission, and sent nothing of it: too many are in flight. The limits are "
+        f"{MOST_UNDER_WAY_PER_CALLER} for one token, {MOST_UNDER_WAY} in all, and "
+        f"{MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted. Submissions "
+        "continue when their callers disconnect."
     )
     return _quota(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, backend_limits, refusals.reporter("submissions", effect))
 
@@ -72,16 +77,17 @@ def _quota(
 def build_memory_budget(
     settings: Settings, backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits
 ) -> MemoryBudget:
-    """Return the memory budget of requests and connections: LUMA_MCP_REQUEST_MEMORY_MB."""
+    """Return the memory budget of requests and connections, of LUMA_MCP_REQUEST_MEMORY_MB."""
     refused = (
-        f"Answered 429: requests of one token hold 1/{SHARE_OF_ONE_CALLER} of LUMA_MCP_REQUEST_MEMORY_MB "
-        f"({settings.request_memory_mb}), those of all tokens hold all of it, or those of tokens that "
-        f"{backend.name} has not accepted hold half. Others are served."
+        f"Answered 429: requests in flight hold too much memory. The limits are 1/{SHARE_OF_ONE_CALLER} of "
+        f"LUMA_MCP_REQUEST_MEMORY_MB ({settings.request_memory_mb}) for one token, "
+        f"{SHARE_OF_CONNECTIONS - 1}/{SHARE_OF_CONNECTIONS} of it for all requests, and half of that for all tokens "
+        f"that {backend.name} has not accepted. Other requests are served."
     )
     ended = (
-        "Ended a connection: unfinished requests and unread answers hold what requests under way leave of "
-        f"LUMA_MCP_REQUEST_MEMORY_MB ({settings.request_memory_mb}), and its caller holds most of that. Others are "
-        "served."
+        "Closed a connection: unfinished requests and unread responses exceed what requests in flight leave of "
+        f"LUMA_MCP_REQUEST_MEMORY_MB ({settings.request_memory_mb}), and the connections of its caller hold the most. "
+        "Other connections are served."
     )
     return MemoryBudget(
         settings.request_memory_mb * 1_000_000,

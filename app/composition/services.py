@@ -1,4 +1,4 @@
-"""Builds services: persistence, pollers, callbacks and purchases. Each function returns one of them."""
+"""Builds the services of a process: persistence, pollers, callbacks and purchases."""
 
 from app.composition.clocks import Clocks
 from app.composition.quotas import submission_quota
@@ -23,7 +23,7 @@ CALLBACKS_PATH = "/callbacks"
 def persistence_of(
     settings: Settings, backend: BackendDescription, shared: SharedState, clocks: Clocks, backend_limits: BackendLimits
 ) -> Persistence:
-    """Return the database and the services on it."""
+    """Return the database and the services on it. Raises SettingsError for a database URL of no known form."""
     return build_persistence(
         settings,
         shared.coordination,
@@ -80,7 +80,7 @@ def build_callbacks(
     )
 
 
-def build_videos(  # noqa: PLR0913, PLR0917 - a purchase touches every capability
+def build_videos(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
     backend: VideoBackend,
     shared: SharedState,
     persistence: Persistence,

@@ -24,16 +24,26 @@ from app.services.tasks.signed_values import SignedValues
 from app.services.tasks.snapshots import SNAPSHOT_KIND, TaskSnapshots
 from app.settings import Settings, SettingsError
 
-LOCAL_BYTES = 8 * 1024 * 1024
-"""Finished tasks kept in each process, about 1.5 KB each."""
-
+LOCAL_CACHE_BYTES = 8 * 1024 * 1024
+"""Capacity of each process's own cache of finished tasks; a task takes about 1.5 KB."""
 
 MEMORY_STORE_BYTES = 16 * 1024 * 1024
+"""Capacity of the store that replaces Redis in a process without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """State that the replicas of a service share through Redis. Without Redis, each process has its own."""
+    """State that the replicas of a service share through Redis, and the keys and names that they must agree on.
+
+    Without Redis, each process has a store of its own.
+
+    Attributes:
+        sealer: encrypts tickets and handles with the secret key.
+        signing: signs values and events with the secret key.
+        keys: the names of keys and channels in Redis.
+        callback_trust: whether callbacks arrive, by the tasks that this process has read.
+
+    """
 
     store: MemoryStore | RedisStore
     coordination: MemoryCoordination | RedisCoordination
@@ -50,23 +60,23 @@ def build_shared_state(
 ) -> SharedState:
     """Return the shared state. Raises SettingsError for a Redis URL of no known form."""
     store = _build_store(settings, metrics, clocks)
-    open_store = FailOpenStore(store, metrics, clocks.monotonic)
+    fail_open_store = FailOpenStore(store, metrics, clocks.monotonic)
     signing, keys = HmacSigner(*secrets_of(settings)), key_namespace(settings.redis_prefix, backend.address)
-    snapshots = SignedValues(SNAPSHOT_KIND, keys, signing)
+    signed_snapshots = SignedValues(SNAPSHOT_KIND, keys, signing)
     coordination = _build_coordination(store, signing, keys, clocks)
     return SharedState(
         store=store,
         coordination=coordination,
         cache=_build_cache(
             settings,
-            open_store,
+            fail_open_store,
             SignedValues(TASK_KIND, keys, signing),
             metrics,
             clocks,
             backend_limits.store_reads,
         ),
         snapshots=TaskSnapshots(
-            open_store, snapshots, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
+            fail_open_store, signed_snapshots, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
         ),
         sealer=TokenSealer(*secrets_of(settings)),
         signing=signing,
@@ -76,7 +86,7 @@ def build_shared_state(
             backend,
             coordination,
             keys,
-            missing=partial(metrics.callback_heard, "missing"),
+            missing=partial(metrics.count_callback, "missing"),
             doubted=metrics.callbacks_doubted.set,
         ),
     )
@@ -87,7 +97,7 @@ def secrets_of(settings: Settings) -> list[str]:
     return [key.get_secret_value() for key in settings.secret_key]
 
 
-def _build_cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
+def _build_cache(  # noqa: PLR0913, PLR0917 - the dependencies of the cache
     settings: Settings,
     store: FailOpenStore,
     signed_values: SignedValues,
@@ -102,7 +112,7 @@ def _build_cache(  # noqa: PLR0913, PLR0917 - the parts list of the cache
         metrics,
         render=render,
         reads=reads,
-        local_bytes=LOCAL_BYTES,
+        local_bytes=LOCAL_CACHE_BYTES,
         wall_clock=clocks.wall,
     )
 

@@ -9,9 +9,22 @@ class Scope(StrEnum):
 
     READ = "read"
     GENERATE = "generate"
+    ADMIN = "admin"
+    """Administration of teams. No tool needs it."""
 
 
-ALL_SCOPES = frozenset(Scope)
+class Visibility(StrEnum):
+    """Which tasks a caller may read, beside those that the backend would not show."""
+
+    ALL = "all"
+    TEAM = "team"
+    """Those that the caller's team has made."""
+    OWN = "own"
+    """Those that the caller has made."""
+
+
+PASSTHROUGH_SCOPES = frozenset({Scope.READ, Scope.GENERATE})
+"""The scopes of a caller who brings a credential of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,9 @@ class Principal:
     Attributes:
         subject: a keyed hash that names the caller: equal for equal callers, safe in keys and logs.
         team: the team that the caller acts for; None outside of teams.
+        key: id of the team key that the caller used; None without one.
+        is_stopped: the caller may not spend. Reads go on.
+        sees: whose tasks the caller may read.
         scopes: what the caller may do.
         former: names of the subject under the service's older secret keys, in their order.
 
@@ -28,13 +44,21 @@ class Principal:
 
     subject: str
     team: str | None = None
-    scopes: frozenset[Scope] = ALL_SCOPES
+    key: str | None = None
+    is_stopped: bool = False
+    sees: Visibility = Visibility.ALL
+    scopes: frozenset[Scope] = PASSTHROUGH_SCOPES
     former: tuple[str, ...] = ()
 
     @property
     def owner(self) -> str:
         """Return the name under which tasks are cached, watched and recorded: the team, else the subject."""
         return self.team or self.subject
+
+    @property
+    def only_member(self) -> str | None:
+        """Return the member whose tasks alone the caller may see; None where there is no such limit."""
+        return self.subject if self.sees is Visibility.OWN else None
 
     @property
     def owners(self) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ LumaError
 ├── NotFound          the backend does not know the task id
 ├── Unauthorized      the bearer token is missing, wrong or expired
 ├── Forbidden         the caller may not do this: a scope is missing
+├── Stopped           the team has stopped the spending of this caller
+├── NoCredential      the team has no credential for the backend
 ├── NoCredit          the account has no credit left
 ├── AccountDisabled   the backend has disabled the account
 ├── Refused           moderation turned the prompt or an image down
@@ -29,6 +31,7 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
+    STOPPED = "stopped"
     NO_CREDIT = "no_credit"
     ACCOUNT_DISABLED = "account_disabled"
     REFUSED = "refused"
@@ -97,6 +100,26 @@ class Forbidden(LumaError):
     template = (
         "This token may not do that here: a scope is missing. Nothing was sent to {backend}. Ask the user for a token "
         "that may."
+    )
+
+
+class Stopped(LumaError):
+    """The caller's spending was stopped."""
+
+    code = ErrorCode.STOPPED
+    template = (
+        "The spending of this team, member or key was stopped by an administrator. Nothing was sent to {backend}. Tell "
+        "the user; tasks can still be read."
+    )
+
+
+class NoCredential(LumaError):
+    """The caller's team has nothing to ask the backend with."""
+
+    code = ErrorCode.FORBIDDEN
+    template = (
+        "This team has no credential for {backend}, so nothing was sent. An administrator of this service can put one "
+        "in: tell the user."
     )
 
 

@@ -67,6 +67,7 @@ class NewPurchase:
         request_hash: digest of the tool and its arguments, under the current secret key.
         keys: the names of the idempotency key, the current one first; none without a key.
         callback_id: digest of the callback's ticket; None where the backend is not asked to call back.
+        member: who of the owner's team has bought; None outside of teams.
 
     """
 
@@ -76,6 +77,12 @@ class NewPurchase:
     request_hash: str
     keys: tuple[KeyName, ...] = ()
     callback_id: str | None = None
+    member: str | None = None
+
+    @property
+    def caller(self) -> str:
+        """Return who has bought: the member, else the owner."""
+        return self.member or self.owner
 
 
 @dataclass(frozen=True, slots=True)

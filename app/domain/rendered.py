@@ -1,5 +1,6 @@
 """Rendered tasks: the bytes that answers are joined from, rendered once when a task is read from the backend."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -38,6 +39,12 @@ class RenderedTask(NamedTuple):
     def is_final(self) -> bool:
         """Whether the task can never change again."""
         return self.state is TaskState.COMPLETED or self.state is TaskState.FAILED
+
+    def has_video(self, video_id: str | None, video_url: str | None) -> bool:
+        """Return whether the task has made the video with this id, or else with this URL."""
+        video: dict[str, object] = json.loads(self.head + b"}")
+        name, wanted = ("video_id", video_id) if video_id is not None else ("video_url", video_url)
+        return video.get(name) == wanted
 
     @property
     def size_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Batches log lines: one write for each iteration of the event loop, because each write is a system call."""
+"""Batches log lines: one write per iteration of the event loop, because each write is a system call."""
 
 import asyncio
 import sys
@@ -9,18 +9,18 @@ class BatchedWriter:
     """Writes lines to standard error in batches. Lines that cannot be written are counted and dropped."""
 
     def __init__(self, lost: Callable[[int], None]) -> None:
-        """`lost` receives the number of lines that could not be written."""
+        """`lost` receives the number of lines of a failed write."""
         self._lost = lost
-        self._waiting: list[str] = []
+        self._pending: list[str] = []
 
     def add(self, line: str) -> None:
-        """Write `line` at the end of this iteration of the event loop."""
-        if not self._waiting:
+        """Write `line` in the next iteration of the event loop."""
+        if not self._pending:
             asyncio.get_running_loop().call_soon(self._write)
-        self._waiting.append(line)
+        self._pending.append(line)
 
     def _write(self) -> None:
-        lines, self._waiting = self._waiting, []
+        lines, self._pending = self._pending, []
         try:
             sys.stderr.write("\n".join([*lines, ""]))
         except OSError:

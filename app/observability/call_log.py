@@ -1,4 +1,4 @@
-"""The call log: one line and some counters for every tool call."""
+"""The call log: a log line and metrics for every tool call, and for the requests that RequestLog records."""
 
 import sys
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from app.observability.metrics import Metrics, bounded_client
 
 
 class CallLog:
-    """Writes each call to the log and the metrics. A line that cannot be written is dropped."""
+    """Records each call in the log and the metrics. A line that cannot be written is counted and dropped."""
 
     def __init__(self, metrics: Metrics, render: Callable[[EventDict], str] | None) -> None:
-        """Count in `metrics`, and log the line that `render` returns; None logs nothing."""
+        """Count in `metrics`, and log the line that `render` makes of a call's event. None logs nothing."""
         self._metrics = metrics
         self._render = render
         self._lines = BatchedWriter(metrics.lines_lost.inc)
@@ -28,7 +28,7 @@ class CallLog:
         self._metrics.calls_in_flight.inc()
 
     def called(self, record: CallRecord) -> None:
-        """Note one finished call."""
+        """Record a finished call."""
         self._metrics.calls_in_flight.dec()
         client = bounded_client(record.client)
         self._count(record, client)
@@ -74,7 +74,10 @@ def _event(record: CallRecord, client: str) -> EventDict:
 
 
 def call_formatter(form: Literal["json", "text"] | None) -> Callable[[EventDict], str]:
-    """Return a formatter for call events that bypasses the processors of stdlib log records."""
+    """Return a function from a call's event to its log line, in the form of the other lines.
+
+    It bypasses structlog's processors of standard log records, which cost time. None is as for `configure_logging`.
+    """
     if (form or ("text" if sys.stderr.isatty() else "json")) == "json":
         return lambda event: to_json(event).decode()
     render = renderer("text")

@@ -1,4 +1,4 @@
-"""Structured logs: one form for ours and the libraries', and no text in them that could be a secret."""
+"""Structured logs: one format for this program and its libraries, without the messages of exceptions."""
 
 import json
 import logging
@@ -11,11 +11,14 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 FRAMES = 12
-"""The innermost frames of an exception that are logged."""
+"""Number of an exception's frames that are logged, counted from the innermost."""
 
 
 def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
-    """Send every log record to standard error in one form; `form` None chooses by what standard error is."""
+    """Send every log record to standard error, as `form`. None means text on a terminal, and JSON elsewhere.
+
+    `level` is for this program. Libraries log from WARNING on.
+    """
     chosen = form or ("text" if sys.stderr.isatty() else "json")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -30,22 +33,25 @@ def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
             ],
         )
     )
-    logging.raiseExceptions = False  # a full disk costs log lines, not answers
+    logging.raiseExceptions = False  # on a full disk, lose lines without a traceback for each
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("app").setLevel(level)
     logging.getLogger("uvicorn.access").propagate = False
-    stamina.instrumentation.set_on_retry_hooks([])  # every attempt is counted where it is made
+    stamina.instrumentation.set_on_retry_hooks([])  # the client counts each attempt in the metrics
 
 
 def renderer(form: Literal["json", "text"]) -> Processor:
-    """Return what turns an event into a line."""
+    """Return the processor that formats an event as a line."""
     if form == "json":
         return structlog.processors.JSONRenderer(serializer=_dumps)
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 
 
 def harmless_exception(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Replace an exception by its types and places: messages may quote what a caller or the backend wrote."""
+    """Replace an exception by its types and frames, because its message may quote a caller or the backend.
+
+    A structlog processor.
+    """
     info = event.pop("exc_info", None)
     error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else None
     if error is not None:
@@ -54,7 +60,7 @@ def harmless_exception(_logger: Any, _method: str, event: EventDict) -> EventDic
 
 
 def describe(error: BaseException) -> list[str]:
-    """Return the chain of exceptions, the outermost first: each its type, then its innermost frames."""
+    """Return the chain of exceptions, outermost first: for each its type, then its innermost frames."""
     lines: list[str] = []
     link: BaseException | None = error
     while link is not None:

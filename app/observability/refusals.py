@@ -1,4 +1,4 @@
-"""Counts every refused call, and logs a burst of refusals in one line."""
+"""Counts refusals by a limit, and logs a burst of them in one line."""
 
 import logging
 from collections.abc import Callable
@@ -10,23 +10,23 @@ log = logging.getLogger(__name__)
 
 
 class Refusals:
-    """Counts refusals by kind and logs the first of a burst, then one line a minute with how many there were.
+    """Counts refusals by kind, and logs the first one, then at most one line a minute with their number.
 
-    Kinds are names from this program's text, so that callers can grow neither the log nor the metrics.
+    Kinds are constants of this program, so that callers cannot make the log or the metrics grow.
     """
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
-        """Count in `metrics`; `clock` counts seconds and never goes back."""
+        """Count in `metrics`. `clock` returns seconds that never go back."""
         self.metrics = metrics
         self._clock = clock
 
     def reporter(self, kind: str, effect: str) -> Callable[[], None]:
-        """Return what notes one refusal of `kind`; `effect` tells an operator what was refused and why."""
-        counter, burst = self.metrics.limit_reached(kind), LogThrottle(self._clock)
+        """Return a function that records one refusal of `kind`. `effect` is the log line: what was refused, and why."""
+        counter, throttle = self.metrics.limit_reached(kind), LogThrottle(self._clock)
 
         def note() -> None:
             counter.inc()
-            if (count := burst.count()) is not None:
+            if (count := throttle.count()) is not None:
                 log.warning("%s (%d times since the last such line)", effect, count)
 
         return note

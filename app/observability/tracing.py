@@ -1,4 +1,7 @@
-"""Traces: a span for every message, which the `otel` extra sends where the standard variables say."""
+"""OpenTelemetry traces: a span for every MCP message, exported as the standard OTEL_ variables say.
+
+The export needs the `otel` extra.
+"""
 
 import os
 from collections.abc import Collection
@@ -16,20 +19,23 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from app.mcp_server.tools.call_handler import Context
 
 LONGEST_TRACEPARENT = 64
-"""Characters; version 00 of W3C Trace Context has 55."""
+"""Characters. A traceparent of version 00 of W3C Trace Context has 55."""
 
 _SWITCHES = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 def spans_are_wanted() -> bool:
-    """Return whether a standard variable names a place for traces, and OTEL_SDK_DISABLED does not say no."""
+    """Return whether the environment asks for traces: an exporter or endpoint is set, and neither switched off."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get(_SWITCHES[0]) == "none":
         return False
     return any(os.environ.get(name) for name in _SWITCHES)
 
 
 def export_spans() -> None:
-    """Send spans by OTLP over HTTP where the environment asks for it. Raises SystemExit without the `otel` extra."""
+    """Set up the export of spans, by OTLP over HTTP, if the environment asks for traces.
+
+    Raises SystemExit if it does and the `otel` extra is not installed.
+    """
     if not spans_are_wanted():
         return
     try:
@@ -39,7 +45,8 @@ def export_spans() -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - optional
     except ImportError:
         raise SystemExit(
-            "Traces are asked for by OTEL_… variables: install the otel extra of this service, or unset them."
+            "OTEL_… variables ask for traces, but the otel extra of this service is not installed: install it, or "
+            "unset them."
         ) from None
     provider = TracerProvider(
         resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "luma-mcp")})
@@ -49,34 +56,37 @@ def export_spans() -> None:
 
 
 def flush_spans() -> None:
-    """Send what is still waiting to be sent; without an exporter there is nothing."""
+    """Export the spans that are queued. Blocks. Does nothing without an exporter."""
     flush = getattr(trace.get_tracer_provider(), "force_flush", None)
     if flush is not None:
         flush()
 
 
 def replace_spans(server: Server[Any], targets: Collection[str]) -> None:
-    """Put our spans in the place of the SDK's, or none where nobody would see them: they cost time even unexported.
+    """Replace the SDK's tracing middleware by CallSpans, or remove it if the environment asks for no traces.
 
-    The SDK names spans after whatever method and tool a caller asks for, keeps request ids of any length, and records
-    the messages of exceptions, which may hold a prompt.
+    `targets` are the names of the tools. The SDK names spans after any method and tool that a caller sends, records
+    request ids of any length, and records the messages of exceptions, which may hold a prompt. Spans cost time even if
+    they are not exported.
     """
-    server.middleware[:] = [one for one in server.middleware if not isinstance(one, OpenTelemetryMiddleware)]
+    server.middleware[:] = [
+        middleware for middleware in server.middleware if not isinstance(middleware, OpenTelemetryMiddleware)
+    ]
     if spans_are_wanted():
         server.middleware.insert(0, CallSpans(server, targets))
 
 
 class CallSpans:
-    """A middleware that makes a span of each message, named from this program's text alone."""
+    """A middleware that records a span for each message. Names of spans are from a closed set."""
 
     def __init__(self, server: Server[Any], targets: Collection[str]) -> None:
-        """Name methods that `server` serves, and tools that are among `targets`."""
+        """Name spans after the methods that `server` serves, and the tools in `targets`."""
         self._server = server
         self._targets = targets
         self._tracer = trace.get_tracer("luma-mcp")
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        """Pass the message on within its span."""
+        """Pass the message on within a span."""
         name = self._name(ctx)
         with self._tracer.start_as_current_span(
             name,
@@ -105,7 +115,7 @@ class CallSpans:
 
 
 def _parent(ctx: Context) -> OtelContext | None:
-    """Return the caller's span, where `_meta` carries a W3C traceparent; its baggage is not taken over."""
+    """Return the context of the caller's span, if `_meta` has a W3C traceparent; tracestate and baggage are ignored."""
     given = (ctx.meta or {}).get("traceparent")
     if not isinstance(given, str) or len(given) > LONGEST_TRACEPARENT:
         return None

@@ -27,12 +27,20 @@ class Caller:
     credentials: CredentialSource = field(repr=False)
 
 
-class Authenticator(Protocol):
-    """Authenticates bearer tokens."""
+class AuthenticationUnavailable(Exception):
+    """A token cannot be checked now; `str()` is a sentence for its holder."""
+
+
+class TokenCheck(Protocol):
+    """Authenticates bearer tokens of one form."""
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return who holds `token`, or None if it is refused."""
+        """Return who holds `token`, or None if it is refused. Raises AuthenticationUnavailable."""
         ...
+
+
+class Authenticator(TokenCheck, Protocol):
+    """Authenticates bearer tokens."""
 
     def name(self, token: str) -> str:
         """Return a keyed hash of `token`: its share of places and memory before it is authenticated."""

@@ -59,7 +59,7 @@ class Purchases(Protocol):
         """Return the tasks that callbacks named, the first one first."""
         ...
 
-    async def newest(
+    async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
         self,
         owners: Sequence[str],
         most: int,
@@ -67,15 +67,24 @@ class Purchases(Protocol):
         outcomes: Collection[PurchaseState] = tuple(PurchaseState),
         since: float | None = None,
         before: tuple[float, str] | None = None,
+        member: str | None = None,
     ) -> list[Purchase]:
         """Return at most `most` purchases of `owners` with one of these outcomes, the newest first.
 
         `since` is in unix seconds; `before` is `created_at` and `attempt` of the last one that is known already.
+        With `member`, only what this member of the owner's team has made.
         """
         ...
 
-    async def task_ids(self, owners: Sequence[str], prefix: str, most: int) -> list[str]:
-        """Return at most `most` ids of the owners' tasks that begin with `prefix`, the newest first."""
+    async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
+        """Return which of the tasks `owner` has made, or its member where one is named."""
+        ...
+
+    async def task_ids(self, owners: Sequence[str], prefix: str, most: int, *, member: str | None = None) -> list[str]:
+        """Return at most `most` ids of the owners' tasks that begin with `prefix`, the newest first.
+
+        Those of one member where one is named.
+        """
         ...
 
     async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:

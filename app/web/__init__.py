@@ -1,1 +1,1 @@
-"""The HTTP application: routes, middleware, and the lifespan that opens and closes all parts."""
+"""The HTTP application: connections, middleware, the MCP endpoint, and the other routes."""

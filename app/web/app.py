@@ -1,4 +1,4 @@
-"""The HTTP application: routes and middleware around the MCP endpoint, and one lifespan for all parts."""
+"""The HTTP application: routes, middleware around the MCP endpoint, and the lifespan of all parts."""
 
 import asyncio
 import re
@@ -25,7 +25,11 @@ from app.settings import Settings
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
-from app.web.middleware.bearer_auth import HOW_TO_AUTHENTICATE, BearerAuthMiddleware
+from app.web.middleware.bearer_auth import (
+    HOW_TO_AUTHENTICATE,
+    HOW_TO_AUTHENTICATE_EITHER_WAY,
+    BearerAuthMiddleware,
+)
 from app.web.middleware.fair_scheduling import BEARER, PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
@@ -34,36 +38,37 @@ from app.web.middleware.trusted_host import PageTrustedHostMiddleware, TrustedHo
 from app.web.pages.landing import page
 from app.web.readiness import Readiness
 from app.web.request_context import HttpRequestContext
-from app.web.routes import NO_SIGN_IN, metrics_route, not_here, page_route, probe_routes
+from app.web.routes import NO_SIGN_IN, error_handler, metrics_route, page_route, probe_routes
 from app.web.server_card import card_routes
 
 MCP_PATHS = ("/mcp", "/mcp/")
 
 
 class RootApp:
-    """Dispatches requests for /mcp to the MCP endpoint, and all others to the pages.
+    """Dispatches requests for /mcp to the MCP endpoint, and all others to the other routes.
 
-    A proxy may serve this service under a path. Requests with and without that path are answered.
+    A reverse proxy may serve this service under a path prefix, and may strip it or not. Both are answered.
     """
 
     def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "") -> None:
-        """Dispatch to `mcp` and `pages`; `prefix` is the path of the public URL, such as /luma, or empty."""
+        """Dispatch to `mcp` and `pages`. `prefix` is the path of the public URL, such as /luma, or empty."""
         self._mcp = mcp
         self._pages = pages
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or keep one lifespan."""
+        """Answer one request, or pass a lifespan to `pages`."""
         is_request = scope["type"] == "http"
         if is_request and self._prefix and scope["path"].startswith(self._prefix):
-            scope = {**scope, "path": _without(scope["path"], self._prefix)}
+            scope = {**scope, "path": _strip_prefix(scope["path"], self._prefix)}
         if is_request and scope["path"] in MCP_PATHS:
             await self._mcp(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
 
 
-def _without(path: str, prefix: str) -> str:
+def _strip_prefix(path: str, prefix: str) -> str:
+    """Return `path` without `prefix`, or unchanged if the prefix ends within a segment, as /luma does in /lumas."""
     rest = path.removeprefix(prefix)
     return rest if rest.startswith("/") else path if rest else "/"
 
@@ -75,10 +80,10 @@ def create_app(
     extend: Callable[[Server[Any]], None] = lambda _server: None,
     streams: Callable[[bytes], bool] = wants_progress,
 ) -> ASGIApp:
-    """Return the application over `assembly`, which it opens and closes.
+    """Return the application. Its lifespan opens and closes `assembly`.
 
-    The conformance tests pass `extend`, which may add to the MCP server, and `streams`, which tells from a request's
-    body whether it gets a stream.
+    The conformance tests pass `extend`, which adds handlers to the MCP server, and `streams`, which returns whether the
+    request with a given body is answered with a stream.
     """
     mcp_server = build_mcp_server(settings, assembly, HttpRequestContext())
     mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
@@ -87,32 +92,32 @@ def create_app(
     endpoint = McpEndpoint(mcp_server.server, scheduler, assembly.metrics.refused, streams)
     readiness = Readiness()
 
-    def begin_to_stop() -> None:
+    def on_drain() -> None:
         mcp_server.subscriptions.close()
         assembly.waiter.close()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        # Streams in flight finish like any call; uvicorn's own time-out ends what takes too long.
+        # sse-starlette would end streams at once on shutdown. They finish like other calls, within uvicorn's timeout.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         async with assembly.running(), endpoint.running():
-            with readiness.serving(begin_to_stop):
+            with readiness.serving(on_drain):
                 yield {CONNECTION_LIMITS: _limits(settings, assembly)}
         await asyncio.to_thread(flush_spans)
 
     pages = Starlette(
         routes=_routes(settings, assembly, readiness),
-        exception_handlers=dict.fromkeys((404, 405), not_here(assembly.backend.description.say(NO_SIGN_IN))),
+        exception_handlers=dict.fromkeys((404, 405), error_handler(assembly.backend.description.say(NO_SIGN_IN))),
         lifespan=lifespan,
     )
-    pages.router.redirect_slashes = False  # a redirect would repeat the Host that the request came with
+    pages.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
     return _behind_middleware(settings, assembly, endpoint, pages, scheduler)
 
 
 def _behind_middleware(
     settings: Settings, assembly: Assembly, endpoint: McpEndpoint, pages: ASGIApp, scheduler: FairScheduler
 ) -> ASGIApp:
-    """Return the middleware around both applications; fair scheduling is outermost, so refusals are scheduled too."""
+    """Wrap both applications in middleware. Fair scheduling is outermost, so refusals are scheduled too."""
     guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
     root = RootApp(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
@@ -121,13 +126,16 @@ def _behind_middleware(
 
 
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
-    """Return what tells whether the backend has accepted the token of a caller; probes are known."""
+    """Return a predicate of callers, as `caller_of` names them: whether the backend has accepted the caller's token.
+
+    It is true for probes.
+    """
     owner_of = _owners(assembly)
     return lambda caller: caller in PROBES or assembly.token_status.is_accepted(owner_of(caller))
 
 
 def _owners(assembly: Assembly) -> Callable[[str], str]:
-    """Return what tells the tenant of a caller, as `caller_of` names callers, or NOBODY without a token."""
+    """Return a function from a caller, as `caller_of` names it, to its tenant; NOBODY for a caller without a token."""
 
     def owner_of(caller: str) -> str:
         if not caller.startswith(BEARER):
@@ -150,14 +158,18 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
-    """Wrap the endpoint in middleware: request id, host, then CORS, whose preflights carry no token, then the token."""
+    """Wrap the endpoint in middleware, outermost first: request id, trusted host, CORS, bearer token, request memory.
+
+    CORS is outside the bearer token, because preflight requests carry none.
+    """
     counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
-    gate = BearerAuthMiddleware(
-        counted, assembly.authenticator, assembly.backend.description.say(HOW_TO_AUTHENTICATE), assembly.metrics.refused
+    advice = HOW_TO_AUTHENTICATE.get(settings.auth, HOW_TO_AUTHENTICATE_EITHER_WAY)
+    authenticated = BearerAuthMiddleware(
+        counted, assembly.authenticator, assembly.backend.description.say(advice), assembly.metrics.refused
     )
     cors = CORSMiddleware(
-        gate,
-        allow_origin_regex=_any_of(settings.origins()),
+        authenticated,
+        allow_origin_regex=_origins_regex(settings.origins()),
         allow_methods=["POST", "GET", "DELETE"],
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "WWW-Authenticate"],
@@ -165,12 +177,13 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
     )
     return RequestIdMiddleware(
         TrustedHostMiddleware(
-            gate, cors, hosts=settings.hosts(), origins=settings.origins(), refused=assembly.metrics.refused
+            authenticated, cors, hosts=settings.hosts(), origins=settings.origins(), refused=assembly.metrics.refused
         )
     )
 
 
-def _any_of(origins: Sequence[str]) -> str:
+def _origins_regex(origins: Sequence[str]) -> str:
+    """Return a regular expression for allowed origins, in which `:*` matches any port or none."""
     if "*" in origins:
         return ".*"
     return "|".join(re.escape(origin).replace(r":\*", r"(:\d+)?") for origin in origins)
@@ -198,7 +211,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         routes.append(metrics_route(assembly.metrics))
     if assembly.callbacks is not None:
         routes.append(
-            callback_route(assembly.callbacks, assembly.backend.parse_callback, assembly.metrics.callback_heard)
+            callback_route(assembly.callbacks, assembly.backend.parse_callback, assembly.metrics.count_callback)
         )
     if settings.public_url is not None:
         routes += card_routes(settings.public_url, VERSION, backend)

@@ -1,4 +1,4 @@
-"""POST /callbacks/{ticket}: receives the backend's callbacks at the end of a task."""
+"""POST /callbacks/{ticket}: receives the backend's callbacks, which it sends at the end of a task."""
 
 import contextlib
 from collections.abc import Callable
@@ -21,51 +21,54 @@ _STATUS = {
     CallbackOutcome.UNKNOWN_TICKET: 404,
     CallbackOutcome.OTHER_TASK: 409,
 }
-_WORDS = {
+_ERRORS = {
     404: "This is no callback address of this service.",
-    409: "This address is for another task.",
+    409: "This callback address is for another task.",
     400: "This body is no callback about a task.",
-    413: f"A callback is at most {LARGEST_CALLBACK_BYTES} bytes.",
-    503: "This service cannot take callbacks right now. Call again shortly.",
+    413: f"A callback has at most {LARGEST_CALLBACK_BYTES} bytes.",
+    503: "This service cannot record callbacks now: its database does not answer. Call again shortly.",
 }
 
 
 def callback_route(
     callbacks: Callbacks, parse: Callable[[bytes], CallbackReport | None], count: Callable[[str], None]
 ) -> Route:
-    """Return the route; `parse` reads what the backend sends, `count` is told what became of each callback."""
+    """Return the route.
 
-    async def called(request: Request) -> Response:
+    `parse` returns the report in a body, or None if there is none. `count` receives the outcome of each callback.
+    """
+
+    async def receive_callback(request: Request) -> Response:
         ticket = request.path_params["ticket"]
-        if not callbacks.is_ours(ticket):  # before a byte of the body is read: any stranger can send one
+        if not callbacks.is_ours(ticket):  # before the body is read, because anybody can send one
             count(CallbackOutcome.UNKNOWN_TICKET.value)
-            return _answer(404)
+            return _response(404)
         body = await _body(request)
         if body is None:
             count("oversized")
-            return _answer(413)
+            return _response(413)
         report = parse(body)
         if report is None:
             count("malformed")
-            return _answer(400)
+            return _response(400)
         if not report.has_ended:
             count("running")
-            return _answer(204)
+            return _response(204)
         try:
-            heard = await callbacks.handle(ticket, report.task_id)
+            outcome = await callbacks.handle(ticket, report.task_id)
         except DatabaseUnavailable:
             count("database_down")
-            return _answer(503)
-        count(heard.value)
-        return _answer(_STATUS[heard])
+            return _response(503)
+        count(outcome.value)
+        return _response(_STATUS[outcome])
 
-    return Route(f"{CALLBACKS_PATH}/{{ticket}}", called, methods=["POST"])
+    return Route(f"{CALLBACKS_PATH}/{{ticket}}", receive_callback, methods=["POST"])
 
 
 async def _body(request: Request) -> bytes | None:
-    """Return the body as far as it came, or None where it is too large."""
+    """Return the body, or None if it is too large. After a disconnect, return the part that has arrived."""
     body = bytearray()
-    with contextlib.suppress(ClientDisconnect):  # what was cut short is no JSON either
+    with contextlib.suppress(ClientDisconnect):  # the part is no valid JSON, so it counts as malformed
         async for part in request.stream():
             body += part
             if len(body) > LARGEST_CALLBACK_BYTES:
@@ -73,6 +76,6 @@ async def _body(request: Request) -> bytes | None:
     return bytes(body)
 
 
-def _answer(status: int) -> Response:
-    words = _WORDS.get(status)
-    return JSONResponse({"error": words}, status_code=status) if words else Response(status_code=status)
+def _response(status: int) -> Response:
+    error = _ERRORS.get(status)
+    return JSONResponse({"error": error}, status_code=status) if error else Response(status_code=status)

@@ -1,4 +1,4 @@
-"""How to add this server to each client, said once: the web page and the README show the same."""
+"""Instructions for adding this server to clients, shown by the landing page, README.md and docs/clients.md."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client and what to paste where."""
+    """The instructions for one client.
+
+    Attributes:
+        where: the place to paste the text into, such as "in a terminal".
+        paste: a command, or a JSON configuration.
+
+    """
 
     name: str
     where: str
@@ -14,7 +20,7 @@ class Client:
 
 
 def clients(url: str, backend_name: str) -> tuple[Client, ...]:
-    """Return the set-ups for the server whose MCP endpoint is `url` and whose callers bring tokens of the backend."""
+    """Return the instructions for the server whose MCP endpoint is `url`. Callers send tokens of `backend_name`."""
     token = f"YOUR_{backend_name.upper().replace(' ', '_')}_TOKEN"
     headers = {"Authorization": f"Bearer {token}"}
     by_name = {"luma": {"url": url, "headers": headers}}
@@ -46,7 +52,7 @@ def clients(url: str, backend_name: str) -> tuple[Client, ...]:
 
 
 def curl(url: str, token: str) -> str:
-    """Return a command that generates a video."""
+    """Return a shell command that generates a video with curl."""
     call = {
         "jsonrpc": "2.0",
         "id": 1,

@@ -1,4 +1,8 @@
-"""JSON-RPC messages before and behind the SDK: what it would not notice or take, and its refusals in our sentences."""
+"""Checks JSON-RPC messages before the SDK reads them, and rewrites the SDK's error messages.
+
+The SDK accepts some malformed messages silently, and refuses some that clients send. Its error messages may quote a
+validator's text or the input.
+"""
 
 import json
 import re
@@ -10,7 +14,7 @@ from mcp_types import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_
 from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
 
 BATCHES_VERSION = "2025-03-26"
-"""The only revision with batches, and the one that a request without a version header speaks."""
+"""The only protocol revision with batches, and the revision of a request without a version header."""
 
 MOST_IN_A_BATCH = 20
 
@@ -36,48 +40,58 @@ _NO_ENVELOPE = (
 )
 
 
-class Refused(Exception):
-    """A body that is answered with HTTP 400 and a JSON-RPC error, without the SDK."""
+class InvalidBody(Exception):
+    """A request body that is answered with HTTP 400 and a JSON-RPC error."""
 
     def __init__(self, code: int, message: str, **data: Any) -> None:
-        """Answer with the JSON-RPC error `code`; `message` is ours and repeats nothing of the body."""
+        """`code` is the JSON-RPC error code. `message` must not quote the body."""
         super().__init__(message)
         self.code = code
         self.data = data
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
-    """A body as the SDK is to read it: one message, or several of a batch. `drops_version` leaves the header out."""
+class CheckedBody:
+    """The messages of a body, for the SDK.
+
+    Attributes:
+        messages: JSON; one, unless the body is a batch.
+        drops_version: whether to hide the version header from the SDK.
+
+    """
 
     messages: list[bytes]
     is_batch: bool = False
     drops_version: bool = False
 
 
-def examine(body: bytes, version: str | None) -> Examined:
-    """Return the messages in `body` of a request with this version header. Raises Refused.
+def check_body(body: bytes, version: str | None) -> CheckedBody:
+    """Return the messages in the body of a request whose version header is `version`. Raises InvalidBody.
 
-    The SDK takes a message with an odd id for a notification, which it answers with 202 and silence.
+    The SDK would treat a message with an invalid id as a notification, and answer 202 without a result.
     """
-    if _is_usual(body):
+    if _is_plain(body):
         _check_version(body, version)
-        return Examined([body])
+        return CheckedBody([body])
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refused(PARSE_ERROR, _NOT_JSON) from None
+        raise InvalidBody(PARSE_ERROR, _NOT_JSON) from None
     if isinstance(content, list):
         return _batch(content, body, version)
     _check(content)
     if content.get("method") == "initialize":
-        return Examined([_completed(content)], drops_version=version not in (None, *SUPPORTED_VERSIONS))
+        # The version of an initialize request is negotiated, so an unknown one in the header is no error.
+        return CheckedBody([_with_defaults(content)], drops_version=version not in (None, *SUPPORTED_VERSIONS))
     _check_version(body, version)
-    return Examined([body])
+    return CheckedBody([body])
 
 
-def _is_usual(body: bytes) -> bool:
-    """Return whether a body is one message with a plain id, as nearly all are, without reading the whole of it."""
+def _is_plain(body: bytes) -> bool:
+    """Return whether a body needs no check beyond its version: one message with a valid id, other than initialize.
+
+    Nearly all bodies are. The text is searched, because parsing costs more. False means that the body must be parsed.
+    """
     is_one = body.startswith(b"{") and body.count(b'"id"') == 1 and body.count(b'"jsonrpc"') == 1
     is_plain = _PLAIN_ID.search(body) is not None and _PLAIN_VERSION.search(body) is not None
     return is_one and is_plain and b'"method"' in body and b'"initialize"' not in body
@@ -85,34 +99,34 @@ def _is_usual(body: bytes) -> bool:
 
 def _check(message: Any) -> None:
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-        raise Refused(INVALID_REQUEST, _NO_MESSAGE)
+        raise InvalidBody(INVALID_REQUEST, _NO_MESSAGE)
     number = message.get("id", "")
     if not isinstance(number, str) and type(number) is not int:
-        raise Refused(INVALID_REQUEST, _NO_MESSAGE)
+        raise InvalidBody(INVALID_REQUEST, _NO_MESSAGE)
     if not isinstance(message.get("method"), str) and not ("result" in message or "error" in message):
-        raise Refused(INVALID_REQUEST, _NO_MESSAGE)
+        raise InvalidBody(INVALID_REQUEST, _NO_MESSAGE)
     if not isinstance(message.get("params", {}), dict):
-        raise Refused(INVALID_PARAMS, _NO_PARAMS)
+        raise InvalidBody(INVALID_PARAMS, _NO_PARAMS)
 
 
 def _check_version(body: bytes, version: str | None) -> None:
-    """Refuse a version header of no revision; where the body names the version too, the SDK compares the two."""
+    """Raise InvalidBody for an unknown version header. If the body names a version too, the SDK compares the two."""
     if version not in (None, *SUPPORTED_VERSIONS) and _VERSION_IN_META not in body:
-        raise Refused(UNSUPPORTED_PROTOCOL_VERSION, _NO_VERSION, supported=list(SUPPORTED_VERSIONS))
+        raise InvalidBody(UNSUPPORTED_PROTOCOL_VERSION, _NO_VERSION, supported=list(SUPPORTED_VERSIONS))
 
 
-def _batch(messages: list[Any], body: bytes, version: str | None) -> Examined:
+def _batch(messages: list[Any], body: bytes, version: str | None) -> CheckedBody:
     if version not in (None, BATCHES_VERSION) or not 0 < len(messages) <= MOST_IN_A_BATCH:
-        raise Refused(INVALID_REQUEST, _NO_BATCH)
+        raise InvalidBody(INVALID_REQUEST, _NO_BATCH)
     for message in messages:
         _check(message)
         if message.get("method") == "initialize":
-            raise Refused(INVALID_REQUEST, "initialize must not be part of a batch.")
-    return Examined(_elements(body), is_batch=True)
+            raise InvalidBody(INVALID_REQUEST, "initialize must not be part of a batch.")
+    return CheckedBody(_elements(body), is_batch=True)
 
 
 def _elements(body: bytes) -> list[bytes]:
-    """Return the elements of a JSON array as they are written: written anew, they could be several times as long."""
+    """Return the elements of a JSON array as they are written. Encoded again, they could be several times as long."""
     text = body.decode(json.detect_encoding(body), "surrogatepass")
     elements, end = [], text.index("[") + 1
     while (begin := _NOT_BETWEEN.search(text, end)) is not None and begin[0] != "]":
@@ -121,32 +135,35 @@ def _elements(body: bytes) -> list[bytes]:
     return elements
 
 
-def _completed(message: dict[str, Any]) -> bytes:
-    """Return an initialize request with what some clients leave out: this service asks for none of it."""
-    left_out = {"capabilities": {}, "clientInfo": {"name": "unknown", "version": "0"}}
-    completed = {**message, "params": left_out | message.get("params", {})}
+def _with_defaults(message: dict[str, Any]) -> bytes:
+    """Return an initialize request with the params that the SDK requires and some clients leave out."""
+    defaults = {"capabilities": {}, "clientInfo": {"name": "unknown", "version": "0"}}
+    completed = {**message, "params": defaults | message.get("params", {})}
     try:
         return json.dumps(completed, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can write
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can express
         return json.dumps(completed, separators=(",", ":")).encode()
 
 
 def refusal(
     word: str, message: str, code: int = INVALID_REQUEST, *, request_id: str | int | None = None, **data: Any
 ) -> bytes:
-    """Return the JSON-RPC error of a request that was turned away; without an id where it was not read."""
+    """Return a JSON-RPC error as JSON.
+
+    `word` is a code for programs, beside the JSON-RPC `code`. `request_id` is None if the request was not read.
+    """
     error = {"code": code, "message": message, "data": {"code": word, **data}}
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
 
 
-def in_our_words(body: bytes, request: bytes = b"") -> bytes:
-    """Return a refusal of the SDK's with a sentence of ours, where its own shows a validator's text or input.
+def rewrite_sdk_error(body: bytes, request: bytes = b"") -> bytes:
+    """Return an error response of the SDK with a helpful message that quotes no input. Others are returned as given.
 
-    One without an id gets the id of `request`, which the SDK could not read.
+    An error without an id gets the id of `request`, the JSON-RPC request that the SDK could not read.
     """
     try:
-        answer = json.loads(body)
-        error = answer["error"]
+        response = json.loads(body)
+        error = response["error"]
         code, message = error["code"], error["message"]
     except (ValueError, LookupError, TypeError):
         return body
@@ -158,6 +175,6 @@ def in_our_words(body: bytes, request: bytes = b"") -> bytes:
         error["message"] = _NO_ENVELOPE
     elif message.startswith("Validation error"):
         error["message"] = _NO_MESSAGE
-    if answer.get("id") is None and request:
-        answer["id"] = json.loads(request).get("id")
-    return json.dumps(answer).encode()
+    if response.get("id") is None and request:
+        response["id"] = json.loads(request).get("id")
+    return json.dumps(response).encode()

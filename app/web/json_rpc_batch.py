@@ -1,4 +1,4 @@
-"""The answer to a JSON-RPC batch: an array, bounded in bytes while its parts are collected."""
+"""The response to a JSON-RPC batch: an array whose size is limited while its parts are collected."""
 
 import json
 from typing import Any
@@ -6,45 +6,45 @@ from typing import Any
 from starlette.types import Message
 
 from app.domain.errors import RateLimited
-from app.web.json_rpc import in_our_words, refusal
-from app.web.middleware.request_memory import Held
+from app.web.json_rpc import refusal, rewrite_sdk_error
+from app.web.middleware.request_memory import RequestMemory
 
 MOST_BATCH_ANSWER_BYTES = 1024 * 1024
-"""After so much the messages that are left are refused; a message alone may be answered at greater length."""
+"""Size of the response beyond which the remaining messages are refused. A single response may be longer."""
 
 TOO_MUCH = (
-    "This message of the batch was not answered, because the answers before it hold as much memory as this service "
-    "lends to a batch, or to its token. Send it again in a request of its own."
+    "This message of the batch was not answered, because the answers before it use the memory that this service allows "
+    "a batch or its token. Send it again in a request of its own."
 )
 
 
 class BatchAnswer:
-    """The answers to the messages of one batch, which are counted as they come."""
+    """Collects the responses to the messages of one batch."""
 
-    def __init__(self, held: Held) -> None:
-        """Count in `held`, which also counts the values behind placeholders."""
-        self._held = held
+    def __init__(self, memory: RequestMemory) -> None:
+        """Count the bytes of responses in `memory`, which also counts the values that placeholders stand for."""
+        self._memory = memory
         self._parts: list[bytes] = []
         self._message = b""
         self._is_refused = False
 
     @property
     def is_full(self) -> bool:
-        """Whether the messages that are left are to be refused."""
-        return self._is_refused or self._held.answer_bytes > MOST_BATCH_ANSWER_BYTES
+        """Whether the remaining messages are to be refused."""
+        return self._is_refused or self._memory.answer_bytes > MOST_BATCH_ANSWER_BYTES
 
-    def next_is(self, message: bytes) -> None:
-        """Note which message is answered from now on."""
+    def begin(self, message: bytes) -> None:
+        """Set the JSON-RPC message to which the next calls of `collect` belong."""
         self._message = message
 
     async def collect(self, message: Message) -> None:
-        """Take the answer that the application sends; one that is not lent gives way to a refusal."""
+        """Receive ASGI messages as `send`, and keep the response. If it exceeds the memory quota, refuse instead."""
         body = message.get("body")
         if not body:
             return
-        part = in_our_words(body, self._message)
+        part = rewrite_sdk_error(body, self._message)
         try:
-            self._held.count_answer(len(part))
+            self._memory.count_answer(len(part))
         except RateLimited:
             self._is_refused = True
             self.refuse(self._message)
@@ -52,11 +52,11 @@ class BatchAnswer:
             self._parts.append(part)
 
     def refuse(self, message: bytes) -> None:
-        """Answer a message with an error that says why it was not read; notifications have no answer."""
+        """Add the error of a message that is not answered. Notifications and responses get none."""
         content: Any = json.loads(message)
         if "id" in content and "method" in content:
             self._parts.append(refusal("rate_limited", TOO_MUCH, request_id=content["id"]))
 
     def body(self) -> bytes:
-        """Return the array; nothing where there is no answer."""
+        """Return the array as JSON, or b"" without any response."""
         return b"[" + b",".join(self._parts) + b"]" if self._parts else b""

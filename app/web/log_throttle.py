@@ -1,4 +1,4 @@
-"""Throttles log lines about callers by kind, so that callers cannot make the log grow."""
+"""Throttles warnings that callers can cause, so that callers cannot make the log grow."""
 
 import logging
 import time
@@ -8,16 +8,19 @@ from app.services.log_throttle import LogThrottle
 
 
 class ThrottledLog:
-    """Logs the first event of each kind, then at most one line a minute with the count."""
+    """Logs the first event of each kind, then at most one line a minute with the number of events."""
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
-        """Write to `log`; `clock` counts seconds and never goes back."""
+        """Write to `log`. `clock` returns seconds that never go back."""
         self._log = log
         self._clock = clock
-        self._bursts: dict[str, LogThrottle] = {}
+        self._throttles: dict[str, LogThrottle] = {}
 
     def warn(self, kind: str, message: str, *values: object) -> None:
-        """Log `message` unless one of its `kind`, from a closed set, was logged within the last minute."""
-        burst = self._bursts.setdefault(kind, LogThrottle(self._clock))
-        if (count := burst.count()) is not None:
+        """Log `message`, unless a line of this `kind` was logged within the last minute.
+
+        Kinds must come from a closed set, because each has a counter.
+        """
+        throttle = self._throttles.setdefault(kind, LogThrottle(self._clock))
+        if (count := throttle.count()) is not None:
             self._log.warning(f"{message} (%d times since the last such line)", *values, count)

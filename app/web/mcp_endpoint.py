@@ -1,4 +1,4 @@
-"""POST /mcp: one address for every protocol revision, answering plainly where nothing needs to be streamed."""
+"""POST /mcp: the MCP endpoint for every protocol revision, which answers with JSON unless a stream is needed."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -12,27 +12,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web.asgi import header, send_error, send_json
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
-from app.web.json_rpc import Refused, examine, in_our_words, refusal
+from app.web.json_rpc import InvalidBody, check_body, refusal, rewrite_sdk_error
 from app.web.json_rpc_batch import BatchAnswer
 from app.web.middleware.fair_scheduling import FairScheduler, caller_of
-from app.web.middleware.request_memory import HELD
+from app.web.middleware.request_memory import REQUEST_MEMORY
 
 LARGEST_BODY_BYTES = 256 * 1024
 MOST_DIGITS = len(str(LARGEST_BODY_BYTES))
 
-_EITHER_FORM = (b"accept", b"application/json, text/event-stream")
-_JSON = (b"content-type", b"application/json")
+_ACCEPT = (b"accept", b"application/json, text/event-stream")
+_CONTENT_TYPE = (b"content-type", b"application/json")
 _VERSION = b"mcp-protocol-version"
 
-_READ_BY_MCP = frozenset((b"last-event-id", b"user-agent"))
-"""Headers that the protocol's own code, or a tool, looks at, beside those of MCP itself."""
+_HEADERS_READ = frozenset((b"last-event-id", b"user-agent"))
+"""Headers that the SDK or this service reads, beside those whose names begin with mcp-."""
 
 
 def wants_progress(body: bytes) -> bool:
-    """Return whether a request may be answered with more than its answer: it carries a progress token."""
+    """Return whether a request asks for progress notifications, which need a stream: it carries a progress token."""
     if b'"progressToken"' in body:
         return True
-    return b"\\u00" in body and _has_escaped_token(body)  # JSON may write the letters of a name as escapes
+    return b"\\u00" in body and _has_escaped_token(body)  # JSON may escape the letters of the name
 
 
 def _has_escaped_token(body: bytes) -> bool:
@@ -44,10 +44,11 @@ def _has_escaped_token(body: bytes) -> bool:
 
 
 class McpEndpoint:
-    """Hands each request to one of two session managers over one server: plain JSON, or a stream of events.
+    """Passes each request to one of two session managers of the SDK over one server: JSON, or an event stream.
 
-    The SDK's streaming manager refuses clients that accept JSON only, and its JSON manager drops progress; a stream
-    also costs more than a plain answer. So a request is streamed if its client accepts that and `streams` says so.
+    The streaming manager refuses clients that accept JSON only. The JSON manager drops progress notifications, and
+    costs less. A request is therefore streamed if its client accepts a stream and `streams` returns True for it, or if
+    its client accepts nothing else.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class McpEndpoint:
         refused: Callable[[int], None],
         streams: Callable[[bytes], bool] = wants_progress,
     ) -> None:
-        """Serve `server`; `refused` is told the status of each request turned away before MCP.
+        """Serve `server`. `refused` receives the status of each request that is refused before the SDK reads it.
 
-        `scheduler` delays each message of a batch but the first, whose request was scheduled already.
+        `scheduler` schedules each message of a batch but the first, which was scheduled with the request. `streams`
+        receives a request's body.
         """
         self._scheduler = scheduler
-        self._plain = _manager(server, json_response=True)
+        self._json = _manager(server, json_response=True)
         self._streaming = _manager(server, json_response=False)
         self._refused = refused
         self._streams = streams
@@ -70,7 +72,7 @@ class McpEndpoint:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve requests while entered."""
-        async with self._plain.run(), self._streaming.run():
+        async with self._json.run(), self._streaming.run():
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,35 +89,35 @@ class McpEndpoint:
         if body is None:
             return
         try:
-            examined = examine(body, header(scope, b"mcp-protocol-version"))
-        except Refused as exc:
+            checked = check_body(body, header(scope, b"mcp-protocol-version"))
+        except InvalidBody as exc:
             self._refused(400)
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
-        if len(examined.messages[0]) > LARGEST_BODY_BYTES:  # completed, or with numbers written at greater length
+        if len(checked.messages[0]) > LARGEST_BODY_BYTES:  # with defaults added, or with numbers in a longer form
             await self._refuse_body(send)
             return
-        del body  # it would be held for as long as the call waits
-        if examined.is_batch:
-            await self._answer_batch(scope, examined.messages, receive, send)
+        del body  # this frame would keep it alive for as long as the call waits
+        if checked.is_batch:
+            await self._answer_batch(scope, checked.messages, receive, send)
             return
-        headers = _headers(scope, drops_version=examined.drops_version)
-        answering, message = self._manager_for(scope, examined.messages[0]), examined.messages.pop()
+        headers = _headers(scope, drops_version=checked.drops_version)
+        app, message = self._app_for(scope, checked.messages[0]), checked.messages.pop()
         replayed = _replay(message, receive)
         del message
         disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
-        await disconnect.while_connected(answering, {**scope, "headers": headers}, replayed, _in_our_words(send))
+        await disconnect.while_connected(app, {**scope, "headers": headers}, replayed, _rewriting_errors(send))
 
-    def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
-        """Return what answers with a stream where the client takes nothing else, or takes it and wants progress."""
+    def _app_for(self, scope: Scope, message: bytes) -> ASGIApp:
+        """Return the session manager's app that answers `message`: with a stream or with JSON, as the class says."""
         accept = (header(scope, b"accept") or "").lower()
-        takes_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
-        streams = "text/event-stream" in accept and (not takes_json or self._streams(message))
-        return self._streaming.handle_request if streams else self._plain.handle_request
+        accepts_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
+        streams = "text/event-stream" in accept and (not accepts_json or self._streams(message))
+        return self._streaming.handle_request if streams else self._json.handle_request
 
     async def _answer_batch(self, scope: Scope, messages: list[bytes], receive: Receive, send: Send) -> None:
-        """Answer each message in turn, and then all of them as one array; notifications have no answer."""
-        caller, answers = caller_of(scope), BatchAnswer(scope[HELD])
+        """Process the messages one after another, and send their responses as one array, or 202 without any."""
+        caller, answers = caller_of(scope), BatchAnswer(scope[REQUEST_MEMORY])
         headers = _headers(scope, drops_version=False)
         disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         for number, message in enumerate(messages):
@@ -123,17 +125,17 @@ class McpEndpoint:
                 answers.refuse(message)
                 continue
             if number:
-                await self._scheduler.turn(caller)  # the first one's has come already
-            answers.next_is(message)
+                await self._scheduler.turn(caller)  # the first message was scheduled with the request
+            answers.begin(message)
             replayed = _replay(message, receive)
             await disconnect.while_connected(
-                self._plain.handle_request, {**scope, "headers": headers}, replayed, answers.collect
+                self._json.handle_request, {**scope, "headers": headers}, replayed, answers.collect
             )
         body = answers.body()
         await send_json(send, 200 if body else 202, body)
 
     async def _body(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
-        """Return the whole body, or None where it was refused or its sender has left."""
+        """Return the whole body, or None if it was refused or the client disconnected."""
         declared = header(scope, b"content-length") or ""
         digits = declared.lstrip("0")
         if digits.isdecimal() and (len(digits) > MOST_DIGITS or int(digits) > LARGEST_BODY_BYTES):
@@ -149,7 +151,7 @@ class McpEndpoint:
                 return None
             body += message.get("body", b"")
             has_more = message.get("more_body", False)
-            del message  # it would hold the part until the next one comes
+            del message  # it would keep this part alive until the next one arrives
             if len(body) > LARGEST_BODY_BYTES:
                 await self._refuse_body(send)
                 return None
@@ -157,7 +159,8 @@ class McpEndpoint:
                 return bytes(body)
 
     async def _refuse_body(self, send: Send) -> None:
-        await self._refuse(send, 413, f"The request's body is larger than {LARGEST_BODY_BYTES} bytes. Ask in parts.")
+        message = f"The request's body is larger than {LARGEST_BODY_BYTES} bytes. Split it into several requests."
+        await self._refuse(send, 413, message)
 
     async def _refuse(self, send: Send, status: int, message: str) -> None:
         self._refused(status)
@@ -176,35 +179,35 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
         json_response=json_response,
         stateless=True,
         max_request_body_size=LARGEST_BODY_BYTES,
-        # TrustedHostMiddleware checks hosts already. Set explicitly: the SDK builds its default anew for every request.
+        # TrustedHostMiddleware checks hosts already. None would make the SDK build its default for every request.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
 
 
 def _headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:
-    """Return the headers that MCP reads, without blanks around them; the token is not among them.
+    """Return the headers for the SDK, without whitespace around the values, which httptools leaves on.
 
-    The protocol's code copies all headers several times. httptools leaves the blanks on, which HTTP ignores. This
-    endpoint decides by the client's Accept header, so the SDK is told that the client accepts either form.
+    The SDK copies headers several times, so it gets those only that are read; the token is not among them. This
+    endpoint has evaluated the Accept header, so the SDK gets one that accepts both JSON and streams.
     """
     headers = [
         (name, value.strip())
         for name, value in scope["headers"]
-        if name in _READ_BY_MCP or (name.startswith(b"mcp-") and not (drops_version and name == _VERSION))
+        if name in _HEADERS_READ or (name.startswith(b"mcp-") and not (drops_version and name == _VERSION))
     ]
-    return [*headers, _EITHER_FORM, _JSON]
+    return [*headers, _ACCEPT, _CONTENT_TYPE]
 
 
-def _in_our_words(send: Send) -> Send:
-    """Return `send` that puts our sentences into the SDK's refusals, whose status is 400."""
+def _rewriting_errors(send: Send) -> Send:
+    """Return a `send` that rewrites the SDK's error responses, whose status is 400."""
     head: Message | None = None
 
-    async def sending(message: Message) -> None:
+    async def rewriting(message: Message) -> None:
         nonlocal head
         if message["type"] == "http.response.start" and message["status"] == 400:  # noqa: PLR2004 - the status itself
             head = message
         elif head is not None:
-            body = in_our_words(message.get("body", b""))
+            body = rewrite_sdk_error(message.get("body", b""))
             kept = [(name, value) for name, value in head["headers"] if name != b"content-length"]
             length = (b"content-length", str(len(body)).encode())
             await send({**head, "headers": [*kept, length]})
@@ -213,11 +216,11 @@ def _in_our_words(send: Send) -> Send:
         else:
             await send(message)
 
-    return sending
+    return rewriting
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a receive that gives the body once more, then what really comes."""
+    """Return a `receive` that returns `body` first, and then the messages of `receive`."""
     first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:

@@ -1,4 +1,4 @@
-"""The readiness of this process for new calls, as /readyz shows it."""
+"""Readiness of this process for new calls, which /readyz shows."""
 
 import signal
 import threading
@@ -9,11 +9,11 @@ from types import FrameType
 from typing import Any
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-"""The signals that ask a process to stop: from a supervisor, and from Ctrl-C."""
+"""The signals that stop a process: SIGTERM from a supervisor, SIGINT from Ctrl-C."""
 
 
 class Phase(StrEnum):
-    """The life of a process, as /readyz tells it."""
+    """A phase in the life of a process. /readyz answers 503 in all but READY."""
 
     STARTING = "starting"
     READY = "ready"
@@ -21,38 +21,42 @@ class Phase(StrEnum):
 
 
 class Readiness:
-    """The phase that this process is in."""
+    """The current phase of this process."""
 
     def __init__(self) -> None:
-        """Begin with starting."""
+        """Start in STARTING."""
         self.phase = Phase.STARTING
 
     @contextmanager
     def serving(self, on_drain: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Be ready while entered, and draining from the moment one of STOPPING arrives, before the server acts on it.
+        """Be READY while entered, and DRAINING on exit or as soon as a signal of STOPPING arrives.
 
-        `on_drain` is called then, to end what would otherwise go on for long.
+        At the signal, `on_drain` is called to end waits and streams. Then the signal's former handler is called, which
+        is the server's.
         """
 
         def drain(number: int, frame: FrameType | None) -> None:
             self.phase = Phase.DRAINING
             on_drain()
-            before[number](number, frame)
+            former[number](number, frame)
 
-        before = _handlers()
-        for number in before:
+        former = _handlers()
+        for number in former:
             signal.signal(number, drain)
         self.phase = Phase.READY
         try:
             yield
         finally:
             self.phase = Phase.DRAINING
-            for number, handler in before.items():
+            for number, handler in former.items():
                 signal.signal(number, handler)
 
 
 def _handlers() -> dict[int, Callable[[int, FrameType | None], Any]]:
-    """Return what handles each of STOPPING now; nothing where signals belong to another thread or to the system."""
+    """Return the current Python handlers of STOPPING.
+
+    Empty outside the main thread, which alone may set handlers. Signals with the default action are left out.
+    """
     if threading.current_thread() is not threading.main_thread():
         return {}
     handlers = ((number, signal.getsignal(number)) for number in STOPPING)

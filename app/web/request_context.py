@@ -1,4 +1,4 @@
-"""The request context over HTTP: the caller of a request, read from the scope of that request only."""
+"""The request context over HTTP, read from the request's ASGI scope."""
 
 import re
 from typing import cast
@@ -13,7 +13,7 @@ from app.web.asgi import header
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
 from app.web.middleware.request_id import REQUEST_ID
-from app.web.middleware.request_memory import HELD, Held
+from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
 
 _PRODUCT = re.compile(r"[^/\s(]+")
 
@@ -22,11 +22,11 @@ class HttpRequestContext:
     """The RequestContext of requests that passed BearerAuthMiddleware."""
 
     def caller(self, ctx: Context) -> Caller:
-        """Return the caller that this request's token stands for."""
+        """Return the caller that the request's token authenticated."""
         return cast("Caller", _scope(ctx)[CALLER])
 
     def client(self, ctx: Context) -> str:
-        """Return the client's name from the protocol, else the first word of its User-Agent, else ""."""
+        """Return the client's name from the protocol, else the product in its User-Agent header, else ""."""
         params = ctx.session.client_params
         if params is not None and params.client_info.name:
             return params.client_info.name
@@ -43,8 +43,8 @@ class HttpRequestContext:
         Raises RateLimited if the caller's requests already hold too much memory.
         """
         scope = _scope(ctx)
-        held: Held = scope[HELD]
-        held.count_answer(len(value))
+        memory: RequestMemory = scope[REQUEST_MEMORY]
+        memory.count_answer(len(value))
         pending: PendingValues = scope[PENDING_VALUES]
         return pending.add(value)
 

@@ -21,8 +21,8 @@ NO_SIGN_IN = (
 
 NO_ENDPOINT = "There is nothing here. The MCP endpoint is POST /mcp: its URL ends in /mcp."
 
-
 MOST_PAGES = 16
+"""Rendered landing pages that are kept, one for each address under which the page was opened lately."""
 
 
 def probe_routes(
@@ -31,9 +31,10 @@ def probe_routes(
     store_name: str,
     database_status: Callable[[], Awaitable[str]],
 ) -> list[Route]:
-    """Return /livez, which touches nothing, and /readyz, which also tells how the store and the database are.
+    """Return /livez, which does no I/O, and /readyz, which shows the phase and the status of store and database.
 
-    `try_store` does what the service needs of its store, and raises StoreUnavailable.
+    `try_store` raises StoreUnavailable if an operation that the service needs fails. A store or database that is down
+    makes the status "degraded", with HTTP status 200, because the service still answers calls.
     """
 
     async def livez(_request: Request) -> Response:
@@ -48,14 +49,14 @@ def probe_routes(
         except StoreUnavailable as exc:
             store = "refuses" if isinstance(exc, StoreRefuses) else "down"
         status = "ready" if store == database == "up" else "degraded"
-        found = {"status": status, "store": store_name, "store_status": store, "database_status": database}
-        return JSONResponse(found)
+        report = {"status": status, "store": store_name, "store_status": store, "database_status": database}
+        return JSONResponse(report)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
 
 
 def metrics_route(metrics: Metrics) -> Route:
-    """Return /metrics, in Prometheus text."""
+    """Return /metrics, in Prometheus's text format."""
 
     async def exposition(_request: Request) -> Response:
         return Response(await asyncio.to_thread(metrics.exposition), headers={"content-type": CONTENT_TYPE})
@@ -64,15 +65,15 @@ def metrics_route(metrics: Metrics) -> Route:
 
 
 def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Route:
-    """Return /, the page for people; it names `public_url`, or else the address it was opened under.
+    """Return /, the landing page. It shows `public_url`, or else the address under which it was opened.
 
-    `page` is told that address, and whether it may be wrong. The pages of the latest addresses are kept.
+    `page` renders it from that address, and from whether the address may be wrong.
     """
     rendered = lru_cache(MOST_PAGES)(lambda url, is_doubtful: page(url, is_doubtful).encode())
 
     async def home(request: Request) -> Response:
         url = public_url or f"{request.url.scheme}://{request.url.netloc}"
-        is_doubtful = public_url is None and _came_by_another_address(request)
+        is_doubtful = public_url is None and _was_forwarded(request)
         policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
         headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "cache-control": "no-cache"}
         return HTMLResponse(rendered(url, is_doubtful), headers=headers)
@@ -80,26 +81,26 @@ def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Rout
     return Route("/", home)
 
 
-def _came_by_another_address(request: Request) -> bool:
-    """Return whether a proxy says of the request that it came by another scheme or host than this service sees."""
-    said = (request.headers.get("x-forwarded-proto"), request.headers.get("x-forwarded-host"))
-    seen = (request.url.scheme, request.url.netloc)
-    return any(theirs is not None and theirs.lower() != ours for theirs, ours in zip(said, seen, strict=True))
+def _was_forwarded(request: Request) -> bool:
+    """Return whether X-Forwarded headers name another scheme or host than the request that arrived here."""
+    forwarded = (request.headers.get("x-forwarded-proto"), request.headers.get("x-forwarded-host"))
+    received = (request.url.scheme, request.url.netloc)
+    return any(theirs is not None and theirs.lower() != ours for theirs, ours in zip(forwarded, received, strict=True))
 
 
-def not_here(no_sign_in: str) -> Callable[[Request, Exception], Awaitable[Response]]:
-    """Return the handler of 404 and 405. Requests that search for a sign-in get `no_sign_in`."""
+def error_handler(no_sign_in: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Return the handler of 404 and 405. Requests for OAuth paths get the message `no_sign_in`."""
 
-    async def answer(request: Request, error: Exception) -> Response:
-        return _not_here(request, error, no_sign_in)
+    async def handle(request: Request, error: Exception) -> Response:
+        return _error_response(request, error, no_sign_in)
 
-    return answer
+    return handle
 
 
-def _not_here(request: Request, error: Exception, no_sign_in: str) -> Response:
-    """Answer in JSON: clients that look for a sign-in must be told no.
+def _error_response(request: Request, error: Exception, no_sign_in: str) -> Response:
+    """Return a JSON error, and a JSON-RPC error for POST.
 
-    A client of MCP that was given another URL than that of the endpoint POSTs there, and shows a JSON-RPC error only.
+    An MCP client with a wrong URL for the endpoint POSTs there, and shows its user only a JSON-RPC error.
     """
     status = error.status_code if isinstance(error, HTTPException) else 404
     path = request.url.path.removeprefix("/mcp")

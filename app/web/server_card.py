@@ -1,6 +1,6 @@
-"""The server card: what registries and scanners read about this service, where its public address is known.
+"""The server card: a JSON description of this service for registries and scanners, served if there is a public URL.
 
-Form: the draft of SEP-2127 of the Model Context Protocol. It lists no tools: those are asked for over MCP.
+The format is the draft SEP-2127 of the Model Context Protocol. It has no list of tools; clients get that over MCP.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ SUMMARY = "Make videos with Luma Dream Machine through {backend}, each caller un
 
 
 def server_card(public_url: str, version: str, backend: BackendDescription) -> dict[str, object]:
-    """Return the card of the service that people reach at `public_url`."""
+    """Return the card of the service at `public_url`."""
     authorization = {
         "name": "Authorization",
         "description": f"Bearer and your own {backend.name} API token",
@@ -45,7 +45,7 @@ def server_card(public_url: str, version: str, backend: BackendDescription) -> d
 
 
 def card_routes(public_url: str, version: str, backend: BackendDescription) -> list[Route]:
-    """Return the routes of the card, the same bytes on each, for pages of any origin."""
+    """Return the routes of the card. Web pages of any origin may read it."""
     body = json.dumps(server_card(public_url, version, backend)).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     headers = {

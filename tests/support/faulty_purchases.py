@@ -1,7 +1,7 @@
 """A repository of purchases with fault injection: failures before or after an operation, outages and crashes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from app.domain.purchase import NewPurchase, Purchase, PurchaseState
@@ -60,8 +60,11 @@ class FaultyPurchases(Purchases):
     async def newest(self, owners: Sequence[str], most: int, **wanted: Any) -> list[Purchase]:
         return await self._pass(lambda: self._true.newest(owners, most, **wanted))
 
-    async def task_ids(self, owners: Sequence[str], prefix: str, most: int) -> list[str]:
-        return await self._pass(lambda: self._true.task_ids(owners, prefix, most))
+    async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
+        return await self._pass(lambda: self._true.made(owner, task_ids, member=member))
+
+    async def task_ids(self, owners: Sequence[str], prefix: str, most: int, *, member: str | None = None) -> list[str]:
+        return await self._pass(lambda: self._true.task_ids(owners, prefix, most, member=member))
 
     async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
         return await self._pass(lambda: self._true.delete_old(refused_seconds=refused_seconds, seconds=seconds))

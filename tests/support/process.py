@@ -24,10 +24,12 @@ def environment(**settings: str) -> dict[str, str]:
     return base | {f"LUMA_MCP_{name.upper()}": value for name, value in settings.items()}
 
 
-def run(*arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run the command in `cwd` and wait for it, at most 60 seconds."""
+def run(
+    *arguments: str, cwd: Path, env: Mapping[str, str], given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command in `cwd`, with `given` on standard input, and wait for it, at most 60 seconds."""
     return subprocess.run(  # noqa: PLW1510 - the exit status is what tests look at
-        [COMMAND, *arguments], cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=60
+        [COMMAND, *arguments], cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=60, input=given
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from app.web.json_rpc import MOST_IN_A_BATCH, Refused, examine
+from app.web.json_rpc import MOST_IN_A_BATCH, InvalidBody, check_body
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -29,12 +29,12 @@ _VALUES = st.recursive(
         },
     )
 )
-def test_examine_rejects_messages_that_the_sdk_would_not_answer(message: dict[str, Any]) -> None:
+def test_check_body_rejects_messages_that_the_sdk_would_not_answer(message: dict[str, Any]) -> None:
     try:
-        examined = examine(json.dumps(message).encode(), None)
-    except Refused:
+        checked = check_body(json.dumps(message).encode(), None)
+    except InvalidBody:
         return
-    (kept,) = examined.messages
+    (kept,) = checked.messages
     number = json.loads(kept).get("id", 0)
     assert isinstance(number, str) or type(number) is int, "an odd id beside a plain one inside must be noticed"
 
@@ -50,6 +50,6 @@ def test_the_messages_of_a_batch_keep_their_bytes(
 ) -> None:
     messages = [{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": one} for one in params]
     body = json.dumps(messages, ensure_ascii=ensure_ascii, indent=indent).encode(errors="surrogatepass")
-    kept = examine(body, None).messages
+    kept = check_body(body, None).messages
     assert [json.loads(one) for one in kept] == messages
     assert sum(map(len, kept)) < len(body)

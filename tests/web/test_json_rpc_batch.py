@@ -4,7 +4,7 @@ import json
 
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.web.json_rpc_batch import MOST_BATCH_ANSWER_BYTES, BatchAnswer
-from app.web.middleware.request_memory import REQUEST_BYTES, SMALL_PART_BYTES, Held
+from app.web.middleware.request_memory import REQUEST_BYTES, SMALL_PART_BYTES, RequestMemory
 from tests.support.clock import HandClock
 from tests.support.service import Service, sandbox, serving, settings
 
@@ -54,17 +54,17 @@ async def test_a_large_answer_is_refused_where_its_token_holds_too_much_and_othe
 
 
 async def test_a_batch_has_a_greatest_length_of_its_own_and_a_small_answer_is_never_dropped() -> None:
-    held = Held(CallerQuota(QuotaLimits(10**9, 10**9, 10**9), lambda _owner: True), "a")
+    held = RequestMemory(CallerQuota(QuotaLimits(10**9, 10**9, 10**9), lambda _owner: True), "a")
     answers = BatchAnswer(held)
     part = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "x" * (MOST_BATCH_ANSWER_BYTES // 2)}).encode()
     for _ in range(2):
         assert not answers.is_full
         await answers.collect({"type": "http.response.body", "body": part})
     assert answers.is_full
-    held = Held(CallerQuota(QuotaLimits(0, 0, 0), lambda _owner: True), "a")
+    held = RequestMemory(CallerQuota(QuotaLimits(0, 0, 0), lambda _owner: True), "a")
     answers = BatchAnswer(held)
     bought = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "x" * (SMALL_PART_BYTES - 100)}).encode()
     for _ in range(10):
-        answers.next_is(b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call"}')
+        answers.begin(b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call"}')
         await answers.collect({"type": "http.response.body", "body": bought})
     assert json.loads(answers.body()) == [json.loads(bought)] * 10

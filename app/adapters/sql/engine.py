@@ -5,6 +5,7 @@ import os
 import sqlite3
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -327,9 +328,14 @@ def _identity_of(path: Path) -> tuple[int, int] | None:
 
 
 def _make_private(path: Path) -> None:
-    """Create the file and its folder for this user alone; SQLite gives its other files the rights of the first."""
+    """Create the file and its folder for this user alone; SQLite gives its other files the rights of the first.
+
+    A file that is there is not opened: to close it again would end the locks that connections of this process hold on
+    it (POSIX), and another process, taking itself for the last, would delete the log that they write to.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 _MEANINGS = {

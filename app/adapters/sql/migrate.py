@@ -7,10 +7,11 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.adapters.sql import directory_tables as _directory_tables  # noqa: F401 - adds its tables to the metadata
 from app.adapters.sql.tables import metadata, service
 from app.ports.repositories import DatabaseTooNew
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision of the schema, oldest first."""
 
 _LOCK = 0x6C756D61
@@ -66,7 +67,7 @@ def _upgrade_alone(connection: Connection) -> None:
 def _create(connection: Connection) -> None:
     """Make the tables as they are today, and note the revision as Alembic does."""
     metadata.create_all(connection)
-    facts = {"database_id": secrets.token_hex(16), "created_at": f"{time.time():.0f}"}
+    facts = {"database_id": secrets.token_hex(16), "created_at": f"{time.time():.0f}", "directory_version": "0"}
     connection.execute(service.insert(), [{"name": name, "value": value} for name, value in facts.items()])
     version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
     version.create(connection)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Row, and_, delete, func, not_, or_, select, update
@@ -23,6 +24,9 @@ MOST_CHANGES = 3
 
 MOST_IN_MEMORY = 20_000
 """Purchases that are kept where the database is in the process's memory, about 0.6 KB each; the oldest go first."""
+
+MOST_COMPARED = 500
+"""Ids that one statement compares; databases limit the parameters of a statement."""
 
 MOST_DELETED = 5_000
 """Rows that one statement deletes: a fraction of a second."""
@@ -183,7 +187,7 @@ class SqlPurchases:
         )
         return list(found.scalars())
 
-    async def newest(
+    async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
         self,
         owners: Sequence[str],
         most: int,
@@ -191,15 +195,18 @@ class SqlPurchases:
         outcomes: Collection[PurchaseState] = tuple(PurchaseState),
         since: float | None = None,
         before: tuple[float, str] | None = None,
+        member: str | None = None,
     ) -> list[Purchase]:
         """Return at most `most` purchases of `owners` with one of these outcomes, the newest first.
 
         `since` is in unix seconds; `before` is `created_at` and `attempt` of the last one that is known already.
+        With `member`, only what this member of the owner's team has made.
         """
         wanted = [
             purchases.c.backend == self._backend,
             purchases.c.owner.in_(owners),
             self._has_outcome(outcomes),
+            *_of_member(member),
         ]
         if since is not None:
             wanted.append(purchases.c.created_at >= since)
@@ -227,8 +234,29 @@ class SqlPurchases:
         is_lost = and_(is_sent, self._now() - purchases.c.changed_at > SENDING_SECONDS)
         return or_(has_state, is_lost) if PurchaseState.UNKNOWN in outcomes else and_(has_state, not_(is_lost))
 
-    async def task_ids(self, owners: Sequence[str], prefix: str, most: int) -> list[str]:
-        """Return at most `most` ids of the owners' tasks that begin with `prefix`, the newest first."""
+    async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
+        """Return which of the tasks `owner` has made, or its member where one is named."""
+        found: set[str] = set()
+        left = iter(task_ids)
+        while some := list(islice(left, MOST_COMPARED)):
+            mine = [
+                purchases.c.backend == self._backend,
+                purchases.c.owner == owner,
+                purchases.c.task_id.in_(some),
+                *_of_member(member),
+            ]
+
+            async def operation(connection: AsyncConnection, mine: list[Any] = mine) -> list[str]:
+                return list((await connection.execute(select(purchases.c.task_id).where(*mine))).scalars())
+
+            found.update(await self._database.run(operation))
+        return found
+
+    async def task_ids(self, owners: Sequence[str], prefix: str, most: int, *, member: str | None = None) -> list[str]:
+        """Return at most `most` ids of the owners' tasks that begin with `prefix`, the newest first.
+
+        Those of one member where one is named.
+        """
 
         async def operation(connection: AsyncConnection) -> list[str]:
             found = await connection.execute(
@@ -237,6 +265,7 @@ class SqlPurchases:
                     purchases.c.backend == self._backend,
                     purchases.c.owner.in_(owners),
                     func.substr(purchases.c.task_id, 1, len(prefix)) == prefix,
+                    *_of_member(member),
                 )
                 .order_by(purchases.c.created_at.desc())
                 .limit(most)
@@ -271,6 +300,7 @@ class SqlPurchases:
         values = self._insert(purchases).values(
             attempt=new.attempt,
             owner=new.owner,
+            member=new.member,
             backend=self._backend,
             action=new.action,
             request_hash=new.request_hash,
@@ -317,6 +347,10 @@ def _insert_of(kind: str) -> Callable[..., Any]:
     from sqlalchemy.dialects.postgresql import insert as postgresql_insert  # noqa: PLC0415
 
     return postgresql_insert
+
+
+def _of_member(member: str | None) -> list[ColumnElement[bool]]:
+    return [] if member is None else [purchases.c.member == member]
 
 
 async def _is_inserted(connection: AsyncConnection, row: Insert) -> bool:

@@ -5,7 +5,7 @@ supports neither tenants nor the `taskIds` of the Tasks extension.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -38,6 +38,7 @@ from app.ports.auth import Caller
 from app.services.concurrency import wait_first
 from app.services.limits.caller_quota import CallerQuota
 from app.services.polling.registry import PollerRegistry
+from app.services.tasks.access import TaskAccess
 
 MOST_TASKS = 100
 
@@ -71,12 +72,20 @@ class ListenedTasks:
         """The distinct task ids."""
         return list(self.uris | dict.fromkeys(self.handles))
 
+    def without(self, denied: Collection[str]) -> "ListenedTasks":
+        """Return those that are not denied."""
+        return ListenedTasks(
+            {task_id: uri for task_id, uri in self.uris.items() if task_id not in denied},
+            {task_id: handle for task_id, handle in self.handles.items() if task_id not in denied},
+        )
+
 
 class SubscriptionStreams:
     """The handler of subscriptions/listen. A call is a stream until its client disconnects or `close` is called."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a stream watches, is limited, and tells
         self,
+        access: TaskAccess,
         pollers: PollerRegistry,
         places: CallerQuota,
         tasks_extension: TasksExtension,
@@ -84,6 +93,7 @@ class SubscriptionStreams:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         """Serve the caller that `context` provides for each request. Each stream holds one of `places`."""
+        self._access = access
         self._pollers = pollers
         self._places = places
         self._tasks_extension = tasks_extension
@@ -97,6 +107,8 @@ class SubscriptionStreams:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id.")
         caller = self._context.caller(ctx)
         subscription = self._listened_tasks(ctx, caller.principal, params.notifications)
+        denied = await self._access.denied(caller.principal, subscription.task_ids)
+        subscription = subscription.without(denied)
         try:
             with self._places.place(caller.principal.subject, TOO_MANY_LISTENERS):
                 await self._serve(ctx, ctx.request_id, params.notifications, caller, subscription)

@@ -94,7 +94,7 @@ class TaskResources:
             return Completion(values=[], total=0, has_more=False)
         if self._tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
             return Completion(values=[], total=0, has_more=False)
-        values = await self._submitted.beginning_with(principal.owners, params.argument.value)
+        values = await self._submitted.beginning_with(principal, params.argument.value)
         return Completion(values=values, total=len(values), has_more=False)
 
     def _contents(self, uri: str, task: RenderedTask) -> ReadResourceResult:

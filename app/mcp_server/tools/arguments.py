@@ -98,14 +98,14 @@ Key = Annotated[
     AfterValidator(_key),
     Field(
         description="A new name for each video and after a failed task, the same to repeat a call; 1 to 128 "
-        "characters, default none. For a day the same call gets the same task, a different one is invalid_request."
+        "characters, default none. Within a day other arguments are invalid_request."
     ),
 ]
 RetryUnknown = Annotated[
     bool,
     Field(
-        description="true sends an unanswered call anew and may buy twice: only if backend_timeout stays and the user "
-        "agrees. Default: false."
+        description="true, with the same key, sends an unanswered call anew and may buy twice: only if backend_timeout "
+        "stays and the user agrees. Default: false."
     ),
 ]
 

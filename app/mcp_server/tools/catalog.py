@@ -33,11 +33,11 @@ _SPENDING = (
     "Never resubmit a slow one.\n\n"
     "Always give an idempotency_key. After backend_timeout or no answer repeat the same call, which within a "
     "day never buys twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing. "
-    "rate_limited: at most {generations_at_once} run at once."
+    "rate_limited: {generations_at_once} already run, wait for one."
 )
 
 _EXTENDING = (
-    "The result is a new video of the same shape, extendable again. Not documented: how many seconds "
+    "The result is a new video of the same shape. Not documented: how many seconds "
     "it adds, and whether it repeats the earlier footage. "
 )
 
@@ -150,9 +150,9 @@ def _extending() -> tuple[LumaTool, ...]:
             name="luma_extend_video",
             title="Extend a video",
             description=(
-                "Continue a finished Luma video, named by video_id, from its last frame. With "
-                "only a link use luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n"
-                f"{_EXTENDING}An unknown or another token's video_id is invalid_request or a failed task.\n\n"
+                "Continue a finished Luma video, named by video_id, from its last frame. With only a link use "
+                f"luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n{_EXTENDING}An unknown or "
+                "another token's video_id, or an unreadable picture, is invalid_request or a failed task.\n\n"
                 + _SPENDING
             ),
             annotations=BILLABLE,
@@ -166,8 +166,8 @@ def _extending() -> tuple[LumaTool, ...]:
             description=(
                 f"Continue a finished Luma video, named by video_url, from its last frame. Only {{backend}} videos, "
                 f"within the {{link_days}} days that the link lives. With a video_id prefer luma_extend_video; for an "
-                f"unrelated video luma_generate_video.\n\n{_EXTENDING}An unknown or expired link is invalid_request or "
-                f"a failed task.\n\n{_SPENDING}"
+                f"unrelated video luma_generate_video.\n\n{_EXTENDING}An unknown or expired link, or an unreadable "
+                f"picture, is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=BILLABLE,
             arguments=ExtendFromUrlArguments,
@@ -185,7 +185,7 @@ def _knowing() -> tuple[LumaTool, ...]:
             title="List aspect ratios",
             description=(
                 "List the seven aspect ratios of the generate tools, to choose one for a platform. Not needed when the "
-                "format is known, nor for luma_extend_video, which keeps the shape. Free and static, reads no account."
+                "format is known, nor for the extend tools, which keep the shape. Free and static, reads no account."
             ),
             annotations=STATIC,
             arguments=NoArguments,

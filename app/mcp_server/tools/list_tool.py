@@ -39,7 +39,7 @@ class ListTool:
         if self._tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
             raise self._backend.error(Unauthorized)
         page = await self._submitted.newest(
-            principal.owners,
+            principal,
             int(arguments.limit),
             outcome=None if arguments.state is None else PurchaseState(arguments.state),
             since=None if arguments.since is None else _unix_seconds(arguments.since),

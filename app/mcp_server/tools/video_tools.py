@@ -18,20 +18,29 @@ from app.mcp_server.tools.tool_result import ToolResult, tool_result
 from app.ports.auth import Caller
 from app.services.purchases.request import fingerprint
 from app.services.purchases.service import GenerationRequest, VideoService
+from app.services.tasks.owned_videos import OwnedVideos
 
 
 class VideoTools:
     """The handlers of the tools that start a generation."""
 
     def __init__(
-        self, videos: VideoService, polling: PollingPolicy, media_url: str | None, own_hosts: frozenset[str]
+        self,
+        videos: VideoService,
+        owned: OwnedVideos,
+        polling: PollingPolicy,
+        media_url: str | None,
+        own_hosts: frozenset[str],
     ) -> None:
         """Submit through `videos`; answers say by `polling` when to ask about the task.
+
+        `owned` tells which videos a caller may extend.
 
         `media_url` is the URL under which this service serves videos, which may be extended; None outside the sandbox.
         `own_hosts` has the names of this service: no other URL of a caller may lead there.
         """
         self._videos = videos
+        self._owned = owned
         self._polling = polling
         self._media_url = media_url
         self._own_hosts = own_hosts
@@ -77,6 +86,7 @@ class VideoTools:
             end_image_url=end_image_url,
             callback_url=self._url(arguments.callback_url, "callback_url"),
         )
+        await self._owned.check(call.caller, command)
         return await self._start(call.caller, command, "luma_extend_video", arguments)
 
     async def extend_video_from_url(self, call: Call, arguments: ExtendFromUrlArguments) -> ToolResult:
@@ -89,6 +99,7 @@ class VideoTools:
             end_image_url=end_image_url,
             callback_url=self._url(arguments.callback_url, "callback_url"),
         )
+        await self._owned.check(call.caller, command)
         return await self._start(call.caller, command, "luma_extend_video_from_url", arguments)
 
     async def _start(self, caller: Caller, command: Command, tool: str, arguments: SpendingArguments) -> ToolResult:

@@ -70,7 +70,19 @@ class TaskWaiter:
         Only the poller reads the backend. Tasks without a known state after the wait are then read once. Raises
         RateLimited if too many calls wait already.
         """
-        wanted, principal = list(dict.fromkeys(task_ids)), caller.principal
+        principal = caller.principal
+        denied = await self._tasks.access.denied(principal, task_ids) if principal.team is not None else {}
+        wanted = [task_id for task_id in dict.fromkeys(task_ids) if task_id not in denied]
+        if denied:
+            lookup = await self._find(caller, wanted, wait_seconds, report) if wanted else Lookup({}, LookupStats())
+            found = {**lookup.answers, **denied}
+            return Lookup({task_id: found[task_id] for task_id in dict.fromkeys(task_ids)}, lookup.stats)
+        return await self._find(caller, wanted, wait_seconds, report)
+
+    async def _find(
+        self, caller: Caller, wanted: Sequence[str], wait_seconds: float, report: ProgressCallback
+    ) -> Lookup:
+        principal = caller.principal
         if self._tasks.was_refused(principal.subject):
             await self._tasks.find(caller, wanted[:1])  # asks the backend whether it accepts the token again
             if self._tasks.was_refused(principal.subject):

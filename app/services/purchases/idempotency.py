@@ -140,24 +140,24 @@ class PurchaseService:
         `send` is called at most once; `callback_id` identifies its callback. Raises what `send` and `reconcile` raise,
         and LumaError if nothing may be submitted.
         """
-        if not self._unaccepted.admit(request.owner):
+        if not self._unaccepted.admit(request.caller):
             raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
         new = self._new(request, callback_id)
         if not new.keys:
             return await outlive(self._buy_without_key(new, send))
         if (error := self._key_fault()) is not None:
             raise InternalError(error)
-        if self._calls[request.owner] >= MOST_CALLS:
+        if self._calls[request.caller] >= MOST_CALLS:
             raise RateLimited(TOO_MANY_CALLS)
-        self._calls[request.owner] += 1
+        self._calls[request.caller] += 1
         try:
             return await self._in_turn(_Call(request, new, request.retry_unknown, send, reconcile), outlive)
         except DatabaseUnavailable as exc:
             raise InternalError(REFUSED_WITHOUT_DATABASE, retry_after_seconds=5.0) from exc
         finally:
-            self._calls[request.owner] -= 1
-            if not self._calls[request.owner]:
-                del self._calls[request.owner]
+            self._calls[request.caller] -= 1
+            if not self._calls[request.caller]:
+                del self._calls[request.caller]
 
     async def aclose(self) -> None:
         """Try once more to write the outcomes that the database has not stored."""
@@ -173,8 +173,9 @@ class PurchaseService:
             owner=request.owner,
             action=request.action,
             request_hash=hashes[0],
-            keys=tuple(map(KeyName, request.owners, digests, hashes)),
+            keys=tuple(map(KeyName, request.key_owners, digests, hashes)),
             callback_id=callback_id,
+            member=request.member,
         )
 
     async def _buy_without_key(self, new: NewPurchase, send: Send) -> PurchaseResult:
@@ -235,6 +236,8 @@ class PurchaseService:
 
     async def _bought_by_earlier_release(self, call: _Call, key: str) -> PurchaseResult | None:
         request = call.request
+        if request.member is not None:  # teams came with this release
+            return None
         try:
             task_id = await self._earlier.task_of(
                 request.owners, key, request.fingerprint, retry_unknown=request.retry_unknown
@@ -288,7 +291,7 @@ class PurchaseService:
             task_id = await send()
         except LumaError as exc:
             if not isinstance(exc, _MAY_HAVE_BOUGHT):
-                leaves_none = isinstance(exc, Unauthorized) or self._unaccepted.leaves_none(new.owner)
+                leaves_none = isinstance(exc, Unauthorized) or self._unaccepted.leaves_none(new.caller)
                 await ended(None if leaves_none else PurchaseState.REFUSED)
                 raise
         except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
@@ -296,7 +299,7 @@ class PurchaseService:
         else:
             await ended(PurchaseState.STARTED, task_id)
             return PurchaseResult(task_id, replayed=False)
-        self._unaccepted.stays(new.owner)
+        self._unaccepted.stays(new.caller)
         await ended(PurchaseState.UNKNOWN)
         sentence = self._backend.say(OutcomeUnknown.template)
         raise OutcomeUnknown(f"{sentence} {UNKNOWN_BEFORE}" if new.keys else sentence)

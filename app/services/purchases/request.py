@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
 Send = Callable[[], Awaitable[str]]
@@ -19,7 +20,9 @@ class PurchaseRequest:
     """A paid call.
 
     Attributes:
-        owners: the caller's name under each secret key of the service, the current one first.
+        owners: to whom the purchase belongs: the caller's name under each secret key of the service, the current one
+            first; the team of a member.
+        member: who of a team buys; None outside of teams.
         action: generate or extend.
         fingerprint: a hash of the tool and its arguments, without the key and its options.
         idempotency_key: the caller's key; None buys without one.
@@ -32,11 +35,22 @@ class PurchaseRequest:
     fingerprint: str
     idempotency_key: str | None = None
     retry_unknown: bool = False
+    member: str | None = None
 
     @property
     def owner(self) -> str:
-        """Return the caller's current name."""
+        """Return the current name of whom the purchase belongs to."""
         return self.owners[0]
+
+    @property
+    def caller(self) -> str:
+        """Return who buys: the member, else the owner."""
+        return self.member or self.owner
+
+    @property
+    def key_owners(self) -> Iterable[str]:
+        """Return to whom the idempotency key belongs, under each secret key: a member has one name under all."""
+        return self.owners if self.member is None else repeat(self.member)
 
 
 @dataclass(frozen=True, slots=True)

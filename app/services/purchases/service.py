@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from app.domain.access import Principal
-from app.domain.errors import RateLimited, Unauthorized
+from app.domain.errors import RateLimited, Stopped, Unauthorized
 from app.domain.generation import Command, GenerateVideo
 from app.ports.auth import Caller
 from app.ports.backend import VideoBackend
@@ -99,6 +99,8 @@ class VideoService:
 
         Raises LumaError if nothing was started, and OutcomeUnknown if a video may have been started.
         """
+        if caller.principal.is_stopped:
+            raise self._backend.description.error(Stopped)
         if self._token_status.just_refused(caller.principal.subject):
             self._telemetry.call_withheld("token_refused")
             raise self._backend.description.error(Unauthorized)
@@ -123,6 +125,7 @@ class VideoService:
             order.fingerprint,
             order.idempotency_key,
             order.retry_unknown,
+            caller.principal.subject if caller.principal.team is not None else None,
         )
         return await self._purchases.buy(request, callback_id, send, reconcile, outlive)
 

@@ -1,9 +1,9 @@
 """A caller's own submissions, newest first: for the list of tasks, and for completion of task ids."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.domain.access import Principal
 from app.domain.errors import InternalError, RateLimited
 from app.domain.foreign_text import is_plain_id
 from app.domain.purchase import Purchase, PurchaseState
@@ -48,18 +48,28 @@ class SubmittedTasks:
 
     async def newest(
         self,
-        owners: Sequence[str],
+        principal: Principal,
         most: int,
         *,
         outcome: PurchaseState | None = None,
         since: float | None = None,
         before: Place | None = None,
     ) -> Page:
-        """Return at most `most` purchases, submitted at `since` (unix seconds) or later. Raises InternalError."""
+        """Return at most `most` purchases that the caller may see, submitted at `since` (unix seconds) or later.
+
+        Raises InternalError and RateLimited.
+        """
         outcomes = LISTED if outcome is None else (outcome,)
         try:
-            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(owners[0]):
-                found = await self._purchases.newest(owners, most + 1, outcomes=outcomes, since=since, before=before)
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(principal.subject):
+                found = await self._purchases.newest(
+                    principal.owners,
+                    most + 1,
+                    outcomes=outcomes,
+                    since=since,
+                    before=before,
+                    member=principal.only_member,
+                )
         except DatabaseUnavailable as exc:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc
         except TimeoutError:
@@ -67,12 +77,17 @@ class SubmittedTasks:
         page = found[:most]
         return Page(page, (page[-1].created_at, page[-1].attempt) if len(found) > most else None)
 
-    async def beginning_with(self, owners: Sequence[str], prefix: str) -> list[str]:
-        """Return at most 100 ids of the owners' tasks that begin with `prefix`; none while the database is out."""
+    async def beginning_with(self, principal: Principal, prefix: str) -> list[str]:
+        """Return at most 100 ids of tasks that the caller may see and that begin with `prefix`.
+
+        None while the database is out.
+        """
         if prefix and not is_plain_id(prefix):
             return []
         try:
-            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(owners[0]):
-                return await self._purchases.task_ids(owners, prefix, MOST_COMPLETIONS)
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(principal.subject):
+                return await self._purchases.task_ids(
+                    principal.owners, prefix, MOST_COMPLETIONS, member=principal.only_member
+                )
         except (DatabaseUnavailable, TimeoutError):
             return []

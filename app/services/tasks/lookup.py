@@ -9,6 +9,7 @@ from app.domain.task import LookupStats, Task
 from app.ports.auth import Caller
 from app.ports.backend import VideoBackend
 from app.services.limits.token_status import TokenStatusCache
+from app.services.tasks.access import TaskAccess
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.queued_ids import QueuedIds
 from app.services.tasks.single_flight import SingleFlight
@@ -43,8 +44,10 @@ class TaskService:
         flights: SingleFlight[FlightKey, TaskResult],
         token_status: TokenStatusCache,
         queued: QueuedIds,
+        access: TaskAccess,
     ) -> None:
         """Find tasks through these parts; nothing is opened or closed here."""
+        self.access = access
         self._token_status = token_status
         self._queued = queued
         self._backend = backend
@@ -55,8 +58,18 @@ class TaskService:
     async def find(self, caller: Caller, task_ids: Sequence[str]) -> Lookup:
         """Return one result for each distinct id, in the order asked.
 
-        An error is the result of the ids that it concerns; nothing is raised.
+        An error is the result of the ids that it concerns; nothing is raised. None stands for a task that the backend
+        does not know, and for one that the caller may not read.
         """
+        denied = await self.access.denied(caller.principal, task_ids) if caller.principal.team is not None else {}
+        if not denied:
+            return await self._find(caller, task_ids)
+        allowed = [task_id for task_id in task_ids if task_id not in denied]
+        lookup = await self._find(caller, allowed) if allowed else Lookup({}, LookupStats())
+        found = {**lookup.answers, **denied}
+        return Lookup({task_id: found[task_id] for task_id in dict.fromkeys(task_ids)}, lookup.stats)
+
+    async def _find(self, caller: Caller, task_ids: Sequence[str]) -> Lookup:
         wanted = dict.fromkeys(task_ids)
         principal = caller.principal
         if self._token_status.was_refused(principal.subject) and (error := await self._still_refused(caller, wanted)):

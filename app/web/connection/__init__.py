@@ -1,1 +1,1 @@
-"""HTTP/1.1 connections: the protocol class for uvicorn, its limits, and its checks of message boundaries."""
+"""HTTP/1.1 connections: the protocol class for uvicorn, with limits and checks of message boundaries."""

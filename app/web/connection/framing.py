@@ -1,7 +1,8 @@
-"""Checks of a request's head: a message whose end two HTTP parsers could see in different places is refused.
+"""Checks of a request's head against request smuggling (RFC 9112, section 11.2).
 
-A proxy in front sends the requests of many callers over one connection. A body that this service took for shorter than
-the proxy did would become the head of another caller's request (RFC 9112, section 11.2).
+A reverse proxy sends the requests of many callers over one connection. If this service took a body for shorter than the
+proxy did, the rest would be read as the head of another caller's request. A message that two HTTP parsers could
+delimit differently is therefore refused.
 """
 
 from collections.abc import Sequence
@@ -12,33 +13,34 @@ from urllib.parse import unquote_to_bytes
 from app.web.json_rpc import refusal
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
-"""The others that the parser takes are CONNECT, which has no body, and those of WebDAV, RTSP and ICE."""
+"""The accepted methods. The parser also knows CONNECT, whose requests have no body, and those of WebDAV, RTSP and ICE.
+"""
 
 MOST_HEAD_BYTES = 32 * 1024
 MOST_HEADERS = 100
 MOST_TARGET_BYTES = 4 * 1024
-"""Callbacks have the longest of the URLs that are answered here, about 300 bytes."""
+"""The longest URLs of this service are those of callbacks, about 300 bytes."""
 
 MOST_TRAILER_BYTES = 2 * 1024
-"""Chunk extensions and trailers between two parts of a body, which nothing here reads."""
+"""Length of chunk extensions and trailers between two parts of a body. They are ignored."""
 
 MOST_BODY_PARTS = 10_000
-"""Chunks of one body: each costs time, however short it is. A body of the greatest length comes in 200 packets."""
+"""Chunks of one body. Each costs time, however short it is. A body of the greatest length arrives in 200 packets."""
 
 NO_TRAILERS = frozenset((
     b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding",
     b"upgrade",
 ))  # fmt: skip
-"""Fields that may not follow a body (RFC 9110, section 6.5.1): the parser would heed some of them."""
+"""Fields that are not allowed in trailers (RFC 9110, section 6.5.1). The parser would act on some of them."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class BadMessage(Exception):
-    """A request that is refused before it reaches the application; the connection ends behind the answer."""
+    """A request that is refused before it reaches the application. The connection is closed after the response."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        """Answer with `status`; `code` is for programs and `message` for people."""
+        """`status` is that of the response. `code` is a word for programs, and `message` is for people."""
         super().__init__(message)
         self.status = status
         self.code = code
@@ -74,18 +76,18 @@ def target_too_long() -> BadMessage:
 
 
 def too_slow() -> BadMessage:
-    """Return the refusal of a request whose rest did not come."""
+    """Return the refusal of a request that did not arrive in time."""
     return BadMessage(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request did not arrive in time.")
 
 
 def overloaded(message: str) -> BadMessage:
-    """Return the refusal of a request that finds no place."""
+    """Return the refusal, with 503, of a request that exceeds a limit of the connection or of the process."""
     return BadMessage(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", message)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The start line and the headers of a request, with names in lower case."""
+    """The request line and the headers of a request. Names of headers are in lower case."""
 
     method: bytes
     target: bytes
@@ -94,7 +96,7 @@ class Head:
 
 
 def check_head(head: Head) -> None:
-    """Raise BadMessage for a head that another parser may read in another way."""
+    """Raise BadMessage for a head that is not accepted, or that another parser may read differently."""
     if head.method not in METHODS:
         raise BadMessage(HTTPStatus.NOT_IMPLEMENTED, "method_unknown", "This service does not know the method.")
     if head.version not in ("1.1", "1.0"):
@@ -111,12 +113,15 @@ def check_head(head: Head) -> None:
         _check_target(head)
     if b"%" in head.target and not unquote_to_bytes(head.target).isascii():
         raise BadMessage(
-            HTTPStatus.NOT_FOUND, "not_found", "There is nothing here: no URL of this service is beyond ASCII."
+            HTTPStatus.NOT_FOUND, "not_found", "There is nothing here: the URLs of this service are ASCII only."
         )
 
 
 def _check_coding(head: Head, names: Sequence[bytes]) -> None:
-    """Accept `chunked` alone, over HTTP/1.1, without a length beside it; the parser takes `gzip, chunked` too."""
+    """Raise BadMessage unless Transfer-Encoding is `chunked`, once, over HTTP/1.1 and without Content-Length.
+
+    The parser also accepts `gzip, chunked`.
+    """
     codings = [value.strip(b" \t").lower() for name, value in head.headers if name == b"transfer-encoding"]
     if head.version == "1.0" or b"content-length" in names or len(codings) > 1:
         raise malformed("Transfer-Encoding is for HTTP/1.1, once, and without a Content-Length.")
@@ -125,7 +130,10 @@ def _check_coding(head: Head, names: Sequence[bytes]) -> None:
 
 
 def _check_target(head: Head) -> None:
-    """Accept an absolute URL where its authority is the Host, for a proxy may have routed by either."""
+    """Raise BadMessage unless the target is `*` for OPTIONS, or an absolute URL whose authority is the Host header.
+
+    A proxy may have routed by either.
+    """
     if head.target == b"*" and head.method == b"OPTIONS":
         return
     scheme, _, rest = head.target.lower().partition(b"://")
@@ -134,14 +142,14 @@ def _check_target(head: Head) -> None:
         raise malformed("The request target must be a path, or a URL whose host is that of the Host header.")
 
 
-def length_behind_upgrade(headers: Headers) -> int:
-    """Return the length of the body behind a head that offers an upgrade. Raises BadMessage where it is not certain.
+def body_length_after_upgrade(headers: Headers) -> int:
+    """Return the length of the body after a head with an Upgrade header. Raises BadMessage if it is ambiguous.
 
-    RFC 9110, section 7.8: a server that does not take the offer answers as if it had not been made.
+    A server that does not upgrade ignores the header (RFC 9110, section 7.8).
     """
     lengths = [value.strip(b" \t") for name, value in headers if name == b"content-length"]
     if any(name == b"transfer-encoding" for name, _ in headers):
-        raise malformed("A request with an Upgrade header must state its Content-Length: no protocol is changed here.")
+        raise malformed("A request with an Upgrade header must state its Content-Length: upgrades are not served here.")
     if not lengths:
         return 0
     if len(lengths) > 1 or not lengths[0].isdigit():

@@ -1,4 +1,4 @@
-"""Limits of connections. The application passes them to the HTTP protocol in the lifespan state."""
+"""Limits of connections. The application passes them to the protocol class in the lifespan state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,47 +12,47 @@ CONNECTION_LIMITS = "luma_mcp.connection_limits"
 
 
 class IdleKind(IntEnum):
-    """Why a connection may be closed in favour of a new one, in order of preference."""
+    """The state of a connection that waits for its client. Those of the lowest value are closed first for new ones."""
 
     ANSWERED = 0
-    """Its request is answered or refused, and its client has not sent all of it yet."""
-    HALF_BODY_OF_NOBODY = 1
-    """A part of a body has come, of a request without a token."""
+    """The request is answered or refused, and the client has not sent all of it."""
+    PARTIAL_BODY_WITHOUT_TOKEN = 1
+    """A part of the body has arrived, of a request without an Authorization header."""
     NO_REQUEST = 2
-    """No whole head of a request has come."""
+    """No complete head of a request has arrived."""
     UNREAD_ANSWER = 3
-    """Its request is answered, and its client has not taken all of the answer yet."""
-    HALF_BODY = 4
-    """A part of a body has come, of a request with a token."""
+    """The request is answered, and the client has not read all of the response."""
+    PARTIAL_BODY = 4
+    """A part of the body has arrived, of a request with an Authorization header."""
 
 
 class Idle(Protocol):
     """A connection that waits for its client."""
 
     def make_room(self) -> None:
-        """End it."""
+        """Close the connection."""
 
 
 class IdleConnections:
-    """The connections that wait for their clients; of each kind the one that waits longest makes room first."""
+    """The connections that wait for their clients, by kind, each in the order in which they began to wait."""
 
     def __init__(self) -> None:
-        """Hold none."""
+        """Start without connections."""
         self._kinds: tuple[dict[Idle, None], ...] = tuple({} for _ in IdleKind)
 
     def move(self, connection: Idle, before: IdleKind | None, now: IdleKind | None) -> None:
-        """Note that a connection waits for something else than before, or for nothing (None)."""
+        """Record that a connection changes its kind. None means that it does not wait for its client."""
         if before is not None:
             self._kinds[before].pop(connection, None)
         if now is not None:
             self._kinds[now][connection] = None
 
     def make_room(self) -> bool:
-        """End one connection; return whether there was any."""
-        for kind in self._kinds:
-            longest = next(iter(kind), None)
+        """Close the connection that has waited longest, of the first kind that has one. Return False without any."""
+        for connections in self._kinds:
+            longest = next(iter(connections), None)
             if longest is not None:
-                del kind[longest]
+                del connections[longest]
                 longest.make_room()
                 return True
         return False
@@ -60,7 +60,19 @@ class IdleConnections:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Times in seconds; `connections` is per process, and `refused` is told the status of each refusal."""
+    """Limits of the connections of one process.
+
+    Attributes:
+        keep_alive: seconds for which an idle connection stays open.
+        head: seconds within which the head of a request must arrive.
+        body: seconds within which a whole request must arrive.
+        write: seconds within which a client must read some of a response.
+        connections: the most open connections.
+        refused: receives the status of each refusal.
+        idle: the connections that may be closed for new ones.
+        memory: the memory budget of requests and connections.
+
+    """
 
     keep_alive: float = 75.0
     head: float = 15.0

@@ -1,7 +1,7 @@
-"""HTTP/1.1 connections: uvicorn's protocol with limits, and with correct message boundaries after an upgrade offer.
+"""uvicorn's HTTP/1.1 protocol, with limits, and with correct message boundaries after an Upgrade header.
 
-httptools ends a message at its head where the head offers an upgrade, and uvicorn 0.54 feeds the body to the same
-parser, which takes it for the next request. Here the body is read by its length, and a new parser starts behind it.
+If a head has an Upgrade header, httptools ends the message after the head. uvicorn 0.54 then feeds the body to the same
+parser, which reads it as the next request. Here the body is read by its length, and a new parser starts after it.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from app.web.connection.framing import (
     NO_TRAILERS,
     BadMessage,
     Head,
+    body_length_after_upgrade,
     check_head,
     head_too_large,
-    length_behind_upgrade,
     malformed,
     overloaded,
     target_too_long,
@@ -37,82 +37,89 @@ from app.web.connection.timer import ConnectionTimer
 from app.web.log_throttle import ThrottledLog
 
 LINGER_SECONDS = 2.0
-"""How long a refused sender may go on sending, so that it reads the refusal instead of a reset connection."""
+"""Time for which input is dropped after a refusal. A connection that is closed at once is reset, and the client may not
+read the refusal.
+"""
 
 HALF_CLOSED_SECONDS = 0.5
-"""How long the requests of a client go on that has ended its side: it may wait for them, or have left (RFC 9112, 9.6).
+"""Time for which requests continue after the client has closed its side of the connection.
 
-The two look the same until something is written, and a call is not worked out for long for somebody who has left.
+The client may wait for the response, or be gone (RFC 9112, section 9.6). The two look the same until something is
+written.
 """
 
 MOST_PIPELINED = 16
 MOST_PIPELINED_BYTES = 16 * 1024
-"""Requests of one connection that may wait for the one before them, and the bytes of their heads and bodies."""
+"""Pipelined requests of one connection, and the length of their heads and bodies."""
 
 SMALL_HEAD_BYTES = 6 * 1024
-"""A head up to so much, headers counted as they cost, is part of what a request takes in any case."""
+"""Memory of a head that is not counted for the connection: it is part of the memory of any request."""
 
 SMALL_READ_BYTES = 8 * 1024
-"""A request that comes whole in one read of up to so much is not counted."""
+"""Length of a read that is not counted for the connection if it contains a whole request."""
 
 PART_BYTES = 4 * 1024
-"""Of a head or a chunked body, the parser is given so much at once."""
+"""Length of the parts in which the parser receives heads and chunked bodies."""
 
 PROBES = (b"/livez", b"/readyz")
 
 _NO_REQUEST = IdleKind.NO_REQUEST  # looked up once: Python 3.11 finds members of an enumeration slowly
 
-_bursts = ThrottledLog(logging.getLogger(__name__))
+_throttled_log = ThrottledLog(logging.getLogger(__name__))
 
 
 class _NoMoreRequests(Exception):
-    """Raised in the parser at a request behind the last one of a connection; it is not answered."""
+    """Raised in the parser at a request after the last one of a connection. That request is not answered."""
 
 
 class DisconnectAwareProtocol(AccountedConnection):
     """One connection. A disconnect is signalled to the request that is being answered.
 
-    uvicorn signals it only to the newest request of a connection. An earlier one would be answered in vain, and a
-    stream would go on for ever.
+    uvicorn signals it only to the newest request of a connection. If requests are pipelined, that is another one, and
+    the one that is being answered would continue in vain, a stream for ever.
     """
 
     _reading_ended = False
-    """Whether everything that still comes is dropped."""
+    """Whether further input is dropped."""
     _is_last = False
     """Whether the newest request is the last of its connection, such as one with Connection: close."""
     _body_parts = 0
+    """Parts of the newest body that have arrived."""
     _is_chunked = False
-    """Whether the newest body comes in chunks."""
+    """Whether the newest body is chunked."""
     _is_half_closed = False
-    """Whether the client sends nothing any more."""
+    """Whether the client has closed its side of the connection."""
     _is_full = False
-    """Whether the process had all the connections that it takes when this one was made."""
+    """Whether this connection is above the limit of connections of the process. It serves probes only."""
     _body_left = 0
-    """Bytes to come of a body whose head offered an upgrade; no parser reads them."""
+    """Bytes that are missing from a body after an Upgrade header. They bypass the parser."""
     _refusal: BadMessage | None = None
-    _resting: asyncio.TimerHandle | None = None
-    """Reads on after a pause that follows a refusal."""
+    """The exception raised in a callback of the parser, which does not pass it on."""
+    _pause: asyncio.TimerHandle | None = None
+    """Ends a pause of reading after a refusal."""
     _timer: ConnectionTimer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a head; a connection far above the limit is ended at once."""
+        """Start to wait for a head. A connection far above the limit of connections is aborted."""
         super().connection_made(transport)
         self._limits = self.app_state.get(CONNECTION_LIMITS) or ConnectionLimits()
-        self._timer = ConnectionTimer(self.loop, transport, self._limits.write, self._time_is_up)
-        self._timer.expect(self._limits.head)
-        transport.set_write_buffer_limits(high=0)  # so writing pauses where the client has not taken everything
+        self._timer = ConnectionTimer(self.loop, transport, self._limits.write, self._on_timeout)
+        self._timer.set_timeout(self._limits.head)
+        transport.set_write_buffer_limits(high=0)  # pauses writing as long as any byte is in the buffer
         most, idle = self._limits.connections, self._limits.idle
         if len(self.connections) > most and idle.make_room():
-            _bursts.warn("idle", "Closed idle connections: more than %d are open (LUMA_MCP_CONNECTIONS)", most)
-        self._become(IdleKind.NO_REQUEST)
+            _throttled_log.warn("idle", "Closed idle connections: more than %d are open (LUMA_MCP_CONNECTIONS)", most)
+        self._set_idle_kind(IdleKind.NO_REQUEST)
         self._is_full = len(self.connections) > most
         if len(self.connections) > most + max(16, most // 4):
             self._limits.refused(503)
-            _bursts.warn("connections", "Closed a connection: more than %d are open (LUMA_MCP_CONNECTIONS)", most)
+            _throttled_log.warn(
+                "connections", "Closed a connection: more than %d are open (LUMA_MCP_CONNECTIONS)", most
+            )
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Read requests, or refuse the connection at the first byte that belongs to none."""
+        """Parse input. Refuse the connection if it is malformed or exceeds a limit."""
         if self._reading_ended:
             return
         try:
@@ -130,44 +137,49 @@ class DisconnectAwareProtocol(AccountedConnection):
                 self._note_held()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Go on for a moment where whole requests are there, and return whether they are; drop the half of another."""
+        """Return whether to keep the connection open, for HALF_CLOSED_SECONDS: a whole request is being answered.
+
+        An incomplete pipelined request is dropped.
+        """
         if self._is_half_closed:
             return True
-        is_whole = self._is_answering() and not (self._in_body and self._answering is self.cycle)
-        if not is_whole or self._reading_ended:
+        is_complete = self._is_answering() and not (self._in_body and self._answering is self.cycle)
+        if not is_complete or self._reading_ended:
             return False
         if self._in_body:
             self.pipeline.popleft()
         self._is_half_closed = self._reading_ended = True
         self._in_head = self._in_body = False
-        self._timer.begin()
+        self._timer.begin_message()
         self._set_deadline()
         return True
 
     def _set_deadline(self) -> None:
+        """Set the deadline of what the client must send next. While writing is paused, the write timeout stays."""
         if self.flow.write_paused:
             return
         if self._is_half_closed:
-            self._timer.expect_once(HALF_CLOSED_SECONDS)
+            self._timer.set_message_timeout(HALF_CLOSED_SECONDS)
         elif self._in_head:
-            self._timer.expect_once(self._limits.head)
+            self._timer.set_message_timeout(self._limits.head)
         elif self._in_body:
-            self._timer.expect_once(self._limits.body)
-            self._become_half_sent()
+            self._timer.set_message_timeout(self._limits.body)
+            self._set_partial_body()
         elif self.cycle is not None and not self.cycle.response_complete:
-            self._timer.rest()
+            self._timer.clear()
 
-    def _time_is_up(self) -> None:
-        """Refuse a request that comes too slowly; close a connection on which none has begun."""
-        if self.flow.read_paused and not self._is_half_closed:  # the client waits for this service
-            self._timer.expect(self._limits.body)
+    def _on_timeout(self) -> None:
+        """Refuse a request that arrives too slowly. Close a connection on which no request has begun."""
+        if self.flow.read_paused and not self._is_half_closed:  # the client cannot send, because nothing is read
+            self._timer.set_timeout(self._limits.body)
         elif self._reading_ended or not (self._in_head or self._in_body):
             self.transport.close()
-            self._timer.expect(self._limits.write)
+            self._timer.set_timeout(self._limits.write)
         else:
             self._refuse(too_slow())
 
     def _read(self, data: bytes) -> None:
+        """Feed `data` to the parser, or to the body after an Upgrade header. Raises BadMessage and HttpParserError."""
         while data:
             if self._body_left:
                 part, data = data[: self._body_left], data[self._body_left :]
@@ -176,58 +188,58 @@ class DisconnectAwareProtocol(AccountedConnection):
                 if not self._body_left:
                     self._complete()
                 continue
-            # The parser takes what is no body in small parts: it says only afterwards what that was.
+            # Heads and chunked bodies are parsed in small parts, because their overhead is known only afterwards.
             is_plain_body = self._in_body and not self._is_chunked
             part = data if is_plain_body or len(data) <= PART_BYTES else data[:PART_BYTES]
-            self._silent_bytes += len(part)
+            self._overhead_bytes += len(part)
             try:
                 self.parser.feed_data(part)
             except httptools.HttpParserUpgrade as exc:
                 data = data[exc.args[0] :]
-                self._read_past_upgrade()
+                self._continue_after_upgrade()
             else:
                 data = data[len(part) :]
-                self._check_silence(len(part))
+                self._check_overhead(len(part))
 
-    def _check_silence(self, part_bytes: int) -> None:
-        """Raise BadMessage for a head, an extension or a trailer that goes on for too long."""
-        if self._in_head and not self._silent_bytes:
+    def _check_overhead(self, part_bytes: int) -> None:
+        """Raise BadMessage for a head, a chunk extension or a trailer that is too long."""
+        if self._in_head and not self._overhead_bytes:
             self._bytes_before = part_bytes
-        if self._in_head and self._silent_bytes > MOST_PIPELINED_BYTES and self._is_answering():
-            raise overloaded("A request is under way on this connection: the next one may wait with 16 KB.")
-        if self._in_body and self._silent_bytes > MOST_TRAILER_BYTES:
+        if self._in_head and self._overhead_bytes > MOST_PIPELINED_BYTES and self._is_answering():
+            raise overloaded("A request is in flight on this connection: the next one may wait with 16 KB.")
+        if self._in_body and self._overhead_bytes > MOST_TRAILER_BYTES:
             raise malformed("The chunked body has too long extensions or trailers.")
-        if self._silent_bytes > MOST_HEAD_BYTES:
+        if self._overhead_bytes > MOST_HEAD_BYTES:
             raise head_too_large()
 
-    def _read_past_upgrade(self) -> None:
-        """Go on behind a head that offered an upgrade, with a parser that has not seen it."""
+    def _continue_after_upgrade(self) -> None:
+        """After a head with an Upgrade header, read the body by its length, and use a new parser after it."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does; see on_message_begin
-        self._body_left = length_behind_upgrade(self.headers)
+        self._body_left = body_length_after_upgrade(self.headers)
         if not self._body_left:
             self._complete()
 
     def on_message_begin(self) -> None:
-        """Start a request, unless the one before it was the last."""
+        """Start a request. Raises _NoMoreRequests if the one before it was the last."""
         if self._is_last:
             raise _NoMoreRequests
         self._in_head = True
         self._head_bytes = self._bytes_before = 0
-        self._timer.begin()
+        self._timer.begin_message()
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Keep the target, up to a limit."""
+        """Store a part of the target. Raises BadMessage above MOST_TARGET_BYTES."""
         super().on_url(url)
         if len(self.url) > MOST_TARGET_BYTES:
             self._fail(target_too_long())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; those behind a chunked body are dropped, or they would count as the request's own."""
+        """Store a header. Drop trailers after a chunked body, which uvicorn would add to the request's headers."""
         if not self._in_head:
             if name.lower() in NO_TRAILERS:
-                self._fail(malformed("A field behind the body is one that must stand before it."))
+                self._fail(malformed("A trailer after the body is a field that is allowed only before it."))
             return
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > MOST_HEAD_BYTES or len(self.headers) >= MOST_HEADERS:
@@ -235,49 +247,50 @@ class DisconnectAwareProtocol(AccountedConnection):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start the answer of a request whose end is certain."""
+        """Check the head, and start to answer the request."""
         try:
             self._check_head()
         except BadMessage as exc:
             self._fail(exc)
         self._in_head = False
         self._in_body = True
-        self._silent_bytes = self._body_parts = 0
+        self._overhead_bytes = self._body_parts = 0
         self._is_chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
-        self._become(None)
+        self._set_idle_kind(None)
         super().on_headers_complete()
         if self.expect_100_continue:
-            self.cycle.keep_alive = False  # refused unread, the client may send the body after all, or not
+            self.cycle.keep_alive = False  # after a refusal it is unknown whether the client still sends the body
         self._is_last = not self.cycle.keep_alive
-        self._go_on_reading()
+        self._resume_reading()
 
     def _fail(self, refusal: BadMessage) -> None:
-        """End parsing; httptools passes no exception of its callbacks on."""
+        """Stop parsing, in a callback of the parser. httptools replaces the exception, so it is stored as well."""
         self._refusal = refusal
         raise refusal
 
     def _check_head(self) -> None:
-        self._check_waiting(self._head_bytes + TARGET_COPIES * len(self.url) if self._is_answering() else 0)
+        """Raise BadMessage for a head that is not accepted."""
+        self._check_pipeline(self._head_bytes + TARGET_COPIES * len(self.url) if self._is_answering() else 0)
         if self._is_full and self.url not in PROBES:
-            raise overloaded("This service has as many connections as it takes. Try again in a moment.")
+            raise overloaded("This service has reached its limit of connections. Try again in a moment.")
         parser = self.parser
         check_head(Head(parser.get_method(), self.url, parser.get_http_version(), self.headers))
         if parser.should_upgrade():
-            length_behind_upgrade(self.headers)
+            body_length_after_upgrade(self.headers)
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body."""
-        self._silent_bytes = 0
+        """Store a part of a body. Raises BadMessage for too many parts, or too long pipelined requests."""
+        self._overhead_bytes = 0
         self._body_parts += 1
         if self._body_parts > MOST_BODY_PARTS:
             self._fail(malformed(f"A body comes in at most {MOST_BODY_PARTS} chunks."))
         super().on_body(body)
         if self.pipeline:
-            self._check_waiting()
+            self._check_pipeline()
 
     def on_message_complete(self) -> None:
-        """Note the end of a body; where an upgrade is offered the parser sees it too early."""
-        self._silent_bytes = 0
+        """Complete the request, unless its head has an Upgrade header: the parser then ends it before its body."""
+        self._overhead_bytes = 0
         if not self.parser.should_upgrade():
             self._complete()
 
@@ -285,33 +298,37 @@ class DisconnectAwareProtocol(AccountedConnection):
         self._in_body = False
         super().on_message_complete()
         if not self.cycle.response_complete:
-            self._become(None)
+            self._set_idle_kind(None)
         elif not (self.flow.write_paused or self.transport.is_closing()):
-            self._wait_for_request()  # it was answered before all of it had come
-        self._go_on_reading()
+            self._wait_for_request()  # the request was answered before it was complete
+        self._resume_reading()
 
     def _is_answering(self) -> bool:
         return self._answering is not None and not self._answering.response_complete
 
     def _wait_for_request(self) -> None:
-        self._become(_NO_REQUEST)
+        self._set_idle_kind(_NO_REQUEST)
         if not self._in_head:
-            self._timer.expect(self._limits.keep_alive)
+            self._timer.set_timeout(self._limits.keep_alive)
 
-    def _check_waiting(self, head_bytes: int = 0) -> None:
-        """Raise BadMessage where more waits behind the request that is being answered than may, with this head."""
-        if len(self.pipeline) >= MOST_PIPELINED or self._waiting_bytes() + head_bytes > MOST_PIPELINED_BYTES:
-            self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and of 16 KB in all."))
+    def _check_pipeline(self, head_bytes: int = 0) -> None:
+        """Raise BadMessage if the pipelined requests, with a new head of `head_bytes`, exceed their limits."""
+        if len(self.pipeline) >= MOST_PIPELINED or self._pipelined_bytes() + head_bytes > MOST_PIPELINED_BYTES:
+            self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and 16 KB in all."))
 
-    def _go_on_reading(self) -> None:
-        """Read on where uvicorn has paused for a large body or a request that waits: else no departure is noticed."""
+    def _resume_reading(self) -> None:
+        """Resume reading if uvicorn has paused it for a large body or a pipelined request.
+
+        A disconnect is noticed only while the connection is read.
+        """
         if self.flow.read_paused and (self.pipeline or not self.cycle.response_complete):
             self.flow.resume_reading()
 
     def _refuse(self, refusal: BadMessage) -> None:
-        """Answer `refusal` after the requests before it, and read nothing more."""
+        """Send `refusal` after the responses to earlier requests, and drop further input."""
         self._reading_ended, self._in_head, self.headers = True, False, []
-        refusal.__traceback__ = refusal.__context__ = None  # they lead to what was read, and it may wait for its turn
+        # Their frames would keep the input alive for as long as the refusal waits.
+        refusal.__traceback__ = refusal.__context__ = None
         broken = self.cycle if self._in_body else None
         if broken is not None:
             broken.disconnected = True
@@ -321,7 +338,7 @@ class DisconnectAwareProtocol(AccountedConnection):
         answering = self._answering
         if answering is broken and broken is not None and broken.response_started:
             self.transport.close()
-            self._timer.expect(self._limits.write)
+            self._timer.set_timeout(self._limits.write)
         elif answering is None or answering is broken or answering.response_complete:
             self._send_refusal(refusal)
         else:
@@ -333,7 +350,7 @@ class DisconnectAwareProtocol(AccountedConnection):
         if self.transport.is_closing():
             return
         self._limits.refused(refusal.status)
-        _bursts.warn(refusal.code, "Refused a connection with %d: %s", refusal.status, refusal)
+        _throttled_log.warn(refusal.code, "Refused a connection with %d: %s", refusal.status, refusal)
         self.transport.write(refusal.response())
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -341,33 +358,33 @@ class DisconnectAwareProtocol(AccountedConnection):
         self._linger()
 
     def _linger(self) -> None:
-        self._become(IdleKind.ANSWERED)
-        self._timer.expect(LINGER_SECONDS)
+        self._set_idle_kind(IdleKind.ANSWERED)
+        self._timer.set_timeout(LINGER_SECONDS)
 
     def on_response_complete(self) -> None:
-        """Start the next request that waits, or wait for one; the timer is ours in place of uvicorn's."""
+        """Start the next pipelined request, or wait for one. Replaces uvicorn's method and its keep-alive timer."""
         self.server_state.total_requests += 1
-        self._let_go()
+        self._release_request()
         if self.transport.is_closing():
-            self._become(IdleKind.UNREAD_ANSWER)
-            self._timer.expect(self._limits.write)
+            self._set_idle_kind(IdleKind.UNREAD_ANSWER)
+            self._timer.set_timeout(self._limits.write)
         elif self.flow.write_paused:
-            self._become(IdleKind.UNREAD_ANSWER)
-            self.flow.pause_reading()  # until the client has taken what is there: see resume_writing
-        elif self._disconnect is not None and self._disconnect.rest_seconds:
+            self._set_idle_kind(IdleKind.UNREAD_ANSWER)
+            self.flow.pause_reading()  # until the client has read the response: see resume_writing
+        elif self._disconnect is not None and self._disconnect.pause_seconds:
             self.flow.pause_reading()
-            self._become(IdleKind.ANSWERED)
-            self._resting = self.loop.call_later(self._disconnect.rest_seconds, self._go_on)
+            self._set_idle_kind(IdleKind.ANSWERED)
+            self._pause = self.loop.call_later(self._disconnect.pause_seconds, self._start_next)
         else:
-            self._go_on()
+            self._start_next()
 
-    def _go_on(self) -> None:
-        """Start the next request, or wait for it or for the rest of the one that was answered already."""
+    def _start_next(self) -> None:
+        """Start the next pipelined request. Without one, wait for it, or for the rest of a request answered early."""
         self.flow.resume_reading()
         if self._is_noted:
             self._note_held()
         if self.pipeline:
-            self._become(None)
+            self._set_idle_kind(None)
             self._start_asgi_task(*self.pipeline.pop())
             self._set_deadline()
         elif self._is_half_closed:
@@ -380,7 +397,7 @@ class DisconnectAwareProtocol(AccountedConnection):
             self._wait_for_request()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Remember which request is being answered: one at a time, while the others of the connection wait."""
+        """Start to answer a request. The connection answers one request at a time."""
         self._answering = cycle
         cost = self._head_cost(cycle)
         is_large = cost > SMALL_HEAD_BYTES
@@ -388,31 +405,31 @@ class DisconnectAwareProtocol(AccountedConnection):
         cycle.scope[DISCONNECT_SIGNAL] = self._disconnect  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
         if is_large:
-            self._note_held()  # thousands may be read before the first of them begins
+            self._note_held()  # thousands of requests may be read before the application starts on the first
 
     def pause_writing(self) -> None:
-        """Start to watch a peer that has not taken everything."""
+        """Start the write timeout: the write buffer is not empty."""
         super().pause_writing()
-        self._timer.expect(self._limits.write)
+        self._timer.set_timeout(self._limits.write)
         self._note_held()
 
     def resume_writing(self) -> None:
-        """Go on as before: the peer has taken everything."""
+        """Stop the write timeout, and continue: the write buffer is empty."""
         super().resume_writing()
         if self.transport.is_closing():
             return
-        self._timer.rest()
+        self._timer.clear()
         if not self._is_answering():
-            self._go_on()
+            self._start_next()
         else:
             self._note_held()
             self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Signal the disconnect to the request being answered. Requests behind it are never started."""
-        self._timer.end()
-        if self._resting is not None:
-            self._resting.cancel()
+        """Signal the disconnect to the request that is being answered. Pipelined requests are not started."""
+        self._timer.close()
+        if self._pause is not None:
+            self._pause.cancel()
         self._leave_limits()
         answering = self._answering
         if answering is not None:
@@ -421,4 +438,4 @@ class DisconnectAwareProtocol(AccountedConnection):
             if self._disconnect is not None and not answering.response_complete:
                 self._disconnect.notify()
         super().connection_lost(exc)
-        del self.parser  # it refers to this connection, which would stay until the garbage collector looks
+        del self.parser  # the reference cycle would keep this connection until the next garbage collection

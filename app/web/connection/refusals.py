@@ -1,4 +1,4 @@
-"""Refusals that wait for the answers of earlier requests on their connection."""
+"""Error responses that wait for the responses to earlier requests on their connection."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 def queued_refusal(
     behind: RequestResponseCycle, send: Callable[[], None]
 ) -> tuple[RequestResponseCycle, ASGI3Application]:
-    """Return an entry of a connection's queue that calls `send` in its turn and writes nothing itself."""
+    """Return an entry for a connection's pipeline. In its turn it calls `send`, and writes nothing itself.
+
+    `behind` is a request of the connection, from which the entry takes its transport and scope.
+    """
     cycle = RequestResponseCycle(
         scope=behind.scope,
         transport=behind.transport,
@@ -23,7 +26,7 @@ def queued_refusal(
         keep_alive=False,
         on_response=lambda: None,
     )
-    cycle.disconnected = True  # uvicorn would add an error of its own to an answer that the application did not send
+    cycle.disconnected = True  # otherwise uvicorn would write a 500, because the application sends no response
 
     async def app(_scope: Scope, _receive: ASGIReceiveCallable, _send: ASGISendCallable) -> None:
         send()

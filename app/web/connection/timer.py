@@ -1,4 +1,7 @@
-"""The timer of a connection. It is rescheduled only for a deadline earlier than its next check."""
+"""The timer of a connection: one timer handle of the event loop, for deadlines that change with every request.
+
+A later deadline does not reschedule the handle, because that costs time. The handle then fires early and is set again.
+"""
 
 import asyncio
 import fcntl
@@ -9,97 +12,97 @@ from contextlib import suppress
 from math import inf
 
 LEAST_PROGRESS_BYTES = 16 * 1024
-"""A peer that reads less than this within the write time-out counts as one that does not read."""
+"""A peer that acknowledges less than this within the write timeout counts as one that does not read."""
 
 
 class ConnectionTimer:
-    """Calls `late` at a deadline, and ends a connection whose peer does not read what is written."""
+    """Calls `on_timeout` at a deadline, or aborts the connection if its peer does not read what is written."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
-        write_seconds: float,
-        late: Callable[[], None],
+        write_timeout: float,
+        on_timeout: Callable[[], None],
     ) -> None:
-        """Start without a deadline."""
+        """Start without a deadline. `write_timeout` is in seconds."""
         self._loop = loop
         self._transport = transport
-        self._write_seconds = write_seconds
-        self._late = late
+        self._write_timeout = write_timeout
+        self._on_timeout = on_timeout
         self._deadline = inf
         self._handle: asyncio.TimerHandle | None = None
-        self._looks_at = inf
-        self._began = 0.0
-        self._untaken = 0
+        self._fires_at = inf
+        self._message_began = 0.0
+        self._unacknowledged = 0
 
-    def expect(self, seconds: float) -> None:
+    def set_timeout(self, seconds: float) -> None:
         """Set the deadline to `seconds` from now."""
-        self._untaken = untaken_bytes(self._transport)
+        self._unacknowledged = unacknowledged_bytes(self._transport)
         self._set(self._loop.time() + seconds)
 
-    def begin(self) -> None:
-        """Note that a message begins now; `expect_once` counts from here."""
-        self._began = self._loop.time()
+    def begin_message(self) -> None:
+        """Record that a message begins now, for `set_message_timeout`."""
+        self._message_began = self._loop.time()
 
-    def expect_once(self, seconds: float) -> None:
-        """Set the deadline to `seconds` from the beginning of the message: parts of it do not move it."""
-        self._set(self._began + seconds)
+    def set_message_timeout(self, seconds: float) -> None:
+        """Set the deadline to `seconds` from the beginning of the message. Parts that arrive do not move it."""
+        self._set(self._message_began + seconds)
 
-    def rest(self) -> None:
-        """Have no deadline."""
+    def clear(self) -> None:
+        """Remove the deadline."""
         self._deadline = inf
 
-    def end(self) -> None:
-        """Stop for good."""
-        self.rest()
-        self._late = _nothing
+    def close(self) -> None:
+        """Remove the deadline, and release the handle and the callback."""
+        self.clear()
+        self._on_timeout = _nothing
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
     def _set(self, deadline: float) -> None:
         self._deadline = deadline
-        if self._handle is None or deadline < self._looks_at:
-            self._arm()
+        if self._handle is None or deadline < self._fires_at:
+            self._schedule()
 
-    def _arm(self) -> None:
+    def _schedule(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._looks_at = self._deadline
-        self._handle = self._loop.call_later(max(0.0, self._deadline - self._loop.time()), self._look)
+        self._fires_at = self._deadline
+        self._handle = self._loop.call_later(max(0.0, self._deadline - self._loop.time()), self._fire)
 
-    def _look(self) -> None:
+    def _fire(self) -> None:
         self._handle = None
         if self._deadline == inf:
             return
         if self._loop.time() < self._deadline:
-            self._arm()
+            self._schedule()
             return
         self._deadline = inf
-        untaken = untaken_bytes(self._transport)
-        if not untaken and not self._transport.is_closing():
-            self._late()
-        elif self._untaken - untaken < LEAST_PROGRESS_BYTES:
+        unacknowledged = unacknowledged_bytes(self._transport)
+        if not unacknowledged and not self._transport.is_closing():
+            self._on_timeout()
+        elif self._unacknowledged - unacknowledged < LEAST_PROGRESS_BYTES:
             self._transport.abort()
         else:
-            self.expect(self._write_seconds)
+            self.set_timeout(self._write_timeout)
 
 
 def _nothing() -> None:
     return None
 
 
-def untaken_bytes(transport: asyncio.WriteTransport) -> int:
-    """Return what the peer has not taken of the bytes that wait here; 0 where none wait.
+def unacknowledged_bytes(transport: asyncio.WriteTransport) -> int:
+    """Return the bytes in the write buffer and in the socket's send queue; 0 if the write buffer is empty.
 
-    The system takes bytes off this process in steps of a megabyte or so, which a slow peer needs a minute for: what it
-    holds itself counts too. Systems that do not tell (TIOCOUTQ is for Linux) count as holding none.
+    The kernel takes bytes from the write buffer in steps of about a megabyte, for which a slow peer needs a minute. The
+    send queue shows the peer's progress in between. It counts as empty where TIOCOUTQ does not work (it is for Linux).
     """
-    waiting = transport.get_write_buffer_size()
-    if waiting:
-        held = array("i", [0])
+    unacknowledged = transport.get_write_buffer_size()
+    if unacknowledged:
+        send_queue = array("i", [0])
         with suppress(OSError):
-            fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, held)
-        waiting += held[0]
-    return waiting
+            fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, send_queue)
+        unacknowledged += send_queue[0]
+    return unacknowledged

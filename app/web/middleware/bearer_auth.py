@@ -1,38 +1,50 @@
-"""Middleware that authenticates the bearer token of each request and puts its Caller into its scope."""
+"""Middleware that authenticates the bearer token of each request, and puts the Caller into the request's scope."""
 
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.adapters.auth.bearer_token import bearer_token
-from app.ports.auth import Authenticator
+from app.ports.auth import AuthenticationUnavailable, Authenticator
 from app.web.asgi import header, send_error
 
 CALLER = "luma_mcp.caller"
 """Key of the Caller in a request's scope."""
 
 
-HOW_TO_AUTHENTICATE = (
-    "Send your own {backend} API token with each request: `Authorization: Bearer <token>`. Tokens are made at "
-    "{account_url}; there is no sign-in here."
+_HEADER = "Send it with each request: `Authorization: Bearer <token>`. There is no sign-in here."
+HOW_TO_AUTHENTICATE: dict[tuple[str, ...], str] = {
+    ("passthrough",): f"This service needs your own {{backend}} API token, which is made at {{account_url}}. {_HEADER}",
+    ("keys",): f"This service needs the key of a team member, which begins with lmk_: ask its operator. {_HEADER}",
+}
+"""What a request without a valid token is told, by the ways to authenticate that are on."""
+
+HOW_TO_AUTHENTICATE_EITHER_WAY = (
+    "This service needs the key of a team member, which begins with lmk_, or your own {backend} API token, which is "
+    f"made at {{account_url}}. {_HEADER}"
 )
 
 
 class BearerAuthMiddleware:
-    """Requires a bearer token, and puts its Caller into the request's scope; answers 401 without one."""
+    """Answers 401 to requests without a valid bearer token."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator, advice: str, refused: Callable[[int], None]) -> None:
-        """Wrap `app`. Requests without a token get `advice`. `refused` receives the status of each refusal."""
+        """Wrap `app`. `advice` is the message of the 401. `refused` receives the status of each refusal."""
         self._app = app
         self._advice = advice
         self._authenticator = authenticator
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its Caller, or answer 401."""
+        """Pass the request on with its Caller, or answer 401 or 503."""
         authorization = header(scope, b"authorization")
         token = bearer_token(authorization)
-        caller = await self._authenticator.authenticate(token) if token is not None else None
+        try:
+            caller = await self._authenticator.authenticate(token) if token is not None else None
+        except AuthenticationUnavailable as exc:
+            self._refused(503)
+            await send_error(send, 503, "unavailable", str(exc), (b"retry-after", b"5"))
+            return
         if caller is not None:
             scope[CALLER] = caller
             await self._app(scope, receive, send)

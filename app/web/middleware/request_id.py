@@ -1,4 +1,4 @@
-"""Middleware that gives each request an id, which its log line and its answer show."""
+"""Middleware that gives each request an id, for its log line and its X-Request-ID response header."""
 
 import itertools
 import re
@@ -11,28 +11,29 @@ from app.web.asgi import header
 REQUEST_ID = "luma_mcp.request_id"
 """Key of the id in a request's scope."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestIdMiddleware:
-    """Uses the X-Request-ID of a proxy if it is well-formed, and makes an id otherwise."""
+    """Uses the request's own X-Request-ID, such as that of a proxy, if it is well-formed; otherwise makes an id."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap `app`."""
         self._app = app
-        self._prefix = secrets.token_hex(4)  # another in each process
+        self._prefix = secrets.token_hex(4)  # differs between processes
         self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Put the id into the request's scope and into the answer."""
-        given = header(scope, b"x-request-id")
-        if given is None or not _PLAIN.fullmatch(given):
-            given = f"{self._prefix}{next(self._numbers):08x}"
-        request_id = scope[REQUEST_ID] = given
+        """Put the id into the request's scope, and into a header of the response."""
+        request_id = header(scope, b"x-request-id")
+        if request_id is None or not _WELL_FORMED.fullmatch(request_id):
+            request_id = f"{self._prefix}{next(self._numbers):08x}"
+        scope[REQUEST_ID] = request_id
+        id_header = (b"x-request-id", request_id.encode())
 
-        async def named(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), id_header]
             await send(message)
 
-        await self._app(scope, receive, named)
+        await self._app(scope, receive, send_with_id)

@@ -1,7 +1,7 @@
-"""Middleware that limits the memory of requests, per token and in all.
+"""Middleware that limits the memory of requests in flight, per token and in all.
 
-A request counts in bytes, from its first byte to the end of its answer, because the number of tokens and of callers is
-not limited. A written answer counts for its connection.
+Bytes are limited rather than requests, because the sizes of requests differ widely. A request counts from its head to
+the end of its response. Bytes of a response that are written and not yet read by the client count for the connection.
 """
 
 from collections.abc import Callable
@@ -18,67 +18,69 @@ from app.web.connection.disconnects import DISCONNECT_SIGNAL
 from app.web.middleware.bearer_auth import CALLER
 
 HALF_SENT_BYTES = 12_000
-"""Memory of a request until its body has arrived, beside the body: measured with 1,200 of them, 19 KB each, of which
-7 KB are the connection's."""
+"""Memory of a request until its body has arrived, beside the body.
+
+Measured with 1,200 such requests: 19 KB each, of which 7 KB are the connection's.
+"""
 
 REQUEST_BYTES = 46_000
-"""About what any request under way takes: measured with 1,200 waiting calls, 44 KB each beside the connection."""
+"""Memory of any request in flight. Measured with 1,200 waiting calls: 44 KB each beside the connection."""
 
 INCLUDED_HEAD_BYTES = 4_000
-"""A head up to here is part of it: that of a usual client takes 3 KB."""
+"""Memory of a head that is included in HALF_SENT_BYTES. The head of a usual client takes 3 KB."""
 
 BODY_FACTOR = 6
-"""Bytes held for each byte of a body: as it came, as text of up to four bytes a character, and as values."""
+"""Memory for each byte of a body: as received, as text of up to four bytes a character, and as parsed values."""
 
 ELEMENT_BYTES, OBJECT_BYTES, QUOTE_BYTES, MEMBER_BYTES = 45, 250, 35, 40
-"""Bytes held besides for each element, object, quotation mark and name of a member in a JSON body."""
+"""Further memory for each element, object, quotation mark and member name in a JSON body."""
 
 ANSWER_FACTOR = 2
-"""Bytes held for each byte of an answer: as parts, and as one piece."""
+"""Memory for each byte of a response: in parts, and joined."""
 
 INCLUDED_ANSWER_BYTES = 32 * 1024
-"""An answer up to here is part of REQUEST_BYTES: a batch of 50 is shorter, and the list of tools."""
+"""Size of a response that is included in REQUEST_BYTES. A batch of 50 tasks and the list of tools are smaller."""
 
 SMALL_PART_BYTES = 8 * 1024
-"""A part of an answer up to here is never refused: it may tell of a purchase."""
+"""Size of a part of a response that is never refused, because it may be the only report of a purchase."""
 
-HELD = "luma_mcp.held"
-"""Key of the Held in a request's scope."""
+REQUEST_MEMORY = "luma_mcp.held"
+"""Key of the RequestMemory in a request's scope."""
 
 RETRY_AFTER_SECONDS = 5
 TOO_MUCH = (
-    "The requests under way with this token, or all of them together, hold as much memory as this service lends. Wait "
+    "The requests in flight with this token, or all of them together, use the memory that this service allows. Wait "
     "for some of them to end, or send fewer or smaller ones."
 )
 
 
 class RequestMemoryMiddleware:
-    """Answers 429 to requests that exceed the share of their token, or the budget of all."""
+    """Answers 429 to requests that exceed the memory quota of their token, or of all tokens."""
 
     def __init__(self, app: ASGIApp, quota: CallerQuota, refused: Callable[[int], None]) -> None:
-        """Wrap `app`, inside BearerAuthMiddleware. `quota` counts bytes; `refused` receives each status."""
+        """Wrap `app`. Must be inside BearerAuthMiddleware. `quota` counts bytes; `refused` receives each status."""
         self._app = app
         self._quota = quota
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and count its bytes."""
+        """Pass the request on and count its memory."""
         owner = cast("Caller", scope[CALLER]).principal.subject
-        held = scope[HELD] = Held(self._quota, owner)
+        memory = scope[REQUEST_MEMORY] = RequestMemory(self._quota, owner)
         disconnect = scope.get(DISCONNECT_SIGNAL)
         head_bytes = 0
         if disconnect is not None:
             disconnect.owner = owner
             head_bytes = max(0, disconnect.head_bytes - INCLUDED_HEAD_BYTES)
-        lease = MemoryLease(held.give_back)
-        outer = MEMORY_LEASE.set(lease)
+        lease = MemoryLease(memory.give_back)
+        context_token = MEMORY_LEASE.set(lease)
         try:
-            held.take(HALF_SENT_BYTES + head_bytes)
-            await self._app(scope, held.counting(receive), send)
-        except _NoneLeft:
+            memory.take(HALF_SENT_BYTES + head_bytes)
+            await self._app(scope, memory.counting(receive), send)
+        except _QuotaExceeded:
             await refuse(send, self._refused)
         finally:
-            MEMORY_LEASE.reset(outer)
+            MEMORY_LEASE.reset(context_token)
             lease.end()
 
 
@@ -88,21 +90,21 @@ async def refuse(send: Send, refused: Callable[[int], None]) -> None:
     await send_error(send, 429, "rate_limited", TOO_MUCH, (b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
 
 
-class _NoneLeft(Exception):
+class _QuotaExceeded(Exception):
     """A request exceeds its memory quota."""
 
 
-class Held:
-    """The memory of one request, in bytes.
+class RequestMemory:
+    """Counts the memory of one request in the quota of its owner.
 
     Attributes:
-        amount: taken from the quota.
-        answer_bytes: size of the answer so far.
+        amount: bytes taken from the quota.
+        answer_bytes: size of the response so far.
 
     """
 
     def __init__(self, quota: CallerQuota, owner: str) -> None:
-        """Start with nothing."""
+        """Start without memory."""
         self._quota = quota
         self._owner = owner
         self._counted_answer = ANSWER_FACTOR * INCLUDED_ANSWER_BYTES
@@ -110,9 +112,9 @@ class Held:
         self.amount = self.answer_bytes = 0
 
     def take(self, amount: int) -> None:
-        """Take `amount` bytes from the quota. Raises _NoneLeft if it has not as much left."""
+        """Take `amount` bytes from the quota. Raises _QuotaExceeded if the quota does not allow it."""
         if not self._quota.take(self._owner, amount):
-            raise _NoneLeft
+            raise _QuotaExceeded
         self.amount += amount
 
     def give_back(self) -> None:
@@ -121,25 +123,28 @@ class Held:
             self._quota.give_back(self._owner, self.amount)
 
     def counting(self, receive: Receive) -> Receive:
-        """Return `receive` with the bytes of the body counted: as they come, and as values when all have come."""
-        as_values = 0
+        """Return a `receive` that counts the body: as bytes while it arrives, and as parsed values when it is complete.
+
+        It raises _QuotaExceeded.
+        """
+        parsed = 0
 
         async def counted() -> Message:
-            nonlocal as_values
+            nonlocal parsed
             message = await receive()
             body = message.get("body", b"")
-            as_values += parsed_bytes(body)
+            parsed += parsed_bytes(body)
             if message.get("more_body", False):
                 self.take(len(body))
             elif not self._is_complete:
                 self._is_complete = True
-                self.take(REQUEST_BYTES - HALF_SENT_BYTES + len(body) + as_values)
+                self.take(REQUEST_BYTES - HALF_SENT_BYTES + len(body) + parsed)
             return message
 
         return counted
 
     def count_answer(self, amount: int) -> None:
-        """Count a part of the answer. Raises RateLimited for a large part that exceeds the quota."""
+        """Count `amount` bytes of the response. Raises RateLimited for a large part that exceeds the quota."""
         self.answer_bytes += amount
         more = ANSWER_FACTOR * self.answer_bytes - self._counted_answer
         if more <= 0:
@@ -153,7 +158,7 @@ class Held:
 
 
 def parsed_bytes(body: bytes) -> int:
-    """Return about what a part of a JSON body takes in memory as text and as values."""
+    """Return an estimate of the memory of a part of a JSON body, as text and as parsed values."""
     elements, names = body.count(b",") + body.count(b"["), body.count(b":")
     marks = OBJECT_BYTES * body.count(b"{") + QUOTE_BYTES * body.count(b'"')
     return (BODY_FACTOR - 1) * len(body) + ELEMENT_BYTES * elements + MEMBER_BYTES * names + marks

@@ -1,4 +1,4 @@
-"""The page at /: what this is, its address, and how to add it, for a person who opened the URL in a browser."""
+"""The landing page at /: the service's address, its tools, and how to add it to clients."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,14 +11,13 @@ from app.mcp_server.tools.definition import BILLABLE, LumaTool
 from app.web.client_setup import clients
 
 SANDBOX_NOTE = (
-    "This is a sandbox: it makes no real videos, asks for no account and takes any token. Words in a prompt choose "
+    "This is a sandbox: it makes no real videos, needs no account and accepts any token. Words in a prompt choose "
     "what happens:"
 )
 
-
 DOUBTFUL_NOTE = (
-    "This address may be wrong, because the page was opened through a proxy whose word on it is not believed. Whoever "
-    "runs this service sets LUMA_MCP_PUBLIC_URL to the address that people use, or names the proxy in "
+    "This address may be wrong, because the page was opened through a proxy that this service does not trust. The "
+    "operator of this service can set LUMA_MCP_PUBLIC_URL to its public address, or list the proxy in "
     "LUMA_MCP_TRUSTED_PROXIES."
 )
 
@@ -26,7 +25,7 @@ DOUBTFUL_NOTE = (
 def page(
     base_url: str, tools: Sequence[LumaTool], backend_name: str, *, sandbox: bool, is_doubtful: bool = False
 ) -> str:
-    """Return the page for the service reached at `base_url`, which may be wrong where it is doubtful."""
+    """Return the HTML page for the service at `base_url`; if `is_doubtful`, it says that this URL may be wrong."""
     url = f"{base_url}/mcp"
     return _template().substitute(
         url=escape(url),

@@ -1,7 +1,7 @@
 """Tokens become tenants: equal for equal tokens, nameless for whoever reads the cache or the log."""
 
 from app.adapters.auth.passthrough import PassthroughAuthenticator
-from app.domain.access import ALL_SCOPES
+from app.domain.access import PASSTHROUGH_SCOPES
 
 KEY = "a key for tests that is long enough: 48 bytes or so"
 
@@ -43,7 +43,7 @@ async def test_a_caller_is_asked_for_with_its_own_token_and_shows_it_nowhere() -
 async def test_a_caller_without_a_team_owns_what_it_makes_and_may_do_everything() -> None:
     principal = (await PassthroughAuthenticator(KEY).authenticate("token-a")).principal
     assert principal.owner == principal.subject == PassthroughAuthenticator(KEY).name("token-a")
-    assert principal.scopes == ALL_SCOPES
+    assert principal.scopes == PASSTHROUGH_SCOPES
 
 
 async def test_a_caller_keeps_the_names_of_older_keys() -> None:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import socket
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from app.domain.purchase import KeyName, NewPurchase
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from tests.support.clock import HandClock
 from tests.support.databases import BACKEND, empty_database, opened, purchases_at
+from tests.support.directories import ACTOR, directory_at
 from tests.support.postgres_server import PostgresServer
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -114,6 +117,16 @@ async def test_a_key_of_the_first_schema_is_held_after_the_migration(url: str, c
         found = await purchases_at(database, clock).claim(new)
         assert found is not None
         assert (found.attempt, found.task_id) == ("a" * 32, "task")
+
+
+@pytest.mark.parametrize("first", REVISIONS)
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_the_directory_is_usable_after_the_migration(url: str, first: str, clock: HandClock) -> None:
+    await asyncio.to_thread(_at_revision, url, first)
+    async with opened(url) as database:
+        directory = directory_at(database, clock)
+        await directory.teams.create("film", "UTC", ACTOR)
+        assert await directory.facts.version() == 1
 
 
 def _at_revision(url: str, wanted: str, row: dict[str, object] | None = None) -> None:
@@ -235,6 +248,31 @@ async def test_a_file_that_was_replaced_is_unavailable(tmp_path: Path) -> None:
                 (tmp_path / "luma.db").write_bytes(b"")
             with pytest.raises(DatabaseUnavailable, match="another"):
                 await database.run(revision)
+
+
+async def test_another_process_that_closes_the_file_takes_nothing_from_one_that_was_opened_after_a_look(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    url, count = f"sqlite:///{tmp_path}/luma.db", "SELECT count(*) FROM teams"
+    async with opened(url):
+        pass
+
+    async def seen_by_another_process() -> str:
+        program = (
+            f"import sqlite3; c = sqlite3.connect({f'{tmp_path}/luma.db'!r}); print(*c.execute({count!r})); c.close()"
+        )
+        ended = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", program], capture_output=True, check=True
+        )
+        return str(ended.stdout.decode().strip())
+
+    database = Database(url)
+    await database.look()
+    await database.open()
+    assert await seen_by_another_process() == "(0,)"
+    await directory_at(database, clock).teams.create("film", "UTC", ACTOR)
+    assert await seen_by_another_process() == "(1,)"
+    await database.aclose()
 
 
 async def test_all_who_wait_for_a_database_that_hangs_share_one_attempt() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from app.ports.backend import BatchResult
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.limits.token_status import REFUSED_SECONDS, TokenStatusCache
+from app.services.tasks.access import TaskAccess
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.circuit_breaker import FailOpenStore
 from app.services.tasks.lookup import TaskService
@@ -60,6 +62,13 @@ class Backend(NoBackend):
         raise AssertionError("a question starts nothing")
 
 
+class NoPurchases:
+    """Purchases that nobody asks for: only the members of teams are held to what they have made."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+
 class Room:
     """The services of one process over a backend and a store."""
 
@@ -75,7 +84,8 @@ class Room:
         self.token_status = TokenStatusCache(clock)
         self.queued = QueuedIds(ACEDATACLOUD, notes, clock, self.token_status.is_accepted)
         self.notes = notes
-        self.tasks = TaskService(backend, cache, self.records, SingleFlight(), self.token_status, self.queued)
+        access = TaskAccess(NoPurchases(), FairLimiter(STORE_READS, lambda _tenant: True))
+        self.tasks = TaskService(backend, cache, self.records, SingleFlight(), self.token_status, self.queued, access)
 
 
 def done(task_id: str, clock: HandClock) -> Task:

@@ -172,14 +172,14 @@ async def test_half_bodies_without_a_token_are_closed_first_and_oldest_first() -
         def __init__(self, name: str) -> None:
             self.make_room = lambda: ended.append(name)
 
-    for kind in (IdleKind.HALF_BODY, IdleKind.HALF_BODY_OF_NOBODY, IdleKind.NO_REQUEST):
+    for kind in (IdleKind.PARTIAL_BODY, IdleKind.PARTIAL_BODY_WITHOUT_TOKEN, IdleKind.NO_REQUEST):
         for number in range(2):
             idle.move(One(f"{kind.name} {number}"), None, kind)
     idle.move(left := One("left"), None, IdleKind.ANSWERED)
     idle.move(left, IdleKind.ANSWERED, None)
     while idle.make_room():
         pass
-    names = ("HALF_BODY_OF_NOBODY", "NO_REQUEST", "HALF_BODY")
+    names = ("PARTIAL_BODY_WITHOUT_TOKEN", "NO_REQUEST", "PARTIAL_BODY")
     assert ended == [f"{name} {number}" for name in names for number in range(2)]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.connection.protocol import DisconnectAwareProtocol
-from app.web.connection.timer import LEAST_PROGRESS_BYTES, untaken_bytes
+from app.web.connection.timer import LEAST_PROGRESS_BYTES, unacknowledged_bytes
 from tests.support.clock import HandClock
 from tests.support.service import call_bytes, sandbox, serving, settings
 
@@ -111,9 +111,9 @@ async def test_bytes_read_from_the_kernel_buffer_count_as_write_progress() -> No
         _, writer = await asyncio.open_connection(sock=accepted)
         transport = writer.transport
         transport.write(b"x" * 16_000_000)
-        waiting, before = transport.get_write_buffer_size(), untaken_bytes(transport)
+        waiting, before = transport.get_write_buffer_size(), unacknowledged_bytes(transport)
         assert before > waiting > 0
-        while untaken_bytes(transport) > before - LEAST_PROGRESS_BYTES:
+        while unacknowledged_bytes(transport) > before - LEAST_PROGRESS_BYTES:
             client.recv(1024)
             await asyncio.sleep(0)
         assert transport.get_write_buffer_size() == waiting, "the system has taken nothing more from this process"

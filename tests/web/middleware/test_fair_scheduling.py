@@ -25,7 +25,7 @@ from app.web.middleware.fair_scheduling import (
     RequestQueue,
     caller_of,
 )
-from app.web.middleware.request_memory import HELD, Held
+from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
 from tests.support.clock import HandClock
 
 REFUSED: list[int] = []
@@ -183,8 +183,8 @@ async def test_each_message_of_a_batch_takes_a_turn() -> None:
         sent.append(message)
 
     headers = [(b"authorization", b"Bearer x"), (b"content-type", b"application/json")]
-    held = Held(CallerQuota(QuotaLimits(10**7, 10**7, 10**7), nobody), "x")
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, HELD: held}
+    held = RequestMemory(CallerQuota(QuotaLimits(10**7, 10**7, 10**7), nobody), "x")
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, REQUEST_MEMORY: held}
     endpoint = McpEndpoint(Server("test"), turns, lambda _status: None)
     async with endpoint.running():
         await endpoint(scope, receive, send)
@@ -210,12 +210,12 @@ async def test_clients_that_are_refused_a_place_in_line_are_read_again_one_after
     for one in refused:
         scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: one}
         assert not await line.wait(FairScheduler(nobody), "", scope, _nothing)
-    rests = [one.rest_seconds for one in refused]
+    rests = [one.pause_seconds for one in refused]
     assert rests == pytest.approx([number / REFUSALS_PER_SECOND for number in range(1, 1001)], abs=1e-3)
     clock.advance(10)
     again = DisconnectSignal()
     await line.wait(FairScheduler(nobody), "", {**scope, DISCONNECT_SIGNAL: again}, _nothing)
-    assert again.rest_seconds == pytest.approx(1 / REFUSALS_PER_SECOND, abs=1e-3)
+    assert again.pause_seconds == pytest.approx(1 / REFUSALS_PER_SECOND, abs=1e-3)
 
 
 async def test_the_pause_after_a_refusal_is_bounded(clock: HandClock) -> None:
@@ -224,7 +224,7 @@ async def test_the_pause_after_a_refusal_is_bounded(clock: HandClock) -> None:
         refused = DisconnectSignal()
         scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: refused}
         await line.wait(FairScheduler(nobody), "", scope, _nothing)
-    assert refused.rest_seconds == LONGEST_PAUSE_SECONDS
+    assert refused.pause_seconds == LONGEST_PAUSE_SECONDS
 
 
 @pytest.mark.parametrize(("head_bytes", "is_counted"), [(SMALL_PROBE_BYTES, False), (SMALL_PROBE_BYTES + 1, True)])

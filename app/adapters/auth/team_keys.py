@@ -1,0 +1,105 @@
+"""Authentication by team keys: who holds a key, and the credentials of their team."""
+
+from collections.abc import Callable, Sequence
+
+from app.adapters.auth.key_digest import KeyDigest
+from app.domain.access import Credential, Principal, Visibility
+from app.domain.api_key_format import is_well_formed
+from app.domain.backend import BackendDescription
+from app.domain.errors import InternalError, NoCredential
+from app.domain.teams import KeyHolder, KeyState
+from app.ports.auth import AuthenticationUnavailable, Caller
+from app.ports.repositories import DatabaseUnavailable
+from app.services.teams.directory_cache import NO_DATABASE, DirectoryCache
+
+NOTED_SECONDS = 1.0
+"""How often it is noted that a key was used and accepted."""
+
+NOT_YET = "Keys cannot be checked yet, because this service's database does not answer. Try again shortly."
+
+
+class TeamCredentials:
+    """The CredentialSource of the members of a team."""
+
+    __slots__ = ("_backend", "_directory", "_team_id")
+
+    def __init__(self, directory: DirectoryCache, team_id: str, backend: BackendDescription) -> None:
+        """Ask `directory` for the credentials of a team."""
+        self._directory = directory
+        self._team_id = team_id
+        self._backend = backend
+
+    async def all(self) -> Sequence[Credential]:
+        """Return the credentials of the team. Raises LumaError if there is none, or none can be read."""
+        try:
+            found = await self._directory.credentials(self._team_id)
+        except DatabaseUnavailable:
+            raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from None
+        if not found:
+            raise self._backend.error(NoCredential)
+        return found
+
+    async def one(self) -> Credential:
+        """Return the credential to read with: the oldest. Raises LumaError."""
+        return (await self.all())[0]
+
+
+class TeamKeyAuthenticator:
+    """Authenticates `lmk_` keys. An unknown, revoked, blocked or expired one is refused."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a key is looked up, read, judged by time, and told of
+        self,
+        directory: DirectoryCache,
+        digest: Callable[[], KeyDigest | None],
+        backend: BackendDescription,
+        clock: Callable[[], float],
+        accept: Callable[[str], None],
+        name: Callable[[str], str],
+    ) -> None:
+        """Look keys up in `directory`. `digest` returns None until the database has been read once.
+
+        `accept` is told whose key was accepted: the subject, and what `name` makes of the key.
+        """
+        self._accept = accept
+        self._name = name
+        self._directory = directory
+        self._digest = digest
+        self._backend = backend
+        self._clock = clock
+
+    async def authenticate(self, token: str) -> Caller | None:
+        """Return who holds the key, or None. Raises AuthenticationUnavailable."""
+        if (digest := self._digest()) is None:
+            raise AuthenticationUnavailable(NOT_YET)
+        known = self._directory.known(hashed := digest.of(token))
+        if known is None:
+            known = await self._directory.key(hashed) if is_well_formed(token) else None
+        now = self._clock()
+        if known is None or known.state(now) is not KeyState.ACTIVE:
+            return None
+        if known.caller is None:
+            source = TeamCredentials(self._directory, known.holder.team.id, self._backend)
+            known.caller = Caller(_principal(known.holder), source)
+        if now - known.noted_at >= NOTED_SECONDS:
+            known.noted_at = now
+            self._directory.note_use(known)
+            self._accept(known.holder.member.id)
+            self._accept(self._name(token))
+        return known.caller
+
+
+def _principal(holder: KeyHolder) -> Principal:
+    return Principal(
+        holder.member.id,
+        holder.team.id,
+        key=holder.key.id,
+        is_stopped=holder.is_stopped,
+        sees=_visibility(holder),
+        scopes=holder.key.scopes,
+    )
+
+
+def _visibility(holder: KeyHolder) -> Visibility:
+    if not holder.team.members_see_all:
+        return Visibility.OWN
+    return Visibility.ALL if holder.team.allows_foreign_ids else Visibility.TEAM

@@ -1,0 +1,236 @@
+"""Keys of members, in SQL that SQLite and PostgreSQL share."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, Update, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.administration import Administration, Change, team_named
+from app.adapters.sql.directory_tables import api_keys, members, teams
+from app.adapters.sql.engine import Database, database_now
+from app.adapters.sql.purchases import SqlClock
+from app.domain.access import Scope
+from app.domain.teams import (
+    Actor,
+    ApiKey,
+    AuditEntry,
+    KeyHolder,
+    KeyState,
+    Member,
+    Team,
+    parsed_scopes,
+    written_scopes,
+)
+from app.ports.directory import NewKey, NotAllowed, NotThere
+
+MOST_NOTED = 500
+"""Keys that one statement notes as used; databases limit the parameters of a statement."""
+
+_TABLES = {"key": api_keys, "member": members, "team": teams}
+_COLUMNS = [column.label(f"{name}__{column.name}") for name, table in _TABLES.items() for column in table.c]
+
+
+class SqlApiKeys:
+    """The keys of one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now) -> None:
+        """Keep the keys in `database`; `now` is the clock, as SQL."""
+        self._database = database
+        self._administration = Administration(database, now)
+        self._now = now
+
+    async def key_holder(self, digest: str) -> KeyHolder | None:
+        """Return the key with this digest, in whatever state it is; None where there is none."""
+        found = await self._holders(api_keys.c.digest == digest)
+        return found[0] if found else None
+
+    async def note_used(self, key_ids: Collection[str], minute: float) -> None:
+        """Note that keys were used in the minute that began at `minute`, in unix seconds. No version follows."""
+        left = iter(sorted(key_ids))
+        while some := list(islice(left, MOST_NOTED)):
+            is_older = api_keys.c.last_used_at.is_(None) | (api_keys.c.last_used_at < minute)
+            statement = update(api_keys).where(api_keys.c.id.in_(some), is_older).values(last_used_at=minute)
+            await self._database.run(partial(_executed, statement))
+
+    async def holder(self, key_id: str) -> KeyHolder:
+        """Return the key with this id. Raises NotThere."""
+        return _only(await self._holders(api_keys.c.id == key_id), key_id)
+
+    async def of_team(self, team: str) -> list[KeyHolder]:
+        """Return the keys of a team, the oldest first. Raises NotThere."""
+
+        async def operation(connection: AsyncConnection) -> list[KeyHolder]:
+            owner = await team_named(connection, team)
+            return await self._found(connection, members.c.team_id == owner.id)
+
+        return await self._database.run(operation)
+
+    async def create(  # noqa: PLR0913 - a key has these properties
+        self,
+        team: str,
+        member: str,
+        new: NewKey,
+        actor: Actor,
+        *,
+        scopes: frozenset[Scope],
+        expires_seconds: float | None = None,
+        note: str = "",
+    ) -> KeyHolder:
+        """Record a key of a member. Raises NotThere."""
+
+        async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
+            if found := await self._found(change.connection, api_keys.c.digest == new.digest):
+                return found[0], None
+            owner = await change.team(team)
+            key = ApiKey(
+                new.id,
+                (holding := await change.member(owner, member)).id,
+                new.hint,
+                scopes,
+                note,
+                is_blocked=False,
+                is_stopped=False,
+                created_at=change.now,
+                expires_at=None if expires_seconds is None else change.now + expires_seconds,
+            )
+            await change.connection.execute(api_keys.insert().values(_columns(key, new.digest)))
+            holder = KeyHolder(key, holding, owner, change.now)
+            return holder, _entry(change, "key.create", holder, None, _shown(key))
+
+        return await self._administration.change(actor, operation)
+
+    async def revoke(self, key_id: str, actor: Actor) -> KeyHolder:
+        """Refuse a key for good. Raises NotThere."""
+
+        async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
+            before = _only(await self._found(change.connection, api_keys.c.id == key_id), key_id)
+            revoked_at = change.now if before.key.revoked_at is None else before.key.revoked_at
+            return await _changed(change, "key.revoke", before, revoked_at=revoked_at)
+
+        return await self._administration.change(actor, operation)
+
+    async def block(self, key_id: str, actor: Actor, *, is_blocked: bool = True) -> KeyHolder:
+        """Refuse a key until it is unblocked, or unblock it. Raises NotThere; NotAllowed for a revoked one."""
+        return await self._change("key.block" if is_blocked else "key.unblock", key_id, actor, is_blocked=is_blocked)
+
+    async def stop(self, key_id: str, actor: Actor, *, is_stopped: bool = True) -> KeyHolder:
+        """Stop a key's spending, or let it go on. Raises NotThere; NotAllowed for a revoked one."""
+        return await self._change("key.stop" if is_stopped else "key.resume", key_id, actor, is_stopped=is_stopped)
+
+    async def rotate(self, key_id: str, new: NewKey, grace_seconds: float, actor: Actor) -> KeyHolder:
+        """Record a key in the place of an active one, which ends after `grace_seconds` or at its own time.
+
+        The new key has the member, scopes and note of the old one, and lives as long as that was made to live.
+        Raises NotThere; NotAllowed for a key that is not active, or was rotated already.
+        """
+
+        async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
+            if found := await self._found(change.connection, api_keys.c.digest == new.digest):
+                return found[0], None
+            before = _only(await self._found(change.connection, api_keys.c.id == key_id), key_id)
+            old = before.key
+            if (state := old.state(change.now)) is not KeyState.ACTIVE or old.replaced_by is not None:
+                raise NotAllowed(_why_not_rotated(old, state))
+            key = replace(
+                old,
+                id=new.id,
+                hint=new.hint,
+                created_at=change.now,
+                expires_at=None if old.expires_at is None else change.now + old.expires_at - old.created_at,
+                last_used_at=None,
+            )
+            await change.connection.execute(api_keys.insert().values(_columns(key, new.digest)))
+            ends_at = change.now + grace_seconds
+            expires_at = ends_at if old.expires_at is None else min(ends_at, old.expires_at)
+            _, entry = await _changed(change, "key.rotate", before, expires_at=expires_at, replaced_by=new.id)
+            return replace(before, key=key), entry
+
+        return await self._administration.change(actor, operation)
+
+    async def _change(self, action: str, key_id: str, actor: Actor, **wanted: bool) -> KeyHolder:
+        async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
+            before = _only(await self._found(change.connection, api_keys.c.id == key_id), key_id)
+            if before.key.revoked_at is not None:
+                raise NotAllowed(f"Key {key_id} is revoked, which is for good. Make a new key.")
+            return await _changed(change, action, before, **wanted)
+
+        return await self._administration.change(actor, operation)
+
+    async def _holders(self, where: ColumnElement[bool]) -> list[KeyHolder]:
+        return await self._database.run(lambda connection: self._found(connection, where))
+
+    async def _found(self, connection: AsyncConnection, where: ColumnElement[bool]) -> list[KeyHolder]:
+        """Return the keys that `where` holds for, with their members and teams, in one statement."""
+        joined = api_keys.join(members, members.c.id == api_keys.c.member_id).join(
+            teams, teams.c.id == members.c.team_id
+        )
+        wanted = select(*_COLUMNS, self._now().label("read_at")).select_from(joined).where(where)
+        rows = await connection.execute(wanted.order_by(api_keys.c.created_at, api_keys.c.id))
+        return [_holder(row._asdict()) for row in rows]
+
+
+async def _executed(statement: Update, connection: AsyncConnection) -> None:
+    await connection.execute(statement)
+
+
+async def _changed(
+    change: Change, action: str, before: KeyHolder, **wanted: Any
+) -> tuple[KeyHolder, AuditEntry | None]:
+    """Set columns of a key, and return it as it is then, with the entry of the audit log."""
+    await change.connection.execute(update(api_keys).where(api_keys.c.id == before.key.id).values(wanted))
+    earlier = {column: getattr(before.key, column) for column in wanted}
+    return replace(before, key=replace(before.key, **wanted)), _entry(change, action, before, earlier, wanted)
+
+
+def _entry(
+    change: Change, action: str, holder: KeyHolder, before: dict[str, Any] | None, after: dict[str, Any]
+) -> AuditEntry:
+    return change.entry(
+        action,
+        f"{holder.team.name}/{holder.member.name}/{holder.key.id}",
+        before=before,
+        after=after,
+        team_id=holder.team.id,
+        member_id=holder.member.id,
+        key_id=holder.key.id,
+    )
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    """Return what the audit log has of a new key."""
+    scopes = written_scopes(key.scopes)
+    return {"hint": key.hint, "scopes": scopes, "note": key.note, "expires_at": key.expires_at}
+
+
+def _why_not_rotated(key: ApiKey, state: KeyState) -> str:
+    if state is KeyState.BLOCKED:
+        return f"Key {key.id} is blocked. Unblock it first, or make a new key."
+    if state is not KeyState.ACTIVE:
+        return f"Key {key.id} is {state}. Make a new key."
+    return f"Key {key.id} was rotated already: key {key.replaced_by} is in its place. Rotate that one."
+
+
+def _only(found: list[KeyHolder], key_id: str) -> KeyHolder:
+    if not found:
+        raise NotThere(f"There is no key with the id {key_id}. Look at the list of its team's keys.")
+    return found[0]
+
+
+def _holder(row: dict[str, Any]) -> KeyHolder:
+    values: dict[str, dict[str, Any]] = {name: {} for name in _TABLES}
+    read_at = row.pop("read_at")
+    for label, value in row.items():
+        name, _, column = label.partition("__")
+        values[name][column] = value
+    del values["key"]["digest"]
+    key = ApiKey(**values["key"] | {"scopes": parsed_scopes(values["key"]["scopes"])})
+    return KeyHolder(key, Member(**values["member"]), Team(**values["team"]), read_at)
+
+
+def _columns(key: ApiKey, digest: str) -> dict[str, Any]:
+    columns = {column.name: getattr(key, column.name) for column in api_keys.c if column.name != "digest"}
+    return columns | {"digest": digest, "scopes": written_scopes(key.scopes)}

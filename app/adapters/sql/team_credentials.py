@@ -1,0 +1,89 @@
+"""Sealed credentials of teams, in SQL that SQLite and PostgreSQL share."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.administration import Administration, Change, team_of
+from app.adapters.sql.directory_tables import team_credentials, teams
+from app.adapters.sql.engine import Database, database_now
+from app.adapters.sql.purchases import SqlClock
+from app.domain.teams import Actor, AuditEntry, Team, TeamCredential
+from app.ports.directory import NotThere
+
+
+class SqlTeamCredentials:
+    """The credentials of one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now) -> None:
+        """Keep the credentials in `database`; `now` is the clock, as SQL."""
+        self._database = database
+        self._administration = Administration(database, now)
+
+    async def add(self, credential: TeamCredential, actor: Actor) -> TeamCredential:
+        """Record a sealed credential; the database sets its time. Raises NotThere where the team does not exist."""
+
+        async def operation(change: Change) -> tuple[TeamCredential, AuditEntry | None]:
+            if found := await _found(change.connection, team_credentials.c.sealed == credential.sealed):
+                return found[0], None
+            row = (await change.connection.execute(select(teams).where(teams.c.id == credential.team_id))).first()
+            if row is None:
+                raise NotThere("The team does not exist any more.")
+            added = replace(credential, created_at=change.now, removed_at=None)
+            await change.connection.execute(team_credentials.insert().values(asdict(added)))
+            return added, _entry(change, "credential.add", team_of(row), added, is_there=True)
+
+        return await self._administration.change(actor, operation)
+
+    async def of_team(self, team_id: str) -> list[TeamCredential]:
+        """Return the credentials in use of the team with this id, the oldest first."""
+        return await self._in_use(team_credentials.c.team_id == team_id)
+
+    async def in_use(self) -> list[TeamCredential]:
+        """Return the credentials in use of all teams."""
+        return await self._in_use()
+
+    async def remove(self, team: str, credential_id: str, actor: Actor) -> TeamCredential:
+        """Take a credential out of use and erase its secret. Raises NotThere."""
+
+        async def operation(change: Change) -> tuple[TeamCredential, AuditEntry | None]:
+            owner = await change.team(team)
+            mine = team_credentials.c.team_id == owner.id, team_credentials.c.id == credential_id
+            if not (found := await _found(change.connection, *mine)):
+                raise NotThere(f"Team {team} has no credential {credential_id}. Look at the list of its credentials.")
+            removed_at = change.now if found[0].removed_at is None else found[0].removed_at
+            removed = replace(found[0], sealed="", removed_at=removed_at)
+            values = {"sealed": "", "removed_at": removed_at}
+            await change.connection.execute(update(team_credentials).where(*mine).values(values))
+            return removed, _entry(change, "credential.remove", owner, removed, is_there=False)
+
+        return await self._administration.change(actor, operation)
+
+    async def replace_sealed(self, credential: TeamCredential, sealed: str) -> bool:
+        """Compare-and-set what `credential.sealed` is, and return whether it was. No audit row or version follows."""
+        unchanged = team_credentials.c.id == credential.id, team_credentials.c.sealed == credential.sealed
+
+        async def operation(connection: AsyncConnection) -> bool:
+            done = await connection.execute(update(team_credentials).where(*unchanged).values(sealed=sealed))
+            return bool(done.rowcount)
+
+        return await self._database.run(operation)
+
+    async def _in_use(self, *where: ColumnElement[bool]) -> list[TeamCredential]:
+        wanted = (team_credentials.c.removed_at.is_(None), *where)
+        return await self._database.run(lambda connection: _found(connection, *wanted))
+
+
+async def _found(connection: AsyncConnection, *where: ColumnElement[bool]) -> list[TeamCredential]:
+    oldest_first = (team_credentials.c.created_at, team_credentials.c.id)
+    rows = await connection.execute(select(team_credentials).where(*where).order_by(*oldest_first))
+    return [TeamCredential(**row._asdict()) for row in rows]
+
+
+def _entry(change: Change, action: str, team: Team, credential: TeamCredential, *, is_there: bool) -> AuditEntry:
+    shown: dict[str, Any] = {"backend": credential.backend, "hint": credential.hint}
+    subject = f"{team.name}/{credential.backend}/{credential.id}"
+    before, after = (None, shown) if is_there else (shown, None)
+    return change.entry(action, subject, before=before, after=after, team_id=team.id)

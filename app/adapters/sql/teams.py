@@ -1,0 +1,142 @@
+"""Teams and members, in SQL that SQLite and PostgreSQL share."""
+
+import secrets
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.administration import Administration, Change, member_of, team_named, team_of
+from app.adapters.sql.directory_tables import members, teams
+from app.adapters.sql.engine import Database, database_now
+from app.adapters.sql.purchases import SqlClock
+from app.domain.teams import Actor, AuditEntry, Member, Team
+from app.ports.directory import AlreadyThere
+
+
+class SqlTeams:
+    """The teams of one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now) -> None:
+        """Keep the teams in `database`; `now` is the clock, as SQL."""
+        self._database = database
+        self._administration = Administration(database, now)
+
+    async def create(self, name: str, timezone: str, actor: Actor) -> Team:
+        """Create a team. Raises AlreadyThere."""
+        team_id = secrets.token_hex(16)
+
+        async def operation(change: Change) -> tuple[Team, AuditEntry | None]:
+            found = (await change.connection.execute(select(teams).where(teams.c.name == name))).first()
+            if found is not None and found.id == team_id:
+                return team_of(found), None
+            if found is not None:
+                raise AlreadyThere(f"There is a team {name} already.")
+            team = Team(
+                team_id,
+                name,
+                timezone,
+                is_stopped=False,
+                allows_foreign_ids=False,
+                members_see_all=True,
+                created_at=change.now,
+            )
+            await change.connection.execute(teams.insert().values(asdict(team)))
+            return team, change.entry("team.create", name, after={"timezone": timezone}, team_id=team_id)
+
+        return await self._administration.change(actor, operation)
+
+    async def all(self) -> list[Team]:
+        """Return every team by name."""
+
+        async def operation(connection: AsyncConnection) -> list[Team]:
+            return [team_of(row) for row in await connection.execute(select(teams).order_by(teams.c.name))]
+
+        return await self._database.run(operation)
+
+    async def team(self, name: str) -> Team:
+        """Return the team of this name. Raises NotThere."""
+        return await self._database.run(lambda connection: team_named(connection, name))
+
+    async def stop(self, name: str, actor: Actor, *, is_stopped: bool = True) -> Team:
+        """Stop the spending of a whole team, or let it go on. Raises NotThere."""
+        return await self._change("team.stop" if is_stopped else "team.resume", name, actor, {"is_stopped": is_stopped})
+
+    async def change(
+        self,
+        name: str,
+        actor: Actor,
+        *,
+        timezone: str | None = None,
+        allows_foreign_ids: bool | None = None,
+        members_see_all: bool | None = None,
+    ) -> Team:
+        """Change what is not None. Raises NotThere."""
+        given = {
+            "timezone": timezone,
+            "allows_foreign_ids": allows_foreign_ids,
+            "members_see_all": members_see_all,
+        }
+        wanted = {column: value for column, value in given.items() if value is not None}
+        return await self._change("team.change", name, actor, wanted) if wanted else await self.team(name)
+
+    async def _change(self, action: str, name: str, actor: Actor, wanted: dict[str, Any]) -> Team:
+        async def operation(change: Change) -> tuple[Team, AuditEntry | None]:
+            team = await change.team(name)
+            await change.connection.execute(update(teams).where(teams.c.id == team.id).values(wanted))
+            before = {column: getattr(team, column) for column in wanted}
+            entry = change.entry(action, name, before=before, after=wanted, team_id=team.id)
+            return replace(team, **wanted), entry
+
+        return await self._administration.change(actor, operation)
+
+    async def add_member(self, team: str, name: str, actor: Actor) -> Member:
+        """Add a member to a team. Raises NotThere and AlreadyThere."""
+        member_id = secrets.token_hex(16)
+
+        async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
+            owner = await change.team(team)
+            namesake = select(members).where(members.c.team_id == owner.id, members.c.name == name)
+            found = (await change.connection.execute(namesake)).first()
+            if found is not None and found.id == member_id:
+                return member_of(found), None
+            if found is not None:
+                raise AlreadyThere(f"Team {team} has a member {name} already.")
+            member = Member(member_id, owner.id, name, is_stopped=False, created_at=change.now)
+            await change.connection.execute(members.insert().values(asdict(member)))
+            subject = f"{team}/{name}"
+            return member, change.entry("member.add", subject, after={}, team_id=owner.id, member_id=member_id)
+
+        return await self._administration.change(actor, operation)
+
+    async def members(self, team: str) -> list[Member]:
+        """Return the members of a team by name. Raises NotThere."""
+
+        async def operation(connection: AsyncConnection) -> list[Member]:
+            owner = await team_named(connection, team)
+            found = select(members).where(members.c.team_id == owner.id).order_by(members.c.name)
+            return [member_of(row) for row in await connection.execute(found)]
+
+        return await self._database.run(operation)
+
+    async def stop_member(self, team: str, name: str, actor: Actor, *, is_stopped: bool = True) -> Member:
+        """Stop a member's spending, or let it go on. Raises NotThere."""
+
+        async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
+            owner = await change.team(team)
+            member = await change.member(owner, name)
+            await change.connection.execute(
+                update(members).where(members.c.id == member.id).values(is_stopped=is_stopped)
+            )
+            entry = change.entry(
+                "member.stop" if is_stopped else "member.resume",
+                f"{team}/{name}",
+                before={"is_stopped": member.is_stopped},
+                after={"is_stopped": is_stopped},
+                team_id=owner.id,
+                member_id=member.id,
+            )
+            return replace(member, is_stopped=is_stopped), entry
+
+        return await self._administration.change(actor, operation)

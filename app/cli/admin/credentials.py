@@ -1,0 +1,78 @@
+"""`luma-mcp credentials`: the secrets of a team for a backend, read from standard input and never shown again."""
+
+import getpass
+import re
+import sys
+from argparse import Namespace
+from typing import Any
+
+from app.cli.admin.command import Administrator, add_noun, add_verb
+from app.cli.admin.output import iso_time, table, time_text
+from app.domain.teams import TeamCredential
+from app.ports.directory import NotAllowed
+
+BACKENDS = ("acedata", "sandbox")
+LONGEST_SECRET = 4000
+"""Characters; with its scheme, a token fits an Authorization header."""
+_SECRET = re.compile(r"[!-~]+")
+"""ASCII without blanks, as it has to be in a header."""
+
+
+def add_commands(commands: Any) -> None:
+    """Add `credentials` and its verbs."""
+    verbs = add_noun(commands, "credentials", "Add, list and remove the credentials of a team.")
+    add = add_verb(verbs, "add", _add, "Put in a credential, read from standard input.", "TEAM")
+    add.add_argument("--backend", required=True, choices=BACKENDS, help="the backend that the credential is for")
+    add_verb(verbs, "list", _list, "List the credentials in use; their secrets are not shown.", "TEAM")
+    add_verb(verbs, "remove", _remove, "Take a credential out of use and erase its secret.", "TEAM", "ID")
+
+
+def credential_document(team: str, credential: TeamCredential) -> dict[str, Any]:
+    """Return a credential for programs, without its secret."""
+    return {
+        "id": credential.id,
+        "team": team,
+        "backend": credential.backend,
+        "hint": credential.hint,
+        "created_at": iso_time(credential.created_at),
+        "removed_at": iso_time(credential.removed_at),
+    }
+
+
+async def _add(admin: Administrator, chosen: Namespace) -> None:
+    team = await admin.directory.teams.team(chosen.team)
+    sealed = await admin.secrets.sealed(team, chosen.backend, _given_secret())
+    credential = await admin.directory.credentials.add(sealed, admin.actor)
+    line = f"Team {team.name} has the credential {credential.id} ({credential.hint}) for {credential.backend}."
+    admin.output.show(credential_document(team.name, credential), [line])
+
+
+async def _list(admin: Administrator, chosen: Namespace) -> None:
+    team = await admin.directory.teams.team(chosen.team)
+    credentials = await admin.directory.credentials.of_team(team.id)
+    rows = [(one.id, one.backend, one.hint, time_text(one.created_at)) for one in credentials]
+    documents = [credential_document(team.name, one) for one in credentials]
+    admin.output.show(documents, table(("credential", "backend", "secret", "added"), rows))
+
+
+async def _remove(admin: Administrator, chosen: Namespace) -> None:
+    credential = await admin.directory.credentials.remove(chosen.team, chosen.id, admin.actor)
+    line = (
+        f"Removed credential {credential.id} of team {chosen.team}. Its secret is erased; revoke it at its issuer too."
+    )
+    admin.output.show(credential_document(chosen.team, credential), [line])
+
+
+def _given_secret() -> str:
+    """Return the secret on standard input, of which a person sees nothing. Raises NotAllowed."""
+    given = getpass.getpass("Credential: ") if sys.stdin.isatty() else _read()
+    secret = given.strip()
+    if len(secret) > LONGEST_SECRET or _SECRET.fullmatch(secret) is None:
+        raise NotAllowed(
+            f"Standard input must hold the credential alone: 1 to {LONGEST_SECRET} ASCII characters without blanks."
+        )
+    return secret
+
+
+def _read() -> str:
+    return sys.stdin.buffer.read(2 * LONGEST_SECRET).decode(errors="replace")

@@ -1,0 +1,146 @@
+"""`luma-mcp keys`: the keys of members, each shown once."""
+
+from argparse import ArgumentTypeError, Namespace
+from typing import Any
+
+from app.cli.admin.command import Administrator, add_noun, add_verb, checked
+from app.cli.admin.output import NONE, iso_time, table, time_text
+from app.domain.access import PASSTHROUGH_SCOPES
+from app.domain.teams import KeyHolder, parsed_duration, parsed_scopes, valid_note, written_scopes
+
+HEADINGS = ("key", "member", "hint", "scopes", "state", "created", "expires", "last used", "note")
+
+
+def add_commands(commands: Any) -> None:
+    """Add `keys` and its verbs."""
+    verbs = add_noun(commands, "keys", "Create, list, rotate and revoke the keys of members.")
+    create = add_verb(verbs, "create", _create, "Create a key of a member, and show it once.", "TEAM", "MEMBER")
+    create.add_argument(
+        "--scope",
+        type=checked(parsed_scopes),
+        default=PASSTHROUGH_SCOPES,
+        metavar="SCOPES",
+        help=f"read, generate and admin, separated by commas ({written_scopes(PASSTHROUGH_SCOPES)})",
+    )
+    create.add_argument("--expires", type=_lifetime, metavar="30d", help="how long the key works (for ever)")
+    create.add_argument("--note", type=checked(valid_note), default="", help="what the key is for")
+    add_verb(verbs, "list", _list, "List the keys of a team.", "TEAM")
+    add_verb(verbs, "revoke", _revoke, "Refuse a key for good.", "ID")
+    add_verb(verbs, "block", _block, "Refuse a key until it is unblocked.", "ID")
+    add_verb(verbs, "unblock", _unblock, "Let a blocked key work again.", "ID")
+    rotate = add_verb(
+        verbs, "rotate", _rotate, "Create a key in the place of another, which works on for a while.", "ID"
+    )
+    rotate.add_argument(
+        "--grace",
+        type=checked(parsed_duration),
+        default="24h",
+        metavar="24h",
+        help="how long the old key works on; 0 ends it at once (%(default)s)",
+    )
+
+
+def key_document(holder: KeyHolder) -> dict[str, Any]:
+    """Return a key for programs, without the key itself."""
+    key = holder.key
+    return {
+        "id": key.id,
+        "team": holder.team.name,
+        "member": holder.member.name,
+        "hint": key.hint,
+        "scopes": written_scopes(key.scopes).split(","),
+        "note": key.note,
+        "state": key.state(holder.read_at),
+        "is_stopped": key.is_stopped,
+        "created_at": iso_time(key.created_at),
+        "expires_at": iso_time(key.expires_at),
+        "last_used_at": iso_time(key.last_used_at),
+        "revoked_at": iso_time(key.revoked_at),
+        "replaced_by": key.replaced_by,
+    }
+
+
+async def _create(admin: Administrator, chosen: Namespace) -> None:
+    key, new = await admin.secrets.new_key()
+    holder = await admin.directory.keys.create(
+        chosen.team,
+        chosen.member,
+        new,
+        admin.actor,
+        scopes=chosen.scope,
+        expires_seconds=chosen.expires,
+        note=chosen.note,
+    )
+    _show_once(admin, key, holder, [])
+
+
+async def _list(admin: Administrator, chosen: Namespace) -> None:
+    holders = await admin.directory.keys.of_team(chosen.team)
+    admin.output.show([*map(key_document, holders)], table(HEADINGS, [*map(_row, holders)]))
+
+
+async def _revoke(admin: Administrator, chosen: Namespace) -> None:
+    holder = await admin.directory.keys.revoke(chosen.id, admin.actor)
+    admin.output.show(key_document(holder), [f"Revoked {_named(holder)}, for good."])
+
+
+async def _block(admin: Administrator, chosen: Namespace) -> None:
+    holder = await admin.directory.keys.block(chosen.id, admin.actor)
+    admin.output.show(key_document(holder), [f"Blocked {_named(holder)}. `luma-mcp keys unblock` undoes that."])
+
+
+async def _unblock(admin: Administrator, chosen: Namespace) -> None:
+    holder = await admin.directory.keys.block(chosen.id, admin.actor, is_blocked=False)
+    admin.output.show(key_document(holder), [f"Unblocked {_named(holder)}."])
+
+
+async def _rotate(admin: Administrator, chosen: Namespace) -> None:
+    key, new = await admin.secrets.new_key()
+    holder = await admin.directory.keys.rotate(chosen.id, new, chosen.grace, admin.actor)
+    ends_at = (await admin.directory.keys.holder(chosen.id)).key.expires_at
+    _show_once(admin, key, holder, [f"The old key {chosen.id} works until {time_text(ends_at)} UTC."])
+
+
+def _show_once(admin: Administrator, key: str, holder: KeyHolder, more: list[str]) -> None:
+    document = {
+        "id": holder.key.id,
+        "key": key,
+        "team": holder.team.name,
+        "member": holder.member.name,
+        "scopes": written_scopes(holder.key.scopes).split(","),
+        "expires_at": iso_time(holder.key.expires_at),
+    }
+    expires = "does not expire" if holder.key.expires_at is None else f"expires {time_text(holder.key.expires_at)} UTC"
+    lines = [
+        f"Created {_named(holder)}: {written_scopes(holder.key.scopes)}, {expires}.",
+        *more,
+        "It is shown this once:",
+        key,
+    ]
+    admin.output.show(document, lines)
+
+
+def _row(holder: KeyHolder) -> tuple[str, ...]:
+    key = holder.key
+    return (
+        key.id,
+        holder.member.name,
+        key.hint,
+        written_scopes(key.scopes),
+        f"{key.state(holder.read_at)}{', stopped' if holder.is_stopped else ''}",
+        time_text(key.created_at),
+        time_text(key.expires_at),
+        time_text(key.last_used_at),
+        key.note or NONE,
+    )
+
+
+def _named(holder: KeyHolder) -> str:
+    return f"key {holder.key.id} of {holder.member.name} in team {holder.team.name}"
+
+
+def _lifetime(given: str) -> int:
+    seconds = checked(parsed_duration)(given)
+    if seconds == 0:
+        raise ArgumentTypeError("A key lives for a minute at least, such as 30d, 24h or 90m.")
+    return seconds

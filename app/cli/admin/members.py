@@ -1,0 +1,54 @@
+"""`luma-mcp members`: the people and programs of a team."""
+
+from argparse import Namespace
+from typing import Any
+
+from app.cli.admin.command import Administrator, add_noun, add_verb
+from app.cli.admin.output import iso_time, table, time_text
+from app.domain.teams import Member
+
+
+def add_commands(commands: Any) -> None:
+    """Add `members` and its verbs."""
+    verbs = add_noun(commands, "members", "Add, list and stop the members of a team.")
+    add_verb(verbs, "add", _add, "Add a member to a team.", "TEAM", "MEMBER")
+    add_verb(verbs, "list", _list, "List the members of a team.", "TEAM")
+    add_verb(verbs, "stop", _stop, "Refuse all spending of a member; reads go on.", "TEAM", "MEMBER")
+    add_verb(verbs, "resume", _resume, "Let a stopped member spend again.", "TEAM", "MEMBER")
+
+
+def member_document(team: str, member: Member) -> dict[str, Any]:
+    """Return a member for programs."""
+    return {
+        "id": member.id,
+        "team": team,
+        "name": member.name,
+        "is_stopped": member.is_stopped,
+        "created_at": iso_time(member.created_at),
+    }
+
+
+async def _add(admin: Administrator, chosen: Namespace) -> None:
+    member = await admin.directory.teams.add_member(chosen.team, chosen.member, admin.actor)
+    admin.output.show(member_document(chosen.team, member), [f"Added member {member.name} to team {chosen.team}."])
+
+
+async def _list(admin: Administrator, chosen: Namespace) -> None:
+    members = await admin.directory.teams.members(chosen.team)
+    rows = [
+        (member.name, "stopped" if member.is_stopped else "active", time_text(member.created_at)) for member in members
+    ]
+    documents = [member_document(chosen.team, member) for member in members]
+    admin.output.show(documents, table(("member", "state", "created"), rows))
+
+
+async def _stop(admin: Administrator, chosen: Namespace) -> None:
+    member = await admin.directory.teams.stop_member(chosen.team, chosen.member, admin.actor)
+    line = f"Stopped member {member.name} of team {chosen.team}: it may read, and not spend."
+    admin.output.show(member_document(chosen.team, member), [line])
+
+
+async def _resume(admin: Administrator, chosen: Namespace) -> None:
+    member = await admin.directory.teams.stop_member(chosen.team, chosen.member, admin.actor, is_stopped=False)
+    line = f"Member {member.name} of team {chosen.team} may spend again."
+    admin.output.show(member_document(chosen.team, member), [line])

@@ -1,0 +1,143 @@
+"""Opening the directory in the database that the settings name, beside replicas that serve from it."""
+
+import asyncio
+import getpass
+import io
+import os
+import secrets
+import sys
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.adapters.auth.key_digest import KeyDigest, load_key_digest
+from app.adapters.sql.directory import sql_directory
+from app.adapters.sql.engine import Database
+from app.adapters.vault import CannotOpen, Vault, hint
+from app.cli.admin.command import Administrator, Handler
+from app.cli.admin.output import Output
+from app.domain import api_key_format
+from app.domain.teams import Actor, Team, TeamCredential
+from app.local_secret import FILE, with_local_secret
+from app.persistence import MIGRATION_SECONDS
+from app.ports.directory import AdministrationRefused, Directory, NewKey
+from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
+from app.settings import Settings, SettingsError, load_settings, require_key
+
+REFUSED = 1
+IN_MEMORY = (
+    "The database is in the memory of the process that serves, where no other program reaches it. Set "
+    "LUMA_MCP_DATABASE_URL, or LUMA_MCP_DATA_DIR, for the service and for this command."
+)
+OTHER_KEY = (
+    "The keys and credentials in this database are sealed under another secret key. Set LUMA_MCP_SECRET_KEY to that of "
+    "the service."
+)
+
+
+def run(handler: Handler, chosen: Namespace) -> None:
+    """Run a command to its end; a refusal ends the program with a sentence and status 1. Raises SettingsError."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names may hold what a terminal cannot show
+    try:
+        asyncio.run(_handle(handler, chosen))
+        sys.stdout.flush()
+    except AdministrationRefused as exc:
+        print(f"luma-mcp: {exc}", file=sys.stderr)  # noqa: T201 - the answer of the command
+        sys.exit(REFUSED)
+    except BrokenPipeError:  # such as `| head`: what is left cannot be written when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+async def _handle(handler: Handler, chosen: Namespace) -> None:
+    settings = _with_secret(load_settings(chosen.env_file))
+    async with _opened(settings) as database:
+        directory = sql_directory(database)
+        maker = VaultSecrets(directory, Vault(*(key.get_secret_value() for key in settings.secret_key)))
+        try:
+            await handler(Administrator(directory, maker, _actor(), Output(chosen.json)), chosen)
+        except DatabaseUnavailable as exc:
+            raise AdministrationRefused(
+                f"The database at {database.place} {exc}. Look at what has changed before you try again."
+            ) from None
+
+
+def _with_secret(settings: Settings) -> Settings:
+    """Return `settings` with the secret key that the service uses. Raises SettingsError."""
+    file = settings.database_file()
+    if settings.database() is None or _is_memory(settings):
+        raise SettingsError(IN_MEMORY)
+    require_key(settings, 1)
+    if settings.secret_key or file is None:
+        return settings
+    if not file.with_name(FILE).exists():
+        raise SettingsError(
+            f"LUMA_MCP_SECRET_KEY is not set, and there is no key file {file.with_name(FILE)}. Set it to that of the "
+            "service, or start the service once, which makes the file."
+        )
+    return with_local_secret(settings)
+
+
+def _is_memory(settings: Settings) -> bool:
+    return (settings.database() or "").startswith("sqlite:") and settings.database_file() is None
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Database]:
+    """Lend the database, made where there is none. An older schema is left to the service, which serves from it."""
+    try:
+        database = Database(settings.database())
+    except ValueError as exc:
+        raise SettingsError(f"LUMA_MCP_DATABASE_URL {exc}.") from None
+    try:
+        facts = await database.look()
+        if facts is not None and not facts.is_newest:
+            raise AdministrationRefused(
+                f"The database at {database.place} has schema version {facts.version}, of an earlier release. The next "
+                "start of the service, or `luma-mcp database upgrade`, brings it up to date."
+            )
+        await database.open(MIGRATION_SECONDS)
+        yield database
+    except DatabaseTooNew as exc:
+        raise AdministrationRefused(str(exc)) from None
+    except DatabaseUnavailable as exc:
+        raise AdministrationRefused(f"The database at {database.place} {exc}.") from None
+    finally:
+        await database.aclose()
+
+
+def _actor() -> Actor:
+    """Return the user who runs the command, by name or number: containers run under numbers without a name."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        name = str(os.getuid())
+    return Actor(f"cli:{name}"[:200])
+
+
+class VaultSecrets:
+    """The SecretMaker of one database and the service's secret keys."""
+
+    def __init__(self, directory: Directory, vault: Vault) -> None:
+        """Seal with `vault` for `directory`."""
+        self._directory = directory
+        self._vault = vault
+
+    async def new_key(self) -> tuple[str, NewKey]:
+        """Return a key, and what the directory records of it. Raises SettingsError for another secret key."""
+        digest = await self._digest()
+        key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
+        return key, NewKey(secrets.token_hex(6), digest.of(key), api_key_format.hint(key))
+
+    async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
+        """Return a credential of a team, sealed. Raises SettingsError for another secret key."""
+        await self._digest()  # the service could not open what another secret key has sealed
+        credential_id = secrets.token_hex(6)
+        sealed = self._vault.seal_credential(team.id, credential_id, backend, secret)
+        return TeamCredential(credential_id, team.id, backend, sealed, hint(secret), created_at=0.0)
+
+    async def _digest(self) -> KeyDigest:
+        try:
+            return await load_key_digest(self._directory.facts, self._vault)
+        except CannotOpen:
+            raise SettingsError(OTHER_KEY) from None

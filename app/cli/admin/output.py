@@ -1,0 +1,56 @@
+"""What administrative commands print: tables and sentences for people, one JSON document for programs."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+NONE = "-"
+"""An empty cell of a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Standard output, for people or for programs."""
+
+    is_json: bool
+
+    def show(self, document: Any, lines: Iterable[str]) -> None:
+        """Print `document` as JSON, or `lines` for people."""
+        if self.is_json:
+            say(json.dumps(document, indent=2))
+        else:
+            for line in lines:
+                say(line)
+
+
+def say(line: str) -> None:
+    """Print a line."""
+    print(line)  # noqa: T201 - what the commands are for
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    return [aligned(row, widths) for row in (headings, *rows)]
+
+
+def aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Return the cells of a row under those of the other rows."""
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def time_text(moment: float | None) -> str:
+    """Return a time for people, in UTC to the minute."""
+    return NONE if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def iso_time(moment: float | None) -> str | None:
+    """Return a time for programs, in UTC to the second."""
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Teams: who holds a key, and what their team asks the backend with."""

@@ -1,0 +1,190 @@
+"""Caches the directory of teams for as long as it has not changed, so that no call waits for the database."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from app.domain.access import Credential
+from app.domain.teams import KeyHolder, KeyState, TeamCredential
+from app.ports.auth import AuthenticationUnavailable, Caller
+from app.ports.directory import Directory
+from app.ports.repositories import DatabaseUnavailable
+from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
+
+VERSION_SECONDS = 2.0
+"""Interval at which the version of the directory is read. A key that was revoked counts for so long at most."""
+
+MOST_KEYS = 10_000
+"""Keys that are remembered, about 1.5 KB each. Another as many digests are remembered as unknown."""
+
+MOST_TEAMS = 1_000
+MOST_LOOKUPS = 2
+"""Keys that are looked up in the database at once: there are four connections, and purchases need them."""
+
+MOST_WAITING = 200
+OUTAGE_SECONDS = 60.0
+"""How long known keys count while the version cannot be read: a failover of the database takes less."""
+
+USED_SECONDS = 60.0
+"""Interval at which it is recorded which keys were used."""
+
+TOO_MANY_LOOKUPS = "This service looks up as many keys as it may at once. Try again in a moment."
+NO_DATABASE = "Keys cannot be checked right now, because this service's database does not answer. Try again shortly."
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryClocks:
+    """Unix seconds, seconds that never go back, and a sleep by the latter."""
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class KnownKey:
+    """A key holder, and the monotonic time at which it was read.
+
+    Attributes:
+        caller: who the holder is to the service; None until it was made.
+        noted_at: the monotonic time of the last use that was noted.
+
+    """
+
+    holder: KeyHolder
+    read_at: float
+    caller: Caller | None = None
+    noted_at: float = -math.inf
+
+    def state(self, now: float) -> KeyState:
+        """Return the state of the key at the monotonic time `now`."""
+        return self.holder.key.state(self.holder.read_at + now - self.read_at)
+
+
+class DirectoryCache:
+    """Key holders and credentials, dropped whenever the version of the directory changes.
+
+    While the database is out, what is known is used on for a minute.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        opened: Callable[[TeamCredential], Credential | None],
+        backend: str,
+        clocks: DirectoryClocks,
+    ) -> None:
+        """Cache `directory`. `opened` unseals a credential for `backend`, or returns None where it cannot."""
+        self._directory = directory
+        self._opened = opened
+        self._backend = backend
+        self._clock = clocks.monotonic
+        self._clocks = clocks
+        self._version: int | None = None
+        self._confirmed_at = clocks.monotonic()
+        self._generation = 0
+        self._keys: LRUCache[str, KnownKey] = LRUCache(MOST_KEYS)
+        self._unknown: LRUCache[str, None] = LRUCache(MOST_KEYS)
+        self._credentials: LRUCache[str, tuple[Credential, ...]] = LRUCache(MOST_TEAMS)
+        self._lookups = asyncio.Semaphore(MOST_LOOKUPS)
+        self._waiting = 0
+        self._used: set[str] = set()
+        self._faults = ThrottledExceptionLog(log, "The directory of teams could not be read")
+        self._outages = LogThrottle(clocks.monotonic)
+
+    async def run(self) -> None:
+        """Follow the version of the directory, and record which keys were used, for ever."""
+        note_at = self._clock() + USED_SECONDS
+        while True:
+            try:
+                await self._follow()
+                if self._clock() >= note_at:
+                    note_at = self._clock() + USED_SECONDS
+                    await self._note_used()
+            except DatabaseUnavailable as exc:
+                if (count := self._outages.count()) is not None:
+                    log.warning(
+                        "The directory of teams cannot be read (the database %s, %d times since the last such line): "
+                        "changes of teams and keys take effect when it can. Known keys go on reading, unknown ones "
+                        "get 503",
+                        exc,
+                        count,
+                    )
+            except Exception as exc:  # noqa: BLE001 - without it a revoked key would count for good
+                self._faults.note(exc)
+            await self._clocks.sleep(VERSION_SECONDS)
+
+    def known(self, digest: str) -> KnownKey | None:
+        """Return who holds the key with this digest, if that is remembered. Raises AuthenticationUnavailable."""
+        if self._clock() - self._confirmed_at > OUTAGE_SECONDS:
+            raise AuthenticationUnavailable(NO_DATABASE)
+        return self._keys.get(digest)
+
+    async def key(self, digest: str) -> KnownKey | None:
+        """Return who holds the key with this digest; None if nobody does. Raises AuthenticationUnavailable."""
+        if (known := self.known(digest)) is not None:
+            return known
+        if digest in self._unknown:
+            return None
+        return await self._looked_up(digest)
+
+    def note_use(self, known: KnownKey) -> None:
+        """Note that the key was used."""
+        self._used.add(known.holder.key.id)
+
+    async def credentials(self, team_id: str) -> tuple[Credential, ...]:
+        """Return what the team asks the backend with; nothing where it has none. Raises DatabaseUnavailable."""
+        known = self._credentials.get(team_id)
+        if known is not None:
+            return known
+        generation = self._generation
+        found = await self._directory.credentials.of_team(team_id)
+        every = (self._opened(one) for one in found if one.backend == self._backend)
+        opened = tuple(one for one in every if one is not None)
+        if generation == self._generation:
+            self._credentials[team_id] = opened
+        return opened
+
+    async def _looked_up(self, digest: str) -> KnownKey | None:
+        if self._waiting >= MOST_WAITING:
+            raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
+        self._waiting += 1
+        try:
+            async with self._lookups:
+                if (known := self._keys.get(digest)) is not None:  # another call has asked meanwhile
+                    return known
+                generation = self._generation
+                holder = await self._directory.keys.key_holder(digest)
+        except DatabaseUnavailable:
+            raise AuthenticationUnavailable(NO_DATABASE) from None
+        finally:
+            self._waiting -= 1
+        known = KnownKey(holder, self._clock()) if holder is not None else None
+        if generation == self._generation:  # what was read before a change may be older than the change
+            if known is None:
+                self._unknown[digest] = None
+            else:
+                self._keys[digest] = known
+        return known
+
+    async def _follow(self) -> None:
+        asked_at = self._clock()
+        version = await self._directory.facts.version()
+        self._confirmed_at = asked_at
+        if version != self._version:
+            self._version = version
+            self._generation += 1
+            self._keys.clear()
+            self._unknown.clear()
+            self._credentials.clear()
+
+    async def _note_used(self) -> None:
+        if used := self._used:
+            self._used = set()
+            await self._directory.keys.note_used(used, self._clocks.wall() // 60 * 60)

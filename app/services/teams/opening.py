@@ -1,0 +1,61 @@
+"""Opens the directory of teams: reads its pepper, and seals again what is under a former secret key."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+from app.ports.repositories import DatabaseUnavailable
+from app.services.log_throttle import ThrottledExceptionLog
+from app.services.teams.directory_cache import DirectoryCache
+
+AGAIN_SECONDS = 2.0
+"""Pause before another try to open the directory, while the database is out."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class OpenDirectory(Generic[T]):
+    """The directory of a process that serves: opened in the background, and followed from then on."""
+
+    def __init__(
+        self,
+        cache: DirectoryCache,
+        opening: Callable[[], Awaitable[T]],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """Follow the directory with `cache`. `opening` returns the digest of keys; it raises DatabaseUnavailable."""
+        self.cache = cache
+        self._opening = opening
+        self._sleep = sleep
+        self._digest: T | None = None
+        self._faults = ThrottledExceptionLog(log, "The directory of teams could not be opened: keys get 503")
+
+    def digest(self) -> T | None:
+        """Return the digest of keys; None until the directory has been opened."""
+        return self._digest
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the directory, and follow its changes while entered."""
+        tasks = [asyncio.create_task(self._open()), asyncio.create_task(self.cache.run())]
+        await asyncio.sleep(0)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _open(self) -> None:
+        while self._digest is None:
+            try:
+                self._digest = await self._opening()
+            except DatabaseUnavailable:
+                await self._sleep(AGAIN_SECONDS)
+            except Exception as exc:  # noqa: BLE001 - another secret key, or a pepper that was changed
+                self._faults.note(exc)
+                await self._sleep(AGAIN_SECONDS)
