@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share."""
+"""Fixtures for tests of several packages: Redis, PostgreSQL, a database URL and a manual clock."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.redis_server import RedisServer, free_port
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisServer]:
-    """Lend one Redis to the tests that do not harm it."""
+    """Yield a redis-server for the whole session. Tests must not stop, hang or reconfigure it."""
     server = RedisServer()
     server.start()
     yield server
@@ -21,14 +21,14 @@ def shared_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_server(shared_redis: RedisServer) -> RedisServer:
-    """Lend the shared Redis, emptied."""
+    """Return the session's Redis after a FLUSHALL."""
     shared_redis.empty()
     return shared_redis
 
 
 @pytest.fixture
 def fragile_redis() -> Iterator[RedisServer]:
-    """Lend a Redis of the test's own, to be killed and hung."""
+    """Yield a redis-server for one test, which may stop or hang it."""
     server = RedisServer()
     server.start()
     yield server
@@ -37,7 +37,7 @@ def fragile_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def shared_postgres() -> Iterator[PostgresServer]:
-    """Lend one PostgreSQL to the tests that do not harm it."""
+    """Yield a PostgreSQL server for the whole session. Tests must not stop it, and create their own databases in it."""
     server = PostgresServer(free_port())
     server.start()
     yield server
@@ -46,7 +46,7 @@ def shared_postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def fragile_postgres() -> Iterator[PostgresServer]:
-    """Lend a PostgreSQL of the test's own, to be stopped and started."""
+    """Yield a PostgreSQL server for one test, which may stop and start it."""
     server = PostgresServer(free_port())
     server.start()
     yield server
@@ -55,11 +55,11 @@ def fragile_postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    """Lend the URL of a file that several replicas of one test share."""
+    """Return the URL of a new SQLite file, which the replicas of one test can share."""
     return f"sqlite:///{tmp_path}/luma.db"
 
 
 @pytest.fixture
 def clock() -> HandClock:
-    """Lend a clock set by hand."""
+    """Return a clock that only the test advances."""
     return HandClock()

@@ -1,1 +1,1 @@
-"""Attacks of one caller on everybody else, on the real service in a process of its own, and what each of them costs."""
+"""Denial-of-service attacks on a real service process, and what each costs the service and an honest caller."""

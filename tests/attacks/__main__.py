@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a report
-"""`python -m tests.attacks`: attack the service as one caller; end with 1 where it or an honest caller suffers."""
+"""`python -m tests.attacks`: run every attack; exit 1 if one exceeds a limit of memory, latency or its own figures."""
 
 import asyncio
 import time
@@ -20,13 +20,15 @@ from tests.support.documents import update
 
 DOCUMENT = Path(__file__).parents[2] / "SECURITY.md"
 MOST_MEGABYTES = 250.0
+"""The limit of the service's resident memory, in 10^6 bytes."""
+
 SLOWEST_SECONDS = 1.0
-"""An honest read may take this long, or twice as long as undisturbed if that is more."""
+"""The limit of an honest caller's median read, or twice the undisturbed median if that is more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one attack cost: most resident memory in MB, and an honest caller's median read in seconds."""
+    """The cost of one attack: peak memory (MB), and an honest caller's median read before and during it (seconds)."""
 
     row: Row
     megabytes: float
@@ -36,13 +38,13 @@ class Outcome:
 
     @property
     def is_well(self) -> bool:
-        """Whether neither the process nor the honest caller suffered."""
+        """Whether memory, the honest caller's reads and the attack's own figures are within their limits."""
         is_quick = self.under_attack <= max(SLOWEST_SECONDS, 2 * self.undisturbed)
         is_bounded = all(figure.value <= figure.most for figure in self.figures)
         return self.megabytes <= MOST_MEGABYTES and is_quick and is_bounded
 
     def __str__(self) -> str:
-        """Return a line for the terminal."""
+        """Return the figures as one line."""
         word = "well" if self.is_well else "NOT WELL"
         read = f"read {self.undisturbed * 1000:.0f} -> {self.under_attack * 1000:.0f} ms"
         return f"{word:9} {self.row.title}: {self.megabytes:.0f} MB, {read} {'; '.join(map(str, self.figures))}"
@@ -66,8 +68,10 @@ def main() -> int:
 
 def _chosen() -> Namespace:
     parser = ArgumentParser(prog="python -m tests.attacks")
-    parser.add_argument("--only", default="", help="attacks whose title has this in it")
-    parser.add_argument("--update", action="store_true", help="write a whole run that is well into SECURITY.md")
+    parser.add_argument("--only", default="", help="run only attacks whose title contains this")
+    parser.add_argument(
+        "--update", action="store_true", help="write the results of a whole run to SECURITY.md if all is well"
+    )
     return parser.parse_args()
 
 
@@ -87,7 +91,7 @@ async def _measure(row: Row, target: Target) -> Outcome:
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """Return the outcomes as a table of Markdown."""
+    """Return the outcomes as a Markdown table."""
     lines = [
         f"| {one.row.title} | {one.row.before} | {one.megabytes:.0f} MB "
         f"| {one.undisturbed * 1000:.0f} ms, then {one.under_attack * 1000:.0f} ms "

@@ -1,4 +1,4 @@
-"""The attacks, each with what it cost release 1.0."""
+"""Attacks through MCP calls and connections, each with its cost in release 1.0; also helpers for all attack modules."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -11,7 +11,7 @@ from tests.attacks.target import Connection, Figure, Target, batch, raw
 from tests.support.service import MODERN, envelope, padded
 
 Attack = Callable[[Target], Any]
-"""An asynchronous context in which the attack goes on; figures of what it found go to the target."""
+"""An asynchronous context manager. The attack is under way, or done, inside it; figures go to `target.figures`."""
 
 LISTS = "[" + ",".join(["[]"] * 60_000) + "]"
 TEXT = '"' + "a" * 240_000 + '"'
@@ -19,7 +19,13 @@ TEXT = '"' + "a" * 240_000 + '"'
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One attack: what it does, what it cost before, and the settings and the backend that it meets."""
+    """One attack.
+
+    title: the attack, as in SECURITY.md.
+    before: its cost in release 1.0, or before it was first defended against; empty if that was not measured.
+    delay_seconds: the delay of the backend's answers to reads.
+    settings: settings of the service other than the default.
+    """
 
     title: str
     before: str
@@ -29,7 +35,7 @@ class Row:
 
 
 async def in_parts(tasks: Iterable[Awaitable[Any]], at_once: int = 100) -> list[Any]:
-    """Await all of `tasks`, so many at once."""
+    """Await all of `tasks` in groups of `at_once`; return their results in order."""
     waiting, results = list(tasks), []
     while waiting:
         part, waiting = waiting[:at_once], waiting[at_once:]
@@ -38,13 +44,13 @@ async def in_parts(tasks: Iterable[Awaitable[Any]], at_once: int = 100) -> list[
 
 
 def with_body(body: bytes, headers: dict[str, str], token: str) -> bytes:
-    """Return a request with a body that is no longer a message of ours."""
+    """Return an HTTP request to /mcp with an arbitrary body."""
     head, _, _ = raw({}, headers, token).partition(b"\r\n\r\n")
     return head.replace(b"content-length: 2", b"content-length: %d" % len(body)) + b"\r\n\r\n" + body
 
 
 async def answered_once(target: Target, sent: bytes) -> None:
-    """Send a request, wait until its answer begins, and hang up."""
+    """Send a request, wait for the status line of its answer, and disconnect."""
     connection = await target.connect(sent)
     await connection.status()
     connection.hang_up()
@@ -52,6 +58,7 @@ async def answered_once(target: Target, sent: bytes) -> None:
 
 @asynccontextmanager
 async def held_open(connections: list[Connection]) -> AsyncIterator[None]:
+    """Keep the connections open while the block runs, then close them."""
     try:
         yield
     finally:
@@ -61,6 +68,7 @@ async def held_open(connections: list[Connection]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def going_on(loops: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run endless coroutines while the block runs, then cancel them."""
     tasks = list(map(asyncio.create_task, loops))
     try:
         yield
@@ -72,7 +80,7 @@ async def going_on(loops: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[
 
 @asynccontextmanager
 async def long_names(target: Target) -> AsyncIterator[None]:
-    """Call 300 times, each time as a client with another name of 250 KB."""
+    """Make 300 calls, each with a different client name of 250 KB."""
 
     async def call(number: int) -> None:
         message, headers = envelope("tools/call", {"name": "luma_list_actions", "arguments": {}}, MODERN)
@@ -88,7 +96,7 @@ async def long_names(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def abandoned_batches(target: Target) -> AsyncIterator[None]:
-    """Ask 1,000 batches of 200 ids under one token, and hang up on each."""
+    """Send 1,000 batches of 200 ids under one token, and disconnect from each before its answer."""
 
     async def ask(number: int) -> None:
         ids = [f"run-{number}-{index}" for index in range(200)]
@@ -102,7 +110,7 @@ async def abandoned_batches(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def many_listeners(target: Target) -> AsyncIterator[None]:
-    """Open 1,000 listeners under one token, each with a request of 240 KB."""
+    """Open 1,000 subscription streams under one token, each with a request of about 180 KB of nested lists."""
     asked = {"notifications": {"resourceSubscriptions": ["luma://tasks/run-1"]}}
     message, headers = envelope("subscriptions/listen", asked, MODERN)
     request = with_body(padded(message, LISTS), headers, "attacker")
@@ -113,7 +121,7 @@ async def many_listeners(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def junk_tokens(target: Target) -> AsyncIterator[None]:
-    """Keep 300 batches under 300 unknown tokens going."""
+    """Keep 300 batches in flight, each under a new token that the backend refuses."""
 
     async def keep_asking(number: int) -> None:
         round_ = 0
@@ -130,7 +138,7 @@ async def junk_tokens(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def long_prompts(target: Target) -> AsyncIterator[None]:
-    """Read 8,000 finished tasks whose prompts have 5,000 characters of four bytes."""
+    """Read 8,000 finished tasks whose prompts have 5,000 four-byte characters, so that all of them are cached."""
 
     async def ask(number: int) -> None:
         ids = [f"long-{number}-{index}" for index in range(50)]
@@ -144,7 +152,7 @@ async def long_prompts(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def slow_readers(target: Target) -> AsyncIterator[None]:
-    """Ask for 100 large answers on each of 100 connections, under ten tokens, and read nothing."""
+    """Pipeline 20 requests for large answers on each of 100 connections, under ten tokens, and read nothing."""
     ids = [f"long-slow-{index}" for index in range(200)]
 
     async def ask(number: int) -> Connection:
@@ -158,10 +166,10 @@ async def slow_readers(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def endless_heads(target: Target) -> AsyncIterator[None]:
-    """Send heads of 400 KB that never end on 100 connections, and addresses of 400 KB on 100 others."""
+    """Send 400 KB of headers that never end on 100 connections, and 400 KB of a request target on 100 others."""
     head = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\n" + b"".join(b"x-%d: y\r\n" % n for n in range(40_000))
-    address = b"GET /" + b"a" * 400_000
-    both = [target.connect(head) for _ in range(100)] + [target.connect(address) for _ in range(100)]
+    request_target = b"GET /" + b"a" * 400_000
+    both = [target.connect(head) for _ in range(100)] + [target.connect(request_target) for _ in range(100)]
     connections = await in_parts(both)
     async with held_open(connections):
         yield
@@ -169,7 +177,10 @@ async def endless_heads(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def large_waits(target: Target) -> AsyncIterator[None]:
-    """Wait with 240 KB beside the question, under 60 tokens, with the argument's name escaped; leave half of them."""
+    """Start 60 waits with up to 240 KB of other data in the request, under 60 tokens, and disconnect from half of them.
+
+    The name `wait_seconds` is written with a JSON escape, in case the service looks for it in the raw body.
+    """
     message, headers = batch(["run-1"], wait_seconds=50)
 
     async def wait(number: int) -> Connection:
@@ -185,7 +196,7 @@ async def large_waits(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def packed_answers(target: Target) -> AsyncIterator[None]:
-    """Ask 20 times for what the backend answers in three layers of gzip."""
+    """Make 20 reads that the backend answers with a gzip bomb in three layers."""
 
     async def ask(number: int) -> None:
         connection = await target.connect(raw(*batch([f"bomb-{number}"]), "attacker"))
@@ -198,7 +209,7 @@ async def packed_answers(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def swelling_answers(target: Target) -> AsyncIterator[None]:
-    """Let eight callers ask without end for answers of 4 MiB that are made to cost when they are decoded."""
+    """Let eight callers keep reading tasks that the backend answers with 4 MiB of JSON that is expensive to decode."""
 
     async def keep_asking(number: int) -> None:
         for turn in count():
@@ -218,7 +229,7 @@ def _purchase(key: str, token: str, prompt: str = "A fox") -> bytes:
 
 @asynccontextmanager
 async def hung_up_purchases(target: Target) -> AsyncIterator[None]:
-    """Buy under one key 1,500 times at once, and hang up on each."""
+    """Send 1,500 purchases with one key, 150 at once, and disconnect from each; count Redis commands afterwards."""
 
     async def buy(_number: int) -> None:
         connection = await target.connect(_purchase("same", "attacker"))
@@ -226,7 +237,7 @@ async def hung_up_purchases(target: Target) -> AsyncIterator[None]:
         connection.hang_up()
 
     await in_parts(map(buy, range(1500)), at_once=150)
-    await asyncio.sleep(2)  # the service is still noticing that the last of them left
+    await asyncio.sleep(2)  # the service may still be handling the last disconnects
     with target.redis.client() as redis:
         before = int(redis.info("stats")["total_commands_processed"])
         await asyncio.sleep(2)
@@ -237,7 +248,7 @@ async def hung_up_purchases(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def abandoned_purchases(target: Target) -> AsyncIterator[None]:
-    """Buy 6,000 times with long prompts under as many made-up tokens, half of them with keys, and hang up on each."""
+    """Send 6,000 purchases with long prompts, each under its own token and half of them with keys, and disconnect."""
 
     async def buy(number: int) -> None:
         arguments = {"prompt": "🦊" * 4_900} | ({"idempotency_key": f"key-{number}"} if number % 2 else {})
@@ -252,7 +263,7 @@ async def abandoned_purchases(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def refused_purchases(target: Target) -> AsyncIterator[None]:
-    """Buy for five seconds under one refused token, each time under another key, on 48 connections."""
+    """Buy for five seconds under one refused token, each time with a new key, from 48 clients at once."""
     over = asyncio.get_running_loop().time() + 5
 
     async def keep_buying(worker: int) -> None:
@@ -271,7 +282,10 @@ async def refused_purchases(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def unfinished_requests(target: Target) -> AsyncIterator[None]:
-    """Open 1,500 connections: idle, with half a head, with half a body, and with half a callback."""
+    """Open 1,500 connections: idle, with part of a head, with part of a body, and with part of a callback.
+
+    The figure is the number that the service has not closed after its timeouts of 3 s.
+    """
     starts = (
         b"",
         b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\nx-half",
@@ -287,7 +301,7 @@ async def unfinished_requests(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def log_growth(target: Target) -> AsyncIterator[None]:
-    """Send 3,000 requests for made-up hosts and as many that are no HTTP."""
+    """Send 3,000 requests with unknown Host headers, and 3,000 that are not HTTP; measure the growth of the log."""
     before = target.log.stat().st_size
 
     async def knock(number: int) -> None:
@@ -307,7 +321,7 @@ async def log_growth(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def failed_purchases(target: Target) -> AsyncIterator[None]:
-    """Try to buy under 300 keys of 300 tokens that the backend has just refused."""
+    """Buy with 300 keys under 300 tokens that the backend has just refused; count long-lived keys in Redis."""
 
     async def buy(number: int) -> None:
         token = f"junk-{number}"
@@ -327,7 +341,7 @@ async def failed_purchases(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def half_sent_bodies(target: Target) -> AsyncIterator[None]:
-    """Send half of a body of 38 KB of braces 100 times, under as many made-up tokens."""
+    """Send a body of 38 KB of braces without its last byte, on 100 connections under 100 made-up tokens."""
     _, headers = batch(["run-1"])
     requests = (with_body(b"{" * 38_501, headers, f"invented-{number}")[:-1] for number in range(100))
     connections = await in_parts(map(target.connect, requests))
@@ -337,7 +351,7 @@ async def half_sent_bodies(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def heads_sent_ahead(target: Target) -> AsyncIterator[None]:
-    """Wait on 1,000 connections under as many made-up tokens, with 15 heads of 31 KB behind each wait."""
+    """Start a wait on each of 1,000 connections, each under its own token, and pipeline 15 heads of 31 KB behind it."""
     behind = (b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: " + b"a" * 31_000 + b"\r\n\r\n") * 15
 
     async def ask(number: int) -> Connection:
@@ -350,7 +364,7 @@ async def heads_sent_ahead(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def unread_answers(target: Target) -> AsyncIterator[None]:
-    """Ask for 14 answers of 57 KB on each of 2,000 connections, under 39 tokens, and read nothing."""
+    """Pipeline 14 requests for answers of 57 KB on each of 2,000 connections, under 39 tokens, and read nothing."""
     ids = [f"run-unread-{index}" for index in range(200)]
 
     async def ask(number: int) -> Connection:
@@ -363,7 +377,7 @@ async def unread_answers(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def invented_waits(target: Target) -> AsyncIterator[None]:
-    """Wait 2,500 times at once, each time under another made-up token."""
+    """Start 2,500 waits at once, each under its own made-up token."""
     requests = (raw(*batch([f"run-{n}"], wait_seconds=50), f"invented-{n}") for n in range(2500))
     connections = await in_parts(map(target.connect, requests))
     async with held_open(connections):
@@ -371,8 +385,8 @@ async def invented_waits(target: Target) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def crumbs(target: Target) -> AsyncIterator[None]:
-    """Send bodies in chunks of one byte on 12 connections, without a token, as fast as they are taken."""
+async def one_byte_chunks(target: Target) -> AsyncIterator[None]:
+    """Send bodies in chunks of one byte on 12 connections, without a token, as fast as the service reads them."""
     body = b"1\r\n \r\n" * 42_000 + b"0\r\n\r\n"
     request = b"POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n" + body
 
@@ -388,7 +402,7 @@ async def crumbs(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def one_busy_token(target: Target) -> AsyncIterator[None]:
-    """Ask for the same 200 finished tasks on 30 connections of one token, again as soon as they are answered."""
+    """Read the same 200 finished tasks on 30 connections under one token, again after each answer."""
     request = raw(*batch([f"run-busy-{index}" for index in range(200)]), "attacker")
 
     async def keep_asking() -> None:
@@ -404,7 +418,7 @@ async def one_busy_token(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def silent_connections(target: Target) -> AsyncIterator[None]:
-    """Open 5,200 connections and send nothing, or half of a head of 31 KB on each third."""
+    """Open 5,200 connections and send nothing, or an unfinished head of 31 KB on every third; then probe /livez."""
     head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: " + b"a" * 31_000
     connections = await in_parts(target.connect(head if number % 3 == 0 else b"") for number in range(5200))
     async with held_open(connections):
@@ -415,7 +429,7 @@ async def silent_connections(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def invented_listeners(target: Target) -> AsyncIterator[None]:
-    """Open 50 listeners under each of 20 made-up tokens; then somebody who has read tasks before opens one."""
+    """Open 50 subscription streams under each of 20 refused tokens; then one for a caller who has read tasks before."""
     asked = {"notifications": {"resourceSubscriptions": ["luma://tasks/run-1"]}}
     message, headers = envelope("subscriptions/listen", asked, MODERN)
     requests = (raw(message, headers, f"junk-{number % 20}") for number in range(1000))
@@ -450,7 +464,7 @@ ROWS = (
     Row("1,000 waits with 15 heads of 31 KB behind each", "665 MB", heads_sent_ahead),
     Row("28,000 answers of 57 KB that nobody reads", "1,091 MB with 3,900 connections", unread_answers, 0.0, SHORT),
     Row("2,500 waits under made-up tokens", "344 MB", invented_waits, 0.5),
-    Row("bodies in chunks of one byte", "an honest read took 3.4 s", crumbs),
+    Row("bodies in chunks of one byte", "an honest read took 3.4 s", one_byte_chunks),
     Row("30 connections of one token that ask without end", "an honest read took 2.0 s", one_busy_token),
     Row("5,200 silent connections", "nobody else got in, probes neither", silent_connections),
     Row("1,000 listeners under made-up tokens", "no places left for others", invented_listeners),

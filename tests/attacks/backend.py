@@ -1,12 +1,12 @@
-"""AceDataCloud under attack: its answers are chosen by the token and by the ids that a call names.
+"""A fake AceDataCloud for attacks. Its answers depend on the token and on the first task id of a request.
 
-- a token that begins with "junk" is refused
+- a token that begins with "junk" gets 401
 - an id that begins with "long" is a finished task with a prompt of 5,000 characters
 - an id that begins with "run" is a task that never ends
-- an id that begins with "bomb" is answered with text that is packed by gzip three times over
-- an id that begins with "swell" is answered with 4 MiB of JSON that takes many times as much memory, or time, to decode
+- an id that begins with "bomb" is answered with a gzip bomb in three layers
+- an id that begins with "swell" is answered with 4 MiB of JSON that takes much more memory, or time, to decode
 - every other id is a finished task
-- any other submission takes longer than anybody waits
+- a submission takes SUBMISSION_SECONDS, longer than the attackers wait
 """
 
 import asyncio
@@ -29,13 +29,17 @@ REFUSAL = {"error": {"code": "invalid_token", "message": "The specified token is
 
 
 def bomb() -> bytes:
-    """Return a body of some hundred bytes that would unfold to BOMB_BYTES."""
+    """Return a body of some hundred bytes that decompresses to BOMB_BYTES, after three layers of gzip."""
     packed = gzip.compress(b" " * BOMB_BYTES)
     return gzip.compress(gzip.compress(packed))
 
 
 def swelling() -> list[bytes]:
-    """Return bodies of 4 MiB: an emoji that widens each letter, strings, keys, numbers, and escapes."""
+    """Return JSON bodies of 4 MiB that are expensive to decode.
+
+    They hold a string of ASCII letters with one emoji (which makes CPython store four bytes for each letter), many
+    strings, many keys, many numbers, and many escapes.
+    """
     room = 4 * 1024 * 1024 - 100
     return [
         '{"items": [], "x": "🦊'.encode() + b"a" * room + b'"}',
@@ -47,7 +51,7 @@ def swelling() -> list[bytes]:
 
 
 class AttackedBackend:
-    """Answers reads after `delay_seconds`."""
+    """The ASGI application of the backend. `delay_seconds` is the delay of its answers to reads."""
 
     def __init__(self, delay_seconds: float) -> None:
         self._delay_seconds = delay_seconds

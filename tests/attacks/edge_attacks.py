@@ -1,4 +1,4 @@
-"""Attacks on the HTTP edge: on its turns, on what its connections hold, and on their number."""
+"""Attacks on the HTTP edge: on its scheduling, on the memory of its connections, and on their number."""
 
 import asyncio
 import json
@@ -38,13 +38,13 @@ async def _read_once(target: Target, request: bytes) -> None:
 
 
 async def _warm(target: Target, tokens: int) -> None:
-    """Have the tasks of each attacker cached."""
+    """Read the tasks LONG once under each attacker's token, so that they are cached."""
     await in_parts((_read_once(target, raw(*batch(LONG), f"attacker-{n}")) for n in range(tokens)), at_once=4)
 
 
 @asynccontextmanager
 async def large_arrays(target: Target) -> AsyncIterator[None]:
-    """Ask for 20 full batches of 200 tasks in one array on 80 connections of 8 tokens, and read nothing."""
+    """Send a JSON-RPC array of 20 full batches of 200 tasks on 80 connections, under 8 tokens, and read nothing."""
     await _warm(target, 8)
     arrays = [_array([_full(number) for number in range(20)], f"attacker-{n}") for n in range(8)]
     connections = await in_parts(target.connect(arrays[number % 8], limit=2**10) for number in range(80))
@@ -54,7 +54,7 @@ async def large_arrays(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def arrays_of_lists(target: Target) -> AsyncIterator[None]:
-    """Ask for the list of tools 20 times in one array, under 1,000 made-up tokens, and read nothing."""
+    """Send an array of 20 `tools/list` requests under each of 1,000 made-up tokens, and read nothing."""
     messages = [_call(number, "tools/list") for number in range(20)]
     requests = (_array(messages, f"invented-{number}") for number in range(1000))
     connections = await in_parts(target.connect(request, limit=2**10) for request in requests)
@@ -64,7 +64,7 @@ async def arrays_of_lists(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def half_sent_bodies_of_nobody(target: Target) -> AsyncIterator[None]:
-    """Send half of a body on each of 4,100 connections, without a token or under made-up ones."""
+    """Send the first byte of a body on each of 4,100 connections, without a token or (every fourth) a made-up one."""
     head = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 100\r\n"
     tokens = (b"authorization: Bearer invented-%d\r\n" % n if n % 4 == 0 else b"" for n in range(4100))
     connections = await in_parts(target.connect(head + token + b"\r\n{") for token in tokens)
@@ -74,7 +74,7 @@ async def half_sent_bodies_of_nobody(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def pages_without_end(target: Target) -> AsyncIterator[None]:
-    """Ask for the page 16 times at once on 300 connections, again as soon as the answers are there."""
+    """Pipeline 16 requests for the page at / on 300 connections, again after the 16 answers."""
     request = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n" * 16
 
     async def keep_asking() -> None:
@@ -91,7 +91,7 @@ async def pages_without_end(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def many_unread_answers(target: Target) -> AsyncIterator[None]:
-    """Ask for 5 answers of 20 KB on each of 3,900 connections, under 60 tokens, and read nothing."""
+    """Pipeline 5 requests for answers of 20 KB on each of 3,900 connections, under 60 tokens, and read nothing."""
     ids = [f"finished-{index}" for index in range(40)]
     await in_parts((_read_once(target, raw(*batch(ids), f"attacker-{n}")) for n in range(60)), at_once=4)
     requests = [raw(*batch(ids), f"attacker-{n}") * 5 for n in range(60)]
@@ -103,7 +103,7 @@ async def many_unread_answers(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def many_large_batches(target: Target) -> AsyncIterator[None]:
-    """Ask for 200 full tasks on 600 connections of 60 tokens at once, and read all of it, again and again."""
+    """Read 200 tasks with detail=full on 600 connections, under 60 tokens, again after each answer."""
     await _warm(target, 60)
     requests = [
         with_body(json.dumps(_full(1)).encode(), {"accept": "application/json"}, f"attacker-{n}") for n in range(60)
@@ -122,7 +122,7 @@ async def many_large_batches(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def lists_of_many_tokens(target: Target) -> AsyncIterator[None]:
-    """Ask for the list of tools without end, under 100 made-up tokens."""
+    """Send `tools/list` on 100 connections under 100 made-up tokens, again after each answer."""
 
     async def keep_asking(number: int) -> None:
         request = with_body(

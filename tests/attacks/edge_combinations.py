@@ -1,4 +1,4 @@
-"""Attacks that use several limits of the HTTP edge at once: together they must not hold more than one of them may."""
+"""Attacks that reach several limits of the HTTP edge at once. The memory limit is the same as for a single one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ HEADERS = "".join(f"h{number}: bb\r\n" for number in range(85)).encode()
 START = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"content-type: application/json\r\n"
 HALF = b"content-length: 200000\r\n\r\n" + b"{" * 60_000
 TOKENS = 60
-"""Customers that the backend has accepted, who attack together with strangers."""
+"""The number of attackers' tokens that the backend accepts; others attack with made-up tokens or none."""
 
 
 def _wait(number: int) -> bytes:
@@ -37,7 +37,7 @@ async def _waits(target: Target, count: int) -> list[Connection]:
 
 @asynccontextmanager
 async def waits_and_half_bodies(target: Target) -> AsyncIterator[None]:
-    """Wait 2,500 times under 60 accepted tokens with 85 headers each; then send 1,400 half bodies of 60 KB."""
+    """Start 2,500 waits with 85 headers each under 60 accepted tokens; then send 60 KB of 1,400 bodies of 200 KB."""
     connections = await _waits(target, 2500)
     halves = (target.connect(_half(number), limit=2**10) for number in range(1400))
     async with held_open(connections + await in_parts(halves, at_once=60)):
@@ -46,7 +46,7 @@ async def waits_and_half_bodies(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def waits_and_half_heads(target: Target) -> AsyncIterator[None]:
-    """Wait 2,500 times under 60 accepted tokens; then send 1,400 heads of 30 KB that do not end."""
+    """Start 2,500 waits under 60 accepted tokens; then send 1,400 unfinished heads of 30 KB."""
     connections = await _waits(target, 2500)
     head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"x: " + b"a" * 29_000
     heads = (target.connect(head, limit=2**10) for _ in range(1400))
@@ -56,7 +56,7 @@ async def waits_and_half_heads(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def waits_and_unread_answers(target: Target) -> AsyncIterator[None]:
-    """Wait 1,500 times under 60 accepted tokens; then leave 10 answers of 57 KB unread on each of 2,000 connections."""
+    """Start 1,500 waits under 60 accepted tokens; then leave 10 answers of 57 KB unread on 2,000 connections each."""
     connections = await _waits(target, 1500)
     ids = [f"finished-{index}" for index in range(200)]
     await in_parts(
@@ -70,7 +70,7 @@ async def waits_and_unread_answers(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def waits_and_swelling_answers(target: Target) -> AsyncIterator[None]:
-    """Wait 2,500 times under 60 accepted tokens, while eight callers ask for answers that are made to cost."""
+    """Start 2,500 waits under 60 accepted tokens, beside the attack `swelling_answers`."""
     async with held_open(await _waits(target, 2500)), swelling_answers(target):
         await asyncio.sleep(3)
         yield
@@ -78,11 +78,11 @@ async def waits_and_swelling_answers(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def new_tokens_in_waves(target: Target) -> AsyncIterator[None]:
-    """Ask under 3,500 new tokens at once, six times over."""
+    """Send a read under each of 3,500 tokens at once, six times over. The backend has accepted none of them before."""
     for _ in range(5):
         await _wave(target)
     wave = asyncio.create_task(_wave(target))
-    await asyncio.sleep(1.5)  # most of them are in line, as in the waves before
+    await asyncio.sleep(1.5)  # most of the calls are queued by then
     yield
     await wave
 

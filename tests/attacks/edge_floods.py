@@ -1,4 +1,4 @@
-"""Attacks by number: tasks that calls wait for, probes with large heads, and connections that come again at once."""
+"""Floods: waits for many tasks, probes with large heads, and refused clients that reconnect at once."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ LONGEST_SECONDS = 5.0
 
 
 async def _answer_seconds(target: Target, sent: bytes) -> float | None:
-    """Return the time of an answer on a connection of its own; None where there was none in time."""
+    """Return the seconds to a 200 response on a new connection; None if there is none within LONGEST_SECONDS."""
     started = time.perf_counter()
     with suppress(TimeoutError, OSError):
         async with asyncio.timeout(LONGEST_SECONDS):
@@ -31,7 +31,7 @@ async def _answer_seconds(target: Target, sent: bytes) -> float | None:
 
 
 async def _probe(target: Target) -> None:
-    """Note the slowest of some probes."""
+    """Probe /livez PROBES times and add the slowest time to the figures."""
     seconds = []
     for _ in range(PROBES):
         seconds.append(await _answer_seconds(target, PROBE))
@@ -42,13 +42,13 @@ async def _probe(target: Target) -> None:
 
 @asynccontextmanager
 async def many_awaited_tasks(target: Target) -> AsyncIterator[None]:
-    """Wait for 200 other tasks in each of 640 calls, under 40 tokens."""
+    """Start 640 waits under 40 tokens, each for 200 tasks that no other call waits for."""
     calls = [
         raw(*batch([f"{call}-{number}" for number in range(200)], wait_seconds=50), f"invented-{call % 40}")
         for call in range(640)
     ]
     async with held_open(await in_parts((target.connect(call, limit=2**12) for call in calls), at_once=64)):
-        await asyncio.sleep(5)  # whatever they cost when they come, they are watched from then on
+        await asyncio.sleep(5)  # the probes measure the cost of polling, not of starting the waits
         await _probe(target)
         yield
 
@@ -63,7 +63,7 @@ async def _keep_probing(connection: Connection, after_seconds: float) -> None:
 
 @asynccontextmanager
 async def large_probes(target: Target) -> AsyncIterator[None]:
-    """Probe with heads of 32 KB on 3,200 connections that start one after the other, beside 700 waits."""
+    """Keep probing with heads of 32 KB on 3,200 connections, which start in groups of 100, beside 700 waits."""
     waits = [raw(*batch([f"run-{number}"], wait_seconds=50), f"invented-{number}") for number in range(700)]
     waiting = await in_parts(target.connect(wait, limit=2**10) for wait in waits)
     probing = await in_parts((target.connect(limit=2**10) for _ in range(3200)), at_once=200)
@@ -83,7 +83,7 @@ def _half_body(token: str, size: int) -> bytes:
 
 @asynccontextmanager
 async def refused_that_come_again(target: Target) -> AsyncIterator[None]:
-    """Fill the memory of two tokens, and have 200 clients connect, ask, read the refusal, hang up, and do it again."""
+    """Use up the memory allowance of two tokens, and let 200 of their clients reconnect after each refusal."""
     sizes = [250_000] * 20 + [247_000]
     halves = [_half_body(f"attacker-{number}", size) for number in range(2) for size in sizes]
     calls = [raw(*batch([f"refused-{number}"]), f"attacker-{number % 2}") for number in range(200)]

@@ -1,4 +1,4 @@
-"""Attacks with what stands before a body and behind it: whole heads, targets, trailers, spellings of a token."""
+"""Attacks with the parts of a request beside its body: headers, request targets, trailers, Authorization spellings."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.support.service import MODERN, envelope
 STRANGERS = 3_500
 GET = b"GET /%b HTTP/1.1\r\nhost: 127.0.0.1\r\n%b\r\n"
 LONG_TARGET = b"%F0%9F%A6%8A" + b"a" * 4_000
-"""With one character beyond ASCII each letter of a decoded path takes four bytes."""
+"""One emoji makes CPython store four bytes for each character of the decoded path."""
 
 
 def _head(number: int, headers: int = 0, target: bytes = b"") -> bytes:
@@ -21,7 +21,7 @@ def _head(number: int, headers: int = 0, target: bytes = b"") -> bytes:
 
 @asynccontextmanager
 async def _all_at_once(target: Target, sent: list[bytes]) -> AsyncIterator[None]:
-    """Connect first, and then send on all connections in one moment."""
+    """Open all connections first, then send on all of them at once."""
     connections: list[Connection] = await in_parts((target.connect(limit=2**10) for _ in sent), at_once=200)
     await asyncio.gather(*(one.send(data) for one, data in zip(connections, sent, strict=True)))
     async with held_open(connections):
@@ -30,21 +30,21 @@ async def _all_at_once(target: Target, sent: list[bytes]) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def whole_heads(target: Target) -> AsyncIterator[None]:
-    """Send a whole request with 28 KB of headers under each of 3,500 made-up tokens."""
+    """Send a complete GET request with 28 KB of headers under each of 3,500 made-up tokens."""
     async with _all_at_once(target, [_head(number, headers=95) for number in range(STRANGERS)]):
         yield
 
 
 @asynccontextmanager
 async def long_targets(target: Target) -> AsyncIterator[None]:
-    """Send a whole request with the longest URL under each of 3,500 made-up tokens."""
+    """Send a complete GET request with a target of 4,000 bytes under each of 3,500 made-up tokens."""
     async with _all_at_once(target, [_head(number, target=b"a" * 4_000) for number in range(STRANGERS)]):
         yield
 
 
 @asynccontextmanager
 async def targets_behind_waits(target: Target) -> AsyncIterator[None]:
-    """Wait on each of 1,000 connections, with 15 requests behind whose URLs are long and hold an emoji."""
+    """Start a wait on each of 1,000 connections, and pipeline 15 requests with long targets and an emoji behind it."""
     behind = (GET % (LONG_TARGET, b"")) * 15
     calls = [raw(*batch([f"run-{n}"], wait_seconds=50), f"customer-{n % 60}") + behind for n in range(1000)]
     connections = await in_parts((target.connect(call, limit=2**10) for call in calls), at_once=60)
@@ -54,7 +54,7 @@ async def targets_behind_waits(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def trailers_without_end(target: Target) -> AsyncIterator[None]:
-    """Send a chunked body on each of 3,900 connections, and a trailer of 31 KB that does not end."""
+    """Send a chunked body on each of 3,900 connections, with an unfinished trailer of 31 KB."""
     start = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nx: "
     connections = (target.connect(start + b"a" * 31_000, limit=2**10) for _ in range(3900))
     async with held_open(await in_parts(connections, at_once=200)):
@@ -72,7 +72,7 @@ async def _looping(target: Target, sent: bytes) -> None:
 
 @asynccontextmanager
 async def requests_of_nobody(target: Target) -> AsyncIterator[None]:
-    """Send requests without a token, one after the other, on each of 1,000 connections."""
+    """Keep sending requests without a token for an unknown path, on each of 1,000 connections."""
     async with going_on(_looping(target, GET % (b"livez-not", b"")) for _ in range(1000)):
         await asyncio.sleep(2)
         yield
@@ -80,7 +80,7 @@ async def requests_of_nobody(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def one_token_in_many_spellings(target: Target) -> AsyncIterator[None]:
-    """Ask for one token's finished tasks on 400 connections, each with another spelling of its header."""
+    """Keep reading one token's finished tasks on 400 connections, with as many different spaces after "Bearer"."""
     ids = [f"finished-{index}" for index in range(50)]
     call = raw(*batch(ids), "customer")
     await answered_once(target, call)
@@ -92,7 +92,7 @@ async def one_token_in_many_spellings(target: Target) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def lists_of_tasks(target: Target) -> AsyncIterator[None]:
-    """List the tasks of 40 made-up tokens, one page after the other, on 400 connections."""
+    """Keep calling luma_list_tasks on 400 connections under 40 made-up tokens."""
     message, headers = envelope("tools/call", {"name": "luma_list_tasks", "arguments": {}}, MODERN)
     calls = [raw(message, headers, f"invented-{number % 40}") for number in range(400)]
     async with going_on(_looping(target, call) for call in calls):

@@ -1,4 +1,4 @@
-"""The service that is attacked, an honest caller beside the attack, and what the attack costs both."""
+"""The attacked service, an honest caller, and the measurements of both."""
 
 import asyncio
 import statistics
@@ -19,12 +19,15 @@ from tests.support.service import MODERN, envelope, request_bytes
 
 KEY = "a key for attacks that is long enough: 48 bytes or so"
 READS = 15
+"""The reads of the honest caller of which the median counts."""
+
 SAMPLE_SECONDS = 0.05
+"""The interval between samples of the service's memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What an attack cost beside memory and time: a number, what it counts, and the most that it may be."""
+    """A cost of one attack beside memory and latency: the value, its unit (`counts`), and its limit (`most`)."""
 
     value: float
     counts: str
@@ -36,7 +39,7 @@ class Figure:
 
 @dataclass
 class Target:
-    """A service under attack. `most_megabytes` is the largest resident memory seen so far."""
+    """A service under attack. `most_megabytes` is its peak resident memory so far, in 10^6 bytes."""
 
     service: Running
     redis: RedisServer
@@ -52,14 +55,14 @@ class Target:
         return port
 
     async def connect(self, data: bytes = b"", *, limit: int = 2**16) -> "Connection":
-        """Return a connection to the service over which `data` was sent."""
+        """Open a connection to the service and send `data`; `limit` bounds what the client buffers unread (bytes)."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=limit)
         connection = Connection(reader, writer)
         await connection.send(data)
         return connection
 
     async def honest_seconds(self, http: httpx.AsyncClient) -> float:
-        """Return the median time of an honest caller's reads, each about a task that nobody has asked for."""
+        """Return the median time of READS reads by an honest caller, each of a task that is not cached."""
         times = []
         for _ in range(READS):
             self._asked += 1
@@ -74,7 +77,7 @@ class Target:
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Sample the memory of the service while entered."""
+        """Sample the memory of the service while the block runs."""
         sampling = asyncio.create_task(self._sample())
         try:
             yield
@@ -88,27 +91,27 @@ class Target:
 
 
 class Connection:
-    """One connection of an attacker, who may stop reading, hang up, or never finish a request."""
+    """One TCP connection of an attacker."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self._writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Send as much of `data` as the service takes within two seconds."""
+        """Send `data`, and wait at most two seconds for the service to read it."""
         self._writer.write(data)
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(2):
                 await self._writer.drain()
 
     async def status(self) -> int:
-        """Return the status of the next answer; 0 where the connection ended without one."""
+        """Read a status line and return its status; 0 if the connection ended instead."""
         with suppress(OSError, asyncio.IncompleteReadError):
             return int((await self.reader.readuntil(b"\r\n")).split()[1])
         return 0
 
     async def hears(self, word: bytes) -> bool:
-        """Return whether the service says `word` within five seconds."""
+        """Read until `word`; return whether it came within five seconds."""
         with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
             async with asyncio.timeout(5):
                 await self.reader.readuntil(word)
@@ -116,7 +119,7 @@ class Connection:
         return False
 
     async def is_closed_within(self, seconds: float) -> bool:
-        """Return whether the service ends the connection in that time, whatever it says before."""
+        """Read until the end of the connection; return whether the service closed it within `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 with suppress(OSError):
@@ -126,23 +129,24 @@ class Connection:
         return False
 
     def hang_up(self) -> None:
+        """Close the connection at once, without sending what is still buffered."""
         self._writer.transport.abort()
 
 
 def batch(task_ids: list[str], **more: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the message and the headers of a batch."""
+    """Return the JSON-RPC message and the headers of a call of luma_get_tasks_batch; `more` are further arguments."""
     arguments = {"task_ids": task_ids, **more}
     return envelope("tools/call", {"name": "luma_get_tasks_batch", "arguments": arguments}, MODERN)
 
 
 def raw(message: Mapping[str, Any], headers: Mapping[str, str], token: str) -> bytes:
-    """Return a whole HTTP request."""
+    """Return an HTTP request, head and body, that POSTs `message` to /mcp and accepts a stream."""
     return request_bytes(message, {"accept": "application/json, text/event-stream", **headers}, token)
 
 
 @contextmanager
 def attacked(delay_seconds: float, settings: Mapping[str, str]) -> Iterator[Target]:
-    """Run the service with a Redis and a backend of its own until the block ends."""
+    """Run the service until the block ends, with its own Redis and a backend whose reads take `delay_seconds`."""
     with ExitStack() as stack:
         redis = RedisServer()
         stack.callback(redis.close)

@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a report
-"""`python -m tests.benchmarks`: measure, print the table, and end with 1 where a promise is not kept."""
+"""`python -m tests.benchmarks`: measure and print the tables; exit 1 if a promised figure is missed."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def main() -> int:
     parser = ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison; the median counts")
     parser.add_argument("--update", action="store_true", help="write the figures into docs/performance.md")
-    parser.add_argument("--redis", action="store_true", help="measure only what is promised of answers out of Redis")
+    parser.add_argument("--redis", action="store_true", help="measure only the promises about answers from Redis")
     chosen = parser.parse_args()
     install(HERE, "autocannon")
     started, free = time.monotonic(), cores()
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _timed(what: str, measure: Callable[[], T]) -> T:
-    """Return what `measure` measures, and tell how long it took."""
+    """Return the result of `measure`, and print how long it took to standard error."""
     started = time.monotonic()
     measured = measure()
     print(f"{what}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""AceDataCloud for the benchmark: every id is a task, answered after a delay, and connections are counted."""
+"""A fake AceDataCloud for benchmarks: every id is a task, answers have a delay, and connections are counted."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.support.serve import serve
 
 
 class Everything:
-    """Answers either kind of read; GET tells how many connections and calls there were so far."""
+    """The ASGI application: answers single and batch reads; GET returns the counts of connections and calls."""
 
     def __init__(self, delay_seconds: float, record: Callable[[str], Any]) -> None:
         self._delay_seconds = delay_seconds
@@ -39,13 +39,13 @@ class Everything:
 
 
 def finished(task_id: str) -> Any:
-    """Return the record of a task that ended a minute ago, so that its result is young enough to be kept."""
+    """Return the record of a task that finished a minute ago, which the service caches."""
     now = time.time()
     return completed(task_id, created_at=now - 220.5, started_at=now - 220.0, finished_at=now - 65.8)
 
 
 def running(task_id: str) -> Any:
-    """Return the record of a task that began just now."""
+    """Return the record of a task that started a second ago and does not finish."""
     now = time.time()
     return {"id": task_id, "created_at": now - 1.0, "started_at": now - 1.0, "request": {"prompt": "A fox"}}
 

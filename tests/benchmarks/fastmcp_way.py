@@ -1,11 +1,11 @@
-# ruff: noqa: T201 - the harness reads where it serves
-"""fastmcp with its response-caching middleware over the same backend; runs in an environment of its own."""
+# ruff: noqa: T201 - the parent process reads the address
+"""A fastmcp server with its response-caching middleware over the same backend, in a virtual environment of its own."""
 
 import socket
 import sys
 from typing import Any
 
-import httpx2  # what fastmcp itself brings
+import httpx2  # a dependency of fastmcp
 import uvicorn
 from fastmcp import FastMCP
 from fastmcp.server.middleware.caching import ResponseCachingMiddleware

@@ -1,4 +1,4 @@
-"""Finished tasks put into Redis as the service keeps them, many at a time."""
+"""Bulk loading of finished tasks into Redis, in the service's own keys, format and signatures."""
 
 import time
 
@@ -17,12 +17,12 @@ KEY = "a key for the benchmark: long enough"
 MOST_AT_ONCE = 1_000
 DAY_MILLISECONDS = 86_400_000
 TENANTS = PassthroughAuthenticator(KEY)
-_NAME = "the-id-of-every-task-in-these-values"  # as long as theirs, for the header tells lengths
+_NAME = "the-id-of-every-task-in-these-values"  # as long as a real id, because the stored format contains lengths
 _NUMBERED = "%08d" + ids(1)[0].removeprefix("00000000")
 
 
 def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) -> None:
-    """Keep tasks for the holders of tokens: of each share, those numbered from its first to before its last."""
+    """Write tasks for tokens. Each share is (token, first, last): the tasks first to last - 1 (see `loads.ids`)."""
     signer = HmacSigner(KEY)
     owned = SignedValues(TASK_KIND, key_namespace("luma-mcp", backend_url.removesuffix("/mcp")), signer)
     body = pack_task(render(_task())._replace(fresh_until=time.time() + DAY_MILLISECONDS / 1000))
@@ -41,7 +41,7 @@ def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) ->
 
 
 def _task() -> Task:
-    """Return a finished task whose id is the name that stands for every id."""
+    """Return a finished task with the placeholder id _NAME."""
     now, address = time.time(), f"https://cdn.example.com/luma/{_NAME}"
     video = Video(f"{address}.mp4", f"video-of-{_NAME}", 1360, 752, f"{address}.jpg")
     return Task(_NAME, TaskState.COMPLETED, "A fox", video, None, now - 220, now - 65, 154.2)

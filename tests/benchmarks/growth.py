@@ -1,4 +1,4 @@
-"""How the cost grows: one curve for each thing that there may be much of."""
+"""Scaling curves: cost by batch size, tasks in Redis, tokens, and waiting callers."""
 
 import asyncio
 import time
@@ -27,14 +27,14 @@ WAITING_TOKENS = 100
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One measurement: how many, and the figures by name."""
+    """One point of a curve: the count, and the figures by name."""
 
     count: int
     figures: dict[str, float]
 
 
 def batch_sizes(bench: Bench) -> list[Point]:
-    """Return the rate of cached batches by their size."""
+    """Measure the rate of cached batches by batch size."""
     with bench.service(bench.backend, on=bench.core) as service:
         points = []
         for count in BATCHES:
@@ -46,16 +46,16 @@ def batch_sizes(bench: Bench) -> list[Point]:
 
 
 def cached_tasks(bench: Bench) -> list[Point]:
-    """Return the rate of batches of 50 out of Redis alone, and its memory, by how many tasks it holds.
+    """Measure the rate of batches of 50 from Redis, and its memory, by the number of tasks in it.
 
-    From 10,000 tasks on, each batch asks for tasks that this process has no copy of.
+    From 10,000 tasks on, no batch finds its tasks in the cache of the process.
     """
     bench.redis.empty()
     points, filled = [], 0
     for count in CACHED:
         fill(bench.redis, bench.backend.url, ("bench", filled, count))
         filled = count
-        # More ids than are copied in the process, in an order that comes round only when the first have gone.
+        # More ids than the process caches, in a cycle: each one is evicted before it is asked for again.
         asked = [batch(ids(50, first), MODERN) for first in range(0, min(count, 200_000) - 49, 50)]
         with bench.service(bench.backend, on=bench.core) as service:
             rate = load(service.url, asked, seconds=2.0, connections=4).rate
@@ -67,7 +67,7 @@ def cached_tasks(bench: Bench) -> list[Point]:
 
 
 def tokens(bench: Bench) -> list[Point]:
-    """Return the rate of batches of 10 that were read for every token before, by how many tokens ask."""
+    """Measure the rate of batches of 10 that are in Redis, and the service's memory, by the number of tokens."""
     points, filled = [], 0
     with bench.service(bench.backend, on=bench.core) as service:
         for count in TOKENS:
@@ -85,7 +85,7 @@ def tokens(bench: Bench) -> list[Point]:
 
 
 def waiting_callers(bench: Bench) -> list[Point]:
-    """Return what a cached call takes while so many callers wait, what they cost, and what reaches the backend."""
+    """Measure another call's latency, the service's cost and the backend calls, by the number of waiting callers."""
     command = [PYTHON, "-m", "tests.benchmarks.backend", "--running"]
     bench.redis.empty()
     points = []
@@ -100,7 +100,8 @@ async def _while_waiting(service: Any, backend_url: str, count: int) -> dict[str
     port = urlsplit(service.url).port
     async with httpx.AsyncClient() as client:
         idle = service.megabytes()
-        await asyncio.gather(*(_wait(port, number, wait_seconds=0) for number in range(WAITING_TOKENS)))  # known since
+        # One call each, so that the service knows the tokens.
+        await asyncio.gather(*(_wait(port, number, wait_seconds=0) for number in range(WAITING_TOKENS)))
         seen = (await client.get(backend_url)).json()["calls"]
         waiting = [asyncio.create_task(_wait(port, number)) for number in range(count)]
         await asyncio.sleep(WAIT_SECONDS / 2)
@@ -115,7 +116,7 @@ async def _while_waiting(service: Any, backend_url: str, count: int) -> dict[str
 
 
 async def _wait(port: int | None, number: int, wait_seconds: float = WAIT_SECONDS) -> None:
-    """Wait for tasks over a connection of its own, by hand: a client with a pool would take longer than the service."""
+    """Wait for tasks on a raw connection, because an HTTP client would take longer than the service."""
     arguments = {"task_ids": ids(5, number * 5), "wait_seconds": wait_seconds}
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(call_bytes("luma_get_tasks_batch", arguments, f"token-{number % WAITING_TOKENS}"))
@@ -138,7 +139,7 @@ async def _latency(client: httpx.AsyncClient, url: str) -> float:
 def curves(
     bench: Bench, timed: Callable[[str, Callable[[], Sequence[Point]]], Sequence[Point]]
 ) -> dict[str, Sequence[Point]]:
-    """Measure every curve; `timed` calls what it is given and may tell how long that took."""
+    """Measure every curve by name, each through `timed`, which gets the name and the function to call."""
     measured: dict[str, Callable[[Bench], Sequence[Point]]] = {
         "ids in a batch": batch_sizes,
         "tasks in Redis": cached_tasks,

@@ -1,6 +1,6 @@
-"""The limit here: a bare route that reads the finished tasks with one MGET and joins the bytes.
+"""The upper bound for the service: a bare Starlette route that reads values with one MGET and joins the bytes.
 
-Keys are `bare:<size>:<number>`; the answer to `{"keys": [...]}` is their values with commas between.
+The request is `{"keys": [...]}`, with keys `bare:<size>:<number>`; the response lists their values.
 """
 
 import json

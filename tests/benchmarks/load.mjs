@@ -1,7 +1,7 @@
-// Sends what it is told to send, as fast as it is answered, and says what came of it; until there is no more to do.
-// A line of standard input: {"url", "connections", "seconds" or "amount", "requests": [{"headers", "body"}]}.
-// Each connection goes round a part of the requests that is its own, or round all where there are fewer than
-// connections. For each line in, one line of JSON out.
+// Runs one autocannon load for each line of standard input, and writes its result as a line of JSON.
+// A line is {"url", "connections", "seconds" or "amount", "requests": [{"headers", "body"}]}.
+// Each connection cycles through its own part of the requests, or through all of them if there are fewer requests
+// than connections.
 import autocannon from 'autocannon'
 import { createInterface } from 'node:readline'
 

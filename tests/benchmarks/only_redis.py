@@ -1,7 +1,6 @@
-"""Batches that only Redis can answer: how long one takes, by how many tokens ask and how many tasks there are.
+"""The latency of batches that are in Redis only, by the number of tokens and of tasks.
 
-Requests follow one another on one connection, so that a time is that of one call; nothing is asked for while its tasks
-are copied in the process.
+Requests are sent one after the other on one connection. No batch finds its tasks in the cache of the process.
 """
 
 import json
@@ -21,17 +20,17 @@ from tests.support.service import MODERN
 SIZE = 50
 FEW_TASKS = 1_000
 OWN_TASKS = 500_000
-"""Of the one token; with those of all the others there are a million."""
+"""The tasks of one token. Those of the other TOKENS tokens make it a million."""
 
 TOKENS = 10_000
 SAMPLES = 400
 ROUNDS = SAMPLES * SIZE // FEW_TASKS
 FIRST_WARM = 2_000_000
-"""The number of the first task that is asked for before anything is measured."""
+"""The number of the first task of the warm-up."""
 
 
 def latencies(bench: Bench) -> list[Row]:
-    """Return what ten thousand tokens in the place of one, and a million tasks in the place of a thousand, change."""
+    """Return the ratios of median latencies: a million tasks to a thousand, and ten thousand tokens to one."""
     with bench.service(bench.backend, on=bench.core) as service:
         _warm_up(bench, service)
         few = _few_tasks(bench, service)
@@ -58,7 +57,7 @@ def _warm_up(bench: Bench, service: Running) -> None:
 
 
 def _few_tasks(bench: Bench, service: Running) -> float:
-    """Return the p50, in s, with 1,000 tasks in Redis: other ones each time, for those asked for are soon copied."""
+    """Return the p50 (s) with 1,000 tasks in Redis. Each round has new tasks, because the process caches those read."""
     times = []
     for number in range(ROUNDS):
         first = OWN_TASKS + FEW_TASKS * number
@@ -73,7 +72,7 @@ def _p50(service: Running, asked: Iterable[dict[str, Any]]) -> float:
 
 
 def _times(service: Running, asked: Iterable[dict[str, Any]]) -> list[float]:
-    """Return how long each answer took, in s; each must have all of its tasks."""
+    """Return the time of each answer (s). Raises AssertionError if one lacks a task."""
     address = urlsplit(service.url)
     times = []
     with socket.create_connection((address.hostname or "", address.port or 0)) as connection:

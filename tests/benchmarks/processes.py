@@ -1,4 +1,4 @@
-"""The processes of one run: the measured server on a core of its own, everything else on another."""
+"""The server processes of a run: the measured server is pinned to one core, everything else to the others."""
 
 import os
 import subprocess
@@ -17,20 +17,20 @@ from tests.support.process import environment
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
 SERVICE = [str(ROOT / ".venv" / "shipped" / "bin" / "luma-mcp"), "serve", "--port", "0"]
-"""The service as it is shipped, in an environment without the tools of the checkout."""
+"""The installed service in a virtual environment without development packages."""
 FASTMCP_PYTHON = str(ROOT / ".venv" / "fastmcp" / "bin" / "python")
 READY_SECONDS = 30.0
 _SAYS_WHERE = "Serving MCP at "
 
 
 def cores() -> list[int]:
-    """Return the cores that this process may use; none where the system cannot pin."""
+    """Return the cores that this process may use; empty if the system does not support CPU affinity."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that answers."""
+    """A running server. `url` ends in /mcp."""
 
     url: str
     process: psutil.Process
@@ -51,7 +51,10 @@ class Running:
 
 @contextmanager
 def serving(command: Sequence[str], settings: Mapping[str, str], *, on: Sequence[int]) -> Iterator[Running]:
-    """Run a server on the cores `on` until the block ends; its log goes to a file, as a collector would have it."""
+    """Run a server on the cores `on` (empty: any) until the block ends; its output goes to a log file.
+
+    Raises SystemExit if it does not print its address within READY_SECONDS.
+    """
     with tempfile.TemporaryDirectory(prefix="luma-mcp-bench-") as folder:
         log = Path(folder) / "log"
         with log.open("w") as written:
@@ -75,4 +78,4 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
         if "/mcp" in said:
             return said.partition("/mcp")[0]
         time.sleep(0.02)
-    raise SystemExit(f"{process.args!r} did not come up:\n{log.read_text()[-2000:]}")
+    raise SystemExit(f"{process.args!r} did not start:\n{log.read_text()[-2000:]}")

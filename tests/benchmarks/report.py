@@ -1,4 +1,4 @@
-"""What a run says: a table on the screen, JSON and a plot in `out/`, and, where wanted, docs/performance.md."""
+"""The report of a run: Markdown tables for the terminal and docs/performance.md, and JSON and a plot in `out/`."""
 
 import json
 import platform
@@ -20,7 +20,7 @@ PACKAGES = ("mcp", "starlette", "uvicorn", "uvloop", "httptools", "redis", "hire
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the promises as a table of Markdown."""
+    """Return the promised and measured figures as a Markdown table."""
     lines = ["| what | measured | promised | |", "|---|---|---|---|"]
     for row in rows:
         side = "at least" if row.at_least else "at most"
@@ -31,7 +31,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def rates_table(rates: Sequence[Rate]) -> str:
-    """Return the rates of all contestants as a table of Markdown."""
+    """Return the rates of all servers in all cases as a Markdown table."""
     lines = ["| case | who | answers/s | lowest and highest round | bytes of an answer |", "|---|---|---|---|---|"]
     lines += [
         f"| {rate.case} | {rate.name} | {rate.median:,.0f} | {min(rate.rounds):,.0f} to {max(rate.rounds):,.0f} "
@@ -42,7 +42,7 @@ def rates_table(rates: Sequence[Rate]) -> str:
 
 
 def small_batch_table(rates: Sequence[Rate]) -> str:
-    """Return, as a table of Markdown, the time of one answer about one task, and where it goes."""
+    """Return the time of an answer about one task, split into its parts, as a Markdown table."""
     case = f"batch of 1, {MODERN}"
     taken = {rate.name: 1e6 / rate.median for rate in rates if rate.case == case}
     allowed = taken["bare"] / PROMISED[1, MODERN]
@@ -59,7 +59,7 @@ def small_batch_table(rates: Sequence[Rate]) -> str:
 
 
 def curve_table(what: str, points: Sequence[Point]) -> str:
-    """Return one curve as a table of Markdown."""
+    """Return one curve as a Markdown table."""
     names = list(points[0].figures)
     lines = [f"| {what} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for point in points:
@@ -73,7 +73,7 @@ def _figure(value: float) -> str:
 
 
 def where() -> str:
-    """Return the machine and the versions in a sentence."""
+    """Return a sentence with the machine and the versions of Python and packages."""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
         f"Measured on {platform.system()} {platform.machine()} with {psutil.cpu_count()} cores, "
@@ -98,7 +98,7 @@ def write_results(
 
 
 def plot(curves: Mapping[str, Sequence[Point]], path: Path) -> None:
-    """Draw the first figure of each curve over its count."""
+    """Plot the first figure of each curve over its count."""
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 

@@ -1,4 +1,4 @@
-"""The table: what is promised, each as one number with the least (or most) that it may be."""
+"""The measurements, and the promised bound of each."""
 
 import json
 import statistics
@@ -21,34 +21,35 @@ from tests.support.service import MODERN
 
 LEGACY = "2025-11-25"
 PROMISED = {(50, MODERN): 0.50, (50, LEGACY): 0.33, (1, MODERN): 0.55}
-"""The least share of the bare route's rate, by ids in a batch and revision."""
+"""The least rate of cached batches, as a share of the bare route's, by batch size and protocol revision."""
 
 PROMISED_FROM_REDIS = {MODERN: 0.40, LEGACY: 0.28}
-"""The same for batches of 50 that this process has no copies of."""
+"""The same for batches of 50 that are in Redis but not in the cache of the process."""
 
 IN_REDIS = 200_000
-"""Tasks that such batches go round: far more than the process copies."""
+"""The tasks that such batches cycle through: far more than the process caches."""
 
 SDK_ALONE = "the SDK's entry alone"
-FOREVER: Mapping[str, str] = {}
-"""The settings as they come: results stay cached for as long as they live."""
+DEFAULTS: Mapping[str, str] = {}
+"""The default settings."""
 
 DELAY_SECONDS = 0.1
 MIXED_CALLS, MIXED_TOKENS, MIXED_TASKS = 200_000, 1_000, 100_000
 HOT_CALLS, HOT_TOKENS, HOT_TASKS = 0.8, 100, 30
-"""Most calls come from few tokens and are about few of their tasks; the others go over everything."""
+"""A share HOT_CALLS of the calls comes from HOT_TOKENS tokens and is about HOT_TASKS tasks of each; the others are
+spread over all tokens and tasks."""
 
 READ_BEFORE = 900
-"""Tokens whose tasks other replicas have read: those are in Redis, those of the other tokens at the backend only."""
+"""The number of tokens whose tasks are in Redis at the start. The tasks of the others must be read from the backend."""
 
 UNCACHED_READS = 500
 WATCHED_AT_ONCE = 20
-"""Running tasks of one token at a time; a guess at a busy member of a team."""
+"""The running tasks of one token at a time: an estimate for a busy member of a team."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One promise: what was measured, in which unit, and the bound that it has to keep."""
+    """One promised figure: name, value, unit, and its bound, which is a minimum if `at_least`, else a maximum."""
 
     what: str
     value: float
@@ -58,22 +59,22 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether the promise is kept."""
+        """Whether the value is within the bound."""
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
 
 Contest = tuple[str, str, str, Sequence[dict[str, Any]]]
-"""Who is asked, in which case, where, and what."""
+"""A measurement of one server in one case: server name, case name, URL, and the requests."""
 
 
 def from_redis(era: str) -> str:
-    """Return the name of the case of batches that only Redis can answer."""
+    """Return the name of the case with batches that are in Redis only."""
     return f"batch of 50 out of Redis, {era}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Answers a second of one contestant in one case: the median, each round, and the bytes of an answer."""
+    """Answers per second of one server in one case: the median, each round, and the size of an answer in bytes."""
 
     name: str
     case: str
@@ -83,10 +84,10 @@ class Rate:
 
 
 class Bench:
-    """Measures everything on `core`, with Redis, the backend and the load on the others."""
+    """The measurements. The measured server runs on `core`; Redis, the backend and the load run on `others`."""
 
     def __init__(self, stack: ExitStack, *, core: Sequence[int], others: Sequence[int], rounds: int) -> None:
-        """Start what all measurements share; `stack` ends it."""
+        """Start Redis and the backend, which `stack` ends."""
         self._stack = stack
         self.core = core
         self.others = others
@@ -101,14 +102,14 @@ class Bench:
         return self._stack.enter_context(serving(command, {}, on=self.others))
 
     def service(
-        self, backend: Running, *, on: Sequence[int], workers: int = 1, settings: Mapping[str, str] = FOREVER
+        self, backend: Running, *, on: Sequence[int], workers: int = 1, settings: Mapping[str, str] = DEFAULTS
     ) -> Any:
-        """Return a context in which the service runs over `backend` and the Redis of this run."""
+        """Return a context manager that runs the service over `backend` and this run's Redis."""
         given = {"acedata_url": backend.url.removesuffix("/mcp"), "redis_url": self.redis.url, "secret_key": KEY}
         return serving([*SERVICE, "--workers", str(workers)], {**given, **settings}, on=on)
 
     def rates(self) -> list[Rate]:
-        """Measure every contestant in every case, in turn, over several rounds."""
+        """Measure every server in every case. Each round measures all of them in turn."""
         with ExitStack() as stack:
             service = stack.enter_context(self.service(self.backend, on=self.core))
             limit = stack.enter_context(
@@ -133,7 +134,7 @@ class Bench:
             return self._in_turn(contests)
 
     def _from_redis(self, url: str) -> list[Contest]:
-        """Return the contests of batches that go round so many tasks that the copies of them are gone by then."""
+        """Return contests whose batches cycle through so many tasks that each is evicted from the process cache."""
         fill(self.redis, self.backend.url, ("of-redis", 0, IN_REDIS))
         return [
             ("service", from_redis(era), url, [batch(ids(50, at), era, "of-redis") for at in range(0, IN_REDIS, 50)])
@@ -167,9 +168,9 @@ class Bench:
         return serving([FASTMCP_PYTHON, script, self.backend.url.removesuffix("/mcp")], {}, on=self.core)
 
     def against_no_cache(self) -> tuple[float, float]:
-        """Return the p50 latency, in ms, of a batch of 50 from the cache, and with the cache off over a slow backend.
+        """Return the p50 latency (ms) of a batch of 50 with the cache, and without it over a slow backend.
 
-        Off means times to live so short that nothing is ever found again.
+        Times to live of 1 ms turn the cache off.
         """
         slow = self._backend(DELAY_SECONDS)
         with self.service(slow, on=self.core) as cached:
@@ -180,7 +181,7 @@ class Bench:
         return warm, cold
 
     def added_latency(self) -> float:
-        """Return what one uncached read takes beyond asking the backend itself: p50 in ms, the median of the rounds."""
+        """Return the p50 latency (ms) that the service adds to an uncached read: the median of the rounds."""
         ask = {"action": "retrieve_batch", "ids": ids(1)}
         direct = {"headers": {"content-type": "application/json"}, "body": json.dumps(ask)}
         there = self.backend.url.replace("/mcp", "/luma/tasks")
@@ -193,9 +194,9 @@ class Bench:
         return statistics.median(added)
 
     def workers(self) -> tuple[float, float]:
-        """Return the answers a second and core of processor time of one worker, and of two on two cores.
+        """Return the answers per second of processor time, with one worker, and with two workers on two cores.
 
-        Counted by the service's own processor time, so that the client beside it takes nothing away.
+        Only the service's own processor time counts, because the load shares the cores.
         """
         asked = [batch(ids(50), MODERN)]
         each = []
@@ -211,9 +212,9 @@ class Bench:
         return each[0], each[1]
 
     def uncached_batch(self) -> float:
-        """Return the processor time, in s, that the service takes for a batch of running tasks.
+        """Return the service's processor time (s) for a batch of running tasks.
 
-        The pending time to live is so short that each batch is one call to the backend.
+        The pending time to live is 1 ms, so that each batch is one call to the backend.
         """
         backend = self._backend(0.0, "--running")
         asked = [batch(ids(WATCHED_AT_ONCE, first), MODERN) for first in range(0, 2_000, WATCHED_AT_ONCE)]
@@ -225,7 +226,7 @@ class Bench:
         return taken / answered
 
     def connections(self) -> int:
-        """Return how many connections the backend saw for 500 uncached reads, 16 at once."""
+        """Return the number of connections that the backend saw for 500 uncached reads, 16 at once."""
         backend = self._backend(0.01)
         with self.service(backend, on=self.core) as service:
             asked = [batch(ids(1, 20_000 + number), MODERN) for number in range(UNCACHED_READS)]
@@ -233,7 +234,7 @@ class Bench:
         return int(httpx.get(backend.url).json()["connections"])
 
     def memory(self) -> tuple[float, list[float]]:
-        """Return the resident memory in MB: idle, and after each tenth of the mixed calls."""
+        """Return the resident memory (MB) of the idle service, and after each tenth of the mixed calls."""
         random, own = Random(4), MIXED_TASKS // MIXED_TOKENS
         self.redis.empty()
         fill(
@@ -267,7 +268,7 @@ def _mixed(random: Random) -> dict[str, Any]:
 
 
 def _p50(url: str, asked: Callable[[int], dict[str, Any]], count: int) -> float:
-    """Return the median time of one request after another, in ms."""
+    """Return the median time (ms) of `count` requests, one after the other, after three for warm-up."""
     times = []
     with httpx.Client(timeout=30) as client:
         for number in range(-3, count):

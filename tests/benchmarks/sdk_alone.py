@@ -1,6 +1,6 @@
-"""The SDK's entry and nothing else: no token, no log, no metrics, no lookup, and one constant for every call.
+"""A server with the SDK's session manager only: no authentication, log, metrics or lookup, and a constant answer.
 
-It is made as cheap as the SDK's public surface lets it be, so nothing that is served through the SDK can be faster.
+It is as cheap as the SDK's public API allows, so that no service through the SDK can be faster.
 """
 
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ ANSWER = {
 
 
 async def constant(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Answer every request alike."""
+    """Answer every request with ANSWER, without calling a handler."""
     return ANSWER
 
 

@@ -1,4 +1,4 @@
-"""The SDK's own way: an MCPServer tool that returns the structured answer, which is a constant read from a file."""
+"""A server in the SDK's usual style: an MCPServer tool that returns a constant structured answer, read from a file."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from tests.support.serve import serve
 
 
 def sdk_way(answer: dict[str, Any]) -> Starlette:
-    """Return the application whose only tool answers with `answer`."""
+    """Return an application with one tool, which returns `answer`."""
     server = MCPServer("sdk-way")
 
     @server.tool()

@@ -1,4 +1,4 @@
-"""From one core's figures to a service's: what 10^3, 10^5 and 10^7 watched tasks ask for, on paper."""
+"""Capacity estimates for 10^3, 10^5 and 10^7 watched tasks, calculated from the figures of one core."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -8,20 +8,23 @@ from tests.benchmarks.rows import WATCHED_AT_ONCE
 
 WATCHED = (1_000, 100_000, 10_000_000)
 QUESTION_SECONDS = 10.0
-"""How often a token asks about all of its tasks in one batch, each time with one read at the backend.
+"""The interval at which a token asks about all of its tasks in one batch, which causes one read from the backend.
 
-A running task is worth reading every 5 to 15 s, as AceDataCloud advises.
+AceDataCloud advises to poll a running task every 5 to 15 s.
 """
 
 OPERATIONS = 1 + WATCHED_AT_ONCE
-"""Commands to Redis for such a batch: one MGET, and a SET for each task that was read."""
+"""Redis commands for such a batch: one MGET, and a SET for each task that was read."""
 
 LOAD = 0.5
-"""How busy a worker is meant to be."""
+"""The target utilization of a worker."""
 
 
 def sizing_table(batch_seconds: float, curves: Mapping[str, Sequence[Point]]) -> str:
-    """Return the table, by the processor time of an uncached batch and the bytes a task that this run has measured."""
+    """Return the estimates as a Markdown table.
+
+    `batch_seconds` is the processor time of an uncached batch; the memory of a task is taken from `curves`.
+    """
     bytes_a_task = curves["tasks in Redis"][-1].figures["bytes a task"]
     head = (
         "| watched tasks | tokens | batches/s, each with a call to the backend | workers (cores) | Redis memory "

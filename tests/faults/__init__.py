@@ -1,1 +1,1 @@
-"""What becomes of calls when things break: real processes, a load from many tokens, and an oracle that knows better."""
+"""Fault injection: two replicas under load from many tokens, and a fake backend with known answers."""

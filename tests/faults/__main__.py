@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a report
-"""`python -m tests.faults`: break everything in turn; end with 1 where a call is lost, untrue or paid for twice."""
+"""`python -m tests.faults`: run every fault scenario; exit 1 if a call is lost or wrong, or a video is bought twice."""
 
 import asyncio
 import resource
@@ -14,9 +14,10 @@ from tests.support.documents import FOLDER, update
 
 DOCUMENT = FOLDER / "reliability.md"
 MOST_SECONDS = 600.0
-"""What the fuzz and the fault runs may take together."""
+"""The limit for the fault run and the last fuzz run together."""
 
 DESCRIPTORS = 8_192
+"""The soft limit of open files for this process and its children."""
 
 
 def main() -> int:
@@ -24,7 +25,7 @@ def main() -> int:
     chosen = _chosen()
     fuzz = fuzz_figures()
     if chosen.update and (chosen.only or fuzz is None):
-        print("Only a whole run is written down: without --only, and after `python -m tests.fuzz`.")
+        print("--update needs a whole run: omit --only, and run `python -m tests.fuzz` first.")
         return 1
     more_descriptors()
     started = time.monotonic()
@@ -35,30 +36,30 @@ def main() -> int:
     if chosen.update and is_well and fuzz is not None:
         update(DOCUMENT, parts(outcomes, seed=chosen.seed, seconds=seconds, fuzz=fuzz))
     elif chosen.update:
-        print("What is not well is not written down.")
+        print("docs/reliability.md is not updated, because the run is not well.")
     return 0 if is_well else 1
 
 
 def _chosen() -> Namespace:
     parser = ArgumentParser(prog="python -m tests.faults")
-    parser.add_argument("--only", default="", help="scenarios whose name has this in it")
+    parser.add_argument("--only", default="", help="run only scenarios whose title contains this")
     parser.add_argument("--seed", type=int, default=4)
-    parser.add_argument("--update", action="store_true", help="write a whole run that is well into docs/reliability.md")
+    parser.add_argument("--update", action="store_true", help="write the results to docs/reliability.md if all is well")
     return parser.parse_args()
 
 
 def _sum_up(outcomes: Sequence[Outcome], seconds: float, fuzz_seconds: float) -> bool:
-    """Say how the run went, and return whether all of it is well and was in time."""
+    """Print a summary; return whether every scenario is well and the time limit was kept."""
     well = sum(outcome.is_well for outcome in outcomes)
     total = seconds + fuzz_seconds
     print(f"{well} of {len(outcomes)} scenarios are well; {seconds:.0f} s, {total:.0f} s with the fuzz")
     if total > MOST_SECONDS:
-        print(f"NOT WELL  that is more than {MOST_SECONDS:.0f} s")
+        print(f"NOT WELL  the fault and fuzz runs took more than {MOST_SECONDS:.0f} s")
     return bool(outcomes) and well == len(outcomes) and total <= MOST_SECONDS
 
 
 def more_descriptors() -> None:
-    """Let this process, and all that it starts, hold two thousand connections and more."""
+    """Raise the soft limit of open files, for this process and its children, to DESCRIPTORS or the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

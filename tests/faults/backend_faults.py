@@ -1,4 +1,4 @@
-"""What breaks at the backend."""
+"""Scenarios in which the backend fails: hangs, broken bodies, wrong records, 429 and 401."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -7,36 +7,38 @@ from dataclasses import replace
 from functools import partial
 
 from tests.faults.purchases import UNDER_WAY, UNKNOWN
-from tests.faults.scenario import Break, Scenario, Stage
+from tests.faults.scenario import Fault, Scenario, Stage
 from tests.faults.terms import Terms
 
 SHARE = 0.3
+"""The share of the backend's answers that a fault breaks, by default."""
+
 KINDS = ("reads", "purchases")
 HANGING_SHARE = 0.6
-"""Enough for a question to hang again when it is asked again."""
+"""High enough for the retry of a read to hang as well."""
 
 HANGING_CALLERS = 24
-"""Most of them wait, so that there have to be more."""
+"""More callers than usual, because most of them are waiting at any time."""
 
 LONGEST_READ_SECONDS = 20.0
-"""What the service gives a question to the backend, retries included."""
+"""The service's deadline for a read from the backend, retries included."""
 
 LONG_ENOUGH_SECONDS = 23.0
-"""For how long the backend hangs: a question that was asked at the beginning runs into its end."""
+"""How long the backend hangs: longer than LONGEST_READ_SECONDS, so that reads reach their deadline."""
 
 
-def breaking(fault: str, share: float = SHARE) -> Break:
-    """Return what lets a share of the backend's answers break in this way."""
+def breaking(fault: str, share: float = SHARE) -> Fault:
+    """Return a fault that breaks a share of the backend's answers; `fault` is a key of `breaking.FAULTS`."""
 
     @asynccontextmanager
     async def broken(stage: Stage) -> AsyncIterator[None]:
         before = await _broken(stage)
-        await stage.world.tell_oracle(fault=fault, share=share)
+        await stage.world.set_oracle(fault=fault, share=share)
         try:
             yield
-            await stage.go_on_until(partial(_both_have_met_it, stage, before))
+            await stage.extend_until(partial(_broke_both_kinds, stage, before))
         finally:
-            await stage.world.tell_oracle(fault=None)
+            await stage.world.set_oracle(fault=None)
         after = await _broken(stage)
         for kind in KINDS:
             stage.saw(f"{kind} broken", of=after[kind] - before[kind])
@@ -44,16 +46,19 @@ def breaking(fault: str, share: float = SHARE) -> Break:
     return broken
 
 
-async def _both_have_met_it(stage: Stage, before: Counter[str]) -> bool:
+async def _broke_both_kinds(stage: Stage, before: Counter[str]) -> bool:
     return len(await _broken(stage) - before) >= len(KINDS)
 
 
 async def _broken(stage: Stage) -> Counter[str]:
-    return Counter((await stage.world.oracle())["broken"])
+    return Counter((await stage.world.oracle_state())["broken"])
 
 
-def hanging(fault: str) -> Break:
-    """Return what does the same, for so long that a question is given up."""
+def hanging(fault: str) -> Fault:
+    """Return a fault that makes a share of the backend's answers hang.
+
+    It requires ids that were given up with backend_timeout, unless the fault is too short for that.
+    """
 
     @asynccontextmanager
     async def broken(stage: Stage) -> AsyncIterator[None]:
@@ -66,16 +71,16 @@ def hanging(fault: str) -> Break:
 
 
 @asynccontextmanager
-async def putting_off(stage: Stage) -> AsyncIterator[None]:
-    """Name a time after which to ask again, and see that it is kept."""
+async def retry_after(stage: Stage) -> AsyncIterator[None]:
+    """Answer 429 with Retry-After, and require retries that waited that long."""
     async with breaking("429 with Retry-After")(stage):
         yield
-    stage.saw("waits kept", of=(await stage.world.oracle())["waits"].get("kept", 0))
+    stage.saw("waits kept", of=(await stage.world.oracle_state())["waits"].get("kept", 0))
 
 
 @asynccontextmanager
-async def turning_away(stage: Stage) -> AsyncIterator[None]:
-    """Turn the token down in the midst of a batch, so that one part of it is answered and another is not."""
+async def unauthorized(stage: Stage) -> AsyncIterator[None]:
+    """Answer 401 to some requests, and require batches in which only some chunks were refused."""
     async with breaking("401")(stage):
         yield
     stage.saw("batches answered in part", of=stage.crowd.score.split_batches)
@@ -86,11 +91,11 @@ _UNUSABLE = Terms(
     purchases=frozenset({UNKNOWN, UNDER_WAY}),
     read_seconds=15.0,
 )
-"""Answers that come at once and say nothing. Retries of a read take a few seconds at the most, and a few fail."""
+"""For broken answers that arrive at once. Retries of a read take a few seconds at most, and a few of them fail."""
 
 _ENDLESS = replace(_UNUSABLE, most_megabytes=384.0)
-"""What deploy/kubernetes gives a pod. The service reads 32 answers at once at the most and gives each up at 4 MB, which
-is about 250 MB with all the rest; and the memory of one may have to be found anew while it grows."""
+"""Allows the memory limit of a pod in deploy/kubernetes. The service reads at most 32 answers at once and gives each up
+at 4 MB, about 250 MB with everything else; a growing buffer may be copied on reallocation."""
 
 _HANGING = Terms(
     reads=frozenset({"backend_timeout"}),
@@ -99,13 +104,13 @@ _HANGING = Terms(
     purchase_seconds=40.0,
     grace_seconds=LONGEST_READ_SECONDS + 2.0,
 )
-"""A question that began just before the mend may be given up 20 s later, with whoever has joined it.
+"""A read that began just before the end of the fault may be given up 20 s later, and so may calls that joined it.
 
-A batch is asked in two rounds at the most: the second is about what the answer to the first may have left out.
+A batch takes at most two rounds of reads: the second one is for ids that are missing from the first answer.
 """
 
 _FULL = Terms(reads=frozenset({"rate_limited"}), read_seconds=15.0, purchase_seconds=25.0)
-"""A purchase that is turned away waits for its place, and is taken in the end."""
+"""A purchase that the backend answers with 429 is retried until it is accepted."""
 
 
 def _hang(fault: str) -> Scenario:
@@ -124,11 +129,11 @@ BACKEND_SCENARIOS = (
     ),
     *(Scenario("Backend", fault, breaking(fault), _ENDLESS) for fault in ("never-ending body", "10 MB")),
     Scenario("Backend", "429", breaking("429"), _FULL, seconds=4.0),
-    Scenario("Backend", "429 with Retry-After", putting_off, _FULL, seconds=4.0),
+    Scenario("Backend", "429 with Retry-After", retry_after, _FULL, seconds=4.0),
     Scenario(
         "Backend",
         "401 in the middle of a batch",
-        turning_away,
+        unauthorized,
         Terms(reads=frozenset({"unauthorized"}), purchases=frozenset({"unauthorized"})),
     ),
     Scenario("Backend", "items duplicated and reordered", breaking("duplicated and reordered", 1.0)),

@@ -1,4 +1,4 @@
-"""The ways in which the backend breaks an answer: written to the connection by hand, as no framework would."""
+"""The faults of the fake backend. Each one writes a broken HTTP response to the socket."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from tests.faults.truth import record
 from tests.support.raw_http import reset
 
 HANG_SECONDS = 90.0
-"""Longer than anybody waits: whoever hangs is let go by its caller."""
+"""Longer than any timeout of the service."""
 
 TRICKLE_SECONDS = 0.5
 TEN_MEGABYTES = 10 * 1024 * 1024
@@ -21,7 +21,10 @@ RETRY_AFTER_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An answer that is to be broken: its true content, whose it is, and how many were broken before it."""
+    """A response to break: its correct JSON, the caller's token, and its number among the broken ones of its kind.
+
+    `number` counts from 1; faults with several variants choose one by it.
+    """
 
     writer: asyncio.StreamWriter
     answer: Any
@@ -31,18 +34,18 @@ class Broken:
 
     @property
     def whole(self) -> bytes:
-        """The true body."""
+        """The correct body."""
         return json.dumps(self.answer).encode()
 
 
 async def write(writer: asyncio.StreamWriter, content: bytes) -> None:
-    """Write and wait until there is room again."""
+    """Write to the socket, and wait while its buffer is full."""
     writer.write(content)
     await writer.drain()
 
 
 def head(status: int, length: int | None, kind: str = "application/json", extra: str = "") -> bytes:
-    """Return the head of an answer; without a length its body ends with the connection."""
+    """Return the head of a response. Without a `length` the body ends when the connection closes."""
     counted = "" if length is None else f"content-length: {length}\r\n"
     return f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{counted}{extra}\r\n".encode()
 
@@ -50,7 +53,7 @@ def head(status: int, length: int | None, kind: str = "application/json", extra:
 async def send(
     writer: asyncio.StreamWriter, answer: Any, status: int = 200, kind: str = "application/json", extra: str = ""
 ) -> None:
-    """Answer as one should, with JSON, or with bytes as they are."""
+    """Write a correct response; `answer` is sent as JSON, or unchanged if it is bytes."""
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     await write(writer, head(status, len(body), kind, extra) + body)
 
@@ -65,29 +68,29 @@ async def _hang_after_headers(it: Broken) -> None:
 
 
 async def _reset(it: Broken) -> None:
-    """End the connection with RST: before the headers, and every second time in the midst of the body."""
+    """Close the connection with RST: in the middle of the body if `number` is odd, else before the headers."""
     if it.number % 2:
         await write(it.writer, head(200, len(it.whole)) + it.whole[: len(it.whole) // 2])
-        await asyncio.sleep(0.02)  # what is still on its way when the RST overtakes it never counts as a body
+        await asyncio.sleep(0.02)  # the client must read the half body before the RST discards it
     reset(it.writer)
 
 
 async def _truncated(it: Broken) -> None:
-    """End the connection in the midst of the body, whose length was told or, every second time, was not."""
+    """Close the connection in the middle of the body, with a content-length if `number` is odd, else without."""
     length = len(it.whole) if it.number % 2 else None
     await write(it.writer, head(200, length) + it.whole[: len(it.whole) // 2])
     it.writer.close()
 
 
 async def _never_ending(it: Broken) -> None:
-    """Send ever more of a body, as fast as it is taken."""
+    """Send an endless body as fast as the client reads it."""
     await write(it.writer, head(200, None) + b"[")
     while True:
         await write(it.writer, b"1," * 500_000)
 
 
 async def _trickle(it: Broken) -> None:
-    """Send a byte now and then, so that no single wait is long, and never come to an end."""
+    """Send one byte of the body every TRICKLE_SECONDS, below any timeout of a single read."""
     await write(it.writer, head(200, None) + b"[")
     for _ in range(int(HANG_SECONDS / TRICKLE_SECONDS)):
         await asyncio.sleep(TRICKLE_SECONDS)
@@ -111,30 +114,33 @@ async def _unauthorized(it: Broken) -> None:
 
 
 async def _wrong_id(it: Broken) -> None:
-    """Answer about tasks that nobody asked for, in place of some of the records or of all, and of a receipt."""
-    stranger, answer = record(it.token, f"f-wrong-{it.number}"), it.answer
+    """Replace some or all records of a batch, a single record, or a receipt by a task that was not asked for.
+
+    A receipt (the answer to a purchase) may also get a task_id of the wrong type or an empty one.
+    """
+    other, answer = record(it.token, f"f-wrong-{it.number}"), it.answer
     if "items" in answer:
         kept = it.number % 3
-        items = [item if kept and place % kept else stranger for place, item in enumerate(answer["items"])]
+        items = [item if kept and place % kept else other for place, item in enumerate(answer["items"])]
         await send(it.writer, {**answer, "items": items})
     elif "task_id" in answer:
-        unfit = (stranger, {**answer, "task_id": it.number}, {**answer, "task_id": ""})
-        await send(it.writer, unfit[it.number % 3])
+        wrong = (other, {**answer, "task_id": it.number}, {**answer, "task_id": ""})
+        await send(it.writer, wrong[it.number % 3])
     else:
-        await send(it.writer, stranger)
+        await send(it.writer, other)
 
 
 async def _ten_megabytes(it: Broken) -> None:
-    await send(it.writer, _much())
+    await send(it.writer, _large_body())
 
 
 @cache
-def _much() -> bytes:
+def _large_body() -> bytes:
     return b'{"items": [' + b'{"id": "f-0"},' * (TEN_MEGABYTES // 14) + b"{}]}"
 
 
 async def _shuffled(it: Broken) -> None:
-    """Send each record twice, in any order; a receipt, or a record alone, is sent as it is."""
+    """Send each record of a batch twice, in random order. A single record and a receipt stay correct."""
     answer = it.answer
     if "items" in answer:
         items = [*answer["items"], *answer["items"]]
@@ -163,4 +169,4 @@ FAULTS: Final[Mapping[str, Callable[[Broken], Awaitable[None]]]] = {
     "duplicated and reordered": _shuffled,
 }
 REFUSALS: Final = ("429", "429 with Retry-After", "401")
-"""With these nothing is bought; with every other fault the video is made all the same."""
+"""Faults under which the backend starts no task. Under every other fault a purchase starts one."""

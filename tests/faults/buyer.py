@@ -1,4 +1,4 @@
-"""How one caller buys: once, or under a key that is sent again, at once, later, elsewhere, or as somebody else."""
+"""Purchases of one simulated caller: without a key, or with an idempotency key that is sent again in several ways."""
 
 import asyncio
 import itertools
@@ -11,21 +11,28 @@ from tests.faults.purchases import Attempt, Purchase
 from tests.faults.truth import TOKENS, token_of
 
 Send = Callable[[int, Purchase, float], Awaitable[Reply]]
-"""Sends a purchase to the replica of a number, and waits for so many seconds."""
+"""Sends a purchase to the replica with this number (0 or 1), with a timeout in seconds."""
 
-WAYS = {"once": 3, "with a key": 2, "at once": 2, "elsewhere": 2, "as two": 4, "as before": 5}
-"""How callers buy, and how often in comparison."""
+WAYS = {
+    "no key": 3,
+    "with a key": 2,
+    "both replicas at once": 2,
+    "one replica after the other": 2,
+    "two tokens at once": 4,
+    "an earlier key": 5,
+}
+"""The ways to buy, with their relative frequencies."""
 
 TRIES = 6
 MOST_REPEATED = 120
-REPEATED_AT_ONCE = 12
+REPEAT_CONCURRENCY = 12
 
 
 class Buyer:
-    """Makes purchases and keeps each of them with all that was said of it."""
+    """Makes purchases, and records each one with the outcomes of its attempts."""
 
     def __init__(self, name: str, patience_seconds: float, random: Random, send: Send) -> None:
-        """Buy under prompts and keys that begin with `name`."""
+        """Use prompts and keys that contain `name`; give each attempt `patience_seconds`, and more with a key."""
         self._name = name
         self._patience_seconds = patience_seconds
         self._random = random
@@ -34,22 +41,22 @@ class Buyer:
         self.purchases: list[Purchase] = []
 
     async def buy(self) -> None:
-        """Buy a video in one of the ways that there are."""
+        """Buy a video in one of WAYS, chosen at random."""
         token, other = (token_of(number) for number in self._random.sample(range(TOKENS), 2))
         replica = self._random.randrange(2)
         match self._random.choices(list(WAYS), list(WAYS.values()))[0]:
-            case "once":
+            case "no key":
                 await self._attempt(self._new(token, keyed=False), replica)
             case "with a key":
                 await self._attempt(self._new(token), replica)
-            case "at once":
+            case "both replicas at once":
                 purchase = self._new(token)
                 await asyncio.gather(*(self._attempt(purchase, one) for one in (0, 1)))
-            case "elsewhere":
+            case "one replica after the other":
                 purchase = self._new(token)
                 for one in (replica, 1 - replica):
                     await self._attempt(purchase, one)
-            case "as two":
+            case "two tokens at once":
                 mine = self._new(token)
                 theirs = Purchase(other, mine.prompt, mine.key)
                 self.purchases.append(theirs)
@@ -65,9 +72,10 @@ class Buyer:
         return purchase
 
     async def _attempt(self, purchase: Purchase, replica: int) -> None:
-        """Send a purchase; to the other replica where one is gone. What was cut off is sent again under its key only.
+        """Send a purchase, and retry through the other replica if no replica listens there.
 
-        A key that somebody else has in hand makes a call wait for what becomes of it; whether it was is judged later.
+        A call that was cut off is retried only with a key. A call with a key gets LONGEST_WAIT_SECONDS more, because
+        it may wait for another call with that key; Judge checks later whether it had to.
         """
         seconds = self._patience_seconds + (0 if purchase.key is None else LONGEST_WAIT_SECONDS)
         for attempt in range(TRIES):
@@ -78,22 +86,23 @@ class Buyer:
             return
 
     async def repeat(self) -> None:
-        """Send purchases with keys once more, through one replica or the other, after all is over.
+        """Send up to MOST_REPEATED purchases with keys once more, after the fault, each through a random replica.
 
-        Those that were never taken come first. One that has been waited for in vain already says nothing new.
+        Purchases that never returned a task come first. Purchases with an attempt that waited for about
+        LONGEST_WAIT_SECONDS are left out: another attempt would only wait again.
         """
-        keyed = [purchase for purchase in self.purchases if purchase.key is not None and not _is_waited_out(purchase)]
+        keyed = [purchase for purchase in self.purchases if purchase.key is not None and not _waited_longest(purchase)]
         keyed.sort(key=lambda purchase: bool(purchase.task_ids))
-        places = asyncio.Semaphore(REPEATED_AT_ONCE)
+        limiter = asyncio.Semaphore(REPEAT_CONCURRENCY)
 
         async def once_more(purchase: Purchase) -> None:
-            async with places:
+            async with limiter:
                 await self._attempt(purchase, self._random.randrange(2))
 
         await asyncio.gather(*map(once_more, keyed[:MOST_REPEATED]))
 
 
-def _is_waited_out(purchase: Purchase) -> bool:
+def _waited_longest(purchase: Purchase) -> bool:
     return any(_took_long(attempt) for attempt in purchase.attempts)
 
 

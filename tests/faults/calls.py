@@ -1,4 +1,4 @@
-"""One tool call to one replica, and what became of it on the wire."""
+"""One tool call to one replica, and its outcome at the HTTP level."""
 
 import asyncio
 import time
@@ -13,19 +13,24 @@ from tests.support.service import envelope
 
 
 class Fate(StrEnum):
-    """What became of a call."""
+    """The outcome of a call at the HTTP level; the values are words for reports."""
 
     ANSWERED = "answered"
     UNREACHED = "unreached"
-    """Nobody listened, so nothing was sent."""
+    """The connection was refused, so nothing was sent."""
     CUT = "cut off"
+    """The connection failed after the request may have been sent."""
     SILENT = "not answered in time"
     UNFIT = "answered with what is no result"
+    """Not a 200 response with a well-formed tool result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a call, when it began and ended (monotonic seconds), its typed result, and words for the rest."""
+    """The outcome of a call: its time span (monotonic seconds), and its typed result or error.
+
+    `words` describes any fate but ANSWERED, for reports.
+    """
 
     fate: Fate
     started: float
@@ -35,14 +40,14 @@ class Reply:
 
     @property
     def error(self) -> Mapping[str, Any] | None:
-        """The typed error, where the answer is one."""
+        """The typed error, or None if there is none."""
         found: Mapping[str, Any] | None = self.result.get("error") if "state" not in self.result else None
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A tool call before it is sent: what, by whom, in the form of which protocol revision."""
+    """A tool call to send under `token`, in the form of the protocol revision `era`."""
 
     token: str
     tool: str
@@ -51,7 +56,7 @@ class Question:
 
 
 async def ask(client: httpx.AsyncClient, url: str, question: Question, seconds: float) -> Reply:
-    """Send the call and wait for at most so long."""
+    """Send the call to the replica at `url` and wait for the answer at most `seconds`."""
     params = {"name": question.tool, "arguments": question.arguments}
     message, headers = envelope("tools/call", params, question.era)
     sent = {**headers, "authorization": f"Bearer {question.token}", "accept": "application/json"}
@@ -63,13 +68,13 @@ async def ask(client: httpx.AsyncClient, url: str, question: Question, seconds: 
         return Reply(Fate.SILENT, started, time.monotonic(), words=f"not answered within {seconds:g} s")
     except httpx.ConnectError:
         return Reply(Fate.UNREACHED, started, time.monotonic(), words="nobody listened")
-    except httpx.TransportError as fault:
-        return Reply(Fate.CUT, started, time.monotonic(), words=f"cut off ({type(fault).__name__})")
+    except httpx.TransportError as exc:
+        return Reply(Fate.CUT, started, time.monotonic(), words=f"cut off ({type(exc).__name__})")
     return read(answer.status_code, answer.content, started)
 
 
 def read(status: int, content: bytes, started: float) -> Reply:
-    """Return what an answer says. All protocol revisions carry the typed result."""
+    """Parse an HTTP response to a tool call. The typed result is in `structuredContent` in all protocol revisions."""
     ended = time.monotonic()
     if status != 200:
         return Reply(Fate.UNFIT, started, ended, words=f"answered with HTTP {status}")

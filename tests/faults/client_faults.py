@@ -1,4 +1,4 @@
-"""What clients do to the service: they stand idle, read or write slowly, or leave."""
+"""Scenarios with badly behaved clients: idle connections, slow readers, slow writers, and disconnects."""
 
 import asyncio
 import contextlib
@@ -14,32 +14,42 @@ from tests.faults.crowd import CALLERS
 from tests.faults.purchases import LEFT, Attempt, Purchase
 from tests.faults.replica import Replica
 from tests.faults.scenario import Scenario, Stage
-from tests.faults.truth import token_of, untruth_in
+from tests.faults.truth import mismatch_in, token_of
 from tests.support.raw_http import answer_head
 from tests.support.service import call_bytes
 
 IDLE_CONNECTIONS = 2_000
 SLOW_CLIENTS = 20
-HEEDLESS_CLIENTS = 4
+STALLED_READERS = 4
+"""Clients that send 20 requests at once and read almost nothing of the answers."""
+
 READING_SECONDS = 0.02
 SLOWLY_READ_BYTES = 2_048
+"""A slow reader reads this much every READING_SECONDS."""
+
 WRITING_SECONDS = 0.002
+"""A slow writer sends one byte each time."""
+
 LEAVING_SECONDS = 0.02
+"""How long after its request a client disconnects."""
+
 LEAVING_CLIENTS = 4
 GONE_SECONDS = 10.0
+"""How long the service may take to accept the idle connections, and to close those whose client is gone."""
+
 BUFFER_BYTES = 4_096
 
 
 @asynccontextmanager
 async def idle_connections(stage: Stage) -> AsyncIterator[None]:
-    """Connect two thousand times and say nothing."""
-    async with _left_alone(stage):
+    """Open IDLE_CONNECTIONS connections and send nothing."""
+    async with _all_closed_after(stage):
         idle = await asyncio.to_thread(_connect, stage.world.replicas)
         try:
             async with asyncio.timeout(GONE_SECONDS):
-                while (token_status := sum(one.callers() for one in stage.world.replicas)) < IDLE_CONNECTIONS:
+                while (accepted := sum(one.open_connections() for one in stage.world.replicas)) < IDLE_CONNECTIONS:
                     await asyncio.sleep(0.1)
-            stage.saw("connections accepted", of=token_status)
+            stage.saw("connections accepted", of=accepted)
             yield
         finally:
             for connection in idle:
@@ -52,11 +62,11 @@ def _connect(replicas: list[Replica]) -> list[socket.socket]:
 
 @asynccontextmanager
 async def slow_readers(stage: Stage) -> AsyncIterator[None]:
-    """Ask for much and read it a little at a time; some ask for ever more and hardly read at all."""
+    """Ask for large batches and read the answers slowly; some clients hardly read at all."""
     answered: list[float] = []
     readers = [_read_slowly(stage, number, answered) for number in range(SLOW_CLIENTS)]
-    heedless = [_hardly_read(stage.world.replicas[number % 2]) for number in range(HEEDLESS_CLIENTS)]
-    async with _left_alone(stage), stage.meanwhile([*readers, *heedless]):
+    stalled = [_hardly_read(stage.world.replicas[number % 2]) for number in range(STALLED_READERS)]
+    async with _all_closed_after(stage), stage.run_clients([*readers, *stalled]):
         yield
     stage.saw("answers read slowly", of=len(answered))
     stage.saw("s for the slowest", of=max(answered) if max(answered) > 0.5 else 0)
@@ -65,7 +75,7 @@ async def slow_readers(stage: Stage) -> AsyncIterator[None]:
 async def _read_slowly(stage: Stage, number: int, answered: list[float]) -> None:
     token, task_ids = token_of(number), [f"f-slow-{one}" for one in range(100)]
     while True:
-        reader, writer = await _open_narrowly(stage.world.replicas[number % 2])
+        reader, writer = await _connect_with_small_buffer(stage.world.replicas[number % 2])
         started = time.monotonic()
         writer.write(_batch(token, task_ids))
         reply = await _answer(reader, started, SLOWLY_READ_BYTES, READING_SECONDS)
@@ -75,7 +85,7 @@ async def _read_slowly(stage: Stage, number: int, answered: list[float]) -> None
 
 
 async def _hardly_read(replica: Replica) -> None:
-    reader, writer = await _open_narrowly(replica)
+    reader, writer = await _connect_with_small_buffer(replica)
     writer.write(_batch(token_of(0), [f"f-slow-{one}" for one in range(100)]) * 20)
     with contextlib.suppress(ConnectionError):
         while await reader.read(100):
@@ -83,8 +93,8 @@ async def _hardly_read(replica: Replica) -> None:
     writer.close()
 
 
-async def _open_narrowly(replica: Replica) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect with a small buffer, so that answers pile up at the service and not on the way."""
+async def _connect_with_small_buffer(replica: Replica) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect with a small receive buffer, so that unread answers pile up in the service and not in the kernel."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     raw.setblocking(False)  # noqa: FBT003 - the socket's own form
@@ -94,10 +104,10 @@ async def _open_narrowly(replica: Replica) -> tuple[asyncio.StreamReader, asynci
 
 @asynccontextmanager
 async def slow_writers(stage: Stage) -> AsyncIterator[None]:
-    """Send requests a byte at a time."""
+    """Send requests one byte at a time."""
     answered: list[float] = []
     writers = [_write_slowly(stage, number, answered) for number in range(SLOW_CLIENTS)]
-    async with _left_alone(stage), stage.meanwhile(writers):
+    async with _all_closed_after(stage), stage.run_clients(writers):
         yield
     stage.saw("requests written slowly were answered", of=len(answered))
     stage.saw("s for the slowest", of=max(answered) if max(answered) > 1 else 0)
@@ -120,10 +130,10 @@ async def _write_slowly(stage: Stage, number: int, answered: list[float]) -> Non
 
 @asynccontextmanager
 async def leaving_clients(stage: Stage) -> AsyncIterator[None]:
-    """Ask, and leave before the answer: while a task is waited for, while one is read, and while a video is bought."""
+    """Disconnect before the answer: during a wait, a read, and a purchase."""
     before = await stage.world.metric("calls", 'outcome="cancelled"')
     clients = [_ask_and_leave(stage, number) for number in range(LEAVING_CLIENTS)]
-    async with _left_alone(stage), stage.meanwhile(clients):
+    async with _all_closed_after(stage), stage.run_clients(clients):
         yield
     stage.saw("waits given up", of=await stage.world.metric("calls", 'outcome="cancelled"') - before)
     left = [one for one in stage.crowd.purchases if any(attempt.outcome == LEFT for attempt in one.attempts)]
@@ -135,14 +145,14 @@ async def _ask_and_leave(stage: Stage, number: int) -> None:
     while True:
         turn += 1
         if turn % 3 == 0:
-            await _send_and_leave(replica, _bought_and_left(stage, token, f"left {stage.random.random()}"))
+            await _send_and_leave(replica, _abandoned_purchase(stage, token, f"left {stage.random.random()}"))
         else:
             wait_seconds = 30 * (turn % 3 - 1)
             await _send_and_leave(replica, _batch(token, [f"r-left-{number}-{turn}"], wait_seconds=wait_seconds))
 
 
-def _bought_and_left(stage: Stage, token: str, name: str) -> bytes:
-    """Return the request of a purchase that the crowd will send again, and judge, when all is over."""
+def _abandoned_purchase(stage: Stage, token: str, name: str) -> bytes:
+    """Return the request of a purchase, and register it with the crowd, which repeats it after the fault."""
     purchase = Purchase(token, f"secret prompt {name}", f"secret-key-{name}")
     purchase.attempts.append(Attempt(time.monotonic(), time.monotonic(), LEFT))
     stage.crowd.adopt(purchase)
@@ -150,7 +160,10 @@ def _bought_and_left(stage: Stage, token: str, name: str) -> bytes:
 
 
 def _streamed(request: bytes) -> bytes:
-    """Return a request that is answered with a stream: the end of one ends what the service does for its caller."""
+    """Return the request with a progress token, so that its answer is an event stream.
+
+    When the client of a stream disconnects, the service cancels the call.
+    """
     head, _, body = request.partition(b"\r\n\r\n")
     message = json.loads(body)
     message["params"].setdefault("_meta", {})["progressToken"] = "left"
@@ -170,16 +183,19 @@ async def _send_and_leave(replica: Replica, request: bytes) -> None:
 
 
 @asynccontextmanager
-async def _left_alone(stage: Stage) -> AsyncIterator[None]:
-    """Require that the service lets go of every connection whose client is gone, but for the crowd's own."""
+async def _all_closed_after(stage: Stage) -> AsyncIterator[None]:
+    """Wait on exit until the service has closed the scenario's connections. Raises TimeoutError after GONE_SECONDS.
+
+    The crowd's own connections, at most 3 for each caller, may stay open.
+    """
     yield
     async with asyncio.timeout(GONE_SECONDS):
-        while any(replica.callers() > 3 * CALLERS for replica in stage.world.replicas):
+        while any(replica.open_connections() > 3 * CALLERS for replica in stage.world.replicas):
             await asyncio.sleep(0.1)
 
 
 async def _answer(reader: asyncio.StreamReader, started: float, size: int, pause_seconds: float) -> Reply:
-    """Read one HTTP answer, so many bytes at a time."""
+    """Read one HTTP response, `size` bytes at a time, with a pause after each part."""
     (status, length), content = await answer_head(reader), bytearray()
     while len(content) < length:
         part = await reader.read(min(size, length - len(content)))
@@ -191,7 +207,7 @@ async def _answer(reader: asyncio.StreamReader, started: float, size: int, pause
 
 
 def _judge(stage: Stage, token: str, wanted: list[str], reply: Reply) -> None:
-    """Hold the answer to a batch against the truth; every id of it is there."""
+    """Check the answer to a batch: every id must be there, in order, with its true state."""
     score = stage.crowd.score
     if reply.fate is not Fate.ANSWERED or reply.error is not None:
         score.lose(f"a slow call was {reply.words or reply.error}")
@@ -200,8 +216,8 @@ def _judge(stage: Stage, token: str, wanted: list[str], reply: Reply) -> None:
     if list(shown) != wanted:
         score.lose(f"a slow call for {len(wanted)} ids was told about {len(shown)}")
     for task_id, task in shown.items():
-        if (untruth := untruth_in(token, task_id, task)) is not None:
-            score.find_wrong(untruth)
+        if (mismatch := mismatch_in(token, task_id, task)) is not None:
+            score.find_wrong(mismatch)
 
 
 def _batch(token: str, task_ids: list[str], **arguments: Any) -> bytes:

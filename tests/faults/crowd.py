@@ -1,4 +1,4 @@
-"""The load: callers with many tokens, who hold each answer against what they know to be true."""
+"""The load: simulated callers with many tokens, who check each answer against the truth (truth.py)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,63 +13,63 @@ from tests.faults.ids import Ids
 from tests.faults.purchases import Purchase
 from tests.faults.score import Score
 from tests.faults.terms import Terms
-from tests.faults.truth import TOKENS, token_of, true_state, untruth_in
+from tests.faults.truth import TOKENS, mismatch_in, token_of, true_state
 from tests.support.service import ERAS
 
 CALLERS = 8
 STRANGERS = 2
-"""Callers who make a connection of their own for each call."""
+"""The number of callers that open a new connection for each call."""
 
 TRIES = 6
 PAUSE_SECONDS = 0.03
 IDLE_SECONDS = 2.0
-"""How long a caller keeps an idle connection: less than the service does, so that they do not race for its end."""
+"""A caller's keep-alive timeout: below the service's, so that no call meets a connection that is being closed."""
 
 Faults = dict[str, dict[str, Any]]
-"""Typed errors by the id that could not be read."""
+"""The typed error of each id that could not be read."""
 
 
 class Crowd:
-    """Callers who ask until they are told to stop."""
+    """Concurrent callers that make random calls until `stop`, and the score of all of them."""
 
     def __init__(self, urls: Sequence[str], terms: Terms, seed: int, *, callers: int = CALLERS) -> None:
-        """Call the replicas at `urls`, and take a call for lost that is not answered in the time of `terms`."""
+        """Call the replicas at `urls`. Calls that take longer than `terms` allows count as lost."""
         self.score = Score()
         known: set[tuple[str, str]] = set()
         self._callers = [_Caller(self.score, known, urls, terms, f"{seed}-{number}") for number in range(callers)]
 
     @property
     def purchases(self) -> list[Purchase]:
-        """Everything that was bought, or tried to."""
+        """All purchases of all callers, failed ones included."""
         return [purchase for caller in self._callers for purchase in caller.buyer.purchases]
 
     def adopt(self, purchase: Purchase) -> None:
-        """Take on a purchase of somebody who has left: it is sent again, and judged, as one of ours."""
+        """Add a purchase of a client outside the crowd, so that it is repeated and judged with the others."""
         self._callers[0].buyer.purchases.append(purchase)
 
     async def run(self) -> None:
-        """Call until stopped."""
+        """Make calls until `stop`."""
         async with asyncio.TaskGroup() as group:
             for number, caller in enumerate(self._callers):
                 group.create_task(caller.run(keeps_connections=number >= STRANGERS))
 
     def stop(self) -> None:
-        """Let each caller finish the call that it is in."""
+        """Tell each caller to end after its current call."""
         for caller in self._callers:
             caller.is_stopping = True
 
     async def repeat_purchases(self) -> None:
-        """Send what was bought under a key once more."""
+        """Send purchases with keys once more (see Buyer.repeat)."""
         await asyncio.gather(*(caller.repeat() for caller in self._callers))
 
 
 class _Caller:
-    """One of them: asks for one task, for many, for somebody else's, under two tokens at once, and buys."""
+    """One caller: reads single tasks and batches, under changing tokens or two at once, and buys videos."""
 
     def __init__(self, score: Score, known: set[tuple[str, str]], urls: Sequence[str], terms: Terms, name: str) -> None:
-        """`known` holds the tokens and ids that any of the callers has been told the end of."""
+        """`known` is shared by all callers: the (token, id) pairs that some answer showed as finished."""
         self._random = Random(name)
-        self._call_counter = score
+        self._score = score
         self._urls = urls
         self._terms = terms
         seed, _, number = name.rpartition("-")
@@ -82,14 +82,14 @@ class _Caller:
     async def run(self, *, keeps_connections: bool) -> None:
         async with _client(keeps_connections=keeps_connections) as self._client:
             while not self.is_stopping:
-                await self._call_somehow()
+                await self._random_call()
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def repeat(self) -> None:
         async with _client(keeps_connections=True) as self._client:
             await self.buyer.repeat()
 
-    async def _call_somehow(self) -> None:
+    async def _random_call(self) -> None:
         token, kind = token_of(self._random.randrange(TOKENS)), self._random.random()
         if kind < 0.22:
             await self.buyer.buy()
@@ -103,7 +103,7 @@ class _Caller:
             await self._ask_many(token, self._ids.some(), wait_seconds=1 if kind > 0.98 else 0)
 
     async def _ask_as_two(self, wanted: list[str]) -> None:
-        """Ask the same of one replica under two tokens at once: neither may get what was fetched for the other."""
+        """Ask one replica for the same ids under two tokens at once: neither may get an answer of the other."""
         first, replica = self._random.randrange(TOKENS), self._random.randrange(2)
         tokens = [token_of(first), token_of((first + 7) % TOKENS)]
         await asyncio.gather(*(self._ask_many(token, wanted, replica=replica) for token in tokens))
@@ -117,7 +117,7 @@ class _Caller:
         if reply is None:
             return
         if reply.error is not None:
-            self._put_off(reply, {task_id: dict(reply.error) for task_id in wanted}, known, len(wanted))
+            self._note_unavailable(reply, {task_id: dict(reply.error) for task_id in wanted}, known, len(wanted))
             return
         tasks, missing = {task["task_id"]: task for task in reply.result["tasks"]}, set(reply.result["missing"])
         faults: Faults = {one["task_id"]: one for one in reply.result["unavailable"]}
@@ -127,8 +127,8 @@ class _Caller:
             self._check_missing(token, task_id)
         told = [*tasks, *missing, *faults]
         if sorted(told) != sorted(wanted):
-            self._call_counter.find_wrong(f"asked about {len(wanted)} ids, told about {len(set(told) & set(wanted))}")
-        self._put_off(reply, faults, known, len(wanted))
+            self._score.find_wrong(f"asked about {len(wanted)} ids, told about {len(set(told) & set(wanted))}")
+        self._note_unavailable(reply, faults, known, len(wanted))
 
     async def _ask_one(self, token: str, wanted: str) -> None:
         known = {wanted} if (token, wanted) in self._known else set()
@@ -140,65 +140,68 @@ class _Caller:
         elif reply.error["code"] == "not_found":
             self._check_missing(token, wanted)
         else:
-            self._put_off(reply, {wanted: dict(reply.error)}, known, 1)
+            self._note_unavailable(reply, {wanted: dict(reply.error)}, known, 1)
 
     def _check(self, token: str, wanted: str, task: dict[str, Any]) -> None:
-        if (untruth := untruth_in(token, wanted, task)) is not None:
-            self._call_counter.find_wrong(untruth)
+        if (mismatch := mismatch_in(token, wanted, task)) is not None:
+            self._score.find_wrong(mismatch)
         elif task["state"] in ("completed", "failed"):
             self._known.add((token, wanted))
 
     def _check_missing(self, token: str, task_id: str) -> None:
         if true_state(token, task_id) is not None:
-            self._call_counter.find_wrong(f"{task_id} was said not to be there")
+            self._score.find_wrong(f"{task_id} was said not to be there")
 
-    def _put_off(self, reply: Reply, faults: Faults, known: set[str], of: int) -> None:
+    def _note_unavailable(self, reply: Reply, faults: Faults, known: set[str], of: int) -> None:
         if faults:
-            self._call_counter.put_off_ids(reply, faults, was_known=not known.isdisjoint(faults), of=of)
+            self._score.put_off_ids(reply, faults, was_known=not known.isdisjoint(faults), of=of)
 
     async def _ask(self, question: Question, replica: int | None = None) -> Reply | None:
-        """Return the answer, asking the other replica where one is gone, as a load balancer does."""
-        self._call_counter.calls += 1
+        """Send a read, and retry through the other replica when a connection fails, as a load balancer does.
+
+        Returns None if there was no usable answer; the score has the reason then.
+        """
+        self._score.calls += 1
         waits = float(question.arguments.get("wait_seconds", 0))
         first = self._random.randrange(2) if replica is None else replica
         for attempt in range(TRIES):
             url = self._urls[(first + attempt) % 2]
             reply = await ask(self._client, url, question, self._terms.read_seconds + waits)
             if reply.fate in (Fate.UNREACHED, Fate.CUT):
-                self._gone(reply)
+                self._note_failed_connection(reply)
                 await asyncio.sleep(0.1 * attempt)
                 continue
-            return self._fit(reply, question.tool, is_timed=not waits)
+            return self._checked(reply, question.tool, is_timed=not waits)
         if self._terms.none_listens:
-            self._call_counter.cut.append(reply)
+            self._score.cut.append(reply)
         else:
-            self._call_counter.lose(f"{question.tool} found no replica: {reply.words}")
+            self._score.lose(f"{question.tool} found no replica: {reply.words}")
         return None
 
     async def _send_purchase(self, replica: int, purchase: Purchase, seconds: float) -> Reply:
-        self._call_counter.calls += 1
+        self._score.calls += 1
         question = Question(purchase.token, "luma_generate_video", purchase.arguments, self._era())
         reply = await ask(self._client, self._urls[replica], question, seconds)
         if reply.fate in (Fate.UNREACHED, Fate.CUT):
-            self._gone(reply)
+            self._note_failed_connection(reply)
         else:
-            self._fit(reply, question.tool, is_timed=True)
+            self._checked(reply, question.tool, is_timed=True)
         return reply
 
-    def _fit(self, reply: Reply, tool: str, *, is_timed: bool) -> Reply | None:
-        """Return an answer that is one; lose any other."""
+    def _checked(self, reply: Reply, tool: str, *, is_timed: bool) -> Reply | None:
+        """Return a reply with a result or a typed error; count any other as lost and return None."""
         if reply.fate is not Fate.ANSWERED:
-            self._call_counter.lose(f"{tool} was {reply.words}")
+            self._score.lose(f"{tool} was {reply.words}")
             return None
         if is_timed:
-            self._call_counter.answered(reply)
+            self._score.answered(reply)
         return reply
 
-    def _gone(self, reply: Reply) -> None:
+    def _note_failed_connection(self, reply: Reply) -> None:
         if reply.fate is Fate.CUT:
-            self._call_counter.cut.append(reply)
+            self._score.cut.append(reply)
         else:
-            self._call_counter.unreached += 1
+            self._score.unreached += 1
 
     def _era(self) -> str:
         return self._random.choice(ERAS)

@@ -1,4 +1,4 @@
-"""What breaks at the database."""
+"""Scenarios in which the database fails: PostgreSQL, SQLite, and the loss of all processes."""
 
 import asyncio
 import signal
@@ -19,7 +19,8 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.service import MODERN, envelope
 
 _OUT = Terms(purchases=frozenset({WITHOUT_DATABASE}), purchase_seconds=16.0, grace_seconds=12.0)
-"""A claim takes 5 s to fail where the database hangs, and so does the outcome that is written after it."""
+"""Refuses purchases with keys during the fault. While the database hangs, claiming a key takes 5 s to fail, and so does
+recording an outcome."""
 
 _ALL = Terms(
     may_cut=True,
@@ -28,7 +29,7 @@ _ALL = Terms(
     grace_seconds=12.0,
     recovery_seconds=15.0,
 )
-"""What killed processes had in hand is cut off, and nobody answers until they are back."""
+"""Calls to killed processes are cut off, and no replica listens until the restart."""
 
 _ON_POSTGRES = Form(database="postgres")
 _PAIR = Form(database="replicated")
@@ -40,7 +41,7 @@ def _postgres(stage: Stage) -> PostgresServer:
 
 
 async def _recorded(stage: Stage) -> int:
-    """Return how many purchases the database holds."""
+    """Return the number of purchases in the database."""
     connection = await asyncpg.connect(_postgres(stage).url)
     try:
         return int(await connection.fetchval("SELECT count(*) FROM purchases"))
@@ -50,7 +51,7 @@ async def _recorded(stage: Stage) -> int:
 
 @asynccontextmanager
 async def killed(stage: Stage) -> AsyncIterator[None]:
-    """End PostgreSQL as in a crash, and start it again when the fault is over."""
+    """Crash PostgreSQL (SIGQUIT) and start it again at the end of the fault."""
     before = await _recorded(stage)
     await asyncio.to_thread(_postgres(stage).stop, signal.SIGQUIT)
     try:
@@ -62,7 +63,7 @@ async def killed(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def restarted(stage: Stage) -> AsyncIterator[None]:
-    """End PostgreSQL and start it again at once."""
+    """Restart PostgreSQL at the beginning of the fault."""
     first = _postgres(stage).pid
     await asyncio.to_thread(_postgres(stage).stop)
     await asyncio.to_thread(_postgres(stage).start)
@@ -72,7 +73,7 @@ async def restarted(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def hung(stage: Stage) -> AsyncIterator[None]:
-    """Stop all processes of PostgreSQL, which leaves their connections open."""
+    """Suspend all processes of PostgreSQL: connections stay open and get no answer."""
     server = psutil.Process(_postgres(stage).pid)
     stopped = [server, *server.children(recursive=True)]
     for process in stopped:
@@ -87,7 +88,7 @@ async def hung(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def read_only(stage: Stage) -> AsyncIterator[None]:
-    """Let PostgreSQL take no writes, as a standby or one whose disk is full."""
+    """Make transactions read-only by default, so that PostgreSQL rejects writes as a standby does."""
     await _set_read_only(stage, "on")
     try:
         connection = await asyncpg.connect(_postgres(stage).url)
@@ -114,7 +115,7 @@ async def _set_read_only(stage: Stage, value: str) -> None:
 
 @asynccontextmanager
 async def failed_over(stage: Stage) -> AsyncIterator[None]:
-    """End the primary as in a crash, promote its standby, and let the service's address lead there."""
+    """Crash the primary, promote its standby, and point the service's proxy at the standby."""
     standby, before = stage.world.standby, await _recorded(stage)
     assert standby is not None
     await asyncio.to_thread(_postgres(stage).stop, signal.SIGQUIT)
@@ -124,14 +125,14 @@ async def failed_over(stage: Stage) -> AsyncIterator[None]:
     finally:
         await connection.close()
     stage.world.postgres = standby
-    stage.world.way_to_postgres.target = standby.port
+    stage.world.postgres_proxy.target = standby.port
     yield
     stage.saw("purchases were at the standby", of=before if await _recorded(stage) >= before else 0)
 
 
 @asynccontextmanager
 async def all_restarted(stage: Stage) -> AsyncIterator[None]:
-    """Empty Redis, and end both replicas as in a crash before they are started again."""
+    """Kill Redis and both replicas, and start all three again; Redis is empty then."""
     await asyncio.to_thread(stage.world.redis.stop)
     for replica in stage.world.replicas:
         replica.close()
@@ -143,7 +144,7 @@ async def all_restarted(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def disk_full(stage: Stage) -> AsyncIterator[None]:
-    """Let no write of the first replica to a file succeed; its log is a device."""
+    """Make every file write of the first replica fail (RLIMIT_FSIZE). Its log is a device, which has no such limit."""
     replica = stage.world.replicas[0]
     before = replica.process.rlimit(psutil.RLIMIT_FSIZE)
     replica.process.rlimit(psutil.RLIMIT_FSIZE, (0, before[1]))
@@ -155,6 +156,7 @@ async def disk_full(stage: Stage) -> AsyncIterator[None]:
 
 
 async def _refuses_keys(stage: Stage, replica: Replica) -> bool:
+    """Whether a purchase with a key is refused because the database is unavailable."""
     arguments = {"prompt": "Nobody buys this", "idempotency_key": "the key of a probe"}
     message, headers = envelope("tools/call", {"name": "luma_generate_video", "arguments": arguments}, MODERN)
     headers |= {"authorization": "Bearer a-token-of-the-probe", "accept": "application/json"}
@@ -164,7 +166,7 @@ async def _refuses_keys(stage: Stage, replica: Replica) -> bool:
 
 @asynccontextmanager
 async def file_removed(stage: Stage) -> AsyncIterator[None]:
-    """Take SQLite's file away, and put it back."""
+    """Rename SQLite's file during the fault."""
     file = stage.world.database_file
     away = file.rename(file.with_suffix(".away"))
     stage.saw("the file is gone", of=not file.exists())
@@ -176,7 +178,7 @@ async def file_removed(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def locked(stage: Stage) -> AsyncIterator[None]:
-    """Let another process hold SQLite's write lock."""
+    """Hold SQLite's write lock from this process."""
     with closing(sqlite3.connect(stage.world.database_file, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         stage.saw("the write lock is held elsewhere", of=connection.in_transaction)

@@ -1,4 +1,4 @@
-"""Scenarios beside each other: as many at once as their judgement bears, each in a world of its own."""
+"""The scheduler of scenarios: runs a few at a time, each with its own processes."""
 
 import asyncio
 import time
@@ -10,43 +10,44 @@ from tests.faults.scenario import Scenario
 from tests.faults.world import running
 
 BUSY, QUIET = 2, 2
-"""Scenarios at once that load the machine, and that mostly wait."""
+"""The concurrency limits of scenarios that load the machine, and of those that mostly wait. Higher ones would slow the
+service so much that calls miss their time limits."""
 
 LONGEST_SECONDS = 180.0
-"""What one scenario may take; a quiet one waits for up to a minute to learn what became of a purchase."""
+"""The time limit of one scenario. In a quiet one a call may wait up to a minute for the outcome of a purchase."""
 
 
-async def play_all(scenarios: Sequence[Scenario], seed: int, told: Callable[[Outcome], None]) -> list[Outcome]:
-    """Play all scenarios and return their outcomes in order; `told` hears of each when it is over."""
-    places = {False: asyncio.Semaphore(BUSY), True: asyncio.Semaphore(QUIET)}
+async def play_all(scenarios: Sequence[Scenario], seed: int, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
+    """Run all scenarios and return their outcomes in the same order; `on_outcome` is called when each one ends."""
+    limiters = {False: asyncio.Semaphore(BUSY), True: asyncio.Semaphore(QUIET)}
 
-    async def in_turn(scenario: Scenario) -> Outcome:
-        async with places[scenario.quiet]:
+    async def limited(scenario: Scenario) -> Outcome:
+        async with limiters[scenario.quiet]:
             outcome = await _outcome(scenario, seed)
-        told(outcome)
+        on_outcome(outcome)
         return outcome
 
-    return await asyncio.gather(*map(in_turn, scenarios))
+    return await asyncio.gather(*map(limited, scenarios))
 
 
 async def _outcome(scenario: Scenario, seed: int) -> Outcome:
-    """Play one scenario. Whatever goes wrong in it is its outcome, so that the others are played all the same."""
+    """Run one scenario. An exception becomes its outcome, so that the other scenarios go on."""
     started = time.monotonic()
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
-            episode = await _in_a_world_of_its_own(scenario, seed)
-    except Exception as fault:  # noqa: BLE001 - one scenario's end must not be that of the run
-        return Outcome(scenario, None, tuple(_words(fault)), time.monotonic() - started)
+            episode = await _play(scenario, seed)
+    except Exception as exc:  # noqa: BLE001 - the other scenarios go on
+        return Outcome(scenario, None, tuple(_words(exc)), time.monotonic() - started)
     return Outcome(scenario, episode, episode.trouble, time.monotonic() - started)
 
 
-async def _in_a_world_of_its_own(scenario: Scenario, seed: int) -> Episode:
+async def _play(scenario: Scenario, seed: int) -> Episode:
     async with running(scenario.form) as world:
         return await play(world, scenario, seed)
 
 
-def _words(fault: BaseException) -> list[str]:
-    """Return what went wrong, in words; of several things each."""
-    if isinstance(fault, BaseExceptionGroup):
-        return [words for one in fault.exceptions for words in _words(one)]
-    return [f"{type(fault).__name__}: {fault}"]
+def _words(exc: BaseException) -> list[str]:
+    """Return a description of the exception, or one for each exception in a group."""
+    if isinstance(exc, BaseExceptionGroup):
+        return [words for one in exc.exceptions for words in _words(one)]
+    return [f"{type(exc).__name__}: {exc}"]

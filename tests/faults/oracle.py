@@ -1,6 +1,7 @@
-"""AceDataCloud as an oracle: it knows the truth, breaks as it is told, and remembers what was bought.
+"""The oracle: a fake AceDataCloud with known answers, injectable faults, and a list of all purchases.
 
-`python -m tests.faults.oracle --fd N` serves on a listening socket that its parent hands down.
+`python -m tests.faults.oracle --fd N` serves on a listening socket that it inherits from its parent. POST /control
+sets the fault, its share and the random seed; /state returns the counters and purchases.
 """
 
 import asyncio
@@ -20,15 +21,20 @@ from tests.faults.truth import purchased_id, record
 
 READING_SECONDS = 0.01
 SUBMITTING_SECONDS = 0.15
-"""What an answer takes: long enough for callers to meet in the midst of it, and for a fault to."""
+"""The time to answer a read and a submission: long enough for calls to overlap, and for faults to hit them."""
 
 PATIENT = "429 with Retry-After"
 EARLY_SECONDS = 0.02
-"""How much sooner than asked a retry may come: clocks and time-outs are rounded."""
+"""How much earlier than Retry-After a retry may come, because clocks and timeouts are rounded."""
 
 
 class Oracle:
-    """Answers, breaks as it is told, and remembers every submission."""
+    """The state of the backend.
+
+    `fault` is a key of FAULTS or None, and `share` the probability that it breaks an answer. `bought` has the ids of
+    submitted tasks by "TOKEN PROMPT". `calls` counts requests by token, `broken` broken answers by kind, and `waits`
+    retries that came after the Retry-After ("kept") or before it ("cut short").
+    """
 
     def __init__(self) -> None:
         self.fault: str | None = None
@@ -88,11 +94,11 @@ class Oracle:
 
     @property
     def _puts_off(self) -> bool:
-        """Whether it matters which replica asks: each keeps the waits that it was told of."""
+        """Whether requests are told apart by replica, because each replica keeps its own Retry-After."""
         return self.fault == PATIENT or bool(self._refused_at)
 
     def _fault_for(self, asked: tuple[str, int | None]) -> str | None:
-        """Return what becomes of a question. One that was put off is answered the next time, so that waits show."""
+        """Return the fault for this request, or None. A retry after a Retry-After succeeds, and its wait is counted."""
         if (refused_at := self._refused_at.pop(asked, None)) is not None:
             kept = time.monotonic() - refused_at >= RETRY_AFTER_SECONDS - EARLY_SECONDS
             self.waits["kept" if kept else "cut short"] += 1
@@ -111,19 +117,19 @@ class Oracle:
 
 
 def _asker(writer: asyncio.StreamWriter) -> int | None:
-    """Return the process at the other end of a connection: replicas share one address of the backend, as in service."""
+    """Return the id of the client's process. It tells the replicas apart, which use the same URL of the backend."""
     port, own = writer.get_extra_info("peername")[1], os.getpid()
     return next((c.pid for c in psutil.net_connections("tcp4") if c.laddr[1:] == (port,) and c.pid != own), None)
 
 
 async def serve(listening: socket.socket) -> None:
-    """Serve until ended."""
+    """Serve until the process is ended."""
     server = await asyncio.start_server(Oracle().serve, sock=listening, backlog=1024)
     await server.serve_forever()
 
 
 def main() -> None:
-    """Serve on the socket that was handed down."""
+    """Serve on the inherited socket."""
     parser = ArgumentParser(prog="python -m tests.faults.oracle")
     parser.add_argument("--fd", type=int, required=True)
     asyncio.run(serve(socket.socket(fileno=parser.parse_args().fd)))

@@ -1,4 +1,4 @@
-"""One scenario from beginning to end: a load, a fault in the midst of it, and what became of the calls."""
+"""The run of one scenario: load, fault, recovery, and the judgement of all calls."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
-from tests.faults.canary import until_well
+from tests.faults.canary import wait_until_recovered
 from tests.faults.crowd import Crowd
 from tests.faults.purchases import Judge
 from tests.faults.scenario import Scenario, Stage
@@ -16,17 +16,26 @@ from tests.faults.terms import Window
 from tests.faults.world import World
 
 WARM_SECONDS = 1.0
+"""The load before the fault."""
+
 HEALTHY_SECONDS = 10.0
+"""The time limit of the recovery check before the fault."""
+
 STRICT_SECONDS = 1.0
-"""For how long the load goes on, at the least, when nothing is excused any more."""
+"""The least time that the load goes on after recovery and grace, when no failure is excused any more."""
 
 LONGEST_GRACE_SECONDS = 2.0
-"""A longer grace than this is not waited for: it is for calls that began under the fault."""
+"""The longest grace that the strict load waits for. Longer ones are for calls that began during the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """What became of the calls. `recovered_seconds` counts from the end of the fault, or of one at once, from it."""
+    """The result of a scenario.
+
+    signs: the evidence that the fault hit.
+    recovered_seconds: counted from the end of the fault, or from its beginning if the scenario is `at_once`.
+    trouble: everything that is not well, as sentences; empty if all is.
+    """
 
     scenario: Scenario
     score: Score
@@ -37,11 +46,11 @@ class Episode:
 
     @property
     def is_well(self) -> bool:
-        """Whether the service did as well as the scenario asks."""
+        """Whether the service kept the scenario's terms."""
         return not self.trouble
 
     def __str__(self) -> str:
-        """Return the figures in a line."""
+        """Return the figures as one line."""
         score = self.score
         return (
             f"{self.scenario.title}: {score.calls} calls, {score.lost} lost, {score.wrong} wrong, "
@@ -52,27 +61,28 @@ class Episode:
 
 
 async def play(world: World, scenario: Scenario, seed: int) -> Episode:
-    """Let a crowd call, break what the scenario breaks, lift it again, and hold everything against the truth.
+    """Run a crowd, inject the scenario's fault, wait for recovery, and judge every call.
 
-    Raises whatever shows that the fault did not hit, that it was not mended, or that the service did not recover.
+    Raises AssertionError if the fault had no visible effect, TimeoutError if the service did not recover, and any
+    exception of the fault itself.
     """
     crowd = Crowd(world.urls, scenario.terms, seed, callers=scenario.callers)
     stage = Stage(world, crowd, Random(f"{seed}-fault"), scenario.seconds)
-    await world.tell_oracle(fault=None, seed=seed)
+    await world.set_oracle(fault=None, seed=seed)
     world.forget_peaks()
-    logged, hasty = sum(1 for _ in world.faults_logged()), await _cut_short(world)
+    logged, hasty = sum(1 for _ in world.faults_logged()), await _early_retries(world)
     refused = await world.values_refused()
     async with _calling(crowd):
         await asyncio.sleep(WARM_SECONDS)
-        await until_well(world, HEALTHY_SECONDS)
+        await wait_until_recovered(world, HEALTHY_SECONDS)
         window, passed_at = await _break(stage, scenario)
         strict_from = max(passed_at, window.mended_at + min(window.grace_seconds, LONGEST_GRACE_SECONDS))
         await asyncio.sleep(strict_from + STRICT_SECONDS - time.monotonic())
     await crowd.repeat_purchases()
     await _judge(world, crowd, scenario, window)
     if not scenario.terms.may_refuse_values and await world.values_refused() > refused:
-        crowd.score.find_wrong("the store holds values that the service takes for somebody else's")
-    if waits := await _cut_short(world) - hasty:
+        crowd.score.find_wrong("the service refused values in Redis: their signature does not fit")
+    if waits := await _early_retries(world) - hasty:
         crowd.score.lose(f"{waits} times the backend was asked again sooner than its Retry-After said")
     counted_from = window.broken_at if scenario.at_once else window.mended_at
     well_again = passed_at - counted_from
@@ -87,31 +97,31 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
 
 
 async def _break(stage: Stage, scenario: Scenario) -> tuple[Window, float]:
-    """Break and mend; return when that was, and when the service was well again."""
+    """Inject the fault and lift it; return its window, and the time of recovery (monotonic seconds)."""
     broken_at = time.monotonic()
-    async with scenario.broken(stage):
+    async with scenario.fault(stage):
         await asyncio.sleep(stage.seconds)
     mended_at = time.monotonic()
-    passed_at = await until_well(stage.world, scenario.terms.recovery_seconds)
+    passed_at = await wait_until_recovered(stage.world, scenario.terms.recovery_seconds)
     return Window(broken_at, mended_at, scenario.terms.grace_seconds), passed_at
 
 
 async def _judge(world: World, crowd: Crowd, scenario: Scenario, window: Window) -> None:
-    """Hold what could not be judged when it happened against the fault and the backend's book."""
-    book = (await world.oracle())["bought"]
+    """Judge the failures noted so far, now that the window is known, and purchases by the backend's own list."""
+    book = (await world.oracle_state())["bought"]
     crowd.score.judge_reads(scenario.terms, window)
     crowd.score.judge_cuts(scenario.terms, window)
     Judge(scenario.terms, window, crowd.score).all(crowd.purchases, book)
 
 
-async def _cut_short(world: World) -> int:
-    """Return how many waits that the backend asked for were not kept so far."""
-    return int((await world.oracle())["waits"].get("cut short", 0))
+async def _early_retries(world: World) -> int:
+    """Return the number of retries so far that came before the Retry-After of the backend."""
+    return int((await world.oracle_state())["waits"].get("cut short", 0))
 
 
 @asynccontextmanager
 async def _calling(crowd: Crowd) -> AsyncIterator[None]:
-    """Let the crowd call while entered. Raises what ended it before."""
+    """Run the crowd while the block runs. Raises its exception, if it ended with one."""
     calling = asyncio.create_task(crowd.run())
     try:
         yield

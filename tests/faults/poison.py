@@ -1,4 +1,4 @@
-"""What a store may come to hold that nobody put there so: values cut short, exchanged, forged, or noise."""
+"""Corruption of the values in Redis: truncated, exchanged between keys, forged, or random bytes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,24 +12,28 @@ from app.adapters.value_signer import SIGNATURE_BYTES
 from tests.support.redis_server import RedisServer
 
 Kept = dict[bytes, tuple[bytes | None, bytes]]
-"""By key: what was there, if anything, and what it was spoilt with."""
+"""For each corrupted key: its original value (None if there was none), and the value written."""
 
 FINISHED = b'"done"'
-"""In a reservation whose purchase is over; one that is under way would be changed by its holder meanwhile."""
+"""Marks a reservation whose purchase is over. Its holder would overwrite any other one."""
 
 PLANTED_SECONDS = 60
-LOT = 200
+BATCH = 200
 IN_PLACE: Final[Mapping[str, Any]] = {"xx": True, "keepttl": True}
-"""How a value is put where one is already, for as long as that one would have stayed."""
+"""Options of SET that replace an existing value and keep its expiry."""
 
 MOST_AT_ONCE = 5_000
-"""Keys of a kind that are spoilt in one go: all that one scenario makes, and a part of what a long run gathers."""
+"""The most keys of one kind that one pass corrupts: more than a scenario creates, fewer than a long soak does."""
 
 T = TypeVar("T")
 
 
 def poison(server: RedisServer, random: Random, kept: Kept) -> None:
-    """Spoil every cached task anew; each record and reservation once; and plant records where none should be."""
+    """Corrupt every cached task again, each record and reservation once, and plant records under keys without one.
+
+    `kept` is updated, so that `restore` can undo the changes to records and reservations. "Record" is the name for
+    snapshots of running tasks in the keys. The service writes no reservations any more, so none are found.
+    """
     with server.client() as client:
         tasks, records = _values(client, b":task:", random), _values(client, b":record:", random)
         others = {**records, **_values(client, b":reservation:", random)}
@@ -44,16 +48,16 @@ def poison(server: RedisServer, random: Random, kept: Kept) -> None:
 
 
 def restore(server: RedisServer, kept: Kept) -> None:
-    """Put back what was there, wherever nobody has put anything else since; tasks are forgotten, as in any cache."""
+    """Write back the original values in `kept`, unless the service has replaced them; delete all cached tasks."""
     with server.client() as client:
-        there = _held(client, kept)
-        mine = {key: whole for key, (whole, spoilt) in kept.items() if there[key] == spoilt}
-        _put(client, {key: whole for key, whole in mine.items() if whole is not None}, **IN_PLACE)
-        _forget(client, [*_names(client, b":task:"), *(key for key, whole in mine.items() if whole is None)])
+        current = _held(client, kept)
+        mine = {key: original for key, (original, spoilt) in kept.items() if current[key] == spoilt}
+        _put(client, {key: original for key, original in mine.items() if original is not None}, **IN_PLACE)
+        _delete(client, [*_names(client, b":task:"), *(key for key, original in mine.items() if original is None)])
 
 
 def _strange(records: Mapping[bytes, bytes], random: Random) -> dict[bytes, bytes]:
-    """Return records for tasks that tenants do not have: the owner's own, or the tenant's own of another task."""
+    """Return records to plant for tenants without the task: another tenant's record, or one of another task."""
     by_tenant: dict[bytes, list[bytes]] = defaultdict(list)
     for key, value in records.items():
         by_tenant[_tenant(key)].append(value)
@@ -83,34 +87,34 @@ def _some(found: Mapping[bytes, T], random: Random) -> dict[bytes, T]:
 
 
 def _held(client: redis.Redis, keys: Iterable[bytes]) -> dict[bytes, bytes | None]:
-    pairs = ((key, value) for lot in _lots(keys) for key, value in zip(lot, client.mget(lot), strict=True))
+    pairs = ((key, value) for batch in _batches(keys) for key, value in zip(batch, client.mget(batch), strict=True))
     return {key: value if isinstance(value, bytes) else None for key, value in pairs}
 
 
-def _lots(items: Iterable[T]) -> Iterator[list[T]]:
-    """Yield what one round trip may carry: Redis does one thing at a time, and others are waiting."""
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield batches that are small enough not to delay the service: Redis runs one command at a time."""
     left = iter(items)
-    while lot := list(islice(left, LOT)):
-        yield lot
+    while batch := list(islice(left, BATCH)):
+        yield batch
 
 
-def _put(client: redis.Redis, values: Mapping[bytes, bytes], **how: Any) -> None:
-    for lot in _lots(values.items()):
+def _put(client: redis.Redis, values: Mapping[bytes, bytes], **options: Any) -> None:
+    for batch in _batches(values.items()):
         pipeline = client.pipeline(transaction=False)
-        for key, value in lot:
-            pipeline.set(key, value, **how)
+        for key, value in batch:
+            pipeline.set(key, value, **options)
         pipeline.execute()
 
 
-def _forget(client: redis.Redis, keys: Iterable[bytes]) -> None:
-    for lot in _lots(keys):
-        client.delete(*lot)
+def _delete(client: redis.Redis, keys: Iterable[bytes]) -> None:
+    for batch in _batches(keys):
+        client.delete(*batch)
 
 
 def _spoilt(values: Mapping[bytes, bytes], random: Random) -> dict[bytes, bytes]:
-    """Return something bad for each value: most often what another tenant has under the same name.
+    """Return a corrupt value for each key, most often another tenant's value of the same name.
 
-    A forged value has the mark of its own before what belongs under another name, which that mark does not cover.
+    A forged value has its own signature in front of the content of another key, which that signature does not cover.
     """
     same_name: dict[bytes, list[bytes]] = defaultdict(list)
     for key, value in values.items():
@@ -124,10 +128,10 @@ def _bad(
     exchanged = [other for other in same_name if other != value]
     if exchanged and random.random() < 0.5:
         return random.choice(exchanged)
-    mark, rest = value[:SIGNATURE_BYTES], value[SIGNATURE_BYTES:]
-    elsewhere, foreign = random.choice(anything)
-    forged = mark + foreign[SIGNATURE_BYTES:] if _name(elsewhere) != _name(key) else foreign
-    return random.choice((value[: len(value) // 2], foreign, forged, b"\x00\xff", rest))
+    signature, content = value[:SIGNATURE_BYTES], value[SIGNATURE_BYTES:]
+    foreign_key, foreign = random.choice(anything)
+    forged = signature + foreign[SIGNATURE_BYTES:] if _name(foreign_key) != _name(key) else foreign
+    return random.choice((value[: len(value) // 2], foreign, forged, b"\x00\xff", content))
 
 
 def _tenant(key: bytes) -> bytes:
@@ -135,5 +139,5 @@ def _tenant(key: bytes) -> bytes:
 
 
 def _name(key: bytes) -> bytes:
-    """Return what is the same in the keys of different tenants: all that follows the tenant."""
+    """Return the part of a key after the tenant: kind and name."""
     return key.partition(b"}")[2]

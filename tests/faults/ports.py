@@ -1,16 +1,16 @@
-"""Ports for servers that are started a while after their port is chosen."""
+"""Free ports for servers that start some time after their port is chosen."""
 
 import random
 import socket
 
 LOWEST, HIGHEST = 20_000, 32_000
-"""Below the ports that systems give to outgoing connections, so that none of those takes one in the meantime."""
+"""Below the ephemeral range (32768 and up on Linux), so that no outgoing connection takes a port before its server."""
 
 _given: set[int] = set()
 
 
 def low_port() -> int:
-    """Return a free port that this process has not given out before. Raises OSError where it finds none."""
+    """Return a free port that this process has not returned before. Raises OSError if it finds none."""
     for _ in range(1_000):
         port = random.randrange(LOWEST, HIGHEST)
         if port not in _given and _is_free(port):

@@ -1,4 +1,4 @@
-"""Every purchase of a crowd, with all that was said of it, held against what the backend was truly asked to make."""
+"""The purchases of a crowd with their outcomes, and the check of each against the backend's own list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +17,19 @@ LEFT = "left before the answer"
 TAKEN = "taken"
 
 _DEFINITE = frozenset({WITHOUT_DATABASE, "rate_limited", "unauthorized", "backend_error", "invalid_request"})
-"""What tells the caller that nothing was bought."""
+"""Outcomes that promise the caller that nothing was bought."""
 
-_TOLD_ELSEWHERE = frozenset({TAKEN, LEFT, Fate.UNREACHED.value, Fate.SILENT.value, Fate.UNFIT.value})
-"""What is held against the book, or was counted when it happened."""
+_NO_REFUSAL = frozenset({TAKEN, LEFT, Fate.UNREACHED.value, Fate.SILENT.value, Fate.UNFIT.value})
+"""Outcomes that are no refusals: they are compared with the backend's list, or were counted when they happened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What became of sending a purchase once; `outcome` is one of the words above, a Fate, or an error code."""
+    """One attempt at a purchase: its time span (monotonic seconds) and its outcome.
+
+    `outcome` is one of the constants above, a Fate, or an error code. `task_id` is empty unless it is TAKEN;
+    `is_replay` means that the service returned the task of an earlier attempt.
+    """
 
     started: float
     ended: float
@@ -35,9 +39,9 @@ class Attempt:
     words: str = ""
 
     def own_seconds(self, others: Sequence["Attempt"]) -> float:
-        """Return how long this one took since it had nobody of `others` to wait for any more.
+        """Return the seconds from the time when none of `others`, with the same key, was under way any more.
 
-        What was cut off, or left, may be under way all the same, for as long as the service gives a submission.
+        An attempt that was cut off or abandoned may go on in the service for up to SENDING_SECONDS.
         """
         waited_until = [self.started]
         for other in others:
@@ -50,7 +54,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Purchase:
-    """A video to be bought once, and what became of each attempt. Without a key it is sent once."""
+    """One video to buy, and the attempts at it. A purchase without a key is not sent again once it may have arrived."""
 
     token: str
     prompt: str
@@ -59,16 +63,16 @@ class Purchase:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the tool is called with."""
+        """The arguments of luma_generate_video."""
         return {"prompt": self.prompt} | ({} if self.key is None else {"idempotency_key": self.key})
 
     @property
     def task_ids(self) -> set[str]:
-        """The tasks that callers were told it became."""
+        """The tasks that were returned for it."""
         return {attempt.task_id for attempt in self.attempts if attempt.outcome == TAKEN}
 
     def note(self, reply: Reply) -> Attempt:
-        """Keep what became of an attempt, and return it."""
+        """Add an attempt with the outcome of `reply`, and return it."""
         taken = reply.fate is Fate.ANSWERED and reply.error is None
         outcome = TAKEN if taken else reply.fate.value if reply.error is None else _refusal(reply.error)
         task_id, is_replay = str(reply.result.get("task_id", "")), reply.result.get("replayed") is True
@@ -90,25 +94,28 @@ def _refusal(error: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Holds purchases against the backend's book, by what the fault excuses and when."""
+    """Checks purchases against the backend's list of submissions, with the excuses of `terms` within `window`."""
 
     terms: Terms
     window: Window
     score: Score
 
     def all(self, purchases: Sequence[Purchase], book: Mapping[str, Sequence[str]]) -> None:
-        """Count what was bought twice, what is not so, and what was turned down without an excuse."""
+        """Count videos that were bought twice, untrue outcomes, and failures without an excuse.
+
+        `book` has the ids of submitted tasks by "TOKEN PROMPT".
+        """
         for purchase in purchases:
             held = book.get(f"{purchase.token} {purchase.prompt}", ())
-            self._hold_against(purchase, held)
+            self._compare(purchase, held)
             for number, attempt in enumerate(purchase.attempts):
-                self._time(attempt, purchase.attempts)
+                self._check_duration(attempt, purchase.attempts)
                 if attempt.outcome == Fate.CUT:
-                    self._excuse_cut(attempt, purchase, held)
-                elif attempt.outcome not in _TOLD_ELSEWHERE:
-                    self._excuse(attempt, purchase.attempts[:number])
+                    self._check_cut(attempt, purchase, held)
+                elif attempt.outcome not in _NO_REFUSAL:
+                    self._check_refusal(attempt, purchase.attempts[:number])
 
-    def _hold_against(self, purchase: Purchase, held: Sequence[str]) -> None:
+    def _compare(self, purchase: Purchase, held: Sequence[str]) -> None:
         if len(held) > 1:
             told = "; ".join(f"{one.outcome} {one.task_id}" for one in purchase.attempts)
             self.score.find_bought_twice(f"{len(held)} times {purchase.key or 'without a key'}: {told}")
@@ -118,29 +125,30 @@ class Judge:
             said = {one.outcome for one in purchase.attempts}
             self.score.find_wrong(f"a purchase was said not to have been made ({', '.join(said)}), but it was")
 
-    def _time(self, attempt: Attempt, attempts: Sequence[Attempt]) -> None:
-        """Lose an attempt that took longer than it may, but for waiting for others under the same key.
+    def _check_duration(self, attempt: Attempt, attempts: Sequence[Attempt]) -> None:
+        """Count an attempt as lost if it took too long, without its waits for other attempts with the key.
 
-        One that was never answered is lost already.
+        An attempt without an answer was counted when it timed out.
         """
         took = attempt.own_seconds([other for other in attempts if other is not attempt])
         if took > self.terms.purchase_seconds and attempt.outcome != Fate.SILENT:
             self.score.lose(f"a purchase took {took:.1f} s to become: {attempt.outcome}")
 
-    def _excuse(self, attempt: Attempt, before: Sequence[Attempt]) -> None:
+    def _check_refusal(self, attempt: Attempt, before: Sequence[Attempt]) -> None:
+        """Count a refused attempt, and as lost if the fault does not excuse it."""
         self.score.purchases_refused += 1
         self.score.codes[f"buying: {attempt.outcome}"] += 1
         met = self.window.excuses(attempt.started, attempt.ended)
         if met and attempt.outcome in self.terms.purchases:
             self.score.troubled.append((attempt.started, attempt.ended))
-        elif not self._lingers(attempt, before):
+        elif not self._follows_unknown_outcome(attempt, before):
             self.score.troubled.append((attempt.started, attempt.ended))
             when = attempt.started - self.window.mended_at
             first = "; before that: " + ", ".join(one.outcome for one in before) if before else ""
             self.score.lose(f"a purchase was refused {when:+.1f} s from the mend: {attempt.outcome}{first}")
 
-    def _lingers(self, attempt: Attempt, before: Sequence[Attempt]) -> bool:
-        """Whether a refusal is about what the fault left unknown, which stays so."""
+    def _follows_unknown_outcome(self, attempt: Attempt, before: Sequence[Attempt]) -> bool:
+        """Whether the refusal is due to an earlier attempt during the fault, whose outcome stays unknown."""
         leaves_unknown = self.terms.may_cut or UNKNOWN in self.terms.purchases
         return (
             leaves_unknown
@@ -151,8 +159,11 @@ class Judge:
             )
         )
 
-    def _excuse_cut(self, attempt: Attempt, purchase: Purchase, held: Sequence[str]) -> None:
-        """Lose a purchase that was cut off after it had been made; the others are judged as any call is."""
+    def _check_cut(self, attempt: Attempt, purchase: Purchase, held: Sequence[str]) -> None:
+        """Count an attempt as lost if it was cut off after the backend had started its task.
+
+        Other cut-off attempts are judged by Score.judge_cuts, as reads are.
+        """
         may = self.terms.may_cut and self.window.excuses(attempt.started, attempt.ended)
         made_later = any(one.outcome == TAKEN and not one.is_replay for one in purchase.attempts)
         if held and not may and not made_later:

@@ -1,4 +1,4 @@
-"""What breaks at Redis."""
+"""Scenarios in which Redis fails: outages, latency, refused writes, failover, and corrupt values."""
 
 import asyncio
 import contextlib
@@ -12,18 +12,23 @@ from tests.faults.poison import Kept, poison, restore
 from tests.faults.ports import low_port
 from tests.faults.purchases import UNKNOWN, WITHOUT_DATABASE
 from tests.faults.scenario import Scenario, Stage
-from tests.faults.sentinel import promoted
+from tests.faults.sentinel import wait_for_new_master
 from tests.faults.terms import Terms
 from tests.faults.world import Form
 
 DELAY_SECONDS = 0.05
+"""The latency that the proxy adds to each answer of a slow Redis."""
+
 PING_SECONDS = 0.3
+"""The time after which a suspended Redis counts as silent."""
+
 MARK = "a mark of the fault runs"
+"""A key that is gone after a restart without persistence."""
 
 
 @asynccontextmanager
 async def killed(stage: Stage) -> AsyncIterator[None]:
-    """End Redis, and start it again, empty, when the fault is over."""
+    """Kill Redis, and start it again, empty, at the end of the fault."""
     async with _failures_seen(stage):
         await asyncio.to_thread(stage.world.redis.stop)
         try:
@@ -34,7 +39,7 @@ async def killed(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def restarted_empty(stage: Stage) -> AsyncIterator[None]:
-    """End Redis and start it again at once."""
+    """Kill Redis and start it again, empty, at the beginning of the fault."""
     server = stage.world.redis
     with server.client() as client:
         client.set(MARK, 1)
@@ -48,7 +53,7 @@ async def restarted_empty(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def hung(stage: Stage) -> AsyncIterator[None]:
-    """Stop the process, which leaves its connections open."""
+    """Suspend the process: connections stay open and get no answer."""
     async with _failures_seen(stage):
         stage.world.redis.hang()
         try:
@@ -68,19 +73,19 @@ def _is_silent(port: int) -> bool:
 
 @asynccontextmanager
 async def slow(stage: Stage) -> AsyncIterator[None]:
-    """Let every answer of Redis take its time."""
-    stage.world.wire.delay_seconds = DELAY_SECONDS
+    """Delay every answer of Redis by DELAY_SECONDS."""
+    stage.world.redis_proxy.delay_seconds = DELAY_SECONDS
     try:
-        took = await asyncio.to_thread(_ping_seconds, stage.world.wire.port)
+        took = await asyncio.to_thread(_ping_seconds, stage.world.redis_proxy.port)
         stage.saw("ms for a PING", of=took * 1000 if took >= DELAY_SECONDS else 0)
         yield
     finally:
-        stage.world.wire.delay_seconds = 0.0
+        stage.world.redis_proxy.delay_seconds = 0.0
 
 
 def _ping_seconds(port: int) -> float:
     with redis.Redis(port=port) as client:
-        client.ping()  # makes the connection
+        client.ping()  # opens the connection, so that only the second PING is measured
         began = time.monotonic()
         client.ping()
         return time.monotonic() - began
@@ -88,7 +93,7 @@ def _ping_seconds(port: int) -> float:
 
 @asynccontextmanager
 async def out_of_memory(stage: Stage) -> AsyncIterator[None]:
-    """Let Redis hold less than it holds already."""
+    """Set maxmemory below the memory in use, so that Redis refuses writes with OOM."""
     async with _refusals_seen(stage, "OOM"):
         with stage.world.redis.client() as client:
             client.config_set("maxmemory", "1mb")
@@ -100,7 +105,7 @@ async def out_of_memory(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def read_only(stage: Stage) -> AsyncIterator[None]:
-    """Make Redis the replica of a master that is not there."""
+    """Make Redis a replica of a port where nothing listens, so that it refuses writes with READONLY."""
     async with _refusals_seen(stage, "READONLY"):
         with stage.world.redis.client() as client:
             client.replicaof("127.0.0.1", str(low_port()))
@@ -112,12 +117,12 @@ async def read_only(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def failed_over(stage: Stage) -> AsyncIterator[None]:
-    """Kill the master that the Sentinel watches; its replica takes its place while the load goes on."""
+    """Kill the master that the Sentinel monitors, and wait until its replica is promoted."""
     sentinel, lost = stage.world.sentinel, stage.world.redis
     assert sentinel is not None
     async with _failures_seen(stage):
         await asyncio.to_thread(lost.stop)
-        port = await promoted(sentinel, lost.port)
+        port = await wait_for_new_master(sentinel, lost.port)
         with redis.Redis(port=port) as client:
             stage.saw("another master", of=client.info("replication")["role"] == "master")
         yield
@@ -125,28 +130,28 @@ async def failed_over(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def poisoned(stage: Stage) -> AsyncIterator[None]:
-    """Spoil what is cached, again and again: cut short, of another tenant or another task, or noise."""
+    """Corrupt cached values again and again (see poison.py), and require that the service refused some of them."""
     kept: Kept = {}
 
     over = asyncio.Event()
 
-    async def spoil() -> None:
+    async def keep_poisoning() -> None:
         while not over.is_set():
             await asyncio.to_thread(poison, stage.world.redis, stage.random, kept)
             await asyncio.sleep(0.05)
 
     before = await stage.world.values_refused()
 
-    async def was_met() -> bool:
+    async def has_refused_values() -> bool:
         return await stage.world.values_refused() > before
 
-    spoiling = asyncio.create_task(spoil())
+    poisoning = asyncio.create_task(keep_poisoning())
     try:
         yield
-        await stage.go_on_until(was_met)
+        await stage.extend_until(has_refused_values)
     finally:
         over.set()
-        await spoiling
+        await poisoning
         await asyncio.to_thread(restore, stage.world.redis, kept)
     stage.saw("records and reservations spoilt or planted", of=len(kept))
     stage.saw("values refused", of=await stage.world.values_refused() - before)
@@ -154,7 +159,7 @@ async def poisoned(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _failures_seen(stage: Stage) -> AsyncIterator[None]:
-    """Require that the service met a store that did not answer."""
+    """Require on exit that the service counted failed store operations."""
     before = await stage.world.metric("store_failures")
     yield
     stage.saw("operations unanswered", of=await stage.world.metric("store_failures") - before)
@@ -162,7 +167,7 @@ async def _failures_seen(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _refusals_seen(stage: Stage, name: str) -> AsyncIterator[None]:
-    """Require that Redis itself counted refusals of a kind."""
+    """Require on exit that Redis counted errors of this name in INFO errorstats."""
     before = _refusals(stage, name)
     yield
     stage.saw(f"times {name}", of=_refusals(stage, name) - before)
@@ -175,7 +180,7 @@ def _refusals(stage: Stage, name: str) -> int:
 
 
 _OUT = Terms(purchases=frozenset({WITHOUT_DATABASE}), read_seconds=2.0)
-"""Reads go on as if nothing were; a purchase under a key is refused while nobody can tell what the key stands for."""
+"""Reads stay fast without Redis. Refused purchases with keys are excused, which was needed while keys were in Redis."""
 
 REDIS_SCENARIOS = (
     Scenario("Redis", "killed, and back after a while", killed, _OUT),

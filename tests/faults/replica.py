@@ -1,4 +1,4 @@
-"""One process of the service under test, which scenarios stop, kill and start anew on the same port."""
+"""One replica of the service under test, which scenarios stop, kill and restart on the same port."""
 
 import asyncio
 import contextlib
@@ -16,19 +16,19 @@ from tests.support.process import environment
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
 RESET_PEAK = "5"
-"""What Linux takes, in clear_refs of a process, for starting its high-water mark of memory anew."""
+"""Written to /proc/PID/clear_refs, it resets the peak resident memory VmHWM (proc(5))."""
 
 STARTS = 2
-"""How often a process that ends at once is started: its port may have been taken in the meantime."""
+"""The number of attempts to start a process that ends before it is ready: its port may have been taken meanwhile."""
 
 
 class Replica:
-    """A serving process. Its log is a file, or a device that a scenario chose for its fault."""
+    """A serving process, with workers or without. Its log is a file, or a device in scenarios about a full disk."""
 
     def __init__(
         self, command: Sequence[str], settings: Mapping[str, str], log: Path, extra: Mapping[str, str]
     ) -> None:
-        """Run `command` with these settings; `extra` are further variables of its environment."""
+        """Prepare to run `command` with these settings and the environment variables `extra`."""
         self.port = low_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
@@ -38,12 +38,15 @@ class Replica:
 
     @property
     def process(self) -> psutil.Process:
-        """The process that was started last."""
+        """The latest process, which may have ended."""
         assert self._process is not None
         return psutil.Process(self._process.pid)
 
     async def start(self) -> None:
-        """Start the process and wait until it is ready. Raises TimeoutError or ChildProcessError where it is not."""
+        """Start the process and wait until it answers /livez.
+
+        Raises ChildProcessError if it ends first, and TimeoutError after READY_SECONDS.
+        """
         for attempt in range(1, STARTS + 1):
             self._launch()
             try:
@@ -65,7 +68,9 @@ class Replica:
         async with httpx.AsyncClient(timeout=5) as client, asyncio.timeout(READY_SECONDS):
             while not await self._answers(client):
                 if self.exit_status() is not None:
-                    raise ChildProcessError(f"The service ended with {self.exit_status()} before it was ready.")
+                    raise ChildProcessError(
+                        f"The service ended with exit status {self.exit_status()} before it was ready."
+                    )
                 await asyncio.sleep(0.05)
 
     async def _answers(self, client: httpx.AsyncClient) -> bool:
@@ -80,19 +85,19 @@ class Replica:
         self._process.send_signal(number)
 
     def exit_status(self) -> int | None:
-        """Return how the process ended; None while it runs."""
+        """Return the exit status of the process, or None while it runs."""
         assert self._process is not None
         return self._process.poll()
 
     async def stopped(self, seconds: float = 40.0) -> int:
-        """Wait for the process to end; return its exit status. Raises TimeoutError."""
+        """Wait for the process to end and return its exit status. Raises TimeoutError after `seconds`."""
         async with asyncio.timeout(seconds):
             while (status := self.exit_status()) is None:
                 await asyncio.sleep(0.01)
         return status
 
     def close(self) -> None:
-        """End the process and its workers, each by its id, if they still run."""
+        """Kill the process and its workers if they still run."""
         if self._process is None or self._process.poll() is not None:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -102,22 +107,22 @@ class Replica:
         self._process.wait(30)
 
     def workers(self) -> list[psutil.Process]:
-        """Return the processes that serve, where there are several: those that the supervisor started."""
+        """Return the worker processes of the supervisor; empty without --workers."""
         return [child for child in self.process.children() if "spawn_main" in " ".join(child.cmdline())]
 
-    def callers(self) -> int:
-        """Return how many connections the process has accepted and not closed yet."""
+    def open_connections(self) -> int:
+        """Return the number of established connections to the replica's port."""
         connections = self.process.net_connections("tcp")
         return sum(one.laddr.port == self.port and one.status == psutil.CONN_ESTABLISHED for one in connections)
 
     def peak_megabytes(self) -> float:
-        """Return the most memory that the process, or the greatest of its workers, has held so far."""
+        """Return the peak resident memory of the process or of its largest worker; 0 if it has ended."""
         with contextlib.suppress(psutil.NoSuchProcess, OSError):
             return max(_peak_megabytes(one.pid) for one in [self.process, *self.workers()])
         return 0.0
 
     def forget_peak(self) -> None:
-        """Count the most memory from what is held now on."""
+        """Reset the peak resident memory to the current one."""
         for one in [self.process, *self.workers()]:
             Path(f"/proc/{one.pid}/clear_refs").write_text(RESET_PEAK)
 

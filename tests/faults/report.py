@@ -1,4 +1,4 @@
-"""What a run says of itself: lines while it goes on, and the parts of docs/reliability.md."""
+"""The report of a fault run: lines for the terminal, and the generated parts of docs/reliability.md."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.support.documents import OUT
 from tests.support.redis_server import redis_executable
 
 FUZZ = OUT / "fuzz.json"
-"""Where the fuzz leaves its figures."""
+"""The figures of the last fuzz run."""
 
 COLUMNS = (
     "what breaks", "seen by", "calls", "lost", "wrong", "bought twice", "ids put off", "purchases refused",
@@ -25,7 +25,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one scenario came to. Without an episode, `trouble` says what ended it."""
+    """The result of one scenario. `episode` is None if an exception ended it, which `trouble` describes then."""
 
     scenario: Scenario
     episode: Episode | None
@@ -34,29 +34,29 @@ class Outcome:
 
     @property
     def is_well(self) -> bool:
-        """Whether the scenario came to its end with nothing amiss."""
+        """Whether the scenario ran to its end without trouble."""
         return self.episode is not None and not self.trouble
 
 
 def tell(outcome: Outcome) -> str:
-    """Return a line on how it went, and one for each thing that is not well."""
-    told = outcome.episode if outcome.episode is not None else f"{outcome.scenario.title}: not played to its end"
-    lines = [f"{'well' if outcome.is_well else 'NOT WELL':9} {outcome.seconds:5.1f} s  {told}"]
+    """Return a line with the figures, and one for each trouble."""
+    figures = outcome.episode if outcome.episode is not None else f"{outcome.scenario.title}: ended by an exception"
+    lines = [f"{'well' if outcome.is_well else 'NOT WELL':9} {outcome.seconds:5.1f} s  {figures}"]
     return "\n".join([*lines, *(f"                   {why}" for why in outcome.trouble)])
 
 
 def fuzz_figures() -> dict[str, Any] | None:
-    """Return what the fuzz has left behind, or None."""
+    """Return the figures of the last fuzz run, or None if there was none."""
     return dict(json.loads(FUZZ.read_text())) if FUZZ.is_file() else None
 
 
 def parts(outcomes: Sequence[Outcome], *, seed: int, seconds: float, fuzz: dict[str, Any]) -> dict[str, str]:
-    """Return the parts of the document that a run writes."""
+    """Return the generated parts of docs/reliability.md by their marker."""
     return {"head": _head(seed, seconds, fuzz), "faults": table(outcomes), "input": _input(fuzz)}
 
 
 def run_with(seed: int) -> str:
-    """Return when a run was, and on what."""
+    """Return a sentence with the date and seed of a run, the machine, and the versions of Python and Redis."""
     redis = subprocess.run([redis_executable(), "--version"], capture_output=True, text=True, check=True).stdout
     version = redis.partition("v=")[2].split()[0]
     return (
@@ -78,7 +78,7 @@ def _input(fuzz: dict[str, Any]) -> str:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return the outcomes as a table of Markdown."""
+    """Return the outcomes as a Markdown table."""
     rows = [_row(outcome.episode) for outcome in outcomes if outcome.episode is not None]
     return "\n".join([f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}", *rows])
 

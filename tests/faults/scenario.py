@@ -1,4 +1,4 @@
-"""One way in which things break, and what its fault finds when it enters."""
+"""The definition of a scenario, and the context that its fault runs in."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,15 @@ from tests.faults.terms import STRICT, Terms
 from tests.faults.world import USUAL, Form, World
 
 LONGEST_HIT_SECONDS = 10.0
+"""How much longer a fault may last until it has had its effect."""
 
 
 @dataclass(slots=True)
 class Stage:
-    """What a fault has to break and to look at; it writes down the signs by which it was seen to hit."""
+    """The context of a fault: the processes, the load, and the evidence (`signs`) that the fault took effect.
+
+    `seconds` is how long the fault lasts.
+    """
 
     world: World
     crowd: Crowd
@@ -26,21 +30,27 @@ class Stage:
     signs: list[str] = field(default_factory=list)
 
     def saw(self, sign: str, *, of: object = True) -> None:
-        """Note a sign that the fault hit, or was mended. Raises AssertionError where there is nothing `of` it."""
+        """Record evidence that the fault took effect, or was lifted. Raises AssertionError if `of` is falsy.
+
+        `of` is the number that goes before `sign` in the report, or True for none.
+        """
         if not of:
-            raise AssertionError(f"The fault was not seen to hit: no {sign}.")
+            raise AssertionError(f"The fault had no visible effect: no {sign}.")
         self.signs.append(sign if of is True else f"{of:,.0f} {sign}")
 
-    async def go_on_until(self, hit: Callable[[], Awaitable[bool]]) -> None:
-        """Let a fault that was too short for the lots that are drawn go on until it has hit, but not for ever."""
+    async def extend_until(self, hit: Callable[[], Awaitable[bool]]) -> None:
+        """Prolong the fault until `hit` returns True, at most by LONGEST_HIT_SECONDS.
+
+        Faults that are drawn at random may not have hit any call yet.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LONGEST_HIT_SECONDS):
                 while not await hit():
                     await asyncio.sleep(0.1)
 
     @asynccontextmanager
-    async def meanwhile(self, clients: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-        """Let clients do something while entered; then end them. Raises what any of them raised."""
+    async def run_clients(self, clients: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+        """Run clients while the block runs, then cancel them. Raises the exception of a client that failed."""
         tasks = [asyncio.ensure_future(client) for client in clients]
         try:
             yield
@@ -52,21 +62,29 @@ class Stage:
                     await task
 
 
-Break = Callable[[Stage], AbstractAsyncContextManager[None]]
-"""Entered, the fault is there; left, it is gone, whatever happened in between, and its sign was seen."""
+Fault = Callable[[Stage], AbstractAsyncContextManager[None]]
+"""A context manager that injects a fault on entry and lifts it on exit, also after an exception.
+
+It raises AssertionError if the fault had no visible effect.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One way in which things break. `seconds` is how long the load goes on while they are broken.
+    """A fault, and what is expected of the service.
 
-    What breaks in a moment is `at_once`: the way back counts from there. One that is `quiet` mostly waits, so that
-    others may run beside it, and that more callers are needed to meet it.
+    fault: injects it.
+    terms: the failures that it excuses, and the limits.
+    seconds: how long the fault lasts after its injection.
+    at_once: the fault is a single event, such as a restart, so that recovery is timed from its beginning.
+    quiet: calls mostly wait in this scenario, so that others may run beside it.
+    callers: the number of concurrent callers.
+    form: the processes that it needs.
     """
 
     group: str
     name: str
-    broken: Break
+    fault: Fault
     terms: Terms = STRICT
     seconds: float = 2.5
     at_once: bool = False
@@ -76,5 +94,5 @@ class Scenario:
 
     @property
     def title(self) -> str:
-        """What the table calls it."""
+        """The name in reports."""
         return f"{self.group}: {self.name}"

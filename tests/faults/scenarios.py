@@ -1,4 +1,4 @@
-"""Everything that is broken in turn."""
+"""All fault scenarios, in the order of the table in docs/reliability.md."""
 
 from tests.faults.backend_faults import BACKEND_SCENARIOS
 from tests.faults.client_faults import CLIENT_SCENARIOS

@@ -1,4 +1,4 @@
-"""A Redis that is watched: a replica beside it, and a Sentinel that puts the replica in its place."""
+"""A replica of a Redis, and a Sentinel that promotes it when the master fails."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,12 +7,18 @@ from contextlib import AsyncExitStack
 from tests.faults.ports import low_port
 from tests.support.redis_server import RedisSentinel, RedisServer
 
-READY_SECONDS = 15.0
+TIMEOUT_SECONDS = 15.0
+"""The limit for replication and discovery at the start, and for a failover."""
+
 DOWN_AFTER_MILLISECONDS = 500
+"""How long the master may be silent before the Sentinel starts a failover."""
 
 
 async def start_sentinel(master: RedisServer, stack: AsyncExitStack) -> RedisSentinel:
-    """Start both beside a master that runs. Raises TimeoutError where they do not come to know each other."""
+    """Start a replica of a running master, and a Sentinel, on `stack`; return the Sentinel.
+
+    Raises TimeoutError if the replica does not connect or the Sentinel does not discover it.
+    """
     replica, sentinel = RedisServer("--replicaof", "127.0.0.1", str(master.port)), RedisSentinel(master)
     for server in (replica, sentinel):
         server.port = low_port()
@@ -27,8 +33,8 @@ async def start_sentinel(master: RedisServer, stack: AsyncExitStack) -> RedisSen
     return sentinel
 
 
-async def promoted(sentinel: RedisSentinel, lost_port: int) -> int:
-    """Return the port of the master that took the place of the lost one. Raises TimeoutError."""
+async def wait_for_new_master(sentinel: RedisSentinel, lost_port: int) -> int:
+    """Return the port of the new master as soon as it is not `lost_port`. Raises TimeoutError after TIMEOUT_SECONDS."""
 
     def has_another() -> bool:
         with sentinel.client() as client:
@@ -44,6 +50,6 @@ async def promoted(sentinel: RedisSentinel, lost_port: int) -> int:
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(READY_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not await asyncio.to_thread(holds):
             await asyncio.sleep(0.05)

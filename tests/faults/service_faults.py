@@ -1,4 +1,4 @@
-"""What breaks at the service: its processes, their clocks and their disks."""
+"""Scenarios in which the service itself fails: processes that end, clock steps, and a full disk."""
 
 import asyncio
 import signal
@@ -13,33 +13,40 @@ from tests.faults.purchases import UNDER_WAY, UNKNOWN
 from tests.faults.replica import Replica
 from tests.faults.scenario import Scenario, Stage
 from tests.faults.terms import Terms
-from tests.faults.truth import token_of, untruth_in
+from tests.faults.truth import mismatch_in, token_of
 from tests.faults.world import Form
 from tests.support.service import MODERN
 
 IN_FLIGHT_SECONDS = 3
+"""How long the calls in flight wait, and the time limit for all of them to be under way."""
+
 IN_FLIGHT = 5
+"""The number of calls in flight when a replica gets SIGTERM."""
+
 STEPS = (3600.0, -3600.0)
+"""Offsets of the replicas' wall clocks, in seconds."""
+
 STEP_SECONDS = 1.5
 NEW_WORKERS_SECONDS = 15.0
+"""The time limit for new workers after some were killed."""
 
 
 @asynccontextmanager
 async def one_told_to_stop(stage: Stage) -> AsyncIterator[None]:
-    """Stop a replica as an orchestrator does, with calls in flight, and start it anew."""
-    await _restart_well(stage, stage.world.replicas[0])
+    """Stop a replica with SIGTERM while calls are in flight, and start it again."""
+    await _restart_gracefully(stage, stage.world.replicas[0])
     yield
 
 
 @asynccontextmanager
 async def rolled_over(stage: Stage) -> AsyncIterator[None]:
-    """Stop and start one replica after the other."""
+    """Restart one replica after the other, each with SIGTERM."""
     for replica in stage.world.replicas:
-        await _restart_well(stage, replica)
+        await _restart_gracefully(stage, replica)
     yield
 
 
-async def _restart_well(stage: Stage, replica: Replica) -> None:
+async def _restart_gracefully(stage: Stage, replica: Replica) -> None:
     before = replica.process.pid
     tokens = [f"secret-token-{before}-{number}" for number in range(IN_FLIGHT)]
     async with asyncio.TaskGroup() as group:
@@ -56,24 +63,24 @@ async def _restart_well(stage: Stage, replica: Replica) -> None:
 
 
 async def _in_flight(stage: Stage, tokens: set[str]) -> None:
-    """Wait until the backend has been asked on behalf of each of the calls, and so each is under way."""
+    """Wait until the backend has received a request for each token, so that every call is under way."""
     async with asyncio.timeout(IN_FLIGHT_SECONDS):
-        while not tokens <= (await stage.world.oracle())["calls"].keys():
+        while not tokens <= (await stage.world.oracle_state())["calls"].keys():
             await asyncio.sleep(0.02)
 
 
 async def _wait_for_a_task(stage: Stage, replica: Replica, token: str) -> None:
-    """Ask a replica that is about to stop. Raises AssertionError where the answer is cut off or untrue."""
+    """Wait for a running task at a replica that is about to stop. Raises AssertionError unless the answer is right."""
     arguments = {"task_id": "r-in-flight", "wait_seconds": IN_FLIGHT_SECONDS}
     reply = await ask(stage.world.http, replica.url, Question(token, "luma_get_task", arguments, MODERN), 10)
     assert reply.fate is Fate.ANSWERED, f"a call in flight was {reply.words}"
     assert reply.error is None, f"a call in flight met {reply.error}"
-    assert not (untruth := untruth_in(token, "r-in-flight", dict(reply.result))), untruth
+    assert not (mismatch := mismatch_in(token, "r-in-flight", dict(reply.result))), mismatch
 
 
 @asynccontextmanager
 async def one_killed(stage: Stage) -> AsyncIterator[None]:
-    """Kill a replica with whatever it has in hand, and start it anew."""
+    """Kill a replica with SIGKILL while it handles calls, and start it again."""
     replica = stage.world.replicas[0]
     before = replica.process.pid
     replica.signal(signal.SIGKILL)
@@ -86,7 +93,7 @@ async def one_killed(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def workers_killed(stage: Stage) -> AsyncIterator[None]:
-    """Kill a worker of each replica; its supervisor starts another."""
+    """Kill one worker of each replica, and wait until its supervisor has started another."""
     before = {replica.port: {one.pid for one in replica.workers()} for replica in stage.world.replicas}
     for replica in stage.world.replicas:
         replica.workers()[-1].kill()
@@ -97,7 +104,7 @@ async def workers_killed(stage: Stage) -> AsyncIterator[None]:
 
 
 async def _new_workers(replica: Replica, before: set[int]) -> int:
-    """Wait until a replica has as many workers as before, and return how many of them are new."""
+    """Wait until a replica has as many workers as before, new ones among them; return the number of new ones."""
     while True:
         with suppress(psutil.NoSuchProcess):
             now = {one.pid for one in replica.workers() if one.status() != psutil.STATUS_ZOMBIE}
@@ -108,7 +115,7 @@ async def _new_workers(replica: Replica, before: set[int]) -> int:
 
 @asynccontextmanager
 async def clock_steps(stage: Stage) -> AsyncIterator[None]:
-    """Set the wall clock of both replicas an hour forward, then two back, then right."""
+    """Set the wall clocks of both replicas an hour ahead, then an hour behind, then right again."""
     try:
         for offset in STEPS:
             stage.world.set_clock(offset)
@@ -121,7 +128,7 @@ async def clock_steps(stage: Stage) -> AsyncIterator[None]:
 
 
 async def _age_of_a_task(stage: Stage, url: str) -> float:
-    """Return how long a task of 5 s has been running by the wall clock of a replica."""
+    """Return the age (seconds) that a replica shows for a running task, which is 5 s by the right clock."""
     question = Question(token_of(0), "luma_get_task", {"task_id": f"r-clock-{stage.random.random()}"}, MODERN)
     reply = await ask(stage.world.http, url, question, 5)
     return float(reply.result["elapsed_seconds"])
@@ -129,9 +136,9 @@ async def _age_of_a_task(stage: Stage, url: str) -> float:
 
 @asynccontextmanager
 async def disk_full(stage: Stage) -> AsyncIterator[None]:
-    """Let the log of the second replica grow no further for a while; the first logs to a full device all the time.
+    """Stop the log of the second replica from growing during the fault; the first logs to /dev/full all the time.
 
-    The limit is one of the process, for all of its files: so the database is elsewhere.
+    RLIMIT_FSIZE applies to all files of the process, so this scenario needs PostgreSQL.
     """
     replica, before = stage.world.replicas[1], await stage.world.metric("log_lines_lost")
     replica.process.rlimit(psutil.RLIMIT_FSIZE, (_length(replica.log), psutil.RLIM_INFINITY))
@@ -153,11 +160,11 @@ def _length(log: Path) -> int:
 
 
 RACES = 6
-"""Calls that may meet a connection which a stopping replica is closing, as they do before any load balancer."""
+"""The number of calls that may be cut off because a stopping replica closes their idle connection just then."""
 
 _STOPPED = Terms(races=RACES, recovery_seconds=15.0)
 _KILLED = Terms(may_cut=True, purchases=frozenset({UNDER_WAY, UNKNOWN}), recovery_seconds=10.0)
-"""What a killed process had in hand is cut off; a key it held is waited for, and then nobody can tell."""
+"""Calls to a killed process are cut off. Calls with a key whose purchase it was sending wait, and may end unknown."""
 
 SERVICE_SCENARIOS = (
     Scenario("Service", "SIGTERM of one of two", one_told_to_stop, _STOPPED, seconds=0, at_once=True),

@@ -1,4 +1,4 @@
-"""What every task truly is: it follows from the token and the id, so that nobody has to remember it."""
+"""The true state of every task, computed from its token and id, so that the backend and the checks agree."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ from tests.support.acedata import completed
 
 TOKENS = 20
 CANARY = f"secret-token-{TOKENS}"
-"""The token under which nobody but the canary asks, so that its calls to the backend can be counted."""
+"""The token of the recovery check alone, so that its requests to the backend can be counted."""
 
 OTHER_CANARY = f"secret-token-{TOKENS + 1}"
 
@@ -15,19 +15,19 @@ _STATES = {"f": "completed", "x": "failed", "r": "pending"}
 
 
 def token_of(number: int) -> str:
-    """Return the token of a caller."""
+    """Return the token with this number."""
     return f"secret-token-{number}"
 
 
 def purchased_id(token: str, number: int) -> str:
-    """Return the id of a task that was bought under `token`."""
+    """Return the id of the task number `number`, bought under `token`."""
     return f"p-{_number_of(token)}-{number}"
 
 
 def true_state(token: str, task_id: str) -> str | None:
-    """Return the state of a task, or None where the token has no such task.
+    """Return the state of a task, or None if there is no such task under this token.
 
-    What was bought is known to its buyer only; any other id is known under every token, as a task of its own.
+    A bought task exists under its buyer's token only. Any other id exists under every token, as a different task.
     """
     if task_id.startswith("p-"):
         return "pending" if task_id.split("-")[1] == _number_of(token) else None
@@ -35,17 +35,17 @@ def true_state(token: str, task_id: str) -> str | None:
 
 
 def video_url(token: str, task_id: str) -> str:
-    """Return the address of a finished task's video: nobody else's task has it."""
+    """Return the URL of a finished task's video, which contains the token: no other token's task has it."""
     return f"https://cdn.example.com/{token}/{task_id}.mp4"
 
 
 def prompt_of(token: str, task_id: str) -> str:
-    """Return a task's prompt, by which even a running one shows whose it is."""
+    """Return a task's prompt. It names the token, so that an answer for another token shows in a running task too."""
     return f"secret prompt of {token} for {task_id}"
 
 
 def record(token: str, task_id: str) -> dict[str, Any] | None:
-    """Return what the backend says of a task, or None."""
+    """Return the backend's record of a task, or None if there is no such task."""
     now, state = time.time(), true_state(token, task_id)
     request = {"request": {"action": "generate", "prompt": prompt_of(token, task_id)}}
     times = {"created_at": now - 200, "started_at": now - 199, "finished_at": now - 60}
@@ -61,8 +61,8 @@ def record(token: str, task_id: str) -> dict[str, Any] | None:
     return None
 
 
-def untruth_in(token: str, wanted: str, shown: dict[str, Any]) -> str | None:
-    """Return what is not true of a task that was shown for the id `wanted`, in words; None where all of it is."""
+def mismatch_in(token: str, wanted: str, shown: dict[str, Any]) -> str | None:
+    """Compare the task that was shown for the id `wanted` with the truth; return the first difference, or None."""
     state = true_state(token, wanted)
     if shown["task_id"] != wanted:
         return f"{shown['task_id']} was shown in place of {wanted}"

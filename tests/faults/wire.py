@@ -1,12 +1,15 @@
-"""The way to a server, on which every answer takes its time, and which can lead to another server."""
+"""A TCP proxy between the service and a server, which can delay answers and change its target."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 
-class Wire:
-    """Carries bytes between the service and a server at `target`, a port."""
+class TcpProxy:
+    """A proxy on a free loopback `port` to the loopback port `target`.
+
+    `delay_seconds` is added to each part that the server sends. A new `target` counts for new connections.
+    """
 
     def __init__(self) -> None:
         self.port = self.target = 0
@@ -14,17 +17,19 @@ class Wire:
 
     @asynccontextmanager
     async def to(self, port: int) -> AsyncIterator[None]:
-        """Carry what comes while entered, to `port` until `target` is set anew."""
+        """Run the proxy until the block ends, with `port` as its first target."""
         self.target = port
 
         async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                there, back = await asyncio.open_connection("127.0.0.1", self.target)
-            except OSError:  # nobody is there, which the caller sees by its own connection
+                server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            except OSError:  # nothing listens there: the client sees a closed connection
                 writer.close()
                 return
-            with suppress(asyncio.CancelledError):  # asyncio makes a traceback of a connection that ends with the loop
-                await asyncio.gather(self._carry(reader, back, slowly=False), self._carry(there, writer, slowly=True))
+            with suppress(asyncio.CancelledError):  # asyncio would log a traceback when the loop ends
+                await asyncio.gather(
+                    self._copy(reader, server_writer, delayed=False), self._copy(server_reader, writer, delayed=True)
+                )
 
         server = await asyncio.start_server(connect, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
@@ -33,10 +38,10 @@ class Wire:
         finally:
             server.close()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slowly: bool) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, delayed: bool) -> None:
         with suppress(ConnectionError):
             while part := await reader.read(65536):
-                if slowly:
+                if delayed:
                     await asyncio.sleep(self.delay_seconds)
                 writer.write(part)
                 await writer.drain()

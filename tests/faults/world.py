@@ -1,4 +1,4 @@
-"""The processes of one scenario: a Redis, the oracle, and two replicas of the service, on loopback."""
+"""The processes of one scenario, on loopback: Redis, a database, the fake backend, and two replicas of the service."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ import httpx
 from tests.faults.ports import low_port
 from tests.faults.replica import ROOT, Replica
 from tests.faults.sentinel import start_sentinel
-from tests.faults.wire import Wire
+from tests.faults.wire import TcpProxy
 from tests.support.postgres_server import PostgresServer
 from tests.support.process import COMMAND
 from tests.support.redis_server import RedisSentinel, RedisServer
@@ -27,12 +27,19 @@ KEY = "a key for the fault tests: long enough"
 SERVE = (COMMAND, "serve")
 CLOCKWORK = Path(__file__).parent / "clockwork"
 SECRETS = ("secret-token", "secret prompt", "secret-key", "cdn.example.com")
-"""What no log may hold."""
+"""Parts of tokens, prompts, keys and video URLs, which no log may contain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a world is made of. `log` is where the first replica logs to, if not to a file as the other does."""
+    """The processes that a scenario needs.
+
+    command, arguments: start a replica.
+    log: a device for the log of the first replica; None means a file, as for the second one.
+    redis: one server, one behind a proxy that can delay answers, or a master with a replica and a Sentinel.
+    database: SQLite, PostgreSQL, or a PostgreSQL primary with a standby, behind a proxy.
+    clock: whether the scenario can set the wall clocks of the replicas.
+    """
 
     command: Sequence[str] = SERVE
     arguments: Sequence[str] = ()
@@ -43,55 +50,58 @@ class Form:
 
 
 USUAL = Form()
-"""Two replicas as they ship, and one Redis."""
+"""Two replicas with the installed command, one Redis, and SQLite."""
 
 
 @dataclass(slots=True)
 class World:
-    """Everything of one scenario, while it runs."""
+    """The running processes of one scenario. `sentinel`, `postgres` and `standby` are None unless the form has them."""
 
     folder: Path
     redis: RedisServer
-    wire: Wire
+    redis_proxy: TcpProxy
     http: httpx.AsyncClient
     oracle_url: str = ""
     sentinel: RedisSentinel | None = None
     postgres: PostgresServer | None = None
     standby: PostgresServer | None = None
-    way_to_postgres: Wire = field(default_factory=Wire)
+    postgres_proxy: TcpProxy = field(default_factory=TcpProxy)
     replicas: list[Replica] = field(default_factory=list)
 
     @property
     def urls(self) -> list[str]:
-        """Where the replicas answer."""
+        """The URLs of the replicas, without a path."""
         return [replica.url for replica in self.replicas]
 
     @property
     def database_file(self) -> Path:
-        """The SQLite file of both replicas, where they have one."""
+        """The SQLite file that both replicas share, if the form has no PostgreSQL."""
         return self.folder / "luma.db"
 
     @property
     def clock(self) -> Path:
-        """The file that holds by how many seconds the replicas' wall clocks are off."""
+        """The file with the offset of the replicas' wall clocks (see clockwork/sitecustomize.py)."""
         return self.folder / "clock"
 
     def set_clock(self, offset_seconds: float) -> None:
-        """Put the wall clocks of both replicas off by so much, in place: they have the file mapped."""
+        """Set the offset of both replicas' wall clocks. The file is changed in place, because they have it mapped."""
         with self.clock.open("r+b" if self.clock.exists() else "wb") as file:
             file.write(struct.pack("d", offset_seconds))
 
-    async def tell_oracle(self, **order: Any) -> None:
-        """Let the backend break in a way, for a share of its answers, or draw its lots anew."""
+    async def set_oracle(self, **order: Any) -> None:
+        """Set the backend's `fault` (None: no fault), the `share` of answers that it breaks, or its random `seed`."""
         (await self.http.post(f"{self.oracle_url}/control", json=order)).raise_for_status()
 
-    async def oracle(self) -> dict[str, Any]:
-        """Return what the backend has counted, and all that was bought there."""
+    async def oracle_state(self) -> dict[str, Any]:
+        """Return the backend's counters and purchases (see oracle.Oracle)."""
         state: dict[str, Any] = (await self.http.get(f"{self.oracle_url}/state")).json()
         return state
 
     async def metric(self, name: str, label: str = "") -> float:
-        """Return a counter of the service's, added up over the replicas that answer."""
+        """Return a Prometheus counter of the service, summed over its series with `label` and the live replicas.
+
+        `name` is without "luma_mcp_" and "_total".
+        """
         total = 0.0
         for url in self.urls:
             try:
@@ -103,22 +113,22 @@ class World:
         return total
 
     async def values_refused(self) -> float:
-        """Return how many values of the store were taken for somebody else's, or for noise."""
+        """Return how many values from Redis the service refused because their signature did not fit."""
         return await self.metric("cache_values_refused")
 
     def faults_logged(self) -> Iterator[str]:
-        """Yield each line of the logs that no line may be: a fault of the service's own, or a secret."""
+        """Yield each log line of the replicas that has an error, an exception or a secret."""
         for log in [replica.log for replica in self.replicas if replica.log.is_file()]:
             with log.open(errors="replace") as lines:
                 yield from (line.strip() for line in lines if _is_a_fault(line))
 
     def forget_peaks(self) -> None:
-        """Count the most memory from now on."""
+        """Reset the peak memory of the replicas."""
         for replica in self.replicas:
             replica.forget_peak()
 
     def peak_megabytes(self) -> float:
-        """Return the most memory that a replica has held since then."""
+        """Return the peak memory of a process of the service since `forget_peaks`."""
         return max(replica.peak_megabytes() for replica in self.replicas)
 
 
@@ -134,11 +144,11 @@ def _is_a_fault(line: str) -> bool:
 
 @asynccontextmanager
 async def running(form: Form) -> AsyncIterator[World]:
-    """Run a world of this form; whatever of it was started is ended, also where the rest could not be."""
+    """Start the processes of this form, and end them when the block ends or one of them does not start."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="luma-mcp-faults-")))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
-        world = World(folder, RedisServer(), Wire(), http)
+        world = World(folder, RedisServer(), TcpProxy(), http)
         world.redis.port = low_port()
         world.set_clock(0)
         redis_url = await _start_redis(world, form, stack)
@@ -156,18 +166,18 @@ async def running(form: Form) -> AsyncIterator[World]:
 
 
 def _clockwork(world: World, form: Form) -> dict[str, str]:
-    """Return the variables that put a settable wall clock under any Python program."""
+    """Return the environment variables that make a replica's wall clock adjustable; empty if the form has no clock."""
     return {"PYTHONPATH": str(CLOCKWORK), "FAULTS_CLOCK": str(world.clock)} if form.clock else {}
 
 
 async def _start_redis(world: World, form: Form, stack: AsyncExitStack) -> str:
-    """Start Redis in the form of this world; return its URL."""
+    """Start Redis as the form says; return the URL for the service."""
     stack.callback(world.redis.close)
     await asyncio.to_thread(world.redis.start)
     match form.redis:
         case "slow":
-            await stack.enter_async_context(world.wire.to(world.redis.port))
-            return f"redis://127.0.0.1:{world.wire.port}/0"
+            await stack.enter_async_context(world.redis_proxy.to(world.redis.port))
+            return f"redis://127.0.0.1:{world.redis_proxy.port}/0"
         case "sentinel":
             world.sentinel = await start_sentinel(world.redis, stack)
             return f"redis+sentinel://127.0.0.1:{world.sentinel.port}/luma/0"
@@ -176,7 +186,7 @@ async def _start_redis(world: World, form: Form, stack: AsyncExitStack) -> str:
 
 
 async def _start_database(world: World, form: Form, stack: AsyncExitStack) -> str:
-    """Start a PostgreSQL where the form wants one; return the URL of the database."""
+    """Start PostgreSQL if the form has it; return the URL of the database."""
     if form.database == "sqlite":
         return f"sqlite:///{world.database_file}"
     world.postgres = await asyncio.to_thread(PostgresServer, low_port())
@@ -188,12 +198,12 @@ async def _start_database(world: World, form: Form, stack: AsyncExitStack) -> st
     if world.standby is None:
         return world.postgres.url
     await asyncio.to_thread(world.standby.start)
-    await stack.enter_async_context(world.way_to_postgres.to(world.postgres.port))
-    return world.postgres.url.replace(f":{world.postgres.port}/", f":{world.way_to_postgres.port}/")
+    await stack.enter_async_context(world.postgres_proxy.to(world.postgres.port))
+    return world.postgres.url.replace(f":{world.postgres.port}/", f":{world.postgres_proxy.port}/")
 
 
 def _start_oracle(stack: AsyncExitStack) -> str:
-    """Start the backend on a socket that listens already; return its URL."""
+    """Start the backend on a socket that is already listening, so that no request is refused; return its URL."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         port = listening.getsockname()[1]
         oracle = subprocess.Popen(

@@ -1,1 +1,1 @@
-"""Requests made up by a grammar of HTTP, JSON-RPC and MCP, over all eras."""
+"""A fuzzer with a grammar of HTTP, JSON-RPC and MCP requests of all protocol revisions."""

@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a report
-"""`python -m tests.fuzz`: no request may meet a 5xx, a fault of ours, silence, or a memory that grows."""
+"""`python -m tests.fuzz`: exit 1 if any request gets a 5xx, an internal error or no answer, or if memory grows."""
 
 import json
 import tempfile
@@ -14,32 +14,31 @@ from tests.fuzz.run import Figures, fuzz
 from tests.support.documents import OUT
 
 MOST_GROWTH_MB = 8.0
-"""From the first fifth of 100,000 requests on; a leak of 30 bytes a request is over it.
+"""The limit of memory growth after the first fifth of 100,000 requests.
 
-What may grow by then is what the service keeps of videos, in bounded places: results and records in the store (16 MB),
-the copies of finished tasks (4,096) and their JSON (2,048), reservations and tickets (10,000). Together that is some
-11 KB for each of the few hundred videos that a run buys; callers, keys and tickets without a task are a handful each,
-and all met in the first fifth. A run that buys nothing grows by about 1 MB and then no more.
+Bounded caches may still grow then: results and snapshots in the memory store (16 MB) and rendered results in the
+process (8 MB). That is some 11 KB for each of the few hundred videos that a run buys. A leak of 30 bytes a request
+exceeds the limit together with that growth. A run that buys nothing grows by about 1 MB and then no more.
 """
 
 
 def _verdicts(figures: Figures, findings: Findings) -> list[str]:
-    """Return what is not as it must be, beside the findings."""
+    """Return the failures of the run as a whole: missing answers, memory growth, and the exit status."""
     verdicts = []
     if figures.answers < figures.cases and not findings.are_enough:
         verdicts.append(f"{figures.answers:,} answers to {figures.cases:,} requests")
     if figures.growth_mb > MOST_GROWTH_MB:
         verdicts.append(f"memory grew by {figures.growth_mb:.1f} MB, more than {MOST_GROWTH_MB} MB")
     if figures.exit_status != 0:
-        verdicts.append(f"the service ended with {figures.exit_status}")
+        verdicts.append(f"the service ended with exit status {figures.exit_status}")
     return verdicts
 
 
 def main() -> int:
     """Return the exit status."""
     parser = ArgumentParser(prog="python -m tests.fuzz")
-    parser.add_argument("--cases", type=int, default=100_000, help="requests; one in twenty more is framed by hand")
-    parser.add_argument("--seed", type=int, default=1, help="another universe of requests")
+    parser.add_argument("--cases", type=int, default=100_000, help="HTTP requests; 5 %% more are sent as raw bytes")
+    parser.add_argument("--seed", type=int, default=1, help="random seed")
     asked = parser.parse_args()
     OUT.mkdir(exist_ok=True)
     for stale in OUT.glob("fuzz-*.http"):

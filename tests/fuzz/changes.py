@@ -1,4 +1,4 @@
-"""What may be wrong with a request: in its JSON-RPC, in its JSON, in its bytes, in its headers."""
+"""Mutations of a valid request: in its JSON-RPC message, its JSON, its bytes, or its headers."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,10 @@ TOO_LARGE_BYTES = 300_000
 
 
 def changed(random: Random, message: dict[str, Any], request: Request, odd: Odd) -> Request:
-    """Return the request with one thing changed, which no answer in particular is owed to."""
+    """Return the request with one random mutation, and with no expected response id.
+
+    `message` is the decoded body, and `odd` returns a random value.
+    """
     return replace(random.choices(_CHANGES, _WEIGHTS)[0](random, message, request, odd), id=None)
 
 
@@ -33,7 +36,7 @@ def _less(random: Random, message: dict[str, Any], request: Request, odd: Odd) -
 
 
 def _inside(random: Random, message: dict[str, Any], request: Request, odd: Odd) -> Request:
-    """Put something odd somewhere into the parameters, as deep as they go."""
+    """Replace a random part of the parameters, at any depth, by a random value."""
     spoilt = json.loads(json.dumps(message))
     place = spoilt["params"]
     while True:

@@ -1,4 +1,4 @@
-"""A client that does as it is told: it sends bytes as they are, and reads what comes as HTTP/1.1 says."""
+"""An HTTP/1.1 client that sends raw bytes and parses the responses."""
 
 import asyncio
 from types import TracebackType
@@ -7,20 +7,20 @@ from typing import Self
 from tests.fuzz.request import EVENTS, Answer
 
 SILENCE_SECONDS = 12.0
-"""After this long without the whole of an answer, a call hangs; no call asks to wait for more than 10 s."""
+"""The timeout of a whole response. Requests wait for at most 10 s."""
 
 FIRST_BYTES_SECONDS = 0.3
-"""Time for an answer to what may be no request; after it the client has no more to send, and says so."""
+"""The time for a response to bytes that may be no complete request. After it the client sends EOF."""
 
 MOST_HEAD_BYTES = 65_536
 
 
 class Silence(Exception):
-    """No answer came, or no whole one."""
+    """There was no response, or only a part of one, within SILENCE_SECONDS."""
 
 
 class Connection:
-    """One connection to the service, made anew where the service closes it."""
+    """A connection to the service, which is reopened after the service has closed it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -28,48 +28,53 @@ class Connection:
         self._writer: asyncio.StreamWriter | None = None
 
     async def ask(self, sent: bytes, *, listens: bool, no_body: bool) -> Answer:
-        """Send a request and return its answer; of a stream that goes on, the first event, and then leave.
+        """Send a request and return its response.
 
-        Raises Silence where the service neither answers nor says why, which closing the connection is not.
+        `listens` marks a request whose stream does not end: only its first event is read, then the connection is
+        closed. `no_body` marks a HEAD request. Raises Silence if there is no whole response; closing the connection
+        without one counts as silence too.
         """
         try:
             async with asyncio.timeout(SILENCE_SECONDS):
                 reader, writer = await self._open()
                 writer.write(sent)
                 answer = await _answer(reader, listens=listens, no_body=no_body)
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as fault:
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as exc:
             self.close()
-            raise Silence(repr(fault)) from fault
+            raise Silence(repr(exc)) from exc
         if b"connection: close" in answer.head or (listens and EVENTS in answer.head):
             self.close()
         return answer
 
     @property
     def is_open(self) -> bool:
-        """Whether the service may answer more on it."""
+        """Whether the connection is still usable."""
         return self._writer is not None
 
     async def ask_in_vain(self, sent: bytes) -> bytes:
-        """Send what may be no request; return all that comes. Raises Silence where the service does not let go."""
-        come = b""
+        """Send bytes that may be no request; return all that is received.
+
+        Raises Silence if the service does not close the connection after EOF.
+        """
+        received = b""
         try:
             async with asyncio.timeout(FIRST_BYTES_SECONDS + SILENCE_SECONDS):
                 reader, writer = await self._open()
                 writer.write(sent)
                 try:
                     async with asyncio.timeout(FIRST_BYTES_SECONDS):
-                        come = await reader.read(MOST_HEAD_BYTES)
-                except TimeoutError:  # it waits for the rest of the request
+                        received = await reader.read(MOST_HEAD_BYTES)
+                except TimeoutError:  # the service waits for the rest of the request
                     pass
                 writer.write_eof()
-                come += await reader.read()
-        except TimeoutError as fault:
-            raise Silence(repr(fault)) from fault
-        except OSError:  # closed before the end of what was sent
+                received += await reader.read()
+        except TimeoutError as exc:
+            raise Silence(repr(exc)) from exc
+        except OSError:  # the service closed the connection before it had read everything
             pass
         finally:
             self.close()
-        return come
+        return received
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._reader is None or self._writer is None:
@@ -77,7 +82,7 @@ class Connection:
         return self._reader, self._writer
 
     def close(self) -> None:
-        """Leave, whatever is still to come."""
+        """Close the connection."""
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None
@@ -103,7 +108,7 @@ async def _answer(reader: asyncio.StreamReader, *, listens: bool, no_body: bool)
 
 
 async def _chunks(reader: asyncio.StreamReader, *, only_first: bool) -> bytes:
-    """Return the body; of a stream of events only until the first that says something."""
+    """Return a chunked body; with `only_first`, only up to the first event with data."""
     body = b""
     while size := int(await reader.readuntil(b"\r\n"), 16):
         body += (await reader.readexactly(size + 2))[:-2]

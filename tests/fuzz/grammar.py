@@ -1,6 +1,6 @@
-"""The grammar: requests that are right, nearly right, and nonsense, each grown from one number.
+"""The grammar: valid, mutated and nonsense requests, each generated from one number as its random seed.
 
-Requests are grown from seeds, not drawn by Hypothesis whole; shapes.py says why, and what Hypothesis draws.
+Hypothesis draws only parts of them; shapes.py has the reason.
 """
 
 import json
@@ -14,27 +14,27 @@ from tests.fuzz.changes import changed
 from tests.fuzz.known import TOKENS, Known
 from tests.fuzz.messages import Messages
 from tests.fuzz.request import Request
-from tests.fuzz.surface import McpServer
+from tests.fuzz.surface import Surface
 
 ACCEPTED = ("application/json", "*/*", "application/json, text/event-stream", "application/json, text/event-stream")
 METHODS = ("GET", "GET", "POST", "DELETE", "PUT", "OPTIONS", "HEAD")
 SHARE_UNCHANGED = 0.45
 
 _NO_STRICT_JSON = re.compile(rb"NaN|Infinity|\\ud[89a-f]", re.IGNORECASE)
-"""What the strict parser of the service may refuse, so that it cannot tell the id either."""
+"""JSON that the service's strict parser may reject, and then it cannot return the request's id."""
 
 
 class Grammar:
-    """Grows requests."""
+    """A generator of requests."""
 
-    def __init__(self, surface: McpServer, messages: Messages, known: Known) -> None:
+    def __init__(self, surface: Surface, messages: Messages, known: Known) -> None:
         self._surface = surface
         self._messages = messages
         self._known = known
         self._kinds: tuple[Callable[[Random, Request], Request], ...] = (self._message, self._batch, self._page)
 
     def grown(self, number: int) -> Request:
-        """Return the request that grows from `number`, and from what is known by now."""
+        """Return the request for the seed `number`. It also depends on what earlier responses told (`known`)."""
         random = Random(number)
         token = random.choice(TOKENS)
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json", "x-request-id": f"{number}"}
@@ -42,7 +42,7 @@ class Grammar:
         return random.choices(self._kinds, (88, 4, 8))[0](random, seed)
 
     def _message(self, random: Random, request: Request) -> Request:
-        """One message as an era's clients send it, and more often with one thing changed."""
+        """Return a request with one JSON-RPC message: SHARE_UNCHANGED of them valid, the others with one mutation."""
         message, headers = self._messages.one(random, request.token)
         if "id" in message:
             message["id"] = random.choice((request.number, f"id-{request.number}"))
@@ -55,7 +55,7 @@ class Grammar:
         return replace(whole, id=None) if _NO_STRICT_JSON.search(body) else whole
 
     def _batch(self, random: Random, request: Request) -> Request:
-        """Several messages at once, right and wrong ones: the era 2025-03-26 had that."""
+        """Return a request with a JSON-RPC batch, which only the revision 2025-03-26 allows."""
         grown = [self._messages.one(random, request.token) for _ in range(random.randrange(5))]
         messages: list[Any] = [{**message, "id": number} for number, (message, _) in enumerate(grown)]
         if random.random() < 0.5:
@@ -64,7 +64,7 @@ class Grammar:
         return replace(request, headers={**request.headers, **headers}, body=json.dumps(messages).encode())
 
     def _page(self, random: Random, request: Request) -> Request:
-        """Everything beside MCP: pages, probes, documents, and the backend's calls."""
+        """Return a request for a path beside MCP: pages, probes, documents, and callbacks of the backend."""
         path = random.choice(self._surface.paths)
         if "{ticket}" in path:
             return self._callback(random, request)

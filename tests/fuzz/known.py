@@ -1,4 +1,4 @@
-"""What earlier answers told, so that later requests can be about things that exist."""
+"""Values from earlier responses, so that later requests can refer to tasks and videos that exist."""
 
 import re
 from collections import defaultdict, deque
@@ -14,7 +14,7 @@ from app.services.purchases.callbacks import PURPOSE
 
 TOKENS = ("fuzz-a", "fuzz-b", "fuzz-c", "fuzz-d", "fuzz-e=")
 KEPT = 60
-"""Of each kind and token: enough to meet tasks in all their states."""
+"""The most values of each kind and token: enough for tasks in all states."""
 
 TICKETS_WITHOUT_A_TASK = 20
 
@@ -24,10 +24,10 @@ Kind = str
 
 
 class Known:
-    """Ids, handles and links by kind and token; and the callbacks that the backend owes."""
+    """Ids, handles and URLs by kind and token, and the callbacks of the backend that were not sent yet."""
 
     def __init__(self, secret_key: str) -> None:
-        """Know from the start some tickets that are sealed as the service seals them, but never were its own."""
+        """Start with some callback tickets that are sealed with the right key, without a time of issue or a task."""
         self.videos = 0
         sealer, tenants = TokenSealer(secret_key), PassthroughAuthenticator(secret_key)
         self._told: dict[tuple[str, Kind], deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
@@ -38,20 +38,20 @@ class Known:
             self._callbacks.append((f"{CALLBACKS_PATH}/{ticket}", {"task_id": f"early-{number % 3}"}))
 
     def learn(self, token: str, body: bytes) -> None:
-        """Take what an answer to the holder of `token` tells."""
+        """Add the values in a response to a request under `token`."""
         for kind, told in _TOLD.findall(body):
             values, value = self._told[token, kind.decode()], told.decode("utf-8", "replace")
             if value not in values:
                 values.append(value)
 
     def one(self, random: Random, token: str, kind: Kind) -> str:
-        """Return something of this kind, as a rule of the token's own; nonsense where nothing is known yet."""
+        """Return a value of this kind, mostly one of the token's own; sometimes, or if none is known, an unknown id."""
         owner = token if random.random() < 0.8 else random.choice(TOKENS)
         values = self._told.get((owner, kind))
         return random.choice(values) if values and random.random() < 0.8 else f"unknown-{random.randrange(99)}"
 
     async def deliver(self, url: str, body: Mapping[str, Any]) -> None:
-        """Be the backend's way of calling back: the call is kept, and made when a request grows into it."""
+        """Keep a callback of the backend, which the grammar sends later as one of its requests."""
         self.videos += 1
         path = urlsplit(url).path
         if path.startswith(CALLBACKS_PATH):

@@ -1,4 +1,4 @@
-"""JSON-RPC messages as clients of each era send them: shaped by the schemas, most of them about what exists."""
+"""JSON-RPC messages of each protocol revision that fit the published schemas, most of them about existing tasks."""
 
 from collections.abc import Callable
 from random import Random
@@ -12,13 +12,13 @@ from app.mcp_server.extensions.tasks import EXTENSION
 from app.mcp_server.resources.tasks import TEMPLATE, task_uri
 from tests.fuzz.known import Known
 from tests.fuzz.shapes import Shapes
-from tests.fuzz.surface import McpServer
+from tests.fuzz.surface import Surface
 from tests.support.service import ERAS, MODERN, envelope
 
 SHARE_OF_CALLS = 0.4
 SHARE_OF_REAL_VALUES = 0.85
 SHARE_OF_PURCHASES = 0.1
-"""Of submissions: the others are turned down, so that a run buys some hundred videos and not ten thousand."""
+"""The share of submissions that the backend accepts, so that a run buys some hundred videos and not ten thousand."""
 
 WAITS = (0, 0, 0.05, 0.2, None, "0.05", -1, 51, True)
 KEYS = 40
@@ -36,9 +36,9 @@ Field = Callable[[Random, str], Any]
 
 
 class Messages:
-    """Grows messages about what the service offers and what is known of it."""
+    """A generator of messages for the methods and tools of the service."""
 
-    def __init__(self, surface: McpServer, shapes: Shapes, known: Known) -> None:
+    def __init__(self, surface: Surface, shapes: Shapes, known: Known) -> None:
         self._surface = surface
         self._shapes = shapes
         self._known = known
@@ -47,7 +47,7 @@ class Messages:
         self._meant = self._fields()
 
     def one(self, random: Random, token: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return a message and the headers that go with it."""
+        """Return a random message and its HTTP headers."""
         era = random.choice((*ERAS, MODERN, MODERN))
         method = "tools/call" if random.random() < SHARE_OF_CALLS else random.choice(self._methods)
         params = self._call(random, token) if method == "tools/call" else self._params(random, token, method)
@@ -59,7 +59,7 @@ class Messages:
         return message, headers
 
     def odd(self, random: Random) -> Any:
-        """Return a value that means nothing."""
+        """Return a random JSON value."""
         return random.choice(self._shapes.odd)
 
     def _call(self, random: Random, token: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Messages:
         return params
 
     def _real(self, random: Random, token: str, shape: Any) -> Any:
-        """Return the shape with most of what has a meaning in place of what was drawn for it."""
+        """Return the drawn value, with meaningful values in most of the fields whose names are known."""
         if isinstance(shape, list):
             return [self._real(random, token, item) for item in shape]
         if not isinstance(shape, dict):
@@ -90,7 +90,7 @@ class Messages:
         return self._real(random, token, drawn)
 
     def _fields(self) -> dict[str, Field]:
-        """Return what is meant by the names that schemas give to arguments and parameters."""
+        """Return a generator of meaningful values for each known name of an argument or parameter."""
         one = self._known.one
         prompts = tuple(self._surface.prompts)
 
@@ -130,7 +130,7 @@ def _uri(random: Random, task_id: str) -> str:
 
 
 def _meta(random: Random) -> dict[str, Any]:
-    """Return what clients say beside their parameters: what they can, and the token under which to tell progress."""
+    """Return the `_meta` of a request: often a progress token or the client's capabilities."""
     meta: dict[str, Any] = {}
     if random.random() < 0.25:
         meta["progressToken"] = random.choice((7, "p-1", "", 10**15))

@@ -1,4 +1,4 @@
-"""One run: the service as it is installed, a backend beside it, and clients that send what grows."""
+"""One run: the installed service, a sandbox backend, and concurrent clients that send generated requests."""
 
 import asyncio
 from collections import Counter, deque
@@ -26,28 +26,28 @@ from tests.support.process import Server, environment, serving_process
 from tests.support.service import KEY, listening, settings
 
 PUBLIC_URL = "https://luma.example.com"
-"""With an address and a backend that is not built in, the service takes callbacks and shows its card."""
+"""A public URL, so that the service accepts callbacks and serves its server card."""
 
 CLIENTS = 16
 CLIENTS_BY_HAND = 24
 BY_HAND = 20
-"""One more in so many is framed by hand, rightly or wrongly, and has a connection of its own."""
+"""For every BY_HAND requests, one more is sent as raw bytes, valid or not, on a connection of its own."""
 
 GENERATION_SECONDS = 2.0
 WARM_UP = 5
-"""The growth of memory is counted after the first fifth of the run."""
+"""Memory growth is measured from 1/WARM_UP of the run on."""
 
 WELL = Behaviour(max_in_flight=None, reads_per_second=None)
-"""A backend that turns nobody away, so that every fault is the service's own."""
+"""A backend without limits, so that every error is the service's own."""
 
 MOST_CASES = 2**32
 LATEST = 5
-"""A line of the log is due to one of so many requests answered last, or to one still under way."""
+"""A log line is attributed to the last LATEST answered requests and to those in flight."""
 
 
 @dataclass
 class Figures:
-    """What came of a run."""
+    """The figures of a run. `by_hand` counts responses to raw bytes, `distinct` has a hash of each request."""
 
     cases: int
     statuses: Counter[int] = field(default_factory=Counter)
@@ -59,23 +59,23 @@ class Figures:
 
     @property
     def answers(self) -> int:
-        """Answers to the cases: those to what was framed by hand come on top."""
+        """The number of responses to the cases, without those to raw bytes."""
         return self.statuses.total()
 
     def told(self) -> str:
-        """Return the figures in a line."""
+        """Return the figures as one line."""
         by_status = ", ".join(f"{status}: {count:,}" for status, count in sorted(self.statuses.items()))
         return (
             f"{self.answers:,} answers to {self.cases:,} requests ({len(self.distinct):,} different; {by_status}), "
-            f"{self.by_hand:,} to others framed by hand, {self.videos:,} videos, {self.growth_mb:+.1f} MB,"
+            f"{self.by_hand:,} to others sent as raw bytes, {self.videos:,} videos, {self.growth_mb:+.1f} MB,"
         )
 
 
-async def fuzz(cases: int, universe: int, folder: Path, findings: Findings) -> Figures:
-    """Run so many cases of a universe; note in `findings` what must not be."""
+async def fuzz(cases: int, seed: int, folder: Path, findings: Findings) -> Figures:
+    """Send `cases` requests generated from `seed`; add failures to `findings`."""
     values, known = settings(public_url=PUBLIC_URL), Known(KEY)
     offered = surface(values)
-    grammar = Grammar(offered, Messages(offered, shapes(offered, universe), known), known)
+    grammar = Grammar(offered, Messages(offered, shapes(offered, seed), known), known)
     backend = Sandbox(GENERATION_SECONDS, f"{PUBLIC_URL}/media", behaviour=WELL, deliver=known.deliver)
     figures = Figures(cases)
     async with listening(sandbox_app(backend)) as backend_url:
@@ -86,8 +86,8 @@ async def fuzz(cases: int, universe: int, folder: Path, findings: Findings) -> F
         with ExitStack() as stack:
             server = stack.enter_context(serving_process(cwd=folder, env=env))
             run = Run(server, grammar, known, findings, figures)
-            await run.send_all(universe * MOST_CASES)
-            await asyncio.to_thread(stack.close)  # it may still have to ask the backend, which lives in this loop
+            await run.send_all(seed * MOST_CASES)
+            await asyncio.to_thread(stack.close)  # the service may still need the backend in this loop
         run.look_at_the_rest_of_the_log()
         figures.videos = known.videos
         figures.exit_status = server.process.returncode
@@ -111,7 +111,7 @@ class Run:
         self._warm_mb: float | None = None
 
     async def send_all(self, first: int) -> None:
-        """Send the cases whose numbers begin with `first`, and others framed by hand at the same time."""
+        """Send the requests with numbers from `first` on, and concurrently those that are sent as raw bytes."""
         cases = self._figures.cases
         numbers, by_hand = (
             iter(range(first, first + cases)),
@@ -125,12 +125,12 @@ class Run:
         self._figures.growth_mb = self._memory_mb() - (self._warm_mb or 0.0)
 
     def look_at_the_log(self) -> None:
-        """Note what the service has logged since the last look and should not have had to."""
+        """Add the faults that were logged since the last call to the findings."""
         for line in self._log.faults():
             self._findings.logged(line, (*self._latest, *self._under_way))
 
     def look_at_the_rest_of_the_log(self) -> None:
-        """Note what was logged when the service ended; it may be due to any of the requests."""
+        """Add the faults that were logged while the service ended. They cannot be attributed to a request."""
         self._server.log()
         for line in self._log.faults():
             self._findings.logged(line, ())
@@ -149,8 +149,8 @@ class Run:
         self._figures.distinct.add(hash((request.method, request.path, request.body)))
         try:
             answer = await connection.ask(sent, listens=request.listens, no_body=request.method == "HEAD")
-        except Silence as fault:
-            self._findings.add("no answer", str(fault), request, sent)
+        except Silence as exc:
+            self._findings.add("no answer", str(exc), request, sent)
             return
         self._figures.statuses[answer.status] += 1
         self._findings.judge(request, sent, answer)
@@ -168,8 +168,8 @@ class Run:
                         await self._owed(connection, request, by_hand)
                     else:
                         await self._not_owed(connection, request, by_hand.sent)
-                except Silence as fault:
-                    self._findings.add("no answer", str(fault), request, by_hand.sent)
+                except Silence as exc:
+                    self._findings.add("no answer", str(exc), request, by_hand.sent)
 
     async def _owed(self, connection: Connection, request: Request, by_hand: Framed) -> None:
         sent = by_hand.sent

@@ -1,19 +1,20 @@
-"""Hypothesis draws what fits the published schemas, and what fits none.
+"""Values drawn by Hypothesis: some that fit the published schemas, and some that fit none.
 
-It knows the corners of text, numbers and nesting, which is what it is here for. Whole requests are grown from seeds out
-of what it drew: drawing all of one takes some milliseconds, fifty times as long as growing it and longer than its
-answer takes. Nor could it make a finding smaller: the requests in between have changed what the service knows.
+Hypothesis is used for its edge cases of text, numbers and nesting. The grammar builds whole requests from the drawn
+values, because drawing a whole request takes some milliseconds, fifty times as long as building it and longer than its
+response takes. Shrinking would not work either: earlier requests have changed the state of the service.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as with_seed
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.fuzz.surface import McpServer, Schema
+from tests.fuzz.surface import Schema, Surface
 
 OF_EACH_METHOD = 60
 OF_EACH_TOOL = 100
@@ -33,27 +34,27 @@ _anything: SearchStrategy[Any] = st.recursive(
 
 @dataclass(frozen=True)
 class Shapes:
-    """What was drawn: arguments of tools and parameters of methods as their schemas allow them, and odd values."""
+    """Drawn values: arguments by tool and parameters by method, which fit their schemas, and arbitrary JSON (`odd`)."""
 
     arguments: Mapping[str, list[Any]]
     params: Mapping[str, list[Any]]
     odd: list[Any]
 
 
-def shapes(surface: McpServer, universe: int) -> Shapes:
-    """Return the shapes of a universe: the same for the same number."""
+def shapes(surface: Surface, seed: int) -> Shapes:
+    """Draw the values for a seed. The same seed gives the same values."""
     return Shapes(
-        {tool: _drawn(_fitting(schema), OF_EACH_TOOL, universe) for tool, schema in surface.tools.items()},
-        {method: _drawn(_fitting(schema), OF_EACH_METHOD, universe) for method, schema in surface.methods.items()},
-        _drawn(_anything, ODD, universe),
+        {tool: _drawn(_fitting(schema), OF_EACH_TOOL, seed) for tool, schema in surface.tools.items()},
+        {method: _drawn(_fitting(schema), OF_EACH_METHOD, seed) for method, schema in surface.methods.items()},
+        _drawn(_anything, ODD, seed),
     )
 
 
-def _drawn(strategy: SearchStrategy[Any], most: int, universe: int) -> list[Any]:
-    """Return up to `most` values; never none."""
+def _drawn(strategy: SearchStrategy[Any], most: int, seed: int) -> list[Any]:
+    """Return one to `most` values."""
     values: list[Any] = []
 
-    @seed(universe)
+    @with_seed(seed)
     @settings(
         max_examples=most,
         phases=[Phase.generate],
@@ -70,7 +71,7 @@ def _drawn(strategy: SearchStrategy[Any], most: int, universe: int) -> list[Any]
 
 
 def _fitting(schema: Schema) -> SearchStrategy[Any]:
-    """Return what the schema allows."""
+    """Return a strategy for values that the JSON schema allows."""
     definitions: dict[str, SearchStrategy[Any]] = {}
 
     def of(part: Schema) -> SearchStrategy[Any]:

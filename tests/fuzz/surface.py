@@ -1,4 +1,4 @@
-"""What there is to ask for, read from the parts that the service is built of: no second list that could fall behind."""
+"""The API surface of the service, read from the application itself, so that it cannot fall behind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from app.web.request_context import HttpRequestContext
 Schema = Mapping[str, Any]
 
 NOT_HERE = ("/nothing", "/mcp/%2e%2e", "/mcp?x=%00", "/.well-known/oauth-protected-resource/mcp", "/register")
-"""Addresses that clients try, or that no client should."""
+"""Paths that the service does not serve."""
 
 
 @dataclass(frozen=True)
-class McpServer:
-    """Methods and tools with the schemas of what they take, prompts with the names of their arguments, addresses."""
+class Surface:
+    """The methods and tools with their parameter schemas, the prompts with their argument names, and the HTTP paths."""
 
     methods: Mapping[str, Schema]
     tools: Mapping[str, Schema]
@@ -35,12 +35,12 @@ class McpServer:
     paths: tuple[str, ...]
 
 
-def surface(settings: Settings) -> McpServer:
-    """Return what a service with these settings offers."""
+def surface(settings: Settings) -> Surface:
+    """Return the API surface of a service with these settings."""
     assembly = assemble(settings, base_url="http://127.0.0.1")
     served = build_mcp_server(settings, assembly, HttpRequestContext()).server._request_handlers  # noqa: SLF001 - no public list
     routes = [route.path for route in _routes(settings, assembly, Readiness()) if isinstance(route, Route)]
-    return McpServer(
+    return Surface(
         methods=_of_the_protocol() | {name: entry.params_type.model_json_schema() for name, entry in served.items()},
         tools={tool.name: tool.published().input_schema for tool in assembly.tools},
         prompts={prompt.name: tuple(one.name for one in prompt.arguments or ()) for prompt in PROMPTS},
@@ -49,7 +49,7 @@ def surface(settings: Settings) -> McpServer:
 
 
 def _of_the_protocol() -> dict[str, Schema]:
-    """Return all methods and notifications that a client may send in any era, also those that are not served."""
+    """Return all methods and notifications that clients may send in any protocol revision, served or not."""
     known = {**MONOLITH_REQUESTS, **MONOLITH_NOTIFICATIONS}
     sent = sorted((SPEC_CLIENT_METHODS | SPEC_CLIENT_NOTIFICATION_METHODS) & known.keys())
     return {method: _params(known[method].model_json_schema()) for method in sent}

@@ -1,4 +1,4 @@
-"""The checks of the fuzz can fail: each is shown what it is there to find."""
+"""Tests of the fuzzer's checks: each is given a failure that it must find."""
 
 import asyncio
 import json
@@ -26,13 +26,13 @@ JSON = b"http/1.1 200 ok\r\ncontent-type: application/json\r\n\r\n"
     ],
     ids=["5xx", "internal error", "answer to another", "no JSON", "no answer"],
 )
-def test_an_answer_that_must_not_be_is_found(answer: Answer) -> None:
+def test_judge_reports_a_wrong_answer(answer: Answer) -> None:
     findings = Findings()
     findings.judge(REQUEST, b"", answer)
     assert [finding.numbers for finding in findings.found] == [(7,)]
 
 
-def test_a_refusal_in_the_form_of_the_protocol_is_well() -> None:
+def test_judge_accepts_a_json_rpc_error() -> None:
     findings = Findings()
     findings.judge(REQUEST, b"", Answer(400, JSON, b'{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"x"}}'))
     assert not findings.found
@@ -49,18 +49,18 @@ def test_a_refusal_in_the_form_of_the_protocol_is_well() -> None:
         ("Fatal Python error", True),
     ],
 )
-def test_a_line_that_tells_of_a_fault_is_found(line: str, is_fault: bool) -> None:
+def test_a_log_line_that_reports_a_fault_is_found(line: str, is_fault: bool) -> None:
     assert tells_of_a_fault(line) is is_fault
 
 
-async def test_silence_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ask_raises_silence_when_no_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "SILENCE_SECONDS", 0.05)
     async with raw_server(lambda _writer, _body: asyncio.sleep(0)) as server:
         with Connection(int(server.url.rpartition(":")[2])) as client, pytest.raises(Silence):
             await client.ask(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", listens=False, no_body=False)
 
 
-async def test_an_answer_is_read_whole() -> None:
+async def test_ask_reads_a_whole_answer() -> None:
     async def answer(writer: asyncio.StreamWriter, _body: object) -> None:
         write_json(writer, {"id": 7})
 

@@ -1,1 +1,1 @@
-"""A long run under everything at once: what grows, and what is lost, over many faults in a row."""
+"""A soak test: many faults in a row under load, with checks of every call and of resource growth."""

@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a report
-"""`python -m tests.soak`: faults at random under a mixed load; end with 1 where a replica grows or a call is lost."""
+"""`python -m tests.soak`: random faults under load; exit 1 if a call is lost or wrong, or a replica keeps growing."""
 
 import asyncio
 import json
@@ -19,8 +19,13 @@ def main() -> int:
     """Return the exit status."""
     parser = ArgumentParser(prog="python -m tests.soak")
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="play the same faults and calls again")
-    parser.add_argument("--update", action="store_true", help="write a run that was well into docs/reliability.md")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=secrets.randbits(32),
+        help="random seed of the faults and calls; a random one by default",
+    )
+    parser.add_argument("--update", action="store_true", help="write the results to docs/reliability.md if all is well")
     chosen = parser.parse_args()
     print(f"{chosen.minutes:g} minutes with --seed {chosen.seed}", flush=True)
     more_descriptors()
@@ -50,7 +55,7 @@ def _figures(run: Run) -> str:
 
 
 def _write(run: Run) -> None:
-    """Leave the figures and the plot; also those of a run that was ended before its time."""
+    """Write out/soak.json and out/soak.png, also for a run that ended early."""
     OUT.mkdir(exist_ok=True)
     told: dict[str, Any] = {
         "seed": run.seed,

@@ -1,4 +1,4 @@
-"""The service as it ships, with one more path: how many asyncio tasks there are, by the coroutine that they run."""
+"""The service with one more path, TASKS_PATH, which returns the number of asyncio tasks by their coroutine's name."""
 
 import asyncio
 import signal
@@ -26,10 +26,10 @@ def _counting(app: ASGIApp) -> ASGIApp:
 
 
 def main() -> None:
-    """Serve until ended."""
+    """Serve until a signal ends the process."""
     parser = ArgumentParser(prog="python -m tests.soak.counted")
     parser.add_argument("--port", type=int, required=True)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises it again: as app.cli.serve has it
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises it again; see app.cli.serve
     serve(_counting(build_worker(env_file=None)), parser.parse_args().port)
 
 

@@ -1,4 +1,4 @@
-"""The samples of a run as a picture."""
+"""A plot of the samples of a soak run."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.soak.samples import MOST_GROWTH, Samples
 
 
 def plot(samples: Samples, path: Path) -> None:
-    """Draw each figure of each replica over the minutes; the dots are moments of rest."""
+    """Plot each figure of each replica over time, and write it to `path`. Dots mark samples at rest."""
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 

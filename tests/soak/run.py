@@ -1,4 +1,4 @@
-"""One soak: one fault after another under load, and whatever was amiss with any of them."""
+"""The soak run: one random fault scenario after another on the same two replicas, and the failures of each."""
 # ruff: noqa: T201 - a report
 
 import asyncio
@@ -19,27 +19,38 @@ from tests.soak.samples import MOST_GROWTH, Samples
 
 COUNTED = (sys.executable, "-m", "tests.soak.counted")
 FORM = Form(command=COUNTED, redis="slow", clock=True)
-"""A form in which every fault can be played that needs no other number of processes."""
+"""The processes of the run: two replicas that report their tasks, a Redis behind a proxy, and adjustable clocks."""
 
 FAULTS = tuple(
     scenario
     for scenario in SCENARIOS
-    if scenario.broken is not rolled_over
+    if scenario.fault is not rolled_over
     and scenario.form in (USUAL, replace(USUAL, redis="slow"), replace(USUAL, clock=True))
 )
-"""The scenarios that need no world of their own and leave the second replica running: its growth is what is judged."""
+"""The scenarios that run with FORM and leave the second replica running, because its growth is checked."""
 
 JUDGED = 1
+"""The index of the replica whose growth is checked."""
+
 LENGTHS = (0.5, 1.5)
-"""How long a fault lasts, in shares of what its scenario says."""
+"""The range of a fault's duration, as a multiple of the scenario's."""
 
 LONGEST_SECONDS = 240.0
+"""The time limit of one fault."""
+
 COOLDOWN_SECONDS = 3.0
+"""The pause after a fault before the sample at rest."""
 
 
 @dataclass(slots=True)
 class Run:
-    """One run: what became of the calls, what was sampled, by how much it grew, and what is not well, in words."""
+    """The results of a run.
+
+    samples: resource usage over time.
+    episodes: the result of each fault.
+    growth: by figure, from the second third of the run to the last; empty if the run was too short.
+    trouble: everything that is not well, as sentences.
+    """
 
     seed: int
     samples: Samples = field(default_factory=Samples)
@@ -49,17 +60,17 @@ class Run:
 
 
 async def soak(run: Run, minutes: float) -> None:
-    """Let one fault follow another for so long, and write into `run` what becomes of it.
+    """Inject one fault after another for `minutes`, and record the results in `run`.
 
-    Whatever ends the soak before its time is trouble as well: what it has found until then is there all the same.
+    An exception that ends the run early is recorded as trouble, so that earlier results are kept.
     """
     try:
         async with running(FORM) as world:
             run.samples.begin(world.replicas)
             async with _sampling(run.samples):
                 await _break_in_turn(world, minutes, run)
-    except Exception as fault:  # noqa: BLE001 - the report is worth more than the traceback
-        run.trouble.append(f"the soak ended early: {fault!r}")
+    except Exception as exc:  # noqa: BLE001 - the report is worth more than the traceback
+        run.trouble.append(f"the soak ended early: {exc!r}")
     run.trouble.extend(_grown(run))
 
 
@@ -71,20 +82,23 @@ async def _break_in_turn(world: World, minutes: float, run: Run) -> None:
 
 
 def _faults(random: Random) -> Iterator[Scenario]:
-    """Yield each fault once, so that the greatest answers come early, and then any, for ever."""
+    """Yield each fault once in random order, then random ones without end.
+
+    The first round includes the faults with the largest responses, so that memory peaks before growth is measured.
+    """
     return chain(random.sample(FAULTS, len(FAULTS)), iter(lambda: random.choice(FAULTS), None))
 
 
 async def _break(world: World, scenario: Scenario, random: Random, run: Run) -> None:
-    """Break something, mend it, and look at what is held when all is at rest again."""
+    """Run one scenario with a random duration and seed, then sample the replicas at rest."""
     fault = replace(scenario, seconds=scenario.seconds * random.uniform(*LENGTHS))
     began, seed = run.samples.elapsed_seconds, random.getrandbits(32)
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
             episode = await play(world, fault, seed)
-    except Exception as why:  # noqa: BLE001 - one fault's end must not be that of the run
-        _tell(run, f"{began / 60:.1f} min  {fault.title} with seed {seed}: {why!r}")
-        await _as_before(world)
+    except Exception as exc:  # noqa: BLE001 - the run goes on with the next fault
+        _report(run, f"{began / 60:.1f} min  {fault.title} with seed {seed}: {exc!r}")
+        await _repair(world)
         return
     await asyncio.sleep(COOLDOWN_SECONDS)
     await run.samples.take(at_rest=True)
@@ -92,18 +106,18 @@ async def _break(world: World, scenario: Scenario, random: Random, run: Run) -> 
     held = ", ".join(f"{value:.0f} {name}" for name, value in run.samples.taken[-1].figures.items())
     print(f"{began / 60:5.1f} min  {episode}; then {held}", flush=True)
     for why_not in episode.trouble:
-        _tell(run, f"{began / 60:.1f} min  {fault.title} with seed {seed}: {why_not}")
+        _report(run, f"{began / 60:.1f} min  {fault.title} with seed {seed}: {why_not}")
 
 
-async def _as_before(world: World) -> None:
-    """Start what a fault that went wrong has left ended, so that the next one finds a whole world."""
-    await world.tell_oracle(fault=None)
+async def _repair(world: World) -> None:
+    """Clear the backend's fault and restart ended replicas, after a scenario that raised an exception."""
+    await world.set_oracle(fault=None)
     for replica in world.replicas:
         if replica.exit_status() is not None:
             await replica.start()
 
 
-def _tell(run: Run, why: str) -> None:
+def _report(run: Run, why: str) -> None:
     run.trouble.append(why)
     print(f"NOT WELL  {why}", flush=True)
 

@@ -1,4 +1,4 @@
-"""What a replica holds, over time: memory, descriptors and asyncio tasks; and whether any of them grows."""
+"""Resource usage of the replicas over time (memory, file descriptors, asyncio tasks), and its growth."""
 
 import asyncio
 import time
@@ -15,14 +15,22 @@ from tests.soak.counted import TASKS_PATH
 
 SECONDS_BETWEEN = 1.0
 MOST_GROWTH = {"MB": 6.0, "descriptors": 8.0, "asyncio tasks": 4.0}
-"""How far the median of the last third of a run may lie above that of the second; the first is for warming up."""
+"""The most that the median of the last third of a run may exceed that of the second. The first third is the warm-up."""
 
 FEWEST_AT_REST = 9
+"""The fewest samples at rest for a measurement of growth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one replica held, `at` so many seconds after the start. `running` counts its tasks by their coroutine."""
+    """The resource usage of one replica.
+
+    at: seconds since the start of the run.
+    replica: index of the replica.
+    at_rest: taken after a fault and a cooldown, without load.
+    figures: by the names of MOST_GROWTH.
+    running: number of asyncio tasks by their coroutine's name.
+    """
 
     at: float
     replica: int
@@ -33,19 +41,19 @@ class Sample:
 
 @dataclass
 class Samples:
-    """Everything sampled in one run."""
+    """All samples of one run."""
 
     replicas: Sequence[Replica] = ()
     taken: list[Sample] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
     def begin(self, replicas: Sequence[Replica]) -> None:
-        """Sample these from now on."""
+        """Set the replicas to sample, and the start of the run."""
         self.replicas, self.started = replicas, time.monotonic()
 
     @property
     def elapsed_seconds(self) -> float:
-        """How long the run has taken so far."""
+        """The time since `begin`."""
         return time.monotonic() - self.started
 
     async def run(self) -> None:
@@ -55,7 +63,7 @@ class Samples:
             await asyncio.sleep(SECONDS_BETWEEN)
 
     async def take(self, *, at_rest: bool) -> None:
-        """Sample each replica; one that is being started anew, or cannot answer just now, is left out."""
+        """Sample each replica; those that do not answer are left out."""
         async with httpx.AsyncClient(timeout=5) as client:
             for number, replica in enumerate(self.replicas):
                 try:
@@ -67,9 +75,9 @@ class Samples:
                 self.taken.append(Sample(self.elapsed_seconds, number, at_rest, figures, dict(running)))
 
     def growth(self, replica: int) -> dict[str, float]:
-        """Return by how much each figure of a replica grew, at rest, from the second third of the run to the last.
+        """Return the growth of each figure of a replica, at rest, from the second third of the run to the last.
 
-        Raises ValueError where the run was too short to tell.
+        Raises ValueError if there are fewer than FEWEST_AT_REST samples at rest.
         """
         second, last = self._thirds(replica)
         return {
@@ -78,13 +86,15 @@ class Samples:
         }
 
     def more_running(self, replica: int) -> dict[str, int]:
-        """Return which tasks there were more of at the end than in the middle of the run, by their coroutine."""
+        """Return the increase of asyncio tasks from the second third of the run to its end, by coroutine name."""
         second, last = self._thirds(replica)
         return dict(Counter(last[-1].running) - Counter(second[0].running))
 
     def _thirds(self, replica: int) -> tuple[list[Sample], list[Sample]]:
         resting = [sample for sample in self.taken if sample.at_rest and sample.replica == replica]
         if len(resting) < FEWEST_AT_REST:
-            raise ValueError(f"{len(resting)} moments of rest are too few to see growth: let it run for longer.")
+            raise ValueError(
+                f"Growth was not measured: {len(resting)} samples at rest, fewer than {FEWEST_AT_REST}. Run for longer."
+            )
         third = len(resting) // 3
         return resting[third : 2 * third], resting[2 * third :]

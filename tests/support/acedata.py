@@ -1,4 +1,4 @@
-"""AceDataCloud as the gateway meets it: requests are remembered, answers are made up by the test."""
+"""A fake AceDataCloud for tests of its adapter: an httpx transport with scripted answers, and sample records."""
 
 import asyncio
 import json
@@ -22,10 +22,11 @@ CREDENTIAL = Credential("tenant-a", "token-a")
 QUICK = Timeouts(connect=1.0, pool=1.0, read=1.0, read_deadline=5.0, submit=1.0, first_pause=0.0005, longest_pause=0.01)
 
 Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
+"""Returns the response to one request, or raises a transport error."""
 
 
 class Backend(httpx.AsyncBaseTransport):
-    """Gives its answers in turn, the last one for ever, and remembers the requests."""
+    """A transport that gives `answers` in order, repeats the last one, and records every request."""
 
     def __init__(self, *answers: Answer) -> None:
         self._answers = list(answers)
@@ -33,6 +34,7 @@ class Backend(httpx.AsyncBaseTransport):
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
+        """The decoded JSON body of each request so far."""
         return [json.loads(request.content) for request in self.requests]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -48,6 +50,7 @@ async def gateway_over(
     notes: Notes | None = None,
     backend_limits: BackendLimits | None = None,
 ) -> AsyncIterator[AceDataBackend]:
+    """Yield the AceDataCloud adapter over the transport `backend`, at the fixed time NOW."""
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
         yield AceDataBackend(
             AceDataClient(
@@ -58,7 +61,7 @@ async def gateway_over(
 
 
 def replying(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Answer with `body`: text and bytes as they are, anything else as JSON."""
+    """Return an answer with `body`: str and bytes unchanged, any other value as JSON."""
     content = body if isinstance(body, str | bytes) else json.dumps(body)
 
     async def answer(_request: httpx.Request) -> httpx.Response:
@@ -68,10 +71,13 @@ def replying(status: int, body: Any = None, headers: Mapping[str, str] | None = 
 
 
 def complaining(status: int, code: str, message: str = "No.", headers: Mapping[str, str] | None = None) -> Answer:
+    """Return an answer with AceDataCloud's error object."""
     return replying(status, {"error": {"code": code, "message": message}, "trace_id": "t"}, headers)
 
 
 def breaking(kind: type[Exception]) -> Answer:
+    """Return an answer that raises an exception of this type."""
+
     async def answer(_request: httpx.Request) -> httpx.Response:
         raise kind("broken")
 
@@ -79,12 +85,13 @@ def breaking(kind: type[Exception]) -> Answer:
 
 
 async def hanging(_request: httpx.Request) -> httpx.Response:
+    """Wait until the caller's timeout cancels it."""
     await asyncio.Event().wait()
     raise AssertionError
 
 
 def completed(task_id: str, **parts: Any) -> dict[str, Any]:
-    """Return the record of a finished task in the newest documented form."""
+    """Return the record of a finished task, as the newest documentation shows it; `parts` replace top-level fields."""
     return {
         "_id": "66d297a3550a4144a5a5db42",
         "id": task_id,
@@ -115,24 +122,25 @@ def completed(task_id: str, **parts: Any) -> dict[str, Any]:
 
 
 def with_response(**parts: Any) -> dict[str, Any]:
-    """Return the record of a finished task whose response is changed by `parts`."""
+    """Return the record of a finished task; `parts` replace fields of its `response`."""
     record = completed("task-0")
     return record | {"response": record["response"] | parts}
 
 
 def read(record: dict[str, Any]) -> Task:
-    """Return the task in a record that has one."""
+    """Parse `record` with the adapter, at time NOW. Raises AssertionError if the record holds no task."""
     task = task_from(record, NOW)
     assert task is not None
     return task
 
 
 def listing(*records: Any, count: Any = None) -> dict[str, Any]:
+    """Return the answer to a batch read; `count` is the number of records by default."""
     return {"items": list(records), "count": len(records) if count is None else count}
 
 
 async def knowing_every_task(request: httpx.Request) -> httpx.Response:
-    """Answer either kind of question: every id asked is a finished task."""
+    """Answer a single or a batch read: every id is a finished task."""
     asked = json.loads(request.content)
     if asked["action"] == "retrieve":
         return httpx.Response(200, json=completed(asked["id"]))

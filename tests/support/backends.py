@@ -1,4 +1,4 @@
-"""Backends in memory: one that does nothing, for tests to derive from, and a whole one that is not AceDataCloud."""
+"""Fake VideoBackends: `NoBackend`, a base class whose methods raise, and `Studio`, a second vendor in memory."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.support.clock import HandClock
 
 
 class NoBackend:
-    """A VideoBackend of which a test overrides what it needs."""
+    """A VideoBackend whose methods raise NotImplementedError. Tests override those that they need."""
 
     description: BackendDescription = ACEDATACLOUD
 
@@ -50,7 +50,7 @@ class NoBackend:
 
 @dataclass
 class Generation:
-    """One generation of the Studio's, and the callback URL that it was submitted with."""
+    """One submitted generation: `began_at` is by the test's clock, `callback_url` None if none was given."""
 
     id: str
     began_at: float
@@ -59,10 +59,11 @@ class Generation:
 
 
 class Studio(NoBackend):
-    """A backend that differs from AceDataCloud in all that it may: it lists its tasks, and calls while they run.
+    """A backend that differs from AceDataCloud wherever the port allows.
 
-    Whose token is "refused" is refused. A prompt decides what happens: "lost" is started without an answer, "busy" is
-    turned down as one too many, and the read of a "hidden" one fails.
+    It lists its tasks, and a callback may report a running one. The token "refused" fails authorization. These prompts
+    have an effect: "lost" starts a task but raises OutcomeUnknown, "busy" raises RateLimited, and reads of a "hidden"
+    task fail.
     """
 
     description = BackendDescription(
@@ -89,7 +90,7 @@ class Studio(NoBackend):
     )
 
     def __init__(self, clock: HandClock, *, seconds: float = 40.0) -> None:
-        """Let generations take `seconds` of the test's clock."""
+        """Finish each generation `seconds` after its submission, by the test's clock."""
         self._clock = clock
         self._seconds = seconds
         self.made: dict[str, Generation] = {}

@@ -1,4 +1,4 @@
-"""Callers as authentication names them."""
+"""Callers as an Authenticator returns them: a principal and a source of credentials."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,21 +9,20 @@ from app.ports.auth import Caller
 
 
 def caller(subject: str, secret: str = "token", scopes: Collection[Scope] = PASSTHROUGH_SCOPES) -> Caller:
-    """Return a caller with a credential of its own."""
+    """Return a caller whose principal and credential both have the name `subject`."""
     return Caller(Principal(subject, scopes=frozenset(scopes)), GivenCredential(Credential(subject, secret)))
 
 
 class NoCredential:
-    """A CredentialSource that has none."""
+    """A CredentialSource that raises a given error in place of a credential."""
 
-    def __init__(self, fault: LumaError) -> None:
-        """Raise `fault`."""
-        self._fault = fault
+    def __init__(self, error: LumaError) -> None:
+        self._error = error
 
     async def all(self) -> Sequence[Credential]:
-        """Raise the fault."""
-        raise self._fault
+        """Raise the error."""
+        raise self._error
 
     async def one(self) -> Credential:
-        """Raise the fault."""
-        raise self._fault
+        """Raise the error."""
+        raise self._error

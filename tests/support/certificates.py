@@ -1,4 +1,4 @@
-"""A certificate for localhost that is made anew for each run of tests."""
+"""A self-signed certificate for localhost and 127.0.0.1, generated on each call and valid for a day."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 def server_context(folder: Path) -> tuple[ssl.SSLContext, str]:
-    """Return a server's context, and the file by which clients know its certificate."""
+    """Write a new key and certificate to `folder`; return a server's TLS context and the CA file for clients."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate, pem = folder / "certificate.pem", folder / "server.pem"
     certificate.write_bytes(_certificate(key).public_bytes(serialization.Encoding.PEM))

@@ -1,4 +1,4 @@
-"""A clock that tests set, so that no test waits."""
+"""A manual clock, so that tests of timeouts and schedules do not wait in real time."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 
 class HandClock:
-    """Unix seconds and monotonic seconds that move together, by hand; who sleeps wakes when they have moved enough."""
+    """A clock that moves only by `advance`: wall time, monotonic time, `sleep` and the database's time at once.
+
+    Calling it returns the time (unix seconds).
+    """
 
     def __init__(self, now: float = 1_790_000_000.0) -> None:
         self.now = now
@@ -22,7 +25,7 @@ class HandClock:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the clock has been moved by `seconds`."""
+        """Wait until the clock has been advanced by `seconds`."""
         waking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers[waking] = self.now + seconds
         try:
@@ -31,6 +34,7 @@ class HandClock:
             self._sleepers.pop(waking, None)
 
     def advance(self, seconds: float) -> None:
+        """Move the time forward and wake the sleepers that are due."""
         self.now += seconds
         for waking, until in list(self._sleepers.items()):
             if until <= self.now and not waking.done():
@@ -38,20 +42,21 @@ class HandClock:
 
     @property
     def sleepers(self) -> int:
-        """How many are asleep."""
+        """The number of calls of `sleep` that have not returned."""
         return len(self._sleepers)
 
     def sql(self) -> ColumnElement[float]:
-        """Return the time as SQL."""
+        """Return the time as an SQL expression (unix seconds)."""
         return literal(self.now, Float(53))
 
     @property
     def clocks(self) -> Clocks:
+        """The application's clocks, all of them this one."""
         return Clocks(wall=self, monotonic=self, sleep=self.sleep, database=self.sql)
 
 
 async def while_time_passes(clock: HandClock, waiting: Awaitable[T], *, step: float = 1.0) -> T:
-    """Move the clock on in small steps, letting everything that is awake run in between, until `waiting` is done."""
+    """Advance the clock by `step` seconds, and let the event loop run, until `waiting` is done; return its result."""
     task = asyncio.ensure_future(waiting)
     while not task.done():
         for _ in range(40):

@@ -1,4 +1,4 @@
-"""Databases for tests: in memory, in a file, and a real PostgreSQL."""
+"""Databases for tests: SQLite in memory, SQLite in a file, and PostgreSQL."""
 
 import asyncio
 import secrets
@@ -18,7 +18,7 @@ KINDS = ("memory", "file", "postgres")
 
 
 async def empty_database(server: PostgresServer) -> str:
-    """Create a database on `server` and return its URL."""
+    """Create a database with a random name on `server` and return its URL."""
     name = f"test_{secrets.token_hex(8)}"
     connection = await asyncpg.connect(server.url)
     await connection.execute(f"CREATE DATABASE {name}")
@@ -27,7 +27,7 @@ async def empty_database(server: PostgresServer) -> str:
 
 
 async def url_of(kind: str, folder: Path, server: PostgresServer) -> str | None:
-    """Return the URL of a new database of this kind."""
+    """Return the URL of a new database of `kind`, one of KINDS; None means SQLite in memory."""
     match kind:
         case "memory":
             return None
@@ -38,13 +38,13 @@ async def url_of(kind: str, folder: Path, server: PostgresServer) -> str | None:
 
 
 def purchases_at(database: Database, clock: HandClock) -> SqlPurchases:
-    """Return the purchases in `database`, whose clock is set by hand."""
+    """Return the repository of purchases in `database`, which takes its time from `clock`."""
     return SqlPurchases(database, BACKEND, clock.sql)
 
 
 @asynccontextmanager
 async def opened(url: str | None) -> AsyncIterator[Database]:
-    """Lend a database, migrated."""
+    """Open the database at `url` (None: SQLite in memory), migrate it, and close it when the block ends."""
     database = Database(url)
     try:
         await database.open()

@@ -1,4 +1,4 @@
-"""A database that fails on command: before an operation, after it, or for good."""
+"""A repository of purchases with fault injection: failures before or after an operation, outages and crashes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -11,14 +11,16 @@ T = TypeVar("T")
 
 
 class Crashed(asyncio.CancelledError):
-    """The process was killed here: nothing after it runs. As a cancellation it ends background tasks in silence."""
+    """A simulated crash of the process. As a subclass of CancelledError it ends background tasks without a log line."""
 
 
 class FaultyPurchases(Purchases):
-    """Passes operations on, but for those that are to fail.
+    """A proxy in front of a real repository that injects faults.
 
-    `faults` are taken one for each operation: "before" fails without doing it, "after" does it and fails all the same,
-    "crash before" and "crash after" end the process, None does as asked. `asked` counts the operations.
+    `faults` is a queue with one entry for each operation: "before" raises DatabaseUnavailable without running it,
+    "after" runs it and then raises, "crash before" and "crash after" raise Crashed, None runs it as usual. After a
+    crash every operation raises Crashed (`is_dead`). While `is_out` is set every operation raises
+    DatabaseUnavailable. `asked` counts the operations.
     """
 
     def __init__(self, true: Purchases) -> None:

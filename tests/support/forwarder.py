@@ -1,4 +1,4 @@
-"""One address that leads to whichever server the test says, like the proxy in front of a Redis that fails over."""
+"""A TCP proxy whose target a test can change, like the one in front of a Redis that fails over."""
 
 import asyncio
 import contextlib
@@ -7,29 +7,31 @@ from contextlib import asynccontextmanager
 
 
 class Forwarder:
-    """Carries each new connection to `target`; connections that exist stay where they are."""
+    """A TCP proxy on a loopback port. `target` is the port for new connections; open ones keep theirs."""
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
         self.connections = 0
-        self._carrying: set[asyncio.Task[None]] = set()
+        self._copying: set[asyncio.Task[None]] = set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Connect a client to the current target and copy bytes both ways in the background."""
         self.connections += 1
-        there, back = await asyncio.open_connection("127.0.0.1", self.target)
-        for source, sink in ((reader, back), (there, writer)):
-            carrying = asyncio.create_task(_carry(source, sink))
-            self._carrying.add(carrying)
-            carrying.add_done_callback(self._carrying.discard)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        for source, sink in ((reader, server_writer), (server_reader, writer)):
+            copying = asyncio.create_task(_copy(source, sink))
+            self._copying.add(copying)
+            copying.add_done_callback(self._copying.discard)
 
     async def close(self) -> None:
-        for carrying in self._carrying:
-            carrying.cancel()
-        await asyncio.gather(*self._carrying, return_exceptions=True)
+        """Stop copying on all connections."""
+        for copying in self._copying:
+            copying.cancel()
+        await asyncio.gather(*self._copying, return_exceptions=True)
 
 
-async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
     with contextlib.suppress(ConnectionError):
         try:
             while part := await source.read(65536):
@@ -40,7 +42,7 @@ async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> No
 
 @asynccontextmanager
 async def forwarding(target: int) -> AsyncIterator[Forwarder]:
-    """Listen on a free loopback port and lead to `target` until the block ends."""
+    """Run a proxy to the port `target` on a free loopback port until the block ends."""
     forwarder = Forwarder(target)
     server = await asyncio.start_server(forwarder.accept, "127.0.0.1", 0)
     forwarder.port = server.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""How tests keep values in a store: under the names and the secret of one deployment."""
+"""Signed values in a store, with one key namespace and one secret for all tests."""
 
 import asyncio
 
@@ -17,7 +17,10 @@ RECORDS = SignedValues(SNAPSHOT_KIND, KEYS, SIGNER)
 
 
 async def until_heard(speaker: Coordination, listener: Coordination) -> None:
-    """Return as soon as what `speaker` says is heard: the channel of `listener` is open then."""
+    """Publish probes from `speaker` until `listener` receives one: its subscription is established then.
+
+    Raises TimeoutError after 20 seconds.
+    """
     heard = asyncio.Event()
     stop = listener.subscribe(EventKind.PROBE, lambda _message: heard.set())
     async with asyncio.timeout(20):

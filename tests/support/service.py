@@ -1,4 +1,4 @@
-"""The real application on a real port, in the test's own loop, with network and clock in the test's hands."""
+"""The whole application on a loopback port in the test's event loop, with a fake backend and a manual clock."""
 
 import asyncio
 import json
@@ -27,30 +27,33 @@ from tests.support.clock import HandClock
 MODERN = "2026-07-28"
 LEGACY = ("2025-03-26", "2025-06-18", "2025-11-25")
 ERAS = (*LEGACY, MODERN)
+"""The MCP protocol revisions that the service speaks. `era` is one of them wherever it is a parameter."""
+
 KEY = "a key for tests that is long enough: 48 bytes or so"
 IN_MEMORY = "sqlite:///:memory:"
 SECONDS = 8.0
+"""How long a generation of the sandbox takes by default, by the test's clock."""
 
 IMPATIENT = Timeouts(
     connect=1.0, pool=1.0, read=1.0, read_deadline=3.0, submit=1.0, first_pause=0.001, longest_pause=0.01
 )
 FREE = Behaviour(max_in_flight=None, reads_per_second=None)
-"""A backend without limits, for tests about something else."""
+"""A sandbox without limits on generations in flight and on reads."""
 
 
 def settings(**values: Any) -> Settings:
-    """Return settings for a test: the defaults but for `values`, whatever the environment says."""
+    """Return settings with `values`, and by default a fixed key, JSON logs and SQLite in memory; no .env is read."""
     return Settings(_env_file=None, **{"secret_key": KEY, "log_format": "json", "database_url": IN_MEMORY, **values})
 
 
 def sandbox(clock: HandClock, behaviour: Behaviour = FREE, *, seconds: float = SECONDS) -> Sandbox:
-    """Return a backend whose generations take `seconds` of the test's clock."""
+    """Return the sandbox backend; a generation takes `seconds` by the test's clock."""
     return Sandbox(seconds=seconds, media_url="https://cdn.example.com/luma", clock=clock, behaviour=behaviour)
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that is answering, and how to talk to it."""
+    """A running service and a client for it. `url` has no path; `http` is a plain HTTP client."""
 
     url: str
     assembly: Assembly
@@ -59,14 +62,14 @@ class Service:
     async def post(
         self, message: Mapping[str, Any], *, token: str = "token-a", headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        """POST one JSON-RPC message."""
+        """POST one JSON-RPC message to /mcp under `token`; `headers` replace the default ones."""
         sent = {"authorization": f"Bearer {token}", "accept": "application/json", **(headers or {})}
         return await self.http.post(f"{self.url}/mcp", json=message, headers=sent)
 
     async def request(
         self, method: str, params: Mapping[str, Any] | None = None, *, token: str = "token-a", era: str = MODERN
     ) -> dict[str, Any]:
-        """Send one request in the form of `era` and return the JSON-RPC answer."""
+        """Send one request in the form of `era` and return the JSON-RPC response."""
         message, headers = envelope(method, params or {}, era)
         response = await self.post(message, token=token, headers=headers)
         answer: dict[str, Any] = response.json()
@@ -75,26 +78,26 @@ class Service:
     async def call(
         self, tool: str, arguments: Mapping[str, Any], *, token: str = "token-a", era: str = MODERN
     ) -> dict[str, Any]:
-        """Call a tool and return the tool result."""
+        """Call a tool and return its CallToolResult, error or not."""
         answer = await self.request("tools/call", {"name": tool, "arguments": arguments}, token=token, era=era)
         result: dict[str, Any] = answer["result"]
         return result
 
     async def ask(self, tool: str, arguments: Mapping[str, Any], *, token: str = "token-a", era: str = MODERN) -> Any:
-        """Call a tool that must succeed and return its typed result."""
+        """Call a tool and return its typed result. Raises AssertionError if the call fails."""
         result = await self.call(tool, arguments, token=token, era=era)
         assert result["isError"] is False, result["content"][0]["text"]
         return result["structuredContent"]["result"]
 
     async def fail(self, tool: str, arguments: Mapping[str, Any], *, token: str = "token-a", era: str = MODERN) -> Any:
-        """Call a tool that must fail and return its typed error."""
+        """Call a tool and return its typed error. Raises AssertionError if the call succeeds."""
         result = await self.call(tool, arguments, token=token, era=era)
         assert result["isError"] is True, result
         return result["structuredContent"]["result"]["error"]
 
 
 def envelope(method: str, params: Mapping[str, Any], era: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a request and its headers as a client of `era` sends them."""
+    """Return a JSON-RPC request (id 1) and its HTTP headers, as a client of the revision `era` sends them."""
     headers = {"mcp-protocol-version": era}
     if era == MODERN:
         headers["mcp-method"] = method
@@ -110,20 +113,20 @@ def envelope(method: str, params: Mapping[str, Any], era: str) -> tuple[dict[str
 
 
 def padded(message: Mapping[str, Any], padding: str) -> bytes:
-    """Return the message as JSON with `padding`, which is JSON itself, in its `_meta`."""
+    """Return `message` as JSON, with the JSON text `padding` as a value in its `_meta`."""
     copy = json.loads(json.dumps(message))
     copy["params"]["_meta"]["padding"] = "PADDING"
     return json.dumps(copy).replace('"PADDING"', padding).encode()
 
 
 def call_bytes(tool: str, arguments: Mapping[str, Any], token: str) -> bytes:
-    """Return a whole HTTP request that calls a tool, for a test that writes to the connection itself."""
+    """Return an HTTP request, head and body, that calls a tool; for tests that write to the socket themselves."""
     message, headers = envelope("tools/call", {"name": tool, "arguments": arguments}, MODERN)
     return request_bytes(message, {**headers, "accept": "application/json"}, token)
 
 
 def request_bytes(message: Mapping[str, Any], headers: Mapping[str, str], token: str) -> bytes:
-    """Return a whole HTTP request that POSTs one JSON-RPC message."""
+    """Return an HTTP request, head and body, that POSTs one JSON-RPC message to /mcp."""
     body = json.dumps(message)
     fields = {
         **headers,
@@ -143,7 +146,11 @@ async def serving(
     clock: HandClock | None = None,
     authenticator: Authenticator | None = None,
 ) -> AsyncIterator[Service]:
-    """Serve with `values` over `backend` until the block ends; callers pass through unless `authenticator` is given."""
+    """Serve with `values` until the block ends.
+
+    `backend` is a sandbox or an HTTP transport behind the AceDataCloud adapter, or a VideoBackend in its place.
+    `authenticator` is by default the one that passes each caller's token through. Without `clock` the real time counts.
+    """
     network = httpx.ASGITransport(sandbox_app(backend)) if isinstance(backend, Sandbox) else backend
     transport = network if isinstance(network, httpx.AsyncBaseTransport) else None
     assembly = assemble(
@@ -161,7 +168,7 @@ async def serving(
 
 @asynccontextmanager
 async def listening(app: ASGIApp) -> AsyncIterator[str]:
-    """Run `app` under uvicorn on a free loopback port and yield its address."""
+    """Run `app` under uvicorn on a free loopback port until the block ends; yield its URL without a path."""
     socket = listening_socket("127.0.0.1", 0)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="on", http=DisconnectAwareProtocol, ws="none"
@@ -179,11 +186,11 @@ async def listening(app: ASGIApp) -> AsyncIterator[str]:
 
 
 def text_of(result: Mapping[str, Any]) -> str:
-    """Return what the model reads of a tool result."""
+    """Return the text content of a tool result, which the model reads."""
     text: str = result["content"][0]["text"]
     return text
 
 
 def compact(value: Any) -> str:
-    """Return `value` as the least JSON."""
+    """Return `value` as JSON without spaces and with unescaped Unicode."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""A store that counts its round trips, and is out or refuses an operation when the test says so."""
+"""A Store in memory that records its calls and can fail on demand."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,9 +6,11 @@ from app.ports.store import StoreRefuses, StoreUnavailable
 
 
 class CountingStore:
-    """A Store without expiry; `held` is what it holds and how long each value was meant to stay.
+    """A Store without expiry that records its calls.
 
-    `refused` has the error code for each operation that it does not do: "get", "put", "remove" or "ping".
+    `held` has the values and `ttl_seconds` their requested lifetimes. `asked` has the keys of each `get_many`, and
+    `puts` counts `put_many`. While `is_out` is set every operation raises StoreUnavailable. `refused` maps "get",
+    "put", "remove" or "ping" to the error code with which that operation raises StoreRefuses.
     """
 
     def __init__(self) -> None:

@@ -1,11 +1,11 @@
-"""What happened, kept in lists."""
+"""A Telemetry that records its calls, for tests to look at."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Notes:
-    """A Telemetry that writes everything down."""
+    """The recorded calls: (endpoint, outcome) of backend calls, failed store operations, and the rest by name."""
 
     backend_calls: list[tuple[str, str]] = field(default_factory=list)
     store_failures: list[str] = field(default_factory=list)

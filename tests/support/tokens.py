@@ -1,4 +1,4 @@
-"""Counting as models count."""
+"""A count of LLM tokens, by OpenAI's encoding o200k_base."""
 
 from functools import cache
 
@@ -11,5 +11,5 @@ def _o200k() -> Encoding:
 
 
 def tokens(text: str) -> int:
-    """Return how many o200k tokens `text` is."""
+    """Return the number of o200k_base tokens in `text`."""
     return len(_o200k().encode(text))

@@ -1,4 +1,4 @@
-"""The whole server over a backend that is not AceDataCloud: sentences, schedules and limits follow the backend."""
+"""The whole server over another vendor's backend: texts, schedules and limits follow its BackendDescription."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ async def start(service: Service, prompt: str = "A fox", **more: Any) -> str:
 
 
 async def texts(service: Service) -> dict[str, str]:
-    """Return all that the service publishes of itself, by where."""
+    """Return the texts that the service publishes about itself, by name."""
     asked = {
         "tools": ("tools/list", {}),
         "discovery": ("server/discover", {}),
@@ -55,7 +55,7 @@ async def texts(service: Service) -> dict[str, str]:
     return found
 
 
-async def test_all_that_is_published_names_this_backend_and_no_other(service: Service) -> None:
+async def test_all_published_texts_name_only_the_configured_backend(service: Service) -> None:
     found = await texts(service)
     assert {name for name, text in found.items() if "acedata" in text.lower()} == set()
     assert {name for name, text in found.items() if "Studio One" not in text} == set()
@@ -75,7 +75,9 @@ async def test_all_that_is_published_names_this_backend_and_no_other(service: Se
         ("examples", "at most 2 running"),
     ],
 )
-async def test_descriptions_hold_the_facts_of_the_backend(service: Service, where: str, fact: str) -> None:
+async def test_published_texts_state_the_price_and_duration_of_the_backend(
+    service: Service, where: str, fact: str
+) -> None:
     assert fact in (await texts(service))[where]
 
 
@@ -91,7 +93,7 @@ async def test_error_sentences_name_the_backend_and_its_limits(service: Service,
     assert "unknown to Studio One" in hidden["content"][0]["text"]
 
 
-async def test_a_ratio_that_the_backend_does_not_make_is_refused_before_anything_is_sent(
+async def test_an_aspect_ratio_that_the_backend_lacks_is_refused_before_submission(
     service: Service, studio: Studio
 ) -> None:
     error = await service.fail("luma_generate_video", {"prompt": "A fox", "aspect_ratio": "9:21"})
@@ -100,7 +102,9 @@ async def test_a_ratio_that_the_backend_does_not_make_is_refused_before_anything
     assert studio.made == {}
 
 
-async def test_callers_are_told_the_pace_of_the_backend(service: Service, clock: HandClock) -> None:
+async def test_ask_again_in_seconds_follows_the_polling_policy_of_the_backend(
+    service: Service, clock: HandClock
+) -> None:
     started = await service.ask("luma_generate_video", {"prompt": "A fox"})
     assert (started["expected_seconds"], started["ask_again_in_seconds"]) == (40, 25)
     clock.advance(30)
@@ -108,7 +112,7 @@ async def test_callers_are_told_the_pace_of_the_backend(service: Service, clock:
     assert (task["ask_again_in_seconds"], task["likely_stuck"]) == (7, False)
 
 
-async def test_a_task_is_stuck_at_the_age_that_the_backend_names(clock: HandClock) -> None:
+async def test_a_task_counts_as_stuck_after_the_backends_stuck_after_seconds(clock: HandClock) -> None:
     async with serving(settings(), Studio(clock, seconds=1e6), clock) as service:
         task_id = await start(service)
         clock.advance(301)
@@ -117,7 +121,7 @@ async def test_a_task_is_stuck_at_the_age_that_the_backend_names(clock: HandCloc
     assert "over 5 minutes" in result["content"][0]["text"]
 
 
-async def test_who_waits_reads_on_the_schedule_of_the_backend(clock: HandClock) -> None:
+async def test_a_wait_polls_on_the_schedule_of_the_backend(clock: HandClock) -> None:
     studio = Studio(clock)
     async with serving(settings(), studio, clock) as service:
         task_id, began_at = await start(service), clock()
@@ -144,7 +148,7 @@ async def test_a_result_is_kept_until_its_link_dies(service: Service, studio: St
     assert len(studio.read_at) == 2, "a new link may be had"
 
 
-async def test_no_more_generations_of_a_token_are_submitted_at_once_than_the_backend_takes(
+async def test_submissions_of_a_token_are_limited_to_the_backends_generations_at_once(
     service: Service, studio: Studio
 ) -> None:
     studio.may_answer.clear()
@@ -161,9 +165,7 @@ async def test_no_more_generations_of_a_token_are_submitted_at_once_than_the_bac
     assert len(studio.made) == places + MOST_WAITING
 
 
-async def test_only_a_callback_about_the_end_of_a_task_counts(
-    service: Service, studio: Studio, clock: HandClock
-) -> None:
+async def test_a_callback_about_a_running_task_is_ignored(service: Service, studio: Studio, clock: HandClock) -> None:
     task_id = await start(service)
     path = urlsplit(studio.made[task_id].callback_url or "").path
     assert path.startswith("/callbacks/")

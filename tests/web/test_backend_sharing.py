@@ -1,4 +1,4 @@
-"""Over HTTP: what one token asks for, or was refused, neither delays another nor costs the backend calls."""
+"""Fair use of the backend: tokens that it refuses, and abandoned calls, neither delay others nor cause requests."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ TOKEN_REFUSED = {"error": {"code": "invalid_token", "message": "No."}}
 
 
 class SharedBackend(httpx.AsyncBaseTransport):
-    """Holds the reads of tokens that begin with "junk" until told; refuses the tokens in `revoked`."""
+    """A backend that holds the reads of tokens that begin with "junk", and refuses the tokens in `revoked`."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -49,14 +49,14 @@ class SharedBackend(httpx.AsyncBaseTransport):
 
 IDS = 60
 JUNK_BATCHES = MOST_UNACCEPTED // (IDS + QUESTION_WEIGHT)
-"""As many as wait for the backend together: one more would be refused at once."""
+"""The number of calls that may wait for the backend at the same time. One more would be refused at once."""
 
 
 def ids(number: int) -> list[str]:
     return [f"task-{number}-{each}" for each in range(IDS)]
 
 
-async def test_junk_batches_leave_places_for_an_accepted_token_and_for_purchases() -> None:
+async def test_batches_of_unknown_tokens_leave_backend_concurrency_for_accepted_ones_and_purchases() -> None:
     backend = SharedBackend()
     async with serving(settings(), backend) as service:
         await service.ask("luma_get_task", {"task_id": "mine-0"}, token="honest")
@@ -111,7 +111,7 @@ async def test_a_token_that_was_just_refused_costs_no_further_call(clock: HandCl
         assert backend.calls["stranger"] == 2
 
 
-async def test_a_revoked_token_reads_nothing_on_from_the_cache(clock: HandClock) -> None:
+async def test_a_revoked_token_gets_no_cached_results(clock: HandClock) -> None:
     backend = SharedBackend()
     async with serving(settings(), backend, clock) as service:
         await service.ask("luma_get_task", {"task_id": "task-1"}, token="mine")
@@ -130,6 +130,6 @@ async def test_a_revoked_token_reads_nothing_on_from_the_cache(clock: HandClock)
         assert backend.calls["mine"] == 3
 
 
-def test_purchases_have_places_of_their_own() -> None:
+def test_purchases_have_a_concurrency_limit_of_their_own() -> None:
     assert PURCHASE_PLACES > UNACCEPTED_PURCHASES >= GENERATIONS_AT_ONCE
     assert READS.places > READS.unaccepted >= READS.per_tenant

@@ -1,4 +1,4 @@
-"""No double charge: one video per idempotency key, whatever breaks and whoever tries again."""
+"""Idempotency keys: one key buys one video, through failures, retries and several replicas."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
 
 
 def spending(backend: Sandbox, clock: HandClock) -> list[tuple[str, dict[str, Any]]]:
-    """Return a call of each tool that spends, over an earlier video of the backend's."""
+    """Return a call of each billable tool; those that need an earlier video get one of the backend."""
     _, record = backend.submit("earlier", {"prompt": "An earlier video"})
     clock.advance(SECONDS)
     return [
@@ -68,7 +68,7 @@ async def test_without_a_key_every_call_buys(clock: HandClock) -> None:
     assert len(tasks) == backend.submissions("token-a") == 2
 
 
-async def test_keys_belong_to_their_tenant(clock: HandClock) -> None:
+async def test_idempotency_keys_are_scoped_to_their_tenant(clock: HandClock) -> None:
     backend = sandbox(clock)
     async with serving(settings(), backend, clock) as service:
         tasks = {(await service.ask("luma_generate_video", KEYED, token=t))["task_id"] for t in ("token-a", "token-b")}
@@ -147,7 +147,7 @@ async def test_text_that_cannot_be_sent_on_is_refused_and_leaves_its_key_free(
 
 
 class Breaking(httpx.AsyncBaseTransport):
-    """A network that breaks once, before or after the backend has received the submission."""
+    """A transport whose connection fails once, before or after the backend has received the submission."""
 
     def __init__(self, backend: Sandbox, break_at: Callable[[httpx.Request], str]) -> None:
         self._inner = httpx.ASGITransport(sandbox_app(backend))
@@ -176,7 +176,7 @@ def once(where: str) -> Callable[[httpx.Request], str]:
 
 
 def once_only(act: Callable[[], None]) -> Callable[[], None]:
-    """Return what acts the first time only."""
+    """Return a function whose first call runs `act`; further calls do nothing."""
     acts = iter([act])
 
     def next_act() -> None:
@@ -187,7 +187,7 @@ def once_only(act: Callable[[], None]) -> Callable[[], None]:
 
 
 def while_sending(act: Callable[[], None]) -> Callable[[httpx.Request], str]:
-    """Return what breaks nothing on the network, and acts when a submission is on its way."""
+    """Return a fault that runs an action during each submission, and leaves the connection alone."""
 
     def break_at(request: httpx.Request) -> str:
         if request.url.path == "/luma/videos":
@@ -211,7 +211,7 @@ async def test_a_connection_that_breaks_before_sending_can_be_tried_again_with_t
 
 
 @pytest.mark.parametrize("number", range(4))
-async def test_an_outcome_that_nobody_knows_is_never_bought_again_unasked(clock: HandClock, number: int) -> None:
+async def test_a_key_with_an_unknown_outcome_does_not_buy_again(clock: HandClock, number: int) -> None:
     backend = sandbox(clock)
     tool, arguments = spending(backend, clock)[number]
     async with serving(settings(), Breaking(backend, once("after")), clock) as service:
@@ -227,7 +227,7 @@ async def test_an_outcome_that_nobody_knows_is_never_bought_again_unasked(clock:
     assert backend.submissions("token-a") == 2
 
 
-async def test_a_full_backend_is_tried_again_for_a_while_and_nothing_is_bought_twice(clock: HandClock) -> None:
+async def test_a_submission_is_retried_after_429_without_a_second_purchase(clock: HandClock) -> None:
     backend = sandbox(clock, Behaviour(), seconds=8)
     async with serving(settings(), backend, clock) as service:
         calls = [service.ask("luma_generate_video", {"prompt": f"Fox {n}"}) for n in range(10)]
@@ -237,7 +237,7 @@ async def test_a_full_backend_is_tried_again_for_a_while_and_nothing_is_bought_t
     assert backend.credits("token-a") == pytest.approx(10 * 1.19)
 
 
-async def test_a_caller_that_leaves_does_not_take_the_submission_with_it(clock: HandClock) -> None:
+async def test_a_submission_continues_after_its_caller_disconnects(clock: HandClock) -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
     backend = sandbox(clock, FREE)
     inner = httpx.ASGITransport(sandbox_app(backend))
@@ -260,7 +260,7 @@ async def test_a_caller_that_leaves_does_not_take_the_submission_with_it(clock: 
     assert backend.submissions("token-a") == 1
 
 
-async def test_a_no_to_the_second_attempt_leaves_the_first_one_unknown(clock: HandClock) -> None:
+async def test_a_refused_second_attempt_leaves_the_outcome_of_the_first_unknown(clock: HandClock) -> None:
     backend = sandbox(clock, Behaviour(max_in_flight=0))
     async with serving(settings(), Breaking(backend, once("after")), clock) as service:
         assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
@@ -270,7 +270,7 @@ async def test_a_no_to_the_second_attempt_leaves_the_first_one_unknown(clock: Ha
 
 
 @pytest.mark.parametrize("harm", [RedisServer.stop, RedisServer.hang, RedisServer.empty])
-async def test_a_key_buys_once_whatever_becomes_of_redis(
+async def test_a_key_buys_once_when_redis_fails(
     clock: HandClock, fragile_redis: RedisServer, database_url: str, harm: Callable[[RedisServer], None]
 ) -> None:
     backend = sandbox(clock)
@@ -290,7 +290,7 @@ async def test_a_key_buys_once_whatever_becomes_of_redis(
         fragile_redis.resume()
 
 
-async def test_a_key_is_refused_rather_than_risked_while_the_database_is_out(
+async def test_a_key_is_refused_while_the_database_is_unavailable(
     clock: HandClock, fragile_postgres: PostgresServer
 ) -> None:
     backend = sandbox(clock)
@@ -305,7 +305,7 @@ async def test_a_key_is_refused_rather_than_risked_while_the_database_is_out(
         assert (await service.ask("luma_generate_video", KEYED))["state"] == "pending"
 
 
-async def test_a_database_that_dies_while_sending_learns_the_outcome_when_it_is_back(
+async def test_an_outcome_is_recorded_after_a_database_outage_during_submission(
     clock: HandClock, fragile_postgres: PostgresServer
 ) -> None:
     backend = sandbox(clock)

@@ -27,7 +27,7 @@ PUBLIC = "https://luma.example.com"
 
 
 def called_on(backend: Sandbox, task_id: str) -> str:
-    """Return the path that the backend was told to call for a task."""
+    """Return the path of the callback URL that the backend got for a task."""
     url: str = backend.read("anyone", {"id": task_id})["request"]["callback_url"]
     assert url.startswith(f"{PUBLIC}/callbacks/")
     return url.removeprefix(PUBLIC)
@@ -55,7 +55,7 @@ async def service(backend: Sandbox, clock: HandClock) -> AsyncIterator[Service]:
         yield running
 
 
-async def test_a_callback_makes_the_owners_next_question_read_at_once(
+async def test_a_callback_makes_the_owners_next_call_read_the_backend(
     service: Service, backend: Sandbox, clock: HandClock
 ) -> None:
     task_id = await start(service)
@@ -70,7 +70,7 @@ async def test_a_callback_makes_the_owners_next_question_read_at_once(
     assert backend.reads == reads + 1
 
 
-async def test_what_a_callback_says_is_never_shown(service: Service, backend: Sandbox) -> None:
+async def test_the_body_of_a_callback_is_never_shown(service: Service, backend: Sandbox) -> None:
     task_id = await start(service)
     lie = {"success": True, "task_id": task_id, "state": "completed", "video_url": "https://evil.example.com/v.mp4"}
     assert await call(service, called_on(backend, task_id), lie) == 204
@@ -97,7 +97,7 @@ BODIES: list[tuple[Any, int]] = [
 
 
 @pytest.mark.parametrize(("body", "status"), BODIES)
-async def test_a_callback_that_is_none_gets_a_clear_status_and_costs_no_read(
+async def test_an_invalid_callback_gets_an_error_status_and_causes_no_read(
     service: Service, backend: Sandbox, body: Any, status: int
 ) -> None:
     task_id = await start(service)
@@ -109,11 +109,11 @@ async def test_a_callback_that_is_none_gets_a_clear_status_and_costs_no_read(
 
 
 @pytest.mark.parametrize("ticket", ["", "x", "v1.abc", "A" * 90, "%00", "é", "A" * 3000])
-async def test_a_ticket_that_nobody_was_given_is_404(service: Service, ticket: str) -> None:
+async def test_an_invalid_callback_token_is_404(service: Service, ticket: str) -> None:
     assert await call(service, f"/callbacks/{ticket}", {"task_id": "a"}) == 404
 
 
-async def test_a_ticket_that_was_tampered_with_is_404(service: Service, backend: Sandbox) -> None:
+async def test_a_tampered_callback_token_is_404(service: Service, backend: Sandbox) -> None:
     task_id = await start(service)
     path = called_on(backend, task_id)
     for place in range(len("/callbacks/"), len(path), 7):
@@ -126,7 +126,7 @@ async def test_other_methods_are_405(service: Service, backend: Sandbox) -> None
     assert (await service.http.get(service.url + path)).status_code == 405
 
 
-async def test_duplicates_cost_one_read_all_together(service: Service, backend: Sandbox) -> None:
+async def test_duplicate_callbacks_cause_one_read(service: Service, backend: Sandbox) -> None:
     task_id = await start(service)
     path = called_on(backend, task_id)
     reads = backend.reads
@@ -136,7 +136,7 @@ async def test_duplicates_cost_one_read_all_together(service: Service, backend: 
     assert backend.reads == reads + 1
 
 
-async def test_a_late_callback_about_a_finished_task_costs_nothing(
+async def test_a_callback_about_a_finished_task_causes_no_read(
     service: Service, backend: Sandbox, clock: HandClock
 ) -> None:
     task_id = await start(service)
@@ -149,20 +149,22 @@ async def test_a_late_callback_about_a_finished_task_costs_nothing(
     assert backend.reads == reads
 
 
-async def test_a_ticket_of_one_tenant_says_nothing_about_anothers_task(service: Service, backend: Sandbox) -> None:
+async def test_a_callback_url_of_one_tenant_does_not_affect_anothers_task(service: Service, backend: Sandbox) -> None:
     mine = await start(service)
     other = (await service.ask("luma_generate_video", {"prompt": "A cat"}, token="token-b"))["task_id"]
     assert await call(service, called_on(backend, other), {"task_id": mine}) == 409
     assert await call(service, called_on(backend, mine), {"task_id": other}) == 409
 
 
-async def test_a_callers_own_callback_url_goes_upstream_as_it_is(service: Service, backend: Sandbox) -> None:
+async def test_a_callers_own_callback_url_is_passed_to_the_backend_unchanged(
+    service: Service, backend: Sandbox
+) -> None:
     url = "https://hooks.example.com/luma?x=1"
     task_id = await start(service, callback_url=url)
     assert backend.read("anyone", {"id": task_id})["request"]["callback_url"] == url
 
 
-async def test_without_a_public_address_the_backend_is_not_asked_to_call(clock: HandClock, backend: Sandbox) -> None:
+async def test_without_a_public_url_no_callback_url_is_sent(clock: HandClock, backend: Sandbox) -> None:
     async with serving(settings(), backend, clock) as private:
         task_id = await start(private)
         assert "callback_url" not in backend.read("anyone", {"id": task_id})["request"]
@@ -211,7 +213,7 @@ async def test_ten_tasks_that_end_at_different_times_cost_at_most_a_read_each_an
     assert clock.now - ends <= 1.5, "the wait ended with the last callback, not with a schedule"
 
 
-async def test_a_plain_question_before_the_wait_costs_no_read_more_than_itself(
+async def test_a_call_without_a_wait_before_the_wait_adds_one_read(
     clock: HandClock, redis_server: RedisServer, database_url: str
 ) -> None:
     async with calling_back(clock, redis_server, database_url) as (one, _, backend):
@@ -224,7 +226,7 @@ async def test_a_plain_question_before_the_wait_costs_no_read_more_than_itself(
 
 
 @pytest.mark.parametrize("left_there", [None, b"noise"])
-async def test_a_callback_ends_the_wait_though_redis_lost_what_was_known(
+async def test_a_callback_ends_the_wait_after_redis_lost_its_data(
     clock: HandClock, redis_server: RedisServer, database_url: str, left_there: bytes | None
 ) -> None:
     async with calling_back(clock, redis_server, database_url) as (one, _, backend):
@@ -241,7 +243,7 @@ async def test_a_callback_ends_the_wait_though_redis_lost_what_was_known(
 
 
 class Holding(httpx.AsyncBaseTransport):
-    """A network that runs `before_answer` with the callback URL and the task before it answers a submission."""
+    """A transport that runs `before_answer` with the callback URL and the task id before it answers a submission."""
 
     def __init__(self, backend: Sandbox, before_answer: Callable[[str, str], Awaitable[None]]) -> None:
         self._inner = httpx.ASGITransport(sandbox_app(backend))
@@ -255,7 +257,9 @@ class Holding(httpx.AsyncBaseTransport):
         return response
 
 
-async def test_a_foreign_claim_before_the_answer_does_not_delay_the_owner(clock: HandClock, backend: Sandbox) -> None:
+async def test_a_false_callback_before_the_submissions_answer_does_not_delay_the_owner(
+    clock: HandClock, backend: Sandbox
+) -> None:
     services: list[Service] = []
 
     async def propose_a_foreign_task(url: str, task_id: str) -> None:
@@ -272,7 +276,7 @@ async def test_a_foreign_claim_before_the_answer_does_not_delay_the_owner(clock:
     assert clock.now - began < 30, "read on schedule, as without callbacks"
 
 
-async def test_a_claim_that_cannot_be_seen_does_not_delay_the_owner(
+async def test_a_database_outage_during_the_submission_does_not_delay_the_wait(
     clock: HandClock, backend: Sandbox, fragile_postgres: PostgresServer
 ) -> None:
     async def lose_the_database(_url: str, _task_id: str) -> None:
@@ -288,7 +292,7 @@ async def test_a_claim_that_cannot_be_seen_does_not_delay_the_owner(
 
 
 class Breaking(httpx.AsyncBaseTransport):
-    """A network that loses the first answer to a submission."""
+    """A transport that loses the first answer to a submission."""
 
     def __init__(self, backend: Sandbox) -> None:
         self._inner = httpx.ASGITransport(sandbox_app(backend))
@@ -305,7 +309,7 @@ class Breaking(httpx.AsyncBaseTransport):
 KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
 
 
-async def test_a_callback_completes_a_reservation_whose_outcome_was_unknown(clock: HandClock, backend: Sandbox) -> None:
+async def test_a_callback_completes_a_purchase_with_an_unknown_outcome(clock: HandClock, backend: Sandbox) -> None:
     network = Breaking(backend)
     async with serving(settings(public_url=PUBLIC), network, clock) as service:
         assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
@@ -318,9 +322,7 @@ async def test_a_callback_completes_a_reservation_whose_outcome_was_unknown(cloc
 
 
 @pytest.mark.parametrize("false_claims", [1, MOST_CLAIMS + 2])
-async def test_false_claims_before_the_true_one_do_not_hide_it(
-    clock: HandClock, backend: Sandbox, false_claims: int
-) -> None:
+async def test_false_callbacks_do_not_hide_the_true_one(clock: HandClock, backend: Sandbox, false_claims: int) -> None:
     network = Breaking(backend)
     async with serving(settings(public_url=PUBLIC), network, clock) as service:
         await service.fail("luma_generate_video", KEYED)
@@ -332,7 +334,7 @@ async def test_false_claims_before_the_true_one_do_not_hide_it(
     assert backend.submissions("token-a") == 1
 
 
-async def test_a_forged_claim_completes_no_reservation(clock: HandClock, backend: Sandbox) -> None:
+async def test_a_forged_callback_completes_no_purchase(clock: HandClock, backend: Sandbox) -> None:
     network = Breaking(backend)
     async with serving(settings(public_url=PUBLIC), network, clock) as service:
         await service.fail("luma_generate_video", KEYED)
@@ -342,13 +344,13 @@ async def test_a_forged_claim_completes_no_reservation(clock: HandClock, backend
         assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
 
 
-async def test_a_callback_about_no_text_is_malformed(service: Service, backend: Sandbox) -> None:
+async def test_a_callback_with_an_invalid_task_id_is_malformed(service: Service, backend: Sandbox) -> None:
     path = called_on(backend, await start(service))
     assert await call(service, path, {"task_id": "\ud800"}) == 400
     assert await call(service, path, {"task_id": "a\nb"}) == 400
 
 
-def test_a_caller_that_leaves_in_mid_sentence_leaves_no_traceback(tmp_path: Path) -> None:
+def test_a_disconnect_in_the_middle_of_a_callback_logs_no_traceback(tmp_path: Path) -> None:
     values = environment(public_url=PUBLIC, acedata_url="http://127.0.0.1:9")
     with serving_process(cwd=tmp_path, env=values) as server:
         with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=10) as client:
@@ -415,7 +417,7 @@ async def test_no_url_may_lead_to_this_service_by_the_ascii_form_of_its_name(bac
     assert page.status_code == 200
 
 
-async def test_a_ticket_is_good_for_a_day(service: Service, backend: Sandbox, clock: HandClock) -> None:
+async def test_a_callback_url_is_valid_for_a_day(service: Service, backend: Sandbox, clock: HandClock) -> None:
     task_id = await start(service)
     path = called_on(backend, task_id)
     clock.advance(24 * 3600 - 1)
@@ -424,7 +426,7 @@ async def test_a_ticket_is_good_for_a_day(service: Service, backend: Sandbox, cl
     assert await call(service, path, {"task_id": task_id}) == 404
 
 
-async def test_a_reader_of_redis_finds_no_address_to_call(
+async def test_redis_contains_no_usable_callback_url(
     clock: HandClock, backend: Sandbox, redis_server: RedisServer
 ) -> None:
     network = Breaking(backend)
@@ -441,10 +443,10 @@ async def test_a_reader_of_redis_finds_no_address_to_call(
 
 
 @pytest.mark.parametrize("foreign", [{"prompt": "A cat"}, {"prompt": "A fox", "start_image_url": "https://e.com/a"}])
-async def test_a_task_that_was_asked_for_something_else_completes_no_reservation(
+async def test_a_task_with_another_prompt_completes_no_purchase(
     clock: HandClock, backend: Sandbox, foreign: dict[str, Any]
 ) -> None:
-    """Even where the backend echoes the very ticket: a leaked one can be given to another submission."""
+    """A leaked callback token can be sent with another submission, so that the backend echoes the right one."""
     network = Breaking(backend)
     async with serving(settings(public_url=PUBLIC), network, clock) as service:
         await service.fail("luma_generate_video", KEYED)

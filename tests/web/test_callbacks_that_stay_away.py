@@ -1,4 +1,4 @@
-"""A public URL that the backend cannot reach: running tasks are read on schedule again, until a callback comes."""
+"""A public URL that the backend cannot reach: tasks are polled on schedule again until a callback arrives."""
 
 import asyncio
 import logging
@@ -21,11 +21,11 @@ from tests.support.service import FREE, KEY, Service, listening, serving, settin
 PUBLIC = "https://luma.example.com"
 SECONDS = 100.0
 LATE = 1.2 * 150
-"""When a task that is to call back is read without a callback, in seconds."""
+"""The age (s) at which a task that expects a callback is read without one."""
 
 
 class Network:
-    """Callbacks on their way; `is_open` says whether they get through to the services in `addresses`."""
+    """The route of callbacks to the services in `addresses`. They are dropped unless `is_open` is set."""
 
     def __init__(self) -> None:
         self.is_open = False
@@ -59,7 +59,7 @@ async def called_over(
 
 
 async def seen_after(service: Service, clock: HandClock) -> float:
-    """Buy a video, wait for it as a model does, and return after how many seconds it was seen to be completed."""
+    """Buy a video, wait for it as a model does, and return the seconds until a call showed it as completed."""
     began = clock.now
     task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
     while True:
@@ -73,7 +73,7 @@ async def metric(service: Service, line: str) -> float:
     return next(float(each.rpartition(" ")[2]) for each in text.splitlines() if each.startswith(line))
 
 
-async def test_videos_are_seen_in_time_once_the_first_ended_without_a_callback(
+async def test_polling_resumes_after_a_task_ended_without_a_callback(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -89,7 +89,7 @@ async def test_videos_are_seen_in_time_once_the_first_ended_without_a_callback(
     assert "Let AceDataCloud reach LUMA_MCP_PUBLIC_URL" in said[0]
 
 
-async def test_callbacks_are_relied_on_again_from_the_first_that_comes(clock: HandClock) -> None:
+async def test_callbacks_are_relied_on_again_after_the_first_one_arrives(clock: HandClock) -> None:
     network = Network()
     async with called_over(network, clock, settings(public_url=PUBLIC)) as ((service,), backend):
         await seen_after(service, clock)
@@ -101,7 +101,7 @@ async def test_callbacks_are_relied_on_again_from_the_first_that_comes(clock: Ha
         assert backend.reads == reads + 1, "the read that the callback brought, and none on schedule"
 
 
-async def test_of_callbacks_that_come_one_may_get_lost(clock: HandClock) -> None:
+async def test_one_lost_callback_does_not_resume_polling(clock: HandClock) -> None:
     network = Network()
     network.is_open = True
     async with called_over(network, clock, settings(public_url=PUBLIC)) as ((service,), _):
@@ -128,7 +128,7 @@ async def test_a_callback_at_one_replica_lets_the_other_rely_on_callbacks_again(
                 await asyncio.sleep(0)
 
 
-async def test_a_callback_long_after_the_end_is_none_to_rely_on(clock: HandClock) -> None:
+async def test_a_late_callback_does_not_count_as_working(clock: HandClock) -> None:
     network = Network()
     async with called_over(network, clock, settings(public_url=PUBLIC)) as ((service,), backend):
         await seen_after(service, clock)
@@ -139,7 +139,7 @@ async def test_a_callback_long_after_the_end_is_none_to_rely_on(clock: HandClock
         assert await metric(service, "luma_mcp_callbacks_doubted") == 1
 
 
-async def test_check_says_that_callbacks_stay_away(clock: HandClock, redis_server: RedisServer, tmp_path: Path) -> None:
+async def test_check_reports_missing_callbacks(clock: HandClock, redis_server: RedisServer, tmp_path: Path) -> None:
     async with listening(create_sandbox(seconds=1, media_url="https://cdn.example.com")) as url:
         shared = {"public_url": PUBLIC, "redis_url": redis_server.url, "acedata_url": url}
 

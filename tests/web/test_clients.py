@@ -1,4 +1,4 @@
-"""The real client library, in both eras, over HTTP and over stdio."""
+"""The Python SDK's clients of old and new protocol revisions, over HTTP and stdio."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ async def test_stdio_speaks_both_eras_and_ends_with_its_input(mode: Any, tmp_pat
     assert state == "completed"
 
 
-async def test_stdio_without_a_token_says_where_it_goes(tmp_path: Path) -> None:
+async def test_stdio_without_a_token_names_the_setting_for_it(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         COMMAND, "stdio", cwd=tmp_path, env=environment(), stderr=asyncio.subprocess.PIPE
     )

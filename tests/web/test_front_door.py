@@ -1,4 +1,4 @@
-"""Who is let in, and what the others are told: hosts, origins, tokens, methods, sizes and kinds of answer."""
+"""Checks of HTTP requests to /mcp: host, origin, token, method, size, content type, and the kind of response."""
 
 import json
 import logging
@@ -25,7 +25,9 @@ async def service() -> AsyncIterator[Service]:
         yield running
 
 
-async def knock(service: Service, headers: Mapping[str, str | bytes], method: str = "POST") -> httpx.Response:
+async def send_with_headers(
+    service: Service, headers: Mapping[str, str | bytes], method: str = "POST"
+) -> httpx.Response:
     message, fitting = envelope(*CALL, MODERN)
     request = service.http.build_request(method, f"{service.url}/mcp", json=message, headers=fitting)
     raw = [(name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in headers.items()]
@@ -40,33 +42,33 @@ async def knock(service: Service, headers: Mapping[str, str | bytes], method: st
 async def test_without_a_well_formed_token_the_answer_says_what_to_send(
     service: Service, authorization: str | bytes | None
 ) -> None:
-    response = await knock(service, {} if authorization is None else {"authorization": authorization})
+    response = await send_with_headers(service, {} if authorization is None else {"authorization": authorization})
     assert response.status_code == 401
     assert response.headers["www-authenticate"].startswith('Bearer realm="luma-mcp"')
     assert "Authorization: Bearer <token>" in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("authorization", ["Bearer token-a", "bearer token-a", "BEARER   token-a"])
-async def test_the_scheme_is_read_as_http_reads_it(service: Service, authorization: str) -> None:
-    assert (await knock(service, {"authorization": authorization})).status_code == 200
+async def test_the_bearer_scheme_is_case_insensitive(service: Service, authorization: str) -> None:
+    assert (await send_with_headers(service, {"authorization": authorization})).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "HEAD"])
 async def test_other_methods_are_405_inside_the_auth_layer(service: Service, method: str) -> None:
-    assert (await knock(service, {}, method)).status_code == 401
-    response = await knock(service, {"authorization": "Bearer token-a"}, method)
+    assert (await send_with_headers(service, {}, method)).status_code == 401
+    response = await send_with_headers(service, {"authorization": "Bearer token-a"}, method)
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
 
 
-async def test_hosts_that_were_not_named_are_refused_with_one_line_for_a_burst(
+async def test_unknown_hosts_are_refused_and_a_burst_is_logged_once(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     hosts = ["evil.example.com", "evil.example.com:443", "localhost.evil.com", "127.0.0.1.evil.com"]
     async with serving(settings(), sandbox(clock), clock) as service:
         with caplog.at_level(logging.WARNING):
             for host in hosts:
-                response = await knock(service, {"authorization": "Bearer token-a", "host": host})
+                response = await send_with_headers(service, {"authorization": "Bearer token-a", "host": host})
                 assert response.status_code == 421
     assert hosts[0] in caplog.text
     assert caplog.text.count("LUMA_MCP_ALLOWED_HOSTS") == 1
@@ -75,8 +77,8 @@ async def test_hosts_that_were_not_named_are_refused_with_one_line_for_a_burst(
 @pytest.mark.parametrize(
     "host", ["luma.example.com", "LUMA.example.com", "localhost", "localhost:9", "[::1]:8000", "127.0.0.1"]
 )
-async def test_the_named_hosts_and_the_public_one_are_answered(service: Service, host: str) -> None:
-    assert (await knock(service, {"authorization": "Bearer token-a", "host": host})).status_code == 200
+async def test_allowed_hosts_and_the_public_host_are_served(service: Service, host: str) -> None:
+    assert (await send_with_headers(service, {"authorization": "Bearer token-a", "host": host})).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -91,17 +93,17 @@ async def test_the_named_hosts_and_the_public_one_are_answered(service: Service,
     ],
 )
 async def test_browser_pages_are_answered_by_origin(service: Service, origin: str, status: int) -> None:
-    response = await knock(service, {"authorization": "Bearer token-a", "origin": origin})
+    response = await send_with_headers(service, {"authorization": "Bearer token-a", "origin": origin})
     assert response.status_code == status
 
 
 async def test_a_preflight_is_answered_without_a_token_for_allowed_origins_only(service: Service) -> None:
     asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,mcp-method"}
-    allowed = await knock(service, {"origin": "http://localhost:6274", **asked}, "OPTIONS")
+    allowed = await send_with_headers(service, {"origin": "http://localhost:6274", **asked}, "OPTIONS")
     assert allowed.status_code == 200
     assert allowed.headers["access-control-allow-origin"] == "http://localhost:6274"
     assert "authorization" in allowed.headers["access-control-allow-headers"]
-    refused = await knock(service, {"origin": "https://evil.example.com", **asked}, "OPTIONS")
+    refused = await send_with_headers(service, {"origin": "https://evil.example.com", **asked}, "OPTIONS")
     assert refused.status_code == 403
 
 
@@ -119,7 +121,7 @@ async def test_a_body_over_the_limit_is_413_however_it_is_sent(service: Service)
         assert "larger than" in response.json()["error"]["message"]
 
 
-async def test_a_body_that_is_no_json_by_its_header_is_415(service: Service) -> None:
+async def test_a_content_type_other_than_json_is_415(service: Service) -> None:
     headers = {"authorization": "Bearer token-a", "content-type": "text/plain"}
     response = await service.http.post(f"{service.url}/mcp", content=b"{}", headers=headers)
     assert response.status_code == 415
@@ -169,17 +171,17 @@ async def test_no_session_and_no_initialize_are_needed(service: Service) -> None
         "/token",
     ],
 )
-async def test_clients_that_look_for_a_sign_in_get_a_definite_no(service: Service, path: str) -> None:
+async def test_oauth_discovery_gets_a_404(service: Service, path: str) -> None:
     response = await service.http.get(service.url + path)
     assert response.status_code == 404
     assert "no OAuth sign-in" in response.json()["error"]["message"]
 
 
 async def test_every_answer_of_the_endpoint_carries_a_request_id(service: Service) -> None:
-    given = await knock(service, {"authorization": "Bearer token-a", "x-request-id": "proxy-17"})
+    given = await send_with_headers(service, {"authorization": "Bearer token-a", "x-request-id": "proxy-17"})
     assert given.headers["x-request-id"] == "proxy-17"
     for bad in ("a b", "x" * 65, ""):
-        made = await knock(service, {"x-request-id": bad})
+        made = await send_with_headers(service, {"x-request-id": bad})
         assert made.status_code == 401
         assert len(made.headers["x-request-id"]) == 16
 
@@ -199,7 +201,7 @@ async def test_an_unknown_prompt_is_invalid_params(service: Service, era: str) -
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b'"x"', b"null", b"\xff\xfe", b"[" * 5000, b"1" * 5000])
 @pytest.mark.parametrize("era", ["2025-11-25", MODERN])
-async def test_bodies_that_are_no_request_are_a_client_error(service: Service, body: bytes, era: str) -> None:
+async def test_malformed_bodies_are_a_client_error(service: Service, body: bytes, era: str) -> None:
     headers = {"authorization": "Bearer token-a", "content-type": "application/json", "mcp-protocol-version": era}
     response = await service.http.post(f"{service.url}/mcp", content=body, headers=headers)
     assert 400 <= response.status_code < 500

@@ -1,4 +1,4 @@
-"""What is checked of a message before the SDK reads it."""
+"""The checks of a JSON-RPC message before it reaches the SDK."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ _VALUES = st.recursive(
         },
     )
 )
-def test_examine_lets_no_message_through_that_the_sdk_would_answer_with_silence(message: dict[str, Any]) -> None:
+def test_check_body_rejects_messages_that_the_sdk_would_not_answer(message: dict[str, Any]) -> None:
     try:
         checked = check_body(json.dumps(message).encode(), None)
     except InvalidBody:
@@ -45,7 +45,7 @@ def test_examine_lets_no_message_through_that_the_sdk_would_answer_with_silence(
     st.booleans(),
     st.sampled_from([None, 1]),
 )
-def test_the_messages_of_a_batch_are_passed_on_as_they_are_written(
+def test_the_messages_of_a_batch_keep_their_bytes(
     params: list[dict[str, Any]], ensure_ascii: bool, indent: int | None
 ) -> None:
     messages = [{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": one} for one in params]

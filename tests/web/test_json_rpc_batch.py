@@ -1,4 +1,4 @@
-"""Answers count while they are put together: those of one call, and those of a JSON-RPC batch."""
+"""The memory limit of a token for the responses to single calls and JSON-RPC batches."""
 
 import json
 
@@ -9,11 +9,11 @@ from tests.support.clock import HandClock
 from tests.support.service import Service, sandbox, serving, settings
 
 SHARE = 1_000_000
-"""What one token may hold with LUMA_MCP_REQUEST_MEMORY_MB=16."""
+"""The memory share of one token (bytes) with LUMA_MCP_REQUEST_MEMORY_MB=16."""
 
 
 def leave(service: Service, token: str, amount: int) -> None:
-    """Leave `amount` bytes of its share to a token."""
+    """Take all of a token's memory share but `amount` bytes."""
     tenant = service.assembly.authenticator.name(token)
     assert service.assembly.request_memory.take(tenant, SHARE - amount)
 

@@ -1,4 +1,4 @@
-"""A secret key is replaced on a running fleet: nothing is bought twice, and what callers hold goes on working."""
+"""Rotation of the secret key, replica by replica: keys buy once, and handles, cursors and completions stay valid."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,7 +16,7 @@ OLD, NEW = "an older key for tests that has more than 32 bytes", "0123456789abcd
 
 @pytest.fixture
 async def fleet(clock: HandClock, tmp_path: Path) -> AsyncIterator[dict[str, Service]]:
-    """Lend replicas that know other keys, with one backend and one database."""
+    """Yield replicas with different secret keys, over one backend and one database."""
     backend, url = sandbox(clock), f"sqlite:///{tmp_path}/luma.db"
     async with AsyncExitStack() as stack:
         replicas = {}
@@ -51,11 +51,11 @@ async def test_other_arguments_are_refused_after_a_rotation(fleet: dict[str, Ser
 
 
 STEPS = [(OLD, f"{OLD},{NEW}"), (f"{OLD},{NEW}", f"{NEW},{OLD}"), (f"{NEW},{OLD}", f"{OLD},{NEW}")]
-"""Replicas that serve at the same time in a step of a rotation: one makes what the other is shown."""
+"""Pairs of replicas that serve at the same time during a rotation: one issues a value that the other receives."""
 
 
 @pytest.mark.parametrize(("maker", "other"), STEPS)
-async def test_a_handle_opens_on_the_other_replicas_of_a_step(
+async def test_a_task_handle_is_valid_on_replicas_at_either_step_of_a_rotation(
     fleet: dict[str, Service], maker: str, other: str
 ) -> None:
     handle = await handle_of(fleet[maker])
@@ -63,7 +63,7 @@ async def test_a_handle_opens_on_the_other_replicas_of_a_step(
 
 
 @pytest.mark.parametrize(("maker", "other"), STEPS)
-async def test_a_caller_finds_its_tasks_on_the_other_replicas_of_a_step(
+async def test_a_caller_sees_its_tasks_on_replicas_at_either_step_of_a_rotation(
     fleet: dict[str, Service], maker: str, other: str
 ) -> None:
     made = await bought(fleet[maker])

@@ -1,4 +1,4 @@
-"""What one caller may hold at once, and what refused callers and operators are told."""
+"""Limits for each caller: streams, waits, request memory; and the errors, gauges and log lines about them."""
 
 import asyncio
 import json
@@ -158,7 +158,7 @@ async def test_a_long_client_name_is_cut_before_anything_keeps_it(clock: HandClo
 
 
 def held_by_labels() -> int:
-    """Return the characters of names that the labels' cache holds at most."""
+    """Return the most characters of client names that the cache of metric labels may hold."""
     return _client_label.cache_info().currsize * LONGEST_CLIENT
 
 
@@ -200,13 +200,13 @@ async def test_large_requests_of_one_token_are_refused_before_they_pile_up(clock
 async def _all_but_held(
     calls: list[asyncio.Task[httpx.Response]], service: Service
 ) -> list[asyncio.Task[httpx.Response]]:
-    """Return the calls that were answered, when all others wait."""
+    """Return the answered calls as soon as all others wait."""
     while sum(call.done() for call in calls) + service.assembly.pollers.callers < len(calls):
         await asyncio.sleep(0.001)
     return [call for call in calls if call.done()]
 
 
-async def test_what_requests_held_is_given_back(clock: HandClock) -> None:
+async def test_request_memory_is_released_after_each_request(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
         await service.ask("luma_get_tasks_batch", {"task_ids": [task_id]})
@@ -250,7 +250,7 @@ async def test_invented_tokens_take_a_part_of_the_places_and_the_known_have_the_
         st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_the_reckoning_covers_what_python_makes_of_a_body(value: object) -> None:
+def test_the_memory_estimate_covers_the_decoded_body(value: object) -> None:
     body = json.dumps(value).encode()
     tracemalloc.start()
     parsed = json.loads(body)
@@ -319,11 +319,11 @@ async def test_a_head_counts_for_as_long_as_its_request_is_answered(clock: HandC
 
 
 class Part(dict[str, Any]):
-    """A message that can be referred to weakly."""
+    """An ASGI message that supports weak references."""
 
 
 async def test_a_part_of_a_body_is_held_once() -> None:
-    """400 half-sent bodies of 60 KB took 137 KB each."""
+    """Regression: each of 400 half-sent bodies of 60 KB took 137 KB."""
     parts = list[weakref.ref[Part]]()
 
     async def receive() -> Part:

@@ -1,4 +1,4 @@
-"""luma_list_tasks: a caller's own submissions, whatever was restarted, page by page."""
+"""luma_list_tasks: the caller's own submissions, in pages, also after restarts."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.service import KEY, Service, sandbox, serving, settings
 
 
 async def bought(service: Service, clock: HandClock, count: int, **how: Any) -> list[str]:
-    """Return the ids of `count` videos, the newest first, ten seconds apart."""
+    """Submit `count` videos ten seconds apart; return their ids, newest first."""
     made = []
     for _ in range(count):
         made.append((await service.ask("luma_generate_video", {"prompt": "A fox"}, **how))["task_id"])
@@ -115,13 +115,13 @@ async def test_an_unknown_outcome_is_listed_without_an_id(clock: HandClock) -> N
         ({"state": "completed"}, "`state`"),
     ],
 )
-async def test_what_cannot_be_meant_is_refused(arguments: dict[str, Any], word: str, clock: HandClock) -> None:
+async def test_invalid_arguments_are_refused(arguments: dict[str, Any], word: str, clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         error = await service.fail("luma_list_tasks", arguments)
     assert (error["code"], error["message"].split()[0]) == ("invalid_request", word)
 
 
-async def test_a_cursor_is_its_callers_alone(clock: HandClock) -> None:
+async def test_a_cursor_is_invalid_for_another_caller(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         await bought(service, clock, 2)
         cursor = (await service.ask("luma_list_tasks", {"limit": 1}))["next_cursor"]
@@ -130,13 +130,13 @@ async def test_a_cursor_is_its_callers_alone(clock: HandClock) -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"state": "", "since": "null"}, {"limit": "5", "cursor": None}, {"surprise": 1}])
-async def test_what_clients_write_for_nothing_is_nothing(arguments: dict[str, Any], clock: HandClock) -> None:
+async def test_placeholders_for_an_absent_argument_count_as_absent(arguments: dict[str, Any], clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         assert await ids(service, **arguments) == []
 
 
 class Revocable(httpx.AsyncBaseTransport):
-    """A backend that stops accepting tokens."""
+    """A backend that can be told to refuse all tokens."""
 
     def __init__(self, clock: HandClock) -> None:
         self.is_revoked = False

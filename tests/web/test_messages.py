@@ -1,4 +1,4 @@
-"""Messages as clients really send them: what is served, and the sentence for what is not."""
+"""Variants of JSON-RPC messages as real clients send them: those that are served, and the errors for the others."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -70,7 +70,7 @@ async def test_initialize_is_served_without_what_clients_leave_out(
 
 
 @pytest.mark.parametrize("number", [None, 1.0, 1.5, True, [], {}])
-async def test_an_id_of_another_kind_is_refused_aloud(service: Service, number: Any) -> None:
+async def test_a_message_id_of_an_invalid_type_is_refused_with_an_error(service: Service, number: Any) -> None:
     response = await send(service, {**CALL, "id": number})
     assert response.status_code == 400
     error = response.json()["error"]
@@ -79,7 +79,7 @@ async def test_an_id_of_another_kind_is_refused_aloud(service: Service, number: 
 
 
 @pytest.mark.parametrize("number", ["x", "", -1, 0, 2**40])
-async def test_an_id_of_the_right_kind_comes_back(service: Service, number: Any) -> None:
+async def test_a_valid_message_id_is_returned(service: Service, number: Any) -> None:
     assert (await send(service, {**CALL, "id": number})).json()["id"] == number
 
 
@@ -99,7 +99,7 @@ async def test_an_id_of_the_right_kind_comes_back(service: Service, number: Any)
         (b'{"jsonrpc": "2.0", "id": 1, "method": "m", "params": ["hunter2"]}', -32602),
     ],
 )
-async def test_what_is_no_message_is_refused_in_a_sentence_of_ours(service: Service, body: bytes, code: int) -> None:
+async def test_a_malformed_message_gets_the_services_own_error(service: Service, body: bytes, code: int) -> None:
     response = await send(service, body)
     assert response.status_code == 400
     assert response.json()["error"]["code"] == code
@@ -169,7 +169,7 @@ async def test_a_batch_is_refused_in_every_other_revision(service: Service, vers
 
 
 @pytest.mark.parametrize("messages", [[], [CALL] * (MOST_IN_A_BATCH + 1), [INITIALIZE, CALL], [CALL, "x"], [[CALL]]])
-async def test_a_batch_that_is_none_is_refused_whole(service: Service, messages: list[Any]) -> None:
+async def test_an_invalid_batch_is_refused_as_a_whole(service: Service, messages: list[Any]) -> None:
     response = await send(service, messages)
     assert response.status_code == 400
     assert "result" not in response.text
@@ -204,9 +204,7 @@ async def test_a_body_that_is_too_large_is_a_json_rpc_error(service: Service) ->
 
 @pytest.mark.parametrize("path", ["oauth-protected-resource", "oauth-authorization-server", "openid-configuration"])
 @pytest.mark.parametrize("prefix", ["", "/mcp"])
-async def test_a_client_that_looks_for_a_sign_in_is_told_no_at_every_address(
-    service: Service, prefix: str, path: str
-) -> None:
+async def test_oauth_discovery_gets_a_404_at_every_well_known_path(service: Service, prefix: str, path: str) -> None:
     for url in (f"{prefix}/.well-known/{path}", f"/.well-known/{path}{prefix}"):
         response = await service.http.get(service.url + url)
         assert response.status_code == 404

@@ -1,4 +1,4 @@
-"""What purchases may hold: callers leave, tokens are made up, and rows stay in the database."""
+"""Limits of purchases: memory and concurrency while their callers disconnect, and rows left in the database."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ REFUSAL = {"error": {"code": "invalid_token", "message": "The specified token is
 
 
 class Network(httpx.AsyncBaseTransport):
-    """Answers reads; a submission goes on when the test says so, and ends as it says."""
+    """A backend that answers reads, and whose submissions wait for the test, which also chooses their outcome."""
 
     def __init__(self, backend: Sandbox) -> None:
         self._inner = httpx.ASGITransport(sandbox_app(backend))
@@ -70,13 +70,13 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def is_accepted(service: Service, token: str) -> None:
-    """Let the backend accept the token."""
+async def make_accepted(service: Service, token: str) -> None:
+    """Make a read, after which the service counts the token as accepted by the backend."""
     await service.call("luma_get_task", {"task_id": "anything"}, token=token)
 
 
 @pytest.mark.parametrize("arguments", [KEYED, {"prompt": "A fox"}])
-async def test_the_memory_of_a_request_stays_lent_until_its_purchase_ends(
+async def test_request_memory_is_held_until_the_purchase_ends(
     clock: HandClock, network: Network, arguments: dict[str, str]
 ) -> None:
     async with serving(settings(), network, clock) as service:
@@ -107,7 +107,7 @@ async def test_made_up_tokens_share_a_part_of_the_purchases_under_way(
     )
     async with listening(create_app(values, parts)) as url, httpx.AsyncClient(timeout=60, limits=limits) as http:
         service = Service(url, parts, http)
-        await is_accepted(service, "honest")
+        await make_accepted(service, "honest")
         calls = [
             asyncio.create_task(service.fail("luma_generate_video", arguments, token=f"invented-{number}"))
             for number in range(share + 10)
@@ -125,7 +125,7 @@ async def test_made_up_tokens_share_a_part_of_the_purchases_under_way(
 
 
 @pytest.mark.parametrize("arguments", [KEYED, {"prompt": "A fox"}])
-async def test_a_token_that_the_backend_refuses_leaves_no_row(
+async def test_a_purchase_with_a_refused_token_leaves_no_row(
     clock: HandClock, network: Network, database_url: str, arguments: dict[str, str]
 ) -> None:
     network.go_on.set()
@@ -141,7 +141,7 @@ async def test_a_token_that_the_backend_refuses_leaves_no_row(
         assert (await one.ask("luma_generate_video", KEYED))["replayed"] is True
 
 
-async def test_a_token_that_was_just_refused_records_nothing(
+async def test_a_purchase_with_a_recently_refused_token_is_not_recorded(
     clock: HandClock, network: Network, fragile_postgres: PostgresServer
 ) -> None:
     network.go_on.set()
@@ -161,7 +161,7 @@ async def test_only_a_token_that_was_accepted_leaves_a_row_of_what_was_refused(
     network.end = unreachable
     async with serving(settings(), network, clock) as service:
         if accepted:
-            await is_accepted(service, "token-a")
+            await make_accepted(service, "token-a")
         assert "Nothing was sent" in (await service.fail("luma_generate_video", KEYED))["message"]
         assert await rows(service) == kept
 
@@ -181,7 +181,7 @@ async def test_a_token_that_is_not_accepted_leaves_a_few_rows_of_unknown_outcome
         assert (await service.fail("luma_generate_video", keyed[-1], token="another"))["code"] == "backend_timeout"
         clock.advance(WINDOW_SECONDS)
         assert (await service.fail("luma_generate_video", keyed[-1]))["code"] == "backend_timeout"
-        await is_accepted(service, "token-a")
+        await make_accepted(service, "token-a")
         for number in range(MOST_PER_TOKEN):
             error = await service.fail("luma_generate_video", {**KEYED, "idempotency_key": f"cat-{number}"})
             assert error["code"] == "backend_timeout"

@@ -1,4 +1,4 @@
-"""Redis may die, hang and come back under load: it costs speed, and no call fails."""
+"""Redis outages under load: calls become slower, and none fails."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ async def start(service: Service, token: str) -> list[str]:
 
 
 async def under_load(service: Service, owned: dict[str, list[str]]) -> None:
-    """Ask for everything, many times at once; every question must be answered in full and with its own tasks."""
+    """Make many concurrent reads, and require that each is answered in full and with its own tasks."""
 
     async def ask(token: str, task_ids: list[str]) -> None:
         for _ in range(ROUNDS):
@@ -32,7 +32,7 @@ async def under_load(service: Service, owned: dict[str, list[str]]) -> None:
     await asyncio.gather(*(ask(token, task_ids) for token, task_ids in owned.items()))
 
 
-async def test_redis_is_killed_hung_and_brought_back_and_no_call_fails(
+async def test_no_call_fails_while_redis_is_killed_hung_and_restarted(
     clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = sandbox(clock, seconds=1000)  # running tasks are in Redis alone, so every round needs it
@@ -55,7 +55,7 @@ async def test_redis_is_killed_hung_and_brought_back_and_no_call_fails(
     assert [message.startswith("Redis does not answer") for message in warnings] == [True, False, True, False]
 
 
-async def test_what_redis_holds_serves_again_once_it_is_back(clock: HandClock, fragile_redis: RedisServer) -> None:
+async def test_cached_results_are_used_again_after_redis_returns(clock: HandClock, fragile_redis: RedisServer) -> None:
     backend = sandbox(clock)
     values = settings(redis_url=fragile_redis.url)
     async with serving(values, backend, clock) as service:
@@ -73,7 +73,7 @@ async def test_what_redis_holds_serves_again_once_it_is_back(clock: HandClock, f
         assert backend.reads == reads + 1, "the other tasks come from Redis again"
 
 
-async def test_a_hung_redis_is_asked_once_and_then_left_alone(clock: HandClock, fragile_redis: RedisServer) -> None:
+async def test_a_hung_redis_is_tried_once_and_then_skipped(clock: HandClock, fragile_redis: RedisServer) -> None:
     async with serving(settings(redis_url=fragile_redis.url), sandbox(clock), clock) as service:
         task_ids = await start(service, "token-a")
         fragile_redis.hang()
@@ -95,7 +95,7 @@ WRITE_FAULTS = {
 
 
 @pytest.mark.parametrize("told", WRITE_FAULTS)
-async def test_a_redis_that_takes_no_writes_serves_what_it_holds_and_is_told_once(
+async def test_a_read_only_redis_serves_cached_values_and_is_logged_once(
     clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, told: str
 ) -> None:
     begin, end = WRITE_FAULTS[told]

@@ -1,4 +1,4 @@
-"""Each task as a resource: read by its URI, found by completion, never by another tenant."""
+"""Tasks as MCP resources: reads by URI, completion of ids, and separation of tenants."""
 
 import json
 from typing import Any
@@ -40,7 +40,7 @@ async def test_a_task_is_read_as_the_same_object_that_the_tool_answers(era: str,
     assert json.loads(content["text"]) == task
 
 
-async def test_a_resource_may_be_kept_privately_and_by_its_state(clock: HandClock) -> None:
+async def test_resource_cache_hints_are_private_and_depend_on_the_state(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         (task_id,) = await started(service)
         running = (await read(service, f"luma://tasks/{task_id}"))["result"]
@@ -54,7 +54,7 @@ async def test_a_resource_may_be_kept_privately_and_by_its_state(clock: HandCloc
 @pytest.mark.parametrize(
     "uri", ["luma://tasks/nobody-knows", "luma://videos/x", "https://example.com/", "luma://tasks/"]
 )
-async def test_what_does_not_exist_is_invalid_params_with_its_uri(era: str, uri: str, clock: HandClock) -> None:
+async def test_an_unknown_resource_is_invalid_params_with_its_uri(era: str, uri: str, clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         answer = await read(service, uri, era=era)
     assert answer["error"]["code"] == -32602
@@ -71,7 +71,7 @@ async def test_the_one_template_is_listed(era: str, clock: HandClock) -> None:
 
 
 @pytest.mark.parametrize("era", [LEGACY[-1], MODERN])
-async def test_ids_that_the_tenant_knows_complete_newest_first(era: str, clock: HandClock) -> None:
+async def test_completion_returns_the_tenants_ids_newest_first(era: str, clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         task_ids = []
         for _ in range(3):
@@ -83,14 +83,14 @@ async def test_ids_that_the_tenant_knows_complete_newest_first(era: str, clock: 
         assert await completed(service, "", era=era, token="token-b") == []
 
 
-async def test_an_id_that_was_only_asked_about_completes_nothing(clock: HandClock) -> None:
+async def test_completion_leaves_out_ids_that_were_only_read(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         (task_id,) = await started(service)
         await service.ask("luma_get_tasks_batch", {"task_ids": [task_id, "unknown"]}, token="token-b")
         assert await completed(service, "", token="token-b") == []
 
 
-async def test_submitted_ids_complete_after_a_restart(clock: HandClock, database_url: str) -> None:
+async def test_completion_returns_submitted_ids_after_a_restart(clock: HandClock, database_url: str) -> None:
     values, backend = settings(database_url=database_url), sandbox(clock)
     async with serving(values, backend, clock) as service:
         task_ids = await started(service, 2)
@@ -98,7 +98,7 @@ async def test_submitted_ids_complete_after_a_restart(clock: HandClock, database
         assert sorted(await completed(restarted, "")) == sorted(task_ids)
 
 
-async def test_at_most_a_hundred_ids_complete(clock: HandClock) -> None:
+async def test_completion_returns_at_most_a_hundred_ids(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         await started(service, 105)
         assert len(await completed(service, "")) == 100

@@ -1,4 +1,4 @@
-"""Results of tools on the wire: the SDK, not asked on the way, would find nothing to add and nothing to take away."""
+"""Tool results on the wire, which bypass the SDK's serializer: they must be equal to what it would produce."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ async def results(service: Service, clock: HandClock, era: str) -> list[dict[str
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_every_kind_of_result_is_whole_and_fits_the_schema_of_its_revision(era: str, clock: HandClock) -> None:
+async def test_every_kind_of_result_fits_the_schema_of_its_revision(era: str, clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         for result in await results(service, clock, era):
             assert serialize_server_result("tools/call", era, result) == result
@@ -55,7 +55,7 @@ async def test_a_call_that_does_not_fit_its_revision_never_reaches_the_tool(
 
 
 @pytest.mark.parametrize("era", LEGACY)
-async def test_a_call_that_asks_for_no_answer_buys_nothing(era: str, clock: HandClock) -> None:
+async def test_a_tool_call_sent_as_a_notification_buys_nothing(era: str, clock: HandClock) -> None:
     backend = sandbox(clock)
     params = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}}
     message, headers = envelope("tools/call", params, era)

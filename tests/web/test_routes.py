@@ -1,4 +1,4 @@
-"""The routes beside /mcp, and the life of a process as /readyz tells it."""
+"""The routes beside /mcp: probes, metrics, the page, the server card; and the phases of a process in /readyz."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -52,15 +52,15 @@ async def test_a_process_is_starting_then_ready_and_draining_from_the_moment_of_
 
 
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.DRAINING])
-async def test_readyz_is_503_while_calls_are_not_wanted(phase: Phase) -> None:
+async def test_readyz_is_503_while_starting_or_draining(phase: Phase) -> None:
     readiness = Readiness()
     readiness.phase = phase
     store = MemoryStore(capacity_bytes=1000, clock=HandClock())
 
-    async def is_up() -> str:
+    async def database_status() -> str:
         return "up"
 
-    app = Starlette(routes=probe_routes(readiness, store.ping, "memory", is_up))
+    app = Starlette(routes=probe_routes(readiness, store.ping, "memory", database_status))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         response = await client.get("/readyz")
     assert response.status_code == 503
@@ -75,7 +75,7 @@ async def test_the_page_names_the_public_address_and_how_to_set_up_each_client(s
         assert said in response.text
 
 
-async def test_the_page_repeats_no_markup_from_the_host_it_was_opened_under(clock: HandClock) -> None:
+async def test_a_421_repeats_no_markup_from_the_host_header(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         response = await service.http.get(service.url + "/", headers={"host": 'x"><script>alert(1)</script>'})
     assert "<script>" not in response.text
@@ -94,11 +94,11 @@ async def test_the_server_card_is_served_where_the_public_address_is_known(servi
     assert again.status_code == 304
 
 
-async def test_metrics_count_what_happened_with_closed_sets_of_labels(service: Service) -> None:
-    for name in ("claude-code", "Cursor", "my own\nclient", "x" * 9000):
+async def test_metrics_group_clients_into_a_fixed_set_of_labels(service: Service) -> None:
+    for name in ("claude-code", "Cursor", "my own client", "x" * 9000):
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
         call = {**message, "params": {"name": "luma_get_tasks_batch", "arguments": {"task_ids": ["a", "b"]}}}
-        await service.post(call, headers={"user-agent": name.replace("\n", " ")})
+        await service.post(call, headers={"user-agent": name})
     response = await service.http.get(f"{service.url}/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     clients = {line.split('client="')[1].split('"')[0] for line in response.text.splitlines() if 'client="' in line}
@@ -113,7 +113,7 @@ async def test_metrics_count_what_happened_with_closed_sets_of_labels(service: S
         assert name in response.text
 
 
-async def test_what_is_not_here_is_a_json_404(service: Service) -> None:
+async def test_an_unknown_path_is_a_json_404(service: Service) -> None:
     response = await service.http.get(f"{service.url}/sse")
     assert response.status_code == 404
     assert "POST /mcp" in response.json()["error"]["message"]
@@ -122,14 +122,14 @@ async def test_what_is_not_here_is_a_json_404(service: Service) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/metrics", "/metrics/", "/readyz", "/livez/", "/mcp/server-card", "/callbacks/x"]
 )
-async def test_no_answer_repeats_the_host_of_the_request(service: Service, path: str) -> None:
+async def test_a_421_repeats_no_host_in_its_headers(service: Service, path: str) -> None:
     response = await service.http.get(service.url + path, headers={"host": "evil.example.com"})
     assert response.status_code == 421
     assert "evil.example.com" not in str(response.headers)
 
 
 @pytest.mark.parametrize("path", ["", "/luma"])
-async def test_a_service_under_a_path_answers_with_it_and_without(path: str) -> None:
+async def test_a_service_with_a_public_path_answers_with_and_without_that_path(path: str) -> None:
     clock = HandClock()
     values = settings(public_url="https://host.example.com/luma/mcp")
     async with serving(values, sandbox(clock), clock) as service:
@@ -145,9 +145,7 @@ async def test_a_service_under_a_path_answers_with_it_and_without(path: str) -> 
 
 
 @pytest.mark.parametrize(("path", "status"), [("/", 405), ("/sse", 404), ("/messages", 404), ("/mcp/mcp", 404)])
-async def test_a_client_that_was_given_another_url_is_told_the_endpoint(
-    service: Service, path: str, status: int
-) -> None:
+async def test_a_post_to_another_path_names_the_endpoint(service: Service, path: str, status: int) -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     answer = await service.http.post(f"{service.url}{path}", json=call)
     assert answer.status_code == status
@@ -163,7 +161,7 @@ async def test_the_python_client_shows_where_the_endpoint_is(service: Service) -
             await client.list_tools()
 
 
-async def test_the_page_is_put_together_once_for_each_address() -> None:
+async def test_the_page_is_rendered_once_for_each_address() -> None:
     asked: list[str] = []
 
     def page(url: str, _is_doubtful: bool) -> str:

@@ -1,4 +1,4 @@
-"""A caller reads, generates, or is refused, as its scopes say."""
+"""Scopes: calls are allowed or refused by the scopes of the caller's token."""
 
 import pytest
 
@@ -22,7 +22,7 @@ READS = (
 
 
 class Doorkeeper:
-    """An Authenticator that knows two tokens by what they may do, and refuses all others."""
+    """An Authenticator with two tokens of different scopes; it refuses all others."""
 
     async def authenticate(self, token: str) -> Caller | None:
         return caller(self.name(token), token, [Scope(token)]) if token in tuple(Scope) else None
@@ -49,9 +49,7 @@ async def test_a_caller_who_may_only_generate_generates_and_reads_nothing(clock:
 
 
 @pytest.mark.parametrize(("method", "params"), READS)
-async def test_what_is_read_outside_of_tools_needs_the_same_scope(
-    clock: HandClock, method: str, params: dict[str, object]
-) -> None:
+async def test_resources_need_the_same_scope_as_tools(clock: HandClock, method: str, params: dict[str, object]) -> None:
     async with serving(settings(), sandbox(clock), clock, Doorkeeper()) as service:
         refused = await service.request(method, params, token="generate")
         assert "scope" in refused["error"]["message"]

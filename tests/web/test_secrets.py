@@ -1,4 +1,4 @@
-"""Nothing secret leaves but where it must: tokens, prompts and URLs are in no log line, metric, key or repr."""
+"""Secrets: tokens, prompts and URL queries appear in no log line, metric, Redis key or value, or repr."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ IMAGE = "https://images.example.com/start.png?signature=secret-query"
 
 
 async def test_a_debug_run_logs_no_token_prompt_or_url_query(tmp_path: Path) -> None:
-    """Run the end-to-end part as another process at DEBUG, with every library's log let through, and read it all."""
+    """Run calls in a child process with all loggers at DEBUG, and search its output."""
     driver = tmp_path / "driver.py"
     driver.write_text(DRIVER, encoding="utf-8")
     process = await asyncio.create_subprocess_exec(
@@ -41,7 +41,7 @@ async def test_a_debug_run_logs_no_token_prompt_or_url_query(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("status", [200, 502])
-async def test_half_a_record_is_not_quoted_in_the_log(status: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_record_is_not_quoted_in_the_log(status: int, caplog: pytest.LogCaptureFixture) -> None:
     half = json.dumps(listing(completed("task-0", request={"prompt": PROMPT})))[:-30]
     with caplog.at_level(logging.DEBUG):
         async with gateway_over(Backend(replying(status, half))) as gateway:

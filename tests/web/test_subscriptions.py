@@ -1,4 +1,4 @@
-"""Being told: streams that say when a task changed, on whichever replica, and to nobody else."""
+"""subscriptions/listen: streams of task changes, from every replica, for the tasks of the caller's tenant only."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ DECLARED: dict[str, Any] = {CAPABILITIES: {"extensions": {TASKS: {}}}}
 NUMBER = "io.modelcontextprotocol/subscriptionId"
 
 
-class Ear:
-    """The frames of one listening stream, as they come."""
+class EventReader:
+    """A reader of the server-sent events of one subscription stream."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._lines = response.aiter_lines()
 
-    async def hear(self) -> dict[str, Any]:
+    async def next_message(self) -> dict[str, Any]:
         """Return the next message. Raises StopAsyncIteration at the end of the stream."""
         async with asyncio.timeout(20):
             while True:
@@ -47,12 +47,12 @@ def asked(notifications: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
 @asynccontextmanager
 async def listening(
     url: str, http: httpx.AsyncClient, notifications: Mapping[str, Any], token: str = "token-a"
-) -> AsyncIterator[Ear]:
+) -> AsyncIterator[EventReader]:
     message, headers = asked(notifications)
     headers["authorization"] = f"Bearer {token}"
     async with http.stream("POST", f"{url}/mcp", json=message, headers=headers, timeout=60) as response:
         assert response.status_code == 200
-        yield Ear(response)
+        yield EventReader(response)
 
 
 async def start(service: Service) -> str:
@@ -60,15 +60,17 @@ async def start(service: Service) -> str:
     return task_id
 
 
-async def test_a_change_that_one_replica_sees_is_told_on_the_other(clock: HandClock, redis_server: RedisServer) -> None:
+async def test_a_change_seen_by_one_replica_is_sent_to_subscribers_of_the_other(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
     backend, values = sandbox(clock, seconds=30), settings(redis_url=redis_server.url)
     async with serving(values, backend, clock) as one, serving(values, backend, clock) as other:
         task_id = await start(one)
         uri = f"luma://tasks/{task_id}"
         waiting = asyncio.create_task(one.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50}))
-        async with listening(other.url, other.http, {"resourceSubscriptions": [uri]}) as ear:
-            acknowledged = await ear.hear()
-            updated = await while_time_passes(clock, ear.hear())
+        async with listening(other.url, other.http, {"resourceSubscriptions": [uri]}) as events:
+            acknowledged = await events.next_message()
+            updated = await while_time_passes(clock, events.next_message())
         task = await while_time_passes(clock, waiting)
     assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
     assert acknowledged["params"]["notifications"] == {"resourceSubscriptions": [uri]}
@@ -78,14 +80,14 @@ async def test_a_change_that_one_replica_sees_is_told_on_the_other(clock: HandCl
     assert task["state"] == "completed"
 
 
-async def test_a_handle_is_told_as_tasks_get_answers(clock: HandClock) -> None:
+async def test_a_subscription_to_a_task_handle_gets_the_same_result_as_tasks_get(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
         call = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}, "_meta": DECLARED}
         handle = (await service.request("tools/call", call))["result"]["taskId"]
         notifications = {"taskIds": [handle, "v1.of-somebody-else"]}
-        async with listening(service.url, service.http, notifications) as ear:
-            acknowledged = await ear.hear()
-            told = await while_time_passes(clock, ear.hear())
+        async with listening(service.url, service.http, notifications) as events:
+            acknowledged = await events.next_message()
+            told = await while_time_passes(clock, events.next_message())
         got = (await service.request("tasks/get", {"taskId": handle, "_meta": DECLARED}))["result"]
     assert acknowledged["params"]["notifications"] == {"taskIds": [handle]}
     assert told["method"] == "notifications/tasks"
@@ -94,45 +96,45 @@ async def test_a_handle_is_told_as_tasks_get_answers(clock: HandClock) -> None:
     assert told["params"]["status"] == "completed"
 
 
-async def test_both_filters_together_are_served_whole(clock: HandClock) -> None:
+async def test_both_subscription_filters_can_be_combined(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
         call = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}, "_meta": DECLARED}
         handle = (await service.request("tools/call", call))["result"]["taskId"]
         uri = f"luma://tasks/{await start(service)}"
         notifications = {"taskIds": [handle], "resourceSubscriptions": [uri]}
-        async with listening(service.url, service.http, {**notifications, "toolsListChanged": True}) as ear:
-            acknowledged = await ear.hear()
-            told = [await while_time_passes(clock, ear.hear()) for _ in range(2)]
+        async with listening(service.url, service.http, {**notifications, "toolsListChanged": True}) as events:
+            acknowledged = await events.next_message()
+            told = [await while_time_passes(clock, events.next_message()) for _ in range(2)]
     assert acknowledged["params"]["notifications"] == notifications
     assert {message["method"] for message in told} == {"notifications/tasks", "notifications/resources/updated"}
 
 
-async def test_another_tenant_is_told_nothing_that_it_could_not_read(clock: HandClock) -> None:
+async def test_a_subscription_leaves_out_handles_of_another_tenant(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         call = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}, "_meta": DECLARED}
         handle = (await service.request("tools/call", call))["result"]["taskId"]
-        async with listening(service.url, service.http, {"taskIds": [handle]}, token="token-b") as ear:
-            acknowledged = await ear.hear()
+        async with listening(service.url, service.http, {"taskIds": [handle]}, token="token-b") as events:
+            acknowledged = await events.next_message()
     assert acknowledged["params"]["notifications"] == {"taskIds": []}
 
 
-async def test_who_comes_back_is_told_what_has_ended_meanwhile(clock: HandClock) -> None:
+async def test_a_new_subscription_reports_tasks_that_have_ended_meanwhile(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
         uri = f"luma://tasks/{await start(service)}"
-        async with listening(service.url, service.http, {"resourceSubscriptions": [uri]}) as ear:
-            await ear.hear()
+        async with listening(service.url, service.http, {"resourceSubscriptions": [uri]}) as events:
+            await events.next_message()
         clock.advance(60)
-        async with listening(service.url, service.http, {"resourceSubscriptions": [uri]}) as ear:
-            await ear.hear()
-            told = await while_time_passes(clock, ear.hear())
+        async with listening(service.url, service.http, {"resourceSubscriptions": [uri]}) as events:
+            await events.next_message()
+            told = await while_time_passes(clock, events.next_message())
     assert told["params"]["uri"] == uri
 
 
-async def test_a_filter_without_tasks_is_acknowledged_and_silent(clock: HandClock) -> None:
+async def test_an_empty_subscription_is_acknowledged_and_gets_no_updates(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         notifications = {"promptsListChanged": True, "resourceSubscriptions": ["https://example.com/"]}
-        async with listening(service.url, service.http, notifications) as ear:
-            acknowledged = await ear.hear()
+        async with listening(service.url, service.http, notifications) as events:
+            acknowledged = await events.next_message()
     assert acknowledged["params"]["notifications"] == {}, "lists change with a release only"
 
 
@@ -155,9 +157,9 @@ async def test_a_listener_costs_the_backend_no_more_than_a_waiting_caller(clock:
     backend = sandbox(clock, seconds=100)
     async with serving(settings(), backend, clock) as service:
         uri = f"luma://tasks/{await start(service)}"
-        async with listening(service.url, service.http, {"resourceSubscriptions": [uri]}) as ear:
-            await ear.hear()
-            told = await while_time_passes(clock, ear.hear())
+        async with listening(service.url, service.http, {"resourceSubscriptions": [uri]}) as events:
+            await events.next_message()
+            told = await while_time_passes(clock, events.next_message())
     assert told["params"]["uri"] == uri
     assert backend.reads <= 15
 
@@ -167,10 +169,10 @@ async def test_sigterm_ends_a_stream_with_its_result(tmp_path: Path, workers: st
     async with httpx.AsyncClient() as http:
         with serving_process("--sandbox", "--workers", workers, cwd=tmp_path, env=environment()) as server:
             url = await asyncio.to_thread(lambda: server.url)
-            async with listening(url, http, {"resourceSubscriptions": ["luma://tasks/nobody-knows"]}) as ear:
-                await ear.hear()
+            async with listening(url, http, {"resourceSubscriptions": ["luma://tasks/nobody-knows"]}) as events:
+                await events.next_message()
                 server.process.send_signal(signal.SIGTERM)
-                last = await ear.hear()
+                last = await events.next_message()
             code = await asyncio.to_thread(server.process.wait, 30)
     assert last["result"]["_meta"][NUMBER] == 1
     assert code == 0

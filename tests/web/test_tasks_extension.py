@@ -1,4 +1,4 @@
-"""The Tasks extension, held against its text: handles, states, errors, and who may see what."""
+"""The MCP Tasks extension, tested against its specification: handles, states, errors, and separation of tenants."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ async def send(  # noqa: PLR0913 - what may differ between two requests
     token: str = "token-a",
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Send a request of a client that declares the extension, or does not."""
+    """Send a request from a client that does or does not declare the extension."""
     extensions: dict[str, Any] = {"extensions": {TASKS: {}}} if declared else {}
     message, fitting = envelope(method, {**params, "_meta": {CAPABILITIES: extensions}}, MODERN)
     response = await service.post(message, token=token, headers={**fitting, **(headers or {})})
@@ -59,7 +59,7 @@ async def test_a_client_that_declares_it_gets_a_handle_from_a_tool_that_spends(c
 
 
 @pytest.mark.parametrize("name", ["luma_get_task", "luma_get_tasks_batch", "luma_list_actions"])
-async def test_tools_that_start_nothing_answer_as_ever(name: str, clock: HandClock) -> None:
+async def test_tools_that_start_no_task_return_a_plain_result(name: str, clock: HandClock) -> None:
     arguments = {"luma_get_task": {"task_id": "x"}, "luma_get_tasks_batch": {"task_ids": ["x"]}}.get(name, {})
     async with serving(settings(), sandbox(clock), clock) as service:
         result = (await send(service, "tools/call", {"name": name, "arguments": arguments}))["result"]
@@ -103,7 +103,7 @@ async def test_a_failed_generation_is_completed_with_an_error_of_the_tool(clock:
     assert done["result"]["structuredContent"]["result"]["state"] == "failed"
 
 
-async def test_times_move_only_with_a_change(clock: HandClock) -> None:
+async def test_last_updated_changes_only_with_the_state(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         created = await handle_of(service)
         times = set()
@@ -132,7 +132,7 @@ async def test_any_replica_serves_a_handle_and_another_tenant_does_not_know_it(
 
 @pytest.mark.parametrize("garbled", ["", "x", "v1.", "v1.AAAA", "v2.AAAA"])
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/cancel", "tasks/update"])
-async def test_a_handle_that_was_not_given_is_invalid_params(method: str, garbled: str, clock: HandClock) -> None:
+async def test_an_invalid_handle_is_invalid_params(method: str, garbled: str, clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         answer = await send(service, method, {"taskId": garbled}, headers={"mcp-name": garbled})
     assert answer["error"]["code"] == -32602
@@ -188,7 +188,7 @@ async def known(service: Service) -> list[str]:
     return values
 
 
-async def test_cancelling_what_has_ended_changes_nothing(clock: HandClock) -> None:
+async def test_cancelling_a_finished_task_changes_nothing(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         created = await handle_of(service)
         clock.advance(SECONDS)

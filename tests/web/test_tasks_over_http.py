@@ -1,4 +1,4 @@
-"""The heart, end to end: questions over HTTP, a sandbox backend that counts, a real Redis."""
+"""Reads of tasks end to end: over HTTP, with the sandbox backend, which counts requests, and a real Redis."""
 
 import asyncio
 from dataclasses import replace
@@ -48,7 +48,7 @@ async def test_120_cold_ids_cost_three_calls_and_the_second_question_none(
         assert backend.reads == 6
 
 
-async def test_order_is_the_askers_and_duplicates_are_answered_once(clock: HandClock) -> None:
+async def test_results_keep_the_order_of_the_ids_and_duplicates_are_answered_once(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         first, second, third = await generate(service, 3)
         batch = await service.ask("luma_get_tasks_batch", {"task_ids": [third, first, third, "unknown", second, first]})

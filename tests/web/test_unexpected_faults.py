@@ -1,4 +1,4 @@
-"""Exceptions that nothing expects: a purchase stays told of, a batch and a wait go on, and the log says so once."""
+"""Unexpected exceptions: purchases keep their outcome, batches and waits go on, and each fault is logged once."""
 
 import asyncio
 import logging
@@ -50,7 +50,7 @@ KEYED = {"prompt": "A fox", "idempotency_key": "fox-number-1"}
 
 
 class Odd(httpx.AsyncBaseTransport):
-    """A network that raises `kind` once a request was sent, for purchases and for questions about `broken` ids."""
+    """A transport that raises `kind` after a request was sent, for purchases and for reads of the ids in `broken`."""
 
     def __init__(self, backend: Sandbox, kind: type[Exception]) -> None:
         self._inner = httpx.ASGITransport(sandbox_app(backend))
@@ -77,7 +77,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 @KINDS
-async def test_a_purchase_that_may_have_been_sent_is_never_an_internal_error(
+async def test_an_unexpected_exception_during_a_purchase_is_never_an_internal_error(
     clock: HandClock, kind: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     network = Odd(sandbox(clock), kind)
@@ -96,7 +96,9 @@ async def test_a_purchase_that_may_have_been_sent_is_never_an_internal_error(
 
 
 @KINDS
-async def test_one_odd_answer_costs_a_batch_its_own_ids_alone(clock: HandClock, kind: type[Exception]) -> None:
+async def test_an_unexpected_exception_in_one_chunk_affects_only_its_ids(
+    clock: HandClock, kind: type[Exception]
+) -> None:
     network = Odd(sandbox(clock, seconds=1000), kind)
     async with serving(settings(), network, clock) as service:
         task_ids = [(await service.ask("luma_generate_video", {"prompt": f"Fox {n}"}))["task_id"] for n in range(53)]
@@ -108,7 +110,7 @@ async def test_one_odd_answer_costs_a_batch_its_own_ids_alone(clock: HandClock, 
 
 
 @KINDS
-async def test_a_wait_through_odd_answers_keeps_its_schedule_and_one_line(
+async def test_a_wait_through_unexpected_exceptions_keeps_its_schedule_and_logs_once(
     clock: HandClock, kind: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     network = Odd(sandbox(clock, seconds=30), kind)
@@ -126,7 +128,7 @@ async def test_a_wait_through_odd_answers_keeps_its_schedule_and_one_line(
 
 
 class BrokenStore:
-    """A store of results with a fault of its own."""
+    """A store whose operations raise RuntimeError, which its port does not declare."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -172,7 +174,7 @@ async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(cloc
 
 
 class Selling(NoBackend):
-    """A VideoBackend that sells."""
+    """A VideoBackend that accepts every submission."""
 
     async def submit(self, _credential: Credential, _command: Command) -> str:
         return "task-1"

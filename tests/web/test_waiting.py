@@ -1,4 +1,4 @@
-"""Bounded waits: one call that answers when the videos are there, however many wait and on however many replicas."""
+"""Calls with wait_seconds: they return when the tasks are finished, and callers on all replicas share the polling."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -37,7 +37,7 @@ async def test_ten_generations_and_one_question_return_ten_videos(clock: HandClo
     assert max(map(len, backend.read_ids)) == 10, "all ten were read together"
 
 
-async def test_a_wait_that_runs_out_answers_with_what_is_known_then(clock: HandClock) -> None:
+async def test_a_wait_that_times_out_returns_the_current_states(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock, seconds=1000), clock) as service:
         task_ids = await started(service, 2)
         began = clock.now
@@ -47,7 +47,7 @@ async def test_a_wait_that_runs_out_answers_with_what_is_known_then(clock: HandC
     assert answer["ask_again_in_seconds"] > 0
 
 
-async def test_what_is_finished_is_answered_without_waiting(clock: HandClock) -> None:
+async def test_finished_tasks_are_answered_without_waiting(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         task_ids = await started(service, 2)
         clock.advance(10)

@@ -1,4 +1,4 @@
-"""Waits that outlive what goes wrong: dead replicas, a failing backend, a Redis that restarts, callers that leave."""
+"""Waits during failures: dead replicas, a failing backend, a Redis restart, and clients that disconnect."""
 
 import asyncio
 from typing import Any
@@ -21,8 +21,8 @@ async def start(service: Service, count: int = 2) -> list[str]:
     return [result["task_id"] for result in started]
 
 
-def lend(service: Service, server: RedisServer, holder: bytes, milliseconds: int | None = None) -> None:
-    """Let `holder` have the lease of the watch of token-a."""
+def set_lease_holder(service: Service, server: RedisServer, holder: bytes, milliseconds: int | None = None) -> None:
+    """Set the holder of token-a's poller lease, with an expiry or without."""
     tenant = service.assembly.authenticator.name("token-a")
     with server.client() as client:
         client.set(service.assembly.shared.keys.key(tenant, "watcher"), holder, px=milliseconds)
@@ -36,25 +36,25 @@ async def test_the_lease_of_a_replica_that_died_is_taken_over(clock: HandClock, 
     backend = sandbox(clock, seconds=30)
     async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
         task_ids = await start(service)
-        lend(service, redis_server, b"a replica that is no more", 300)
+        set_lease_holder(service, redis_server, b"a replica that is no more", 300)
         answer = await while_time_passes(clock, ask(service, task_ids), step=0.5)
     assert answer["counts"]["completed"] == 2
 
 
-async def test_while_another_replica_leads_none_of_its_reads_are_repeated(
+async def test_a_replica_without_the_lease_does_not_read_the_backend(
     clock: HandClock, redis_server: RedisServer
 ) -> None:
     backend = sandbox(clock, seconds=1000)
     async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
         task_ids = await start(service)
-        lend(service, redis_server, b"another replica, alive", 60_000)
+        set_lease_holder(service, redis_server, b"another replica, alive", 60_000)
         answer = await while_time_passes(clock, ask(service, task_ids, 20))
     assert answer["counts"]["pending"] == 2
     assert backend.reads == 0
 
 
-class Faulty(httpx.AsyncBaseTransport):
-    """A network to the backend that fails while `broken` is set."""
+class FailingTransport(httpx.AsyncBaseTransport):
+    """A transport to the backend that raises ReadError while `broken` is set, and counts these failures."""
 
     def __init__(self, backend: Sandbox) -> None:
         self._inner = httpx.ASGITransport(sandbox_app(backend))
@@ -68,8 +68,8 @@ class Faulty(httpx.AsyncBaseTransport):
         return await self._inner.handle_async_request(request)
 
 
-async def test_a_backend_that_fails_for_a_while_delays_the_answer_and_is_not_stormed(clock: HandClock) -> None:
-    network = Faulty(sandbox(clock, seconds=30))
+async def test_a_failing_backend_delays_the_answer_and_is_retried_on_schedule(clock: HandClock) -> None:
+    network = FailingTransport(sandbox(clock, seconds=30))
     async with serving(settings(), network, clock) as service:
         task_ids = await start(service)
         network.broken = True
@@ -81,11 +81,11 @@ async def test_a_backend_that_fails_for_a_while_delays_the_answer_and_is_not_sto
     assert 0 < network.failures <= 3 * 10, "three tries for each step of the schedule"
 
 
-async def test_a_leader_that_cannot_reach_the_backend_delays_waits_elsewhere_by_its_lease(
+async def test_a_leader_without_the_backend_delays_other_replicas_at_most_by_its_lease(
     clock: HandClock, redis_server: RedisServer
 ) -> None:
     backend = sandbox(clock, seconds=30)
-    network = Faulty(backend)
+    network = FailingTransport(backend)
     values = settings(redis_url=redis_server.url)
     async with serving(values, network, clock) as cut_off, serving(values, backend, clock) as well:
         task_ids = await start(well)
@@ -99,18 +99,18 @@ async def test_a_leader_that_cannot_reach_the_backend_delays_waits_elsewhere_by_
     assert answer["counts"]["completed"] == 2
 
 
-async def test_a_lease_that_nobody_of_ours_holds_delays_a_wait_by_its_time(
+async def test_a_lease_without_expiry_delays_a_wait_at_most_by_the_lease_time(
     clock: HandClock, redis_server: RedisServer
 ) -> None:
     backend = sandbox(clock, seconds=30)
     async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
         task_ids = await start(service)
-        lend(service, redis_server, b"nobody, without an end")
+        set_lease_holder(service, redis_server, b"an unknown holder, without expiry")
         answer = await while_time_passes(clock, ask(service, task_ids, 45))
     assert answer["counts"]["completed"] == 2
 
 
-async def test_what_replicas_say_is_looked_at_and_not_believed(clock: HandClock) -> None:
+async def test_events_from_replicas_are_verified_at_the_backend_at_a_limited_rate(clock: HandClock) -> None:
     backend = sandbox(clock, seconds=40)
     async with serving(settings(), backend, clock) as service:
         task_ids = await start(service)
@@ -124,7 +124,7 @@ async def test_what_replicas_say_is_looked_at_and_not_believed(clock: HandClock)
                 await service.assembly.shared.coordination.publish(EventKind.TASKS, pack(event))
             await while_time_passes(clock, clock.sleep(0.5), step=0.25)
         assert not waiting.done()
-        assert backend.reads <= 4 + 30 / HINT_SECONDS, "the schedule, and a hint once in its time"
+        assert backend.reads <= 4 + 30 / HINT_SECONDS, "reads on schedule, and at most one for hints per HINT_SECONDS"
         answer = await while_time_passes(clock, waiting)
     assert answer["counts"]["completed"] == 2
 
@@ -167,7 +167,7 @@ async def until_waiting(service: Service, callers: int) -> None:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_progress_is_told_while_waiting_to_those_who_asked(era: str, clock: HandClock) -> None:
+async def test_progress_notifications_are_sent_during_a_wait_with_a_progress_token(era: str, clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
         task_ids = await start(service)
         params = {

@@ -1,6 +1,6 @@
-"""A wall clock that can be put off, for any Python program that is started with this folder on PYTHONPATH.
+"""An adjustable wall clock for any Python program that is started with this folder on PYTHONPATH.
 
-`time.time` reads by how many seconds it is off from the first eight bytes of the file that FAULTS_CLOCK names.
+`time.time` is replaced: it adds an offset in seconds, the double in the first eight bytes of the file FAULTS_CLOCK.
 """
 
 import mmap
@@ -9,14 +9,14 @@ import struct
 import time
 from pathlib import Path
 
-_right = time.time
+_real_time = time.time
 
 
-def _put_under(clock: Path) -> None:
+def _install(clock: Path) -> None:
     with clock.open("rb") as file:
         offset = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    time.time = lambda: _right() + struct.unpack_from("d", offset)[0]
+    time.time = lambda: _real_time() + struct.unpack_from("d", offset)[0]
 
 
 if "FAULTS_CLOCK" in os.environ:
-    _put_under(Path(os.environ["FAULTS_CLOCK"]))
+    _install(Path(os.environ["FAULTS_CLOCK"]))

@@ -1,4 +1,4 @@
-"""One connection that sends ahead or in crumbs costs a bounded amount, and nobody else anything."""
+"""Connections that pipeline data, or send it in tiny chunks: their cost is bounded, and others are not affected."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,19 +26,19 @@ async def service() -> AsyncIterator[Service]:
 
 
 @pytest.mark.parametrize("name", ["Connection", "Content-Length", "Host", "transfer-encoding", "Upgrade", "Expect"])
-async def test_a_trailer_that_must_stand_before_the_body_ends_the_connection(service: Service, name: str) -> None:
+async def test_a_forbidden_trailer_field_closes_the_connection(service: Service, name: str) -> None:
     sent = CHUNKED + b"2\r\n{}\r\n0\r\n" + name.encode() + b": close\r\n\r\n"
     answers = await exchange(service.url, sent + LAST)
     assert [answer.status for answer in answers] == [400]
     assert b"connection: close" in answers[0].head
 
 
-async def test_other_trailers_are_dropped_and_the_connection_goes_on(service: Service) -> None:
+async def test_other_trailers_are_dropped_and_the_connection_stays_open(service: Service) -> None:
     sent = CHUNKED + b"2\r\n{}\r\n0\r\nX-Checksum: abc\r\n\r\n"
     assert [answer.status for answer in await exchange(service.url, sent + LAST)] == [400, 200]
 
 
-async def test_a_body_in_more_chunks_than_it_has_need_of_is_refused(service: Service) -> None:
+async def test_a_body_in_too_many_chunks_is_refused(service: Service) -> None:
     crumbs = b"1\r\n \r\n" * (MOST_BODY_PARTS + 1)
     answers = await exchange(service.url, CHUNKED + crumbs + b"0\r\n\r\n" + LAST)
     assert [answer.status for answer in answers] == [400]
@@ -54,7 +54,7 @@ async def test_a_body_in_more_chunks_than_it_has_need_of_is_refused(service: Ser
     ],
     ids=["heads", "a body", "half a head"],
 )
-async def test_what_waits_behind_a_request_is_bounded(behind: bytes) -> None:
+async def test_pipelined_data_behind_a_request_is_bounded(behind: bytes) -> None:
     clock = HandClock()
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
@@ -74,7 +74,7 @@ async def test_what_waits_behind_a_request_is_bounded(behind: bytes) -> None:
         assert await _refusals(service, "503") == before + 1
 
 
-async def test_a_departure_is_noticed_however_much_was_sent_ahead() -> None:
+async def test_a_disconnect_is_noticed_behind_pipelined_data() -> None:
     clock = HandClock()
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
@@ -89,7 +89,7 @@ async def test_a_departure_is_noticed_however_much_was_sent_ahead() -> None:
         assert 'outcome="cancelled"' in (await service.http.get(f"{service.url}/metrics")).text
 
 
-async def test_keep_alive_counts_from_the_end_of_a_body_that_was_answered_before_it_came() -> None:
+async def test_the_keep_alive_timeout_starts_at_the_end_of_a_body_answered_early() -> None:
     half = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{"
     async with hasty(body_seconds=0.3, keep_alive_seconds=30.0) as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))

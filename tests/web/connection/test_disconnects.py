@@ -1,4 +1,4 @@
-"""Clients that leave while several of their requests are on the way."""
+"""Disconnects and half-closes while several requests of a connection are pending."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from tests.support.raw_client import answers_in
 from tests.support.service import MODERN, call_bytes, envelope, request_bytes, sandbox, serving, settings
 
 
-def test_a_client_that_leaves_two_requests_behind_leaves_no_traceback(tmp_path: Path) -> None:
+def test_a_disconnect_with_two_pipelined_requests_logs_no_traceback(tmp_path: Path) -> None:
     with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
         task_id = _generate(server.url)
         waiting = call_bytes("luma_get_task", {"task_id": task_id, "wait_seconds": 50}, "token")
@@ -26,7 +26,7 @@ def test_a_client_that_leaves_two_requests_behind_leaves_no_traceback(tmp_path: 
     assert "exception" not in server.log()
 
 
-def test_a_listener_that_leaves_another_request_behind_is_noticed(tmp_path: Path) -> None:
+def test_a_disconnect_of_a_stream_with_a_pipelined_request_is_noticed(tmp_path: Path) -> None:
     message, headers = envelope("subscriptions/listen", {"notifications": {}}, MODERN)
     listening = request_bytes(message, {**headers, "accept": "application/json, text/event-stream"}, "token")
     with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
@@ -85,9 +85,7 @@ HALVES = (b"", b"GET /livez HTTP/1.1\r\nHost", b"POST /mcp HTTP/1.1\r\nHost: a\r
 
 
 @pytest.mark.parametrize("behind", HALVES, ids=["nothing", "half a head", "half a body"])
-async def test_whole_requests_are_answered_when_their_client_has_ended_its_side(
-    clock: HandClock, behind: bytes
-) -> None:
+async def test_complete_requests_are_answered_after_a_half_close(clock: HandClock, behind: bytes) -> None:
     backend = Held()
     async with serving(settings(), backend, clock) as service, asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
@@ -103,7 +101,7 @@ async def test_whole_requests_are_answered_when_their_client_has_ended_its_side(
     assert b"t1" in answers[0].body
 
 
-async def test_a_wait_ends_soon_after_its_client_has_ended_its_side(clock: HandClock) -> None:
+async def test_a_wait_ends_soon_after_a_half_close(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
         started = await service.ask("luma_generate_video", {"prompt": "A fox"}, token="token")
         reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
@@ -117,7 +115,7 @@ async def test_a_wait_ends_soon_after_its_client_has_ended_its_side(clock: HandC
         writer.close()
 
 
-async def test_a_purchase_whose_client_left_is_found_again(clock: HandClock) -> None:
+async def test_a_purchase_is_found_again_after_its_client_disconnected(clock: HandClock) -> None:
     backend = Held()
     async with serving(settings(), backend, clock) as service:
         _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)

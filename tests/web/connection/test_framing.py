@@ -1,4 +1,4 @@
-"""Request boundaries: no request comes from the body of another, whatever a proxy in front takes for the body."""
+"""HTTP message boundaries: no part of a body is read as a request (request smuggling)."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PING = b'{"jsonrpc":"2.0","id":"%s","method":"tools/list"}'
 LAST = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 HIDDEN = b"DELETE /hidden HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-"""A request that is only ever sent inside a body; an answer to it is 404."""
+"""A request that is sent only inside bodies. If the service takes it for a request, its answer is a 404."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -29,7 +29,7 @@ async def service() -> AsyncIterator[Service]:
 
 
 def post(body: bytes, *lines: bytes, version: bytes = b"1.1", target: bytes = b"/mcp") -> bytes:
-    """Return a POST of `body` with `lines` among its headers; they state how long it is."""
+    """Return a POST of `body`. `lines` are further header lines, which state its length."""
     head = (
         b"POST %s HTTP/%s" % (target, version),
         b"Host: 127.0.0.1",
@@ -57,14 +57,14 @@ JAVA = (
     b"HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\nUpgrade: h2c\r\n"
     b"User-Agent: Java-http-client/17.0.15\r\nAuthorization: Bearer token-a\r\nContent-Type: application/json\r\n\r\n"
 )
-"""As java.net.http.HttpClient of Java 17 sends by default."""
+"""The upgrade headers that java.net.http.HttpClient of Java 17 sends by default."""
 
 CURL = (
     b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n"
     b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
     b"Authorization: Bearer token-a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 )
-"""As `curl --http2` sends."""
+"""The upgrade headers that `curl --http2` sends."""
 
 
 @pytest.mark.parametrize("head", [JAVA, CURL], ids=["java", "curl"])
@@ -76,7 +76,7 @@ async def test_clients_that_offer_http2_are_answered_over_http1(service: Service
 
 
 @pytest.mark.parametrize("offer", [b"h2c", b"websocket", b"foo"])
-async def test_an_upgrade_that_is_not_taken_moves_no_boundary_in_any_split_of_the_stream(
+async def test_a_declined_upgrade_keeps_message_boundaries_in_any_split_of_the_stream(
     service: Service, offer: bytes
 ) -> None:
     stream = upgrading(HIDDEN, offer) + upgrading(PING % b"two", offer) + LAST
@@ -86,7 +86,7 @@ async def test_an_upgrade_that_is_not_taken_moves_no_boundary_in_any_split_of_th
         assert ids(answers)[-1:] == ["two"], at
 
 
-async def test_an_upgrade_that_is_not_taken_moves_no_boundary_byte_by_byte(service: Service) -> None:
+async def test_a_declined_upgrade_keeps_message_boundaries_byte_by_byte(service: Service) -> None:
     stream = upgrading(HIDDEN) + upgrading(PING % b"two") + LAST
     answers = await exchange(service.url, *(stream[at : at + 1] for at in range(len(stream))))
     assert statuses(answers) == [400, 200, 200]
@@ -158,7 +158,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("case", AMBIGUOUS)
-async def test_a_message_that_two_parsers_may_read_in_two_ways_ends_its_connection(service: Service, case: str) -> None:
+async def test_a_message_with_ambiguous_framing_closes_its_connection(service: Service, case: str) -> None:
     answers = await exchange(service.url, AMBIGUOUS[case] + LAST)
     assert len(answers) == 1
     assert answers[0].status in (400, 501, 505)
@@ -178,27 +178,27 @@ async def test_an_ambiguous_message_is_answered_behind_the_requests_before_it(se
         assert ids(answers) == ["one", None], at
 
 
-async def test_a_chunked_body_ends_where_it_says_in_any_split(service: Service) -> None:
+async def test_a_chunked_body_ends_at_its_last_chunk_in_any_split(service: Service) -> None:
     stream = post(CHUNKED, TE) + post(CHUNKED_PING + b"X-Trailer: a\r\n\r\n", TE) + LAST
     for at in range(1, len(stream)):
         answers = await exchange(service.url, stream[:at], stream[at:])
         assert statuses(answers) == [400, 200, 200], at
 
 
-async def test_a_trailer_is_no_header(service: Service) -> None:
+async def test_a_trailer_field_is_not_a_header(service: Service) -> None:
     without = post(CHUNKED_PING + b"Authorization: Bearer token-b\r\n\r\n", TE)
     without = without.replace(b"Authorization: Bearer token-a\r\n", b"")
     assert statuses(await exchange(service.url, without + LAST)) == [401, 200]
 
 
-async def test_nothing_is_answered_behind_the_last_request_of_a_connection(service: Service) -> None:
+async def test_requests_after_connection_close_are_not_answered(service: Service) -> None:
     ten = b"GET /livez HTTP/1.0\r\n\r\n"
     for last in (LAST, ten):
         for stream in ((last + HIDDEN,), (last, HIDDEN), (last + b"\x00",)):
             assert statuses(await exchange(service.url, *stream)) == [200]
 
 
-async def test_a_body_that_was_asked_to_wait_is_not_awaited_behind_a_refusal(service: Service) -> None:
+async def test_a_refused_request_with_expect_100_continue_does_not_wait_for_its_body(service: Service) -> None:
     head = post(b"", b"Expect: 100-continue", LENGTH).replace(b"Bearer", b"Basic")
     answers = await exchange(service.url, head + HIDDEN)
     assert statuses(answers) == [401]
@@ -214,7 +214,7 @@ async def test_methods_without_a_body_may_have_one(service: Service) -> None:
         assert statuses(await exchange(service.url, head + HIDDEN + LAST))[1:] == [200]
 
 
-async def test_an_absolute_target_with_the_name_of_the_host_is_a_path(service: Service) -> None:
+async def test_an_absolute_target_with_the_right_host_is_treated_as_a_path(service: Service) -> None:
     body = PING % b"one"
     length = b"Content-Length: %d" % len(body)
     assert ids(await exchange(service.url, post(body, length, target=b"http://127.0.0.1/mcp") + LAST)) == ["one"]
@@ -238,7 +238,7 @@ async def test_callers_behind_a_proxy_that_reuses_a_connection_get_their_own_ans
 
 
 class _Proxy:
-    """One upstream connection for all callers, as long as the service keeps it."""
+    """A proxy that uses one upstream connection for all callers, until the service closes it."""
 
     def __init__(self, port: int) -> None:
         self._port = port

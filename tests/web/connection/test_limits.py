@@ -1,4 +1,4 @@
-"""What one connection may cost: sizes of a head, time to send and to read, the number of connections."""
+"""Limits of a connection: size of a head, time to send and to read; and the number of connections."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ async def service() -> AsyncIterator[Service]:
 
 
 def hasty(**values: Any) -> Any:
-    """Return a service whose time-outs are short."""
+    """Run a service with short timeouts."""
     clock = HandClock()
     return serving(settings(**values), sandbox(clock), clock)
 
@@ -87,13 +87,13 @@ async def test_a_head_within_the_limit_is_read(service: Service) -> None:
         (GET + b"\r\n" + GET, [200, 408]),
     ],
 )
-async def test_a_connection_that_stays_idle_or_half_sent_is_ended(sent: bytes, statuses: list[int]) -> None:
+async def test_an_idle_or_half_sent_connection_is_closed(sent: bytes, statuses: list[int]) -> None:
     async with hasty(keep_alive_seconds=0.2, head_seconds=0.2, body_seconds=0.2) as service:
         assert [answer.status for answer in await exchange(service.url, sent)] == statuses
 
 
 @pytest.mark.parametrize("start", [GET + b"X-A: ", START + b"Content-Length: 100000\r\n\r\n"])
-async def test_a_byte_now_and_then_does_not_prolong_a_request(start: bytes) -> None:
+async def test_slowly_sent_bytes_do_not_extend_the_request_timeout(start: bytes) -> None:
     async with hasty(head_seconds=0.3, body_seconds=0.3) as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
         writer.write(start)
@@ -105,7 +105,7 @@ async def test_a_byte_now_and_then_does_not_prolong_a_request(start: bytes) -> N
         writer.close()
 
 
-async def test_a_client_that_does_not_read_is_ended() -> None:
+async def test_the_connection_of_a_client_that_does_not_read_is_closed() -> None:
     message, headers = envelope("tools/list", {}, MODERN)
     request = request_bytes(message, headers, "token-a")
     async with hasty(write_seconds=0.3) as service, asyncio.timeout(60):
@@ -124,7 +124,7 @@ async def _send_for_ever(client: socket.socket, request: bytes, service: Service
         await service.http.get(f"{service.url}/livez")
 
 
-async def test_connections_above_the_limit_are_told_to_come_back_but_probes_are_answered() -> None:
+async def test_connections_above_the_limit_get_503_but_probes_are_answered() -> None:
     async with hasty(connections=2) as service, asyncio.timeout(20):
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
         await service.http.aclose()  # its idle connection would make room
@@ -165,7 +165,7 @@ async def test_a_connection_without_a_request_makes_room_for_a_new_one(begun: by
             writer.close()
 
 
-async def test_half_a_body_of_nobody_makes_room_before_one_with_a_token_and_the_oldest_first() -> None:
+async def test_half_bodies_without_a_token_are_closed_first_and_oldest_first() -> None:
     idle, ended = IdleConnections(), list[str]()
 
     class One:
@@ -183,7 +183,7 @@ async def test_half_a_body_of_nobody_makes_room_before_one_with_a_token_and_the_
     assert ended == [f"{name} {number}" for name in names for number in range(2)]
 
 
-async def test_connections_make_room_in_the_order_of_how_little_they_are_worth() -> None:
+async def test_connections_are_closed_in_the_order_of_their_priority() -> None:
     answered = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"
     ended: dict[bytes, asyncio.Future[bytes]] = {}
     async with hasty(connections=3) as service, asyncio.timeout(20):
@@ -217,7 +217,7 @@ async def test_refusals_are_counted_each_time_and_logged_once(
 
 
 @pytest.mark.parametrize("name", ["wait_seconds", "wait\\u005fseconds", "\\u0077ait_seconds"])
-async def test_a_client_that_leaves_ends_its_wait_however_it_spells_it(name: str) -> None:
+async def test_a_disconnect_ends_a_wait_in_any_spelling_of_its_argument(name: str) -> None:
     clock = HandClock()
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
         task = await service.ask("luma_generate_video", {"prompt": "A fox"})
@@ -235,7 +235,7 @@ async def test_a_client_that_leaves_ends_its_wait_however_it_spells_it(name: str
         assert service.assembly.pollers.callers == 0
 
 
-async def test_a_progress_token_is_noticed_however_it_is_spelt(service: Service) -> None:
+async def test_a_progress_token_is_noticed_in_any_spelling(service: Service) -> None:
     message, headers = envelope("tools/call", {"name": "luma_list_actions", "arguments": {}}, "2025-11-25")
     message["params"]["_meta"] = {"progressToken": "p"}
     content = json.dumps(message).replace("progressToken", "progress\\u0054oken")

@@ -1,4 +1,4 @@
-"""What all connections hold together is bounded, and the caller who holds most pays for it."""
+"""The memory limit of all connections together, under which the caller with the most memory loses connections first."""
 
 import asyncio
 import gc
@@ -15,10 +15,10 @@ from tests.support.clock import HandClock
 from tests.support.service import call_bytes, sandbox, serving, settings
 
 
-class One:
-    """A connection that holds `held` bytes."""
+class FakeConnection:
+    """A fake connection that accounts for `held` bytes."""
 
-    def __init__(self, ended: list["One"], held: int) -> None:
+    def __init__(self, ended: list["FakeConnection"], held: int) -> None:
         self.held = held
         self._ended = ended
 
@@ -30,52 +30,52 @@ class One:
 
 
 MOST = 64_000_000
-LEFT = MOST // 2
-"""What connections of nobody may hold where requests hold nothing."""
+UNKNOWN_LIMIT = MOST // 2
+"""The memory limit (bytes) of connections without an accepted token while requests hold none."""
 
 
-def test_heads_that_do_not_end_are_bounded_in_all_and_the_oldest_go_first() -> None:
-    ended, counted = list[One](), list[None]()
+def test_unfinished_heads_share_a_limit_and_the_oldest_are_closed_first() -> None:
+    ended, counted = list[FakeConnection](), list[None]()
     memory = MemoryBudget(MOST, ended=lambda: counted.append(None))
-    connections = [One(ended, 32_000) for _ in range(2000)]
+    connections = [FakeConnection(ended, 32_000) for _ in range(2000)]
     for one in connections:
         memory.hold(one, "", 20_000)
         memory.hold(one, "", 32_000)
     assert ended == connections[: len(ended)]
-    assert len(ended) == len(counted) == 2000 - LEFT // 32_000
-    assert memory.held <= LEFT
+    assert len(ended) == len(counted) == 2000 - UNKNOWN_LIMIT // 32_000
+    assert memory.held <= UNKNOWN_LIMIT
     for one in connections[len(ended) :]:
         memory.release(one)
     assert memory.held == 0
 
 
-def test_the_caller_who_holds_most_pays_and_one_that_holds_less_keeps_all() -> None:
-    memory, ended = MemoryBudget(MOST, "honest".__eq__), list[One]()
-    honest, idle = One(ended, 500_000), One([], 20_000)
+def test_connections_of_the_caller_with_the_most_memory_are_closed_first() -> None:
+    memory, ended = MemoryBudget(MOST, "honest".__eq__), list[FakeConnection]()
+    honest, idle = FakeConnection(ended, 500_000), FakeConnection([], 20_000)
     memory.hold(honest, "honest", 500_000)
     memory.hold(idle, "", 20_000)
     for number in range(4000):
-        memory.hold(One(ended, 30_000), f"invented-{number % 900}", 30_000)
+        memory.hold(FakeConnection(ended, 30_000), f"invented-{number % 900}", 30_000)
     assert len(ended) > 2000
     assert honest not in ended
-    assert memory.held <= LEFT + 500_000
+    assert memory.held <= UNKNOWN_LIMIT + 500_000
 
 
 def test_a_connection_that_holds_less_by_now_is_counted_anew_instead_of_ended() -> None:
-    memory, ended = MemoryBudget(MOST), list[One]()
-    read, gone = One(ended, 1_000), One(ended, 0)
-    memory.hold(read, "", LEFT // 2)
-    memory.hold(gone, "", LEFT // 2)
-    memory.hold(One(ended, 1_000_000), "", 1_000_000)
-    memory.hold(One(ended, LEFT // 2), "", LEFT // 2)
+    memory, ended = MemoryBudget(MOST), list[FakeConnection]()
+    read, gone = FakeConnection(ended, 1_000), FakeConnection(ended, 0)
+    memory.hold(read, "", UNKNOWN_LIMIT // 2)
+    memory.hold(gone, "", UNKNOWN_LIMIT // 2)
+    memory.hold(FakeConnection(ended, 1_000_000), "", 1_000_000)
+    memory.hold(FakeConnection(ended, UNKNOWN_LIMIT // 2), "", UNKNOWN_LIMIT // 2)
     assert not ended
-    assert memory.held == LEFT // 2 + 1_000_000 + 1_000
+    assert memory.held == UNKNOWN_LIMIT // 2 + 1_000_000 + 1_000
 
 
 def test_connections_make_room_for_requests_and_keep_an_eighth() -> None:
-    memory, ended = MemoryBudget(MOST, lambda _owner: True), list[One]()
+    memory, ended = MemoryBudget(MOST, lambda _owner: True), list[FakeConnection]()
     for number in range(64):
-        memory.hold(One(ended, 1_000_000), f"reader-{number % 32}", 1_000_000)
+        memory.hold(FakeConnection(ended, 1_000_000), f"reader-{number % 32}", 1_000_000)
     assert not ended, "requests hold nothing"
     lent = 0
     for number in range(10_000):
@@ -89,11 +89,11 @@ def test_connections_make_room_for_requests_and_keep_an_eighth() -> None:
 
 
 def test_made_up_tokens_hold_half_of_it_by_requests_and_connections_together() -> None:
-    memory, ended = MemoryBudget(MOST, "honest".__eq__), list[One]()
-    honest = One(ended, 500_000)
+    memory, ended = MemoryBudget(MOST, "honest".__eq__), list[FakeConnection]()
+    honest = FakeConnection(ended, 500_000)
     memory.hold(honest, "honest", 500_000)
     for number in range(4000):
-        memory.hold(One(ended, 30_000), "", 30_000)
+        memory.hold(FakeConnection(ended, 30_000), "", 30_000)
         memory.take(f"invented-{number}", 64_000)
     assert memory.held - 500_000 + memory.in_use <= MOST // 2
     assert honest not in ended
@@ -103,7 +103,7 @@ def test_made_up_tokens_hold_half_of_it_by_requests_and_connections_together() -
     assert lent > 3_900_000, "the whole share of a caller, beside all that strangers hold"
 
 
-async def test_bytes_that_a_slow_reader_takes_from_the_system_are_progress() -> None:
+async def test_bytes_read_from_the_kernel_buffer_count_as_write_progress() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(listening.getsockname())
@@ -120,8 +120,8 @@ async def test_bytes_that_a_slow_reader_takes_from_the_system_are_progress() -> 
         transport.abort()
 
 
-async def test_requests_that_wait_count_with_what_their_headers_take(clock: HandClock) -> None:
-    """Short headers take far more than their letters: 200 connections hold 60 MB, and 2 MB of letters."""
+async def test_waiting_requests_count_with_the_memory_of_their_headers(clock: HandClock) -> None:
+    """Short headers take far more memory than bytes on the wire: 200 connections hold 60 MB for 2 MB."""
     fields = "".join(f"h{number}: b\r\n" for number in range(90))
     waiting = f"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n{fields}\r\n".encode() * 15
     async with serving(settings(request_memory_mb=32), sandbox(clock), clock) as service, AsyncExitStack() as stack:
@@ -142,7 +142,7 @@ async def test_requests_that_wait_count_with_what_their_headers_take(clock: Hand
 
 
 async def _end_of(reader: asyncio.StreamReader) -> None:
-    """Return when the service has ended the connection."""
+    """Wait until the service has closed the connection."""
     with suppress(ConnectionError):
         while await reader.read(65_536):
             continue
@@ -158,7 +158,7 @@ async def _end_of(reader: asyncio.StreamReader) -> None:
     ],
     ids=["silent", "answered", "half a head", "half a body"],
 )
-async def test_a_connection_that_has_ended_needs_no_garbage_collector(clock: HandClock, sent: bytes) -> None:
+async def test_a_closed_connection_is_freed_without_the_garbage_collector(clock: HandClock, sent: bytes) -> None:
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
         gc.collect()
         gc.disable()
@@ -174,8 +174,8 @@ async def test_a_connection_that_has_ended_needs_no_garbage_collector(clock: Han
             gc.enable()
 
 
-async def test_an_idle_connection_keeps_nothing_of_the_request_before(clock: HandClock) -> None:
-    """3,000 idle connections whose last requests had 85 short headers held 74 MB."""
+async def test_an_idle_connection_keeps_no_memory_of_its_last_request(clock: HandClock) -> None:
+    """Regression: 3,000 idle connections whose last requests had 85 short headers held 74 MB."""
     fields = "".join(f"h{number}: b\r\n" for number in range(85))
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port or 0)

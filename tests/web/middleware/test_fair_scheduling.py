@@ -1,4 +1,4 @@
-"""One token does not take the event loop from the others."""
+"""FairScheduler: one token does not keep the event loop from the others."""
 
 import asyncio
 import json
@@ -32,11 +32,11 @@ REFUSED: list[int] = []
 
 
 async def _nothing(*_: object) -> None:
-    """Stand for what no request here uses."""
+    """Do nothing: a receive or send that no request here uses."""
 
 
 class CountingTurns(FairScheduler):
-    """Counts the turns that were asked for."""
+    """A scheduler that counts the requests for a turn."""
 
     def __init__(self) -> None:
         super().__init__(nobody)
@@ -47,7 +47,7 @@ class CountingTurns(FairScheduler):
 
 
 class Busy:
-    """An application that notes, for each request, the turn of the loop in which it began."""
+    """An application that records, for each request, the iteration of the event loop in which it began."""
 
     def __init__(self) -> None:
         self.turn = 0
@@ -96,7 +96,7 @@ async def test_requests_that_wait_for_their_turn_are_lent_memory_or_refused() ->
     assert memory.in_use == 0
 
 
-async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -> None:
+async def test_a_token_starts_one_request_in_each_loop_turn_and_others_start_at_once() -> None:
     busy = Busy()
     app = in_turn(busy, FairScheduler(nobody))
     counting = asyncio.create_task(busy.count())
@@ -109,7 +109,7 @@ async def test_a_token_begins_one_request_in_a_turn_and_others_begin_at_once() -
     assert other == min(began)
 
 
-async def test_a_token_that_is_alone_takes_no_turns(clock: HandClock) -> None:
+async def test_a_single_token_is_not_scheduled(clock: HandClock) -> None:
     busy = Busy()
     app = in_turn(busy, FairScheduler(nobody, clock))
     await asyncio.gather(*(request(app, name) for name in ("many", "one", "many")))
@@ -121,7 +121,7 @@ async def test_a_token_that_is_alone_takes_no_turns(clock: HandClock) -> None:
     assert len({turn for _, turn in busy.began}) == 1
 
 
-async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_kept() -> None:
+async def test_a_request_cancelled_in_the_queue_blocks_no_other_and_is_removed() -> None:
     busy = Busy()
     turns = FairScheduler(nobody)
     app = in_turn(busy, turns)
@@ -136,7 +136,7 @@ async def test_a_request_that_leaves_while_it_waits_stops_nobody_and_nothing_is_
     assert turns.is_idle
 
 
-async def test_all_without_a_token_are_one_caller_and_probes_are_others() -> None:
+async def test_requests_without_a_token_are_one_caller_and_probes_another() -> None:
     busy = Busy()
     app = in_turn(busy, FairScheduler(nobody))
     counting = asyncio.create_task(busy.count())
@@ -160,7 +160,7 @@ async def test_however_many_callers_there_are_few_begin_in_a_turn_and_the_accept
     assert [name for name, _ in busy.began].index("known") <= 2 * MOST_IN_A_TURN
 
 
-async def test_a_caller_that_comes_seldom_does_not_wait_behind_those_that_come_often() -> None:
+async def test_an_infrequent_caller_does_not_queue_behind_frequent_ones() -> None:
     busy = Busy()
     app = in_turn(busy, FairScheduler(nobody))
     often = [request(app, f"often-{n}") for n in range(300) for _ in range(20)]
@@ -193,13 +193,13 @@ async def test_each_message_of_a_batch_takes_a_turn() -> None:
 
 
 @pytest.mark.parametrize("written", ["Bearer token", "bearer token", "BEARER    token", "Bearer token  "])
-def test_a_token_is_one_caller_however_its_header_is_spelt(written: str) -> None:
+def test_a_token_is_one_caller_in_any_spelling_of_its_header(written: str) -> None:
     scope: Scope = {"type": "http", "path": "/mcp", "headers": [(b"authorization", written.encode())]}
     assert caller_of(scope) == "Bearer token"
 
 
 @pytest.mark.parametrize("written", [None, "J17", "Basic dXNlcjpwYXNz", "Bearer", "Bearer two words"])
-def test_whoever_has_no_token_is_one_caller(written: str | None) -> None:
+def test_requests_without_a_token_are_one_caller(written: str | None) -> None:
     headers = [] if written is None else [(b"authorization", written.encode())]
     assert caller_of({"type": "http", "path": "/mcp", "headers": headers}) == ""
 
@@ -218,7 +218,7 @@ async def test_clients_that_are_refused_a_place_in_line_are_read_again_one_after
     assert again.pause_seconds == pytest.approx(1 / REFUSALS_PER_SECOND, abs=1e-3)
 
 
-async def test_the_pause_after_a_refusal_has_an_end(clock: HandClock) -> None:
+async def test_the_pause_after_a_refusal_is_bounded(clock: HandClock) -> None:
     line = RequestQueue(MemoryBudget(16 * QUEUED_BYTES - 1), str, REFUSED.append, clock)
     for _ in range(3000):
         refused = DisconnectSignal()

@@ -1,4 +1,4 @@
-"""Long values that take their place in an answer on its way out."""
+"""RawJsonMiddleware: large values replace their placeholders in a response as it is sent."""
 
 import gc
 import json
@@ -12,7 +12,7 @@ from app.web.middleware.raw_json import PENDING_VALUES, RawJsonMiddleware
 
 
 class Connection:
-    """As uvicorn has it: it knows the scope of its request, and sends."""
+    """A stand-in for uvicorn's request cycle: it holds the scope of its request and a send function."""
 
     def __init__(self) -> None:
         self.scope: Scope = {"type": "http"}
@@ -33,7 +33,10 @@ def body(content: str, *, more: bool = False) -> Message:
 
 
 async def sent(values: Sequence[object], answer: str) -> list[Message]:
-    """Answer, in the parts that | divides, with {0}, {1} … for the marks of `values`; return what the client gets."""
+    """Send `answer` through the middleware and return the messages that the client gets.
+
+    In `answer`, "|" separates body parts, and {0}, {1} … are the placeholders of `values`.
+    """
     out: list[Message] = []
 
     async def answering(scope: Scope, _receive: Receive, send: Send) -> None:
@@ -53,17 +56,17 @@ async def sent(values: Sequence[object], answer: str) -> list[Message]:
     return out
 
 
-async def test_an_answer_without_values_goes_out_as_it_came() -> None:
+async def test_an_answer_without_placeholders_is_unchanged() -> None:
     assert await sent([], "[1]") == [HEAD, body("[1]")]
 
 
-async def test_values_take_the_place_of_their_marks_and_the_length_is_true() -> None:
+async def test_values_replace_their_placeholders_and_content_length_is_updated() -> None:
     head, answer = await sent([{"é": [1]}, 'two "lines"\n'], '{{"a":{0},"b":{1}}}')
     assert json.loads(answer["body"]) == {"a": {"é": [1]}, "b": 'two "lines"\n'}
     assert dict(head["headers"])[b"content-length"] == str(len(answer["body"])).encode()
 
 
-async def test_values_may_stand_in_another_order_than_they_came() -> None:
+async def test_values_may_be_used_in_another_order_than_given() -> None:
     _, answer = await sent([1, [2]], "[{1},{0}]")
     assert answer["body"] == b"[[2],1]"
 
@@ -75,7 +78,7 @@ async def test_an_answer_in_parts_has_no_length_and_each_value_once() -> None:
     assert [answer["more_body"] for answer in answers] == [True, True, False]
 
 
-async def test_a_request_that_is_over_is_gone_without_the_garbage_collector() -> None:
+async def test_a_finished_request_is_freed_without_the_garbage_collector() -> None:
     async def answering(scope: Scope, _receive: Receive, send: Send) -> None:
         await send(body(json.dumps(scope[PENDING_VALUES].add(to_json("x")))))
 
