@@ -5,7 +5,6 @@ from app.domain.backend import BackendDescription
 from app.domain.errors import LumaError, NotFound
 from app.domain.generation import ExtendVideo
 from app.domain.purchase import PurchaseState
-from app.domain.rendered import RenderedTask
 from app.ports.auth import Caller
 from app.services.purchases.submitted_tasks import Place, SubmittedTasks
 from app.services.tasks.lookup import TaskService
@@ -29,23 +28,15 @@ class OwnedVideos:
         if caller.principal.sees is Visibility.ALL:
             return
         before: Place | None = None
+        error: LumaError = self._backend.error(NotFound)
         for _ in range(MOST_PAGES):
             page = await self._submitted.newest(caller.principal, PAGE, outcome=PurchaseState.STARTED, before=before)
             task_ids = [one.task_id for one in page.purchases if one.task_id is not None]
-            answers = (await self._tasks.find(caller, task_ids)).answers if task_ids else {}
-            if any(
-                isinstance(task, RenderedTask) and task.has_video(command.video_id, command.video_url)
-                for task in answers.values()
-            ):
-                return
+            for task in (await self._tasks.find(caller, task_ids)).answers.values() if task_ids else ():
+                if isinstance(task, LumaError):
+                    error = task  # the video may belong to this task
+                elif task is not None and task.has_video(command.video_id, command.video_url):
+                    return
             if (before := page.next) is None:
-                _raise_if_unreadable(list(answers.values()))
                 break
-        raise self._backend.error(NotFound)
-
-
-def _raise_if_unreadable(answers: list[RenderedTask | LumaError | None]) -> None:
-    """Raise the error of a task that could not be read, because the video may belong to this task."""
-    for answer in answers:
-        if isinstance(answer, LumaError):
-            raise answer
+        raise error
