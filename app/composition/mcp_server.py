@@ -18,8 +18,8 @@ from app.mcp_server.tools.task_tools import TaskTools
 from app.mcp_server.tools.video_tools import VideoTools
 from app.observability.call_log import CallLog, call_formatter
 from app.observability.tracing import replace_spans
+from app.services.purchases.owned_videos import OwnedVideos
 from app.services.tasks.cancel_marks import CancelMarks
-from app.services.tasks.owned_videos import OwnedVideos
 from app.settings import Settings
 
 

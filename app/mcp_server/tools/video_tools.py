@@ -16,9 +16,9 @@ from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.results import SubmittedView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
 from app.ports.auth import Caller
+from app.services.purchases.owned_videos import OwnedVideos
 from app.services.purchases.request import fingerprint
 from app.services.purchases.service import GenerationRequest, VideoService
-from app.services.tasks.owned_videos import OwnedVideos
 
 
 class VideoTools:

@@ -12,8 +12,8 @@ from app.domain.purchase import Purchase, PurchaseState
 from app.domain.rendered import Lookup, TaskResult
 from app.domain.task import LookupStats, Task, TaskState, Video
 from app.ports.auth import Caller
+from app.services.purchases.owned_videos import OwnedVideos
 from app.services.purchases.submitted_tasks import Page
-from app.services.tasks.owned_videos import OwnedVideos
 from tests.support.callers import caller
 from tests.support.rendering import rendered
 
