@@ -199,6 +199,11 @@ def require_key(settings: Settings, workers: int) -> None:
 
     Callers' names are hashes under that key. Each process would make its own key, and so its own names.
     """
+    if "keys" in settings.auth and (settings.database() or ":memory:").endswith(":memory:"):
+        raise SettingsError(
+            f"{PREFIX}AUTH names keys, and the database is in the process's memory, where no team can be put: set "
+            f"{PREFIX}DATA_DIR or {PREFIX}DATABASE_URL."
+        )
     if settings.secret_key:
         return
     if settings.redis_url is not None or workers > 1 or _is_shared(settings.database()):

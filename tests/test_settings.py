@@ -103,6 +103,7 @@ FAULTS = [
     ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE names no readable file"),
     ({"PROMETHEUS_MULTIPROC_DIR": "/nowhere/metrics"}, "PROMETHEUS_MULTIPROC_DIR names no folder"),
     ({"LUMA_MCP_PUBLIC_URL": "luma"}, "LUMA_MCP_PUBLIC_URL must be"),
+    ({"LUMA_MCP_AUTH": "keys", "LUMA_MCP_BACKEND": "sandbox"}, "LUMA_MCP_AUTH names keys"),
     ({"LUMA_MCP_REDIS_URL": "redis+cluster://127.0.0.1:1/1", "LUMA_MCP_SECRET_KEY": KEY}, "LUMA_MCP_REDIS_URL"),
 ]
 

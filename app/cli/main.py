@@ -123,7 +123,14 @@ def _settings(chosen: Namespace) -> Settings:
     if chosen.sandbox:
         # The settings may be those of a team's service. The sandbox must not use its Redis or its database, nor put
         # its public URL into links to videos.
-        local = {"backend": "sandbox", "redis_url": None, "public_url": None, "database_url": None, "data_dir": None}
+        local = {
+            "backend": "sandbox",
+            "redis_url": None,
+            "public_url": None,
+            "database_url": None,
+            "data_dir": None,
+            "auth": ("passthrough",),
+        }
         settings = settings.model_copy(update=local)
     require_key(settings, 1)
     return settings

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks) -> OpenDirectory[KeyDigest] | None:
     """Return the directory of teams; None where keys are not accepted."""
-    if "keys" not in settings.auth:
+    if "keys" not in settings.auth or not settings.secret_key:  # `check` builds without the key file beside SQLite
         return None
     directory, vault = sql_directory(persistence.database, clocks.database), Vault(*secrets_of(settings))
     credential_of = partial(_opened, vault, PassthroughAuthenticator(*secrets_of(settings)))
