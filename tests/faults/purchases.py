@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.adapters.acedata.policy import ACEDATACLOUD
+from app.domain.errors import OutcomeUnknown
 from app.domain.purchase import SENDING_SECONDS, UNKNOWN_BEFORE
 from app.services.purchases.idempotency import REFUSED_WITHOUT_DATABASE, STILL_UNDER_WAY
 from tests.faults.calls import Fate, Reply
@@ -13,6 +15,7 @@ from tests.faults.terms import Terms, Window
 WITHOUT_DATABASE = "keys cannot be checked"
 UNDER_WAY = "another is under way"
 UNKNOWN = "outcome unknown"
+UNKNOWN_NOW = str(ACEDATACLOUD.error(OutcomeUnknown))
 LEFT = "left before the answer"
 TAKEN = "taken"
 
@@ -87,7 +90,7 @@ def _refusal(error: Mapping[str, Any]) -> str:
         return WITHOUT_DATABASE
     if STILL_UNDER_WAY in message:
         return UNDER_WAY
-    if UNKNOWN_BEFORE in message or "nobody can tell" in message:
+    if UNKNOWN_BEFORE in message or UNKNOWN_NOW in message:
         return UNKNOWN
     return str(error["code"])
 
