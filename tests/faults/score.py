@@ -57,11 +57,6 @@ class Score:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def is_well(self) -> bool:
-        """Whether nothing was lost, wrong or bought twice."""
-        return not (self.lost or self.wrong or self.bought_twice)
-
-    @property
     def split_batches(self) -> int:
         """The number of batches of which only a part was answered."""
         return sum(one.is_partial for one in self.put_off)

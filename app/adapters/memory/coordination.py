@@ -37,12 +37,6 @@ class MemoryCoordination:
         )  # by key: members and their expiry
         self._listeners: dict[object, tuple[EventKind, Callable[[bytes], None]]] = {}
 
-    @property
-    def keys_held(self) -> int:
-        """Number of keys that have not expired."""
-        self._entries.expire()
-        return len(self._entries)
-
     async def __aenter__(self) -> Self:
         """Do nothing: there is no connection to open."""
         return self
