@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from app.adapters.sql.engine import Database, DatabaseFacts
-from app.adapters.sql.purchases import SqlClock, SqlPurchases
+from app.adapters.sql.engine import Database, DatabaseFacts, SqlClock
+from app.adapters.sql.purchases import SqlPurchases
 from app.domain.backend import BackendDescription
 from app.ports.coordination import Coordination
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable

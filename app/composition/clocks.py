@@ -5,8 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from app.adapters.sql.engine import database_now
-from app.adapters.sql.purchases import SqlClock
+from app.adapters.sql.engine import SqlClock, database_now
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from sqlalchemy import BigInteger, Row, String, cast, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.directory_tables import audit, members, teams
-from app.adapters.sql.engine import Database, database_now
-from app.adapters.sql.purchases import SqlClock
+from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.tables import service
 from app.domain.teams import Actor, AuditEntry, Member, Team
 from app.ports.directory import NotThere

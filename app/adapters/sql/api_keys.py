@@ -11,8 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import Administration, Change, team_named
 from app.adapters.sql.directory_tables import api_keys, members, teams
-from app.adapters.sql.engine import Database, database_now
-from app.adapters.sql.purchases import SqlClock
+from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.domain.access import Scope
 from app.domain.teams import (
     Actor,
@@ -45,8 +44,7 @@ class SqlApiKeys:
 
     async def key_holder(self, digest: str) -> KeyHolder | None:
         """Return the key with this digest, in whatever state it is; None where there is none."""
-        found = await self._holders(api_keys.c.digest == digest)
-        return found[0] if found else None
+        return await self._database.run(lambda connection: self._with_digest(connection, digest))
 
     async def note_used(self, key_ids: Collection[str], minute: float) -> None:
         """Note that keys were used in the minute that began at `minute`, in unix seconds. No version follows."""
@@ -58,7 +56,7 @@ class SqlApiKeys:
 
     async def holder(self, key_id: str) -> KeyHolder:
         """Return the key with this id. Raises NotThere."""
-        return _only(await self._holders(api_keys.c.id == key_id), key_id)
+        return await self._database.run(lambda connection: self._with_id(connection, key_id))
 
     async def of_team(self, team: str) -> list[KeyHolder]:
         """Return the keys of a team, the oldest first. Raises NotThere."""
@@ -83,8 +81,8 @@ class SqlApiKeys:
         """Record a key of a member. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            if found := await self._found(change.connection, api_keys.c.digest == new.digest):
-                return found[0], None
+            if (found := await self._with_digest(change.connection, new.digest)) is not None:
+                return found, None
             owner = await change.team(team)
             key = ApiKey(
                 new.id,
@@ -107,7 +105,7 @@ class SqlApiKeys:
         """Refuse a key for good. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            before = _only(await self._found(change.connection, api_keys.c.id == key_id), key_id)
+            before = await self._with_id(change.connection, key_id)
             revoked_at = change.now if before.key.revoked_at is None else before.key.revoked_at
             return await _changed(change, "key.revoke", before, revoked_at=revoked_at)
 
@@ -129,9 +127,9 @@ class SqlApiKeys:
         """
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            if found := await self._found(change.connection, api_keys.c.digest == new.digest):
-                return found[0], None
-            before = _only(await self._found(change.connection, api_keys.c.id == key_id), key_id)
+            if (found := await self._with_digest(change.connection, new.digest)) is not None:
+                return found, None
+            before = await self._with_id(change.connection, key_id)
             old = before.key
             if (state := old.state(change.now)) is not KeyState.ACTIVE or old.replaced_by is not None:
                 raise NotAllowed(_why_not_rotated(old, state))
@@ -153,15 +151,21 @@ class SqlApiKeys:
 
     async def _change(self, action: str, key_id: str, actor: Actor, **wanted: bool) -> KeyHolder:
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            before = _only(await self._found(change.connection, api_keys.c.id == key_id), key_id)
+            before = await self._with_id(change.connection, key_id)
             if before.key.revoked_at is not None:
                 raise NotAllowed(f"Key {key_id} is revoked, which is for good. Make a new key.")
             return await _changed(change, action, before, **wanted)
 
         return await self._administration.change(actor, operation)
 
-    async def _holders(self, where: ColumnElement[bool]) -> list[KeyHolder]:
-        return await self._database.run(lambda connection: self._found(connection, where))
+    async def _with_digest(self, connection: AsyncConnection, digest: str) -> KeyHolder | None:
+        found = await self._found(connection, api_keys.c.digest == digest)
+        return found[0] if found else None
+
+    async def _with_id(self, connection: AsyncConnection, key_id: str) -> KeyHolder:
+        if not (found := await self._found(connection, api_keys.c.id == key_id)):
+            raise NotThere(f"There is no key with the id {key_id}. Look at the list of its team's keys.")
+        return found[0]
 
     async def _found(self, connection: AsyncConnection, where: ColumnElement[bool]) -> list[KeyHolder]:
         """Return the keys that `where` holds for, with their members and teams, in one statement."""
@@ -212,12 +216,6 @@ def _why_not_rotated(key: ApiKey, state: KeyState) -> str:
     if state is not KeyState.ACTIVE:
         return f"Key {key.id} is {state}. Make a new key."
     return f"Key {key.id} was rotated already: key {key.replaced_by} is in its place. Rotate that one."
-
-
-def _only(found: list[KeyHolder], key_id: str) -> KeyHolder:
-    if not found:
-        raise NotThere(f"There is no key with the id {key_id}. Look at the list of its team's keys.")
-    return found[0]
 
 
 def _holder(row: dict[str, Any]) -> KeyHolder:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import audit_values
+from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
 from app.adapters.sql.directory_tables import audit
-from app.adapters.sql.engine import Database, database_now
-from app.adapters.sql.purchases import MOST_DELETED, SqlClock
+from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.domain.teams import AuditEntry
 
 
@@ -46,16 +46,8 @@ class SqlAuditLog:
 
     async def delete_old(self, seconds: float) -> int:
         """Delete entries older than `seconds` in lots, between which others may write; return how many they were."""
-        old = select(audit.c.id).where(audit.c.at < self._now() - seconds).limit(self._most_deleted)
-        statement = delete(audit).where(audit.c.id.in_(old))
-        total = 0
-
-        async def operation(connection: AsyncConnection) -> int:
-            return int((await connection.execute(statement)).rowcount)
-
-        while deleted := await self._database.run(operation):
-            total += deleted
-        return total
+        old = audit.c.at < self._now() - seconds
+        return await delete_in_lots(self._database, audit.c.id, old, self._most_deleted)
 
 
 def _entry(row: Row[Any]) -> AuditEntry:

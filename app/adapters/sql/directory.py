@@ -6,8 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql.administration import VERSION
 from app.adapters.sql.api_keys import SqlApiKeys
 from app.adapters.sql.audit import SqlAuditLog
-from app.adapters.sql.engine import Database, database_now
-from app.adapters.sql.purchases import SqlClock
+from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.tables import service
 from app.adapters.sql.team_credentials import SqlTeamCredentials
 from app.adapters.sql.teams import SqlTeams

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Float, event, select
+from sqlalchemy import URL, ColumnElement, Float, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -56,6 +56,9 @@ def _sqlite_now(_element: database_now, _compiler: Any, **_options: Any) -> str:
 @compiles(database_now, "postgresql")
 def _postgresql_now(_element: database_now, _compiler: Any, **_options: Any) -> str:
     return "extract(epoch from clock_timestamp())::float8"
+
+
+SqlClock = Callable[[], ColumnElement[float]]
 
 
 @dataclass(frozen=True, slots=True)

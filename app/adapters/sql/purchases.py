@@ -10,7 +10,8 @@ from sqlalchemy import Column, ColumnElement, Row, and_, delete, func, not_, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
-from app.adapters.sql.engine import Database, database_now
+from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.keys import give_back, holder, take, take_over
 from app.adapters.sql.tables import callback_claims, purchases
 from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Purchase, PurchaseState
@@ -27,11 +28,6 @@ MOST_IN_MEMORY = 20_000
 
 MOST_COMPARED = 500
 """Ids that one statement compares; databases limit the parameters of a statement."""
-
-MOST_DELETED = 5_000
-"""Rows that one statement deletes: a fraction of a second."""
-
-SqlClock = Callable[[], ColumnElement[float]]
 
 
 class _NotTaken(Exception):
@@ -283,12 +279,7 @@ class SqlPurchases:
         return await self._delete_some(purchases.c.attempt, or_(old, refused))
 
     async def _delete_some(self, key: Column[str], where: ColumnElement[bool]) -> int:
-        """Delete the rows in lots, between which others may write; return how many they were."""
-        some = key.in_(select(key).where(where).limit(self._most_deleted))
-        total = 0
-        while deleted := await self._count(delete(key.table).where(some, where)):
-            total += deleted
-        return total
+        return await delete_in_lots(self._database, key, where, self._most_deleted)
 
     async def _delete_oldest(self) -> None:
         newest_first = select(purchases.c.attempt).order_by(purchases.c.created_at.desc())

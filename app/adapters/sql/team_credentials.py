@@ -8,8 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import Administration, Change, team_of
 from app.adapters.sql.directory_tables import team_credentials, teams
-from app.adapters.sql.engine import Database, database_now
-from app.adapters.sql.purchases import SqlClock
+from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.domain.teams import Actor, AuditEntry, Team, TeamCredential
 from app.ports.directory import NotThere
 

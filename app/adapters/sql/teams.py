@@ -9,8 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import Administration, Change, member_of, team_named, team_of
 from app.adapters.sql.directory_tables import members, teams
-from app.adapters.sql.engine import Database, database_now
-from app.adapters.sql.purchases import SqlClock
+from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.domain.teams import Actor, AuditEntry, Member, Team
 from app.ports.directory import AlreadyThere
 
