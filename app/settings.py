@@ -153,6 +153,10 @@ class Settings(BaseSettings):
             )
         return days
 
+    def secret_keys(self) -> list[str]:
+        """Return the secret keys in plain text, the current one first."""
+        return [key.get_secret_value() for key in self.secret_key]
+
     def database(self) -> str | None:
         """Return the URL of the database. None means in the process's memory, the default of the sandbox."""
         if self.database_url is not None:

@@ -10,7 +10,6 @@ from app.adapters.auth.team_keys import TeamKeyAuthenticator
 from app.adapters.sql.directory import sql_directory
 from app.adapters.vault import CannotOpen, Vault, seal_credentials_again
 from app.composition.clocks import Clocks
-from app.composition.state import secrets_of
 from app.domain.access import Credential
 from app.domain.backend import BackendDescription
 from app.domain.teams import TeamCredential
@@ -34,8 +33,8 @@ def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks
     """Return the directory of teams; None where keys are not accepted."""
     if "keys" not in settings.auth or not settings.secret_key:  # `check` builds without the key file beside SQLite
         return None
-    directory, vault = sql_directory(persistence.database, clocks.database), Vault(*secrets_of(settings))
-    credential_of = partial(_opened, vault, PassthroughAuthenticator(*secrets_of(settings)))
+    directory, vault = sql_directory(persistence.database, clocks.database), Vault(*settings.secret_keys())
+    credential_of = partial(_opened, vault, PassthroughAuthenticator(*settings.secret_keys()))
     times = DirectoryClocks(clocks.wall, clocks.monotonic, clocks.sleep)
     cache = DirectoryCache(directory, credential_of, settings.backend, times)
     return OpenDirectory(cache, partial(_open, directory, vault), clocks.sleep)
@@ -49,7 +48,7 @@ def build_authenticator(
     clocks: Clocks,
 ) -> Authenticator:
     """Return the authenticator of the ways that are on."""
-    passthrough = PassthroughAuthenticator(*secrets_of(settings))
+    passthrough = PassthroughAuthenticator(*settings.secret_keys())
     keys = None
     if directory is not None:
         keys = TeamKeyAuthenticator(

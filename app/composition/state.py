@@ -61,7 +61,7 @@ def build_shared_state(
     """Return the shared state. Raises SettingsError for a Redis URL of no known form."""
     store = _build_store(settings, metrics, clocks)
     fail_open_store = FailOpenStore(store, metrics, clocks.monotonic)
-    signing, keys = HmacSigner(*secrets_of(settings)), key_namespace(settings.redis_prefix, backend.address)
+    signing, keys = HmacSigner(*settings.secret_keys()), key_namespace(settings.redis_prefix, backend.address)
     signed_snapshots = SignedValues(SNAPSHOT_KIND, keys, signing)
     coordination = _build_coordination(store, signing, keys, clocks)
     return SharedState(
@@ -78,7 +78,7 @@ def build_shared_state(
         snapshots=TaskSnapshots(
             fail_open_store, signed_snapshots, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
         ),
-        sealer=TokenSealer(*secrets_of(settings)),
+        sealer=TokenSealer(*settings.secret_keys()),
         signing=signing,
         keys=keys,
         callback_trust=CallbackTrust(
@@ -90,11 +90,6 @@ def build_shared_state(
             doubted=metrics.callbacks_doubted.set,
         ),
     )
-
-
-def secrets_of(settings: Settings) -> list[str]:
-    """Return the secret keys in plain text, the current one first."""
-    return [key.get_secret_value() for key in settings.secret_key]
 
 
 def _build_cache(  # noqa: PLR0913, PLR0917 - the dependencies of the cache

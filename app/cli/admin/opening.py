@@ -53,7 +53,7 @@ async def _handle(handler: Handler, chosen: Namespace) -> None:
     settings = _with_secret(load_settings(chosen.env_file))
     async with _opened(settings) as database:
         directory = sql_directory(database)
-        maker = VaultSecrets(directory, Vault(*(key.get_secret_value() for key in settings.secret_key)))
+        maker = VaultSecrets(directory, Vault(*settings.secret_keys()))
         try:
             await handler(Administrator(directory, maker, _actor(), Output(chosen.json)), chosen)
         except DatabaseUnavailable as exc:
