@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import Administration, Change, member_of, team_named, team_of
+from app.adapters.sql.budgets import count_windows
 from app.adapters.sql.directory_tables import members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.domain.teams import Actor, AuditEntry, Member, Team
@@ -21,6 +22,7 @@ class SqlTeams:
         """Keep the teams in `database`; `now` is the clock, as SQL."""
         self._database = database
         self._administration = Administration(database, now)
+        self._now = now
 
     async def create(self, name: str, timezone: str, actor: Actor) -> Team:
         """Create a team. Raises AlreadyThere."""
@@ -84,6 +86,8 @@ class SqlTeams:
         async def operation(change: Change) -> tuple[Team, AuditEntry | None]:
             team = await change.team(name)
             await change.connection.execute(update(teams).where(teams.c.id == team.id).values(wanted))
+            if "timezone" in wanted:
+                await count_windows(change.connection, team.id, self._now)
             before = {column: getattr(team, column) for column in wanted}
             entry = change.entry(action, name, before=before, after=wanted, team_id=team.id)
             return replace(team, **wanted), entry

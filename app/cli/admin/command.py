@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from app.cli.admin.output import Output
+from app.domain.money import Money
 from app.domain.teams import Actor, Team, TeamCredential, valid_name
+from app.ports.budgets import Budgets
 from app.ports.directory import Directory, NewKey
 from app.settings import DEFAULT_ENV_FILE
 
@@ -28,9 +30,11 @@ class SecretMaker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """What the handler of a command works with."""
+    """What the handler of a command works with. `price` is that of one generation; None where it is not known."""
 
     directory: Directory
+    budgets: Budgets
+    price: Money | None
     secrets: SecretMaker
     actor: Actor
     output: Output

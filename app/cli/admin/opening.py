@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from app.adapters.auth.key_digest import KeyDigest, load_key_digest
+from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
 from app.adapters.vault import CannotOpen, Vault, hint
 from app.cli.admin.command import Administrator, Handler
 from app.cli.admin.output import Output
+from app.composition.backend import backend_description
 from app.domain import api_key_format
+from app.domain.money import price_of_generation
 from app.domain.teams import Actor, Team, TeamCredential
 from app.local_secret import FILE, with_local_secret
 from app.persistence import MIGRATION_SECONDS
@@ -55,7 +58,9 @@ async def _handle(handler: Handler, chosen: Namespace) -> None:
         directory = sql_directory(database)
         maker = VaultSecrets(directory, Vault(*settings.secret_keys()))
         try:
-            await handler(Administrator(directory, maker, _actor(), Output(chosen.json)), chosen)
+            price = price_of_generation(backend_description(settings).policy.price)
+            admin = Administrator(directory, SqlBudgets(database), price, maker, _actor(), Output(chosen.json))
+            await handler(admin, chosen)
         except DatabaseUnavailable as exc:
             raise AdministrationRefused(
                 f"The database at {database.place} {exc}. Look at what has changed before you try again."

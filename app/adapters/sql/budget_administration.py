@@ -1,0 +1,229 @@
+"""The administration of budgets, in SQL that SQLite and PostgreSQL share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.administration import Administration, Change, team_named
+from app.adapters.sql.budgets import (
+    budgets_of_spender,
+    budgets_of_team,
+    new_budget_id,
+    put_budget,
+    raise_budget,
+    remove_budget,
+)
+from app.adapters.sql.directory_tables import api_keys, members
+from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.ledger import unsettled
+from app.adapters.sql.spending import days_from, spending
+from app.domain.budget import Budget, Spender, WindowUse
+from app.domain.calendar import Window, day_of, start_of_day, time_zone
+from app.domain.money import amount_text
+from app.domain.teams import Actor, AuditEntry, Team
+from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse, SpendingGroup, Usage
+from app.ports.directory import NotAllowed, NotThere
+
+OVERDUE_SECONDS = 600.0
+"""The age at which the backend is known to have given a task up."""
+
+MOST_UNSETTLED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The members and keys of a team: names by id, and by id the key that took another one's place."""
+
+    members: dict[str, str]
+    replaced_by: dict[str, str | None]
+
+    def spender(self, team: Team, owner: BudgetOwner) -> Spender:
+        """Return whom the owner's names mean. Raises NotThere."""
+        ids = {name: found for found, name in self.members.items()}
+        if owner.member is not None and owner.member not in ids:
+            raise NotThere(f"Team {team.name} has no member {owner.member}. Look at the list of its members.")
+        if owner.key is not None and owner.key not in self.replaced_by:
+            raise NotThere(f"Team {team.name} has no key {owner.key}. Look at the list of its keys.")
+        return Spender(team.id, ids[owner.member] if owner.member else None, self._first(owner.key))
+
+    def owner(self, team: Team, spender: Spender) -> BudgetOwner:
+        """Return the names of the spender."""
+        member = None if spender.member is None else self.members.get(spender.member, spender.member)
+        return BudgetOwner(team.name, member, self._newest(spender.key))
+
+    def _first(self, key: str | None) -> str | None:
+        before = {later: earlier for earlier, later in self.replaced_by.items()}
+        while key is not None and (earlier := before.get(key)) is not None:
+            key = earlier
+        return key
+
+    def _newest(self, key: str | None) -> str | None:
+        while key is not None and (later := self.replaced_by.get(key)) is not None:
+            key = later
+        return key
+
+
+class SqlBudgets:
+    """The budgets of one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now) -> None:
+        """Keep the budgets in `database`; `now` is the clock, as SQL."""
+        self._database = database
+        self._administration = Administration(database, now)
+        self._now = now
+
+    async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedUse:
+        """Set the budget of an owner for a kind of window, in the place of an earlier one. Raises NotThere."""
+        budget_id = new_budget_id()
+
+        async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
+            team = await change.team(owner.team)
+            spender = (await _names(change.connection, team)).spender(team, owner)
+            amount = terms.amount
+            wanted = Budget(
+                budget_id, spender, amount.amount, amount.unit, terms.window, terms.is_soft, terms.alert_url
+            )
+            before = await put_budget(change.connection, wanted, self._now)
+            return await self._changed(change, team, "budget.set", before, wanted)
+
+        return await self._administration.change(actor, operation)
+
+    async def of_team(self, team: str) -> list[OwnedUse]:
+        """Return every budget of a team, its own first, then those of members and of keys. Raises NotThere."""
+
+        async def operation(connection: AsyncConnection) -> list[OwnedUse]:
+            return await self._of_team(connection, await team_named(connection, team))
+
+        return await self._database.run(operation)
+
+    async def increase(
+        self, owner: BudgetOwner, window: Window | None, *, by: int, until: date, actor: Actor
+    ) -> OwnedUse:
+        """Raise a budget up to the end of a day of the team's. Raises NotThere and NotAllowed."""
+
+        async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
+            team = await change.team(owner.team)
+            ends_at = start_of_day(until + timedelta(days=1), time_zone(team.timezone))
+            if ends_at <= change.now:
+                raise NotAllowed(f"The raise would have ended already: {until} is over in {team.timezone}.")
+            before = (await self._only(change.connection, team, owner, window)).budget
+            after = await raise_budget(change.connection, before, by, ends_at)
+            return await self._changed(change, team, "budget.raise", before, after)
+
+        return await self._administration.change(actor, operation)
+
+    async def remove(self, owner: BudgetOwner, window: Window | None, actor: Actor) -> OwnedUse:
+        """Remove a budget, and return it as it was. Raises NotThere and NotAllowed."""
+
+        async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
+            team = await change.team(owner.team)
+            before = await self._only(change.connection, team, owner, window)
+            await remove_budget(change.connection, before.budget)
+            removed = OwnedUse((await _names(change.connection, team)).owner(team, before.budget.spender), before)
+            return removed, _entry(change, "budget.remove", removed, before.budget, None)
+
+        return await self._administration.change(actor, operation)
+
+    async def usage(self, team: str, since: date | None, by: SpendingGroup | None) -> Usage:
+        """Return what a team has bought since a day began, by default the first of this month. Raises NotThere."""
+
+        async def operation(connection: AsyncConnection) -> Usage:
+            found = await team_named(connection, team)
+            zone = time_zone(found.timezone)
+            now = float((await connection.execute(select(self._now()))).scalar_one())
+            today = day_of(now, zone)
+            first = since or today.replace(day=1)
+            days = days_from(max(first, day_of(found.created_at, zone)), today)
+            overdue = await unsettled(connection, OVERDUE_SECONDS, MOST_UNSETTLED, found.id, self._now)
+            rows = await spending(connection, found, days, by, zone)
+            return Usage(first, rows, await self._of_team(connection, found), overdue)
+
+        return await self._database.run(operation)
+
+    async def _of_team(self, connection: AsyncConnection, team: Team) -> list[OwnedUse]:
+        names = await _names(connection, team)
+        uses = await budgets_of_team(connection, team.id, self._now)
+        found = [OwnedUse(names.owner(team, use.budget.spender), use) for use in uses]
+        kinds = list(Window)
+        return sorted(
+            found, key=lambda one: (one.owner.key or "", one.owner.member or "", kinds.index(one.use.budget.window))
+        )
+
+    async def _only(
+        self, connection: AsyncConnection, team: Team, owner: BudgetOwner, window: Window | None
+    ) -> WindowUse:
+        """Return the owner's budget of this window, or its only one. Raises NotThere and NotAllowed."""
+        spender = (await _names(connection, team)).spender(team, owner)
+        found = await budgets_of_spender(connection, spender, self._now)
+        wanted = [use for use in found if window in (None, use.budget.window)]
+        if not wanted:
+            raise NotThere(f"There is no such budget of {_said(owner)}. Look at the list of the team's budgets.")
+        if len(wanted) > 1:
+            raise NotAllowed(f"There are {len(wanted)} budgets of {_said(owner)}. Name the window: day, week or month.")
+        return wanted[0]
+
+    async def _changed(
+        self, change: Change, team: Team, action: str, before: Budget | None, after: Budget
+    ) -> tuple[OwnedUse, AuditEntry | None]:
+        """Return the budget as it is now, and the entry of the audit log; none where an earlier try has made it so."""
+        uses: Sequence[WindowUse] = await budgets_of_spender(change.connection, after.spender, self._now)
+        [use] = [use for use in uses if use.budget.window is after.window]
+        owned = OwnedUse((await _names(change.connection, team)).owner(team, after.spender), use)
+        if before == use.budget:
+            return owned, None
+        return owned, _entry(change, action, owned, before, use.budget)
+
+
+async def _names(connection: AsyncConnection, team: Team) -> _Names:
+    found = await connection.execute(select(members.c.id, members.c.name).where(members.c.team_id == team.id))
+    names = {row.id: row.name for row in found}
+    of_team = api_keys.join(members, members.c.id == api_keys.c.member_id)
+    keys = await connection.execute(
+        select(api_keys.c.id, api_keys.c.replaced_by).select_from(of_team).where(members.c.team_id == team.id)
+    )
+    return _Names(names, {row.id: row.replaced_by for row in keys})
+
+
+def _said(owner: BudgetOwner) -> str:
+    if owner.member is not None:
+        return f"member {owner.member}"
+    return f"team {owner.team}" if owner.key is None else f"key {owner.key}"
+
+
+def _entry(change: Change, action: str, owned: OwnedUse, before: Budget | None, after: Budget | None) -> AuditEntry:
+    budget = owned.use.budget
+    entry = change.entry(
+        action,
+        f"{budget.window} of {_said(owned.owner)}",
+        before=_shown(before, after),
+        after=_shown(after, before),
+        team_id=budget.spender.team,
+        member_id=budget.spender.member,
+        key_id=owned.owner.key,
+    )
+    return replace(entry, amount=budget.amount, unit=budget.unit)
+
+
+def _shown(budget: Budget | None, other: Budget | None) -> dict[str, Any] | None:
+    """Return the values of a budget for the audit log; beside another one, those that differ."""
+    if budget is None:
+        return None
+    values, others = _values(budget), {} if other is None else _values(other)
+    return {name: value for name, value in values.items() if other is None or others[name] != value}
+
+
+def _values(budget: Budget) -> dict[str, Any]:
+    """Return what the audit log says of a budget. The address of alerts is cut: the rest of it is often a secret."""
+    return {
+        "amount": amount_text(budget.amount),
+        "unit": budget.unit,
+        "soft": budget.is_soft,
+        "alert_host": budget.alert_url and urlsplit(budget.alert_url).hostname,
+        "raised_by": amount_text(budget.raised_by) if budget.raised_by else None,
+        "raise_ends_at": budget.raised_until,
+    }

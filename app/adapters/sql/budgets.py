@@ -1,0 +1,144 @@
+"""Setting, raising and removing budgets, and what was spent. Each function works in a transaction of its caller."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.budget_rows import (
+    applicable,
+    counting,
+    insert_into,
+    of,
+    successors,
+    unused,
+    used,
+)
+from app.adapters.sql.budget_tables import budget_windows, budgets, ledger
+from app.adapters.sql.engine import SqlClock, database_now
+from app.domain.budget import Budget, EntryState, Spender, WindowUse, threshold_passed
+
+
+async def put_budget(connection: AsyncConnection, wanted: Budget, now: SqlClock = database_now) -> Budget | None:
+    """Set a budget, and return the one that it replaces; its spender has one for each kind of window.
+
+    It goes on with the count of the one that it replaces. A first one, and one in another unit, counts what the ledger
+    holds of the present window; of a purchase that is being claimed in this very instant it may not know.
+    """
+    same = and_(of(wanted.spender), budgets.c.window == wanted.window)
+    found = await applicable(connection, wanted.spender.team, same, now)
+    earlier = found.windows[0].budget if found.windows else None
+    if earlier is not None and earlier.unit == wanted.unit:
+        await connection.execute(update(budgets).where(budgets.c.id == earlier.id).values(_values(wanted)))
+        return earlier
+    if earlier is not None:
+        await _delete(connection, earlier)
+    await connection.execute(budgets.insert().values(id=wanted.id, created_at=found.moment, **_values(wanted)))
+    await _count_earlier(connection, unused(wanted, found.moment, found.zone))
+    return earlier
+
+
+def new_budget_id() -> str:
+    """Return the id of a new budget."""
+    return secrets.token_hex(6)
+
+
+async def raise_budget(connection: AsyncConnection, budget: Budget, by: int, until: float) -> Budget:
+    """Raise a budget by an amount until a time in unix seconds, in the place of an earlier raise; return it raised."""
+    values = {"raised_by": by, "raised_until": until}
+    await connection.execute(update(budgets).where(budgets.c.id == budget.id).values(values))
+    return replace(budget, raised_by=by, raised_until=until)
+
+
+async def remove_budget(connection: AsyncConnection, budget: Budget) -> None:
+    """Remove a budget and its count. Purchases under way settle as if it had never been."""
+    await _delete(connection, budget)
+
+
+async def budgets_of_team(connection: AsyncConnection, team: str, now: SqlClock = database_now) -> list[WindowUse]:
+    """Return every budget of a team with what its present window has used."""
+    found = await applicable(connection, team, budgets.c.team_id == team, now)
+    return await used(connection, found.windows)
+
+
+async def budgets_of_spender(
+    connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
+) -> list[WindowUse]:
+    """Return the budgets of exactly this team, member or key with what their present windows have used."""
+    found = await applicable(connection, spender.team, of(spender), now)
+    return await used(connection, found.windows)
+
+
+async def budgets_counting(
+    connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
+) -> list[WindowUse]:
+    """Return the budgets that count a purchase of `spender`: its team's, its member's and its key's."""
+    found = await applicable(connection, spender.team, counting(spender), now)
+    return await used(connection, found.windows)
+
+
+async def count_windows(connection: AsyncConnection, team: str, now: SqlClock = database_now) -> None:
+    """Count what the ledger holds of each present window without a row: the team's time zone has changed."""
+    found = await applicable(connection, team, budgets.c.team_id == team, now)
+    of_team = select(budget_windows.c.budget_id, budget_windows.c.window_start)
+    rows = await connection.execute(
+        of_team.where(budget_windows.c.budget_id.in_(one.budget.id for one in found.windows))
+    )
+    counted = {(row.budget_id, row.window_start) for row in rows}
+    for window in found.windows:
+        if (window.budget.id, window.start) not in counted:
+            await _count_earlier(connection, window)
+
+
+async def _delete(connection: AsyncConnection, budget: Budget) -> None:
+    await connection.execute(delete(budgets).where(budgets.c.id == budget.id))
+    await connection.execute(delete(budget_windows).where(budget_windows.c.budget_id == budget.id))
+
+
+async def _count_earlier(connection: AsyncConnection, window: WindowUse) -> None:
+    """Make the first row of a budget with what the ledger holds of its window.
+
+    Entries that are reserved are locked, so none of them settles before it counts in this window too.
+    """
+    mine = [*_entries_of(window.budget), ledger.c.created_at >= window.start]
+    reserving = select(ledger.c.id, ledger.c.amount, ledger.c.windows).where(
+        *mine, ledger.c.state == EntryState.RESERVED
+    )
+    entries = (await connection.execute(reserving.order_by(ledger.c.id).with_for_update())).all()
+    for entry in entries:
+        windows = [*entry.windows, [window.budget.id, window.start]]
+        await connection.execute(update(ledger).where(ledger.c.id == entry.id).values(windows=windows))
+    taken = select(func.sum(ledger.c.amount)).where(*mine, ledger.c.state == EntryState.TAKEN)
+    spent = int((await connection.execute(taken)).scalar() or 0)
+    reserved = sum(entry.amount for entry in entries)
+    told = threshold_passed(spent + reserved, window.limit, 0) or 0
+    row = {"budget_id": window.budget.id, "window_start": window.start, "told": told}
+    made = insert_into(connection, budget_windows).values(spent=spent, reserved=reserved, **row)
+    await connection.execute(made)
+
+
+def _entries_of(budget: Budget) -> Sequence[ColumnElement[bool]]:
+    spender = budget.spender
+    mine = [ledger.c.team_id == spender.team, ledger.c.unit == budget.unit]
+    if spender.member is not None:
+        mine.append(ledger.c.member_id == spender.member)
+    if spender.key is not None:
+        mine.append(ledger.c.key_id.in_(successors(spender.key)))
+    return mine
+
+
+def _values(budget: Budget) -> dict[str, object]:
+    return {
+        "team_id": budget.spender.team,
+        "member_id": budget.spender.member or "",
+        "key_id": budget.spender.key or "",
+        "window": budget.window,
+        "amount": budget.amount,
+        "unit": budget.unit,
+        "is_soft": budget.is_soft,
+        "alert_url": budget.alert_url,
+        "raised_by": budget.raised_by,
+        "raised_until": budget.raised_until,
+    }

@@ -1,0 +1,212 @@
+"""The ledger: what each purchase costs, reserved in the windows of the budgets that count it, then taken or given back.
+
+Every function works on an open connection, within a transaction of its caller: `Database.run_as_one`, which rolls back
+when one of them raises. The rows of windows are the only count. Locks are taken in one order, first the entry's, then
+those of windows by the ids of their budgets, so that no two transactions wait for each other.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, and_, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.budget_rows import Applicable, applicable, counting, insert_into, used, with_use
+from app.adapters.sql.budget_tables import budget_windows, ledger
+from app.adapters.sql.engine import SqlClock, database_now
+from app.adapters.sql.tables import purchases
+from app.domain.budget import (
+    THRESHOLDS,
+    BudgetExceeded,
+    EntryState,
+    PriceUnknown,
+    Spender,
+    SpendingRefused,
+    ThresholdPassed,
+    UnsettledEntry,
+    WindowUse,
+    refusing,
+    threshold_passed,
+)
+from app.domain.money import Money
+
+
+async def reserve(
+    connection: AsyncConnection, attempt: str, spender: Spender, price: Money | None, now: SqlClock = database_now
+) -> tuple[ThresholdPassed, ...]:
+    """Reserve the price of a purchase in every budget that counts it, or in none, and return thresholds first passed.
+
+    It may be repeated: an attempt that is reserved already is not reserved again, and passes nothing. Raises
+    BudgetExceeded, PriceUnknown where there is any budget, and SpendingRefused for an attempt that is settled already.
+    """
+    found = await applicable(connection, spender.team, counting(spender), now)
+    for window in found.windows:
+        if price is None or price.unit != window.budget.unit:
+            raise PriceUnknown(window.budget, None if price is None else price.unit)
+    if not await _is_entered(connection, attempt, spender, price, found):
+        return ()
+    if price is None:
+        return ()
+    passed = [await _reserve_in(connection, found.windows[place:], price) for place in range(len(found.windows))]
+    return tuple(one for one in passed if one is not None)
+
+
+async def mark_exhausted(connection: AsyncConnection, use: WindowUse) -> ThresholdPassed | None:
+    """Note that a window has refused a purchase: it has passed 100 %. Return that where it is news.
+
+    Prices rarely fill a budget to its last millionth. The refusal has rolled its own transaction back, so this takes
+    another one.
+    """
+    await _make_row(connection, use)
+    not_told = and_(_is_row_of(use), budget_windows.c.told < THRESHOLDS[-1])
+    changed = await connection.execute(update(budget_windows).where(not_told).values(told=THRESHOLDS[-1]))
+    return ThresholdPassed(use, THRESHOLDS[-1]) if changed.rowcount else None
+
+
+async def name_task(connection: AsyncConnection, attempt: str, task_id: str) -> None:
+    """Note which task a purchase became, so that its outcome can be asked for."""
+    await connection.execute(update(ledger).where(ledger.c.attempt == attempt).values(task_id=task_id))
+
+
+async def take(
+    connection: AsyncConnection, attempt: str, task_id: str | None = None, now: SqlClock = database_now
+) -> bool:
+    """Move what was reserved to what is spent, once; return whether it was still reserved.
+
+    It moves in the windows in which it was reserved, also when they have ended.
+    """
+    return await _settle(connection, attempt, EntryState.TAKEN, task_id, now)
+
+
+async def give_back(connection: AsyncConnection, attempt: str, now: SqlClock = database_now) -> bool:
+    """Set what was reserved free, once; return whether it was still reserved."""
+    return await _settle(connection, attempt, EntryState.GIVEN_BACK, None, now)
+
+
+async def reserved_attempt(connection: AsyncConnection, team: str, task_id: str) -> str | None:
+    """Return the purchase whose task this is and which is still reserved; None where there is none."""
+    mine = and_(ledger.c.team_id == team, ledger.c.task_id == task_id, ledger.c.state == EntryState.RESERVED)
+    found: str | None = (await connection.execute(select(ledger.c.attempt).where(mine))).scalar()
+    return found
+
+
+async def unsettled(
+    connection: AsyncConnection,
+    older_than_seconds: float,
+    most: int,
+    team: str | None = None,
+    now: SqlClock = database_now,
+) -> list[UnsettledEntry]:
+    """Return at most `most` reservations older than that, of one team or of all, the oldest first."""
+    task_id = func.coalesce(ledger.c.task_id, purchases.c.task_id).label("known_task")
+    wanted = [ledger.c.state == EntryState.RESERVED, ledger.c.created_at < now() - older_than_seconds]
+    if team is not None:
+        wanted.append(ledger.c.team_id == team)
+    found = await connection.execute(
+        select(*ledger.c, task_id, (now() - ledger.c.created_at).label("age_seconds"))
+        .select_from(ledger.outerjoin(purchases, purchases.c.attempt == ledger.c.attempt))
+        .where(*wanted)
+        .order_by(ledger.c.created_at, ledger.c.id)
+        .limit(most)
+    )
+    return [_unsettled(row) for row in found]
+
+
+async def _is_entered(
+    connection: AsyncConnection, attempt: str, spender: Spender, price: Money | None, found: Applicable
+) -> bool:
+    """Write the entry, and return whether it is new. Raises SpendingRefused where it is settled already."""
+    entry = insert_into(connection, ledger).values(
+        attempt=attempt,
+        team_id=spender.team,
+        member_id=spender.member,
+        key_id=spender.key,
+        amount=None if price is None else price.amount,
+        unit=None if price is None else price.unit,
+        state=EntryState.RESERVED,
+        windows=[[one.budget.id, one.start] for one in found.windows],
+        created_at=found.moment,
+    )
+    entered = await connection.execute(entry.on_conflict_do_nothing().returning(ledger.c.id))
+    if entered.first() is not None:
+        return True
+    state = (await connection.execute(select(ledger.c.state).where(ledger.c.attempt == attempt))).scalar()
+    if state != EntryState.RESERVED:
+        raise SpendingRefused("This attempt to buy has ended before.")
+    return False
+
+
+async def _reserve_in(
+    connection: AsyncConnection, windows: Sequence[WindowUse], price: Money
+) -> ThresholdPassed | None:
+    """Add the price to the first of `windows`, and return the threshold that this passes. Raises BudgetExceeded.
+
+    The other windows come after it in the order of reserving, so they do not hold the price yet.
+    """
+    window = windows[0]
+    row = await _add(connection, window, price.amount)
+    if row is None:
+        await _make_row(connection, window)
+        row = await _add(connection, window, price.amount)
+    if row is None:
+        uses = await used(connection, windows)
+        raise BudgetExceeded(refusing(uses, price.amount) or uses[0], price)
+    use = with_use(window, row)
+    passed = threshold_passed(use.spent + use.reserved, use.limit, row.told)
+    if passed is None:
+        return None
+    await connection.execute(update(budget_windows).where(_is_row_of(window)).values(told=passed))
+    return ThresholdPassed(use, passed)
+
+
+async def _add(connection: AsyncConnection, window: WindowUse, amount: int) -> Row[Any] | None:
+    """Reserve `amount` where there is a row with room for it, in one statement; return the row afterwards."""
+    of_window = budget_windows.c
+    wanted = [_is_row_of(window)]
+    if not window.budget.is_soft:
+        wanted.append(of_window.spent + of_window.reserved + amount <= window.limit)
+    added = update(budget_windows).where(*wanted).values(reserved=of_window.reserved + amount)
+    return (await connection.execute(added.returning(*of_window))).first()
+
+
+async def _make_row(connection: AsyncConnection, window: WindowUse) -> None:
+    """Make the row of a window, unless there is one. It waits for whoever is making the same row."""
+    row = insert_into(connection, budget_windows).values(
+        budget_id=window.budget.id, window_start=window.start, spent=0, reserved=0, told=0
+    )
+    await connection.execute(row.on_conflict_do_nothing())
+
+
+async def _settle(
+    connection: AsyncConnection, attempt: str, state: EntryState, task_id: str | None, now: SqlClock
+) -> bool:
+    mine = and_(ledger.c.attempt == attempt, ledger.c.state == EntryState.RESERVED)
+    values: dict[str, Any] = {"state": state, "settled_at": now()}
+    if task_id is not None:
+        values["task_id"] = task_id
+    settled = update(ledger).where(mine).values(values).returning(ledger.c.amount, ledger.c.windows)
+    entry = (await connection.execute(settled)).first()
+    if entry is None:
+        return False
+    moved = {"reserved": budget_windows.c.reserved - entry.amount} if entry.amount else {}
+    if state is EntryState.TAKEN and moved:
+        moved["spent"] = budget_windows.c.spent + entry.amount
+    for budget_id, start in sorted(entry.windows) if moved else ():
+        row = and_(budget_windows.c.budget_id == budget_id, budget_windows.c.window_start == start)
+        await connection.execute(update(budget_windows).where(row).values(moved))
+    return True
+
+
+def _is_row_of(window: WindowUse) -> Any:
+    return and_(budget_windows.c.budget_id == window.budget.id, budget_windows.c.window_start == window.start)
+
+
+def _unsettled(row: Any) -> UnsettledEntry:
+    return UnsettledEntry(
+        attempt=row.attempt,
+        spender=Spender(row.team_id, row.member_id, row.key_id),
+        price=None if row.amount is None else Money(row.amount, row.unit),
+        task_id=row.known_task,
+        created_at=row.created_at,
+        age_seconds=max(row.age_seconds, 0.0),
+    )

@@ -1,0 +1,67 @@
+"""What the ledger says was spent, added up by member, key or day. What was given back is not in it."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Float, String, and_, case, column, func, null, select, values
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.budget_tables import ledger
+from app.adapters.sql.directory_tables import members
+from app.domain.budget import EntryState
+from app.domain.calendar import start_of_day
+from app.domain.teams import Team
+from app.ports.budgets import Spending, SpendingGroup
+
+
+async def spending(
+    connection: AsyncConnection, team: Team, days: Sequence[date], by: SpendingGroup | None, zone: ZoneInfo
+) -> list[Spending]:
+    """Return what a team has bought in `days`, which follow each other, by unit and by the name of the group."""
+    wanted = and_(
+        ledger.c.team_id == team.id,
+        ledger.c.state != EntryState.GIVEN_BACK,
+        ledger.c.created_at >= start_of_day(days[0], zone),
+    )
+    name, tables = _grouped(by, days, zone)
+    found = await connection.execute(
+        select(
+            name.label("name"),
+            ledger.c.unit,
+            func.count().label("generations"),
+            _sum(EntryState.TAKEN).label("spent"),
+            _sum(EntryState.RESERVED).label("reserved"),
+        )
+        .select_from(tables)
+        .where(wanted)
+        .group_by(*(() if by is None else (name,)), ledger.c.unit)
+    )
+    rows = [Spending(row.name, row.unit, row.generations, int(row.spent), int(row.reserved)) for row in found]
+    return sorted(rows, key=lambda row: (row.name or "", row.unit or ""))
+
+
+def days_from(first: date, last: date) -> list[date]:
+    """Return the days from `first` to `last`, at least one."""
+    return [first + timedelta(days=number) for number in range(max((last - first).days, 0) + 1)]
+
+
+def _sum(state: EntryState) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((ledger.c.state == state, ledger.c.amount), else_=0)), 0)
+
+
+def _grouped(by: SpendingGroup | None, days: Sequence[date], zone: ZoneInfo) -> tuple[ColumnElement[Any], Any]:
+    """Return the name of a group, and the tables that it is read from."""
+    match by:
+        case None:
+            return null(), ledger
+        case SpendingGroup.MEMBER:
+            return members.c.name, ledger.outerjoin(members, members.c.id == ledger.c.member_id)
+        case SpendingGroup.KEY:
+            return ledger.c.key_id, ledger
+    bounds = values(column("name", String(10)), column("start", Float(53)), column("until", Float(53)), name="bounds")
+    spans = [(str(day), start_of_day(day, zone), start_of_day(day + timedelta(days=1), zone)) for day in days]
+    table = bounds.data(spans).cte("days")
+    is_in = and_(ledger.c.created_at >= table.c.start, ledger.c.created_at < table.c.until)
+    return table.c.name, ledger.join(table, is_in)

@@ -1,0 +1,151 @@
+"""`luma-mcp budgets`: what a team, a member or a key may spend in a day, a week or a month."""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.cli.admin.command import Administrator, add_noun, add_verb, checked
+from app.cli.admin.output import NONE, iso_time, table, time_text
+from app.domain.calendar import Window, parse_day
+from app.domain.money import Money, amount_text, parse_amount
+from app.domain.public_url import is_plain_url
+from app.domain.teams import valid_name
+from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse
+from app.ports.directory import NotAllowed
+
+LONGEST_ALERT_URL = 2000
+HEADINGS = ("for", "window", "limit", "left", "reserved", "spent", "unit", "renews (UTC)", "kind", "raise")
+
+
+def add_commands(commands: Any) -> None:
+    """Add `budgets` and its verbs."""
+    verbs = add_noun(commands, "budgets", "Set, list, raise and remove budgets.")
+    put = _add_verb(verbs, "set", _set, "Set what may be spent, in the place of an earlier budget of the same window.")
+    put.add_argument("--amount", required=True, type=checked(parse_amount), metavar="25", help="in the backend's unit")
+    _add_window(put, required=True)
+    put.add_argument("--soft", action="store_true", help="only alert; a budget refuses otherwise")
+    put.add_argument("--alert-url", type=_alert_url, metavar="URL", help="where to send an alert at 50, 80 and 100 %%")
+    add_verb(verbs, "list", _list, "List the budgets of a team and what they have left.", "TEAM")
+    more = _add_verb(verbs, "raise", _raise, "Raise a budget for a while, in the place of an earlier raise.")
+    more.add_argument("--by", required=True, type=_above_zero, metavar="10", help="in the backend's unit")
+    more.add_argument(
+        "--until", required=True, type=checked(parse_day), metavar="2026-12-31", help="the last day, in the team's zone"
+    )
+    _add_window(more)
+    _add_window(_add_verb(verbs, "remove", _remove, "Remove a budget."))
+
+
+def budget_document(owned: OwnedUse) -> dict[str, Any]:
+    """Return a budget for programs. Amounts are decimal numbers in text, which lose nothing."""
+    use, budget = owned.use, owned.use.budget
+    is_raised = use.limit != budget.amount
+    return {
+        "team": owned.owner.team,
+        "member": owned.owner.member,
+        "key": owned.owner.key,
+        "window": budget.window,
+        "amount": amount_text(budget.amount),
+        "unit": budget.unit,
+        "is_soft": budget.is_soft,
+        "alert_host": budget.alert_url and urlsplit(budget.alert_url).hostname,
+        "raised_by": amount_text(budget.raised_by) if is_raised else None,
+        "raised_until": iso_time(budget.raised_until) if is_raised else None,
+        "limit": amount_text(use.limit),
+        "left": amount_text(use.left),
+        "reserved": amount_text(use.reserved),
+        "spent": amount_text(use.spent),
+        "began_at": iso_time(use.start),
+        "renews_at": iso_time(use.renews_at),
+    }
+
+
+def budget_lines(budgets: list[OwnedUse]) -> list[str]:
+    """Return budgets for people."""
+    return table(HEADINGS, [_row(owned) for owned in budgets])
+
+
+async def _set(admin: Administrator, chosen: Namespace) -> None:
+    if admin.price is None:
+        raise NotAllowed("The backend names no price, so a budget would refuse every generation.")
+    amount = Money(chosen.amount, admin.price.unit)
+    terms = BudgetTerms(amount, Window(chosen.window), chosen.soft, chosen.alert_url)
+    _show(admin, await admin.budgets.set(_owner(chosen), terms, admin.actor), "Set")
+
+
+async def _list(admin: Administrator, chosen: Namespace) -> None:
+    budgets = await admin.budgets.of_team(chosen.team)
+    admin.output.show([budget_document(owned) for owned in budgets], budget_lines(budgets))
+
+
+async def _raise(admin: Administrator, chosen: Namespace) -> None:
+    raised = await admin.budgets.increase(
+        _owner(chosen), _window(chosen), by=chosen.by, until=chosen.until, actor=admin.actor
+    )
+    _show(admin, raised, "Raised", f" up to the end of {chosen.until}")
+
+
+async def _remove(admin: Administrator, chosen: Namespace) -> None:
+    removed = await admin.budgets.remove(_owner(chosen), _window(chosen), admin.actor)
+    _show(admin, removed, "Removed")
+
+
+def _show(admin: Administrator, owned: OwnedUse, done: str, until: str = "") -> None:
+    use, unit = owned.use, owned.use.budget.unit
+    whose = f"{_who(owned.owner)} of team {owned.owner.team}".replace("team of ", "")
+    amounts = f"{Money(use.limit, unit)}, {Money(use.left, unit)} left"
+    line = f"{done} the {use.budget.window} budget of {whose}{until}: {amounts}."
+    admin.output.show(budget_document(owned), [line])
+
+
+def _row(owned: OwnedUse) -> tuple[str, ...]:
+    use, budget = owned.use, owned.use.budget
+    is_raised = use.limit != budget.amount
+    return (
+        _who(owned.owner),
+        budget.window,
+        *(amount_text(amount) for amount in (use.limit, use.left, use.reserved, use.spent)),
+        budget.unit,
+        time_text(use.renews_at),
+        "soft" if budget.is_soft else "hard",
+        f"+{amount_text(budget.raised_by)} until {time_text(budget.raised_until)}" if is_raised else NONE,
+    )
+
+
+def _who(owner: BudgetOwner) -> str:
+    if owner.member is not None:
+        return f"member {owner.member}"
+    return "team" if owner.key is None else f"key {owner.key}"
+
+
+def _add_verb(verbs: Any, name: str, handler: Any, words: str) -> ArgumentParser:
+    verb = add_verb(verbs, name, handler, words, "TEAM")
+    owner = verb.add_mutually_exclusive_group()
+    owner.add_argument("--member", type=checked(valid_name), metavar="MEMBER", help="for this member (the whole team)")
+    owner.add_argument("--key", metavar="ID", help="for this key and those that replace it")
+    return verb
+
+
+def _add_window(verb: ArgumentParser, *, required: bool = False) -> None:
+    words = "calendar window in the team's time zone" + ("" if required else "; needed where there are several budgets")
+    verb.add_argument("--window", required=required, choices=[str(one) for one in Window], help=words)
+
+
+def _owner(chosen: Namespace) -> BudgetOwner:
+    return BudgetOwner(chosen.team, chosen.member, chosen.key)
+
+
+def _window(chosen: Namespace) -> Window | None:
+    return None if chosen.window is None else Window(chosen.window)
+
+
+def _above_zero(given: str) -> int:
+    amount = checked(parse_amount)(given)
+    if amount == 0:
+        raise ArgumentTypeError("A raise is more than 0.")
+    return amount
+
+
+def _alert_url(given: str) -> str:
+    if len(given) > LONGEST_ALERT_URL or not is_plain_url(given) or not urlsplit(given).hostname:
+        raise ArgumentTypeError(f"An alert goes to an http or https URL of at most {LONGEST_ALERT_URL} characters.")
+    return given

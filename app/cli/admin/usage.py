@@ -1,0 +1,76 @@
+"""`luma-mcp usage`: what a team has bought, what its budgets have left, and what is reserved without an outcome."""
+
+from argparse import Namespace
+from typing import Any
+
+from app.cli.admin.budgets import budget_document, budget_lines
+from app.cli.admin.command import Administrator, add_verb, checked
+from app.cli.admin.output import NONE, iso_time, table, time_text
+from app.domain.budget import UnsettledEntry
+from app.domain.calendar import parse_day
+from app.domain.money import amount_text
+from app.ports.budgets import Spending, SpendingGroup, Usage
+
+OVERDUE_HEADINGS = ("overdue", "price", "task", "since (UTC)")
+
+
+def add_commands(commands: Any) -> None:
+    """Add `usage`."""
+    usage = add_verb(commands, "usage", _usage, "Print what a team has spent, and what its budgets have left.", "TEAM")
+    usage.add_argument(
+        "--since", type=checked(parse_day), metavar="2026-11-01", help="a day in the team's zone (first of this month)"
+    )
+    usage.add_argument("--by", choices=[str(one) for one in SpendingGroup], help="add up by this (all together)")
+
+
+async def _usage(admin: Administrator, chosen: Namespace) -> None:
+    by = None if chosen.by is None else SpendingGroup(chosen.by)
+    usage = await admin.budgets.usage(chosen.team, chosen.since, by)
+    document = {
+        "team": chosen.team,
+        "since": str(usage.since),
+        "by": by,
+        "usage": [_spending_document(row, by) for row in usage.rows],
+        "budgets": [budget_document(owned) for owned in usage.budgets],
+        "unsettled": [_unsettled_document(entry) for entry in usage.unsettled],
+    }
+    admin.output.show(document, _lines(usage, by))
+
+
+def _spending_document(row: Spending, by: SpendingGroup | None) -> dict[str, Any]:
+    return ({} if by is None else {by.value: row.name}) | {
+        "unit": row.unit,
+        "generations": row.generations,
+        "spent": amount_text(row.spent),
+        "reserved": amount_text(row.reserved),
+    }
+
+
+def _unsettled_document(entry: UnsettledEntry) -> dict[str, Any]:
+    return {
+        "attempt": entry.attempt,
+        "member_id": entry.spender.member,
+        "key_id": entry.spender.key,
+        "amount": entry.price and amount_text(entry.price.amount),
+        "unit": entry.price and entry.price.unit,
+        "task_id": entry.task_id,
+        "created_at": iso_time(entry.created_at),
+    }
+
+
+def _lines(usage: Usage, by: SpendingGroup | None) -> list[str]:
+    rows = [
+        (row.name or NONE, str(row.generations), amount_text(row.spent), amount_text(row.reserved), row.unit or NONE)
+        for row in usage.rows
+    ]
+    lines = table((by or f"since {usage.since}", "generations", "spent", "reserved", "unit"), rows)
+    if usage.budgets:
+        lines += ["", *budget_lines(usage.budgets)]
+    if usage.unsettled:
+        lines += ["", *table(OVERDUE_HEADINGS, [_overdue_row(entry) for entry in usage.unsettled])]
+    return lines
+
+
+def _overdue_row(entry: UnsettledEntry) -> tuple[str, ...]:
+    price = NONE if entry.price is None else str(entry.price)
+    return (entry.attempt, price, entry.task_id or NONE, time_text(entry.created_at))
