@@ -5,9 +5,13 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
+from app.adapters.sql.alerts import SqlAlerts
+from app.adapters.sql.audit import SqlAuditLog
 from app.adapters.sql.engine import Database, DatabaseFacts, SqlClock
 from app.adapters.sql.purchases import SqlPurchases
+from app.adapters.sql.settlement import SqlLedger
 from app.domain.backend import BackendDescription
 from app.ports.coordination import Coordination
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
@@ -15,14 +19,17 @@ from app.ports.sealing import Signer
 from app.services.key_namespace import KeyNamespace
 from app.services.purchases.idempotency import PurchaseService
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
-from app.services.purchases.retention import delete_old_purchases
 from app.services.purchases.shared_database import SharedDatabase
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
+from app.services.retention import DAY_SECONDS, OldRows, delete_old_rows
 from app.services.tasks.store_probe import SharedProbe
 from app.settings import Settings, SettingsError
 
 MIGRATION_SECONDS = 600.0
 """Timeout of a migration before the service starts, or by `luma-mcp database upgrade`."""
+
+REFUSED_SECONDS = 24 * 3600.0
+"""Retention of refused purchases and of the task ids in callbacks."""
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +46,7 @@ class Persistence:
         shared: detects replicas that share a Redis but not a database.
         legacy_keys: idempotency keys of release 1.0, in Redis.
         try_database: raises DatabaseUnavailable unless the database answers; tries are shared for a second.
-        purchase_days: age at which purchases are deleted.
+        old_rows: the rows that are deleted when they are old.
 
     """
 
@@ -49,7 +56,7 @@ class Persistence:
     shared: SharedDatabase
     legacy_keys: LegacyIdempotencyKeys
     try_database: SharedProbe
-    purchase_days: int
+    old_rows: tuple[OldRows, ...]
     sleep: Sleep
 
     async def status(self) -> str:
@@ -80,7 +87,7 @@ class Persistence:
                 exc,
             )
         await self.legacy_keys.look()
-        cleaning = delete_old_purchases(self.purchases, self.purchase_days, self.sleep)
+        cleaning = delete_old_rows(self.old_rows, self.sleep)
         background = [asyncio.create_task(cleaning), asyncio.create_task(self.shared.run())]
         try:
             yield
@@ -173,4 +180,20 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
         sleep=sleep,
     )
     try_database = SharedProbe(database.ping, clock)
-    return Persistence(database, purchases, service, shared, legacy_keys, try_database, settings.purchase_days, sleep)
+    old_rows = _old_rows(settings, database, purchases, database_clock)
+    return Persistence(database, purchases, service, shared, legacy_keys, try_database, old_rows, sleep)
+
+
+def _old_rows(settings: Settings, database: Database, purchases: SqlPurchases, now: SqlClock) -> tuple[OldRows, ...]:
+    """Return the rows that are deleted when they are old."""
+    purchase_days, days = settings.purchase_days, settings.audit_days
+    delete_purchases = partial(
+        purchases.delete_old, refused_seconds=REFUSED_SECONDS, seconds=purchase_days * DAY_SECONDS
+    )
+    audit, ledger, alerts = SqlAuditLog(database, now), SqlLedger(database, now), SqlAlerts(database, now)
+    return (
+        OldRows(f"purchases older than {purchase_days} days, or refused and older than a day", delete_purchases),
+        OldRows(f"rows of the audit log older than {days} days", partial(audit.delete_old, days * DAY_SECONDS)),
+        OldRows(f"costs of teams older than {days} days", partial(ledger.delete_old, days * DAY_SECONDS)),
+        OldRows(f"alerts older than {days} days", partial(alerts.delete_old, days * DAY_SECONDS)),
+    )

@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     purchase_days: int = Field(
         90, ge=1, le=3650, description="how many days a purchase is listed; at least as long as its key stands for it"
     )
+    audit_days: int = Field(
+        400,
+        ge=32,
+        description="how many days the audit log, the spending and the alerts of teams are kept",
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://h1:26379,h2:26379/service/0` or "

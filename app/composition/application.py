@@ -22,6 +22,7 @@ from app.composition.clocks import Clocks
 from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.state import SharedState, build_shared_state
+from app.composition.teams import TeamWork, build_settlement, build_team_work
 from app.domain.rendered import TaskResult
 from app.mcp_server.tools.catalog import build_catalog
 from app.mcp_server.tools.definition import LumaTool
@@ -63,6 +64,7 @@ class Assembly:
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if no callbacks are asked for.
         directory: the directory of teams; None if their keys are not accepted.
+        team_work: the background work for teams; None if their keys are not accepted.
 
     """
 
@@ -85,6 +87,7 @@ class Assembly:
     callbacks: Callbacks | None
     persistence: Persistence
     directory: OpenDirectory[KeyDigest] | None
+    team_work: TeamWork | None
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -111,6 +114,8 @@ class Assembly:
             await stack.enter_async_context(self.shared.store)
             await stack.enter_async_context(self.shared.coordination)
             await stack.enter_async_context(self.backend)
+            if self.team_work is not None:
+                await stack.enter_async_context(self.team_work.running())
             stack.push_async_callback(self.flights.aclose)
             stack.push_async_callback(self.pollers.aclose)
             stack.push_async_callback(self.videos.aclose)
@@ -163,7 +168,10 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     token_status = backend_limits.token_status
     queued = QueuedIds(description, metrics, clocks.monotonic, token_status.is_accepted)
     access = TaskAccess(persistence.purchases, backend_limits.database_reads)
-    tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued, access)
+    settlement = build_settlement(persistence, clocks)
+    tasks = TaskService(
+        backend, shared.cache, shared.snapshots, flights, token_status, queued, access, on_read=settlement.note
+    )
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     directory = build_directory(settings, persistence, clocks)
     waits = waiting_quota(description, refusals, backend_limits)
@@ -188,4 +196,5 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         callbacks=callbacks,
         persistence=persistence,
         directory=directory,
+        team_work=build_team_work(settings, settlement, tasks, directory, persistence, description, metrics, clocks),
     )

@@ -7,6 +7,9 @@ from enum import StrEnum
 from app.domain.calendar import Window
 from app.domain.money import Money
 
+OVERDUE_SECONDS = 600.0
+"""Age of a reservation at which its task is asked for: backends give a generation up before."""
+
 THRESHOLDS = (50, 80, 100)
 """Percentages of a budget at which its team is alerted, once a window each."""
 
@@ -25,6 +28,36 @@ class Spender:
     team: str
     member: str | None = None
     key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """The cost of one purchase of a team.
+
+    Attributes:
+        spender: the team, the member and the key that buy.
+        price: None where it is not known.
+        request_id: the id of the call in the log.
+
+    """
+
+    spender: Spender
+    price: Money | None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertTarget:
+    """Where the alerts of a budget are sent.
+
+    Attributes:
+        sealed: the URL, sealed for the team: such addresses often hold a secret.
+        host: the host in it, which may be shown.
+
+    """
+
+    sealed: str = field(repr=False)
+    host: str
 
 
 class EntryState(StrEnum):
@@ -46,7 +79,7 @@ class Budget:
         spender: whose purchases it counts.
         amount: in millionths of `unit`, without a raise.
         is_soft: whether it only alerts; a hard budget refuses too.
-        alert_url: where an alert is sent; None sends none. Such addresses often hold a secret.
+        alert: where an alert is sent; None sends none.
         raised_by: in millionths, added to `amount` before `raised_until`.
         raised_until: unix seconds; None without a raise.
 
@@ -58,7 +91,7 @@ class Budget:
     unit: str
     window: Window
     is_soft: bool = False
-    alert_url: str | None = field(default=None, repr=False)
+    alert: AlertTarget | None = None
     raised_by: int = 0
     raised_until: float | None = None
 

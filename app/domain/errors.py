@@ -6,6 +6,7 @@ LumaError
 ├── Unauthorized      the bearer token is missing, wrong or expired
 ├── Forbidden         the caller may not do this: a scope is missing
 ├── Stopped           the team has stopped the spending of this caller
+├── OverBudget        a budget of the caller's team, member or key has too little left
 ├── NoCredential      the team has no credential for the backend
 ├── NoCredit          the account has no credit left
 ├── AccountDisabled   the backend has disabled the account
@@ -32,6 +33,7 @@ class ErrorCode(StrEnum):
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     STOPPED = "stopped"
+    BUDGET_EXCEEDED = "budget_exceeded"
     NO_CREDIT = "no_credit"
     ACCOUNT_DISABLED = "account_disabled"
     REFUSED = "refused"
@@ -110,6 +112,16 @@ class Stopped(LumaError):
     template = (
         "The spending of this team, member or key was stopped by an administrator. Nothing was sent to {backend}. Tell "
         "the user; tasks can still be read."
+    )
+
+
+class OverBudget(LumaError):
+    """A purchase does not fit into a budget of the caller's team, member or key."""
+
+    code = ErrorCode.BUDGET_EXCEEDED
+    template = (
+        "A budget of this team, member or key has too little left. Nothing was sent to {backend}. Tell the user; tasks "
+        "can still be read."
     )
 
 

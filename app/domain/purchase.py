@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.domain.budget import Charge
+
 SENDING_SECONDS = 60.0
 """Longest duration of a submission, including the wait in the concurrency limiter. The sender of an older one died."""
 
@@ -67,7 +69,7 @@ class NewPurchase:
         keys: the names of the idempotency key, one for each secret key, starting with the current one; empty if the
             call has no idempotency key.
         callback_id: digest of the ticket in the callback URL; None without a callback of this service.
-        member: digest that names the team member who bought; None outside of teams.
+        charge: what the purchase costs its team; None outside of teams.
 
     """
 
@@ -77,7 +79,12 @@ class NewPurchase:
     request_hash: str
     keys: tuple[KeyName, ...] = ()
     callback_id: str | None = None
-    member: str | None = None
+    charge: Charge | None = None
+
+    @property
+    def member(self) -> str | None:
+        """The team member who buys; None outside of teams."""
+        return None if self.charge is None else self.charge.spender.member
 
     @property
     def caller(self) -> str:

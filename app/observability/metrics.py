@@ -72,6 +72,8 @@ class Metrics:
         self.callbacks_doubted = self._gauge(
             "callbacks_doubted", "Processes that poll on schedule because callbacks do not arrive."
         )
+        self.budget_thresholds = self._counters("budget_thresholds", "Thresholds that budgets have passed.", "percent")
+        self.alerts = self._counters("budget_alerts", "Tries to send the alert of a budget, by outcome.", "outcome")
         self.calls_in_flight = self._gauge("calls_in_flight", "Tool calls in flight.")
         self.waiting_callers = self._gauge("waiting_callers", "Calls that wait for tasks to finish.")
         self.listeners = self._gauge("listeners", "Open subscriptions/listen streams.")
@@ -126,6 +128,14 @@ class Metrics:
     def count_callback(self, outcome: str) -> None:
         """Count one callback by its outcome; "missing" is one that did not arrive."""
         self.callbacks(outcome).inc()
+
+    def budget_passed(self, percent: int) -> None:
+        """Count one threshold that a budget has passed: 50, 80 or 100 percent."""
+        self.budget_thresholds(str(percent)).inc()
+
+    def alert_ended(self, outcome: str) -> None:
+        """Count one try to send an alert: "sent", "failed", or "given_up" after the last one."""
+        self.alerts(outcome).inc()
 
     def exposition(self) -> bytes:
         """Return the metrics of this process, or of all workers together."""

@@ -3,12 +3,12 @@
 Every method raises DatabaseUnavailable, and NotThere where the team, its member, its key or the budget does not exist.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Protocol
 
-from app.domain.budget import UnsettledEntry, WindowUse
+from app.domain.budget import AlertTarget, UnsettledEntry, WindowUse
 from app.domain.calendar import Window
 from app.domain.money import Money
 from app.domain.teams import Actor
@@ -25,12 +25,12 @@ class BudgetOwner:
 
 @dataclass(frozen=True, slots=True)
 class BudgetTerms:
-    """What a budget allows. `alert_url` is where alerts are sent; None sends none."""
+    """What a budget allows. `alert` is where alerts are sent; None sends none."""
 
     amount: Money
     window: Window
     is_soft: bool = False
-    alert_url: str | None = field(default=None, repr=False)
+    alert: AlertTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,34 +2,21 @@
 
 from typing import Protocol
 
-from app.domain.budget import Spender, ThresholdPassed, UnsettledEntry, WindowUse
+from app.domain.budget import Spender, UnsettledEntry, WindowUse
 
 
 class Ledger(Protocol):
     """Settles what was reserved. Every method raises DatabaseUnavailable, and may be repeated."""
 
-    async def name_task(self, attempt: str, task_id: str) -> None:
-        """Note which task a purchase became, so that its outcome can be asked for."""
+    async def settle_task(self, team: str, task_id: str, *, is_paid: bool) -> bool:
+        """Take or give back what the purchase of a team's task reserved; return whether it was still reserved."""
         ...
 
-    async def take(self, attempt: str, task_id: str | None = None) -> bool:
-        """Count a purchase as paid, once; return whether it was still reserved."""
-        ...
+    async def take_overdue(self, most: int) -> list[UnsettledEntry]:
+        """Return at most `most` reservations whose task is to be asked for, each to one caller.
 
-    async def give_back(self, attempt: str) -> bool:
-        """Set what a purchase reserved free, once; return whether it was still reserved."""
-        ...
-
-    async def reserved_attempt(self, team: str, task_id: str) -> str | None:
-        """Return the purchase of a team whose task this is and which is still reserved; None where there is none."""
-        ...
-
-    async def unsettled(self, older_than_seconds: float, most: int, team: str | None = None) -> list[UnsettledEntry]:
-        """Return at most `most` reservations older than that, of one team or of all, the oldest first."""
-        ...
-
-    async def mark_exhausted(self, use: WindowUse) -> ThresholdPassed | None:
-        """Note that a window has refused a purchase, and return that it passed 100 % where that is news."""
+        Each is due again after a tenth of its age, at least a minute.
+        """
         ...
 
     async def budgets_counting(self, spender: Spender) -> list[WindowUse]:

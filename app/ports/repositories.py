@@ -24,18 +24,26 @@ class Purchases(Protocol):
     """
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
-        """Record `new` as `sent` and return None; if another purchase holds its key, return that one instead."""
+        """Record `new` as `sent` and return None; if another purchase holds its key, return that one instead.
+
+        The price of `new` is reserved in the same transaction. Raises SpendingRefused if it exceeds a budget; then
+        nothing was recorded.
+        """
         ...
 
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
         """Record `new` as `sent` and move the key of `earlier` to it.
 
-        Return False, without a change, if `earlier` no longer holds the key or has changed its state.
+        Return False, without a change, if `earlier` no longer holds the key or has changed its state. The price of
+        `new` is reserved in the same transaction. Raises SpendingRefused, as `claim` does.
         """
         ...
 
     async def record_outcome(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
-        """Move a purchase to `state`, and return whether ALLOWED_MOVES allows it. `refused` releases its key."""
+        """Move a purchase to `state`, and return whether ALLOWED_MOVES allows it.
+
+        `refused` releases its key and gives its price back. The purchase of a team is audited.
+        """
         ...
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
@@ -43,7 +51,7 @@ class Purchases(Protocol):
         ...
 
     async def forget(self, attempt: str) -> None:
-        """Delete a purchase that bought nothing, and release its key."""
+        """Delete a purchase that bought nothing, release its key and give its price back."""
         ...
 
     async def of_callback(self, callback_id: str) -> Purchase | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.adapters.sql.ledger import reserve, take
-from app.domain.budget import Spender
+from app.domain.budget import Charge, Spender
 from tests.cli.test_admin import Cli, filled
 from tests.support.databases import opened, url_of
 from tests.support.postgres_server import PostgresServer
@@ -34,7 +34,7 @@ async def buy(cli: Cli, key: dict[str, Any], *, is_taken: bool) -> None:
     assert holder is not None
     spender, attempt = Spender(holder.team.id, holder.member.id, holder.key.id), secrets.token_hex(16)
     async with opened(cli.env["LUMA_MCP_DATABASE_URL"]) as database:
-        await database.run_as_one(lambda connection: reserve(connection, attempt, spender, priced(1)))
+        await database.run_as_one(lambda connection: reserve(connection, attempt, Charge(spender, priced(1))))
         if is_taken:
             await database.run_as_one(lambda connection: take(connection, attempt))
 

@@ -2,11 +2,12 @@
 
 import secrets
 
+from app.adapters.sql import ledger
 from app.adapters.sql.budgets import new_budget_id, put_budget
 from app.adapters.sql.engine import Database
 from app.adapters.sql.ledger import reserve
 from app.adapters.sql.settlement import SqlLedger
-from app.domain.budget import Budget, Spender, ThresholdPassed
+from app.domain.budget import Budget, Charge, Spender, ThresholdPassed, UnsettledEntry, WindowUse
 from app.domain.calendar import Window
 from app.domain.money import MILLIONTHS, Money
 from tests.support.clock import HandClock
@@ -38,6 +39,33 @@ def priced(units: int) -> Money:
     return Money(units * MILLIONTHS, "credits")
 
 
+class Ledger(SqlLedger):
+    """The ledger, with operations that the service makes only as parts of its transactions."""
+
+    def __init__(self, database: Database, clock: HandClock) -> None:
+        """Keep the ledger in `database`, by `clock`."""
+        super().__init__(database, clock.sql)
+        self._in = database
+        self._sql = clock.sql
+
+    async def name_task(self, attempt: str, task_id: str) -> None:
+        await self._in.run(lambda connection: ledger.name_task(connection, attempt, task_id))
+
+    async def take(self, attempt: str, task_id: str | None = None) -> bool:
+        return await self._in.run_as_one(lambda connection: ledger.take(connection, attempt, task_id, self._sql))
+
+    async def give_back(self, attempt: str) -> bool:
+        return await self._in.run_as_one(lambda connection: ledger.give_back(connection, attempt, self._sql))
+
+    async def unsettled(self, older_than_seconds: float, most: int, team: str | None = None) -> list[UnsettledEntry]:
+        return await self._in.run(
+            lambda connection: ledger.unsettled(connection, older_than_seconds, most, team, self._sql)
+        )
+
+    async def mark_exhausted(self, use: WindowUse) -> ThresholdPassed | None:
+        return await self._in.run_as_one(lambda connection: ledger.mark_exhausted(connection, use, self._sql))
+
+
 class Purchaser:
     """Buys for one caller in a database whose clock is set by hand, and sets budgets there."""
 
@@ -45,7 +73,7 @@ class Purchaser:
         self.database = database
         self.clock = clock
         self.spender = spender
-        self.ledger = SqlLedger(database, clock.sql)
+        self.ledger = Ledger(database, clock)
 
     async def put(self, wanted: Budget) -> Budget | None:
         return await self.database.run_as_one(lambda connection: put_budget(connection, wanted, self.clock.sql))
@@ -63,5 +91,5 @@ class Purchaser:
 
     async def _reserve(self, attempt: str, price: Money | None) -> tuple[ThresholdPassed, ...]:
         return await self.database.run_as_one(
-            lambda connection: reserve(connection, attempt, self.spender, price, self.clock.sql)
+            lambda connection: reserve(connection, attempt, Charge(self.spender, price), self.clock.sql)
         )

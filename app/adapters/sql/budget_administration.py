@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,15 +21,12 @@ from app.adapters.sql.directory_tables import api_keys, members
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.ledger import unsettled
 from app.adapters.sql.spending import days_from, spending
-from app.domain.budget import Budget, Spender, WindowUse
+from app.domain.budget import OVERDUE_SECONDS, Budget, Spender, WindowUse
 from app.domain.calendar import Window, day_of, start_of_day, time_zone
 from app.domain.money import amount_text
 from app.domain.teams import Actor, AuditEntry, Team
 from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse, SpendingGroup, Usage
 from app.ports.directory import NotAllowed, NotThere
-
-OVERDUE_SECONDS = 600.0
-"""The age at which the backend is known to have given a task up."""
 
 MOST_UNSETTLED = 100
 
@@ -85,9 +81,7 @@ class SqlBudgets:
             team = await change.team(owner.team)
             spender = (await _names(change.connection, team)).spender(team, owner)
             amount = terms.amount
-            wanted = Budget(
-                budget_id, spender, amount.amount, amount.unit, terms.window, terms.is_soft, terms.alert_url
-            )
+            wanted = Budget(budget_id, spender, amount.amount, amount.unit, terms.window, terms.is_soft, terms.alert)
             before = await put_budget(change.connection, wanted, self._now)
             return await self._changed(change, team, "budget.set", before, wanted)
 
@@ -218,12 +212,12 @@ def _shown(budget: Budget | None, other: Budget | None) -> dict[str, Any] | None
 
 
 def _values(budget: Budget) -> dict[str, Any]:
-    """Return what the audit log says of a budget. The address of alerts is cut: the rest of it is often a secret."""
+    """Return what the audit log says of a budget."""
     return {
         "amount": amount_text(budget.amount),
         "unit": budget.unit,
         "soft": budget.is_soft,
-        "alert_host": budget.alert_url and urlsplit(budget.alert_url).hostname,
+        "alert_host": budget.alert and budget.alert.host,
         "raised_by": amount_text(budget.raised_by) if budget.raised_by else None,
         "raise_ends_at": budget.raised_until,
     }

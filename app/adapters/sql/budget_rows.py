@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql.budget_tables import budget_windows, budgets
 from app.adapters.sql.directory_tables import api_keys, teams
 from app.adapters.sql.engine import SqlClock
-from app.domain.budget import Budget, Spender, SpendingRefused, WindowUse
+from app.domain.budget import AlertTarget, Budget, Spender, SpendingRefused, WindowUse
 from app.domain.calendar import Window, time_zone, window_at
 
 
@@ -127,7 +127,7 @@ def budget(row: Row[Any]) -> Budget:
         unit=row.unit,
         window=Window(row.window),
         is_soft=row.is_soft,
-        alert_url=row.alert_url,
+        alert=row.alert_sealed and AlertTarget(row.alert_sealed, row.alert_host),
         raised_by=row.raised_by,
         raised_until=row.raised_until,
     )

@@ -7,10 +7,12 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Float,
+    Identity,
     Index,
     Integer,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -30,7 +32,8 @@ budgets = Table(
     Column("amount", BigInteger, nullable=False),
     Column("unit", String(16), nullable=False),
     Column("is_soft", Boolean, nullable=False),
-    Column("alert_url", String(2000)),
+    Column("alert_sealed", Text),
+    Column("alert_host", String(300)),
     Column("raised_by", BigInteger, nullable=False),
     Column("raised_until", Float(53)),
     Column("created_at", Float(53), nullable=False),
@@ -68,14 +71,37 @@ ledger = Table(
     Column("state", String(16), nullable=False),
     Column("windows", JSON, nullable=False),
     Column("task_id", String(200)),
+    Column("request_id", String(200)),
     Column("created_at", Float(53), nullable=False),
     Column("settled_at", Float(53)),
+    Column("ask_at", Float(53)),
     CheckConstraint(f"state IN ({_STATES})", name="ledger_state"),
     Index("ledger_team", "team_id", "created_at"),
-    Index("ledger_unsettled", "state", "created_at"),
+    Index("ledger_unsettled", "state", "ask_at"),
     Index("ledger_task", "team_id", "task_id"),
 )
 """The cost of each purchase of a team, and the windows that it counts in, as pairs of `budget_id` and `window_start`.
 
-The amount is unknown where the price is. There is no foreign key to purchases, which are deleted sooner.
+The amount is unknown where the price is. `ask_at` is when the task of a reservation is asked for next.
+There is no foreign key to purchases, which are deleted sooner.
+"""
+
+budget_alerts = Table(
+    "budget_alerts",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+    Column("budget_id", String(32), nullable=False),
+    Column("team_id", String(32), nullable=False),
+    Column("percent", Integer, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("sealed_url", Text),
+    Column("created_at", Float(53), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due_at", Float(53)),
+    Index("budget_alerts_due", "due_at"),
+    Index("budget_alerts_age", "created_at"),
+)
+"""Thresholds that were passed, written in the transaction that passed them, and whether each was told.
+
+`content` is the JSON of the alert. `due_at` is when it is sent next; it is empty once the alert was sent or given up.
 """

@@ -138,7 +138,8 @@ def _values(budget: Budget) -> dict[str, object]:
         "amount": budget.amount,
         "unit": budget.unit,
         "is_soft": budget.is_soft,
-        "alert_url": budget.alert_url,
+        "alert_sealed": budget.alert and budget.alert.sealed,
+        "alert_host": budget.alert and budget.alert.host,
         "raised_by": budget.raised_by,
         "raised_until": budget.raised_until,
     }

@@ -11,13 +11,16 @@ from typing import Any
 from sqlalchemy import Row, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.adapters.sql.alerts import enter_alert
 from app.adapters.sql.budget_rows import Applicable, applicable, counting, insert_into, used, with_use
 from app.adapters.sql.budget_tables import budget_windows, ledger
 from app.adapters.sql.engine import SqlClock, database_now
 from app.adapters.sql.tables import purchases
 from app.domain.budget import (
+    OVERDUE_SECONDS,
     THRESHOLDS,
     BudgetExceeded,
+    Charge,
     EntryState,
     PriceUnknown,
     Spender,
@@ -30,29 +33,37 @@ from app.domain.budget import (
 )
 from app.domain.money import Money
 
+SHORTEST_PAUSE_SECONDS = 60.0
+"""Between two questions for the task of one reservation."""
+
 
 async def reserve(
-    connection: AsyncConnection, attempt: str, spender: Spender, price: Money | None, now: SqlClock = database_now
+    connection: AsyncConnection, attempt: str, charge: Charge, now: SqlClock = database_now
 ) -> tuple[ThresholdPassed, ...]:
     """Reserve the price of a purchase in every budget that counts it, or in none, and return thresholds first passed.
+
+    An alert is written for each of them.
 
     It may be repeated: an attempt that is reserved already is not reserved again, and passes nothing. Raises
     BudgetExceeded, PriceUnknown where there is any budget, and SpendingRefused for an attempt that is settled already.
     """
-    found = await applicable(connection, spender.team, counting(spender), now)
+    found, price = await applicable(connection, charge.spender.team, counting(charge.spender), now), charge.price
     for window in found.windows:
         if price is None or price.unit != window.budget.unit:
             raise PriceUnknown(window.budget, None if price is None else price.unit)
-    if not await _is_entered(connection, attempt, spender, price, found):
+    if not await _is_entered(connection, attempt, charge, found) or price is None:
         return ()
-    if price is None:
-        return ()
-    passed = [await _reserve_in(connection, found.windows[place:], price) for place in range(len(found.windows))]
-    return tuple(one for one in passed if one is not None)
+    places = range(len(found.windows))
+    passed = [one for place in places if (one := await _reserve_in(connection, found.windows[place:], price))]
+    for one in passed:
+        await enter_alert(connection, one, now)
+    return tuple(passed)
 
 
-async def mark_exhausted(connection: AsyncConnection, use: WindowUse) -> ThresholdPassed | None:
-    """Note that a window has refused a purchase: it has passed 100 %. Return that where it is news.
+async def mark_exhausted(
+    connection: AsyncConnection, use: WindowUse, now: SqlClock = database_now
+) -> ThresholdPassed | None:
+    """Note that a window has refused a purchase: it has passed 100 %. Return that where it is news, after its alert.
 
     Prices rarely fill a budget to its last millionth. The refusal has rolled its own transaction back, so this takes
     another one.
@@ -60,7 +71,11 @@ async def mark_exhausted(connection: AsyncConnection, use: WindowUse) -> Thresho
     await _make_row(connection, use)
     not_told = and_(_is_row_of(use), budget_windows.c.told < THRESHOLDS[-1])
     changed = await connection.execute(update(budget_windows).where(not_told).values(told=THRESHOLDS[-1]))
-    return ThresholdPassed(use, THRESHOLDS[-1]) if changed.rowcount else None
+    if not changed.rowcount:
+        return None
+    passed = ThresholdPassed(use, THRESHOLDS[-1])
+    await enter_alert(connection, passed, now)
+    return passed
 
 
 async def name_task(connection: AsyncConnection, attempt: str, task_id: str) -> None:
@@ -83,11 +98,31 @@ async def give_back(connection: AsyncConnection, attempt: str, now: SqlClock = d
     return await _settle(connection, attempt, EntryState.GIVEN_BACK, None, now)
 
 
-async def reserved_attempt(connection: AsyncConnection, team: str, task_id: str) -> str | None:
-    """Return the purchase whose task this is and which is still reserved; None where there is none."""
+async def settle_task(
+    connection: AsyncConnection, team: str, task_id: str, *, is_paid: bool, now: SqlClock = database_now
+) -> bool:
+    """Take or give back what the purchase of a team's task reserved; return whether it was still reserved."""
     mine = and_(ledger.c.team_id == team, ledger.c.task_id == task_id, ledger.c.state == EntryState.RESERVED)
-    found: str | None = (await connection.execute(select(ledger.c.attempt).where(mine))).scalar()
-    return found
+    attempts = (await connection.execute(select(ledger.c.attempt).where(mine))).scalars().all()
+    settle = take if is_paid else give_back
+    return any([await settle(connection, attempt, now=now) for attempt in attempts])
+
+
+async def take_overdue(connection: AsyncConnection, most: int, now: SqlClock = database_now) -> list[UnsettledEntry]:
+    """Return at most `most` reservations whose task is to be asked for, each to one caller.
+
+    Each is due again after a tenth of its age, at least a minute.
+    """
+    is_due = and_(ledger.c.state == EntryState.RESERVED, ledger.c.ask_at <= now())
+    due = select(*ledger.c, ledger.c.task_id.label("known_task"), (now() - ledger.c.created_at).label("age_seconds"))
+    rows = (await connection.execute(due.where(is_due).order_by(ledger.c.ask_at).limit(most))).all()
+    taken = []
+    for row in rows:
+        unchanged = and_(ledger.c.id == row.id, ledger.c.ask_at == row.ask_at)
+        again = now() + max(row.age_seconds / 10, SHORTEST_PAUSE_SECONDS)
+        if (await connection.execute(update(ledger).where(unchanged).values(ask_at=again))).rowcount:
+            taken.append(_unsettled(row))
+    return taken
 
 
 async def unsettled(
@@ -112,20 +147,20 @@ async def unsettled(
     return [_unsettled(row) for row in found]
 
 
-async def _is_entered(
-    connection: AsyncConnection, attempt: str, spender: Spender, price: Money | None, found: Applicable
-) -> bool:
+async def _is_entered(connection: AsyncConnection, attempt: str, charge: Charge, found: Applicable) -> bool:
     """Write the entry, and return whether it is new. Raises SpendingRefused where it is settled already."""
     entry = insert_into(connection, ledger).values(
         attempt=attempt,
-        team_id=spender.team,
-        member_id=spender.member,
-        key_id=spender.key,
-        amount=None if price is None else price.amount,
-        unit=None if price is None else price.unit,
+        team_id=charge.spender.team,
+        member_id=charge.spender.member,
+        key_id=charge.spender.key,
+        amount=charge.price and charge.price.amount,
+        unit=charge.price and charge.price.unit,
+        request_id=charge.request_id,
         state=EntryState.RESERVED,
         windows=[[one.budget.id, one.start] for one in found.windows],
         created_at=found.moment,
+        ask_at=found.moment + OVERDUE_SECONDS,
     )
     entered = await connection.execute(entry.on_conflict_do_nothing().returning(ledger.c.id))
     if entered.first() is not None:

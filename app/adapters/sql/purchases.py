@@ -1,6 +1,6 @@
 """The purchases of all callers, in SQL that SQLite and PostgreSQL share."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -10,10 +10,13 @@ from sqlalchemy import Column, ColumnElement, Row, and_, delete, func, not_, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
+from app.adapters.sql import ledger
+from app.adapters.sql.charges import charge_outcome
 from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.keys import give_back, holder, take, take_over
 from app.adapters.sql.tables import callback_claims, purchases
+from app.domain.budget import BudgetExceeded
 from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Purchase, PurchaseState
 from app.ports.repositories import DatabaseUnavailable
 
@@ -59,31 +62,35 @@ class SqlPurchases:
         self._claims_made = 0
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
-        """Record `new` as sent and return None; return the purchase that holds its key where there is one."""
+        """Record `new` as sent and return None; return the purchase that holds its key where there is one.
+
+        The price is reserved in the same transaction. Raises SpendingRefused, and nothing was recorded.
+        """
         self._claims_made += 1
         if self._database.is_in_memory and self._claims_made % (self._most_in_memory // 20) == 0:
             await self._delete_oldest()
-        if not new.keys:
-            await self._database.run(lambda connection: _is_inserted(connection, self._row(new)))
-            return None
 
         async def operation(connection: AsyncConnection) -> None:
-            if not (
-                await _is_inserted(connection, self._row(new))
-                and await take(connection, self._insert, self._backend, new)
-            ):
+            is_new = await _is_inserted(connection, self._row(new))
+            if new.keys and not (is_new and await take(connection, self._insert, self._backend, new)):
                 raise _NotTaken  # rolls back
+            await self._charge(connection, new)
 
+        is_one_statement = not new.keys and new.charge is None
+        run = self._database.run if is_one_statement else self._database.run_as_one
         for _ in range(MOST_CHANGES):
             with suppress(_NotTaken):
-                await self._database.run_as_one(operation)
+                await self._within_budget(run(operation))
                 return None
             if (found := await self._database.run(lambda connection: self._holder(connection, new))) is not None:
                 return None if found.attempt == new.attempt else found
         raise DatabaseUnavailable("gave the key to others again and again")
 
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
-        """Record `new` as sent under the key that `earlier` holds, and return whether it still held it."""
+        """Record `new` as sent under the key that `earlier` holds, and return whether it still held it.
+
+        The price is reserved in the same transaction. Raises SpendingRefused, and nothing was recorded.
+        """
         unchanged = and_(purchases.c.attempt == earlier.attempt, purchases.c.state == earlier.state)
         mine = self._row(new).values(replaces=earlier.attempt)
 
@@ -95,9 +102,10 @@ class SqlPurchases:
                 or not await take_over(connection, self._insert, self._backend, earlier.attempt, new)
             ):
                 raise _NotTaken  # rolls back: `earlier` keeps its key
+            await self._charge(connection, new)
 
         try:
-            await self._database.run_as_one(operation)
+            await self._within_budget(self._database.run_as_one(operation))
         except _NotTaken:
             return False
         return True
@@ -110,12 +118,15 @@ class SqlPurchases:
         before = [earlier for earlier, allowed in ALLOWED_MOVES.items() if state in allowed]
         mine = and_(purchases.c.attempt == attempt, purchases.c.state.in_(before))
         moved = update(purchases).where(mine).values(state=state, task_id=task_id, changed_at=self._now())
-        if state is not PurchaseState.REFUSED:
-            return await self._changes(moved)
+        columns = (purchases.c.attempt, purchases.c.action, purchases.c.member)
 
         async def operation(connection: AsyncConnection) -> bool:
-            await give_back(connection, mine)
-            return bool((await connection.execute(moved)).rowcount)
+            if state is PurchaseState.REFUSED:
+                await give_back(connection, mine)
+            row = (await connection.execute(moved.returning(*columns))).first()
+            if row is not None and row.member is not None:
+                await charge_outcome(connection, row, state, task_id, self._now)
+            return row is not None
 
         return await self._database.run_as_one(operation)
 
@@ -133,7 +144,10 @@ class SqlPurchases:
 
         async def operation(connection: AsyncConnection) -> None:
             await give_back(connection, mine)
-            await connection.execute(delete(purchases).where(mine))
+            deleted = delete(purchases).where(mine).returning(purchases.c.member)
+            row = (await connection.execute(deleted)).first()
+            if row is not None and row.member is not None:
+                await ledger.give_back(connection, attempt, self._now)
 
         await self._database.run_as_one(operation)
 
@@ -302,6 +316,21 @@ class SqlPurchases:
         )
         inserted: Insert = values.on_conflict_do_nothing()
         return inserted
+
+    async def _within_budget(self, claim: Awaitable[None]) -> None:
+        """Wait for a claim. If a budget refuses it, write the alert that this budget is used up."""
+        try:
+            await claim
+        except BudgetExceeded as exc:
+            use = exc.use
+            with suppress(DatabaseUnavailable):
+                await self._database.run_as_one(lambda connection: ledger.mark_exhausted(connection, use, self._now))
+            raise
+
+    async def _charge(self, connection: AsyncConnection, new: NewPurchase) -> None:
+        """Reserve the price of a purchase. Raises SpendingRefused, which rolls the claim back."""
+        if new.charge is not None:
+            await ledger.reserve(connection, new.attempt, new.charge, self._now)
 
     async def _holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
         """Return the purchase in the way of `new`, or `new` itself where an earlier try recorded it."""

@@ -1,6 +1,7 @@
 """`luma-mcp budgets`: what a team, a member or a key may spend in a day, a week or a month."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse
 from app.ports.directory import NotAllowed
 
 LONGEST_ALERT_URL = 2000
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADINGS = ("for", "window", "limit", "left", "reserved", "spent", "unit", "renews (UTC)", "kind", "raise")
 
 
@@ -47,7 +49,7 @@ def budget_document(owned: OwnedUse) -> dict[str, Any]:
         "amount": amount_text(budget.amount),
         "unit": budget.unit,
         "is_soft": budget.is_soft,
-        "alert_host": budget.alert_url and urlsplit(budget.alert_url).hostname,
+        "alert_host": budget.alert and budget.alert.host,
         "raised_by": amount_text(budget.raised_by) if is_raised else None,
         "raised_until": iso_time(budget.raised_until) if is_raised else None,
         "limit": amount_text(use.limit),
@@ -68,8 +70,15 @@ async def _set(admin: Administrator, chosen: Namespace) -> None:
     if admin.price is None:
         raise NotAllowed("The backend names no price, so a budget would refuse every generation.")
     amount = Money(chosen.amount, admin.price.unit)
-    terms = BudgetTerms(amount, Window(chosen.window), chosen.soft, chosen.alert_url)
-    _show(admin, await admin.budgets.set(_owner(chosen), terms, admin.actor), "Set")
+    terms = BudgetTerms(amount, Window(chosen.window), chosen.soft)
+    if chosen.alert_url is None:
+        _show(admin, await admin.budgets.set(_owner(chosen), terms, admin.actor), "Set")
+        return
+    team = await admin.directory.teams.team(chosen.team)
+    terms = replace(terms, alert=await admin.secrets.alert_target(team, chosen.alert_url))
+    owned, secret = await admin.budgets.set(_owner(chosen), terms, admin.actor), admin.secrets.signing_secret(team)
+    line = f"Its alerts are signed by the Standard Webhooks specification, with the secret {secret}"
+    admin.output.show(budget_document(owned) | {"alert_secret": secret}, [_said(owned, "Set"), line])
 
 
 async def _list(admin: Administrator, chosen: Namespace) -> None:
@@ -90,11 +99,14 @@ async def _remove(admin: Administrator, chosen: Namespace) -> None:
 
 
 def _show(admin: Administrator, owned: OwnedUse, done: str, until: str = "") -> None:
+    admin.output.show(budget_document(owned), [_said(owned, done, until)])
+
+
+def _said(owned: OwnedUse, done: str, until: str = "") -> str:
     use, unit = owned.use, owned.use.budget.unit
     whose = f"{_who(owned.owner)} of team {owned.owner.team}".replace("team of ", "")
     amounts = f"{Money(use.limit, unit)}, {Money(use.left, unit)} left"
-    line = f"{done} the {use.budget.window} budget of {whose}{until}: {amounts}."
-    admin.output.show(budget_document(owned), [line])
+    return f"{done} the {use.budget.window} budget of {whose}{until}: {amounts}."
 
 
 def _row(owned: OwnedUse) -> tuple[str, ...]:
@@ -147,5 +159,8 @@ def _above_zero(given: str) -> int:
 
 def _alert_url(given: str) -> str:
     if len(given) > LONGEST_ALERT_URL or not is_plain_url(given) or not urlsplit(given).hostname:
-        raise ArgumentTypeError(f"An alert goes to an http or https URL of at most {LONGEST_ALERT_URL} characters.")
+        raise ArgumentTypeError(f"An alert goes to an https URL of at most {LONGEST_ALERT_URL} characters.")
+    parts = urlsplit(given)
+    if parts.scheme.lower() != "https" and parts.hostname not in LOOPBACK:
+        raise ArgumentTypeError("An alert goes to an https URL; http is for this machine alone.")
     return given

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from app.cli.admin.output import Output
+from app.domain.budget import AlertTarget
 from app.domain.money import Money
 from app.domain.teams import Actor, Team, TeamCredential, valid_name
 from app.ports.budgets import Budgets
@@ -21,6 +22,14 @@ class SecretMaker(Protocol):
 
     async def new_key(self) -> tuple[str, NewKey]:
         """Return a key, and what the directory records of it."""
+        ...
+
+    async def alert_target(self, team: Team, url: str) -> AlertTarget:
+        """Return where alerts of a team's budgets are sent, sealed."""
+        ...
+
+    def signing_secret(self, team: Team) -> str:
+        """Return the secret with which the receiver of a team's alerts checks their signatures."""
         ...
 
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:

@@ -9,16 +9,19 @@ import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from app.adapters.auth.key_digest import KeyDigest, load_key_digest
 from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
 from app.adapters.vault import CannotOpen, Vault, hint
+from app.adapters.webhook import PURPOSE, signing_secrets
 from app.cli.admin.command import Administrator, Handler
 from app.cli.admin.output import Output
 from app.composition.backend import backend_description
 from app.domain import api_key_format
+from app.domain.budget import AlertTarget
 from app.domain.money import price_of_generation
 from app.domain.teams import Actor, Team, TeamCredential
 from app.local_secret import FILE, with_local_secret
@@ -56,7 +59,7 @@ async def _handle(handler: Handler, chosen: Namespace) -> None:
     settings = _with_secret(load_settings(chosen.env_file))
     async with _opened(settings) as database:
         directory = sql_directory(database)
-        maker = VaultSecrets(directory, Vault(*settings.secret_keys()))
+        maker = VaultSecrets(directory, tuple(settings.secret_keys()))
         try:
             price = price_of_generation(backend_description(settings).policy.price)
             admin = Administrator(directory, SqlBudgets(database), price, maker, _actor(), Output(chosen.json))
@@ -123,10 +126,11 @@ def _actor() -> Actor:
 class VaultSecrets:
     """The SecretMaker of one database and the service's secret keys."""
 
-    def __init__(self, directory: Directory, vault: Vault) -> None:
-        """Seal with `vault` for `directory`."""
+    def __init__(self, directory: Directory, secret_keys: tuple[str, ...]) -> None:
+        """Seal under `secret_keys` for `directory`."""
         self._directory = directory
-        self._vault = vault
+        self._secret_keys = secret_keys
+        self._vault = Vault(*secret_keys)
 
     async def new_key(self) -> tuple[str, NewKey]:
         """Return a key, and what the directory records of it. Raises SettingsError for another secret key."""
@@ -140,6 +144,15 @@ class VaultSecrets:
         credential_id = secrets.token_hex(6)
         sealed = self._vault.seal_credential(team.id, credential_id, backend, secret)
         return TeamCredential(credential_id, team.id, backend, sealed, hint(secret), created_at=0.0)
+
+    async def alert_target(self, team: Team, url: str) -> AlertTarget:
+        """Return where alerts are sent, sealed for the team. Raises SettingsError for another secret key."""
+        await self._digest()
+        return AlertTarget(self._vault.seal(PURPOSE, url.encode(), team.id), urlsplit(url).hostname or "")
+
+    def signing_secret(self, team: Team) -> str:
+        """Return the secret of the team's webhooks under the current secret key."""
+        return signing_secrets(team.id, self._secret_keys)[0]
 
     async def _digest(self) -> KeyDigest:
         try:

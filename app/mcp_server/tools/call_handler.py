@@ -159,7 +159,7 @@ class ToolCallHandler:
         record = self._record(ctx, tool, caller)
         self._call_log.began()
         try:
-            answer = await self._answer(tool, _call(ctx, caller), given, record)
+            answer = await self._answer(tool, _call(ctx, caller, record.request_id), given, record)
             try:
                 result = await self._result(ctx, caller, answer)
             except RateLimited as exc:  # the answer and the caller's other requests exceed its memory quota
@@ -215,7 +215,7 @@ def era_of(ctx: Context) -> str:
     return "2026" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "2025"
 
 
-def _call(ctx: Context, caller: Caller) -> Call:
+def _call(ctx: Context, caller: Caller, request_id: str) -> Call:
     token = (ctx.meta or {}).get("progress_token")
 
     async def progress(done: float, total: float, words: str) -> None:
@@ -224,7 +224,7 @@ def _call(ctx: Context, caller: Caller) -> Call:
                 token, done, total, words, related_request_id=str(ctx.request_id)
             )
 
-    return Call(caller, progress)
+    return Call(caller, progress, request_id)
 
 
 def wire_result(text: str, result: Any, *, is_error: bool) -> dict[str, Any]:

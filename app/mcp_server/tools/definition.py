@@ -23,10 +23,11 @@ Progress = Callable[[float, float, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The caller of a tool, and its progress callback."""
+    """The caller of a tool, its progress callback, and the id of the call in the log."""
 
     caller: Caller
     progress: Progress
+    request_id: str
 
 
 Handler = Callable[[Call, Any], Awaitable[ToolResult]]

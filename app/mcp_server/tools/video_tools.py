@@ -15,7 +15,6 @@ from app.mcp_server.tools.arguments import (
 from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.results import SubmittedView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
-from app.ports.auth import Caller
 from app.services.purchases.owned_videos import OwnedVideos
 from app.services.purchases.request import fingerprint
 from app.services.purchases.service import GenerationRequest, VideoService
@@ -55,7 +54,7 @@ class VideoTools:
             timeout_seconds=arguments.timeout,
             callback_url=self._url(arguments.callback_url, "callback_url"),
         )
-        return await self._start(call.caller, command, "luma_generate_video", arguments)
+        return await self._start(call, command, "luma_generate_video", arguments)
 
     async def generate_video_from_image(self, call: Call, arguments: GenerateFromImageArguments) -> ToolResult:
         """Start a video that begins or ends with an image."""
@@ -75,7 +74,7 @@ class VideoTools:
             timeout_seconds=arguments.timeout,
             callback_url=self._url(arguments.callback_url, "callback_url"),
         )
-        return await self._start(call.caller, command, "luma_generate_video_from_image", arguments)
+        return await self._start(call, command, "luma_generate_video_from_image", arguments)
 
     async def extend_video(self, call: Call, arguments: ExtendArguments) -> ToolResult:
         """Continue a finished video by its id."""
@@ -87,7 +86,7 @@ class VideoTools:
             callback_url=self._url(arguments.callback_url, "callback_url"),
         )
         await self._owned.check(call.caller, command)
-        return await self._start(call.caller, command, "luma_extend_video", arguments)
+        return await self._start(call, command, "luma_extend_video", arguments)
 
     async def extend_video_from_url(self, call: Call, arguments: ExtendFromUrlArguments) -> ToolResult:
         """Continue a finished video by its URL."""
@@ -100,13 +99,17 @@ class VideoTools:
             callback_url=self._url(arguments.callback_url, "callback_url"),
         )
         await self._owned.check(call.caller, command)
-        return await self._start(call.caller, command, "luma_extend_video_from_url", arguments)
+        return await self._start(call, command, "luma_extend_video_from_url", arguments)
 
-    async def _start(self, caller: Caller, command: Command, tool: str, arguments: SpendingArguments) -> ToolResult:
+    async def _start(self, call: Call, command: Command, tool: str, arguments: SpendingArguments) -> ToolResult:
         order = GenerationRequest(
-            command, fingerprint(tool, arguments.bought()), arguments.idempotency_key, arguments.retry_unknown
+            command,
+            fingerprint(tool, arguments.bought()),
+            arguments.idempotency_key,
+            arguments.retry_unknown,
+            call.request_id,
         )
-        bought = await self._videos.start(caller, order)
+        bought = await self._videos.start(call.caller, order)
         wait, usual = self._polling.first_question_seconds, self._polling.expected_seconds
         began = "Already started by an earlier call with this key" if bought.replayed else "Started"
         message = (

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.domain.backend import BackendDescription
+from app.domain.budget import SpendingRefused
 from app.domain.errors import (
     BackendTimeout,
     InternalError,
@@ -32,6 +33,7 @@ from app.ports.sealing import Signer
 from app.services.concurrency import wait_for_event
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
+from app.services.purchases.refused_spending import over_budget
 from app.services.purchases.request import Outlive, PurchaseRequest, PurchaseResult, Reconcile, Send
 from app.services.purchases.unaccepted_rows import WINDOW_SECONDS, UnacceptedPurchases
 from app.services.purchases.writer import Outcome, PurchaseWriter
@@ -50,6 +52,10 @@ LONGEST_WAIT_SECONDS = 45.0
 REFUSED_WITHOUT_DATABASE = (
     "Idempotency keys cannot be checked right now, because this service's database does not answer. Nothing was sent: "
     "try again shortly with the same key."
+)
+REFUSED_WITHOUT_LEDGER = (
+    "This service's database does not answer, so it cannot be checked right now what the team may spend. Nothing was "
+    "sent: try again shortly."
 )
 REFUSED_WITHOUT_REDIS = (
     "Idempotency keys cannot be checked right now: release 1.0 kept them in Redis, which does not answer, and this "
@@ -146,14 +152,15 @@ class PurchaseService:
             raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
         new = self._new(request, callback_id)
         if not new.keys:
-            return await outlive(self._buy_without_key(new, send))
+            return await self._within_budget(outlive(self._buy_without_key(new, send)))
         if (error := self._key_fault()) is not None:
             raise InternalError(error)
         if self._calls[request.caller] >= MOST_CALLS:
             raise RateLimited(TOO_MANY_CALLS)
         self._calls[request.caller] += 1
         try:
-            return await self._in_turn(_Call(request, new, request.retry_unknown, send, reconcile), outlive)
+            call = _Call(request, new, request.retry_unknown, send, reconcile)
+            return await self._within_budget(self._in_turn(call, outlive))
         except DatabaseUnavailable as exc:
             raise InternalError(REFUSED_WITHOUT_DATABASE, retry_after_seconds=5.0) from exc
         finally:
@@ -177,13 +184,16 @@ class PurchaseService:
             request_hash=hashes[0],
             keys=tuple(map(KeyName, request.key_owners, digests, hashes)),
             callback_id=callback_id,
-            member=request.member,
+            charge=request.charge,
         )
 
     async def _buy_without_key(self, new: NewPurchase, send: Send) -> PurchaseResult:
         try:
             await self._purchases.claim(new)
         except DatabaseUnavailable as exc:
+            if new.charge is not None:
+                await self._writer.write(Outcome(new, PurchaseState.REFUSED, is_recorded=False))
+                raise InternalError(REFUSED_WITHOUT_LEDGER, retry_after_seconds=5.0) from exc
             if (count := self._unrecorded.count()) is not None:
                 log.warning(
                     "%d purchases without an idempotency key were sent although the database %s. They are recorded "
@@ -193,6 +203,14 @@ class PurchaseService:
                 )
             return await self._send(new, send, is_recorded=False)
         return await self._send(new, send)
+
+    @staticmethod
+    async def _within_budget(purchase: Awaitable[PurchaseResult]) -> PurchaseResult:
+        """Return what `purchase` returns. Raises OverBudget in the place of SpendingRefused."""
+        try:
+            return await purchase
+        except SpendingRefused as exc:
+            raise over_budget(exc) from exc
 
     async def _in_turn(self, call: _Call, outlive: Outlive) -> PurchaseResult:
         """Try until the key has an outcome. In this process, one call per key tries at a time.

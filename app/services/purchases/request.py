@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
+from app.domain.budget import Charge
+
 Send = Callable[[], Awaitable[str]]
 """Submits once and returns the task id. Raises OutcomeUnknown, or another LumaError if nothing was started."""
 
@@ -21,11 +23,11 @@ class PurchaseRequest:
     Attributes:
         owners: the owner of the purchase: the caller's team, or the caller's name under each secret key of the service,
             starting with the current one.
-        member: the team member who buys; None outside of teams.
         action: the kind of command, `generate` or `extend`.
         fingerprint: a hash of the tool and its arguments, without `idempotency_key` and `retry_unknown`.
         idempotency_key: the caller's key; None if the call has none.
         retry_unknown: whether to submit again if the outcome of an earlier call with this key is unknown.
+        charge: what the purchase costs the caller's team; None outside of teams.
 
     """
 
@@ -34,12 +36,17 @@ class PurchaseRequest:
     fingerprint: str
     idempotency_key: str | None = None
     retry_unknown: bool = False
-    member: str | None = None
+    charge: Charge | None = None
 
     @property
     def owner(self) -> str:
         """The current name of the owner of the purchase."""
         return self.owners[0]
+
+    @property
+    def member(self) -> str | None:
+        """The team member who buys; None outside of teams."""
+        return None if self.charge is None else self.charge.spender.member
 
     @property
     def caller(self) -> str:

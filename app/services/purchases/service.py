@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from app.domain.access import Principal
+from app.domain.budget import Charge, Spender
 from app.domain.errors import RateLimited, Stopped, Unauthorized
 from app.domain.generation import Command, GenerateVideo
+from app.domain.money import price_of_generation
 from app.ports.auth import Caller
 from app.ports.backend import VideoBackend
 from app.ports.telemetry import Telemetry
@@ -46,6 +48,7 @@ class GenerationRequest:
         fingerprint: a hash of the tool and its arguments.
         idempotency_key: requests with the same key buy one video. Without a key, each request buys one.
         retry_unknown: whether to submit again if the outcome of an earlier request with this key is unknown.
+        request_id: the id of the call in the log.
 
     """
 
@@ -53,6 +56,7 @@ class GenerationRequest:
     fingerprint: str
     idempotency_key: str | None = None
     retry_unknown: bool = False
+    request_id: str | None = None
 
 
 class VideoService:
@@ -89,6 +93,7 @@ class VideoService:
         self._purchases = purchases
         self._limiter = limiter
         self._callbacks = callbacks
+        self._price = price_of_generation(backend.description.policy.price)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._faults = ThrottledExceptionLog(
             log, "A video was started, but its task could not be noted; its caller gets the task_id."
@@ -125,9 +130,15 @@ class VideoService:
             order.fingerprint,
             order.idempotency_key,
             order.retry_unknown,
-            caller.principal.subject if caller.principal.team is not None else None,
+            self._charge(caller.principal, order.request_id),
         )
         return await self._purchases.buy(request, callback_id, send, reconcile, outlive)
+
+    def _charge(self, principal: Principal, request_id: str | None) -> Charge | None:
+        """Return what a purchase costs the caller's team; None outside of teams."""
+        if principal.team is None:
+            return None
+        return Charge(Spender(principal.team, principal.subject, principal.key), self._price, request_id)
 
     async def _followed_up(self, owner: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
         """Run a purchase. Once its task is recorded, process a callback that arrived before."""

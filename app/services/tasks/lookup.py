@@ -1,6 +1,6 @@
 """Finds tasks in the cache, among fetches under way, and at the backend, in this order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from app.domain.errors import LumaError, RateLimited, Unauthorized
@@ -45,8 +45,14 @@ class TaskService:
         token_status: TokenStatusCache,
         queued: QueuedIds,
         access: TaskAccess,
+        *,
+        on_read: Callable[[str, Sequence[Task]], None] = lambda _team, _tasks: None,
     ) -> None:
-        """Use these dependencies. The service does not open or close them."""
+        """Use these dependencies. The service does not open or close them.
+
+        `on_read` receives what the backend has answered for a team: the id of the team, and its tasks.
+        """
+        self._on_read = on_read
         self.access = access
         self._token_status = token_status
         self._queued = queued
@@ -158,6 +164,8 @@ class TaskService:
         unknown = [task_id for task_id in task_ids if task_id in answers and answers[task_id] is None]
         if unknown:
             answers |= await self._snapshots.still_in_grace(owner, unknown)
+        if tasks and caller.principal.team is not None:
+            self._on_read(owner, tasks)
         if tasks:
             answers |= await self._cache.put_many(owner, tasks)
         return answers

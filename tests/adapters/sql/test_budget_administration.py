@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.adapters.sql.budget_administration import OVERDUE_SECONDS, SqlBudgets
+from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.engine import Database
 from app.adapters.sql.ledger import give_back, take
 from app.domain.access import Scope
-from app.domain.budget import BudgetExceeded, Spender
+from app.domain.budget import OVERDUE_SECONDS, AlertTarget, BudgetExceeded, Spender
 from app.domain.calendar import Window
 from app.domain.money import MILLIONTHS
 from app.domain.teams import AuditEntry
@@ -23,7 +23,7 @@ from tests.support.spending import Purchaser, priced
 
 FILM = BudgetOwner("film")
 ANA = BudgetOwner("film", member="ana")
-HOOK = "https://hooks.example.org/services/a-secret"
+HOOK = AlertTarget("sealed", "hooks.example.org")
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ async def test_a_budget_is_set_and_listed(budgets: SqlBudgets, directory: Direct
 async def test_setting_a_budget_is_audited_without_the_address_of_its_alerts(
     budgets: SqlBudgets, directory: Directory
 ) -> None:
-    kept = await budgets.set(ANA, replace(terms(5), is_soft=True, alert_url=HOOK), ACTOR)
-    assert kept.use.budget.alert_url == HOOK
+    kept = await budgets.set(ANA, replace(terms(5), is_soft=True, alert=HOOK), ACTOR)
+    assert kept.use.budget.alert == HOOK
     await budgets.set(ANA, terms(6), ACTOR)
     first, second = await audited(directory)
     shown = {"amount": "5", "unit": "credits", "soft": True, "alert_host": "hooks.example.org"}
@@ -120,7 +120,8 @@ async def test_a_raise_lasts_to_the_end_of_its_day(
         await ana.reserve()
     with pytest.raises(NotAllowed, match="ended already"):
         await budgets.increase(FILM, None, by=1, until=date(2026, 3, 29), actor=ACTOR)
-    [_, entry] = await audited(directory)
+    [_, entry, threshold] = await audited(directory)
+    assert (threshold.action, threshold.actor) == ("budget.threshold", "service")
     assert entry.action == "budget.raise"
     assert entry.after == {"raised_by": "2", "raise_ends_at": raised.use.budget.raised_until}
     again = await budgets.set(FILM, terms(1, Window.MONTH), ACTOR)

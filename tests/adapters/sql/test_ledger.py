@@ -18,7 +18,16 @@ from app.adapters.sql.budgets import budgets_of_team, raise_budget, remove_budge
 from app.adapters.sql.engine import Database
 from app.adapters.sql.ledger import reserve, take
 from app.domain.access import Scope
-from app.domain.budget import Budget, BudgetExceeded, PriceUnknown, Spender, SpendingRefused, WindowUse
+from app.domain.budget import (
+    OVERDUE_SECONDS,
+    Budget,
+    BudgetExceeded,
+    Charge,
+    PriceUnknown,
+    Spender,
+    SpendingRefused,
+    WindowUse,
+)
 from app.domain.calendar import Window
 from app.domain.money import MILLIONTHS, Money
 from app.domain.purchase import NewPurchase, PurchaseState
@@ -185,7 +194,7 @@ async def test_a_price_that_cannot_be_held_against_a_budget_is_refused(
     attempt = secrets.token_hex(16)
 
     async def operation(connection: AsyncConnection) -> None:
-        assert await reserve(connection, attempt, caller.spender, price, caller.clock.sql) == ()
+        assert await reserve(connection, attempt, Charge(caller.spender, price), caller.clock.sql) == ()
 
     await caller.database.run_as_one(operation)  # without a budget it is entered alone
     assert await rows(caller, attempt) == ["reserved"]
@@ -238,7 +247,7 @@ async def test_a_threshold_that_was_rolled_back_is_told_by_the_next(caller: Purc
     await caller.put(budget(team, 2))
 
     async def operation(connection: AsyncConnection) -> None:
-        await reserve(connection, secrets.token_hex(16), caller.spender, priced(1), caller.clock.sql)
+        await reserve(connection, secrets.token_hex(16), Charge(caller.spender, priced(1)), caller.clock.sql)
         raise SpendingRefused
 
     with pytest.raises(SpendingRefused):
@@ -344,16 +353,49 @@ async def test_an_unsettled_purchase_has_the_task_that_its_row_names(
     assert found.task_id == "task"
 
 
-async def test_a_task_leads_to_its_reservation_within_its_team(caller: Purchaser, team: str) -> None:
+async def test_a_task_settles_its_reservation_once_and_within_its_team(caller: Purchaser, team: str) -> None:
+    await caller.put(mine := budget(team, 9))
+    for task_id in ("done", "failed"):
+        attempt, _ = await caller.reserve()
+        await caller.ledger.name_task(attempt, task_id)
+    assert not await caller.ledger.settle_task("other", "done", is_paid=True)
+    assert await counted(caller, mine) == (0, 2, 7)
+    assert await caller.ledger.settle_task(team, "done", is_paid=True)
+    assert await caller.ledger.settle_task(team, "failed", is_paid=False)
+    assert not await caller.ledger.settle_task(team, "done", is_paid=False)
+    assert await counted(caller, mine) == (1, 0, 8)
+
+
+async def test_an_overdue_reservation_is_taken_by_one_and_due_again_later(
+    caller: Purchaser, clock: HandClock, team: str
+) -> None:
     attempt, _ = await caller.reserve()
-    await caller.ledger.name_task(attempt, "task")
-
-    async def found(of_team: str) -> str | None:
-        return await caller.ledger.reserved_attempt(of_team, "task")
-
-    assert [await found(team), await found("other")] == [attempt, None]
+    clock.advance(OVERDUE_SECONDS - 1)
+    assert await caller.ledger.take_overdue(9) == []
+    clock.advance(1)
+    taken = [one for found in await asyncio.gather(*(caller.ledger.take_overdue(9) for _ in range(5))) for one in found]
+    assert [(one.attempt, one.spender.team) for one in taken] == [(attempt, team)]
+    clock.advance(59)
+    assert await caller.ledger.take_overdue(9) == []
+    clock.advance(1)
+    assert len(await caller.ledger.take_overdue(9)) == 1
+    clock.advance(61)
     await settle(caller, attempt)
-    assert await found(team) is None
+    assert await caller.ledger.take_overdue(9) == []
+
+
+async def test_old_costs_are_deleted_but_not_reserved_ones_nor_the_windows_that_count(
+    caller: Purchaser, clock: HandClock, team: str
+) -> None:
+    await caller.put(mine := budget(team, 9, Window.MONTH))
+    old, lost = [(await caller.reserve())[0] for _ in range(2)]
+    await settle(caller, old)
+    clock.advance(40 * DAY)
+    new = (await caller.reserve())[0]
+    await settle(caller, new)
+    assert await caller.ledger.delete_old(30 * DAY) == 1
+    assert [await rows(caller, attempt) for attempt in (old, lost, new)] == [[], ["reserved"], ["taken"]]
+    assert await counted(caller, mine) == (1, 0, 8)
 
 
 async def test_two_hundred_callers_at_once_spend_fifty(caller: Purchaser, team: str) -> None:

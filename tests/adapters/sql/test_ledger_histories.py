@@ -23,7 +23,7 @@ from app.adapters.sql.budget_tables import budget_windows
 from app.adapters.sql.budgets import put_budget, raise_budget, remove_budget
 from app.adapters.sql.engine import Database
 from app.adapters.sql.ledger import give_back, reserve, take, unsettled
-from app.domain.budget import Budget, BudgetExceeded, EntryState, Spender, threshold_passed
+from app.domain.budget import Budget, BudgetExceeded, Charge, EntryState, Spender, threshold_passed
 from app.domain.calendar import Window, time_zone, window_at
 from app.domain.money import MILLIONTHS
 from tests.support.clock import HandClock
@@ -185,7 +185,7 @@ class Histories(RuleBasedStateMachine):
         refusal = None
         try:
             done, passed = self.run(
-                lambda connection: reserve(connection, attempt, spender, priced(units), self.clock.sql), crash
+                lambda connection: reserve(connection, attempt, Charge(spender, priced(units)), self.clock.sql), crash
             )
         except BudgetExceeded as exc:
             done, passed, refusal = False, None, exc

@@ -19,7 +19,8 @@ def upgrade() -> None:
         sa.Column("amount", sa.BigInteger, nullable=False),
         sa.Column("unit", sa.String(16), nullable=False),
         sa.Column("is_soft", sa.Boolean, nullable=False),
-        sa.Column("alert_url", sa.String(2000)),
+        sa.Column("alert_sealed", sa.Text),
+        sa.Column("alert_host", sa.String(300)),
         sa.Column("raised_by", sa.BigInteger, nullable=False),
         sa.Column("raised_until", sa.Float(53)),
         sa.Column("created_at", sa.Float(53), nullable=False),
@@ -45,10 +46,26 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("windows", sa.JSON, nullable=False),
         sa.Column("task_id", sa.String(200)),
+        sa.Column("request_id", sa.String(200)),
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.Column("settled_at", sa.Float(53)),
+        sa.Column("ask_at", sa.Float(53)),
         sa.CheckConstraint("state IN ('reserved', 'taken', 'given_back')", name="ledger_state"),
     )
+    op.create_table(
+        "budget_alerts",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), primary_key=True),
+        sa.Column("budget_id", sa.String(32), nullable=False),
+        sa.Column("team_id", sa.String(32), nullable=False),
+        sa.Column("percent", sa.Integer, nullable=False),
+        sa.Column("content", sa.Text, nullable=False),
+        sa.Column("sealed_url", sa.Text),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("due_at", sa.Float(53)),
+    )
+    op.create_index("budget_alerts_due", "budget_alerts", ["due_at"])
+    op.create_index("budget_alerts_age", "budget_alerts", ["created_at"])
     op.create_index("ledger_team", "ledger", ["team_id", "created_at"])
-    op.create_index("ledger_unsettled", "ledger", ["state", "created_at"])
+    op.create_index("ledger_unsettled", "ledger", ["state", "ask_at"])
     op.create_index("ledger_task", "ledger", ["team_id", "task_id"])

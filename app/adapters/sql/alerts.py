@@ -1,0 +1,133 @@
+"""Alerts of budgets: written in the transaction that passes a threshold, sent afterwards, again and again if need be.
+
+So an alert is neither lost in a crash nor told of a purchase that was rolled back. Whoever sends one first moves the
+time at which it is due, so that no other process sends it meanwhile.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, and_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.administration import audit_values
+from app.adapters.sql.budget_tables import budget_alerts
+from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.directory_tables import audit, members, teams
+from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.domain.budget import Spender, ThresholdPassed
+from app.domain.money import amount_text
+from app.domain.teams import AuditEntry
+from app.ports.alerts import BudgetAlert
+
+ACTION = "budget.threshold"
+
+
+async def enter_alert(connection: AsyncConnection, passed: ThresholdPassed, now: SqlClock) -> None:
+    """Write an alert, due at once, and its row of the audit log, in the transaction of the caller."""
+    budget = passed.use.budget
+    team, member = await _names(connection, budget.spender)
+    content = _content(passed, team, member)
+    alert = {"budget_id": budget.id, "team_id": budget.spender.team, "percent": passed.percent}
+    kept = {"content": json.dumps(content), "sealed_url": budget.alert and budget.alert.sealed}
+    times = {"created_at": now(), "due_at": now(), "tries": 0}
+    await connection.execute(budget_alerts.insert().values(alert | kept | times))
+    await connection.execute(audit.insert().values(_audited(passed, content) | {"at": now()}))
+
+
+class SqlAlerts:
+    """The alerts of one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now, *, most_deleted: int = MOST_DELETED) -> None:
+        """Keep the alerts in `database`; `now` is the clock, as SQL. Old ones are deleted in lots of `most_deleted`."""
+        self._database = database
+        self._now = now
+        self._most_deleted = most_deleted
+
+    async def take_due(self, most: int, again_seconds: float) -> list[BudgetAlert]:
+        """Return at most `most` alerts that are due, each to one caller; they are due again after `again_seconds`."""
+
+        async def operation(connection: AsyncConnection) -> list[BudgetAlert]:
+            due = select(budget_alerts).where(budget_alerts.c.due_at <= self._now())
+            rows = (await connection.execute(due.order_by(budget_alerts.c.due_at).limit(most))).all()
+            return [_alert(row) for row in rows if await self._take(connection, row, again_seconds)]
+
+        return await self._database.run(operation)
+
+    async def settle(self, alert: BudgetAlert) -> None:
+        """Note that an alert was sent, or is given up."""
+        await self._due(alert, None)
+
+    async def put_off(self, alert: BudgetAlert, seconds: float) -> None:
+        """Send an alert again after `seconds`."""
+        await self._due(alert, self._now() + seconds)
+
+    async def delete_old(self, seconds: float) -> int:
+        """Delete alerts older than `seconds` in lots; return how many they were."""
+        old = budget_alerts.c.created_at < self._now() - seconds
+        return await delete_in_lots(self._database, budget_alerts.c.id, old, self._most_deleted)
+
+    async def _take(self, connection: AsyncConnection, row: Row[Any], again_seconds: float) -> bool:
+        unchanged = and_(budget_alerts.c.id == row.id, budget_alerts.c.due_at == row.due_at)
+        taken = update(budget_alerts).where(unchanged)
+        values = {"due_at": self._now() + again_seconds, "tries": budget_alerts.c.tries + 1}
+        return bool((await connection.execute(taken.values(values))).rowcount)
+
+    async def _due(self, alert: BudgetAlert, at: Any) -> None:
+        changed = update(budget_alerts).where(budget_alerts.c.id == alert.id).values(due_at=at)
+        await self._database.run(lambda connection: connection.execute(changed))
+
+
+async def _names(connection: AsyncConnection, spender: Spender) -> tuple[str, str | None]:
+    """Return the name of the team, and that of the member where the spender is one."""
+    team = (await connection.execute(select(teams.c.name).where(teams.c.id == spender.team))).scalar_one()
+    if spender.member is None:
+        return team, None
+    return team, (await connection.execute(select(members.c.name).where(members.c.id == spender.member))).scalar()
+
+
+def _content(passed: ThresholdPassed, team: str, member: str | None) -> dict[str, Any]:
+    """Return the alert for programs. Amounts are decimal numbers in text, which lose nothing."""
+    use, budget = passed.use, passed.use.budget
+    return {
+        "team": team,
+        "member": member,
+        "key": budget.spender.key,
+        "window": budget.window,
+        "percent": passed.percent,
+        "is_soft": budget.is_soft,
+        "unit": budget.unit,
+        "limit": amount_text(use.limit),
+        "left": amount_text(use.left),
+        "reserved": amount_text(use.reserved),
+        "spent": amount_text(use.spent),
+        "began_at": _iso(use.start),
+        "renews_at": _iso(use.renews_at),
+    }
+
+
+def _audited(passed: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]:
+    use, budget = passed.use, passed.use.budget
+    names = [content["team"], content["member"], content["key"]]
+    entry = AuditEntry(
+        "service",
+        ACTION,
+        f"{budget.window} of {'/'.join(name for name in names if name)}",
+        team_id=budget.spender.team,
+        member_id=budget.spender.member,
+        key_id=budget.spender.key,
+        after={name: content[name] for name in ("percent", "limit", "reserved", "spent")},
+        amount=use.limit,
+        unit=budget.unit,
+    )
+    return audit_values(entry)
+
+
+def _alert(row: Row[Any]) -> BudgetAlert:
+    content: dict[str, Any] = json.loads(row.content)
+    return BudgetAlert(row.id, row.team_id, row.percent, content, row.sealed_url, row.created_at, row.tries + 1)
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,56 @@
+"""The cost of a purchase of a team, in the transactions of the purchase itself."""
+
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.administration import audit_values
+from app.adapters.sql.budget_tables import ledger
+from app.adapters.sql.directory_tables import audit, members, teams
+from app.adapters.sql.engine import SqlClock
+from app.adapters.sql.ledger import give_back, name_task
+from app.domain.purchase import PurchaseState
+from app.domain.teams import AuditEntry
+
+
+async def charge_outcome(
+    connection: AsyncConnection, purchase: Row[Any], state: PurchaseState, task_id: str | None, now: SqlClock
+) -> None:
+    """Give the price back of a purchase that was refused, name the task of one that was started, and audit either.
+
+    `purchase` has the columns `attempt` and `action`. A purchase without an entry in the ledger is left alone.
+    """
+    found = await connection.execute(select(ledger).where(ledger.c.attempt == purchase.attempt))
+    if (entry := found.first()) is None:
+        return
+    if state is PurchaseState.REFUSED:
+        await give_back(connection, purchase.attempt, now)
+    elif task_id is not None:
+        await name_task(connection, purchase.attempt, task_id)
+    audited = _audited(entry, purchase.action, await _subject(connection, entry), state, task_id)
+    await connection.execute(audit.insert().values(audit_values(audited) | {"at": now()}))
+
+
+async def _subject(connection: AsyncConnection, entry: Row[Any]) -> str:
+    """Return the names of the team and the member that bought."""
+    of_member = members.join(teams, teams.c.id == members.c.team_id)
+    named = select(teams.c.name.label("team"), members.c.name.label("member")).select_from(of_member)
+    found = (await connection.execute(named.where(members.c.id == entry.member_id))).first()
+    return "" if found is None else f"{found.team}/{found.member}"
+
+
+def _audited(entry: Row[Any], action: str, subject: str, state: PurchaseState, task_id: str | None) -> AuditEntry:
+    return AuditEntry(
+        f"key:{entry.key_id}" if entry.key_id is not None else f"member:{entry.member_id}",
+        f"purchase.{action}",
+        subject,
+        state.value,
+        team_id=entry.team_id,
+        member_id=entry.member_id,
+        key_id=entry.key_id,
+        amount=entry.amount,
+        unit=entry.unit,
+        task_id=task_id,
+        request_id=entry.request_id,
+    )

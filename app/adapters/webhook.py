@@ -1,0 +1,91 @@
+"""Sends alerts as signed webhooks, in the form of the Standard Webhooks specification (standardwebhooks.com).
+
+The signature is an HMAC-SHA-256 over id, time and body. Its secret is derived from the secret key of the service and
+the team, so it is stored nowhere. While the secret key is rotated, an alert has one signature for each.
+"""
+
+import asyncio
+import base64
+import hmac
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import httpx
+
+from app.adapters.checked_network import CheckedTransport
+from app.adapters.network_environment import proxy_for, tls_context
+from app.adapters.vault import CannotOpen, Vault
+from app.ports.alerts import BudgetAlert, NotDelivered
+
+PURPOSE = "alert url"
+"""What the vault seals the URL of a team's alerts for."""
+
+SECONDS = 10.0
+"""Longest time for one try, the connection among it."""
+
+
+def signing_secrets(team_id: str, secret_keys: tuple[str, ...]) -> list[str]:
+    """Return the secrets of a team's webhooks, one for each secret key, as their receivers take them: `whsec_…`."""
+    return [f"whsec_{base64.b64encode(_key(team_id, secret)).decode()}" for secret in secret_keys]
+
+
+class WebhookSender:
+    """Sends each alert to the URL of its budget. Redirects are not followed, and no answer is read."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        secret_keys: tuple[str, ...],
+        wall_clock: Callable[[], float],
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Open URLs with `vault`, and sign under `secret_keys`. `transport` None is the real network."""
+        self._vault = vault
+        self._secret_keys = secret_keys
+        self._wall_clock = wall_clock
+        self._transport = transport
+
+    async def send(self, alert: BudgetAlert) -> None:
+        """Send an alert once. Raises NotDelivered unless the answer is a 2xx."""
+        try:
+            url = self._vault.open(PURPOSE, alert.sealed_url or "", alert.team_id).decode()
+        except CannotOpen:
+            raise NotDelivered("has an address that another secret key has sealed: set the budget again") from None
+        body = _body(alert)
+        try:
+            async with asyncio.timeout(SECONDS), httpx.AsyncClient(transport=self._network(url)) as client:
+                request = client.build_request("POST", url, content=body, headers=self._headers(alert, body))
+                response = await client.send(request, stream=True)
+                await response.aclose()
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as exc:
+            raise NotDelivered(f"does not answer ({type(exc).__name__})") from None
+        if not response.is_success:
+            raise NotDelivered(f"answered with status {response.status_code}")
+
+    def _network(self, url: str) -> httpx.AsyncBaseTransport:
+        if self._transport is not None:
+            return self._transport
+        return CheckedTransport(proxy=proxy_for(url, os.environ), verify=tls_context(os.environ), trust_env=False)
+
+    def _headers(self, alert: BudgetAlert, body: bytes) -> dict[str, str]:
+        number, time = f"alert_{alert.team_id}_{alert.id}", str(int(self._wall_clock()))
+        signed = b".".join((number.encode(), time.encode(), body))
+        digests = (hmac.digest(_key(alert.team_id, secret), signed, "sha256") for secret in self._secret_keys)
+        return {
+            "content-type": "application/json",
+            "user-agent": "luma-mcp",
+            "webhook-id": number,
+            "webhook-timestamp": time,
+            "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
+        }
+
+
+def _key(team_id: str, secret_key: str) -> bytes:
+    return hmac.digest(secret_key.encode(), f"webhook:{team_id}".encode(), "sha256")
+
+
+def _body(alert: BudgetAlert) -> bytes:
+    passed_at = datetime.fromtimestamp(alert.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps({"type": "budget.threshold", "timestamp": passed_at, "data": alert.content}).encode()

@@ -1,0 +1,87 @@
+"""Builds the background work for teams: settling what they have reserved, and sending the alerts of their budgets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.adapters.auth.key_digest import KeyDigest
+from app.adapters.auth.team_keys import TeamCredentials
+from app.adapters.sql.alerts import SqlAlerts
+from app.adapters.sql.settlement import SqlLedger
+from app.adapters.vault import Vault
+from app.adapters.webhook import WebhookSender
+from app.composition.clocks import Clocks
+from app.domain.access import Principal
+from app.domain.backend import BackendDescription
+from app.observability.metrics import Metrics
+from app.persistence import Persistence
+from app.ports.auth import Caller
+from app.services.tasks.lookup import TaskService
+from app.services.teams.budget_alerts import BudgetAlerts
+from app.services.teams.opening import OpenDirectory
+from app.services.teams.settlement import OverdueReservations, Settlement
+from app.settings import Settings
+
+SERVICE = "service"
+"""The subject of reads that this service makes for a team by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeamWork:
+    """The background work for teams."""
+
+    settlement: Settlement
+    overdue: OverdueReservations
+    alerts: BudgetAlerts
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Work while entered. On exit, settle once more what is noted."""
+        tasks = [asyncio.create_task(part.run()) for part in (self.settlement, self.overdue, self.alerts)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self.settlement.settle_last()
+
+
+def build_settlement(persistence: Persistence, clocks: Clocks) -> Settlement:
+    """Return the settlement of ended tasks."""
+    return Settlement(SqlLedger(persistence.database, clocks.database), clocks.sleep)
+
+
+def build_team_work(  # noqa: PLR0913, PLR0917 - the dependencies of background work
+    settings: Settings,
+    settlement: Settlement,
+    tasks: TaskService,
+    directory: OpenDirectory[KeyDigest] | None,
+    persistence: Persistence,
+    backend: BackendDescription,
+    metrics: Metrics,
+    clocks: Clocks,
+) -> TeamWork | None:
+    """Return the background work; None where teams are not served."""
+    if directory is None:
+        return None
+    database, keys = persistence.database, tuple(settings.secret_keys())
+    overdue = OverdueReservations(
+        SqlLedger(database, clocks.database), tasks.read, _reader_for(directory, backend), clocks.sleep
+    )
+    alerts = BudgetAlerts(
+        SqlAlerts(database, clocks.database),
+        WebhookSender(Vault(*keys), keys, clocks.wall),
+        clocks.sleep,
+        passed=metrics.budget_passed,
+        ended=metrics.alert_ended,
+    )
+    return TeamWork(settlement, overdue, alerts)
+
+
+def _reader_for(directory: OpenDirectory[KeyDigest], backend: BackendDescription) -> Callable[[str], Caller]:
+    def reader(team_id: str) -> Caller:
+        return Caller(Principal(SERVICE, team_id), TeamCredentials(directory.cache, team_id, backend))
+
+    return reader
