@@ -1,41 +1,23 @@
 """Members of teams call with keys of their own; the team holds the credential, and the tasks."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest
 
 from app.domain.access import Scope
 from app.services.teams.directory_cache import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.fleet import Fleet, running_fleet
 from tests.support.service import SECONDS, Service, sandbox, serving, settings
-from tests.support.teams import ACTOR, Teams, teams_in
+from tests.support.teams import ACTOR, teams_in
 
 KEYED = {"prompt": "A fox", "idempotency_key": "fox"}
 
 
-class Fleet:
-    """Two replicas that share a database, and the teams in it."""
-
-    def __init__(self, one: Service, other: Service, teams: Teams, clock: HandClock) -> None:
-        self.one, self.other, self.teams, self.clock = one, other, teams, clock
-
-    async def settle(self) -> None:
-        """Let the replicas see what has changed."""
-        await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
-
-
 @pytest.fixture
 async def fleet(clock: HandClock, database_url: str) -> AsyncIterator[Fleet]:
-    values, backend = settings(auth="passthrough,keys", database_url=database_url), sandbox(clock)
-    async with AsyncExitStack() as stack:
-        one, other = [await stack.enter_async_context(serving(values, backend, clock)) for _ in range(2)]
-        teams = teams_in(one.assembly.persistence.database, clock)
-        await teams.team("film", "token-film")
-        await teams.team("ads", "token-ads")
-        lent = Fleet(one, other, teams, clock)
-        await lent.settle()
-        yield lent
+    async with running_fleet(clock, database_url) as fleet:
+        yield fleet
 
 
 async def started(service: Service, key: str, **arguments: object) -> str:

@@ -1,0 +1,100 @@
+"""Alerts of budgets in SQLite and PostgreSQL: written with the purchase, each taken by one sender."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from app.adapters.sql.alerts import SqlAlerts
+from app.adapters.sql.audit import SqlAuditLog
+from app.adapters.sql.engine import Database
+from app.domain.budget import AlertTarget, BudgetExceeded, Spender
+from app.ports.alerts import BudgetAlert
+from tests.support.clock import HandClock
+from tests.support.spending import Purchaser, budget, make_team
+
+TAKEN = 60.0
+
+
+@pytest.fixture
+async def buyer(database: Database, clock: HandClock) -> Purchaser:
+    return Purchaser(database, clock, Spender(await make_team(database, clock), "member", "key"))
+
+
+@pytest.fixture
+def alerts(database: Database, clock: HandClock) -> SqlAlerts:
+    return SqlAlerts(database, clock.sql)
+
+
+def percents(found: list[BudgetAlert]) -> list[int]:
+    return sorted(alert.percent for alert in found)
+
+
+async def test_each_threshold_is_told_once_in_a_window(buyer: Purchaser, alerts: SqlAlerts, clock: HandClock) -> None:
+    limit = budget(buyer.spender.team, 10)
+    await buyer.put(limit)
+    for _ in range(10):
+        await buyer.reserve()
+    with pytest.raises(BudgetExceeded):
+        await buyer.reserve()
+    found = await alerts.take_due(9, TAKEN)
+    assert percents(found) == [50, 80, 100]
+    assert [alert.content["left"] for alert in found] == ["5", "2", "0"]
+    assert {alert.sealed_url for alert in found} == {None}
+    clock.advance(86_400)
+    for alert in found:
+        await alerts.settle(alert)
+    for _ in range(5):
+        await buyer.reserve()
+    assert percents(await alerts.take_due(9, TAKEN)) == [50]
+
+
+async def test_a_refusal_before_the_last_credit_tells_that_the_budget_is_used_up(
+    buyer: Purchaser, alerts: SqlAlerts
+) -> None:
+    sealed = AlertTarget("sealed", "hooks.example.org")
+    limit = budget(buyer.spender.team, 10)
+    await buyer.put(replace(limit, alert=sealed))
+    for _ in range(9):
+        await buyer.reserve()
+    [use] = await buyer.ledger.budgets_counting(buyer.spender)
+    await buyer.ledger.mark_exhausted(use)
+    await buyer.ledger.mark_exhausted(use)
+    found = await alerts.take_due(9, TAKEN)
+    assert percents(found) == [50, 80, 100]
+    assert {alert.sealed_url for alert in found} == {"sealed"}
+    assert "sealed" not in repr(found[0]).replace("sealed_url", "")
+
+
+async def test_an_alert_is_taken_by_one_and_again_when_its_sender_died(
+    buyer: Purchaser, alerts: SqlAlerts, clock: HandClock
+) -> None:
+    await buyer.put(budget(buyer.spender.team, 2))
+    await buyer.reserve()
+    taken = [one for found in await asyncio.gather(*(alerts.take_due(9, TAKEN) for _ in range(5))) for one in found]
+    assert [alert.tries for alert in taken] == [1]
+    assert await alerts.take_due(9, TAKEN) == []
+    clock.advance(TAKEN)
+    [alert] = await alerts.take_due(9, TAKEN)
+    assert alert.tries == 2
+    await alerts.put_off(alert, 300)
+    clock.advance(299)
+    assert await alerts.take_due(9, TAKEN) == []
+    clock.advance(1)
+    [alert] = await alerts.take_due(9, TAKEN)
+    await alerts.settle(alert)
+    clock.advance(86_400)
+    assert await alerts.take_due(9, TAKEN) == []
+
+
+async def test_thresholds_are_audited_and_old_alerts_deleted(
+    buyer: Purchaser, alerts: SqlAlerts, clock: HandClock
+) -> None:
+    await buyer.put(budget(buyer.spender.team, 2, member="member"))
+    await buyer.reserve()
+    entry = (await SqlAuditLog(buyer.database, clock.sql).entries(9, team_id=buyer.spender.team))[-1]
+    assert (entry.action, entry.member_id, entry.amount) == ("budget.threshold", "member", 2_000_000)
+    assert entry.after == {"percent": 50, "limit": "2", "reserved": "1", "spent": "0"}
+    clock.advance(10)
+    assert await alerts.delete_old(11) == 0
+    assert await alerts.delete_old(9) == 1

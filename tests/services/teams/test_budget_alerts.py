@@ -1,0 +1,88 @@
+"""The sending of alerts: each at once, again with growing pauses, and given up in the end."""
+
+import pytest
+
+from app.ports.alerts import BudgetAlert, NotDelivered
+from app.services.teams.budget_alerts import MOST_TRIES, BudgetAlerts
+
+
+class Receiver:
+    """Alerts in memory, their receiver, and what was counted."""
+
+    def __init__(self, *, is_up: bool, sealed_url: str | None = "sealed") -> None:
+        self.is_up = is_up
+        self.alert = BudgetAlert(1, "team", 50, {}, sealed_url, created_at=0.0, tries=0)
+        self.is_due, self.pauses, self.counted = True, list[float](), list[str]()
+
+    async def take_due(self, most: int, again_seconds: float) -> list[BudgetAlert]:
+        del most, again_seconds
+        if not self.is_due:
+            return []
+        tries = self.alert.tries + 1
+        self.alert = BudgetAlert(1, "team", 50, {}, self.alert.sealed_url, created_at=0.0, tries=tries)
+        return [self.alert]
+
+    async def settle(self, alert: BudgetAlert) -> None:
+        assert alert == self.alert
+        self.is_due = False
+
+    async def put_off(self, alert: BudgetAlert, seconds: float) -> None:
+        assert alert == self.alert
+        self.pauses.append(seconds)
+
+    async def delete_old(self, seconds: float) -> int:
+        raise AssertionError(seconds)
+
+    async def send(self, alert: BudgetAlert) -> None:
+        assert alert == self.alert
+        if not self.is_up:
+            raise NotDelivered("answered with status 500")
+
+    def sending(self) -> BudgetAlerts:
+        async def sleep(_seconds: float) -> None:
+            raise AssertionError("the loop does not run here")
+
+        return BudgetAlerts(
+            self, self, sleep, passed=lambda percent: self.counted.append(str(percent)), ended=self.counted.append
+        )
+
+
+async def test_an_alert_is_sent_once() -> None:
+    receiver = Receiver(is_up=True)
+    for _ in range(2):
+        await receiver.sending().send_due()
+    assert receiver.counted == ["50", "sent"]
+
+
+async def test_an_alert_without_an_address_is_counted_alone() -> None:
+    receiver = Receiver(is_up=True, sealed_url=None)
+    for _ in range(2):
+        await receiver.sending().send_due()
+    assert receiver.counted == ["50"]
+
+
+async def test_an_alert_is_sent_again_with_growing_pauses_and_given_up_after_a_day() -> None:
+    receiver = Receiver(is_up=False)
+    for _ in range(MOST_TRIES + 2):
+        await receiver.sending().send_due()
+    assert receiver.counted == ["50", *["failed"] * (MOST_TRIES - 1), "given_up"]
+    assert receiver.pauses[:3] == [30.0, 90.0, 270.0]
+    assert receiver.pauses == sorted(receiver.pauses)
+    assert 20 * 3600 < sum(receiver.pauses) < 36 * 3600
+
+
+async def test_a_receiver_that_comes_back_gets_the_alert() -> None:
+    receiver = Receiver(is_up=False)
+    await receiver.sending().send_due()
+    receiver.is_up = True
+    await receiver.sending().send_due()
+    await receiver.sending().send_due()
+    assert receiver.counted == ["50", "failed", "sent"]
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+async def test_the_log_has_no_address(caplog: pytest.LogCaptureFixture, *, is_up: bool) -> None:
+    caplog.set_level("INFO")
+    await Receiver(is_up=is_up, sealed_url="a-secret").sending().send_due()
+    assert caplog.text
+    assert "a-secret" not in caplog.text

@@ -1,0 +1,119 @@
+"""Budgets of teams over HTTP: reserved when a generation is submitted, taken or given back when it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.adapters.sql.audit import SqlAuditLog
+from app.domain.budget import OVERDUE_SECONDS
+from app.domain.calendar import Window
+from app.domain.money import Money
+from app.domain.teams import AuditEntry
+from app.ports.budgets import BudgetOwner, BudgetTerms
+from app.services.teams.settlement import LOOK_SECONDS
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.fleet import Fleet, running_fleet
+from tests.support.service import SECONDS, Service
+from tests.support.teams import ACTOR
+
+PRICE = 1_190_000
+"""Of one generation, in millionths of a credit."""
+
+
+@pytest.fixture
+async def fleet(clock: HandClock, database_url: str) -> AsyncIterator[Fleet]:
+    async with running_fleet(clock, database_url) as fleet:
+        yield fleet
+
+
+async def limit(fleet: Fleet, generations: float, member: str | None = None) -> None:
+    terms = BudgetTerms(Money(int(generations * PRICE), "credits"), Window.MONTH)
+    await fleet.budgets.set(BudgetOwner("film", member), terms, ACTOR)
+
+
+async def counts(fleet: Fleet) -> tuple[float, float]:
+    """Return what the team's first budget has spent and reserved, in generations."""
+    use = (await fleet.budgets.of_team("film"))[0].use
+    return use.spent / PRICE, use.reserved / PRICE
+
+
+async def settled(fleet: Fleet, wanted: tuple[float, float]) -> None:
+    """Return when what is spent and reserved is as `wanted`: ended tasks are settled in the background."""
+    for _ in range(200):
+        if await counts(fleet) == wanted:
+            return
+        await asyncio.sleep(0.01)
+    assert await counts(fleet) == wanted
+
+
+async def started(service: Service, key: str, prompt: str = "A fox", **arguments: object) -> str:
+    answer = await service.ask("luma_generate_video", {"prompt": prompt, **arguments}, token=key)
+    return str(answer["task_id"])
+
+
+async def purchases(fleet: Fleet) -> list[AuditEntry]:
+    log = SqlAuditLog(fleet.one.assembly.persistence.database, fleet.clock.sql)
+    return [entry for entry in await log.entries(200) if entry.action.startswith("purchase.")]
+
+
+async def test_a_budget_refuses_on_every_replica_and_says_when_it_renews(fleet: Fleet) -> None:
+    anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
+    await limit(fleet, 2)
+    for service, key in ((fleet.one, anna), (fleet.other, ben)):
+        await started(service, key, idempotency_key="fox")
+    refused = await fleet.other.fail("luma_generate_video", {"prompt": "A fox"}, token=anna)
+    assert refused["code"] == "budget_exceeded"
+    assert "renews at" in refused["message"]
+    assert "0 credits left" in refused["message"]
+    assert await counts(fleet) == (0, 2)
+    await started(fleet.other, anna, idempotency_key="fox")  # bought before: it costs nothing again
+    assert len((await fleet.one.ask("luma_list_tasks", {}, token=anna))["tasks"]) == 2
+
+
+async def test_a_completed_task_is_taken_and_a_failed_one_given_back(fleet: Fleet) -> None:
+    anna = await fleet.teams.member("film", "anna")
+    await limit(fleet, 5)
+    task_ids = [await started(fleet.one, anna), await started(fleet.one, anna, prompt="[fail] a fox")]
+    fleet.clock.advance(SECONDS)
+    answer = await fleet.other.ask("luma_get_tasks_batch", {"task_ids": task_ids}, token=anna)
+    assert [task["state"] for task in answer["tasks"]] == ["completed", "failed"]
+    await settled(fleet, (1, 0))
+
+
+async def test_a_task_that_nobody_asks_about_is_settled_when_it_is_overdue(fleet: Fleet) -> None:
+    anna = await fleet.teams.member("film", "anna")
+    await limit(fleet, 5)
+    await started(fleet.one, anna)
+    await while_time_passes(fleet.clock, fleet.clock.sleep(OVERDUE_SECONDS + 2 * LOOK_SECONDS), step=LOOK_SECONDS / 2)
+    await settled(fleet, (1, 0))
+
+
+async def test_a_refused_prompt_is_given_back(fleet: Fleet) -> None:
+    anna = await fleet.teams.member("film", "anna")
+    await limit(fleet, 5)
+    assert (await fleet.one.fail("luma_generate_video", {"prompt": "[refuse]"}, token=anna))["code"] == "refused"
+    await settled(fleet, (0, 0))
+
+
+async def test_a_members_budget_leaves_the_others_alone(fleet: Fleet) -> None:
+    anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
+    await limit(fleet, 1, member="anna")
+    await started(fleet.one, anna)
+    assert (await fleet.one.fail("luma_generate_video", {"prompt": "x"}, token=anna))["code"] == "budget_exceeded"
+    await started(fleet.one, ben)
+    await started(fleet.one, "token-film")  # a caller with a credential of their own is no member
+
+
+async def test_every_purchase_is_audited_with_its_request_and_task(fleet: Fleet) -> None:
+    anna = await fleet.teams.member("film", "anna")
+    task_id = await started(fleet.one, anna)
+    await fleet.one.fail("luma_generate_video", {"prompt": "[refuse] fox"}, token=anna)
+    await started(fleet.one, "token-film")
+    first, second = await purchases(fleet)
+    assert (first.subject, first.outcome, first.task_id) == ("film/anna", "started", task_id)
+    assert (first.amount, first.unit) == (PRICE, "credits")
+    assert first.actor == f"key:{await fleet.teams.id_of(anna)}"
+    assert first.request_id
+    assert (second.outcome, second.task_id) == ("refused", None)
+    assert "fox" not in repr([first, second])
