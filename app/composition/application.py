@@ -22,7 +22,7 @@ from app.composition.clocks import Clocks
 from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.state import SharedState, build_shared_state
-from app.composition.teams import TeamWork, build_settlement, build_team_work
+from app.composition.teams import TeamWork, build_settlement, build_team_work, build_usage
 from app.domain.rendered import TaskResult
 from app.mcp_server.tools.catalog import build_catalog
 from app.mcp_server.tools.definition import LumaTool
@@ -45,6 +45,7 @@ from app.services.tasks.lookup import FlightKey, TaskService
 from app.services.tasks.queued_ids import QueuedIds
 from app.services.tasks.single_flight import SingleFlight
 from app.services.teams.opening import OpenDirectory
+from app.services.teams.usage import UsageReports
 from app.settings import Settings
 
 
@@ -81,6 +82,7 @@ class Assembly:
     listeners: CallerQuota
     videos: VideoService
     submitted: SubmittedTasks
+    usage: UsageReports
     request_memory: MemoryBudget
     token_status: TokenStatusCache
     sandbox: Sandbox | None
@@ -190,6 +192,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         listeners=listener_quota(description, refusals, backend_limits),
         videos=build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits),
         submitted=SubmittedTasks(persistence.purchases, backend_limits.database_reads),
+        usage=build_usage(persistence, backend_limits, description, clocks),
         request_memory=build_memory_budget(settings, description, refusals, backend_limits),
         token_status=token_status,
         sandbox=sandbox,

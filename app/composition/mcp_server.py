@@ -15,6 +15,7 @@ from app.mcp_server.tools.call_handler import RequestContext, ToolCallHandler
 from app.mcp_server.tools.definition import Handler, bind
 from app.mcp_server.tools.list_tool import ListTool
 from app.mcp_server.tools.task_tools import TaskTools
+from app.mcp_server.tools.usage_tool import UsageTool
 from app.mcp_server.tools.video_tools import VideoTools
 from app.observability.call_log import CallLog, call_formatter
 from app.observability.tracing import replace_spans
@@ -50,12 +51,14 @@ def tool_handlers(settings: Settings, assembly: Assembly) -> dict[str, Handler]:
     own_hosts = hosts_in([*settings.hosts(), *((media_url,) if media_url is not None else ())])
     tasks = TaskTools(assembly.tasks, assembly.waiter, backend, assembly.clocks.wall)
     submissions = ListTool(assembly.tasks, assembly.submitted, assembly.shared.sealer, backend)
+    usage = UsageTool(assembly.tasks, assembly.usage, backend)
     owned = OwnedVideos(assembly.tasks, assembly.submitted, backend)
     videos = VideoTools(assembly.videos, owned, backend.policy.polling, media_url, own_hosts)
     return {
         "luma_get_tasks_batch": tasks.get_tasks_batch,
         "luma_get_task": tasks.get_task,
         "luma_list_tasks": submissions.list_tasks,
+        "luma_get_usage": usage.get_usage,
         "luma_generate_video": videos.generate_video,
         "luma_generate_video_from_image": videos.generate_video_from_image,
         "luma_extend_video": videos.extend_video,

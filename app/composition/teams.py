@@ -14,13 +14,16 @@ from app.adapters.webhook import WebhookSender
 from app.composition.clocks import Clocks
 from app.domain.access import Principal
 from app.domain.backend import BackendDescription
+from app.domain.money import price_of_generation
 from app.observability.metrics import Metrics
 from app.persistence import Persistence
 from app.ports.auth import Caller
+from app.services.limits.backend_limits import BackendLimits
 from app.services.tasks.lookup import TaskService
 from app.services.teams.budget_alerts import BudgetAlerts
 from app.services.teams.opening import OpenDirectory
 from app.services.teams.settlement import OverdueReservations, Settlement
+from app.services.teams.usage import UsageReports
 from app.settings import Settings
 
 SERVICE = "service"
@@ -51,6 +54,19 @@ class TeamWork:
 def build_settlement(persistence: Persistence, clocks: Clocks) -> Settlement:
     """Return the settlement of ended tasks."""
     return Settlement(SqlLedger(persistence.database, clocks.database), clocks.sleep)
+
+
+def build_usage(
+    persistence: Persistence, backend_limits: BackendLimits, backend: BackendDescription, clocks: Clocks
+) -> UsageReports:
+    """Return the reports of what callers have spent."""
+    return UsageReports(
+        SqlLedger(persistence.database, clocks.database),
+        persistence.purchases,
+        backend_limits.database_reads,
+        price_of_generation(backend.policy.price),
+        clocks.wall,
+    )
 
 
 def build_team_work(  # noqa: PLR0913, PLR0917 - the dependencies of background work

@@ -132,6 +132,33 @@ class WindowUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What was bought; amounts are in millionths.
+
+    Attributes:
+        generations: those that were paid or are reserved.
+        reserved: for generations whose end is not known yet.
+
+    """
+
+    generations: int
+    spent: int
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True)
+class MonthSpent:
+    """What a team, and one member of it, have bought since the month began, in the team's time zone.
+
+    `since` is in unix seconds.
+    """
+
+    since: float
+    member: Spent
+    team: Spent
+
+
+@dataclass(frozen=True, slots=True)
 class ThresholdPassed:
     """A threshold that a window has passed for the first time, by what is spent and reserved.
 

@@ -101,6 +101,7 @@ class Purchase:
             is under the same secret key as the KeyName that matched.
         task_id: the task that was started; None in every state except `started`.
         age_seconds: time since the last change of state, at the time of the read.
+        member_name: the team member who bought; None outside of teams, and where the name was not read.
 
     """
 
@@ -114,6 +115,7 @@ class Purchase:
     created_at: float
     changed_at: float
     age_seconds: float
+    member_name: str | None = None
 
     @property
     def outcome(self) -> PurchaseState:

@@ -49,6 +49,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("luma_get_tasks_batch", "look at many generations at once", "task_ids", costs_credit=False),
     Action("luma_get_task", "look at one generation", "task_id", costs_credit=False),
     Action("luma_list_tasks", "list earlier submissions, to find lost ids", "nothing", costs_credit=False),
+    Action("luma_get_usage", "see what was spent and what is left", "nothing", costs_credit=False),
     Action("luma_list_aspect_ratios", "list the aspect ratios", "nothing", costs_credit=False),
     Action("luma_list_actions", "list what can be done", "nothing", costs_credit=False),
 )

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from app.domain.budget import Spender, UnsettledEntry, WindowUse
+from app.domain.budget import MonthSpent, Spender, UnsettledEntry, WindowUse
 
 
 class Ledger(Protocol):
@@ -17,6 +17,10 @@ class Ledger(Protocol):
 
         Each is due again after a tenth of its age, at least a minute.
         """
+        ...
+
+    async def spent_this_month(self, spender: Spender, unit: str | None) -> MonthSpent:
+        """Return what the spender's team, and the member, have bought in `unit` this month."""
         ...
 
     async def budgets_counting(self, spender: Spender) -> list[WindowUse]:

@@ -79,13 +79,18 @@ class Purchases(Protocol):
         since: float | None = None,
         before: tuple[float, str] | None = None,
         member: str | None = None,
+        member_name: str | None = None,
     ) -> list[Purchase]:
         """Return at most `most` purchases of `owners` with one of these outcomes, newest first.
 
         `since` is the earliest `created_at`, in unix seconds. `before` is the position for keyset pagination:
         `created_at` and `attempt` of the last purchase on the previous page. `member` restricts the list to the
-        purchases of one member of the owner's team.
+        purchases of one member of the owner's team, and `member_name` to those of the member with this name.
         """
+        ...
+
+    async def count_started(self, owners: Sequence[str], since: float) -> int:
+        """Return how many purchases of `owners` were started at `since` (unix seconds) or later."""
         ...
 
     async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:

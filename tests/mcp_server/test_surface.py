@@ -22,7 +22,7 @@ SNAPSHOT = Path(__file__).with_name("tools_list.json")
 LARGEST_DEFINITIONS = 2600
 """Tokens of the eight tools with which the service began."""
 
-LATER_TOOLS = ("luma_list_tasks",)
+LATER_TOOLS = ("luma_list_tasks", "luma_get_usage")
 LARGEST_LATER_TOOL = 220
 LARGEST_BATCH_TEXT = 5000
 LARGEST_BATCH_JSON = 12_000

@@ -57,6 +57,9 @@ class FaultyPurchases(Purchases):
     async def claims(self, callback_id: str) -> list[str]:
         return await self._pass(lambda: self._true.claims(callback_id))
 
+    async def count_started(self, owners: Sequence[str], since: float) -> int:
+        return await self._pass(lambda: self._true.count_started(owners, since))
+
     async def newest(self, owners: Sequence[str], most: int, **wanted: Any) -> list[Purchase]:
         return await self._pass(lambda: self._true.newest(owners, most, **wanted))
 

@@ -154,7 +154,8 @@ async def test_a_token_that_the_backend_refused_is_shown_nothing(clock: HandCloc
         await bought(service, clock, 1)
         backend.is_revoked = True
         await service.fail("luma_get_tasks_batch", {"task_ids": ["not-seen-before"]})
-        assert (await service.fail("luma_list_tasks", {}))["code"] == "unauthorized"
+        for tool in ("luma_list_tasks", "luma_get_usage"):
+            assert (await service.fail(tool, {}))["code"] == "unauthorized"
 
 
 async def test_without_a_database_the_list_says_so(clock: HandClock, tmp_path: Path) -> None:

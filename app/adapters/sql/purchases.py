@@ -13,6 +13,7 @@ from sqlalchemy.sql.dml import Insert
 from app.adapters.sql import ledger
 from app.adapters.sql.charges import charge_outcome
 from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.directory_tables import members
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.keys import give_back, holder, take, take_over
 from app.adapters.sql.tables import callback_claims, purchases
@@ -31,6 +32,9 @@ MOST_IN_MEMORY = 20_000
 
 MOST_COMPARED = 500
 """Ids that one statement compares; databases limit the parameters of a statement."""
+
+
+_MEMBER_NAME = select(members.c.name).where(members.c.id == purchases.c.member).scalar_subquery().label("member_name")
 
 
 class _NotTaken(Exception):
@@ -206,11 +210,12 @@ class SqlPurchases:
         since: float | None = None,
         before: tuple[float, str] | None = None,
         member: str | None = None,
+        member_name: str | None = None,
     ) -> list[Purchase]:
         """Return at most `most` purchases of `owners` with one of these outcomes, the newest first.
 
         `since` is in unix seconds; `before` is `created_at` and `attempt` of the last one that is known already.
-        With `member`, only what this member of the owner's team has made.
+        With `member`, only what this member of the owner's team has made, and with `member_name` the one of this name.
         """
         wanted = [
             purchases.c.backend == self._backend,
@@ -218,6 +223,9 @@ class SqlPurchases:
             self._has_outcome(outcomes),
             *_of_member(member),
         ]
+        if member_name is not None:
+            named = select(members.c.id).where(members.c.team_id.in_(owners), members.c.name == member_name)
+            wanted.append(purchases.c.member.in_(named))
         if since is not None:
             wanted.append(purchases.c.created_at >= since)
         if before is not None:
@@ -230,7 +238,9 @@ class SqlPurchases:
         newest_first = (purchases.c.created_at.desc(), purchases.c.attempt.desc())
 
         async def operation(connection: AsyncConnection) -> list[Purchase]:
-            found = await connection.execute(self._select().where(*wanted).order_by(*newest_first).limit(most))
+            found = await connection.execute(
+                self._select().add_columns(_MEMBER_NAME).where(*wanted).order_by(*newest_first).limit(most)
+            )
             return [_purchase(row) for row in found]
 
         return await self._database.run(operation)
@@ -243,6 +253,22 @@ class SqlPurchases:
         is_sent = purchases.c.state == PurchaseState.SENT
         is_lost = and_(is_sent, self._now() - purchases.c.changed_at > SENDING_SECONDS)
         return or_(has_state, is_lost) if PurchaseState.UNKNOWN in outcomes else and_(has_state, not_(is_lost))
+
+    async def count_started(self, owners: Sequence[str], since: float) -> int:
+        """Return how many purchases of `owners` were started at `since` (unix seconds) or later."""
+        mine = [
+            purchases.c.backend == self._backend,
+            purchases.c.owner.in_(owners),
+            purchases.c.created_at >= since,
+            purchases.c.state == PurchaseState.STARTED,
+        ]
+
+        async def operation(connection: AsyncConnection) -> int:
+            return int(
+                (await connection.execute(select(func.count()).select_from(purchases).where(*mine))).scalar_one()
+            )
+
+        return await self._database.run(operation)
 
     async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
         """Return which of the tasks `owner` has made, or its member where one is named."""
@@ -389,4 +415,5 @@ def _purchase(row: Row[Any]) -> Purchase:
         created_at=row.created_at,
         changed_at=row.changed_at,
         age_seconds=max(row.age_seconds, 0.0),
+        member_name=getattr(row, "member_name", None),
     )

@@ -8,7 +8,8 @@ from app.adapters.sql.budget_tables import ledger as entries
 from app.adapters.sql.budgets import budgets_counting
 from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
 from app.adapters.sql.engine import Database, SqlClock, database_now
-from app.domain.budget import EntryState, Spender, UnsettledEntry, WindowUse
+from app.adapters.sql.spending import spent_this_month
+from app.domain.budget import EntryState, MonthSpent, Spender, UnsettledEntry, WindowUse
 
 LONGEST_WINDOW_SECONDS = 32 * 86_400.0
 """More than the longest month: what began before has ended."""
@@ -40,6 +41,10 @@ class SqlLedger:
         await delete_in_lots(self._database, budget_windows.c.budget_id, windows, self._most_deleted)
         settled = and_(entries.c.created_at < before, entries.c.state != EntryState.RESERVED)
         return await delete_in_lots(self._database, entries.c.id, settled, self._most_deleted)
+
+    async def spent_this_month(self, spender: Spender, unit: str | None) -> MonthSpent:
+        """Return what the spender's team, and the member, have bought in `unit` this month."""
+        return await self._database.run(lambda connection: spent_this_month(connection, spender, unit, self._now))
 
     async def budgets_counting(self, spender: Spender) -> list[WindowUse]:
         """Return the budgets that count a purchase of `spender` with what their present windows have used."""

@@ -1,17 +1,18 @@
 """What the ledger says was spent, added up by member, key or day. What was given back is not in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Float, String, and_, case, column, func, null, select, values
+from sqlalchemy import ColumnElement, Float, Row, String, and_, case, column, func, null, select, values
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.budget_tables import ledger
-from app.adapters.sql.directory_tables import members
-from app.domain.budget import EntryState
-from app.domain.calendar import start_of_day
+from app.adapters.sql.directory_tables import members, teams
+from app.adapters.sql.engine import SqlClock
+from app.domain.budget import EntryState, MonthSpent, Spender, Spent
+from app.domain.calendar import Window, start_of_day, time_zone, window_at
 from app.domain.teams import Team
 from app.ports.budgets import Spending, SpendingGroup
 
@@ -40,6 +41,30 @@ async def spending(
     )
     rows = [Spending(row.name, row.unit, row.generations, int(row.spent), int(row.reserved)) for row in found]
     return sorted(rows, key=lambda row: (row.name or "", row.unit or ""))
+
+
+async def spent_this_month(
+    connection: AsyncConnection, spender: Spender, unit: str | None, now: SqlClock
+) -> MonthSpent:
+    """Return what the spender's team, and the member, have bought in `unit` since the month began in its time zone."""
+    wanted = select(now().label("moment"), teams.c.timezone).where(teams.c.id == spender.team)
+    found = (await connection.execute(wanted)).one()
+    since = window_at(Window.MONTH, found.moment, time_zone(found.timezone)).start
+    is_mine = case((ledger.c.member_id == spender.member, 1), else_=0).label("is_mine")
+    bought = select(is_mine, func.count().label("generations"), _sum(EntryState.TAKEN), _sum(EntryState.RESERVED))
+    mine = and_(
+        ledger.c.team_id == spender.team,
+        ledger.c.unit == unit,
+        ledger.c.created_at >= since,
+        ledger.c.state != EntryState.GIVEN_BACK,
+    )
+    rows = (await connection.execute(bought.where(mine).group_by(is_mine))).all()
+    return MonthSpent(since, _added(row for row in rows if row.is_mine), _added(rows))
+
+
+def _added(rows: Iterable[Row[Any]]) -> Spent:
+    sums = [sum(int(row[column]) for row in found) for found in [list(rows)] for column in (1, 2, 3)]
+    return Spent(*sums)
 
 
 def days_from(first: date, last: date) -> list[date]:

@@ -215,8 +215,9 @@ Submission = Annotated[
     Field(description="started, unknown, sent or refused; default all but refused."),
 ]
 Since = Annotated[str | None, Field(description="submitted_at from this ISO 8601 time on (UTC); default none.")]
+Member = Annotated[str | None, Field(description="Only this member of your team; default all.")]
 Limit = Annotated[float, AfterValidator(_limit), Field(description="1 to 100, default 20.")]
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before, same filters; default first page.")]
+Cursor = Annotated[str | None, Field(description="next_cursor of the page before; default first page.")]
 
 
 class TaskArguments(Arguments):
@@ -230,6 +231,7 @@ class ListArguments(Arguments):
     """A page of submissions."""
 
     state: Submission = None
+    member: Member = None
     since: Since = None
     limit: Limit = 20
     cursor: Cursor = None

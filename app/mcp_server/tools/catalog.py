@@ -25,6 +25,7 @@ from app.mcp_server.tools.results import (
     SingleTaskView,
     SubmissionsView,
     SubmittedView,
+    UsageView,
 )
 
 _SPENDING = (
@@ -49,8 +50,8 @@ def build_catalog(batch_limit: int, backend: BackendDescription) -> tuple[LumaTo
 
 
 def _asking(batch_limit: int) -> tuple[LumaTool, ...]:
-    """Return those that ask how generations are doing."""
-    return (_many(batch_limit), _one(), _listing())
+    """Return those that ask how generations are doing, and what they have cost."""
+    return (_many(batch_limit), _one(), _listing(), _usage())
 
 
 def _many(batch_limit: int) -> LumaTool:
@@ -98,15 +99,31 @@ def _listing() -> LumaTool:
         name="luma_list_tasks",
         title="List your submissions",
         description=(
-            "List generate and extend calls made through this server, newest first, to find lost task_ids; for known "
-            "ones use luma_get_tasks_batch (detail full shows prompts).\n\nstate is that of the call: only started has "
-            "a task_id. unknown may have been bought: within a day, repeating it with its idempotency_key (not listed) "
-            "never buys twice; else tell the user. sent is under way: list again. refused bought nothing.\n\nFree. "
-            "Your token's calls, 90 days."
+            "List generate and extend calls, newest first, to find lost task_ids; for known ones use "
+            "luma_get_tasks_batch.\n\nOf the call states only started has a task_id. unknown may have been bought: "
+            "within a day, repeating it with its idempotency_key never buys twice; else tell the user. sent is under "
+            "way: list again. refused bought nothing.\n\nFree. Your token's or team's, 90 days."
         ),
         annotations=STATIC,
         arguments=ListArguments,
         result=SubmissionsView,
+        scope=Scope.READ,
+    )
+
+
+def _usage() -> LumaTool:
+    return LumaTool(
+        name="luma_get_usage",
+        title="Show spending and budgets",
+        description=(
+            "Show what was spent on videos this month and what each budget has left, and when it renews. Use it before "
+            "many generations, and after budget_exceeded; for the videos themselves use luma_list_tasks.\n\nWith a "
+            "team's key it counts the caller and the whole team, and reserved is for videos still running. Else it "
+            "counts what this server started for your token, each as if it was paid, and knows no balance.\n\nFree."
+        ),
+        annotations=STATIC,
+        arguments=NoArguments,
+        result=UsageView,
         scope=Scope.READ,
     )
 

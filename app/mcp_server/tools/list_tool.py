@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from app.domain.access import Principal
 from app.domain.backend import BackendDescription
 from app.domain.errors import InvalidRequest, Unauthorized
 from app.domain.purchase import Purchase, PurchaseState
@@ -18,6 +19,7 @@ PURPOSE = "list"
 
 NO_TIME = "`since` is no time: write it as ISO 8601, such as 2026-11-01 or 2026-11-01T12:00:00Z."
 NO_CURSOR = "`cursor` is not one of this caller's: pass next_cursor of the last answer unchanged, or leave it out."
+NO_TEAM = "`member` is for the keys of teams, and this caller has no team: leave it out."
 NONE_FOUND = "No submission of this caller matches."
 
 
@@ -44,6 +46,7 @@ class ListTool:
             outcome=None if arguments.state is None else PurchaseState(arguments.state),
             since=None if arguments.since is None else _unix_seconds(arguments.since),
             before=None if arguments.cursor is None else self._opened(principal.owners, arguments.cursor),
+            member_name=_member(principal, arguments.member),
         )
         view: SubmissionsView = {
             "tasks": [_view(purchase) for purchase in page.purchases],
@@ -70,16 +73,28 @@ def _view(purchase: Purchase) -> SubmissionView:
         "action": "extend" if purchase.action == "extend" else "generate",
         "submitted_at": iso(purchase.created_at),
     }
+    if purchase.member_name is not None:
+        view["member"] = purchase.member_name
     return {"task_id": purchase.task_id, **view} if purchase.task_id is not None else view
 
 
+def _member(principal: Principal, name: str | None) -> str | None:
+    """Return the name of the member whose tasks are wanted. Raises InvalidRequest for a caller without a team."""
+    if name and principal.team is None:
+        raise InvalidRequest(NO_TEAM)
+    return name or None
+
+
 def _text(view: SubmissionsView) -> str:
-    lines = [
-        " ".join((one.get("task_id", "-"), one["state"], one["action"], one["submitted_at"])) for one in view["tasks"]
-    ]
+    lines = [_line(one) for one in view["tasks"]]
     if view["next_cursor"] is not None:
         lines.append(f"There are more: cursor={view['next_cursor']}")
     return "\n".join(lines) or NONE_FOUND
+
+
+def _line(one: SubmissionView) -> str:
+    words = (one.get("task_id", "-"), one["state"], one["action"], one["submitted_at"], one.get("member", ""))
+    return " ".join(words).rstrip()
 
 
 def _unix_seconds(text: str) -> float:

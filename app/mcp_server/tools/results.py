@@ -106,6 +106,7 @@ class SubmissionView(TypedDict):
     state: Literal["sent", "started", "refused", "unknown"]
     action: Literal["generate", "extend"]
     submitted_at: str
+    member: NotRequired[str]
 
 
 class SubmissionsView(TypedDict):
@@ -113,6 +114,37 @@ class SubmissionsView(TypedDict):
 
     tasks: list[SubmissionView]
     next_cursor: str | None
+
+
+class BudgetView(TypedDict):
+    """What a budget of the caller's team, member or key has left in its present window; `soft` ones refuse nothing."""
+
+    of: Literal["team", "member", "key"]
+    window: Literal["day", "week", "month"]
+    limit: float
+    left: float
+    reserved: float
+    spent: float
+    renews_at: str
+    soft: NotRequired[bool]
+
+
+class SpentView(TypedDict):
+    """What was spent since a time; `reserved` is for videos whose end is not known yet."""
+
+    generations: int
+    spent: float
+    reserved: float
+
+
+class UsageView(TypedDict):
+    """What the caller and the caller's team have spent since `since`, and their budgets, in `unit`."""
+
+    unit: str | None
+    since: str
+    caller: SpentView
+    team: NotRequired[SpentView]
+    budgets: list[BudgetView]
 
 
 class RatioView(TypedDict):

@@ -46,7 +46,7 @@ class SubmittedTasks:
         self._purchases = purchases
         self._reads = reads
 
-    async def newest(
+    async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
         self,
         principal: Principal,
         most: int,
@@ -54,10 +54,12 @@ class SubmittedTasks:
         outcome: PurchaseState | None = None,
         since: float | None = None,
         before: Place | None = None,
+        member_name: str | None = None,
     ) -> Page:
         """Return at most `most` purchases that the caller may see, submitted at `since` (unix seconds) or later.
 
         The newest comes first. `outcome` None means the outcomes in LISTED. `before` is `next` of the previous page.
+        With `member_name`, only those of the team member with this name.
         Raises InternalError if the database does not answer, and RateLimited on timeout.
         """
         outcomes = LISTED if outcome is None else (outcome,)
@@ -70,6 +72,7 @@ class SubmittedTasks:
                     since=since,
                     before=before,
                     member=principal.only_member,
+                    member_name=member_name,
                 )
         except DatabaseUnavailable as exc:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc

@@ -1,0 +1,84 @@
+"""The tool that shows what was spent and what is left."""
+
+from app.domain.backend import BackendDescription
+from app.domain.budget import Spent, WindowUse
+from app.domain.errors import Unauthorized
+from app.domain.money import MILLIONTHS, price_of_generation
+from app.mcp_server.tools.arguments import NoArguments
+from app.mcp_server.tools.definition import Call
+from app.mcp_server.tools.results import BudgetView, SpentView, UsageView, iso
+from app.mcp_server.tools.tool_result import ToolResult, tool_result
+from app.services.tasks.lookup import TaskService
+from app.services.teams.usage import UsageReports
+
+NO_BALANCE = "At most, by what this server has started; {backend} shows the balance at {account_url}."
+
+
+class UsageTool:
+    """The handler of luma_get_usage."""
+
+    def __init__(self, tasks: TaskService, usage: UsageReports, backend: BackendDescription) -> None:
+        """Read from `usage`; `tasks` tells whether a token is refused."""
+        self._tasks = tasks
+        self._usage = usage
+        self._backend = backend
+        price = price_of_generation(backend.policy.price)
+        self._unit = None if price is None else price.unit
+
+    async def get_usage(self, call: Call, _arguments: NoArguments) -> ToolResult:
+        """Answer with what the caller has spent this month, and with the budgets that count it."""
+        principal = call.caller.principal
+        if self._tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
+            raise self._backend.error(Unauthorized)
+        usage = await self._usage.of(principal)
+        view: UsageView = {
+            "unit": self._unit,
+            "since": iso(usage.since),
+            "caller": _spent(usage.caller),
+            "budgets": [_budget(use) for use in usage.budgets],
+        }
+        if usage.team is not None:
+            view["team"] = _spent(usage.team)
+        return tool_result(self._text(view), view)
+
+    def _text(self, view: UsageView) -> str:
+        unit, since = view["unit"] or "of unknown price", view["since"]
+        lines = [f"caller since {since}: {_said(view['caller'])} {unit}"]
+        if "team" in view:
+            lines.append(f"team since {since}: {_said(view['team'])} {unit}")
+        else:
+            lines.append(self._backend.say(NO_BALANCE))
+        lines += [
+            f"{one['of']} budget a {one['window']}: {one['left']:g} left of {one['limit']:g} {unit}, "
+            f"renews {one['renews_at']}" + (", soft" if "soft" in one else "")
+            for one in view["budgets"]
+        ]
+        return "\n".join(lines)
+
+
+def _spent(spent: Spent) -> SpentView:
+    return {
+        "generations": spent.generations,
+        "spent": spent.spent / MILLIONTHS,
+        "reserved": spent.reserved / MILLIONTHS,
+    }
+
+
+def _said(spent: SpentView) -> str:
+    return f"{spent['generations']} videos, {spent['spent']:g} spent, {spent['reserved']:g} reserved"
+
+
+def _budget(use: WindowUse) -> BudgetView:
+    spender = use.budget.spender
+    view: BudgetView = {
+        "of": "key" if spender.key is not None else "member" if spender.member is not None else "team",
+        "window": use.budget.window.value,
+        "limit": use.limit / MILLIONTHS,
+        "left": max(use.left, 0) / MILLIONTHS,
+        "reserved": use.reserved / MILLIONTHS,
+        "spent": use.spent / MILLIONTHS,
+        "renews_at": iso(use.renews_at),
+    }
+    if use.budget.is_soft:
+        view["soft"] = True
+    return view

@@ -1,0 +1,84 @@
+"""What a caller has spent: by the ledger of the caller's team, else by the submissions that this service has seen."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.domain.access import Principal
+from app.domain.budget import Spender, Spent, WindowUse
+from app.domain.errors import InternalError, RateLimited
+from app.domain.money import Money
+from app.ports.ledger import Ledger
+from app.ports.repositories import DatabaseUnavailable, Purchases
+from app.services.limits.fair_limiter import FairLimiter
+
+LONGEST_WAIT_SECONDS = 8.0
+"""Timeout of a call: its wait in the limiter, and the queries."""
+
+NO_DATABASE = (
+    "Usage cannot be read right now, because this service's database does not answer. Nothing is lost: ask again "
+    "shortly."
+)
+TOO_MANY_READS = "This service reads as much usage as it does at once. Nothing is lost: ask again shortly."
+
+
+@dataclass(frozen=True, slots=True)
+class CallerUsage:
+    """What was spent since `since`, the beginning of a month, in unix seconds.
+
+    Attributes:
+        caller: what the caller has bought; outside of teams the submissions that were started, as if each were paid.
+        team: what the caller's whole team has bought; None outside of teams.
+        budgets: the budgets that count the caller's purchases.
+
+    """
+
+    since: float
+    caller: Spent
+    team: Spent | None = None
+    budgets: tuple[WindowUse, ...] = ()
+
+
+class UsageReports:
+    """Reads the usage of one caller."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        purchases: Purchases,
+        reads: FairLimiter,
+        price: Money | None,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Read `ledger` and `purchases`. `reads` limits concurrent reads; `price` is that of a generation."""
+        self._ledger = ledger
+        self._purchases = purchases
+        self._reads = reads
+        self._price = price
+        self._wall_clock = wall_clock
+
+    async def of(self, principal: Principal) -> CallerUsage:
+        """Return what the caller has spent this month. Raises InternalError without the database, and RateLimited."""
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(principal.subject):
+                return await self._usage(principal)
+        except DatabaseUnavailable as exc:
+            raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc
+        except TimeoutError:
+            raise RateLimited(TOO_MANY_READS, retry_after_seconds=5.0) from None
+
+    async def _usage(self, principal: Principal) -> CallerUsage:
+        if principal.team is None:
+            return await self._seen(principal)
+        spender = Spender(principal.team, principal.subject, principal.key)
+        budgets = await self._ledger.budgets_counting(spender)
+        unit = None if self._price is None else self._price.unit
+        month = await self._ledger.spent_this_month(spender, unit)
+        return CallerUsage(month.since, month.member, month.team, tuple(budgets))
+
+    async def _seen(self, principal: Principal) -> CallerUsage:
+        now = datetime.fromtimestamp(self._wall_clock(), UTC)
+        since = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+        started = await self._purchases.count_started(principal.owners, since)
+        return CallerUsage(since, Spent(started, started * (self._price.amount if self._price is not None else 0), 0))
