@@ -12,6 +12,7 @@ from app.mcp_server.resources.tasks import TaskResources
 from app.mcp_server.server import McpServer, add_calls, build_server, result_meta
 from app.mcp_server.tools import reference_tools
 from app.mcp_server.tools.call_handler import RequestContext, ToolCallHandler
+from app.mcp_server.tools.confirmation import Confirmation
 from app.mcp_server.tools.definition import Handler, bind
 from app.mcp_server.tools.list_tool import ListTool
 from app.mcp_server.tools.task_tools import TaskTools
@@ -53,7 +54,8 @@ def tool_handlers(settings: Settings, assembly: Assembly) -> dict[str, Handler]:
     submissions = ListTool(assembly.tasks, assembly.submitted, assembly.shared.sealer, backend)
     usage = UsageTool(assembly.tasks, assembly.usage, backend)
     owned = OwnedVideos(assembly.tasks, assembly.submitted, backend)
-    videos = VideoTools(assembly.videos, owned, backend.policy.polling, media_url, own_hosts)
+    confirmation = Confirmation(backend, assembly.shared.sealer, assembly.clocks.wall)
+    videos = VideoTools(assembly.videos, owned, confirmation, backend.policy.polling, media_url, own_hosts)
     return {
         "luma_get_tasks_batch": tasks.get_tasks_batch,
         "luma_get_task": tasks.get_task,

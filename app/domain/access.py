@@ -37,6 +37,7 @@ class Principal:
         key: id of the team key that the caller used; None without one.
         is_stopped: the caller may not spend. Reads go on.
         sees: whose tasks the caller may read.
+        asks_above: a generation that costs more has to be confirmed, in millionths; None asks for none.
         scopes: what the caller may do.
         former: names of the subject under the service's older secret keys, in their order.
 
@@ -47,6 +48,7 @@ class Principal:
     key: str | None = None
     is_stopped: bool = False
     sees: Visibility = Visibility.ALL
+    asks_above: int | None = None
     scopes: frozenset[Scope] = PASSTHROUGH_SCOPES
     former: tuple[str, ...] = ()
 

@@ -28,6 +28,7 @@ class Team:
         is_stopped: nobody of the team may spend; reads go on.
         allows_foreign_ids: members may read tasks that the team has not made.
         members_see_all: members see the tasks of the whole team, not only their own.
+        asks_above: a generation that costs more has to be confirmed, in millionths; None asks for none.
         created_at: unix seconds by the database's clock, as every time here.
 
     """
@@ -39,6 +40,7 @@ class Team:
     allows_foreign_ids: bool
     members_see_all: bool
     created_at: float
+    asks_above: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

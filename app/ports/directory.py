@@ -6,7 +6,7 @@ log and the next version of the directory. Names are spelled as `app.domain.team
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from app.domain.access import Scope
 from app.domain.teams import Actor, AuditEntry, KeyHolder, Member, Team, TeamCredential
@@ -56,7 +56,7 @@ class Teams(Protocol):
         """Stop the spending of a whole team, or let it go on. Raises NotThere."""
         ...
 
-    async def change(
+    async def change(  # noqa: PLR0913 - a team has these settings
         self,
         name: str,
         actor: Actor,
@@ -64,8 +64,9 @@ class Teams(Protocol):
         timezone: str | None = None,
         allows_foreign_ids: bool | None = None,
         members_see_all: bool | None = None,
+        asks_above: int | Literal["never"] | None = None,
     ) -> Team:
-        """Change what is not None. Raises NotThere."""
+        """Change what is not None; "never" asks for no confirmation any more. Raises NotThere."""
         ...
 
     async def add_member(self, team: str, name: str, actor: Actor) -> Member:

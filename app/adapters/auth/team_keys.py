@@ -95,6 +95,7 @@ def _principal(holder: KeyHolder) -> Principal:
         key=holder.key.id,
         is_stopped=holder.is_stopped,
         sees=_visibility(holder),
+        asks_above=holder.team.asks_above,
         scopes=holder.key.scopes,
     )
 

@@ -27,6 +27,7 @@ teams = Table(
     Column("allows_foreign_ids", Boolean, nullable=False),
     Column("members_see_all", Boolean, nullable=False),
     Column("created_at", Float(53), nullable=False),
+    Column("asks_above", BigInteger),
     UniqueConstraint("name", name="teams_name"),
 )
 

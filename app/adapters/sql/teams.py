@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -64,7 +64,7 @@ class SqlTeams:
         """Stop the spending of a whole team, or let it go on. Raises NotThere."""
         return await self._change("team.stop" if is_stopped else "team.resume", name, actor, {"is_stopped": is_stopped})
 
-    async def change(
+    async def change(  # noqa: PLR0913 - a team has these settings
         self,
         name: str,
         actor: Actor,
@@ -72,14 +72,16 @@ class SqlTeams:
         timezone: str | None = None,
         allows_foreign_ids: bool | None = None,
         members_see_all: bool | None = None,
+        asks_above: int | Literal["never"] | None = None,
     ) -> Team:
         """Change what is not None. Raises NotThere."""
         given = {
             "timezone": timezone,
             "allows_foreign_ids": allows_foreign_ids,
             "members_see_all": members_see_all,
+            "asks_above": asks_above,
         }
-        wanted = {column: value for column, value in given.items() if value is not None}
+        wanted = {column: _kept(value) for column, value in given.items() if value is not None}
         return await self._change("team.change", name, actor, wanted) if wanted else await self.team(name)
 
     async def _change(self, action: str, name: str, actor: Actor, wanted: dict[str, Any]) -> Team:
@@ -143,3 +145,7 @@ class SqlTeams:
             return replace(member, is_stopped=is_stopped), entry
 
         return await self._administration.change(actor, operation)
+
+
+def _kept(value: str | int) -> str | int | None:
+    return None if value == "never" else value

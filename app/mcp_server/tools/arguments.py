@@ -110,6 +110,11 @@ RetryUnknown = Annotated[
 ]
 
 
+Confirm = Annotated[
+    bool, Field(description="true after the user agreed to the cost, where the call asked for it. Default: false.")
+]
+
+
 class Arguments(BaseModel):
     """The arguments of one tool: exact types, and nothing beside those named."""
 
@@ -136,10 +141,11 @@ class SpendingArguments(Arguments):
 
     idempotency_key: Key = None
     retry_unknown: RetryUnknown = False
+    confirm: Confirm = False
 
     def bought(self) -> dict[str, Any]:
-        """Return what a key stands for: everything but the key and how to use it."""
-        return self.model_dump(exclude={"idempotency_key", "retry_unknown"})
+        """Return what a key stands for: everything but the key, how to use it, and that the user agreed."""
+        return self.model_dump(exclude={"idempotency_key", "retry_unknown", "confirm"})
 
 
 class GenerateArguments(SpendingArguments):

@@ -11,13 +11,13 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams
 from mcp_types.methods import validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.domain.access import Principal
 from app.domain.backend import BackendDescription
 from app.domain.errors import Forbidden, InternalError, LumaError, RateLimited
 from app.domain.task import NO_STATS, LookupStats
-from app.mcp_server.tools.definition import BoundTool, Call
+from app.mcp_server.tools.definition import FIRST_ROUND, BoundTool, Call, InputNeeded, Round
 from app.mcp_server.tools.json_bytes import Json
 from app.mcp_server.tools.results import error_view
 from app.mcp_server.tools.text import error_text
@@ -37,7 +37,7 @@ class CallRecord:
 
     Attributes:
         era: the generation of the protocol, "2025" or "2026".
-        outcome: "ok", an error code, or "cancelled" if the caller disconnected.
+        outcome: "ok", an error code, "asked" if the user has to confirm, or "cancelled" if the caller disconnected.
         stats: the lookup statistics.
         seen: the number of tasks in the answer, by state.
         task_id: the task that a submission started, so that an operator can follow a purchase.
@@ -134,7 +134,8 @@ class ToolCallHandler:
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {', '.join(self._tools)}.")
-        return await self._called(ctx, tool, params.arguments or {})
+        responses = {name: _plain(response) for name, response in (params.input_responses or {}).items()}
+        return await self._called(ctx, tool, params.arguments or {}, _round(ctx, responses, params.request_state))
 
     async def middleware(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Answer tool calls as a middleware, and pass on every other request.
@@ -152,14 +153,21 @@ class ToolCallHandler:
             validate_client_request(ctx.method, ctx.protocol_version, ctx.params)
         except ValidationError:
             raise MCPError(INVALID_PARAMS, "tools/call takes `name`, a string, and `arguments`, an object.") from None
-        return await self._called(ctx, tool, ctx.params.get("arguments") or {})
+        this_round = _round(ctx, ctx.params.get("inputResponses") or {}, ctx.params.get("requestState"))
+        return await self._called(ctx, tool, ctx.params.get("arguments") or {}, this_round)
 
-    async def _called(self, ctx: Context, tool: BoundTool, given: Mapping[str, Any]) -> dict[str, Any]:
+    async def _called(
+        self, ctx: Context, tool: BoundTool, given: Mapping[str, Any], this_round: Round
+    ) -> dict[str, Any]:
         caller, started = self._context.caller(ctx), time.perf_counter()
         record = self._record(ctx, tool, caller)
         self._call_log.began()
         try:
-            answer = await self._answer(tool, _call(ctx, caller, record.request_id), given, record)
+            try:
+                answer = await self._answer(tool, _call(ctx, caller, record.request_id, this_round), given, record)
+            except InputNeeded as exc:
+                record.outcome = "asked"
+                return self._asked(exc)
             try:
                 result = await self._result(ctx, caller, answer)
             except RateLimited as exc:  # the answer and the caller's other requests exceed its memory quota
@@ -169,6 +177,11 @@ class ToolCallHandler:
         finally:
             record.seconds = time.perf_counter() - started
             self._call_log.called(record)
+
+    def _asked(self, needed: InputNeeded) -> dict[str, Any]:
+        """Return the question in the place of a result."""
+        asked = {"inputRequests": {needed.name: needed.question}, "requestState": needed.state}
+        return {"resultType": "input_required", "_meta": self._result_meta, **asked}
 
     async def _result(self, ctx: Context, caller: Caller, answer: ToolResult | LumaError) -> dict[str, Any]:
         if isinstance(answer, LumaError):
@@ -192,6 +205,8 @@ class ToolCallHandler:
         except LumaError as exc:
             record.outcome = exc.code.value
             return exc
+        except InputNeeded:
+            raise
         except Exception:
             log.exception("A tool call met a fault of this service")
             record.outcome = InternalError.code.value
@@ -215,7 +230,22 @@ def era_of(ctx: Context) -> str:
     return "2026" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "2025"
 
 
-def _call(ctx: Context, caller: Caller, request_id: str) -> Call:
+def _round(ctx: Context, responses: Any, state: Any) -> Round:
+    """Return the place of a call in a multi-round-trip request. Questions came with the revision 2026-07-28."""
+    if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        return FIRST_ROUND
+    capabilities = ctx.session.client_capabilities
+    asks = capabilities.elicitation if capabilities is not None else None
+    can_ask = asks is not None and (asks.form is not None or asks.url is None)  # without a mode, it is the form
+    is_valid = isinstance(responses, Mapping) and isinstance(state, str)
+    return Round(can_ask, responses if is_valid else {}, state if is_valid else None)
+
+
+def _plain(response: Any) -> Any:
+    return response.model_dump(by_alias=True) if isinstance(response, BaseModel) else response
+
+
+def _call(ctx: Context, caller: Caller, request_id: str, this_round: Round) -> Call:
     token = (ctx.meta or {}).get("progress_token")
 
     async def progress(done: float, total: float, words: str) -> None:
@@ -224,7 +254,7 @@ def _call(ctx: Context, caller: Caller, request_id: str) -> Call:
                 token, done, total, words, related_request_id=str(ctx.request_id)
             )
 
-    return Call(caller, progress, request_id)
+    return Call(caller, progress, request_id, this_round)
 
 
 def wire_result(text: str, result: Any, *, is_error: bool) -> dict[str, Any]:

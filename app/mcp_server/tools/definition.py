@@ -1,7 +1,7 @@
 """The definition of a tool: data alone. Its handler is a method of an object that has what the handler uses."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
@@ -22,12 +22,49 @@ Progress = Callable[[float, float, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """The place of a call in a multi-round-trip request (MCP 2026-07-28).
+
+    Attributes:
+        can_ask: whether the client takes a question to its user in the place of a result.
+        responses: the responses of the client to the questions of the round before, by name.
+        state: the state that the round before has given to the client; None in the first round.
+
+    """
+
+    can_ask: bool = False
+    responses: Mapping[str, Any] = field(default_factory=dict)
+    state: str | None = None
+
+
+FIRST_ROUND = Round()
+
+
+class InputNeeded(Exception):
+    """The user has to be asked before the call can go on. `question` is an elicitation; `state` comes back with it."""
+
+    def __init__(self, name: str, question: Mapping[str, Any], state: str) -> None:
+        """Ask `question` under `name`."""
+        super().__init__(name)
+        self.name = name
+        self.question = question
+        self.state = state
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """The caller of a tool, its progress callback, and the id of the call in the log."""
+    """One call of a tool.
+
+    Attributes:
+        request_id: the id of the call in the log.
+        round: what the call carries of a question that an earlier answer has asked.
+
+    """
 
     caller: Caller
     progress: Progress
     request_id: str
+    round: Round = FIRST_ROUND
 
 
 Handler = Callable[[Call, Any], Awaitable[ToolResult]]
@@ -46,14 +83,14 @@ class LumaTool:
     result: Any
     scope: Scope
 
-    def published(self) -> Tool:
-        """Return the tool as tools/list shows it."""
+    def published(self, *, asks: bool = False) -> Tool:
+        """Return the tool as tools/list shows it, to callers whose team `asks` before costly generations or others."""
         return Tool(
             name=self.name,
             title=self.title,
             description=self.description,
             annotations=self.annotations,
-            input_schema=input_schema(self.arguments),
+            input_schema=input_schema(self.arguments, asks=asks),
             output_schema=output_schema(self.result),
         )
 

@@ -14,8 +14,8 @@ _NOT_PUBLISHED = frozenset(("title", "minLength", "maxLength", "exclusiveMinimum
 Schema = dict[str, Any]
 
 
-def input_schema(model: type[BaseModel]) -> Schema:
-    """Return the schema of a tool's arguments, required ones first.
+def input_schema(model: type[BaseModel], *, asks: bool = False) -> Schema:
+    """Return the schema of a tool's arguments, required ones first; `confirm` only where the service `asks` for it.
 
     Left out means the same as null, which is no choice of its own here. Only tools that spend refuse unknown arguments,
     so only they say so: a client that checks the schema would hold back calls that are answered.
@@ -25,6 +25,8 @@ def input_schema(model: type[BaseModel]) -> Schema:
     if not issubclass(model, SpendingArguments):
         del schema["additionalProperties"]
     properties = schema["properties"]
+    if not asks:
+        properties.pop("confirm", None)
     schema["properties"] = {name: properties[name] for name in schema.get("required", ())} | properties
     return schema
 

@@ -12,6 +12,7 @@ from app.mcp_server.tools.arguments import (
     GenerateFromImageArguments,
     SpendingArguments,
 )
+from app.mcp_server.tools.confirmation import Confirmation
 from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.results import SubmittedView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
@@ -23,23 +24,25 @@ from app.services.purchases.service import GenerationRequest, VideoService
 class VideoTools:
     """The handlers of the tools that start a generation."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the dependencies of a submission
         self,
         videos: VideoService,
         owned: OwnedVideos,
+        confirmation: Confirmation,
         polling: PollingPolicy,
         media_url: str | None,
         own_hosts: frozenset[str],
     ) -> None:
         """Submit through `videos`; answers say by `polling` when to ask about the task.
 
-        `owned` tells which videos a caller may extend.
+        `owned` tells which videos a caller may extend, and `confirmation` which generations have to be asked for.
 
         `media_url` is the URL under which this service serves videos, which may be extended; None outside the sandbox.
         `own_hosts` has the names of this service: no other URL of a caller may lead there.
         """
         self._videos = videos
         self._owned = owned
+        self._confirmation = confirmation
         self._polling = polling
         self._media_url = media_url
         self._own_hosts = own_hosts
@@ -109,6 +112,7 @@ class VideoTools:
             arguments.retry_unknown,
             call.request_id,
         )
+        order = self._confirmation.checked(call, order, is_confirmed=arguments.confirm)
         bought = await self._videos.start(call.caller, order)
         wait, usual = self._polling.first_question_seconds, self._polling.expected_seconds
         began = "Already started by an earlier call with this key" if bought.replayed else "Started"

@@ -8,7 +8,11 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Create the tables. Earlier purchases belong to no team, so none of them has a cost that counts."""
+    """Create the tables, and a column for the price above which a team is asked.
+
+    Earlier purchases belong to no team, so none of them has a cost that counts.
+    """
+    op.add_column("teams", sa.Column("asks_above", sa.BigInteger))
     op.create_table(
         "budgets",
         sa.Column("id", sa.String(32), primary_key=True),
