@@ -5,8 +5,6 @@ the team, so it is stored nowhere. While the secret key is rotated, an alert has
 """
 
 import asyncio
-import base64
-import hmac
 import json
 import os
 from collections.abc import Callable
@@ -17,18 +15,11 @@ import httpx
 from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import proxy_for, tls_context
 from app.adapters.vault import CannotOpen, Vault
+from app.adapters.webhook_signature import PURPOSE, signature
 from app.ports.alerts import BudgetAlert, NotDelivered
-
-PURPOSE = "alert url"
-"""What the vault seals the URL of a team's alerts for."""
 
 SECONDS = 10.0
 """Longest time for one try, the connection among it."""
-
-
-def signing_secrets(team_id: str, secret_keys: tuple[str, ...]) -> list[str]:
-    """Return the secrets of a team's webhooks, one for each secret key, as their receivers take them: `whsec_…`."""
-    return [f"whsec_{base64.b64encode(_key(team_id, secret)).decode()}" for secret in secret_keys]
 
 
 class WebhookSender:
@@ -72,18 +63,14 @@ class WebhookSender:
     def _headers(self, alert: BudgetAlert, body: bytes) -> dict[str, str]:
         number, time = f"alert_{alert.team_id}_{alert.id}", str(int(self._wall_clock()))
         signed = b".".join((number.encode(), time.encode(), body))
-        digests = (hmac.digest(_key(alert.team_id, secret), signed, "sha256") for secret in self._secret_keys)
+        signatures = (signature(alert.team_id, secret, signed) for secret in self._secret_keys)
         return {
             "content-type": "application/json",
             "user-agent": "luma-mcp",
             "webhook-id": number,
             "webhook-timestamp": time,
-            "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
+            "webhook-signature": " ".join(signatures),
         }
-
-
-def _key(team_id: str, secret_key: str) -> bytes:
-    return hmac.digest(secret_key.encode(), f"webhook:{team_id}".encode(), "sha256")
 
 
 def _body(alert: BudgetAlert) -> bytes:

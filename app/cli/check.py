@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from app.composition import Assembly, assemble
+from app.composition.application import Assembly, assemble
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from app.ports.store import StoreUnavailable
 from app.services.purchases.shared_database import MISMATCH

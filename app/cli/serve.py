@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from app.cli.process_tuning import tune_process
-from app.composition import assemble
+from app.composition.application import assemble
 from app.local_secret import with_local_secret
 from app.observability.logging import configure_logging
 from app.observability.metrics import MULTIPROCESS_VARIABLE, registry_of_all_workers

@@ -18,7 +18,9 @@ from starlette.applications import Starlette
 from app.adapters.auth.bearer_token import bearer_token
 from app.adapters.sandbox.media import media_routes
 from app.cli.standard_input import StandardInput
-from app.composition import SANDBOX_MEDIA_PATH, Assembly, assemble, build_mcp_server
+from app.composition.application import Assembly, assemble
+from app.composition.backend import SANDBOX_MEDIA_PATH
+from app.composition.mcp_server import build_mcp_server
 from app.local_secret import with_local_secret
 from app.mcp_server.server import McpServer
 from app.mcp_server.tools.call_handler import Context

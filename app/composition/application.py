@@ -11,14 +11,9 @@ from app.adapters.acedata.client import Timeouts
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
 from app.composition.authentication import build_authenticator, build_directory
-from app.composition.backend import (
-    backend_description,
-    build_acedata_client,
-    build_sandbox,
-    media_url_of,
-    network_to,
-)
+from app.composition.backend import build_acedata_client, build_sandbox, media_url_of, network_to
 from app.composition.clocks import Clocks
+from app.composition.description import backend_description
 from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.state import SharedState, build_shared_state

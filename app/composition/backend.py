@@ -4,23 +4,19 @@ The sandbox runs in this process and speaks AceDataCloud's HTTP API, so the same
 """
 
 from functools import partial
-from importlib.metadata import version
 
 import httpx
 
 from app.adapters.acedata.client import AceDataClient, Timeouts
-from app.adapters.acedata.policy import describe
 from app.adapters.acedata.pool import pooled_client
 from app.adapters.network_environment import EnvironmentFault
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.composition.clocks import Clocks
-from app.domain.backend import BackendDescription
+from app.composition.description import VERSION
 from app.observability.metrics import Metrics
 from app.services.limits.backend_limits import BackendLimits
 from app.settings import Settings, SettingsError
-
-VERSION = version("luma-mcp")
 
 SANDBOX_MEDIA_PATH = "/sandbox/media"
 """Path under which this service serves the sandbox's videos."""
@@ -30,16 +26,6 @@ def build_sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
     """Return the sandbox, whose videos are served under the public URL, or else under `base_url`."""
     media_url = f"{settings.public_url or base_url}{SANDBOX_MEDIA_PATH}"
     return Sandbox(seconds=settings.sandbox_seconds, media_url=media_url, clock=clocks.wall)
-
-
-def backend_description(settings: Settings) -> BackendDescription:
-    """Return the name, capabilities and policy of the backend that `settings` choose.
-
-    The sandbox is described as AceDataCloud too, with the address None and its own duration.
-    """
-    if settings.backend == "sandbox":
-        return describe(expected_seconds=settings.sandbox_seconds)
-    return describe(address=settings.acedata_url)
 
 
 def media_url_of(sandbox: Sandbox | None) -> str | None:

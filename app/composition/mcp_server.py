@@ -1,7 +1,8 @@
 """Builds the MCP server over the services of a process, for one transport."""
 
 from app.composition.application import Assembly
-from app.composition.backend import VERSION, media_url_of
+from app.composition.backend import media_url_of
+from app.composition.description import VERSION
 from app.domain.public_url import hosts_in
 from app.mcp_server.extensions.handled_tasks import HandledTasks
 from app.mcp_server.extensions.subscriptions import SubscriptionStreams

@@ -17,7 +17,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.adapters.sandbox.media import media_routes
-from app.composition import SANDBOX_MEDIA_PATH, VERSION, Assembly, build_mcp_server
+from app.composition.application import Assembly
+from app.composition.backend import SANDBOX_MEDIA_PATH
+from app.composition.description import VERSION
+from app.composition.mcp_server import build_mcp_server
 from app.observability.tracing import flush_spans
 from app.services.limits.memory_budget import NOBODY
 from app.services.tasks.store_probe import SharedProbe, probe

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.composition import CALLBACKS_PATH
+from app.composition.services import CALLBACKS_PATH
 from app.ports.backend import CallbackReport
 from app.ports.repositories import DatabaseUnavailable
 from app.services.purchases.callbacks import CallbackOutcome, Callbacks

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from app.adapters.vault import Vault
-from app.adapters.webhook import PURPOSE, WebhookSender, signing_secrets
+from app.adapters.webhook import WebhookSender
+from app.adapters.webhook_signature import PURPOSE, signing_secrets
 from app.ports.alerts import BudgetAlert, NotDelivered
 from tests.support.service import KEY
 

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -362,3 +363,10 @@ async def test_a_reader_that_leaves_ends_it_without_a_traceback(on_file: Cli) ->
     assert process.stderr is not None
     assert await process.stderr.read() == b""
     assert await process.wait() == 0
+
+
+def test_administration_loads_neither_the_server_nor_a_client_of_http() -> None:
+    """A command of an administrator starts in a third of the time that the server takes."""
+    look = "import sys, app.cli.admin.opening; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"mcp", "httpx", "redis", "starlette", "uvicorn"} & set(loaded)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from app.composition import assemble
+from app.composition.application import assemble
 from app.web.app import create_app
 from tests.conformance.fixtures import extend
 from tests.support.process import environment, serving_process

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from app.cli.serve import DRAIN_SECONDS
-from app.composition import CALLBACKS_PATH
+from app.composition.services import CALLBACKS_PATH
 from app.settings import PREFIX, Settings
 from app.web.mcp_endpoint import LARGEST_BODY_BYTES
 from app.web.middleware.trusted_host import OPEN_PATHS, AllowList

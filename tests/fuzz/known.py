@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.adapters.token_sealer import TokenSealer
-from app.composition import CALLBACKS_PATH
+from app.composition.services import CALLBACKS_PATH
 from app.services.purchases.callbacks import PURPOSE
 
 TOKENS = ("fuzz-a", "fuzz-b", "fuzz-c", "fuzz-d", "fuzz-e=")

@@ -12,7 +12,8 @@ from mcp_types.methods import (
 )
 from starlette.routing import Route
 
-from app.composition import assemble, build_mcp_server
+from app.composition.application import assemble
+from app.composition.mcp_server import build_mcp_server
 from app.mcp_server.prompts import PROMPTS
 from app.settings import Settings
 from app.web.app import MCP_PATHS, _routes

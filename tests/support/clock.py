@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Float, literal
 
-from app.composition import Clocks
+from app.composition.clocks import Clocks
 
 T = TypeVar("T")
 

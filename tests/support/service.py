@@ -16,7 +16,7 @@ from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
 from app.cli.serve import listening_socket
-from app.composition import Assembly, assemble
+from app.composition.application import Assembly, assemble
 from app.ports.auth import Authenticator
 from app.ports.backend import VideoBackend
 from app.settings import Settings

@@ -6,8 +6,9 @@ from typing import Any, Literal
 import httpx2
 import pytest
 from mcp import Client
+from mcp.client.session import ClientRequestContext
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import ElicitResult
+from mcp_types import ElicitRequestParams, ElicitResult
 
 from app.mcp_server.tools.confirmation import LIVES_SECONDS
 from tests.support.clock import HandClock
@@ -153,7 +154,8 @@ async def test_the_python_client_asks_its_user(fleet: Fleet, action: Literal["ac
     anna = await fleet.teams.member("film", "anna")
     asked: list[str] = []
 
-    async def answer(_context: Any, params: Any) -> ElicitResult:
+    async def answer(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        del context
         asked.append(params.message)
         return ElicitResult(action=action, content={"confirm": True} if action == "accept" else None)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mcp.server.lowlevel import Server
 from starlette.types import Message
 
-from app.composition import SHARE_OF_UNACCEPTED
+from app.composition.quotas import SHARE_OF_UNACCEPTED
 from app.mcp_server.extensions.subscriptions import LONGEST_SECONDS, MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
 from app.observability.metrics import LONGEST_CLIENT, _client_label
 from app.services.polling.waiter import MOST_WAITING_PER_CALLER

@@ -9,7 +9,8 @@ import pytest
 from app.adapters.acedata.client import Timeouts
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.composition import SHARE_OF_UNACCEPTED, assemble
+from app.composition.application import assemble
+from app.composition.quotas import SHARE_OF_UNACCEPTED
 from app.services.limits.token_status import REFUSED_SECONDS
 from app.services.purchases.service import MOST_UNDER_WAY
 from app.services.purchases.unaccepted_rows import MOST_PER_TOKEN, WINDOW_SECONDS

@@ -14,7 +14,7 @@ from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory.coordination import MemoryCoordination
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.composition import assemble
+from app.composition.application import assemble
 from app.domain.access import Credential
 from app.domain.generation import Command, GenerateVideo
 from app.mcp_server.tools.rendering import render

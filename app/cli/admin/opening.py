@@ -16,10 +16,10 @@ from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
 from app.adapters.vault import CannotOpen, Vault, hint
-from app.adapters.webhook import PURPOSE, signing_secrets
+from app.adapters.webhook_signature import PURPOSE, signing_secrets
 from app.cli.admin.command import Administrator, Handler
 from app.cli.admin.output import Output
-from app.composition.backend import backend_description
+from app.composition.description import backend_description
 from app.domain import api_key_format
 from app.domain.budget import AlertTarget
 from app.domain.money import price_of_generation

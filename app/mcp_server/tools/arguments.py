@@ -115,6 +115,10 @@ Confirm = Annotated[
 ]
 
 
+SELDOM_PUBLISHED = frozenset({"confirm"})
+"""Arguments that tools/list shows only to callers of teams that ask before costly generations."""
+
+
 class Arguments(BaseModel):
     """The arguments of one tool: exact types, and nothing beside those named."""
 

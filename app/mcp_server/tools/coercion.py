@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from app.domain.errors import InvalidRequest
+from app.mcp_server.tools.arguments import SELDOM_PUBLISHED
 
 ADDED_BY_CLIENTS = frozenset(
     ("wait_for_previous", "random_string", "toolCallId", "sessionId", "action", "chatInput", "tool", "tool_call_id")
@@ -50,7 +51,7 @@ def nearest(model: type[BaseModel], name: str) -> str | None:
 
 
 def _unknown(model: type[BaseModel], name: str) -> str:
-    known = ", ".join(model.model_fields)
+    known = ", ".join(one for one in model.model_fields if one not in SELDOM_PUBLISHED)
     close = nearest(model, name)
     meant = f" Did you mean `{close}`?" if close else ""
     said = f"`{name}`" if name.isascii() and name.isidentifier() and len(name) <= _MOST_LISTED else "An argument"

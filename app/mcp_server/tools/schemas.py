@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from app.mcp_server.tools.arguments import SpendingArguments
+from app.mcp_server.tools.arguments import SELDOM_PUBLISHED, SpendingArguments
 from app.mcp_server.tools.results import ErrorResult
 
 _NOT_PUBLISHED = frozenset(("title", "minLength", "maxLength", "exclusiveMinimum", "exclusiveMaximum"))
@@ -25,8 +25,8 @@ def input_schema(model: type[BaseModel], *, asks: bool = False) -> Schema:
     if not issubclass(model, SpendingArguments):
         del schema["additionalProperties"]
     properties = schema["properties"]
-    if not asks:
-        properties.pop("confirm", None)
+    for name in () if asks else SELDOM_PUBLISHED:
+        properties.pop(name, None)
     schema["properties"] = {name: properties[name] for name in schema.get("required", ())} | properties
     return schema
 

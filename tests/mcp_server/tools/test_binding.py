@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.composition import Assembly, assemble, build_mcp_server
+from app.composition.application import Assembly, assemble
+from app.composition.mcp_server import build_mcp_server
 from app.domain.access import Scope
 from app.mcp_server.tools.arguments import NoArguments
 from app.mcp_server.tools.definition import STATIC, Call, LumaTool, bind

@@ -1,0 +1,22 @@
+"""The secrets of webhooks: what signs them, and what their addresses are sealed for."""
+
+import base64
+import hmac
+
+PURPOSE = "alert url"
+"""What the vault seals the URL of a team's alerts for."""
+
+
+def signing_secrets(team_id: str, secret_keys: tuple[str, ...]) -> list[str]:
+    """Return the secrets of a team's webhooks, one for each secret key, as their receivers take them: `whsec_…`."""
+    return [f"whsec_{base64.b64encode(_key(team_id, secret)).decode()}" for secret in secret_keys]
+
+
+def signature(team_id: str, secret_key: str, signed: bytes) -> str:
+    """Return a signature of version 1 of the Standard Webhooks specification."""
+    digest = hmac.digest(_key(team_id, secret_key), signed, "sha256")
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def _key(team_id: str, secret_key: str) -> bytes:
+    return hmac.digest(secret_key.encode(), f"webhook:{team_id}".encode(), "sha256")
