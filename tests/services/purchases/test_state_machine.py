@@ -127,6 +127,10 @@ class Histories(RuleBasedStateMachine):
         self.databases[number] = FaultyPurchases(self.purchases)
         self.replicas[number] = self.new_replica(number)
 
+    def request(self, replica: int, key: str, prompt: str, *, retry_unknown: bool) -> PurchaseRequest:
+        owners = tuple(f"{self.owner} under {secret}" for secret in self.secrets[replica])
+        return PurchaseRequest(owners, "generate", fingerprint("tool", {"p": prompt}), key, retry_unknown)
+
     async def one_call(self, replica: int, key: str, prompt: str, fate: Fate, *, retry_unknown: bool) -> None:
         callback_id = f"{self.owner}-{next(self.callbacks)}"
         sent: list[str] = []
@@ -148,8 +152,7 @@ class Histories(RuleBasedStateMachine):
             found = [v.task_id for v in self.backend.videos.get(key, []) if v.callback_id == earlier]
             return found[0] if found and earlier in self.arrived else None
 
-        owners = tuple(f"{self.owner} under {secret}" for secret in self.secrets[replica])
-        wanted = PurchaseRequest(owners, "generate", fingerprint("tool", {"p": prompt}), key, retry_unknown)
+        wanted = self.request(replica, key, prompt, retry_unknown=retry_unknown)
         result = await result_of(self.replicas[replica].buy(wanted, callback_id, send, reconcile, inline))
         if isinstance(result, PurchaseResult):
             known = {(video.task_id, video.prompt) for video in self.backend.videos.get(key, [])}
