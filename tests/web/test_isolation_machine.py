@@ -1,0 +1,291 @@
+"""Isolation of teams and members in random histories over HTTP.
+
+Both teams put in one credential of the backend, which answers for any task: nothing but this service keeps them apart.
+Each task has a prompt of its own, so that an answer, a metric or a log line that holds another team's is found.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from tests.support.clock import HandClock
+from tests.support.fleet import Fleet, running_fleet
+from tests.support.service import ERAS, MODERN, SECONDS, Service, envelope
+from tests.support.teams import ACTOR
+
+TASKS_EXTENSION: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+MEMBERS = [("film", "anna"), ("film", "ben"), ("ads", "carl"), ("ads", "dora")]
+
+callers = st.sampled_from(MEMBERS)
+replicas = st.sampled_from([0, 1])
+eras = st.sampled_from(ERAS)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A task, who made it, and words that are in its prompt alone."""
+
+    task_id: str
+    team: str
+    member: str
+    words: str
+
+
+class Histories(RuleBasedStateMachine):
+    """Two replicas, two teams with two members each."""
+
+    runner: ClassVar[asyncio.Runner]
+    folder: ClassVar[Path]
+    numbers: ClassVar[Iterator[int]]
+    tenants: ClassVar[dict[str, str]]
+    """The team of each task, over all histories."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock, self.number = HandClock(), next(self.numbers)
+        self.made: list[Made] = []
+        self.handles: list[tuple[Made, str]] = []
+        self.cursors: list[str] = []
+        self.sees_own = {"film": False, "ads": False}
+        self.ended = asyncio.Event()
+        self.runner.run(self.begin())
+
+    async def begin(self) -> None:
+        ready: asyncio.Future[Fleet] = asyncio.get_running_loop().create_future()
+        self.living = asyncio.create_task(self.live(ready))
+        self.fleet = await ready
+
+    async def live(self, ready: "asyncio.Future[Fleet]") -> None:
+        """Keep the fleet up in one task: what is entered in a task has to be left in it."""
+        async with AsyncExitStack() as stack:
+            url = f"sqlite:///{self.folder}/{self.number}.db"
+            fleet = await stack.enter_async_context(running_fleet(self.clock, url))
+            for team in ("film", "ads"):
+                await fleet.teams.credential(team, "token-shared")
+            self.keys = {(team, name): await fleet.teams.member(team, name) for team, name in MEMBERS}
+            await fleet.settle()
+            ready.set_result(fleet)
+            await self.ended.wait()
+
+    def service(self, replica: int) -> Service:
+        return (self.fleet.one, self.fleet.other)[replica]
+
+    def may_see(self, caller: tuple[str, str], task: Made) -> bool:
+        team, member = caller
+        return task.team == team and (not self.sees_own[team] or task.member == member)
+
+    async def asked(
+        self, replica: int, caller: tuple[str, str], method: str, params: Mapping[str, Any], era: str = MODERN
+    ) -> dict[str, Any]:
+        """Send a request and return the response, which may hold what the caller sees or has sent, and nothing else."""
+        message, headers = envelope(method, params, era)
+        response = await self.service(replica).post(message, token=self.keys[caller], headers=headers)
+        sent = json.dumps(params)
+        for task in self.made:
+            if not self.may_see(caller, task):
+                assert task.words not in response.text, (caller, method, task)
+                if task.task_id not in sent:
+                    assert task.task_id not in response.text, (caller, method, task)
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def tool(
+        self, replica: int, caller: tuple[str, str], name: str, arguments: Mapping[str, Any], era: str
+    ) -> dict[str, Any]:
+        answer = await self.asked(replica, caller, "tools/call", {"name": name, "arguments": arguments}, era)
+        found: dict[str, Any] = answer["result"]["structuredContent"]["result"]
+        return found
+
+    def task(self, data: st.DataObject) -> Made | None:
+        return data.draw(st.sampled_from(self.made)) if self.made else None
+
+    @rule(replica=replicas, caller=callers, era=eras, has_key=st.booleans(), is_handled=st.booleans())
+    def generate(self, replica: int, caller: tuple[str, str], era: str, *, has_key: bool, is_handled: bool) -> None:
+        words = f"word{self.number}x{len(self.made)}y"
+        arguments = {"prompt": f"A fox {words}"} | ({"idempotency_key": f"key-{len(self.made)}"} if has_key else {})
+        params: dict[str, Any] = {"name": "luma_generate_video", "arguments": arguments}
+        if is_handled and era == MODERN:
+            params["_meta"] = {"io.modelcontextprotocol/clientCapabilities": TASKS_EXTENSION}
+        result = self.runner.run(self.asked(replica, caller, "tools/call", params, era))["result"]
+        if result.get("resultType") == "task":
+            listed = self.runner.run(self.tool(replica, caller, "luma_list_tasks", {"limit": 1}, MODERN))
+            self.made.append(Made(listed["tasks"][0]["task_id"], *caller, words))
+            self.handles.append((self.made[-1], result["taskId"]))
+        elif not result["isError"]:
+            self.made.append(Made(result["structuredContent"]["result"]["task_id"], *caller, words))
+        self.tenants.update({task.task_id: task.team for task in self.made})
+
+    @rule(replica=replicas, caller=callers, era=eras, data=st.data())
+    def use_a_colleagues_or_strangers_key(
+        self, replica: int, caller: tuple[str, str], era: str, data: st.DataObject
+    ) -> None:
+        if (task := self.task(data)) is None or (task.team, task.member) == caller:
+            return
+        number = self.made.index(task)
+        arguments = {"prompt": f"A fox {task.words}", "idempotency_key": f"key-{number}"}
+        params = {"name": "luma_generate_video", "arguments": arguments}
+        result = self.runner.run(self.asked(replica, caller, "tools/call", params, era))["result"]
+        if not result["isError"]:
+            bought = result["structuredContent"]["result"]["task_id"]
+            assert bought not in {one.task_id for one in self.made}
+            self.made.append(Made(bought, *caller, f"none{len(self.made)}"))  # its words are the other task's too
+            self.made.remove(task)
+            self.made.insert(number, Made(task.task_id, task.team, task.member, f"none{number}"))
+
+    @rule(replica=replicas, caller=callers, era=eras, detail=st.sampled_from(["brief", "full"]))
+    def ask_about_all(self, replica: int, caller: tuple[str, str], era: str, detail: str) -> None:
+        if not self.made:
+            return
+        ids = [task.task_id for task in self.made]
+        answer = self.runner.run(
+            self.tool(replica, caller, "luma_get_tasks_batch", {"task_ids": ids, "detail": detail}, era)
+        )
+        seen = {task.task_id for task in self.made if self.may_see(caller, task)}
+        assert {task["task_id"] for task in answer["tasks"]} == seen
+        assert set(answer["missing"]) == set(ids) - seen
+
+    @rule(replica=replicas, caller=callers, era=eras, data=st.data())
+    def ask_about_one(self, replica: int, caller: tuple[str, str], era: str, data: st.DataObject) -> None:
+        if (task := self.task(data)) is None:
+            return
+        answer = self.runner.run(self.tool(replica, caller, "luma_get_task", {"task_id": task.task_id}, era))
+        assert ("error" not in answer or answer["error"]["code"] != "not_found") == self.may_see(caller, task)
+
+    @rule(replica=replicas, caller=callers, era=eras, data=st.data())
+    def read_a_resource(self, replica: int, caller: tuple[str, str], era: str, data: st.DataObject) -> None:
+        if (task := self.task(data)) is None:
+            return
+        uri = {"uri": f"luma://tasks/{task.task_id}"}
+        answer = self.runner.run(self.asked(replica, caller, "resources/read", uri, era))
+        assert ("result" in answer) == self.may_see(caller, task)
+
+    @rule(replica=replicas, caller=callers, era=eras, member=st.sampled_from(["", "anna", "carl"]))
+    def list_tasks(self, replica: int, caller: tuple[str, str], era: str, member: str) -> None:
+        answer = self.runner.run(self.tool(replica, caller, "luma_list_tasks", {"member": member, "limit": 2}, era))
+        for one in answer["tasks"]:
+            assert all(self.may_see(caller, task) for task in self.made if task.task_id == one.get("task_id"))
+        if answer["next_cursor"]:
+            self.cursors.append(answer["next_cursor"])
+
+    @rule(replica=replicas, caller=callers, data=st.data())
+    def go_on_with_any_cursor(self, replica: int, caller: tuple[str, str], data: st.DataObject) -> None:
+        if self.cursors:
+            cursor = data.draw(st.sampled_from(self.cursors))
+            self.runner.run(self.tool(replica, caller, "luma_list_tasks", {"cursor": cursor}, MODERN))
+
+    @rule(replica=replicas, caller=callers, prefix=st.sampled_from(["", "0", "7", "a", "f"]))
+    def complete_an_id(self, replica: int, caller: tuple[str, str], prefix: str) -> None:
+        ref = {"type": "ref/resource", "uri": "luma://tasks/{task_id}"}
+        params = {"ref": ref, "argument": {"name": "task_id", "value": prefix}}
+        answer = self.runner.run(self.asked(replica, caller, "completion/complete", params))
+        assert "result" in answer
+
+    @rule(replica=replicas, caller=callers, data=st.data(), method=st.sampled_from(["tasks/get", "tasks/cancel"]))
+    def use_any_handle(self, replica: int, caller: tuple[str, str], data: st.DataObject, method: str) -> None:
+        if not self.handles:
+            return
+        task, handle = data.draw(st.sampled_from(self.handles))
+        params = {"taskId": handle, "_meta": {"io.modelcontextprotocol/clientCapabilities": TASKS_EXTENSION}}
+        answer = self.runner.run(self.asked(replica, caller, method, params))
+        if task.team != caller[0]:
+            assert "error" in answer
+
+    @rule(replica=replicas, caller=callers, data=st.data(), by=st.sampled_from(["video_id", "video_url"]))
+    def extend_any_video(self, replica: int, caller: tuple[str, str], data: st.DataObject, by: str) -> None:
+        if (task := self.task(data)) is None:
+            return
+        whose = (task.team, task.member)
+        known = self.runner.run(self.tool(0, whose, "luma_get_task", {"task_id": task.task_id}, MODERN))
+        if by not in known:
+            return
+        name = "luma_extend_video" if by == "video_id" else "luma_extend_video_from_url"
+        params = {"name": name, "arguments": {"prompt": "On", by: known[by]}}
+        result = self.runner.run(self.asked(replica, caller, "tools/call", params))["result"]
+        if result["isError"]:
+            assert not self.may_see(caller, task) or whose != caller
+        else:
+            assert self.may_see(caller, task)
+            made = result["structuredContent"]["result"]["task_id"]
+            self.made.append(Made(made, *caller, f"none{len(self.made)}"))
+
+    @rule(replica=replicas, caller=callers)
+    def look_at_the_usage(self, replica: int, caller: tuple[str, str]) -> None:
+        usage = self.runner.run(self.tool(replica, caller, "luma_get_usage", {}, MODERN))
+        of_team = [task for task in self.made if task.team == caller[0]]
+        assert usage["team"]["generations"] <= len(of_team)
+
+    @rule(caller=callers, is_own=st.booleans())
+    def narrow_what_members_see(self, caller: tuple[str, str], *, is_own: bool) -> None:
+        team = caller[0]
+
+        async def change() -> None:
+            await self.fleet.teams.directory.teams.change(team, ACTOR, members_see_all=not is_own)
+            await self.fleet.settle()
+
+        self.runner.run(change())
+        self.sees_own[team] = is_own
+
+    @rule(caller=callers)
+    def rotate_a_key(self, caller: tuple[str, str]) -> None:
+        async def rotate() -> None:
+            old = await self.fleet.teams.id_of(self.keys[caller])
+            key, new = await self.fleet.teams.new_key()
+            await self.fleet.teams.directory.keys.rotate(old, new, 0.0, ACTOR)
+            await self.fleet.settle()
+            self.keys[caller] = key
+
+        self.runner.run(rotate())
+
+    @rule(seconds=st.sampled_from([1.0, SECONDS]))
+    def wait(self, seconds: float) -> None:
+        async def passing() -> None:
+            self.clock.advance(seconds)
+            await self.fleet.settle()
+
+        self.runner.run(passing())
+
+    @invariant()
+    def metrics_name_nobody(self) -> None:
+        for service in (self.fleet.one, self.fleet.other):
+            shown = service.assembly.metrics.exposition().decode()
+            for task in self.made:
+                assert task.task_id not in shown
+                assert task.words not in shown
+            assert not any(name in shown for name in ("film", "anna", "carl"))
+
+    def teardown(self) -> None:
+        async def end() -> None:
+            self.ended.set()
+            await self.living
+
+        self.runner.run(end())
+
+
+def test_no_team_ever_sees_another_in_random_histories(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with asyncio.Runner() as runner:
+        Histories.runner, Histories.folder, Histories.tenants = runner, tmp_path, {}
+        Histories.numbers = iter(range(1_000_000))
+        run_state_machine_as_test(
+            Histories,
+            settings=settings(
+                max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            ),
+        )
+    logged = capfd.readouterr().err
+    assert logged
+    assert "A fox" not in logged
+    assert "https://cdn.example.com" not in logged
+    assert "lmk_" not in logged
+    teams: dict[str, str] = {}
+    for line in map(json.loads, filter(lambda line: line.startswith("{"), logged.splitlines())):
+        if "tenant" in line and (team := Histories.tenants.get(line.get("task_id", ""))):
+            assert teams.setdefault(line["tenant"], team) == team
