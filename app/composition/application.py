@@ -8,6 +8,7 @@ import httpx
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import Timeouts
+from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
 from app.composition.authentication import build_authenticator, build_directory
@@ -19,6 +20,7 @@ from app.composition.backend import (
     network_to,
 )
 from app.composition.clocks import Clocks
+from app.composition.identity_provider import build_issuer_keys
 from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.state import SharedState, build_shared_state
@@ -62,7 +64,8 @@ class Assembly:
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if no callbacks are asked for.
-        directory: the directory of teams; None if their keys are not accepted.
+        directory: the directory of teams; None if no members of teams call.
+        issuer: the keys of the identity provider; None if its tokens are not accepted.
 
     """
 
@@ -85,6 +88,7 @@ class Assembly:
     callbacks: Callbacks | None
     persistence: Persistence
     directory: OpenDirectory[KeyDigest] | None
+    issuer: IssuerKeys | None
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -108,6 +112,8 @@ class Assembly:
             await stack.enter_async_context(self.persistence.running())
             if self.directory is not None:
                 await stack.enter_async_context(self.directory.running())
+            if self.issuer is not None:
+                await stack.enter_async_context(self.issuer.running())
             await stack.enter_async_context(self.shared.store)
             await stack.enter_async_context(self.shared.coordination)
             await stack.enter_async_context(self.backend)
@@ -165,12 +171,13 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     access = TaskAccess(persistence.purchases, backend_limits.database_reads)
     tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued, access)
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
-    directory = build_directory(settings, persistence, clocks)
+    directory, issuer = build_directory(settings, persistence, clocks), build_issuer_keys(settings, clocks)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(
         tools=build_catalog(settings.batch_limit, description),
-        authenticator=authenticator or build_authenticator(settings, directory, description, token_status, clocks),
+        authenticator=authenticator
+        or build_authenticator(settings, directory, issuer, description, token_status, clocks, metrics),
         metrics=metrics,
         clocks=clocks,
         shared=shared,
@@ -188,4 +195,5 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         callbacks=callbacks,
         persistence=persistence,
         directory=directory,
+        issuer=issuer,
     )

@@ -165,7 +165,11 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
     counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
     advice = HOW_TO_AUTHENTICATE.get(settings.auth, HOW_TO_AUTHENTICATE_EITHER_WAY)
     authenticated = BearerAuthMiddleware(
-        counted, assembly.authenticator, assembly.backend.description.say(advice), assembly.metrics.refused
+        counted,
+        assembly.authenticator,
+        assembly.backend.description.say(advice),
+        assembly.metrics.refused,
+        assembly.metrics.token_refused,
     )
     cors = CORSMiddleware(
         authenticated,

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.adapters.auth.bearer_token import bearer_token
-from app.ports.auth import AuthenticationUnavailable, Authenticator
+from app.adapters.auth.bearer_token import bearer_token, is_oversized
+from app.ports.auth import AccessRefused, AuthenticationUnavailable, Authenticator, TokenFault
 from app.web.asgi import header, send_error
 
 CALLER = "luma_mcp.caller"
@@ -26,35 +26,47 @@ HOW_TO_AUTHENTICATE_EITHER_WAY = (
 
 
 class BearerAuthMiddleware:
-    """Answers 401 to requests without a valid bearer token."""
+    """Answers 401 to requests without a valid bearer token, and 403 to holders who may not use this service."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, advice: str, refused: Callable[[int], None]) -> None:
-        """Wrap `app`. `advice` is the message of the 401. `refused` receives the status of each refusal."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        advice: str,
+        refused: Callable[[int], None],
+        token_refused: Callable[[TokenFault], None],
+    ) -> None:
+        """Wrap `app`. `advice` is the message of the 401. `refused` receives the status of each refusal.
+
+        `token_refused` is told of tokens that are too long for `authenticator` to see.
+        """
         self._app = app
         self._advice = advice
         self._authenticator = authenticator
         self._refused = refused
+        self._token_refused = token_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its Caller, or answer 401 or 503."""
+        """Pass the request on with its Caller, or answer 401, 403 or 503."""
         authorization = header(scope, b"authorization")
         token = bearer_token(authorization)
         try:
             caller = await self._authenticator.authenticate(token) if token is not None else None
         except AuthenticationUnavailable as exc:
-            self._refused(503)
-            await send_error(send, 503, "unavailable", str(exc), (b"retry-after", b"5"))
+            await self._refuse(send, 503, "unavailable", str(exc), (b"retry-after", b"5"))
+            return
+        except AccessRefused as exc:
+            await self._refuse(send, 403, "forbidden", str(exc))
             return
         if caller is not None:
             scope[CALLER] = caller
             await self._app(scope, receive, send)
             return
-        self._refused(401)
+        if is_oversized(authorization):
+            self._token_refused(TokenFault.OVERSIZED)
         challenge = 'Bearer realm="luma-mcp"' + (', error="invalid_token"' if authorization else "")
-        await send_error(
-            send,
-            401,
-            "unauthorized",
-            self._advice,
-            (b"www-authenticate", challenge.encode()),
-        )
+        await self._refuse(send, 401, "unauthorized", self._advice, (b"www-authenticate", challenge.encode()))
+
+    async def _refuse(self, send: Send, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
+        self._refused(status)
+        await send_error(send, status, code, message, *headers)
