@@ -57,9 +57,9 @@ class IssuerKeys:
         """A digest of the keys, which changes with them; None without keys."""
         return self._keys.digest if self._keys is not None else None
 
-    async def look(self) -> str:
+    async def look(self) -> int:
         """Read the keys once, for `luma-mcp check`, and return how many there are. Raises IssuerUnavailable."""
-        return f"answers, keys for signatures: {len(await self._read())}"
+        return len(await self._read())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
