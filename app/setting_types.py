@@ -16,11 +16,14 @@ SHORTEST_KEY_BYTES = 32
 FEWEST_DISTINCT_CHARACTERS = 8
 """Distinct characters that a secret key needs; a random key of 32 bytes has 20 or more."""
 
-WAYS = ("passthrough", "keys")
+WAYS = ("passthrough", "keys", "jwt")
 
 HOW_TO_MAKE_A_KEY = "Make one with `openssl rand -base64 48` and give every worker and replica the same."
 LONGEST_SECONDS = 10 * 365 * 24 * 3600.0
 """Ten years."""
+
+_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
+"""Names of claims, audiences and scopes (RFC 6749, 3.3); some are URLs."""
 
 _EXAMPLE_KEYS = ("replace-me", "change-me", "changeme", "example")
 _HOST = re.compile(r"\*|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(\d{1,5}|\*))?")
@@ -86,6 +89,22 @@ def _normalise_url(value: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must end with its path, without a query or fragment (? or #)")
     return urlunsplit((parts.scheme, _netloc(parts), parts.path.rstrip("/"), "", ""))
+
+
+def _check_issuer(value: str) -> str:
+    """Check a URL, and return it unchanged: tokens name their issuer in the very same spelling, slash included."""
+    _normalise_url(value)
+    return value
+
+
+def _check_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError('must have 1 to 200 visible ASCII characters, without blanks, " and \\')
+    return value
+
+
+def _check_names(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_check_name, values))
 
 
 def _netloc(parts: SplitResult) -> str:
@@ -162,6 +181,9 @@ Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_list)]
 Hosts = Annotated[Listed, AfterValidator(_check_hosts)]
 Origins = Annotated[Listed, AfterValidator(_check_origins)]
 Networks = Annotated[Listed, AfterValidator(_normalise_networks)]
+Names = Annotated[Listed, AfterValidator(_check_names)]
+Name = Annotated[str, AfterValidator(_check_name)]
+IssuerUrl = Annotated[str, AfterValidator(_check_issuer)]
 HttpUrl = Annotated[str, AfterValidator(_normalise_url)]
 PublicUrl = Annotated[str, AfterValidator(_normalise_public_url)]
 Key = Annotated[SecretStr, AfterValidator(_strong_key)]

@@ -16,7 +16,10 @@ from app.setting_types import (
     HOW_TO_MAKE_A_KEY,
     Hosts,
     HttpUrl,
+    IssuerUrl,
     Keys,
+    Name,
+    Names,
     Networks,
     Origins,
     Port,
@@ -61,7 +64,34 @@ class Settings(BaseSettings):
     auth: Ways = Field(
         ("passthrough",),
         description="the bearer tokens that are accepted, separated by commas: `passthrough` (callers' own tokens of "
-        "the backend), `keys` (keys of teams, see docs/teams.md)",
+        "the backend), `keys` (keys of teams, see docs/teams.md), `jwt` (tokens of an identity provider, see "
+        "docs/identity-providers.md)",
+    )
+    jwt_issuer: IssuerUrl | None = Field(
+        None,
+        description="URL of the identity provider whose tokens are accepted, spelled as its tokens name it in `iss`; "
+        "plain http for loopback addresses only",
+    )
+    jwt_audience: Names = Field(
+        (),
+        description="accepted values of `aud`, separated by commas; unset is the public URL with `/mcp` behind it",
+    )
+    jwt_team_claim: Name = Field(
+        "team", description="claim that names the team of a person: one name, or a list of which one is a team"
+    )
+    jwt_name_claim: Name = Field(
+        "preferred_username",
+        description="claim with the name under which a new member is listed; `sub` where a token has no such claim",
+    )
+    jwt_scope_claims: Names = Field(
+        ("scope", "scp"), description="claims with the scopes of a token, separated by commas"
+    )
+    jwt_read_scope: Name = Field(
+        "read",
+        description="name that the identity provider has for the scope `read`; of a URL, tokens may hold the last part",
+    )
+    jwt_generate_scope: Name = Field(
+        "generate", description="name that it has for the scope `generate`, which spends, likewise"
     )
     database_url: SecretStr | None = Field(
         None,
@@ -204,15 +234,11 @@ def load_settings(env_file: str | None) -> Settings:
 
 
 def require_key(settings: Settings, workers: int) -> None:
-    """Raise SettingsError if several processes share state and no secret key is set.
+    """Raise SettingsError if several processes share state and no secret key is set, or if teams lack a setting.
 
     Callers' names are hashes under that key. Each process would make its own key, and so its own names.
     """
-    if "keys" in settings.auth and (settings.database() or ":memory:").endswith(":memory:"):
-        raise SettingsError(
-            f"{PREFIX}AUTH names keys, and the database is in the process's memory, where no team can be put: set "
-            f"{PREFIX}DATA_DIR or {PREFIX}DATABASE_URL."
-        )
+    _require_teams(settings)
     if settings.secret_key:
         return
     if settings.redis_url is not None or workers > 1 or _is_shared(settings.database()):
@@ -224,6 +250,24 @@ def require_key(settings: Settings, workers: int) -> None:
             else "LUMA_MCP_DATABASE_URL names a server"
         )
         raise SettingsError(f"{PREFIX}SECRET_KEY must be set because {reason}. {HOW_TO_MAKE_A_KEY}")
+
+
+def _require_teams(settings: Settings) -> None:
+    """Raise SettingsError if a way to authenticate lacks what it needs."""
+    way = next((way for way in settings.auth if way in ("keys", "jwt")), None)
+    if way is not None and (settings.database() or ":memory:").endswith(":memory:"):
+        raise SettingsError(
+            f"{PREFIX}AUTH names {way}, and the database is in the process's memory, where no team can be put: set "
+            f"{PREFIX}DATA_DIR or {PREFIX}DATABASE_URL."
+        )
+    if "jwt" in settings.auth and settings.jwt_issuer is None:
+        raise SettingsError(
+            f"{PREFIX}AUTH names jwt: set {PREFIX}JWT_ISSUER to the identity provider's URL, as `iss` in its tokens."
+        )
+    if "jwt" in settings.auth and settings.public_url is None:
+        raise SettingsError(
+            f"{PREFIX}AUTH names jwt: set {PREFIX}PUBLIC_URL, which clients ask the identity provider for a token to."
+        )
 
 
 def _is_shared(database: str | None) -> bool:

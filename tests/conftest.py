@@ -1,4 +1,4 @@
-"""Fixtures for tests of several packages: Redis, PostgreSQL, a database URL and a manual clock."""
+"""Fixtures for tests of several packages: Redis, PostgreSQL, an OpenID issuer, a database URL and a manual clock."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clock import HandClock
+from tests.support.issuer import IssuerProcess, Realm, issuer_process
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer, free_port
 
@@ -51,6 +52,19 @@ def fragile_postgres() -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[IssuerProcess]:
+    """Yield a process of OpenID issuers for the whole session."""
+    with issuer_process() as running:
+        yield running
+
+
+@pytest.fixture
+def realm(issuer: IssuerProcess) -> Realm:
+    """Return an OpenID issuer that no other test uses."""
+    return issuer.realm()
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ from tests.support.service import KEY, settings
         ("trusted_proxies", "10.1.2.3/8,::1", ("10.0.0.0/8", "::1/128")),
         ("trusted_proxies", "*", ("*",)),
         ("allowed_origins", '["https://app.example.com"]', ("https://app.example.com",)),
+        ("jwt_issuer", "https://tenant.eu.auth0.com/", "https://tenant.eu.auth0.com/"),
+        ("jwt_audience", "api://luma, https://luma.example.com/mcp", ("api://luma", "https://luma.example.com/mcp")),
     ],
 )
 def test_a_setting_is_read_as_it_is_evidently_meant(name: str, value: str, meant: object) -> None:
@@ -62,6 +64,11 @@ def test_a_setting_is_read_as_it_is_evidently_meant(name: str, value: str, meant
         ("secret_key", "abab" * 16, "too little variety"),
         ("auth", "passthrough,jot", "must name ways to authenticate"),
         ("auth", ",", "must name ways to authenticate"),
+        ("jwt_issuer", "http://login.example.com", "must begin with https://"),
+        ("jwt_issuer", "login.example.com", "must be an http or https URL"),
+        ("jwt_audience", "two words", "without blanks"),
+        ("jwt_read_scope", 'a"b', "without blanks"),
+        ("jwt_team_claim", "", "visible ASCII"),
         ("secret_key", "short", "at least 32 bytes"),
         ("secret_key", f"{KEY},short", "commas separate them"),
     ],
@@ -96,6 +103,7 @@ def test_pages_of_this_machine_are_answered_with_any_port_or_none(origin: str) -
 
 
 BACKEND = {"acedata_url": "https://api.acedata.cloud"}
+IN_A_FILE = {"LUMA_MCP_DATABASE_URL": "sqlite:///luma.db"}
 FAULTS = [
     ({"ALL_PROXY": "socks5://127.0.0.1:1"}, "ALL_PROXY names a socks5 proxy"),
     ({"HTTPS_PROXY": "http://proxy .example.com:3128"}, "HTTPS_PROXY is not the URL of a proxy"),
@@ -104,6 +112,9 @@ FAULTS = [
     ({"PROMETHEUS_MULTIPROC_DIR": "/nowhere/metrics"}, "PROMETHEUS_MULTIPROC_DIR names no folder"),
     ({"LUMA_MCP_PUBLIC_URL": "luma"}, "LUMA_MCP_PUBLIC_URL must be"),
     ({"LUMA_MCP_AUTH": "keys", "LUMA_MCP_BACKEND": "sandbox"}, "LUMA_MCP_AUTH names keys"),
+    ({"LUMA_MCP_AUTH": "jwt", "LUMA_MCP_BACKEND": "sandbox"}, "LUMA_MCP_AUTH names jwt"),
+    ({"LUMA_MCP_AUTH": "jwt", **IN_A_FILE}, "set LUMA_MCP_JWT_ISSUER"),
+    ({"LUMA_MCP_AUTH": "jwt", "LUMA_MCP_JWT_ISSUER": "https://id.example.com", **IN_A_FILE}, "set LUMA_MCP_PUBLIC_URL"),
     ({"LUMA_MCP_REDIS_URL": "redis+cluster://127.0.0.1:1/1", "LUMA_MCP_SECRET_KEY": KEY}, "LUMA_MCP_REDIS_URL"),
 ]
 

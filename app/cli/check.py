@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from app.adapters.auth.jwt.faults import IssuerUnavailable
 from app.composition.application import Assembly, assemble
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from app.ports.store import StoreUnavailable
@@ -23,8 +24,8 @@ _CREDENTIALS = re.compile(r"//.*@")
 async def check_everything(settings: Settings, say: Callable[[str], None], *, env_file: str | None) -> bool:
     """Print the settings and the result of each test, line by line, with `say`.
 
-    Returns whether the database, the store and the backend can be used. Raises SettingsError for settings that cannot
-    be used.
+    Returns whether the database, the store, the backend and the identity provider can be used. Raises SettingsError for
+    settings that cannot be used.
     """
     _say_settings(settings, say, env_file)
     for name in unknown_variables(env_file):
@@ -35,9 +36,10 @@ async def check_everything(settings: Settings, say: Callable[[str], None], *, en
         database_is_good = await _check_database(assembly, say)
         store_is_good = await _check_store(assembly, settings, say)
         backend_is_good = await _check_backend(assembly, settings, say)
+        issuer_is_good = await _check_issuer(assembly, settings, say)
         if store_is_good:
             await _say_callbacks(assembly, settings, say)
-    return database_is_good and store_is_good and backend_is_good
+    return database_is_good and store_is_good and backend_is_good and issuer_is_good
 
 
 def _say_settings(settings: Settings, say: Callable[[str], None], env_file: str | None) -> None:
@@ -124,3 +126,16 @@ async def _check_backend(assembly: Assembly, settings: Settings, say: Callable[[
     health = await assembly.backend.check(BACKEND_TIMEOUT_SECONDS)
     say(f"backend: {health.words}")
     return health.is_good
+
+
+async def _check_issuer(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
+    if assembly.issuer is None:
+        return True
+    name = f"identity provider: {settings.jwt_issuer}"
+    try:
+        number = await assembly.issuer.look()
+    except IssuerUnavailable as exc:
+        say(f"{name} {exc}. Its tokens would get HTTP 503")
+        return False
+    say(f"{name} answers, and has {number} usable key{'s' if number > 1 else ''}")
+    return True

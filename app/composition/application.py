@@ -8,12 +8,14 @@ import httpx
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import Timeouts
+from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
 from app.composition.authentication import build_authenticator, build_directory
 from app.composition.backend import build_acedata_client, build_sandbox, media_url_of, network_to
 from app.composition.clocks import Clocks
 from app.composition.description import backend_description
+from app.composition.identity_provider import build_issuer_keys
 from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.state import SharedState, build_shared_state
@@ -59,8 +61,9 @@ class Assembly:
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if no callbacks are asked for.
-        directory: the directory of teams; None if their keys are not accepted.
-        team_work: the background work for teams; None if their keys are not accepted.
+        directory: the directory of teams; None if no members of teams call.
+        team_work: the background work for teams; None if no members of teams call.
+        issuer: the keys of the identity provider; None if its tokens are not accepted.
 
     """
 
@@ -85,6 +88,7 @@ class Assembly:
     persistence: Persistence
     directory: OpenDirectory[KeyDigest] | None
     team_work: TeamWork | None
+    issuer: IssuerKeys | None
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -108,6 +112,8 @@ class Assembly:
             await stack.enter_async_context(self.persistence.running())
             if self.directory is not None:
                 await stack.enter_async_context(self.directory.running())
+            if self.issuer is not None:
+                await stack.enter_async_context(self.issuer.running())
             await stack.enter_async_context(self.shared.store)
             await stack.enter_async_context(self.shared.coordination)
             await stack.enter_async_context(self.backend)
@@ -170,12 +176,13 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         backend, shared.cache, shared.snapshots, flights, token_status, queued, access, on_read=settlement.note
     )
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
-    directory = build_directory(settings, persistence, clocks)
+    directory, issuer = build_directory(settings, persistence, clocks), build_issuer_keys(settings, clocks)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(
         tools=build_catalog(settings.batch_limit, description),
-        authenticator=authenticator or build_authenticator(settings, directory, description, token_status, clocks),
+        authenticator=authenticator
+        or build_authenticator(settings, directory, issuer, description, token_status, clocks, metrics),
         metrics=metrics,
         clocks=clocks,
         shared=shared,
@@ -195,4 +202,5 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         persistence=persistence,
         directory=directory,
         team_work=build_team_work(settings, settlement, tasks, directory, persistence, description, metrics, clocks),
+        issuer=issuer,
     )

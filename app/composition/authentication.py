@@ -4,20 +4,26 @@ import logging
 from functools import partial
 
 from app.adapters.auth.chain import ByForm
+from app.adapters.auth.jwt.authenticator import JwtAuthenticator, TokenClocks
+from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest, load_key_digest
 from app.adapters.auth.passthrough import PassthroughAuthenticator
+from app.adapters.auth.team_credentials import TeamCredentials
 from app.adapters.auth.team_keys import TeamKeyAuthenticator
 from app.adapters.sql.directory import sql_directory
 from app.adapters.vault import CannotOpen, Vault, seal_credentials_again
 from app.composition.clocks import Clocks
+from app.composition.identity_provider import build_verifier
 from app.domain.access import Credential
 from app.domain.backend import BackendDescription
 from app.domain.teams import TeamCredential
+from app.observability.metrics import Metrics
 from app.persistence import Persistence
 from app.ports.auth import Authenticator
 from app.ports.directory import Directory
 from app.services.limits.token_status import TokenStatusCache
 from app.services.teams.directory_cache import DirectoryCache, DirectoryClocks
+from app.services.teams.memberships import MemberId, Memberships
 from app.services.teams.opening import OpenDirectory
 from app.settings import Settings
 
@@ -30,31 +36,49 @@ log = logging.getLogger(__name__)
 
 
 def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks) -> OpenDirectory[KeyDigest] | None:
-    """Return the directory of teams; None where keys are not accepted."""
-    if "keys" not in settings.auth or not settings.secret_key:  # `check` builds without the key file beside SQLite
+    """Return the directory of teams; None where no members of teams call."""
+    has_members = "keys" in settings.auth or "jwt" in settings.auth
+    if not has_members or not settings.secret_key:  # `check` builds without the key file beside SQLite
         return None
     directory, vault = sql_directory(persistence.database, clocks.database), Vault(*settings.secret_keys())
     credential_of = partial(_opened, vault, PassthroughAuthenticator(*settings.secret_keys()))
     times = DirectoryClocks(clocks.wall, clocks.monotonic, clocks.sleep)
     cache = DirectoryCache(directory, credential_of, settings.backend, times)
-    return OpenDirectory(cache, partial(_open, directory, vault), clocks.sleep)
+    return OpenDirectory(cache, directory.teams, partial(_open, directory, vault), clocks.sleep)
 
 
-def build_authenticator(
+def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authenticate stand on
     settings: Settings,
     directory: OpenDirectory[KeyDigest] | None,
+    issuer: IssuerKeys | None,
     backend: BackendDescription,
     token_status: TokenStatusCache,
     clocks: Clocks,
+    metrics: Metrics,
 ) -> Authenticator:
     """Return the authenticator of the ways that are on."""
     passthrough = PassthroughAuthenticator(*settings.secret_keys())
-    keys = None
-    if directory is not None:
+    keys, jwt = None, None
+    if directory is not None and "keys" in settings.auth:
         keys = TeamKeyAuthenticator(
             directory.cache, directory.digest, backend, clocks.monotonic, token_status.accept, passthrough.name
         )
-    return ByForm(keys, passthrough if "passthrough" in settings.auth else None, passthrough)
+    if directory is not None and issuer is not None:
+        jwt = JwtAuthenticator(
+            build_verifier(settings, issuer, clocks),
+            Memberships(directory.cache, directory.teams, partial(_member_id, directory)),
+            partial(TeamCredentials, directory.cache, backend=backend),
+            TokenClocks(clocks.wall, clocks.monotonic),
+            token_status.accept,
+            passthrough.name,
+        )
+    others = passthrough if "passthrough" in settings.auth else None
+    return ByForm(keys, jwt, others, passthrough, metrics.token_refused)
+
+
+def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:
+    """Return the hash that makes ids of members; None until the directory has been opened."""
+    return digest.of if (digest := directory.digest()) is not None else None
 
 
 def _opened(vault: Vault, names: PassthroughAuthenticator, sealed: TeamCredential) -> Credential | None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.adapters.auth.key_digest import KeyDigest
-from app.adapters.auth.team_keys import TeamCredentials
+from app.adapters.auth.team_credentials import TeamCredentials
 from app.adapters.sql.alerts import SqlAlerts
 from app.adapters.sql.settlement import SqlLedger
 from app.adapters.vault import Vault

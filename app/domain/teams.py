@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import available_timezones
 
-from app.domain.access import Scope
+from app.domain.access import Scope, Visibility
 
 LONGEST_NAME = 64
 LONGEST_NOTE = 200
@@ -42,6 +42,13 @@ class Team:
     created_at: float
     asks_above: int | None = None
 
+    @property
+    def visibility(self) -> Visibility:
+        """Return whose tasks the members may read."""
+        if not self.members_see_all:
+            return Visibility.OWN
+        return Visibility.ALL if self.allows_foreign_ids else Visibility.TEAM
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -52,6 +59,37 @@ class Member:
     name: str
     is_stopped: bool
     created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A member with their team."""
+
+    member: Member
+    team: Team
+
+    @property
+    def is_stopped(self) -> bool:
+        """Return whether spending is refused: the member or the team was stopped."""
+        return self.member.is_stopped or self.team.is_stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person or program whom an identity provider names.
+
+    Attributes:
+        issuer: the URL of the identity provider.
+        subject: the provider's lasting name for the person, in printable ASCII. Nobody else of this issuer has it.
+        name: a valid name of a member, for lists. It may change, and another person may have it too.
+        teams: valid names of teams, one of which should exist here.
+
+    """
+
+    issuer: str
+    subject: str
+    name: str
+    teams: tuple[str, ...]
 
 
 class KeyState(StrEnum):

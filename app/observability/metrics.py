@@ -16,6 +16,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from app.ports.auth import TokenFault
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -67,6 +69,7 @@ class Metrics:
         )
         self.values_refused = self._counter("cache_values_refused", "Cached values ignored: forged or malformed.")
         self.refusals = self._counters("http_refusals", "HTTP requests refused before MCP, by status.", "status")
+        self.tokens_refused = self._counters("tokens_refused", "Bearer tokens refused, by reason.", "reason")
         self.limit_reached = self._counters("limits_reached", "Callers refused by a limit, by limit.", "limit")
         self.callbacks = self._counters("callbacks", "Callbacks of the backend, by outcome.", "outcome")
         self.callbacks_doubted = self._gauge(
@@ -124,6 +127,10 @@ class Metrics:
     def refused(self, status: int) -> None:
         """Count one HTTP request that was refused before it reached MCP."""
         self.refusals(str(status)).inc()
+
+    def token_refused(self, fault: TokenFault) -> None:
+        """Count one bearer token that was refused."""
+        self.tokens_refused(fault.value).inc()
 
     def count_callback(self, outcome: str) -> None:
         """Count one callback by its outcome; "missing" is one that did not arrive."""

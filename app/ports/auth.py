@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from app.domain.access import Credential, Principal
@@ -21,21 +22,60 @@ class CredentialSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller of one request, and the source of the caller's backend credentials."""
+    """The caller of one request, and the source of the caller's backend credentials.
+
+    Attributes:
+        can_ask_for_scopes: the issuer of the caller's token grants scopes on request, so HTTP tells the missing ones.
+
+    """
 
     principal: Principal
     credentials: CredentialSource = field(repr=False)
+    can_ask_for_scopes: bool = False
 
 
 class AuthenticationUnavailable(Exception):
     """A token cannot be checked now. `str()` is a sentence for its holder."""
 
 
+class AccessRefused(Exception):
+    """A token is valid, and its holder may not use this service. `str()` is a sentence for the holder."""
+
+
+class TokenFault(StrEnum):
+    """Why a bearer token was refused. Metrics are labelled with it."""
+
+    FORM = "form"
+    """No way to authenticate that is on takes tokens of this form."""
+    OVERSIZED = "oversized"
+    CHECKSUM = "checksum"
+    """A team key with a wrong checksum, or of another length."""
+    TEAM_KEY = "team_key"
+    """A team key that is unknown, revoked, blocked or expired."""
+    HEADER = "header"
+    """A token of another type, or with an extension that must be understood."""
+    ALGORITHM = "algorithm"
+    """An algorithm that is not accepted, or does not fit the key."""
+    KEY = "key"
+    """A key that the issuer does not have."""
+    SIGNATURE = "signature"
+    AUDIENCE = "audience"
+    EXPIRED = "expired"
+    PREMATURE = "premature"
+    CLAIMS = "claims"
+    """A claim that is missing or of a wrong type, or one that binds the token to a key of its holder."""
+    TEAM = "team"
+    """The token is valid and names no team of this service, or several."""
+
+
 class TokenCheck(Protocol):
     """Authenticates bearer tokens of one form."""
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return the caller who holds `token`; None if the token is refused. Raises AuthenticationUnavailable."""
+        """Return the caller who holds `token`; None if the token is refused.
+
+        Raises AccessRefused and AuthenticationUnavailable.
+        """
         ...
 
 

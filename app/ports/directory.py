@@ -73,6 +73,21 @@ class Teams(Protocol):
         """Add a member to a team. Raises NotThere and AlreadyThere."""
         ...
 
+    async def named(self, names: Collection[str]) -> list[Team]:
+        """Return the teams that have one of these names."""
+        ...
+
+    async def member(self, team_id: str, member_id: str) -> Member | None:
+        """Return the member with this id of the team with that id; None where there is none."""
+        ...
+
+    async def join(self, team: Team, member_id: str, name: str, actor: Actor) -> Member:
+        """Return the member with this id, who is added to `team` where they are not in it.
+
+        If the name is taken, a part of the id is added to it. `member_id` has 32 hex digits.
+        """
+        ...
+
     async def members(self, team: str) -> list[Member]:
         """Return the members of a team by name. Raises NotThere."""
         ...

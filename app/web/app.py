@@ -25,14 +25,13 @@ from app.observability.tracing import flush_spans
 from app.services.limits.memory_budget import NOBODY
 from app.services.tasks.store_probe import SharedProbe, probe
 from app.settings import Settings
+from app.web.auth.challenges import Challenges
+from app.web.auth.protected_resource import metadata_routes, protected_resource
+from app.web.auth.scope_guard import ScopeGuard
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
-from app.web.middleware.bearer_auth import (
-    HOW_TO_AUTHENTICATE,
-    HOW_TO_AUTHENTICATE_EITHER_WAY,
-    BearerAuthMiddleware,
-)
+from app.web.middleware.bearer_auth import BearerAuthMiddleware
 from app.web.middleware.fair_scheduling import BEARER, PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
@@ -92,7 +91,8 @@ def create_app(
     mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
     extend(mcp_server.server)
     scheduler = FairScheduler(_known_callers(assembly))
-    endpoint = McpEndpoint(mcp_server.server, scheduler, assembly.metrics.refused, streams)
+    guard = _scope_guard(settings, assembly)
+    endpoint = McpEndpoint(mcp_server.server, scheduler, assembly.metrics.refused, streams, guard)
     readiness = Readiness()
 
     def on_drain() -> None:
@@ -110,11 +110,29 @@ def create_app(
 
     pages = Starlette(
         routes=_routes(settings, assembly, readiness),
-        exception_handlers=dict.fromkeys((404, 405), error_handler(assembly.backend.description.say(NO_SIGN_IN))),
+        exception_handlers=dict.fromkeys((404, 405), error_handler(_no_sign_in(settings, assembly))),
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
     return _behind_middleware(settings, assembly, endpoint, pages, scheduler)
+
+
+def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
+    return Challenges(protected_resource(settings), settings.auth, assembly.backend.description)
+
+
+def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
+    """Return the guard of scopes; None where no token can gain any."""
+    if protected_resource(settings) is None:
+        return None
+    return ScopeGuard(_challenges(settings, assembly), assembly.tools, assembly.metrics.refused)
+
+
+def _no_sign_in(settings: Settings, assembly: Assembly) -> str:
+    """Return the message to clients that look for an authorization server here."""
+    if (resource := protected_resource(settings)) is not None:
+        return f"This service issues no tokens. {resource.metadata_url} names the server that does."
+    return assembly.backend.description.say(NO_SIGN_IN)
 
 
 def _behind_middleware(
@@ -166,9 +184,8 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
     CORS is outside the bearer token, because preflight requests carry none.
     """
     counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
-    advice = HOW_TO_AUTHENTICATE.get(settings.auth, HOW_TO_AUTHENTICATE_EITHER_WAY)
     authenticated = BearerAuthMiddleware(
-        counted, assembly.authenticator, assembly.backend.description.say(advice), assembly.metrics.refused
+        counted, assembly.authenticator, _challenges(settings, assembly), assembly.metrics
     )
     cors = CORSMiddleware(
         authenticated,
@@ -218,6 +235,8 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         )
     if settings.public_url is not None:
         routes += card_routes(settings.public_url, VERSION, backend)
+    if (resource := protected_resource(settings)) is not None:
+        routes += metadata_routes(resource)
     if assembly.sandbox is not None:
         routes += media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone)
     return routes

@@ -11,9 +11,11 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web.asgi import header, send_error, send_json
+from app.web.auth.scope_guard import ScopeGuard
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
-from app.web.json_rpc import InvalidBody, check_body, refusal, rewrite_sdk_error
+from app.web.json_rpc import CheckedBody, InvalidBody, check_body, refusal, rewrite_sdk_error
 from app.web.json_rpc_batch import BatchAnswer
+from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import FairScheduler, caller_of
 from app.web.middleware.request_memory import REQUEST_MEMORY
 
@@ -57,16 +59,18 @@ class McpEndpoint:
         scheduler: FairScheduler,
         refused: Callable[[int], None],
         streams: Callable[[bytes], bool] = wants_progress,
+        guard: ScopeGuard | None = None,
     ) -> None:
         """Serve `server`. `refused` receives the status of each request that is refused before the SDK reads it.
 
         `scheduler` schedules each message of a batch but the first, which was scheduled with the request. `streams`
-        receives a request's body.
+        receives a request's body. `guard` refuses messages beyond their caller's scopes.
         """
         self._scheduler = scheduler
         self._json = _manager(server, json_response=True)
         self._streaming = _manager(server, json_response=False)
         self._refused = refused
+        self._guard = guard
         self._streams = streams
 
     @asynccontextmanager
@@ -100,7 +104,11 @@ class McpEndpoint:
         del body  # this frame would keep it alive for as long as the call waits
         if checked.is_batch:
             await self._answer_batch(scope, checked.messages, receive, send)
-            return
+        elif self._guard is None or not await self._guard.refuses(scope[CALLER], checked.messages[0], send):
+            await self._answer(scope, checked, receive, send)
+
+    async def _answer(self, scope: Scope, checked: CheckedBody, receive: Receive, send: Send) -> None:
+        """Pass on a single message, which is taken out of `checked`."""
         headers = _headers(scope, drops_version=checked.drops_version)
         app, message = self._app_for(scope, checked.messages[0]), checked.messages.pop()
         replayed = _replay(message, receive)

@@ -14,6 +14,7 @@ from tests.attacks.edge_attacks import EDGE_ROWS
 from tests.attacks.edge_combinations import COMBINATIONS
 from tests.attacks.edge_floods import FLOODS
 from tests.attacks.edge_heads import HEADS
+from tests.attacks.forgeries import FORGERIES
 from tests.attacks.target import Figure, Target, attacked
 from tests.faults.__main__ import more_descriptors
 from tests.support.documents import update
@@ -55,9 +56,8 @@ def main() -> int:
     chosen = _chosen()
     more_descriptors()
     started = time.monotonic()
-    rows = [
-        row for row in (*ROWS, *EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS) if chosen.only.lower() in row.title.lower()
-    ]
+    every = (*ROWS, *EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS, *FORGERIES)
+    rows = [row for row in every if chosen.only.lower() in row.title.lower()]
     outcomes = [_attack(row) for row in rows]
     is_well = bool(outcomes) and all(outcome.is_well for outcome in outcomes)
     print(f"{sum(outcome.is_well for outcome in outcomes)} of {len(outcomes)} attacks are well; {_since(started)}")
@@ -76,7 +76,7 @@ def _chosen() -> Namespace:
 
 
 def _attack(row: Row) -> Outcome:
-    with attacked(row.delay_seconds, row.settings) as target:
+    with attacked(row.delay_seconds, row.settings, has_issuer=row.has_issuer) as target:
         outcome = asyncio.run(_measure(row, target))
     print(outcome, flush=True)
     return outcome

@@ -25,6 +25,7 @@ class Row:
     before: its cost in release 1.0, or before it was first defended against; empty if that was not measured.
     delay_seconds: the delay of the backend's answers to reads.
     settings: settings of the service other than the default.
+    has_issuer: whether the service also accepts tokens of an OpenID issuer.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Row:
     attack: Attack
     delay_seconds: float = 0.1
     settings: dict[str, str] = field(default_factory=dict)
+    has_issuer: bool = False
 
 
 async def in_parts(tasks: Iterable[Awaitable[Any]], at_once: int = 100) -> list[Any]:

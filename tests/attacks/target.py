@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from tests.benchmarks.processes import PYTHON, Running, serving
+from tests.support.issuer import Realm, issuer_process
 from tests.support.process import COMMAND
 from tests.support.redis_server import RedisServer
 from tests.support.service import MODERN, envelope, request_bytes
@@ -39,11 +41,15 @@ class Figure:
 
 @dataclass
 class Target:
-    """A service under attack. `most_megabytes` is its peak resident memory so far, in 10^6 bytes."""
+    """A service under attack. `most_megabytes` is its peak resident memory so far, in 10^6 bytes.
+
+    `realm` is the OpenID issuer whose tokens it accepts; None if it accepts none.
+    """
 
     service: Running
     redis: RedisServer
     log: Path
+    realm: Realm | None = None
     most_megabytes: float = 0.0
     figures: list[Figure] = field(default_factory=list)
     _asked: int = 0
@@ -145,8 +151,11 @@ def raw(message: Mapping[str, Any], headers: Mapping[str, str], token: str) -> b
 
 
 @contextmanager
-def attacked(delay_seconds: float, settings: Mapping[str, str]) -> Iterator[Target]:
-    """Run the service until the block ends, with its own Redis and a backend whose reads take `delay_seconds`."""
+def attacked(delay_seconds: float, settings: Mapping[str, str], *, has_issuer: bool = False) -> Iterator[Target]:
+    """Run the service until the block ends, with its own Redis and a backend whose reads take `delay_seconds`.
+
+    With `has_issuer`, an OpenID issuer runs too, and the service accepts keys of teams and tokens of the issuer.
+    """
     with ExitStack() as stack:
         redis = RedisServer()
         stack.callback(redis.close)
@@ -154,5 +163,14 @@ def attacked(delay_seconds: float, settings: Mapping[str, str]) -> Iterator[Targ
         command = [PYTHON, "-m", "tests.attacks.backend", "--delay", str(delay_seconds)]
         backend = stack.enter_context(serving(command, {}, on=[]))
         given = {"acedata_url": backend.url.removesuffix("/mcp"), "redis_url": redis.url, "secret_key": KEY}
+        realm = stack.enter_context(issuer_process()).realm() if has_issuer else None
+        if realm is not None:
+            folder = stack.enter_context(TemporaryDirectory())
+            given |= {
+                "auth": "passthrough,keys,jwt",
+                "jwt_issuer": realm.issuer,
+                "database_url": f"sqlite:///{folder}/db",
+            }
+            given |= {"public_url": "https://luma.example.com"}
         service = stack.enter_context(serving([COMMAND, "serve", "--port", "0"], {**given, **settings}, on=[]))
-        yield Target(service, redis, service.log)
+        yield Target(service, redis, service.log, realm)

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from app.adapters.sandbox.backend import create_sandbox
 from app.adapters.sql.migrate import REVISIONS
 from tests.support.clock import HandClock
+from tests.support.issuer import Realm
 from tests.support.postgres_server import PostgresServer
 from tests.support.process import environment, run
 from tests.support.redis_server import RedisClusterNode, RedisServer
@@ -203,3 +204,25 @@ async def test_readyz_tells_a_redis_that_refuses_from_one_that_is_down(
         seen.append((await service.http.get(f"{service.url}/readyz")).json())
     assert [answer["store_status"] for answer in seen] == ["up", "refuses", "down"]
     assert [answer["status"] for answer in seen] == ["ready", "degraded", "degraded"]
+
+
+async def test_check_tells_whether_the_identity_provider_can_be_used(
+    tmp_path: Path, backend: str, realm: Realm
+) -> None:
+    async def checked(**settings: str) -> tuple[int, str]:
+        given = {"auth": "jwt", "public_url": "https://luma.example.com", "jwt_issuer": realm.issuer, **settings}
+        database_url = f"sqlite:///{tmp_path}/luma.db"
+        env = environment(acedata_url=backend, secret_key=KEY, **{"database_url": database_url, **given})
+        ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+        [line] = [line for line in ended.stdout.splitlines() if line.startswith("identity provider")]
+        return ended.returncode, line
+
+    code, line = await checked()
+    assert (code, "2 usable keys" in line) == (0, True)
+    code, line = await checked(jwt_issuer=f"{realm.issuer}/")
+    assert (code, "`issuer`" in line) == (1, True)
+    realm.fail(status=502)
+    code, line = await checked()
+    assert (code, "502" in line) == (1, True)
+    code, line = await checked(jwt_issuer="http://127.0.0.1:1")
+    assert (code, "cannot be reached" in line) == (1, True)

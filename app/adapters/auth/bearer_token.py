@@ -2,8 +2,8 @@
 
 import re
 
-LONGEST_HEADER = 4096
-"""Characters of the header's value: scheme, spaces and token."""
+LONGEST_HEADER = 8192
+"""Characters of the header's value: scheme, spaces and token. Tokens of Entra ID with many groups come near it."""
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
 """RFC 6750's credentials: the scheme, spaces and a b64token. Trailing spaces are accepted as well."""
@@ -14,7 +14,12 @@ def bearer_token(authorization: str | None) -> str | None:
 
     Return None if the header is absent, too long, malformed or of another scheme.
     """
-    if authorization is None or len(authorization) > LONGEST_HEADER:
+    if authorization is None or is_oversized(authorization):
         return None
     match = _BEARER.fullmatch(authorization)
     return match[1] if match else None
+
+
+def is_oversized(authorization: str | None) -> bool:
+    """Return whether an Authorization header's value is too long to be read."""
+    return authorization is not None and len(authorization) > LONGEST_HEADER

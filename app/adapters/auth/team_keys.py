@@ -1,47 +1,20 @@
 """Authentication by team keys: who holds a key, and the credentials of their team."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from app.adapters.auth.key_digest import KeyDigest
-from app.domain.access import Credential, Principal, Visibility
+from app.adapters.auth.team_credentials import TeamCredentials
+from app.domain.access import Principal
 from app.domain.api_key_format import is_well_formed
 from app.domain.backend import BackendDescription
-from app.domain.errors import InternalError, NoCredential
 from app.domain.teams import KeyHolder, KeyState
 from app.ports.auth import AuthenticationUnavailable, Caller
-from app.ports.repositories import DatabaseUnavailable
-from app.services.teams.directory_cache import NO_DATABASE, DirectoryCache
+from app.services.teams.directory_cache import DirectoryCache
 
 NOTED_SECONDS = 1.0
 """How often it is noted that a key was used and accepted."""
 
 NOT_YET = "Keys cannot be checked yet, because this service's database does not answer. Try again shortly."
-
-
-class TeamCredentials:
-    """The CredentialSource of the members of a team."""
-
-    __slots__ = ("_backend", "_directory", "_team_id")
-
-    def __init__(self, directory: DirectoryCache, team_id: str, backend: BackendDescription) -> None:
-        """Ask `directory` for the credentials of a team."""
-        self._directory = directory
-        self._team_id = team_id
-        self._backend = backend
-
-    async def all(self) -> Sequence[Credential]:
-        """Return the credentials of the team. Raises LumaError if there is none, or none can be read."""
-        try:
-            found = await self._directory.credentials(self._team_id)
-        except DatabaseUnavailable:
-            raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from None
-        if not found:
-            raise self._backend.error(NoCredential)
-        return found
-
-    async def one(self) -> Credential:
-        """Return the credential to read with: the oldest. Raises LumaError."""
-        return (await self.all())[0]
 
 
 class TeamKeyAuthenticator:
@@ -94,13 +67,7 @@ def _principal(holder: KeyHolder) -> Principal:
         holder.team.id,
         key=holder.key.id,
         is_stopped=holder.is_stopped,
-        sees=_visibility(holder),
+        sees=holder.team.visibility,
         asks_above=holder.team.asks_above,
         scopes=holder.key.scopes,
     )
-
-
-def _visibility(holder: KeyHolder) -> Visibility:
-    if not holder.team.members_see_all:
-        return Visibility.OWN
-    return Visibility.ALL if holder.team.allows_foreign_ids else Visibility.TEAM

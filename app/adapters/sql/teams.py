@@ -1,6 +1,7 @@
 """Teams and members, in SQL that SQLite and PostgreSQL share."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from app.adapters.sql.administration import Administration, Change, member_of, t
 from app.adapters.sql.budgets import count_windows
 from app.adapters.sql.directory_tables import members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
-from app.domain.teams import Actor, AuditEntry, Member, Team
+from app.domain.teams import LONGEST_NAME, Actor, AuditEntry, Member, Team
 from app.ports.directory import AlreadyThere
 
 
@@ -108,10 +109,34 @@ class SqlTeams:
                 return member_of(found), None
             if found is not None:
                 raise AlreadyThere(f"Team {team} has a member {name} already.")
-            member = Member(member_id, owner.id, name, is_stopped=False, created_at=change.now)
-            await change.connection.execute(members.insert().values(asdict(member)))
-            subject = f"{team}/{name}"
-            return member, change.entry("member.add", subject, after={}, team_id=owner.id, member_id=member_id)
+            return await _added(change, owner, member_id, name)
+
+        return await self._administration.change(actor, operation)
+
+    async def named(self, names: Collection[str]) -> list[Team]:
+        """Return the teams that have one of these names."""
+
+        async def operation(connection: AsyncConnection) -> list[Team]:
+            found = select(teams).where(teams.c.name.in_(names)).order_by(teams.c.name)
+            return [team_of(row) for row in await connection.execute(found)]
+
+        return await self._database.run(operation)
+
+    async def member(self, team_id: str, member_id: str) -> Member | None:
+        """Return the member with this id of the team with that id; None where there is none."""
+        return await self._database.run(lambda connection: _member(connection, team_id, member_id))
+
+    async def join(self, team: Team, member_id: str, name: str, actor: Actor) -> Member:
+        """Return the member with this id, who is added to `team` where they are not in it.
+
+        If the name is taken, a part of the id is added to it. `member_id` has 32 hex digits.
+        """
+
+        async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
+            if (found := await _member(change.connection, team.id, member_id)) is not None:
+                return found, None
+            free = await _free_name(change.connection, team.id, name, member_id)
+            return await _added(change, team, member_id, free)
 
         return await self._administration.change(actor, operation)
 
@@ -149,3 +174,25 @@ class SqlTeams:
 
 def _kept(value: str | int) -> str | int | None:
     return None if value == "never" else value
+
+
+async def _added(change: Change, team: Team, member_id: str, name: str) -> tuple[Member, AuditEntry | None]:
+    """Insert a member, and return it with the entry of the audit log."""
+    member = Member(member_id, team.id, name, is_stopped=False, created_at=change.now)
+    await change.connection.execute(members.insert().values(asdict(member)))
+    subject = f"{team.name}/{member.name}"
+    return member, change.entry("member.add", subject, after={}, team_id=team.id, member_id=member.id)
+
+
+async def _member(connection: AsyncConnection, team_id: str, member_id: str) -> Member | None:
+    wanted = select(members).where(members.c.id == member_id, members.c.team_id == team_id)
+    row = (await connection.execute(wanted)).first()
+    return member_of(row) if row is not None else None
+
+
+async def _free_name(connection: AsyncConnection, team_id: str, name: str, member_id: str) -> str:
+    """Return `name`, or else a longer name, that no member of the team has."""
+    tried = name, f"{name[: LONGEST_NAME - 9].rstrip()} {member_id[:8]}"
+    taken = select(members.c.name).where(members.c.team_id == team_id, members.c.name.in_(tried))
+    found = set((await connection.execute(taken)).scalars())
+    return next((one for one in tried if one not in found), member_id)

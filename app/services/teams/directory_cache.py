@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cachetools import LRUCache
 
@@ -23,7 +24,7 @@ MOST_KEYS = 10_000
 
 MOST_TEAMS = 1_000
 MOST_LOOKUPS = 2
-"""Keys that are looked up in the database at once: there are four connections, and purchases need them."""
+"""Keys and members that are looked up in the database at once: of its four connections, purchases need the others."""
 
 MOST_WAITING = 200
 OUTAGE_SECONDS = 60.0
@@ -32,8 +33,10 @@ OUTAGE_SECONDS = 60.0
 USED_SECONDS = 60.0
 """Interval at which it is recorded which keys were used."""
 
-TOO_MANY_LOOKUPS = "This service looks up as many keys as it may at once. Try again in a moment."
-NO_DATABASE = "Keys cannot be checked right now, because this service's database does not answer. Try again shortly."
+TOO_MANY_LOOKUPS = "This service looks up as many tokens as it may at once. Try again in a moment."
+NO_DATABASE = "Tokens cannot be checked right now, because this service's database does not answer. Try again shortly."
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -120,10 +123,19 @@ class DirectoryCache:
                 self._faults.note(exc)
             await self._clocks.sleep(VERSION_SECONDS)
 
-    def known(self, digest: str) -> KnownKey | None:
-        """Return who holds the key with this digest, if that is remembered. Raises AuthenticationUnavailable."""
+    @property
+    def generation(self) -> int:
+        """A number that increases when the directory has changed. Whatever was read under a lower one is outdated."""
+        return self._generation
+
+    def check(self) -> None:
+        """Raise AuthenticationUnavailable if what is known of the directory is too old to count."""
         if self._clock() - self._confirmed_at > OUTAGE_SECONDS:
             raise AuthenticationUnavailable(NO_DATABASE)
+
+    def known(self, digest: str) -> KnownKey | None:
+        """Return who holds the key with this digest, if that is remembered. Raises AuthenticationUnavailable."""
+        self.check()
         return self._keys.get(digest)
 
     async def key(self, digest: str) -> KnownKey | None:
@@ -132,7 +144,7 @@ class DirectoryCache:
             return known
         if digest in self._unknown:
             return None
-        return await self._looked_up(digest)
+        return await self.looked_up(lambda: self._key_holder(digest))
 
     def note_use(self, known: KnownKey) -> None:
         """Note that the key was used."""
@@ -151,20 +163,24 @@ class DirectoryCache:
             self._credentials[team_id] = opened
         return opened
 
-    async def _looked_up(self, digest: str) -> KnownKey | None:
+    async def looked_up(self, lookup: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of `lookup`, which reads the database, in its turn. Raises AuthenticationUnavailable."""
         if self._waiting >= MOST_WAITING:
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:
             async with self._lookups:
-                if (known := self._keys.get(digest)) is not None:  # another call has asked meanwhile
-                    return known
-                generation = self._generation
-                holder = await self._directory.keys.key_holder(digest)
+                return await lookup()
         except DatabaseUnavailable:
             raise AuthenticationUnavailable(NO_DATABASE) from None
         finally:
             self._waiting -= 1
+
+    async def _key_holder(self, digest: str) -> KnownKey | None:
+        if (known := self._keys.get(digest)) is not None:  # another call has asked meanwhile
+            return known
+        generation = self._generation
+        holder = await self._directory.keys.key_holder(digest)
         known = KnownKey(holder, self._clock()) if holder is not None else None
         if generation == self._generation:  # what was read before a change may be older than the change
             if known is None:

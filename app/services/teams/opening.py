@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
+from app.ports.directory import Teams
 from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import ThrottledExceptionLog
 from app.services.teams.directory_cache import DirectoryCache
@@ -24,11 +25,13 @@ class OpenDirectory(Generic[T]):
     def __init__(
         self,
         cache: DirectoryCache,
+        teams: Teams,
         opening: Callable[[], Awaitable[T]],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         """Follow the directory with `cache`. `opening` returns the digest of keys; it raises DatabaseUnavailable."""
         self.cache = cache
+        self.teams = teams
         self._opening = opening
         self._sleep = sleep
         self._digest: T | None = None

@@ -1,60 +1,53 @@
 """Middleware that authenticates the bearer token of each request, and puts the Caller into the request's scope."""
 
-from collections.abc import Callable
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.adapters.auth.bearer_token import bearer_token
-from app.ports.auth import AuthenticationUnavailable, Authenticator
+from app.adapters.auth.bearer_token import bearer_token, is_oversized
+from app.domain.access import PASSTHROUGH_SCOPES
+from app.observability.metrics import Metrics
+from app.ports.auth import AccessRefused, AuthenticationUnavailable, Authenticator, TokenFault
 from app.web.asgi import header, send_error
+from app.web.auth.challenges import Challenges
 
 CALLER = "luma_mcp.caller"
 """Key of the Caller in a request's scope."""
 
 
-_HEADER = "Send it with each request: `Authorization: Bearer <token>`. There is no sign-in here."
-HOW_TO_AUTHENTICATE: dict[tuple[str, ...], str] = {
-    ("passthrough",): f"This service needs your own {{backend}} API token, which is made at {{account_url}}. {_HEADER}",
-    ("keys",): f"This service needs the key of a team member, which begins with lmk_: ask its operator. {_HEADER}",
-}
-"""What a request without a valid token is told, by the ways to authenticate that are on."""
-
-HOW_TO_AUTHENTICATE_EITHER_WAY = (
-    "This service needs the key of a team member, which begins with lmk_, or your own {backend} API token, which is "
-    f"made at {{account_url}}. {_HEADER}"
-)
-
-
 class BearerAuthMiddleware:
-    """Answers 401 to requests without a valid bearer token."""
+    """Answers 401 to requests without a valid bearer token, and 403 to holders who may do nothing here."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, advice: str, refused: Callable[[int], None]) -> None:
-        """Wrap `app`. `advice` is the message of the 401. `refused` receives the status of each refusal."""
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, challenges: Challenges, metrics: Metrics) -> None:
+        """Wrap `app`. Refusals are counted in `metrics`."""
         self._app = app
-        self._advice = advice
         self._authenticator = authenticator
-        self._refused = refused
+        self._challenges = challenges
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its Caller, or answer 401 or 503."""
+        """Pass the request on with its Caller, or answer 401, 403 or 503."""
         authorization = header(scope, b"authorization")
         token = bearer_token(authorization)
         try:
             caller = await self._authenticator.authenticate(token) if token is not None else None
         except AuthenticationUnavailable as exc:
-            self._refused(503)
+            self._metrics.refused(503)
             await send_error(send, 503, "unavailable", str(exc), (b"retry-after", b"5"))
             return
-        if caller is not None:
+        except AccessRefused as exc:
+            self._metrics.refused(403)
+            await send_error(send, 403, "forbidden", str(exc))
+            return
+        if caller is None:
+            await self._ask_for_token(authorization, send)
+        elif caller.can_ask_for_scopes and not caller.principal.scopes:
+            self._metrics.refused(403)
+            await self._challenges.ask_for_scopes(send, PASSTHROUGH_SCOPES)
+        else:
             scope[CALLER] = caller
             await self._app(scope, receive, send)
-            return
-        self._refused(401)
-        challenge = 'Bearer realm="luma-mcp"' + (', error="invalid_token"' if authorization else "")
-        await send_error(
-            send,
-            401,
-            "unauthorized",
-            self._advice,
-            (b"www-authenticate", challenge.encode()),
-        )
+
+    async def _ask_for_token(self, authorization: str | None, send: Send) -> None:
+        self._metrics.refused(401)
+        if is_oversized(authorization):
+            self._metrics.token_refused(TokenFault.OVERSIZED)
+        await self._challenges.ask_for_token(send, was_refused=bool(authorization))

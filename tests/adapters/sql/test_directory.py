@@ -269,3 +269,26 @@ async def test_old_entries_are_deleted_and_their_ids_not_used_again(directory: D
     assert await directory.audit.delete_old(DAY - 1) == 3
     await directory.teams.stop("film", ACTOR)
     assert [entry.id for entry in await directory.audit.entries(10)] == [4]
+
+
+async def test_a_member_joins_once_under_its_id_and_a_free_name(directory: Directory) -> None:
+    film = await directory.teams.create("film", "UTC", ACTOR)
+    await directory.teams.create("ads", "UTC", ACTOR)
+    assert [team.name for team in await directory.teams.named(["ads", "film", "music"])] == ["ads", "film"]
+    ids = [f"{number}" * 32 for number in range(3)]
+    assert await directory.teams.member(film.id, ids[0]) is None
+    joined = [await directory.teams.join(film, member_id, "anna", ACTOR) for member_id in ids]
+    assert [member.id for member in joined] == ids
+    assert [member.name for member in joined] == ["anna", f"anna {'1' * 8}", f"anna {'2' * 8}"]
+    version = len(await directory.audit.entries(100))
+    assert await directory.teams.join(film, ids[0], "anna, renamed", ACTOR) == joined[0]
+    assert len(await directory.audit.entries(100)) == version
+    assert await directory.teams.member(film.id, ids[0]) == joined[0]
+    assert await directory.teams.member("another team", ids[0]) is None
+
+
+async def test_a_member_who_joins_at_two_replicas_at_once_is_one(directory: Directory) -> None:
+    film = await directory.teams.create("film", "UTC", ACTOR)
+    joined = await asyncio.gather(*(directory.teams.join(film, "a" * 32, "anna", ACTOR) for _ in range(4)))
+    assert joined == [joined[0]] * 4
+    assert await directory.teams.members("film") == [joined[0]]

@@ -1,0 +1,116 @@
+"""Judges the claims of a token: for whom it is, how long it is valid, and what its holder may do."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.adapters.auth.jwt.faults import TokenRefused
+from app.domain.access import Scope
+from app.domain.teams import Person, valid_name
+from app.ports.auth import TokenFault
+
+LEEWAY_SECONDS = 30.0
+"""Difference between the issuer's clock and this one that is accepted."""
+
+LONGEST_SUBJECT = 255
+"""Characters; OpenID Connect Core 1.0, section 2."""
+
+MOST_TEAMS = 200
+"""Values of the team's claim that are looked at. An issuer may list all groups of a person there."""
+
+ACCESS_TOKEN_KIND = "bearer"  # noqa: S105 - the name of a kind of token
+"""The claim `typ` in the access tokens of Keycloak, which writes `ID` or `Refresh` into the others."""
+
+Claims = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimNames:
+    """The claims that an issuer uses for what no standard names.
+
+    Attributes:
+        team: the claim with the name of a team, or with a list of names of which one is a team.
+        member: the claim with a name of the person, for lists.
+        scopes: claims with scopes: a list, or a text with blanks between them.
+        granted: the scopes of this service by the issuer's names for them.
+
+    """
+
+    team: str
+    member: str
+    scopes: tuple[str, ...]
+    granted: Mapping[str, Scope]
+
+
+def check_claims(claims: Claims, audiences: frozenset[str], now: float) -> None:
+    """Raise TokenRefused unless a token with these claims is for one of `audiences`, and valid at `now`.
+
+    A token that is bound to a key of its holder (RFC 7800) is refused: this service asks for no proof of that key.
+    """
+    kind = claims.get("typ", ACCESS_TOKEN_KIND)
+    if "cnf" in claims or not isinstance(kind, str) or kind.lower() != ACCESS_TOKEN_KIND:
+        raise TokenRefused(TokenFault.CLAIMS)
+    if not audiences.intersection(_texts(claims.get("aud"))):
+        raise TokenRefused(TokenFault.AUDIENCE)
+    if now >= expires_at(claims) + LEEWAY_SECONDS:
+        raise TokenRefused(TokenFault.EXPIRED)
+    if any(name in claims and _time(claims, name) > now + LEEWAY_SECONDS for name in ("nbf", "iat")):
+        raise TokenRefused(TokenFault.PREMATURE)
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 1 <= len(subject) <= LONGEST_SUBJECT:
+        raise TokenRefused(TokenFault.CLAIMS)
+    if not subject.isascii() or not subject.isprintable():
+        raise TokenRefused(TokenFault.CLAIMS)
+
+
+def expires_at(claims: Claims) -> float:
+    """Return the end of the token's validity in unix seconds. Raises TokenRefused."""
+    return _time(claims, "exp")
+
+
+def person_of(claims: Claims, names: ClaimNames) -> Person:
+    """Return the holder of a token whose claims were checked."""
+    subject: str = claims["sub"]
+    given = [name.removeprefix("/") for name in _texts(claims.get(names.team))[:MOST_TEAMS]]
+    teams = dict.fromkeys(valid for name in given if (valid := _valid(name)) is not None)
+    name = claims.get(names.member)
+    shown = (_valid(name) if isinstance(name, str) else None) or _valid(subject) or f"{subject[:40].strip()}…"
+    return Person(claims["iss"], subject, shown, tuple(teams))
+
+
+def scopes_of(claims: Claims, names: ClaimNames) -> frozenset[Scope]:
+    """Return the scopes that a token grants. Unknown ones are dropped."""
+    given = (_words(claims.get(claim)) for claim in names.scopes)
+    return frozenset(names.granted[word] for words in given for word in words if word in names.granted)
+
+
+def _valid(name: str) -> str | None:
+    try:
+        return valid_name(name)
+    except ValueError:
+        return None
+
+
+def _texts(value: object) -> list[str]:
+    """Return the texts in a claim that is one text or a list."""
+    every = value if isinstance(value, list) else [value]
+    return [one for one in every if isinstance(one, str)]
+
+
+def _words(value: object) -> list[str]:
+    return value.split(" ") if isinstance(value, str) else _texts(value)
+
+
+def _time(claims: Claims, name: str) -> float:
+    """Return a NumericDate (RFC 7519). Raises TokenRefused for another type, or no number."""
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TokenRefused(TokenFault.CLAIMS)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        raise TokenRefused(TokenFault.CLAIMS) from None
+    if not math.isfinite(seconds):
+        raise TokenRefused(TokenFault.CLAIMS)
+    return seconds

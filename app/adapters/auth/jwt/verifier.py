@@ -1,0 +1,97 @@
+"""Verifies a token: header, claims and signature."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jwt import InvalidAudienceError, PyJWT, PyJWTError
+from jwt.types import Options
+
+from app.adapters.auth.jwt.claims import ClaimNames, check_claims, expires_at, person_of, scopes_of
+from app.adapters.auth.jwt.faults import TokenRefused
+from app.adapters.auth.jwt.issuer_keys import IssuerKeys
+from app.adapters.auth.jwt.keys import ALGORITHMS, LONGEST_KEY_ID, VerificationKey
+from app.adapters.auth.jwt.token_form import UnverifiedToken
+from app.domain.access import Scope
+from app.domain.teams import Person
+from app.ports.auth import TokenFault
+
+ACCESS_TOKEN_TYPES = ("jwt", "at+jwt", "application/at+jwt")
+"""Values of `typ` in a header, in lower case. RFC 9068 has the latter two; Keycloak and Entra write `JWT`."""
+
+_OPTIONS: Options = {
+    "require": ["iss", "aud", "exp", "sub"],
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+}
+"""Times are left to `check_claims`, because PyJWT reads the system's clock itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """What a verified token says. `expires_at` is in unix seconds."""
+
+    person: Person
+    scopes: frozenset[Scope]
+    expires_at: float
+
+
+class TokenVerifier:
+    """Verifies tokens of one issuer for one service. Cheap checks come first: forgeries cost less then."""
+
+    def __init__(
+        self,
+        keys: IssuerKeys,
+        issuer: str,
+        audiences: frozenset[str],
+        names: ClaimNames,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Verify with `keys` that a token is of `issuer` and for one of `audiences`."""
+        self._keys = keys
+        self._issuer = issuer
+        self._audiences = audiences
+        self._names = names
+        self._wall_clock = wall_clock
+        self._jwt = PyJWT(_OPTIONS)
+
+    @property
+    def issuer(self) -> str:
+        """The issuer whose tokens are verified."""
+        return self._issuer
+
+    @property
+    def keys_digest(self) -> bytes | None:
+        """A digest of the keys. Tokens that were verified under another one must be verified again."""
+        return self._keys.digest
+
+    async def verify(self, token: UnverifiedToken) -> VerifiedToken:
+        """Return what the token says. Raises TokenRefused and AuthenticationUnavailable."""
+        algorithm, key_id = _checked_header(token.header)
+        check_claims(token.claims, self._audiences, self._wall_clock())
+        key = await self._keys.find(key_id, algorithm)
+        claims = self._signed_claims(token.text, key, algorithm)
+        return VerifiedToken(person_of(claims, self._names), scopes_of(claims, self._names), expires_at(claims))
+
+    def _signed_claims(self, token: str, key: VerificationKey, algorithm: str) -> dict[str, Any]:
+        try:
+            return self._jwt.decode(
+                token, key.key, algorithms=[algorithm], audience=self._audiences, issuer=self._issuer
+            )
+        except InvalidAudienceError:
+            raise TokenRefused(TokenFault.AUDIENCE) from None
+        except (PyJWTError, ValueError, TypeError):
+            raise TokenRefused(TokenFault.SIGNATURE) from None
+
+
+def _checked_header(header: dict[str, Any]) -> tuple[str, str | None]:
+    """Return `alg` and `kid`. Raises TokenRefused for another kind of token, or one with a critical extension."""
+    algorithm, kind, key_id = header["alg"], header.get("typ", "JWT"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise TokenRefused(TokenFault.ALGORITHM)
+    if "crit" in header or "b64" in header or not isinstance(kind, str) or kind.lower() not in ACCESS_TOKEN_TYPES:
+        raise TokenRefused(TokenFault.HEADER)
+    if key_id is not None and not (isinstance(key_id, str) and len(key_id) <= LONGEST_KEY_ID):
+        raise TokenRefused(TokenFault.KEY)
+    return algorithm, key_id

@@ -1,0 +1,35 @@
+"""The backend credentials of the members of a team."""
+
+from collections.abc import Sequence
+
+from app.domain.access import Credential
+from app.domain.backend import BackendDescription
+from app.domain.errors import InternalError, NoCredential
+from app.ports.repositories import DatabaseUnavailable
+from app.services.teams.directory_cache import NO_DATABASE, DirectoryCache
+
+
+class TeamCredentials:
+    """The CredentialSource of the members of a team."""
+
+    __slots__ = ("_backend", "_directory", "_team_id")
+
+    def __init__(self, directory: DirectoryCache, team_id: str, backend: BackendDescription) -> None:
+        """Ask `directory` for the credentials of a team."""
+        self._directory = directory
+        self._team_id = team_id
+        self._backend = backend
+
+    async def all(self) -> Sequence[Credential]:
+        """Return the credentials of the team. Raises LumaError if there is none, or none can be read."""
+        try:
+            found = await self._directory.credentials(self._team_id)
+        except DatabaseUnavailable:
+            raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from None
+        if not found:
+            raise self._backend.error(NoCredential)
+        return found
+
+    async def one(self) -> Credential:
+        """Return the credential to read with: the oldest. Raises LumaError."""
+        return (await self.all())[0]

@@ -1,0 +1,1 @@
+"""How clients learn where to sign in, and which scopes they lack."""

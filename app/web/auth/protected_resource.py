@@ -1,0 +1,86 @@
+"""The metadata of this service as a protected resource (RFC 9728), and the challenges that lead to them (RFC 6750)."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.composition.identity_provider import scope_names
+from app.domain.access import Scope
+from app.settings import Settings
+
+WELL_KNOWN = "/.well-known/oauth-protected-resource"
+TITLE = "Luma Dream Machine"
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedResource:
+    """The service as clients see it that sign in.
+
+    Attributes:
+        public_url: the URL of the service, without /mcp.
+        issuers: the URLs of the authorization servers whose tokens are accepted.
+        scopes: the scopes of the service by the names under which clients ask for them.
+
+    """
+
+    public_url: str
+    issuers: tuple[str, ...]
+    scopes: Mapping[Scope, str]
+
+    @property
+    def metadata_url(self) -> str:
+        """The URL of the metadata. It begins as the service does, so that a proxy passes it on with the service."""
+        return f"{self.public_url}{WELL_KNOWN}/mcp"
+
+    def metadata(self) -> dict[str, object]:
+        """Return the metadata. Clients compare `resource` with the URL that they connect to."""
+        return {
+            "resource": f"{self.public_url}/mcp",
+            "authorization_servers": list(self.issuers),
+            "scopes_supported": list(self.scopes.values()),
+            "bearer_methods_supported": ["header"],
+            "resource_name": TITLE,
+        }
+
+    def challenge(self, error: str | None = None, scopes: Collection[Scope] | None = None) -> str:
+        """Return a WWW-Authenticate header that asks for a token with `scopes`; None is all of them."""
+        wanted = " ".join(name for scope, name in self.scopes.items() if scopes is None or scope in scopes)
+        parameters = {"error": error, "resource_metadata": self.metadata_url, "scope": wanted}
+        return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value is not None)
+
+
+def protected_resource(settings: Settings) -> ProtectedResource | None:
+    """Return the service as a protected resource; None where no client can sign in."""
+    issuers = authorization_servers(settings)
+    if not issuers or settings.public_url is None:
+        return None
+    return ProtectedResource(settings.public_url, issuers, scope_names(settings))
+
+
+def authorization_servers(settings: Settings) -> tuple[str, ...]:
+    """Return the issuers whose tokens are accepted, the preferred one first. Each way to sign in adds its own."""
+    return (settings.jwt_issuer,) if "jwt" in settings.auth and settings.jwt_issuer is not None else ()
+
+
+def metadata_routes(resource: ProtectedResource) -> list[Route]:
+    """Return the routes of the metadata: wherever clients look for them. Web pages of any origin may read them."""
+    body = json.dumps(resource.metadata()).encode()
+    headers = {
+        "content-type": "application/json",
+        "cache-control": "public, max-age=300",
+        "access-control-allow-origin": "*",
+        "access-control-allow-headers": "*",
+        "access-control-allow-methods": "GET",
+    }
+
+    async def metadata(request: Request) -> Response:
+        return Response(b"" if request.method == "OPTIONS" else body, headers=headers)
+
+    path = urlsplit(resource.public_url).path
+    paths = (WELL_KNOWN, f"{WELL_KNOWN}/mcp", f"/mcp{WELL_KNOWN}", f"{WELL_KNOWN}{path}/mcp", f"{WELL_KNOWN}{path}")
+    return [Route(one, metadata, methods=["GET", "OPTIONS"]) for one in dict.fromkeys(paths)]

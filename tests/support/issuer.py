@@ -1,0 +1,117 @@
+"""An OpenID issuer in a process of its own, and the tokens that it signs."""
+
+import json
+import subprocess
+import sys
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.issuer_app import KEY_SET
+
+AUDIENCE = "https://luma.example.com/mcp"
+"""The audience of a token by default: the service at the public URL https://luma.example.com."""
+
+_NUMBERS = count(1)
+
+
+@dataclass(frozen=True)
+class Realm:
+    """One issuer of the process. `issuer` is its URL."""
+
+    issuer: str
+    _control: str
+    _http: httpx.Client
+
+    def token(self, now: float, *, key: str = "rsa-1", header: dict[str, Any] | None = None, **changes: object) -> str:
+        """Return a token for anna of the team film, valid for an hour from `now`.
+
+        `changes` are other claims, None for one that is left out; `header` adds to the header likewise.
+        """
+        return self.signed(self.claims(now, **changes), key=key, header=header)
+
+    def claims(self, now: float, **changes: object) -> dict[str, Any]:
+        """Return the claims of such a token."""
+        usual = {
+            "iss": self.issuer,
+            "sub": "anna-7",
+            "aud": AUDIENCE,
+            "iat": int(now),
+            "exp": int(now) + 3600,
+            "scope": "openid read generate",
+            "preferred_username": "anna",
+            "team": "film",
+        }
+        return {name: value for name, value in {**usual, **changes}.items() if value is not None}
+
+    def signed(self, claims: dict[str, Any], *, key: str = "rsa-1", header: dict[str, Any] | None = None) -> str:
+        """Return a token with exactly these claims."""
+        return str(self._asked("token", claims=claims, key=key, header=header or {})["token"])
+
+    def add_key(self, key: str, algorithm: str = "ES256") -> None:
+        """Let the issuer publish a new key, and sign with it where a token asks for it."""
+        self._asked("add_key", key=key, algorithm=algorithm)
+
+    def withdraw_key(self, key: str) -> None:
+        """Take a key out of the key set."""
+        self._asked("withdraw_key", key=key)
+
+    def publish(self, jwk: dict[str, Any]) -> None:
+        """Put a key into the key set, whatever it is."""
+        self._asked("publish", jwk=jwk)
+
+    def fail(self, **faults: object) -> None:
+        """Set the faults of the issuer's documents, as `issuer_app` reads them; none ends all."""
+        self._asked("faults", **faults)
+
+    def published(self) -> list[dict[str, Any]]:
+        """Return the key set."""
+        keys: list[dict[str, Any]] = self._asked("state")["keys"]
+        return keys
+
+    def key_set_reads(self) -> int:
+        """Return how often the key set was read."""
+        return int(self._asked("state")["reads"].get(KEY_SET, 0))
+
+    def _asked(self, action: str, **values: object) -> dict[str, Any]:
+        answer: dict[str, Any] = self._http.post(f"{self._control}/{action}", json=values).raise_for_status().json()
+        return answer
+
+
+class IssuerProcess:
+    """The running process."""
+
+    def __init__(self, url: str, http: httpx.Client) -> None:
+        self.url = url
+        self._http = http
+
+    def realm(self) -> Realm:
+        """Return an issuer that no other test uses."""
+        name = f"r{next(_NUMBERS)}"
+        return Realm(f"{self.url}/realms/{name}", f"{self.url}/control/{name}", self._http)
+
+
+@contextmanager
+def issuer_process() -> Iterator[IssuerProcess]:
+    """Run the process until the block ends."""
+    command = [sys.executable, "-m", "tests.support.issuer_app"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    try:
+        assert process.stdout is not None
+        with process.stdout, httpx.Client(timeout=30) as http:
+            yield IssuerProcess(process.stdout.readline().strip(), http)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def written(header: object, claims: object, signature: bytes = b"") -> str:
+    """Return a token in compact form, whatever its parts are."""
+    parts = (json.dumps(header).encode(), json.dumps(claims).encode(), signature)
+    return ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
