@@ -97,6 +97,7 @@ def _principal(holder: KeyHolder) -> Principal:
         sees=_visibility(holder),
         asks_above=holder.team.asks_above,
         scopes=holder.key.scopes,
+        limits=holder.limits,
     )
 
 
