@@ -14,7 +14,7 @@ from app.composition.authentication import build_authenticator, build_directory
 from app.composition.backend import build_acedata_client, build_sandbox, media_url_of, network_to
 from app.composition.clocks import Clocks
 from app.composition.description import backend_description
-from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
+from app.composition.quotas import awaited_quota, build_memory_budget, build_rate_limits, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.state import SharedState, build_shared_state
 from app.composition.teams import TeamWork, build_settlement, build_team_work, build_usage
@@ -29,6 +29,7 @@ from app.ports.backend import VideoBackend
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.memory_budget import MemoryBudget
+from app.services.limits.rate_limits import RateLimits
 from app.services.limits.token_status import TokenStatusCache
 from app.services.polling.registry import PollerRegistry
 from app.services.polling.waiter import TaskWaiter
@@ -56,6 +57,7 @@ class Assembly:
         flights: the fetches from the backend that are in flight.
         listeners: the quota of `subscriptions/listen` streams.
         submitted: the list of a caller's submissions, read from the database.
+        rate_limits: the rate limits of teams, members and keys.
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if no callbacks are asked for.
@@ -80,6 +82,7 @@ class Assembly:
     usage: UsageReports
     request_memory: MemoryBudget
     token_status: TokenStatusCache
+    rate_limits: RateLimits
     sandbox: Sandbox | None
     callbacks: Callbacks | None
     persistence: Persistence
@@ -171,6 +174,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     )
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     directory = build_directory(settings, persistence, clocks)
+    rate_limits = build_rate_limits(shared.rate_limiter, metrics, clocks.monotonic)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(
@@ -185,11 +189,12 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         pollers=pollers,
         waiter=waiter,
         listeners=listener_quota(description, refusals, backend_limits),
-        videos=build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits),
+        videos=build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits, rate_limits),
         submitted=SubmittedTasks(persistence.purchases, backend_limits.database_reads),
         usage=build_usage(persistence, backend_limits, description, clocks),
         request_memory=build_memory_budget(settings, description, refusals, backend_limits),
         token_status=token_status,
+        rate_limits=rate_limits,
         sandbox=sandbox,
         callbacks=callbacks,
         persistence=persistence,

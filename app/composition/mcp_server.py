@@ -38,13 +38,15 @@ def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestCon
     server = build_server(assembly.tools, resources, backend, version=VERSION)
     extension = _tasks_extension(assembly, context)
     tools = bind(assembly.tools, tool_handlers(settings, assembly))
-    call_handler = ToolCallHandler(tools, backend, context, call_log, extension, result_meta(server))
+    call_handler = ToolCallHandler(
+        tools, backend, context, call_log, extension, result_meta(server), assembly.rate_limits
+    )
     subscriptions = SubscriptionStreams(
         assembly.tasks.access, assembly.pollers, assembly.listeners, extension, context, clocks.sleep
     )
     add_calls(server, call_handler, subscriptions, extension)
     replace_spans(server, set(tools))
-    return McpServer(server, call_handler, subscriptions, RequestLog(context, call_log, backend))
+    return McpServer(server, call_handler, subscriptions, RequestLog(context, call_log, backend, assembly.rate_limits))
 
 
 def tool_handlers(settings: Settings, assembly: Assembly) -> dict[str, Handler]:

@@ -12,6 +12,7 @@ import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory.coordination import MemoryCoordination
+from app.adapters.memory.rate_limiter import MemoryRateLimiter
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.composition.application import assemble
@@ -19,6 +20,7 @@ from app.domain.access import Credential
 from app.domain.generation import Command, GenerateVideo
 from app.mcp_server.tools.rendering import render
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
+from app.services.limits.rate_limits import RateLimits
 from app.services.limits.token_status import TokenStatusCache
 from app.services.purchases.idempotency import PurchaseService
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
@@ -205,6 +207,7 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             token_status=token_status,
             places=CallerQuota(QuotaLimits(10, 10, 10), token_status.is_accepted, lambda: None),
             telemetry=Notes(),
+            limits=RateLimits(MemoryRateLimiter(clock), clock, refused=lambda _kind: None, failed=lambda: None),
         )
         for key in (None, "key"):
             bought = await videos.start(caller("tenant"), GenerationRequest(GenerateVideo("A fox"), "print", key))

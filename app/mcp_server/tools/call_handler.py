@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from app.domain.access import Principal
 from app.domain.backend import BackendDescription
 from app.domain.errors import Forbidden, InternalError, LumaError, RateLimited
+from app.domain.rate_limit import LimitKind
 from app.domain.task import NO_STATS, LookupStats
 from app.mcp_server.tools.definition import FIRST_ROUND, BoundTool, Call, InputNeeded, Round
 from app.mcp_server.tools.json_bytes import Json
@@ -24,6 +25,7 @@ from app.mcp_server.tools.text import error_text
 from app.mcp_server.tools.tool_result import ToolResult
 from app.mcp_server.tools.validation import read_arguments
 from app.ports.auth import Caller
+from app.services.limits.rate_limits import RateLimits
 from app.services.log_throttle import ThrottledExceptionLog
 
 Context = ServerRequestContext[Any, Any]
@@ -114,8 +116,9 @@ class ToolCallHandler:
         call_log: CallObserver,
         handles: TaskHandleFactory,
         result_meta: Mapping[str, Any],
+        limits: RateLimits,
     ) -> None:
-        """Serve `tools`, by name; sentences of errors name `backend`.
+        """Serve `tools`, by name; sentences of errors name `backend`. Each call counts in `limits`.
 
         `result_meta` is the `_meta` of results from protocol 2026 on.
         """
@@ -124,6 +127,7 @@ class ToolCallHandler:
         )
         self._result_meta = result_meta
         self._handles = handles
+        self._limits = limits
         self._tools = tools
         self._backend = backend
         self._context = context
@@ -197,10 +201,12 @@ class ToolCallHandler:
     async def _answer(
         self, tool: BoundTool, call: Call, given: Mapping[str, Any], record: CallRecord
     ) -> ToolResult | LumaError:
-        if tool.scope not in call.caller.principal.scopes:
-            record.outcome = Forbidden.code.value
-            return self._backend.error(Forbidden)
+        principal = call.caller.principal
         try:
+            if principal.limits:
+                await self._limits.check(principal, LimitKind.CALLS)
+            if tool.scope not in principal.scopes:
+                raise self._backend.error(Forbidden)  # noqa: TRY301 - answered like the errors of handlers
             answer = await tool.handle(call, read_arguments(tool.arguments, given))
         except LumaError as exc:
             record.outcome = exc.code.value
