@@ -38,17 +38,18 @@ from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
 from app.web.middleware.request_memory import RequestMemoryMiddleware
 from app.web.middleware.trusted_host import PageTrustedHostMiddleware, TrustedHostMiddleware
+from app.web.narrowing import IS_READ_ONLY, READ_ONLY_PATHS
 from app.web.pages.landing import page
 from app.web.readiness import Readiness
 from app.web.request_context import HttpRequestContext
 from app.web.routes import NO_SIGN_IN, error_handler, metrics_route, page_route, probe_routes
 from app.web.server_card import card_routes
 
-MCP_PATHS = ("/mcp", "/mcp/")
+MCP_PATHS = ("/mcp", "/mcp/", *READ_ONLY_PATHS)
 
 
 class RootApp:
-    """Dispatches requests for /mcp to the MCP endpoint, and all others to the other routes.
+    """Dispatches requests for MCP_PATHS to the MCP endpoint, and all others to the other routes.
 
     A reverse proxy may serve this service under a path prefix, and may strip it or not. Both are answered.
     """
@@ -65,6 +66,8 @@ class RootApp:
         if is_request and self._prefix and scope["path"].startswith(self._prefix):
             scope = {**scope, "path": _strip_prefix(scope["path"], self._prefix)}
         if is_request and scope["path"] in MCP_PATHS:
+            if scope["path"] in READ_ONLY_PATHS:
+                scope[IS_READ_ONLY] = True
             await self._mcp(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
