@@ -10,7 +10,7 @@ from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import Timeouts
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
-from app.composition.authentication import build_authenticator, build_directory
+from app.composition.authentication import build_authenticator, build_directory, build_refused_tokens
 from app.composition.backend import build_acedata_client, build_sandbox, media_url_of, network_to
 from app.composition.clocks import Clocks
 from app.composition.description import backend_description
@@ -30,6 +30,7 @@ from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.memory_budget import MemoryBudget
 from app.services.limits.rate_limits import RateLimits
+from app.services.limits.refused_tokens import RefusedTokens
 from app.services.limits.token_status import TokenStatusCache
 from app.services.polling.registry import PollerRegistry
 from app.services.polling.waiter import TaskWaiter
@@ -58,6 +59,7 @@ class Assembly:
         listeners: the quota of `subscriptions/listen` streams.
         submitted: the list of a caller's submissions, read from the database.
         rate_limits: the rate limits of teams, members and keys.
+        refused_tokens: the throttle of refused tokens, by address.
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if no callbacks are asked for.
@@ -83,6 +85,7 @@ class Assembly:
     request_memory: MemoryBudget
     token_status: TokenStatusCache
     rate_limits: RateLimits
+    refused_tokens: RefusedTokens
     sandbox: Sandbox | None
     callbacks: Callbacks | None
     persistence: Persistence
@@ -174,12 +177,13 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     )
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     directory = build_directory(settings, persistence, clocks)
+    authenticator = authenticator or build_authenticator(settings, directory, description, token_status, clocks)
     rate_limits = build_rate_limits(shared.rate_limiter, metrics, clocks.monotonic)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(
         tools=build_catalog(settings.batch_limit, description),
-        authenticator=authenticator or build_authenticator(settings, directory, description, token_status, clocks),
+        authenticator=authenticator,
         metrics=metrics,
         clocks=clocks,
         shared=shared,
@@ -195,6 +199,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         request_memory=build_memory_budget(settings, description, refusals, backend_limits),
         token_status=token_status,
         rate_limits=rate_limits,
+        refused_tokens=build_refused_tokens(settings, authenticator, token_status, metrics, clocks),
         sandbox=sandbox,
         callbacks=callbacks,
         persistence=persistence,

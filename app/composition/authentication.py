@@ -11,11 +11,14 @@ from app.adapters.sql.directory import sql_directory
 from app.adapters.vault import CannotOpen, Vault, seal_credentials_again
 from app.composition.clocks import Clocks
 from app.domain.access import Credential
+from app.domain.api_key_format import PREFIX
 from app.domain.backend import BackendDescription
 from app.domain.teams import TeamCredential
+from app.observability.metrics import Metrics
 from app.persistence import Persistence
 from app.ports.auth import Authenticator
 from app.ports.directory import Directory
+from app.services.limits.refused_tokens import RefusedTokens
 from app.services.limits.token_status import TokenStatusCache
 from app.services.teams.directory_cache import DirectoryCache, DirectoryClocks
 from app.services.teams.opening import OpenDirectory
@@ -55,6 +58,24 @@ def build_authenticator(
             directory.cache, directory.digest, backend, clocks.monotonic, token_status.accept, passthrough.name
         )
     return ByForm(keys, passthrough if "passthrough" in settings.auth else None, passthrough)
+
+
+def build_refused_tokens(
+    settings: Settings, authenticator: Authenticator, token_status: TokenStatusCache, metrics: Metrics, clocks: Clocks
+) -> RefusedTokens:
+    """Return the throttle of refused tokens. A token that nobody but the backend checks is never throttled."""
+    takes_any = "passthrough" in settings.auth
+
+    def is_trusted(token: str, name: str) -> bool:
+        return (takes_any and not token.startswith(PREFIX)) or token_status.is_accepted(name)
+
+    return RefusedTokens(
+        settings.refused_tokens_per_minute,
+        clocks.monotonic,
+        name=authenticator.name,
+        is_trusted=is_trusted,
+        throttled=metrics.limit_reached("refused_tokens").inc,
+    )
 
 
 def _opened(vault: Vault, names: PassthroughAuthenticator, sealed: TeamCredential) -> Credential | None:

@@ -74,7 +74,8 @@ def build_rate_limits(limiter: RateLimiter, metrics: Metrics, clock: Callable[[]
     def refused(kind: LimitKind) -> None:
         metrics.limit_reached(kind.value).inc()
 
-    return RateLimits(limiter, clock, refused=refused, failed=partial(metrics.store_failed, "limit"))
+    flooded, failed = metrics.limit_reached("call_floods").inc, partial(metrics.store_failed, "limit")
+    return RateLimits(limiter, clock, refused=refused, flooded=flooded, failed=failed)
 
 
 def _quota(

@@ -34,6 +34,7 @@ from app.web.middleware.bearer_auth import (
     BearerAuthMiddleware,
 )
 from app.web.middleware.fair_scheduling import BEARER, PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
+from app.web.middleware.rate_limit import RateLimitMiddleware
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
 from app.web.middleware.request_memory import RequestMemoryMiddleware
@@ -164,14 +165,19 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
-    """Wrap the endpoint in middleware, outermost first: request id, trusted host, CORS, bearer token, request memory.
+    """Wrap the endpoint in middleware, outermost first: id, trusted host, CORS, bearer token, rate limit, memory.
 
     CORS is outside the bearer token, because preflight requests carry none.
     """
     counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
+    limited = RateLimitMiddleware(counted, assembly.rate_limits, assembly.metrics.refused)
     advice = HOW_TO_AUTHENTICATE.get(settings.auth, HOW_TO_AUTHENTICATE_EITHER_WAY)
     authenticated = BearerAuthMiddleware(
-        counted, assembly.authenticator, assembly.backend.description.say(advice), assembly.metrics.refused
+        limited,
+        assembly.authenticator,
+        assembly.backend.description.say(advice),
+        assembly.metrics.refused,
+        assembly.refused_tokens,
     )
     cors = CORSMiddleware(
         authenticated,

@@ -12,7 +12,6 @@ import pytest
 
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory.coordination import MemoryCoordination
-from app.adapters.memory.rate_limiter import MemoryRateLimiter
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.composition.application import assemble
@@ -20,7 +19,6 @@ from app.domain.access import Credential
 from app.domain.generation import Command, GenerateVideo
 from app.mcp_server.tools.rendering import render
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
-from app.services.limits.rate_limits import RateLimits
 from app.services.limits.token_status import TokenStatusCache
 from app.services.purchases.idempotency import PurchaseService
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
@@ -34,6 +32,7 @@ from tests.support.callers import caller
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import opened, purchases_at
 from tests.support.keeping import RECORDS, SIGNER
+from tests.support.limits import rate_limits
 from tests.support.service import (
     IMPATIENT,
     MODERN,
@@ -207,7 +206,7 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             token_status=token_status,
             places=CallerQuota(QuotaLimits(10, 10, 10), token_status.is_accepted, lambda: None),
             telemetry=Notes(),
-            limits=RateLimits(MemoryRateLimiter(clock), clock, refused=lambda _kind: None, failed=lambda: None),
+            limits=rate_limits(clock),
         )
         for key in (None, "key"):
             bought = await videos.start(caller("tenant"), GenerationRequest(GenerateVideo("A fox"), "print", key))

@@ -76,20 +76,23 @@ class RateLimits:
         clock: Callable[[], float],
         *,
         refused: Callable[[LimitKind], None],
+        flooded: Callable[[], None],
         failed: Callable[[], None],
     ) -> None:
         """Count with `limiter`. `clock` is monotonic, in seconds.
 
-        `refused` is called with the kind of limit for each refusal, and `failed` whenever Redis fails.
+        `refused` is called with the kind of limit for each refusal, `flooded` for each call of a flood, and `failed`
+        whenever Redis fails.
         """
         self._limiter = limiter
         self._clock = clock
         self._count_refusal = refused
+        self._count_flood = flooded
         self._count_failure = failed
         self._refusing: LRUCache[RateLimit, _Refusing] = LRUCache(MOST_REMEMBERED)
         self._floods: LRUCache[str, _Flood] = LRUCache(MOST_REMEMBERED)
         self._resume_at: float | None = None
-        self._outages = LogThrottle(clock)
+        self._outages, self._bursts = LogThrottle(clock), LogThrottle(clock)
 
     async def check(self, principal: Principal, kind: LimitKind) -> None:
         """Count a call or a generation of `principal`. Raises RateLimited if a limit refuses it."""
@@ -104,12 +107,21 @@ class RateLimits:
         if over is not None:
             raise self._refusal(principal, over, now)
 
-    def flood_wait_seconds(self, principal: Principal) -> float | None:
+    def refuse_flood(self, principal: Principal) -> float | None:
         """Return how long a caller must wait who goes on calling although many calls were refused; else None."""
-        if not principal.limits or (flood := self._floods.get(_name(principal))) is None:
+        flood = self._floods.get(_name(principal))
+        if flood is None or flood.refusals < FLOOD_REFUSALS or (wait := flood.until - self._clock()) <= 0:
             return None
-        wait = flood.until - self._clock()
-        return wait if wait > 0 and flood.refusals >= FLOOD_REFUSALS else None
+        self._count_flood()
+        if (count := self._bursts.count()) is not None:
+            log.warning(
+                "Caller %s of team %s goes on calling over a limit of its team: it gets 429 until the limit has room "
+                "(%d such answers to all callers since the last such line)",
+                _name(principal),
+                principal.owner,
+                count,
+            )
+        return wait
 
     def in_flight_refusal(self, refusal: InFlightLimitReached) -> RateLimited:
         """Return the error for a caller whose generation the database has refused, and count it."""

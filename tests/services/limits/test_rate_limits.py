@@ -41,11 +41,16 @@ class World:
     def __init__(self, clock: HandClock) -> None:
         self.limiter = Counting(clock)
         self.refused: list[LimitKind] = []
-        self.failures = 0
-        self.limits = RateLimits(self.limiter, clock, refused=self.refused.append, failed=self._failed)
+        self.failures = self.floods = 0
+        self.limits = RateLimits(
+            self.limiter, clock, refused=self.refused.append, flooded=self._flooded, failed=self._failed
+        )
 
     def _failed(self) -> None:
         self.failures += 1
+
+    def _flooded(self) -> None:
+        self.floods += 1
 
     async def refusal(self, principal: Principal, kind: LimitKind = CALLS) -> RateLimited:
         with pytest.raises(RateLimited) as caught:
@@ -66,7 +71,7 @@ async def test_a_caller_without_limits_of_a_kind_asks_nobody(world: World) -> No
     await world.limits.check(Principal("anybody"), CALLS)
     await world.limits.check(BEN, GENERATIONS)
     assert world.limiter.asked == []
-    assert world.limits.flood_wait_seconds(Principal("anybody")) is None
+    assert world.limits.refuse_flood(Principal("anybody")) is None
 
 
 async def test_a_refusal_says_whose_limit_it_is_and_how_long_it_lasts(world: World) -> None:
@@ -141,24 +146,29 @@ async def test_a_process_that_is_too_busy_for_redis_lets_calls_pass_and_goes_on_
     assert (len(world.limiter.asked), world.failures) == (5, 0)
 
 
-async def test_who_goes_on_calling_floods_until_the_limit_has_room(world: World, clock: HandClock) -> None:
+async def test_who_goes_on_calling_floods_until_the_limit_has_room(
+    world: World, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
     await world.calls(ANA, 3)
     for _ in range(FLOOD_REFUSALS - 1):
         await world.refusal(ANA)
-    assert world.limits.flood_wait_seconds(ANA) is None
+    assert world.limits.refuse_flood(ANA) is None
     wait = (await world.refusal(ANA)).retry_after_seconds or 0
     await world.refusal(BEN)
-    assert world.limits.flood_wait_seconds(ANA) == wait
-    assert world.limits.flood_wait_seconds(BEN) is None
+    assert [world.limits.refuse_flood(ANA) for _ in range(5)] == [wait] * 5
+    assert world.floods == 5
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "key-ana of team film" in line
+    assert world.limits.refuse_flood(BEN) is None
     clock.advance(wait)
-    assert world.limits.flood_wait_seconds(ANA) is None
+    assert world.limits.refuse_flood(ANA) is None
     await world.calls(ANA, 3)
     await world.refusal(ANA)
-    assert world.limits.flood_wait_seconds(ANA) is None
+    assert world.limits.refuse_flood(ANA) is None
 
 
 async def test_refused_generations_are_no_flood(world: World) -> None:
     await world.limits.check(ANA, GENERATIONS)
     for _ in range(FLOOD_REFUSALS + 1):
         await world.refusal(ANA, GENERATIONS)
-    assert world.limits.flood_wait_seconds(ANA) is None
+    assert world.limits.refuse_flood(ANA) is None
