@@ -1,10 +1,12 @@
 """Rate limits of teams over HTTP, on two replicas that share a database and a Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 
+from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import LimitKind, Limits
 from app.ports.budgets import BudgetOwner
@@ -31,6 +33,13 @@ class Fleet:
     async def settle(self) -> None:
         """Let the replicas see what has changed."""
         await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+
+    async def settled(self) -> None:
+        """Wait until what the team has bought is paid, which a replica does after an answer."""
+        budgets = SqlBudgets(self.one.assembly.persistence.database, self.clock.sql)
+        async with asyncio.timeout(20):
+            while any(row.reserved for row in (await budgets.usage("film", None, None)).rows):
+                await asyncio.sleep(0)
 
     async def limit(self, owner: BudgetOwner, limits: Limits) -> None:
         await self.limits.set(owner, limits, ACTOR)
@@ -113,6 +122,29 @@ async def test_a_generation_over_the_limit_is_not_sent_and_what_was_bought_is_re
     await fleet.settle()
     bought = await fleet.one.ask("luma_generate_video", {"prompt": "A bear", "idempotency_key": "bear"}, token=anna)
     assert "replayed" not in bought
+
+
+async def test_generations_in_flight_are_limited_until_they_end_and_replays_are_not(fleet: Fleet) -> None:
+    anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
+    await fleet.limit(FILM, Limits(in_flight=2))
+    keyed = {"prompt": "A fox", "idempotency_key": "fox"}
+    first = await fleet.one.ask("luma_generate_video", keyed, token=anna)
+    second = await fleet.other.ask("luma_generate_video", {"prompt": "A wolf"}, token=ben)
+    for service, token in ((fleet.one, ben), (fleet.other, anna)):
+        error = await service.fail("luma_generate_video", {"prompt": "A bear"}, token=token)
+        assert (error["code"], error["retry_after_seconds"]) == ("rate_limited", 10)
+        assert "This team may have 2 generations in flight" in error["message"]
+    assert (await fleet.other.ask("luma_generate_video", keyed, token=anna))["replayed"] is True
+    assert counted(fleet.one, "limits_reached", "in_flight") == 1
+    fleet.clock.advance(SECONDS)
+    ended = {"task_ids": [first["task_id"], second["task_id"]]}
+    assert {task["state"] for task in (await fleet.one.ask("luma_get_tasks_batch", ended, token=anna))["tasks"]} == {
+        "completed"
+    }
+    await fleet.settled()
+    for prompt in ("A bear", "A lynx"):
+        await fleet.other.ask("luma_generate_video", {"prompt": prompt}, token=ben)
+    assert (await fleet.one.fail("luma_generate_video", {"prompt": "A stag"}, token=ben))["code"] == "rate_limited"
 
 
 async def test_a_limit_that_is_set_raised_or_removed_counts_within_seconds_everywhere(fleet: Fleet) -> None:
