@@ -1,8 +1,8 @@
 """The rate limiter of a single process, without Redis."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-
-from cachetools import TLRUCache
+from dataclasses import dataclass
 
 from app.domain.rate_limit import RateLimit
 from app.ports.rate_limiter import OverLimit
@@ -14,32 +14,51 @@ MOST_WINDOWS = 10_000
 Name = tuple[str, str, str]
 
 
+@dataclass(slots=True)
+class _Entry:
+    """A window, and the time in ms from which nothing in it counts any more."""
+
+    window: SlidingWindow
+    ends_ms: int
+
+
 class MemoryRateLimiter:
-    """Sliding windows in this process."""
+    """Sliding windows in this process. Windows that have ended are dropped when a new one is made."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Measure with `clock`, in seconds."""
         self._clock = clock
-        self._windows: TLRUCache[Name, tuple[SlidingWindow, int]] = TLRUCache(
-            MOST_WINDOWS, ttu=lambda _name, entry, now: now + 2 * entry[1], timer=clock
-        )  # with the length of each
+        self._entries: OrderedDict[Name, _Entry] = OrderedDict()
+        """The windows, the least lately used first."""
 
     async def take(self, _owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
         """Count one call in all windows, or in none and return the limit that refuses. Raises nothing."""
         now_ms = int(self._clock() * 1000)
-        windows = [self._window(limit) for limit in limits]
-        waits = [window.wait_ms(limit.most, now_ms) for window, limit in zip(windows, limits, strict=True)]
+        entries = [self._entry(limit, now_ms) for limit in limits]
+        waits = [entry.window.wait_ms(limit.most, now_ms) for entry, limit in zip(entries, limits, strict=True)]
         if longest := max(waits, default=0):
             return OverLimit(limits[waits.index(longest)], longest / 1000)
-        for window, limit in zip(windows, limits, strict=True):
-            window.add(now_ms)
-            self._windows[_name(limit)] = window, limit.window_seconds
+        for entry, limit in zip(entries, limits, strict=True):
+            entry.window.add(now_ms)
+            entry.ends_ms = _end(limit, now_ms)
         return None
 
-    def _window(self, limit: RateLimit) -> SlidingWindow:
-        known = self._windows.get(_name(limit))
-        return known[0] if known is not None else SlidingWindow(limit.window_seconds)
+    def _entry(self, limit: RateLimit, now_ms: int) -> _Entry:
+        name = (limit.kind, limit.level, limit.holder)
+        if (entry := self._entries.get(name)) is None:
+            self._make_room(now_ms)
+            entry = self._entries[name] = _Entry(SlidingWindow(limit.window_seconds), _end(limit, now_ms))
+        else:
+            self._entries.move_to_end(name)
+        return entry
+
+    def _make_room(self, now_ms: int) -> None:
+        while self._entries and (len(self._entries) >= MOST_WINDOWS or self._oldest().ends_ms <= now_ms):
+            self._entries.popitem(last=False)
+
+    def _oldest(self) -> _Entry:
+        return next(iter(self._entries.values()))
 
 
-def _name(limit: RateLimit) -> Name:
-    return limit.kind, limit.level, limit.holder
+def _end(limit: RateLimit, now_ms: int) -> int:
+    return now_ms + 2000 * limit.window_seconds

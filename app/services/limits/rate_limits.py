@@ -100,7 +100,7 @@ class RateLimits:
         if not limits:
             return
         now = self._clock()
-        over = self._remembered(limits, now)
+        over = self._remembered(limits, now) if self._refusing else None
         if over is None and (over := await self._taken(principal.owner, limits)) is not None:
             ask_at = now + min(over.wait_seconds, LONGEST_MEMORY_SECONDS)
             self._refusing[over.limit] = _Refusing(now + over.wait_seconds, ask_at)

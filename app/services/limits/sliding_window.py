@@ -18,10 +18,12 @@ class SlidingWindow:
         """Start empty."""
         self._width = window_seconds * 1000 // BUCKETS
         self._counts: dict[int, int] = {}  # by number of the bucket, ascending
+        self._total = 0
 
     def wait_ms(self, most: int, now_ms: int) -> int:
         """Return how long it takes until the window has room for a call, of `most`; 0 if it has."""
-        left, wait = self._drop_old(now_ms), 0
+        self._drop_old(now_ms)
+        left, wait = self._total, 0
         for bucket, count in self._counts.items():
             if left < most:
                 break
@@ -33,16 +35,17 @@ class SlidingWindow:
         """Count a call."""
         bucket = max(now_ms // self._width, next(reversed(self._counts), 0))
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
+        self._total += 1
 
-    def _drop_old(self, now_ms: int) -> int:
-        """Drop the buckets that are older than the window, and return the number of calls in the others.
+    def _drop_old(self, now_ms: int) -> None:
+        """Drop the buckets that are older than the window.
 
         If the newest bucket is a window ahead, a clock was wrong, and nothing of it counts.
         """
         newest, bucket = next(reversed(self._counts), 0), now_ms // self._width
         if newest > bucket + BUCKETS:
             self._counts.clear()
+            self._total, newest = 0, 0
         oldest = max(newest, bucket) - BUCKETS
         while self._counts and (first := next(iter(self._counts))) < oldest:
-            del self._counts[first]
-        return sum(self._counts.values())
+            self._total -= self._counts.pop(first)
