@@ -181,8 +181,11 @@ async def test_a_claim_that_is_repeated_does_not_count_itself(limits: SqlTeamLim
 
 
 async def test_claims_at_once_never_pass_the_limit(limits: SqlTeamLimits, ana: Purchaser, ben: Purchaser) -> None:
-    await limits.set(FILM, Limits(in_flight=5), ACTOR)
-    claims = [buyer.reserve() for buyer in (ana, ben) for _ in range(12)]
-    ended = await asyncio.gather(*claims, return_exceptions=True)
-    assert sum(isinstance(one, InFlightLimitReached) for one in ended) == len(ended) - 5
-    assert sum(isinstance(one, tuple) for one in ended) == 5
+    await limits.set(FILM, Limits(in_flight=2), ACTOR)
+    for _ in range(8):
+        claims = [buyer.reserve() for buyer in (ana, ben) for _ in range(5)]
+        ended = await asyncio.gather(*claims, return_exceptions=True)
+        assert sum(isinstance(one, InFlightLimitReached) for one in ended) == len(ended) - 2
+        for one in ended:
+            if isinstance(one, tuple):
+                await ana.ledger.give_back(one[0])
