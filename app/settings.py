@@ -144,6 +144,13 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = Field(
         (), description="addresses or networks whose X-Forwarded-* headers are believed, separated by commas"
     )
+    refused_tokens_per_minute: int = Field(
+        60,
+        ge=1,
+        le=1_000_000,
+        description="how many refused tokens a minute one address (IPv6: one /64) may send to a process; above that, "
+        "tokens from there that were not accepted lately get 429. Behind a proxy, set `LUMA_MCP_TRUSTED_PROXIES`",
+    )
     keep_alive_seconds: Seconds = Field(
         75.0, description="how long an idle connection stays open; longer than the proxy in front keeps it"
     )

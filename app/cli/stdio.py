@@ -25,6 +25,7 @@ from app.local_secret import with_local_secret
 from app.mcp_server.server import McpServer
 from app.mcp_server.tools.call_handler import Context
 from app.mcp_server.tools.json_bytes import Json
+from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
 from app.observability.logging import configure_logging
 from app.observability.tracing import export_spans
 from app.ports.auth import Caller
@@ -50,6 +51,10 @@ class StdioRequestContext:
     def caller(self, _ctx: Context) -> Caller:
         """Return the caller of the process."""
         return self._caller
+
+    def narrowing(self, _ctx: Context) -> Narrowing:
+        """Return that nothing is left out: there is no path and no header that could ask for it."""
+        return NOT_NARROWED
 
     def client(self, ctx: Context) -> str:
         """Return the client's name from the protocol, or "" if it gave none."""

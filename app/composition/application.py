@@ -11,12 +11,12 @@ from app.adapters.acedata.client import Timeouts
 from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
-from app.composition.authentication import build_authenticator, build_directory
+from app.composition.authentication import build_authenticator, build_directory, build_refused_tokens
 from app.composition.backend import build_acedata_client, build_sandbox, media_url_of, network_to
 from app.composition.clocks import Clocks
 from app.composition.description import backend_description
 from app.composition.identity_provider import build_issuer_keys
-from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
+from app.composition.quotas import awaited_quota, build_memory_budget, build_rate_limits, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.state import SharedState, build_shared_state
 from app.composition.teams import TeamWork, build_settlement, build_team_work, build_usage
@@ -31,6 +31,8 @@ from app.ports.backend import VideoBackend
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.memory_budget import MemoryBudget
+from app.services.limits.rate_limits import RateLimits
+from app.services.limits.refused_tokens import RefusedTokens
 from app.services.limits.token_status import TokenStatusCache
 from app.services.polling.registry import PollerRegistry
 from app.services.polling.waiter import TaskWaiter
@@ -58,6 +60,8 @@ class Assembly:
         flights: the fetches from the backend that are in flight.
         listeners: the quota of `subscriptions/listen` streams.
         submitted: the list of a caller's submissions, read from the database.
+        rate_limits: the rate limits of teams, members and keys.
+        refused_tokens: the throttle of refused tokens, by address.
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if no callbacks are asked for.
@@ -83,6 +87,8 @@ class Assembly:
     usage: UsageReports
     request_memory: MemoryBudget
     token_status: TokenStatusCache
+    rate_limits: RateLimits
+    refused_tokens: RefusedTokens
     sandbox: Sandbox | None
     callbacks: Callbacks | None
     persistence: Persistence
@@ -177,12 +183,15 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     )
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     directory, issuer = build_directory(settings, persistence, clocks), build_issuer_keys(settings, clocks)
+    authenticator = authenticator or build_authenticator(
+        settings, directory, issuer, description, token_status, clocks, metrics
+    )
+    rate_limits = build_rate_limits(shared.rate_limiter, metrics, clocks.monotonic)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(
         tools=build_catalog(settings.batch_limit, description),
-        authenticator=authenticator
-        or build_authenticator(settings, directory, issuer, description, token_status, clocks, metrics),
+        authenticator=authenticator,
         metrics=metrics,
         clocks=clocks,
         shared=shared,
@@ -192,11 +201,13 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         pollers=pollers,
         waiter=waiter,
         listeners=listener_quota(description, refusals, backend_limits),
-        videos=build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits),
+        videos=build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits, rate_limits),
         submitted=SubmittedTasks(persistence.purchases, backend_limits.database_reads),
         usage=build_usage(persistence, backend_limits, description, clocks),
         request_memory=build_memory_budget(settings, description, refusals, backend_limits),
         token_status=token_status,
+        rate_limits=rate_limits,
+        refused_tokens=build_refused_tokens(settings, authenticator, token_status, metrics, clocks),
         sandbox=sandbox,
         callbacks=callbacks,
         persistence=persistence,

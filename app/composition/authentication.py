@@ -15,12 +15,14 @@ from app.adapters.vault import CannotOpen, Vault, seal_credentials_again
 from app.composition.clocks import Clocks
 from app.composition.identity_provider import build_verifier
 from app.domain.access import Credential
+from app.domain.api_key_format import PREFIX
 from app.domain.backend import BackendDescription
 from app.domain.teams import TeamCredential
 from app.observability.metrics import Metrics
 from app.persistence import Persistence
 from app.ports.auth import Authenticator
 from app.ports.directory import Directory
+from app.services.limits.refused_tokens import RefusedTokens
 from app.services.limits.token_status import TokenStatusCache
 from app.services.teams.directory_cache import DirectoryCache, DirectoryClocks
 from app.services.teams.memberships import MemberId, Memberships
@@ -79,6 +81,24 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authentica
 def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:
     """Return the hash that makes ids of members; None until the directory has been opened."""
     return digest.of if (digest := directory.digest()) is not None else None
+
+
+def build_refused_tokens(
+    settings: Settings, authenticator: Authenticator, token_status: TokenStatusCache, metrics: Metrics, clocks: Clocks
+) -> RefusedTokens:
+    """Return the throttle of refused tokens. A token that nobody but the backend checks is never throttled."""
+    takes_any = "passthrough" in settings.auth
+
+    def is_trusted(token: str, name: str) -> bool:
+        return (takes_any and not token.startswith(PREFIX)) or token_status.is_accepted(name)
+
+    return RefusedTokens(
+        settings.refused_tokens_per_minute,
+        clocks.monotonic,
+        name=authenticator.name,
+        is_trusted=is_trusted,
+        throttled=metrics.limit_reached("refused_tokens").inc,
+    )
 
 
 def _opened(vault: Vault, names: PassthroughAuthenticator, sealed: TeamCredential) -> Credential | None:

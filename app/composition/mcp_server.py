@@ -10,13 +10,14 @@ from app.mcp_server.extensions.task_handles import TaskHandles
 from app.mcp_server.extensions.tasks import TasksExtension
 from app.mcp_server.request_log import RequestLog
 from app.mcp_server.resources.tasks import TaskResources
-from app.mcp_server.server import McpServer, add_calls, build_server, result_meta
-from app.mcp_server.tools import reference_tools
+from app.mcp_server.server import LISTS_TTL_MS, McpServer, add_calls, build_server, result_meta
 from app.mcp_server.tools.call_handler import RequestContext, ToolCallHandler
 from app.mcp_server.tools.confirmation import Confirmation
 from app.mcp_server.tools.definition import Handler, bind
 from app.mcp_server.tools.list_tool import ListTool
+from app.mcp_server.tools.reference_tools import ReferenceTools
 from app.mcp_server.tools.task_tools import TaskTools
+from app.mcp_server.tools.tool_lists import ToolLists
 from app.mcp_server.tools.usage_tool import UsageTool
 from app.mcp_server.tools.video_tools import VideoTools
 from app.observability.call_log import CallLog, call_formatter
@@ -35,19 +36,22 @@ def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestCon
     wants_lines = settings.log_level in ("DEBUG", "INFO")
     call_log = CallLog(assembly.metrics, call_formatter(settings.log_format) if wants_lines else None)
     resources = TaskResources(assembly.tasks, assembly.submitted, backend, context, clocks.wall)
-    server = build_server(assembly.tools, resources, backend, version=VERSION)
+    lists = ToolLists(assembly.tools, LISTS_TTL_MS)
+    server = build_server(lists, resources, backend, context, version=VERSION)
     extension = _tasks_extension(assembly, context)
-    tools = bind(assembly.tools, tool_handlers(settings, assembly))
-    call_handler = ToolCallHandler(tools, backend, context, call_log, extension, result_meta(server))
+    tools = bind(assembly.tools, tool_handlers(settings, assembly, lists))
+    call_handler = ToolCallHandler(
+        tools, backend, context, call_log, extension, result_meta(server), assembly.rate_limits
+    )
     subscriptions = SubscriptionStreams(
         assembly.tasks.access, assembly.pollers, assembly.listeners, extension, context, clocks.sleep
     )
     add_calls(server, call_handler, subscriptions, extension)
     replace_spans(server, set(tools))
-    return McpServer(server, call_handler, subscriptions, RequestLog(context, call_log, backend))
+    return McpServer(server, call_handler, subscriptions, RequestLog(context, call_log, backend, assembly.rate_limits))
 
 
-def tool_handlers(settings: Settings, assembly: Assembly) -> dict[str, Handler]:
+def tool_handlers(settings: Settings, assembly: Assembly, lists: ToolLists) -> dict[str, Handler]:
     """Return the handler of each tool, by the name of the tool."""
     backend, media_url = assembly.backend.description, media_url_of(assembly.sandbox)
     own_hosts = hosts_in([*settings.hosts(), *((media_url,) if media_url is not None else ())])
@@ -57,6 +61,7 @@ def tool_handlers(settings: Settings, assembly: Assembly) -> dict[str, Handler]:
     owned = OwnedVideos(assembly.tasks, assembly.submitted, backend)
     confirmation = Confirmation(backend, assembly.shared.sealer, assembly.clocks.wall)
     videos = VideoTools(assembly.videos, owned, confirmation, backend.policy.polling, media_url, own_hosts)
+    reference = ReferenceTools(lists)
     return {
         "luma_get_tasks_batch": tasks.get_tasks_batch,
         "luma_get_task": tasks.get_task,
@@ -66,8 +71,8 @@ def tool_handlers(settings: Settings, assembly: Assembly) -> dict[str, Handler]:
         "luma_generate_video_from_image": videos.generate_video_from_image,
         "luma_extend_video": videos.extend_video,
         "luma_extend_video_from_url": videos.extend_video_from_url,
-        "luma_list_aspect_ratios": reference_tools.list_aspect_ratios,
-        "luma_list_actions": reference_tools.list_actions,
+        "luma_list_aspect_ratios": reference.list_aspect_ratios,
+        "luma_list_actions": reference.list_actions,
     }
 
 

@@ -1,13 +1,18 @@
 """Builds the quotas of callers: waiting calls, listeners, submissions, and the memory of requests."""
 
 from collections.abc import Callable
+from functools import partial
 
 from app.domain.backend import BackendDescription
+from app.domain.rate_limit import LimitKind
 from app.mcp_server.extensions.subscriptions import MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
+from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
+from app.ports.rate_limiter import RateLimiter
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.memory_budget import SHARE_OF_CONNECTIONS, SHARE_OF_ONE_CALLER, MemoryBudget
+from app.services.limits.rate_limits import RateLimits
 from app.services.polling.poller import MOST_AWAITED, MOST_AWAITED_PER_CALLER
 from app.services.polling.waiter import MOST_WAITING, MOST_WAITING_PER_CALLER
 from app.services.purchases.service import MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER
@@ -61,6 +66,16 @@ def submission_quota(backend: BackendDescription, refusals: Refusals, backend_li
         "continue when their callers disconnect."
     )
     return _quota(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, backend_limits, refusals.reporter("submissions", effect))
+
+
+def build_rate_limits(limiter: RateLimiter, metrics: Metrics, clock: Callable[[], float]) -> RateLimits:
+    """Return the rate limits of teams, members and keys, counted with `limiter`."""
+
+    def refused(kind: LimitKind) -> None:
+        metrics.limit_reached(kind.value).inc()
+
+    flooded, failed = metrics.limit_reached("call_floods").inc, partial(metrics.store_failed, "limit")
+    return RateLimits(limiter, clock, refused=refused, flooded=flooded, failed=failed)
 
 
 def _quota(

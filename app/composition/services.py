@@ -9,6 +9,7 @@ from app.persistence import Persistence, build_persistence
 from app.ports.backend import VideoBackend
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota
+from app.services.limits.rate_limits import RateLimits
 from app.services.polling.poller import PollerDependencies
 from app.services.polling.registry import PollerRegistry
 from app.services.purchases.callbacks import Callbacks
@@ -88,6 +89,7 @@ def build_videos(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
     clocks: Clocks,
     refusals: Refusals,
     backend_limits: BackendLimits,
+    rate_limits: RateLimits,
 ) -> VideoService:
     """Return the service that submits generations."""
     limiter = ConcurrencyLimiter(backend.description, clocks.monotonic, clocks.sleep)
@@ -100,5 +102,6 @@ def build_videos(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
         token_status=backend_limits.token_status,
         places=submission_quota(backend.description, refusals, backend_limits),
         telemetry=refusals.metrics,
+        limits=rate_limits,
         in_flight=refusals.metrics.submissions_in_flight.set,
     )

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.adapters.memory.coordination import MemoryCoordination
+from app.adapters.memory.rate_limiter import MemoryRateLimiter
 from app.adapters.memory.store import MemoryStore
 from app.adapters.redis.coordination import RedisCoordination
+from app.adapters.redis.rate_limiter import RedisRateLimiter
 from app.adapters.redis.store import RedisStore, connect
 from app.adapters.token_sealer import TokenSealer
 from app.adapters.value_signer import HmacSigner
@@ -14,6 +16,7 @@ from app.domain.backend import BackendDescription
 from app.domain.freshness import CachePolicy
 from app.mcp_server.tools.rendering import render
 from app.observability.metrics import Metrics
+from app.ports.rate_limiter import RateLimiter
 from app.services.key_namespace import KeyNamespace, key_namespace
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.fair_limiter import FairLimiter
@@ -47,6 +50,7 @@ class SharedState:
 
     store: MemoryStore | RedisStore
     coordination: MemoryCoordination | RedisCoordination
+    rate_limiter: RateLimiter
     cache: TaskCache
     snapshots: TaskSnapshots
     sealer: TokenSealer
@@ -67,6 +71,7 @@ def build_shared_state(
     return SharedState(
         store=store,
         coordination=coordination,
+        rate_limiter=_build_rate_limiter(store, keys, clocks),
         cache=_build_cache(
             settings,
             fail_open_store,
@@ -118,6 +123,12 @@ def _build_coordination(
     if isinstance(store, RedisStore):
         return RedisCoordination(store.link, signing, keys.channel(store.link.database), clocks.wall)
     return MemoryCoordination(clocks.monotonic)
+
+
+def _build_rate_limiter(store: MemoryStore | RedisStore, keys: KeyNamespace, clocks: Clocks) -> RateLimiter:
+    if isinstance(store, RedisStore):
+        return RedisRateLimiter(store.link, keys, clocks.wall)
+    return MemoryRateLimiter(clocks.monotonic)
 
 
 def _build_store(settings: Settings, metrics: Metrics, clocks: Clocks) -> MemoryStore | RedisStore:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from app.domain.rate_limit import RateLimit
+
 
 class Scope(StrEnum):
     """A permission of a caller. Each tool needs one."""
@@ -39,6 +41,7 @@ class Principal:
         sees: whose tasks the caller may read.
         asks_above: a generation that costs more has to be confirmed, in millionths; None asks for none.
         scopes: what the caller may do.
+        limits: how often the caller may call and generate, in sliding windows. All of them apply at once.
         former: names of the subject under the service's older secret keys, in their order.
 
     """
@@ -50,6 +53,7 @@ class Principal:
     sees: Visibility = Visibility.ALL
     asks_above: int | None = None
     scopes: frozenset[Scope] = PASSTHROUGH_SCOPES
+    limits: tuple[RateLimit, ...] = ()
     former: tuple[str, ...] = ()
 
     @property

@@ -5,6 +5,7 @@ LumaError
 ├── NotFound          the backend does not know the task id
 ├── Unauthorized      the bearer token is missing, wrong or expired
 ├── Forbidden         the caller may not do this: a scope is missing
+├── LeftOut           the settings of the connection leave out the tool
 ├── Stopped           the team has stopped the spending of this caller
 ├── OverBudget        a budget of the caller's team, member or key has too little left
 ├── NoCredential      the team has no credential for the backend
@@ -102,6 +103,17 @@ class Forbidden(LumaError):
     template = (
         "This token lacks the scope that the tool needs. Nothing was sent to {backend}. Ask the user for a token that "
         "has it."
+    )
+
+
+class LeftOut(LumaError):
+    """The settings of the connection leave out the tool."""
+
+    code = ErrorCode.FORBIDDEN
+    template = (
+        "The user's settings for this server leave out this tool. Nothing was sent to {backend}. Use the tools that "
+        "are listed, or tell the user: the address of the server ends in /readonly, or the headers X-MCP-Readonly or "
+        "X-MCP-Tools name other tools."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from app.domain.access import Scope, Visibility
+from app.domain.rate_limit import RateLimit
 
 LONGEST_NAME = 64
 LONGEST_NOTE = 200
@@ -139,12 +140,18 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyHolder:
-    """A key with its member and team, as they were at `read_at` by the database's clock."""
+    """A key with its member and team, as they were at `read_at` by the database's clock.
+
+    Attributes:
+        limits: the limits in a window that apply to the key: its own, its member's and its team's.
+
+    """
 
     key: ApiKey
     member: Member
     team: Team
     read_at: float
+    limits: tuple[RateLimit, ...] = ()
 
     @property
     def is_stopped(self) -> bool:

@@ -8,11 +8,13 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 from pydantic import ValidationError
 
-from app.domain.access import Scope
+from app.domain.access import Principal, Scope
 from app.domain.backend import BackendDescription
-from app.domain.errors import ErrorCode, Forbidden, InternalError, LumaError
+from app.domain.errors import ErrorCode, Forbidden, InternalError, LumaError, RateLimited
+from app.domain.rate_limit import LimitKind
 from app.mcp_server.tools.call_handler import CallObserver, CallRecord, Context, RequestContext, era_of
 from app.ports.auth import Caller
+from app.services.limits.rate_limits import RateLimits
 
 LOGGED_METHODS: Final = frozenset((
     "resources/read", "completion/complete", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel",
@@ -22,11 +24,14 @@ LOGGED_METHODS: Final = frozenset((
 class RequestLog:
     """A middleware that records each request of LOGGED_METHODS, with the method in place of the tool.
 
-    They need the scope `read`.
+    They need the scope `read`, and count as calls in the rate limits.
     """
 
-    def __init__(self, context: RequestContext, call_log: CallObserver, backend: BackendDescription) -> None:
+    def __init__(
+        self, context: RequestContext, call_log: CallObserver, backend: BackendDescription, limits: RateLimits
+    ) -> None:
         """Record requests in `call_log`. `context` tells the caller of each; `backend` fills the error."""
+        self._limits = limits
         self._context = context
         self._call_log = call_log
         self._backend = backend
@@ -46,6 +51,7 @@ class RequestLog:
         started = time.perf_counter()
         self._call_log.began()
         try:
+            await self._check_limits(caller.principal)
             self._check_scope(caller)
             result = await call_next(ctx)
             record.outcome = "ok"
@@ -56,6 +62,13 @@ class RequestLog:
             record.seconds = time.perf_counter() - started
             self._call_log.called(record)
         return result
+
+    async def _check_limits(self, principal: Principal) -> None:
+        try:
+            await self._limits.check(principal, LimitKind.CALLS)
+        except RateLimited as exc:
+            data = {"code": exc.code.value, "retry_after_seconds": exc.retry_after_seconds}
+            raise MCPError(INTERNAL_ERROR, str(exc), data) from exc
 
     def _check_scope(self, caller: Caller) -> None:
         if Scope.READ not in caller.principal.scopes:

@@ -1,6 +1,5 @@
 """Builds the MCP server from the catalog of tools and the handlers of requests; its user attaches a transport."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,11 +18,11 @@ from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
 from app.mcp_server.reference import instructions
 from app.mcp_server.request_log import RequestLog
 from app.mcp_server.resources.tasks import TEMPLATES, TaskResources
-from app.mcp_server.tools.call_handler import Context, ToolCallHandler
-from app.mcp_server.tools.definition import LumaTool
+from app.mcp_server.tools.call_handler import Context, RequestContext, ToolCallHandler
+from app.mcp_server.tools.tool_lists import ToolLists
 
 LISTS_TTL_MS = 3_600_000
-"""How long a client may keep the lists, in milliseconds: they change with a release only."""
+"""How long a client may keep the lists, in milliseconds: they change with a release, and the settings of a client."""
 
 
 _CACHEABLE: tuple[CacheableMethod, ...] = (
@@ -54,14 +53,17 @@ class McpServer:
 
 
 def build_server(
-    tools: Sequence[LumaTool], resources: TaskResources, backend: BackendDescription, *, version: str
+    lists: ToolLists, resources: TaskResources, backend: BackendDescription, context: RequestContext, *, version: str
 ) -> Server[Any]:
-    """Return a server with its lists, prompts and resources, without a transport. `add_calls` adds the rest."""
-    published = [tool.published() for tool in tools]
-    mirrored = {tool.name: tool.input_schema for tool in published if x_mcp_header_map(tool.input_schema)}
+    """Return a server with its lists, prompts and resources, without a transport. `add_calls` adds the rest.
 
-    async def list_tools(_ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=published)
+    `context` provides the caller and the narrowing of each request, which choose among `lists`.
+    """
+    schemas = {name: tool.input_schema for name, tool in lists.published.items()}
+    mirrored = {name: schema for name, schema in schemas.items() if x_mcp_header_map(schema)}
+
+    async def list_tools(ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        return lists.listed(context.caller(ctx).principal, context.narrowing(ctx))
 
     async def read_prompt(_ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         return get_prompt(params, backend)

@@ -33,21 +33,23 @@ from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.middleware.bearer_auth import BearerAuthMiddleware
 from app.web.middleware.fair_scheduling import BEARER, PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
+from app.web.middleware.rate_limit import RateLimitMiddleware
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
 from app.web.middleware.request_memory import RequestMemoryMiddleware
 from app.web.middleware.trusted_host import PageTrustedHostMiddleware, TrustedHostMiddleware
+from app.web.narrowing import IS_READ_ONLY, READ_ONLY_PATHS
 from app.web.pages.landing import page
 from app.web.readiness import Readiness
 from app.web.request_context import HttpRequestContext
 from app.web.routes import NO_SIGN_IN, error_handler, metrics_route, page_route, probe_routes
 from app.web.server_card import card_routes
 
-MCP_PATHS = ("/mcp", "/mcp/")
+MCP_PATHS = ("/mcp", "/mcp/", *READ_ONLY_PATHS)
 
 
 class RootApp:
-    """Dispatches requests for /mcp to the MCP endpoint, and all others to the other routes.
+    """Dispatches requests for MCP_PATHS to the MCP endpoint, and all others to the other routes.
 
     A reverse proxy may serve this service under a path prefix, and may strip it or not. Both are answered.
     """
@@ -64,6 +66,8 @@ class RootApp:
         if is_request and self._prefix and scope["path"].startswith(self._prefix):
             scope = {**scope, "path": _strip_prefix(scope["path"], self._prefix)}
         if is_request and scope["path"] in MCP_PATHS:
+            if scope["path"] in READ_ONLY_PATHS:
+                scope[IS_READ_ONLY] = True
             await self._mcp(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
@@ -179,13 +183,18 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
-    """Wrap the endpoint in middleware, outermost first: request id, trusted host, CORS, bearer token, request memory.
+    """Wrap the endpoint in middleware, outermost first: id, trusted host, CORS, bearer token, rate limit, memory.
 
     CORS is outside the bearer token, because preflight requests carry none.
     """
     counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
+    limited = RateLimitMiddleware(counted, assembly.rate_limits, assembly.metrics.refused)
     authenticated = BearerAuthMiddleware(
-        counted, assembly.authenticator, _challenges(settings, assembly), assembly.metrics
+        limited,
+        assembly.authenticator,
+        _challenges(settings, assembly),
+        assembly.metrics,
+        assembly.refused_tokens,
     )
     cors = CORSMiddleware(
         authenticated,

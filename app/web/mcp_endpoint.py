@@ -18,6 +18,7 @@ from app.web.json_rpc_batch import BatchAnswer
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import FairScheduler, caller_of
 from app.web.middleware.request_memory import REQUEST_MEMORY
+from app.web.narrowing import READ_ONLY_HEADER, TOOLS_HEADER
 
 LARGEST_BODY_BYTES = 256 * 1024
 MOST_DIGITS = len(str(LARGEST_BODY_BYTES))
@@ -26,7 +27,7 @@ _ACCEPT = (b"accept", b"application/json, text/event-stream")
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _VERSION = b"mcp-protocol-version"
 
-_HEADERS_READ = frozenset((b"last-event-id", b"user-agent"))
+_HEADERS_READ = frozenset((b"last-event-id", b"user-agent", READ_ONLY_HEADER, TOOLS_HEADER))
 """Headers that the SDK or this service reads, beside those whose names begin with mcp-."""
 
 

@@ -8,12 +8,14 @@ from starlette.types import Scope
 
 from app.mcp_server.tools.call_handler import Context
 from app.mcp_server.tools.json_bytes import Json
+from app.mcp_server.tools.narrowing import Narrowing
 from app.ports.auth import Caller
 from app.web.asgi import header
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
 from app.web.middleware.request_id import REQUEST_ID
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
+from app.web.narrowing import IS_READ_ONLY, narrowing_of
 
 _PRODUCT = re.compile(r"[^/\s(]+")
 
@@ -24,6 +26,11 @@ class HttpRequestContext:
     def caller(self, ctx: Context) -> Caller:
         """Return the caller that the request's token authenticated."""
         return cast("Caller", _scope(ctx)[CALLER])
+
+    def narrowing(self, ctx: Context) -> Narrowing:
+        """Return which tools the request's path and headers leave out."""
+        scope = _scope(ctx)
+        return narrowing_of(scope["headers"], is_read_only=IS_READ_ONLY in scope)
 
     def client(self, ctx: Context) -> str:
         """Return the client's name from the protocol, else the product in its User-Agent header, else ""."""

@@ -25,7 +25,7 @@ async def test_the_commands_of_the_document_work_in_their_order(tmp_path: Path) 
 
     steps = re.findall(r"^   (luma-mcp .+)$", DOCUMENT, re.MULTILINE)
     rows = [re.findall(r"`(luma-mcp [^`]+)`", line) for line in DOCUMENT.splitlines() if line.startswith("| ")]
-    assert (len(steps), sum(map(len, rows))) == (11, 11)
+    assert (len(steps), sum(map(len, rows))) == (15, 13)
     for step in steps:
         await done(step)
     for row in rows:

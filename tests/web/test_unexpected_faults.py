@@ -32,6 +32,7 @@ from tests.support.callers import caller
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import opened, purchases_at
 from tests.support.keeping import RECORDS, SIGNER
+from tests.support.limits import rate_limits
 from tests.support.service import (
     IMPATIENT,
     MODERN,
@@ -205,6 +206,7 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             token_status=token_status,
             places=CallerQuota(QuotaLimits(10, 10, 10), token_status.is_accepted, lambda: None),
             telemetry=Notes(),
+            limits=rate_limits(clock),
         )
         for key in (None, "key"):
             bought = await videos.start(caller("tenant"), GenerationRequest(GenerateVideo("A fox"), "print", key))

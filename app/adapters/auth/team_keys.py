@@ -70,4 +70,5 @@ def _principal(holder: KeyHolder) -> Principal:
         sees=holder.team.visibility,
         asks_above=holder.team.asks_above,
         scopes=holder.key.scopes,
+        limits=holder.limits,
     )

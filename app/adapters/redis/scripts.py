@@ -68,3 +68,65 @@ return found
 
 Returns the members with a greater score, the greatest first, without those that are larger.
 """
+
+TAKE: Final = """
+local now = tonumber(ARGV[1])
+local windows, refusing, longest = {}, 0, 0
+for number, key in ipairs(KEYS) do
+  local most, width = tonumber(ARGV[2 * number]), tonumber(ARGV[2 * number + 1])
+  local bucket, counts, kept, left, wait = math.floor(now / width), {}, {}, 0, 0
+  local value = redis.pcall('get', key)
+  if type(value) == 'string' and #value <= 4096 then
+    for at, count in string.gmatch(value, '(%d+):(%d+)') do
+      counts[#counts + 1] = {tonumber(at), tonumber(count)}
+    end
+  end
+  if #counts > 0 and counts[#counts][1] > bucket + 60 then
+    counts = {}
+  elseif #counts > 0 then
+    bucket = math.max(bucket, counts[#counts][1])
+  end
+  for _, pair in ipairs(counts) do
+    if pair[1] >= bucket - 60 then
+      kept[#kept + 1] = pair
+      left = left + pair[2]
+    end
+  end
+  for _, pair in ipairs(kept) do
+    if left < most then
+      break
+    end
+    left = left - pair[2]
+    wait = (pair[1] + 61) * width - now
+  end
+  if wait > longest then
+    refusing, longest = number, wait
+  end
+  windows[number] = {kept, bucket, width}
+end
+if refusing > 0 then
+  return {refusing, longest}
+end
+for number, key in ipairs(KEYS) do
+  local kept, bucket, width = unpack(windows[number])
+  if #kept > 0 and kept[#kept][1] == bucket then
+    kept[#kept][2] = kept[#kept][2] + 1
+  else
+    kept[#kept + 1] = {bucket, 1}
+  end
+  local parts = {}
+  for place, pair in ipairs(kept) do
+    parts[place] = string.format('%d:%d', pair[1], pair[2])
+  end
+  redis.call('set', key, table.concat(parts, ' '), 'px', 62 * width)
+end
+return {0, 0}
+"""
+"""Takes the keys of sliding windows; the time in ms, then for each key its limit and the width of its buckets in ms.
+
+Counts a call in all windows and returns 0 and 0, or counts it in none and returns the number of the key that refuses
+with the longest wait, and that wait in ms. `app/services/limits/sliding_window.py` explains the windows. A value lists
+the buckets of one window, at most 62, as number and count. The time comes from the caller, because reading the server's
+needs a right that earlier releases did not ask for; a bucket never lies before the newest one, so that the clocks of
+replicas may differ.
+"""

@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql.administration import Administration, Change, team_named
 from app.adapters.sql.directory_tables import api_keys, members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.limit_rows import window_limits
 from app.domain.access import Scope
+from app.domain.budget import Spender
 from app.domain.teams import (
     Actor,
     ApiKey,
@@ -44,7 +46,14 @@ class SqlApiKeys:
 
     async def key_holder(self, digest: str) -> KeyHolder | None:
         """Return the key with this digest, in whatever state it is; None where there is none."""
-        return await self._database.run(lambda connection: self._with_digest(connection, digest))
+
+        async def operation(connection: AsyncConnection) -> KeyHolder | None:
+            if (holder := await self._with_digest(connection, digest)) is None:
+                return None
+            spender = Spender(holder.team.id, holder.member.id, holder.key.id)
+            return replace(holder, limits=await window_limits(connection, spender))
+
+        return await self._database.run(operation)
 
     async def note_used(self, key_ids: Collection[str], minute: float) -> None:
         """Note that keys were used in the minute that began at `minute`, in unix seconds. No version follows."""

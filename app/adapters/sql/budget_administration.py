@@ -1,7 +1,7 @@
 """The administration of budgets, in SQL that SQLite and PostgreSQL share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -17,11 +17,11 @@ from app.adapters.sql.budgets import (
     raise_budget,
     remove_budget,
 )
-from app.adapters.sql.directory_tables import api_keys, members
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.ledger import unsettled
+from app.adapters.sql.spender_names import owner_text, spender_names
 from app.adapters.sql.spending import days_from, spending
-from app.domain.budget import OVERDUE_SECONDS, Budget, Spender, WindowUse
+from app.domain.budget import OVERDUE_SECONDS, Budget, WindowUse
 from app.domain.calendar import Window, day_of, start_of_day, time_zone
 from app.domain.money import amount_text
 from app.domain.teams import Actor, AuditEntry, Team
@@ -29,39 +29,6 @@ from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse, SpendingGroup,
 from app.ports.directory import NotAllowed, NotThere
 
 MOST_UNSETTLED = 100
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """The members and keys of a team: names by id, and by id the key that took another one's place."""
-
-    members: dict[str, str]
-    replaced_by: dict[str, str | None]
-
-    def spender(self, team: Team, owner: BudgetOwner) -> Spender:
-        """Return whom the owner's names mean. Raises NotThere."""
-        ids = {name: found for found, name in self.members.items()}
-        if owner.member is not None and owner.member not in ids:
-            raise NotThere(f"Team {team.name} has no member {owner.member}. Look at the list of its members.")
-        if owner.key is not None and owner.key not in self.replaced_by:
-            raise NotThere(f"Team {team.name} has no key {owner.key}. Look at the list of its keys.")
-        return Spender(team.id, ids[owner.member] if owner.member else None, self._first(owner.key))
-
-    def owner(self, team: Team, spender: Spender) -> BudgetOwner:
-        """Return the names of the spender."""
-        member = None if spender.member is None else self.members.get(spender.member, spender.member)
-        return BudgetOwner(team.name, member, self._newest(spender.key))
-
-    def _first(self, key: str | None) -> str | None:
-        before = {later: earlier for earlier, later in self.replaced_by.items()}
-        while key is not None and (earlier := before.get(key)) is not None:
-            key = earlier
-        return key
-
-    def _newest(self, key: str | None) -> str | None:
-        while key is not None and (later := self.replaced_by.get(key)) is not None:
-            key = later
-        return key
 
 
 class SqlBudgets:
@@ -79,7 +46,7 @@ class SqlBudgets:
 
         async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
             team = await change.team(owner.team)
-            spender = (await _names(change.connection, team)).spender(team, owner)
+            spender = (await spender_names(change.connection, team)).spender(team, owner)
             amount = terms.amount
             wanted = Budget(budget_id, spender, amount.amount, amount.unit, terms.window, terms.is_soft, terms.alert)
             before = await put_budget(change.connection, wanted, self._now)
@@ -118,7 +85,8 @@ class SqlBudgets:
             team = await change.team(owner.team)
             before = await self._only(change.connection, team, owner, window)
             await remove_budget(change.connection, before.budget)
-            removed = OwnedUse((await _names(change.connection, team)).owner(team, before.budget.spender), before)
+            names = await spender_names(change.connection, team)
+            removed = OwnedUse(names.owner(team, before.budget.spender), before)
             return removed, _entry(change, "budget.remove", removed, before.budget, None)
 
         return await self._administration.change(actor, operation)
@@ -140,7 +108,7 @@ class SqlBudgets:
         return await self._database.run(operation)
 
     async def _of_team(self, connection: AsyncConnection, team: Team) -> list[OwnedUse]:
-        names = await _names(connection, team)
+        names = await spender_names(connection, team)
         uses = await budgets_of_team(connection, team.id, self._now)
         found = [OwnedUse(names.owner(team, use.budget.spender), use) for use in uses]
         kinds = list(Window)
@@ -152,13 +120,14 @@ class SqlBudgets:
         self, connection: AsyncConnection, team: Team, owner: BudgetOwner, window: Window | None
     ) -> WindowUse:
         """Return the owner's budget of this window, or its only one. Raises NotThere and NotAllowed."""
-        spender = (await _names(connection, team)).spender(team, owner)
+        spender = (await spender_names(connection, team)).spender(team, owner)
         found = await budgets_of_spender(connection, spender, self._now)
         wanted = [use for use in found if window in (None, use.budget.window)]
         if not wanted:
-            raise NotThere(f"There is no such budget of {_said(owner)}. Look at the list of the team's budgets.")
+            raise NotThere(f"There is no such budget of {owner_text(owner)}. Look at the list of the team's budgets.")
         if len(wanted) > 1:
-            raise NotAllowed(f"There are {len(wanted)} budgets of {_said(owner)}. Name the window: day, week or month.")
+            whose = owner_text(owner)
+            raise NotAllowed(f"There are {len(wanted)} budgets of {whose}. Name the window: day, week or month.")
         return wanted[0]
 
     async def _changed(
@@ -167,33 +136,17 @@ class SqlBudgets:
         """Return the budget as it is now, and the entry of the audit log; none where an earlier try has made it so."""
         uses: Sequence[WindowUse] = await budgets_of_spender(change.connection, after.spender, self._now)
         [use] = [use for use in uses if use.budget.window is after.window]
-        owned = OwnedUse((await _names(change.connection, team)).owner(team, after.spender), use)
+        owned = OwnedUse((await spender_names(change.connection, team)).owner(team, after.spender), use)
         if before == use.budget:
             return owned, None
         return owned, _entry(change, action, owned, before, use.budget)
-
-
-async def _names(connection: AsyncConnection, team: Team) -> _Names:
-    found = await connection.execute(select(members.c.id, members.c.name).where(members.c.team_id == team.id))
-    names = {row.id: row.name for row in found}
-    of_team = api_keys.join(members, members.c.id == api_keys.c.member_id)
-    keys = await connection.execute(
-        select(api_keys.c.id, api_keys.c.replaced_by).select_from(of_team).where(members.c.team_id == team.id)
-    )
-    return _Names(names, {row.id: row.replaced_by for row in keys})
-
-
-def _said(owner: BudgetOwner) -> str:
-    if owner.member is not None:
-        return f"member {owner.member}"
-    return f"team {owner.team}" if owner.key is None else f"key {owner.key}"
 
 
 def _entry(change: Change, action: str, owned: OwnedUse, before: Budget | None, after: Budget | None) -> AuditEntry:
     budget = owned.use.budget
     entry = change.entry(
         action,
-        f"{budget.window} of {_said(owned.owner)}",
+        f"{budget.window} of {owner_text(owned.owner)}",
         before=_shown(before, after),
         after=_shown(after, before),
         team_id=budget.spender.team,

@@ -15,6 +15,7 @@ from app.adapters.sql.alerts import enter_alert
 from app.adapters.sql.budget_rows import Applicable, applicable, counting, insert_into, used, with_use
 from app.adapters.sql.budget_tables import budget_windows, ledger
 from app.adapters.sql.engine import SqlClock, database_now
+from app.adapters.sql.limit_rows import check_in_flight
 from app.adapters.sql.tables import purchases
 from app.domain.budget import (
     OVERDUE_SECONDS,
@@ -45,8 +46,10 @@ async def reserve(
     An alert is written for each of them.
 
     It may be repeated: an attempt that is reserved already is not reserved again, and passes nothing. Raises
-    BudgetExceeded, PriceUnknown where there is any budget, and SpendingRefused for an attempt that is settled already.
+    InFlightLimitReached, BudgetExceeded, PriceUnknown where there is any budget, and SpendingRefused for an attempt
+    that is settled already.
     """
+    await check_in_flight(connection, attempt, charge.spender, now)
     found, price = await applicable(connection, charge.spender.team, counting(charge.spender), now), charge.price
     for window in found.windows:
         if price is None or price.unit != window.budget.unit:

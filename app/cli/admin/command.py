@@ -12,6 +12,7 @@ from app.domain.money import Money
 from app.domain.teams import Actor, Team, TeamCredential, valid_name
 from app.ports.budgets import Budgets
 from app.ports.directory import Directory, NewKey
+from app.ports.rate_limits import TeamLimits
 from app.settings import DEFAULT_ENV_FILE
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Administrator:
 
     directory: Directory
     budgets: Budgets
+    limits: TeamLimits
     price: Money | None
     secrets: SecretMaker
     actor: Actor

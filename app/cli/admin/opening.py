@@ -15,6 +15,7 @@ from app.adapters.auth.key_digest import KeyDigest, load_key_digest
 from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
+from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.adapters.vault import CannotOpen, Vault, hint
 from app.adapters.webhook_signature import PURPOSE, signing_secrets
 from app.cli.admin.command import Administrator, Handler
@@ -62,7 +63,15 @@ async def _handle(handler: Handler, chosen: Namespace) -> None:
         maker = VaultSecrets(directory, tuple(settings.secret_keys()))
         try:
             price = price_of_generation(backend_description(settings).policy.price)
-            admin = Administrator(directory, SqlBudgets(database), price, maker, _actor(), Output(chosen.json))
+            admin = Administrator(
+                directory,
+                SqlBudgets(database),
+                SqlTeamLimits(database),
+                price,
+                maker,
+                _actor(),
+                Output(chosen.json),
+            )
             await handler(admin, chosen)
         except DatabaseUnavailable as exc:
             raise AdministrationRefused(

@@ -15,15 +15,18 @@ from pydantic import BaseModel, ValidationError
 
 from app.domain.access import Principal
 from app.domain.backend import BackendDescription
-from app.domain.errors import Forbidden, InternalError, LumaError, RateLimited
+from app.domain.errors import Forbidden, InternalError, LeftOut, LumaError, RateLimited
+from app.domain.rate_limit import LimitKind
 from app.domain.task import NO_STATS, LookupStats
-from app.mcp_server.tools.definition import FIRST_ROUND, BoundTool, Call, InputNeeded, Round
+from app.mcp_server.tools.definition import FIRST_ROUND, BoundTool, Call, InputNeeded, Progress, Round
 from app.mcp_server.tools.json_bytes import Json
+from app.mcp_server.tools.narrowing import Narrowing
 from app.mcp_server.tools.results import error_view
 from app.mcp_server.tools.text import error_text
 from app.mcp_server.tools.tool_result import ToolResult
 from app.mcp_server.tools.validation import read_arguments
 from app.ports.auth import Caller
+from app.services.limits.rate_limits import RateLimits
 from app.services.log_throttle import ThrottledExceptionLog
 
 Context = ServerRequestContext[Any, Any]
@@ -75,6 +78,10 @@ class RequestContext(Protocol):
         """Return the caller of this request."""
         ...
 
+    def narrowing(self, ctx: Context) -> Narrowing:
+        """Return which tools the settings of the connection leave out."""
+        ...
+
     def client(self, ctx: Context) -> str:
         """Return the name of the client program; "" if it gave none."""
         ...
@@ -114,8 +121,9 @@ class ToolCallHandler:
         call_log: CallObserver,
         handles: TaskHandleFactory,
         result_meta: Mapping[str, Any],
+        limits: RateLimits,
     ) -> None:
-        """Serve `tools`, by name; sentences of errors name `backend`.
+        """Serve `tools`, by name; sentences of errors name `backend`. Each call counts in `limits`.
 
         `result_meta` is the `_meta` of results from protocol 2026 on.
         """
@@ -124,6 +132,7 @@ class ToolCallHandler:
         )
         self._result_meta = result_meta
         self._handles = handles
+        self._limits = limits
         self._tools = tools
         self._backend = backend
         self._context = context
@@ -133,9 +142,18 @@ class ToolCallHandler:
         """Return the result in wire form. Raises MCPError -32602 for an unknown tool."""
         tool = self._tools.get(params.name)
         if tool is None:
-            raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {', '.join(self._tools)}.")
+            raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {', '.join(self._shown(ctx))}.")
         responses = {name: _plain(response) for name, response in (params.input_responses or {}).items()}
         return await self._called(ctx, tool, params.arguments or {}, _round(ctx, responses, params.request_state))
+
+    def _shown(self, ctx: Context) -> list[str]:
+        """Return the names of the tools that tools/list shows to the caller."""
+        scopes, narrowing = self._context.caller(ctx).principal.scopes, self._context.narrowing(ctx)
+        return [
+            name
+            for name, tool in self._tools.items()
+            if tool.scope in scopes and not narrowing.hides(name, is_billable=tool.is_billable)
+        ]
 
     async def middleware(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Answer tool calls as a middleware, and pass on every other request.
@@ -163,8 +181,9 @@ class ToolCallHandler:
         record = self._record(ctx, tool, caller)
         self._call_log.began()
         try:
+            call = Call(caller, _progress(ctx), record.request_id, this_round, self._context.narrowing(ctx))
             try:
-                answer = await self._answer(tool, _call(ctx, caller, record.request_id, this_round), given, record)
+                answer = await self._answer(tool, call, given, record)
             except InputNeeded as exc:
                 record.outcome = "asked"
                 return self._asked(exc)
@@ -197,10 +216,14 @@ class ToolCallHandler:
     async def _answer(
         self, tool: BoundTool, call: Call, given: Mapping[str, Any], record: CallRecord
     ) -> ToolResult | LumaError:
-        if tool.scope not in call.caller.principal.scopes:
-            record.outcome = Forbidden.code.value
-            return self._backend.error(Forbidden)
+        principal = call.caller.principal
         try:
+            if principal.limits:
+                await self._limits.check(principal, LimitKind.CALLS)
+            if tool.scope not in principal.scopes:
+                raise self._backend.error(Forbidden)  # noqa: TRY301 - answered like the errors of handlers
+            if call.narrowing.hides(tool.name, is_billable=tool.is_billable):
+                raise self._backend.error(LeftOut)  # noqa: TRY301 - the same
             answer = await tool.handle(call, read_arguments(tool.arguments, given))
         except LumaError as exc:
             record.outcome = exc.code.value
@@ -245,7 +268,7 @@ def _plain(response: Any) -> Any:
     return response.model_dump(by_alias=True) if isinstance(response, BaseModel) else response
 
 
-def _call(ctx: Context, caller: Caller, request_id: str, this_round: Round) -> Call:
+def _progress(ctx: Context) -> Progress:
     token = (ctx.meta or {}).get("progress_token")
 
     async def progress(done: float, total: float, words: str) -> None:
@@ -254,7 +277,7 @@ def _call(ctx: Context, caller: Caller, request_id: str, this_round: Round) -> C
                 token, done, total, words, related_request_id=str(ctx.request_id)
             )
 
-    return Call(caller, progress, request_id, this_round)
+    return progress
 
 
 def wire_result(text: str, result: Any, *, is_error: bool) -> dict[str, Any]:

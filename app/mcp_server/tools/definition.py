@@ -8,6 +8,7 @@ from mcp_types import Tool, ToolAnnotations
 
 from app.domain.access import Scope
 from app.mcp_server.tools.arguments import Arguments
+from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
 from app.mcp_server.tools.schemas import input_schema, output_schema
 from app.mcp_server.tools.tool_result import ToolResult
 from app.ports.auth import Caller
@@ -58,6 +59,7 @@ class Call:
     Attributes:
         request_id: the id of the call in the log.
         round: what the call carries of a question that an earlier answer has asked.
+        narrowing: the tools that the settings of the connection leave out.
 
     """
 
@@ -65,6 +67,7 @@ class Call:
     progress: Progress
     request_id: str
     round: Round = FIRST_ROUND
+    narrowing: Narrowing = NOT_NARROWED
 
 
 Handler = Callable[[Call, Any], Awaitable[ToolResult]]
@@ -82,6 +85,11 @@ class LumaTool:
     arguments: type[Arguments]
     result: Any
     scope: Scope
+
+    @property
+    def is_billable(self) -> bool:
+        """Return whether a call may spend money."""
+        return self.annotations == BILLABLE
 
     def published(self, *, asks: bool = False) -> Tool:
         """Return the tool as tools/list shows it, to callers whose team `asks` before costly generations or others."""
@@ -101,6 +109,7 @@ class BoundTool:
 
     name: str
     scope: Scope
+    is_billable: bool
     arguments: type[Arguments]
     handle: Handler
 
@@ -113,4 +122,7 @@ def bind(tools: Sequence[LumaTool], handlers: Mapping[str, Handler]) -> dict[str
             f"Tools without a handler: {sorted(names - handlers.keys())}. "
             f"Handlers without a tool: {sorted(handlers.keys() - names)}."
         )
-    return {tool.name: BoundTool(tool.name, tool.scope, tool.arguments, handlers[tool.name]) for tool in tools}
+    return {
+        tool.name: BoundTool(tool.name, tool.scope, tool.is_billable, tool.arguments, handlers[tool.name])
+        for tool in tools
+    }

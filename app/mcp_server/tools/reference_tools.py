@@ -4,34 +4,43 @@ from app.mcp_server.reference import ACTIONS, ASPECT_RATIOS, WORKFLOW
 from app.mcp_server.tools.arguments import NoArguments
 from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.results import ActionsView, RatiosView
+from app.mcp_server.tools.tool_lists import ToolLists
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
 
 
-async def list_aspect_ratios(_call: Call, _arguments: NoArguments) -> ToolResult:
-    """Answer with the ratios and their uses."""
-    view: RatiosView = {
-        "default": ASPECT_RATIOS[0].aspect_ratio,
-        "aspect_ratios": [
-            {"aspect_ratio": ratio.aspect_ratio, "shape": ratio.shape, "good_for": ratio.good_for}
-            for ratio in ASPECT_RATIOS
-        ],
-    }
-    return tool_result(
-        "\n".join(f"{ratio.aspect_ratio} {ratio.shape}: {ratio.good_for}" for ratio in ASPECT_RATIOS), view
-    )
+class ReferenceTools:
+    """The handlers of luma_list_aspect_ratios and luma_list_actions."""
 
+    def __init__(self, lists: ToolLists) -> None:
+        """List the actions whose tools `lists` shows to the caller."""
+        self._lists = lists
 
-async def list_actions(_call: Call, _arguments: NoArguments) -> ToolResult:
-    """Answer with what can be done and which tool does it."""
-    view: ActionsView = {
-        "actions": [
-            {"tool": action.tool, "does": action.does, "needs": action.needs, "costs_credit": action.costs_credit}
-            for action in ACTIONS
-        ],
-        "workflow": WORKFLOW,
-    }
-    lines = [
-        f"{action.tool}: {action.does}; needs {action.needs}; {'costs credits' if action.costs_credit else 'free'}"
-        for action in ACTIONS
-    ]
-    return tool_result("\n".join([*lines, WORKFLOW]), view)
+    async def list_aspect_ratios(self, _call: Call, _arguments: NoArguments) -> ToolResult:
+        """Answer with the ratios and their uses."""
+        view: RatiosView = {
+            "default": ASPECT_RATIOS[0].aspect_ratio,
+            "aspect_ratios": [
+                {"aspect_ratio": ratio.aspect_ratio, "shape": ratio.shape, "good_for": ratio.good_for}
+                for ratio in ASPECT_RATIOS
+            ],
+        }
+        return tool_result(
+            "\n".join(f"{ratio.aspect_ratio} {ratio.shape}: {ratio.good_for}" for ratio in ASPECT_RATIOS), view
+        )
+
+    async def list_actions(self, call: Call, _arguments: NoArguments) -> ToolResult:
+        """Answer with what the caller can do and which tool does it."""
+        shown = self._lists.names(call.caller.principal.scopes, call.narrowing)
+        actions = [action for action in ACTIONS if action.tool in shown]
+        view: ActionsView = {
+            "actions": [
+                {"tool": action.tool, "does": action.does, "needs": action.needs, "costs_credit": action.costs_credit}
+                for action in actions
+            ],
+            "workflow": WORKFLOW,
+        }
+        lines = [
+            f"{action.tool}: {action.does}; needs {action.needs}; {'costs credits' if action.costs_credit else 'free'}"
+            for action in actions
+        ]
+        return tool_result("\n".join([*lines, WORKFLOW]), view)

@@ -28,6 +28,7 @@ from app.domain.purchase import (
     PurchaseState,
     decide,
 )
+from app.domain.rate_limit import InFlightLimitReached
 from app.ports.repositories import DatabaseUnavailable, Purchases
 from app.ports.sealing import Signer
 from app.services.concurrency import wait_for_event
@@ -206,9 +207,11 @@ class PurchaseService:
 
     @staticmethod
     async def _within_budget(purchase: Awaitable[PurchaseResult]) -> PurchaseResult:
-        """Return what `purchase` returns. Raises OverBudget in the place of SpendingRefused."""
+        """Return what `purchase` returns. Raises OverBudget where a budget refuses it, and InFlightLimitReached."""
         try:
             return await purchase
+        except InFlightLimitReached:
+            raise
         except SpendingRefused as exc:
             raise over_budget(exc) from exc
 

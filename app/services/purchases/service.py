@@ -12,11 +12,13 @@ from app.domain.budget import Charge, Spender
 from app.domain.errors import RateLimited, Stopped, Unauthorized
 from app.domain.generation import Command, GenerateVideo
 from app.domain.money import price_of_generation
+from app.domain.rate_limit import InFlightLimitReached, LimitKind
 from app.ports.auth import Caller
 from app.ports.backend import VideoBackend
 from app.ports.telemetry import Telemetry
 from app.services.limits.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
 from app.services.limits.memory_lease import MEMORY_LEASE, MemoryLease
+from app.services.limits.rate_limits import RateLimits
 from app.services.limits.token_status import TokenStatusCache
 from app.services.log_throttle import ThrottledExceptionLog
 from app.services.purchases.callbacks import Callbacks
@@ -77,14 +79,16 @@ class VideoService:
         token_status: TokenStatusCache,
         places: CallerQuota,
         telemetry: Telemetry,
+        limits: RateLimits,
         in_flight: Callable[[int], None] = lambda _count: None,
     ) -> None:
         """Submit through `backend`, without a callback URL if `callbacks` is None.
 
-        Each submission holds one of `places` until it ends, also after its caller disconnected. `in_flight` receives
-        the number of submissions whenever it changes.
+        Each submission holds one of `places` until it ends, also after its caller disconnected. `limits` are those of
+        the caller's team. `in_flight` receives the number of submissions whenever it changes.
         """
         self._in_flight = in_flight
+        self._limits = limits
         self._token_status = token_status
         self._places = places
         self._telemetry = telemetry
@@ -113,7 +117,8 @@ class VideoService:
         url = self._callback_url(caller.principal, order.command)
         callback_id = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
 
-        async def send() -> str:
+        async def send() -> str:  # a call whose key has bought before does not get here, so it is not limited
+            await self._limits.check(caller.principal, LimitKind.GENERATIONS)
             return await self._submit(caller, order.command, url)
 
         async def reconcile(earlier: str) -> str | None:
@@ -132,7 +137,10 @@ class VideoService:
             order.retry_unknown,
             self._charge(caller.principal, order.request_id),
         )
-        return await self._purchases.buy(request, callback_id, send, reconcile, outlive)
+        try:
+            return await self._purchases.buy(request, callback_id, send, reconcile, outlive)
+        except InFlightLimitReached as exc:
+            raise self._limits.in_flight_refusal(exc) from exc
 
     def _charge(self, principal: Principal, request_id: str | None) -> Charge | None:
         """Return what a purchase costs the caller's team; None outside of teams."""

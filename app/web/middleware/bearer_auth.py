@@ -1,32 +1,56 @@
 """Middleware that authenticates the bearer token of each request, and puts the Caller into the request's scope."""
 
+import math
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.adapters.auth.bearer_token import bearer_token, is_oversized
 from app.domain.access import PASSTHROUGH_SCOPES
 from app.observability.metrics import Metrics
 from app.ports.auth import AccessRefused, AuthenticationUnavailable, Authenticator, TokenFault
+from app.services.limits.refused_tokens import RefusedTokens
 from app.web.asgi import header, send_error
 from app.web.auth.challenges import Challenges
 
 CALLER = "luma_mcp.caller"
 """Key of the Caller in a request's scope."""
 
+TOO_MANY_REFUSED = (
+    "Many tokens from your network address were refused, so this one was not checked. Wait as long as Retry-After "
+    "says, and send a valid token; asking again with a refused one does not help."
+)
+
 
 class BearerAuthMiddleware:
-    """Answers 401 to requests without a valid bearer token, and 403 to holders who may do nothing here."""
+    """Answers 401 to requests without a valid bearer token, 403 to holders who may do nothing here, and 429 to floods.
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, challenges: Challenges, metrics: Metrics) -> None:
-        """Wrap `app`. Refusals are counted in `metrics`."""
+    A flood is many refused tokens from one address. A request without a token is not counted: it costs no look-up, and
+    its 401 tells clients how to authenticate.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        challenges: Challenges,
+        metrics: Metrics,
+        refused_tokens: RefusedTokens,
+    ) -> None:
+        """Wrap `app`. Refusals are counted in `metrics`. `refused_tokens` throttles addresses that send many."""
+        self._refused_tokens = refused_tokens
         self._app = app
         self._authenticator = authenticator
         self._challenges = challenges
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its Caller, or answer 401, 403 or 503."""
+        """Pass the request on with its Caller, or answer 401, 403, 429 or 503."""
         authorization = header(scope, b"authorization")
         token = bearer_token(authorization)
+        address = client[0] if (client := scope.get("client")) else None
+        if token is not None and (wait := self._refused_tokens.wait_seconds(address, token)) is not None:
+            await self._ask_to_wait(wait, send)
+            return
         try:
             caller = await self._authenticator.authenticate(token) if token is not None else None
         except AuthenticationUnavailable as exc:
@@ -38,6 +62,8 @@ class BearerAuthMiddleware:
             await send_error(send, 403, "forbidden", str(exc))
             return
         if caller is None:
+            if token is not None:
+                self._refused_tokens.note(address, token)
             await self._ask_for_token(authorization, send)
         elif caller.can_ask_for_scopes and not caller.principal.scopes:
             self._metrics.refused(403)
@@ -45,6 +71,11 @@ class BearerAuthMiddleware:
         else:
             scope[CALLER] = caller
             await self._app(scope, receive, send)
+
+    async def _ask_to_wait(self, seconds: float, send: Send) -> None:
+        self._metrics.refused(429)
+        retry_after = (b"retry-after", str(math.ceil(seconds)).encode())
+        await send_error(send, 429, "rate_limited", TOO_MANY_REFUSED, retry_after)
 
     async def _ask_for_token(self, authorization: str | None, send: Send) -> None:
         self._metrics.refused(401)

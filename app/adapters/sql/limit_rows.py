@@ -1,0 +1,76 @@
+"""Reading rate limits, and the limit of generations in flight, which the ledger's rows are counted for.
+
+A limit of a key counts what its successors do too, and stays on the first key of the line, as a budget does.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.budget_rows import predecessors, successors
+from app.adapters.sql.budget_tables import ledger
+from app.adapters.sql.engine import SqlClock, database_now
+from app.adapters.sql.rate_limit_tables import rate_limits
+from app.domain.budget import OVERDUE_SECONDS, EntryState, Spender
+from app.domain.rate_limit import WINDOW_SECONDS, InFlightLimitReached, LimitLevel, RateLimit
+
+
+async def window_limits(connection: AsyncConnection, spender: Spender) -> tuple[RateLimit, ...]:
+    """Return the limits in a window that apply to `spender`: its key's, its member's and its team's."""
+    rows = await connection.execute(select(rate_limits).where(_applying(spender)))
+    return tuple(limit for row in rows for limit in _window_limits(row))
+
+
+async def check_in_flight(
+    connection: AsyncConnection, attempt: str, spender: Spender, now: SqlClock = database_now
+) -> None:
+    """Raise InFlightLimitReached if as many generations are in flight as one of the limits on `spender` allows.
+
+    `attempt` is the purchase that is being claimed, which may have been entered by an earlier try of the same claim.
+    A reservation counts up to the age at which the backend has given its task up; it may stay for longer, if nobody can
+    tell what became of the task. The rows of the limits stay locked to the end of the transaction, so that claims at
+    once count each other.
+    """
+    wanted = _applying(spender) & rate_limits.c.in_flight.is_not(None)
+    ordered = select(rate_limits).where(wanted).order_by(rate_limits.c.member_id, rate_limits.c.key_id)
+    for row in (await connection.execute(ordered.with_for_update())).all():
+        in_flight = select(func.count()).where(
+            _counted_by(row),
+            ledger.c.state == EntryState.RESERVED,
+            ledger.c.created_at > now() - OVERDUE_SECONDS,
+            ledger.c.attempt != attempt,
+        )
+        if (await connection.execute(in_flight)).scalar_one() >= row.in_flight:
+            raise InFlightLimitReached(_level(row), row.in_flight)
+
+
+def _applying(spender: Spender) -> ColumnElement[bool]:
+    ways = [and_(rate_limits.c.member_id == "", rate_limits.c.key_id == "")]
+    if spender.member is not None:
+        ways.append(rate_limits.c.member_id == spender.member)
+    if spender.key is not None:
+        ways.append(rate_limits.c.key_id.in_(predecessors(spender.key)))
+    return and_(rate_limits.c.team_id == spender.team, or_(*ways))
+
+
+def _counted_by(row: Row[Any]) -> ColumnElement[bool]:
+    """Return what holds for the entries of the ledger that the limits in a row count."""
+    of_team = ledger.c.team_id == row.team_id
+    if row.key_id:
+        return and_(of_team, ledger.c.key_id.in_(successors(row.key_id)))
+    return and_(of_team, ledger.c.member_id == row.member_id) if row.member_id else of_team
+
+
+def _window_limits(row: Row[Any]) -> Iterator[RateLimit]:
+    for kind in WINDOW_SECONDS:
+        most = getattr(row, kind.value)
+        if most is not None:
+            yield RateLimit(kind, _level(row), row.key_id or row.member_id or row.team_id, most)
+
+
+def _level(row: Row[Any]) -> LimitLevel:
+    if row.key_id:
+        return LimitLevel.KEY
+    return LimitLevel.MEMBER if row.member_id else LimitLevel.TEAM

@@ -1,0 +1,17 @@
+"""The table of rate limits, on the metadata of `tables`."""
+
+from sqlalchemy import Column, Integer, String, Table
+
+from app.adapters.sql.tables import metadata
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("team_id", String(32), primary_key=True),
+    Column("member_id", String(32), primary_key=True),
+    Column("key_id", String(32), primary_key=True),
+    Column("calls_per_minute", Integer),
+    Column("generations_per_hour", Integer),
+    Column("in_flight", Integer),
+)
+"""`member_id` and `key_id` are empty where the limits are not for one member, or for one key."""

@@ -1,0 +1,111 @@
+"""The administration of rate limits, in SQL that SQLite and PostgreSQL share."""
+
+from collections.abc import Callable, Collection
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.administration import Administration, Change, team_named
+from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.rate_limit_tables import rate_limits
+from app.adapters.sql.spender_names import owner_text, spender_names
+from app.domain.budget import Spender
+from app.domain.rate_limit import NO_LIMITS, LimitKind, Limits
+from app.domain.teams import Actor, AuditEntry
+from app.ports.budgets import BudgetOwner
+from app.ports.directory import NotThere
+from app.ports.rate_limits import OwnedLimits
+
+
+class SqlTeamLimits:
+    """The rate limits in one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now) -> None:
+        """Keep the limits in `database`; `now` is the clock, as SQL."""
+        self._database = database
+        self._administration = Administration(database, now)
+
+    async def set(self, owner: BudgetOwner, limits: Limits, actor: Actor) -> OwnedLimits:
+        """Set the limits that are not None, leave the others, and return all of the owner's. Raises NotThere."""
+        given = {kind.value: most for kind, most in limits.by_kind().items() if most is not None}
+        return await self._change("limits.set", owner, actor, lambda before: replace(before, **given))
+
+    async def of_team(self, team: str) -> list[OwnedLimits]:
+        """Return all limits in a team, its own first, then those of members and of keys. Raises NotThere."""
+
+        async def operation(connection: AsyncConnection) -> list[OwnedLimits]:
+            found = await team_named(connection, team)
+            names = await spender_names(connection, found)
+            rows = await connection.execute(select(rate_limits).where(rate_limits.c.team_id == found.id))
+            owned = [OwnedLimits(names.owner(found, _spender(row)), _limits(row)) for row in rows]
+            return sorted(owned, key=lambda one: (one.owner.key or "", one.owner.member or ""))
+
+        return await self._database.run(operation)
+
+    async def remove(self, owner: BudgetOwner, kinds: Collection[LimitKind], actor: Actor) -> OwnedLimits:
+        """Remove the limits of these kinds, and return those that are left. Raises NotThere where there is none."""
+        removed = {kind.value: None for kind in kinds}
+
+        def without(before: Limits) -> Limits:
+            if all(before.by_kind()[kind] is None for kind in kinds):
+                raise NotThere(f"There is no such limit of {owner_text(owner)}. Look at the list of the team's limits.")
+            return replace(before, **removed)
+
+        return await self._change("limits.remove", owner, actor, without)
+
+    async def _change(
+        self, action: str, owner: BudgetOwner, actor: Actor, changed: Callable[[Limits], Limits]
+    ) -> OwnedLimits:
+        async def operation(change: Change) -> tuple[OwnedLimits, AuditEntry | None]:
+            team = await change.team(owner.team)
+            names = await spender_names(change.connection, team)
+            spender = names.spender(team, owner)
+            row = (await change.connection.execute(select(rate_limits).where(_of(spender)))).first()
+            before = NO_LIMITS if row is None else _limits(row)
+            after = changed(before)
+            owned = OwnedLimits(names.owner(team, spender), after)
+            if after == before:
+                return owned, None
+            await _put(change.connection, spender, after)
+            return owned, _entry(change, action, owned, spender, before)
+
+        return await self._administration.change(actor, operation)
+
+
+async def _put(connection: AsyncConnection, spender: Spender, limits: Limits) -> None:
+    """Replace the row of a spender. No other change is under way, and no row is kept for no limits."""
+    await connection.execute(delete(rate_limits).where(_of(spender)))
+    if limits != NO_LIMITS:
+        await connection.execute(rate_limits.insert().values(_columns(spender) | asdict(limits)))
+
+
+def _entry(change: Change, action: str, owned: OwnedLimits, spender: Spender, before: Limits) -> AuditEntry:
+    earlier, later = asdict(before), asdict(owned.limits)
+    names = [name for name in later if earlier[name] != later[name]]
+    return change.entry(
+        action,
+        owner_text(owned.owner),
+        before={name: earlier[name] for name in names},
+        after={name: later[name] for name in names},
+        team_id=spender.team,
+        member_id=spender.member,
+        key_id=owned.owner.key,
+    )
+
+
+def _columns(spender: Spender) -> dict[str, Any]:
+    return {"team_id": spender.team, "member_id": spender.member or "", "key_id": spender.key or ""}
+
+
+def _of(spender: Spender) -> ColumnElement[bool]:
+    return and_(*(rate_limits.c[name] == value for name, value in _columns(spender).items()))
+
+
+def _spender(row: Row[Any]) -> Spender:
+    return Spender(row.team_id, row.member_id or None, row.key_id or None)
+
+
+def _limits(row: Row[Any]) -> Limits:
+    return Limits(row.calls_per_minute, row.generations_per_hour, row.in_flight)

@@ -1,0 +1,63 @@
+"""The names of a team's members and keys, and the ids under which their budgets and limits are kept."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.directory_tables import api_keys, members
+from app.domain.budget import Spender
+from app.domain.teams import Team
+from app.ports.budgets import BudgetOwner
+from app.ports.directory import NotThere
+
+
+@dataclass(frozen=True, slots=True)
+class SpenderNames:
+    """The members and keys of a team: names by id, and by id the key that took another one's place."""
+
+    members: dict[str, str]
+    replaced_by: dict[str, str | None]
+
+    def spender(self, team: Team, owner: BudgetOwner) -> Spender:
+        """Return whom the owner's names mean. Raises NotThere."""
+        ids = {name: found for found, name in self.members.items()}
+        if owner.member is not None and owner.member not in ids:
+            raise NotThere(f"Team {team.name} has no member {owner.member}. Look at the list of its members.")
+        if owner.key is not None and owner.key not in self.replaced_by:
+            raise NotThere(f"Team {team.name} has no key {owner.key}. Look at the list of its keys.")
+        return Spender(team.id, ids[owner.member] if owner.member else None, self._first(owner.key))
+
+    def owner(self, team: Team, spender: Spender) -> BudgetOwner:
+        """Return the names of the spender."""
+        member = None if spender.member is None else self.members.get(spender.member, spender.member)
+        return BudgetOwner(team.name, member, self._newest(spender.key))
+
+    def _first(self, key: str | None) -> str | None:
+        before = {later: earlier for earlier, later in self.replaced_by.items()}
+        while key is not None and (earlier := before.get(key)) is not None:
+            key = earlier
+        return key
+
+    def _newest(self, key: str | None) -> str | None:
+        while key is not None and (later := self.replaced_by.get(key)) is not None:
+            key = later
+        return key
+
+
+async def spender_names(connection: AsyncConnection, team: Team) -> SpenderNames:
+    """Return the names of a team."""
+    found = await connection.execute(select(members.c.id, members.c.name).where(members.c.team_id == team.id))
+    names = {row.id: row.name for row in found}
+    of_team = api_keys.join(members, members.c.id == api_keys.c.member_id)
+    keys = await connection.execute(
+        select(api_keys.c.id, api_keys.c.replaced_by).select_from(of_team).where(members.c.team_id == team.id)
+    )
+    return SpenderNames(names, {row.id: row.replaced_by for row in keys})
+
+
+def owner_text(owner: BudgetOwner) -> str:
+    """Return an owner in words."""
+    if owner.member is not None:
+        return f"member {owner.member}"
+    return f"team {owner.team}" if owner.key is None else f"key {owner.key}"

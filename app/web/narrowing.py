@@ -1,0 +1,35 @@
+"""Reads a connection's narrowing from its path and headers. Neither ever adds a tool."""
+
+from collections.abc import Iterable
+
+from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
+
+READ_ONLY_PATHS = ("/mcp/readonly", "/mcp/readonly/")
+IS_READ_ONLY = "luma_mcp.read_only"
+"""Key in the scope of requests for one of READ_ONLY_PATHS."""
+
+PREFIX = b"x-mcp-"
+READ_ONLY_HEADER = b"x-mcp-readonly"
+TOOLS_HEADER = b"x-mcp-tools"
+OFF = frozenset((b"", b"false", b"0", b"no", b"off"))
+"""Values of the header that ask for nothing. Any other, such as a misspelt `true`, makes the connection read-only."""
+
+LONGEST_HEADER = 4096
+"""Characters of a list of tools that are read. A name behind them counts as left out."""
+
+
+def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) -> Narrowing:
+    """Return the narrowing by a request's headers, whose names are in lower case, and its path.
+
+    A header that is repeated narrows further each time.
+    """
+    names: frozenset[str] | None = None
+    for name, value in headers:
+        if not name.startswith(PREFIX):
+            continue
+        if name == READ_ONLY_HEADER:
+            is_read_only = is_read_only or value.strip().lower() not in OFF
+        elif name == TOOLS_HEADER:
+            listed = frozenset(item.strip() for item in value[:LONGEST_HEADER].decode("latin-1").split(","))
+            names = listed if names is None else names & listed
+    return Narrowing(is_read_only, names) if is_read_only or names is not None else NOT_NARROWED

@@ -1,0 +1,240 @@
+"""The rate limiters: one contract in memory, in Redis and in a Redis Cluster, on a clock that the test sets."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as with_settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from app.adapters.memory.rate_limiter import MOST_WINDOWS, MemoryRateLimiter
+from app.adapters.redis.connection import RedisConnection
+from app.adapters.redis.rate_limiter import RedisRateLimiter
+from app.adapters.redis.store import RedisStore, connect
+from app.domain.rate_limit import LimitKind, LimitLevel, RateLimit
+from app.ports.rate_limiter import RateLimiter
+from app.ports.store import StoreUnavailable
+from app.services.key_namespace import KeyNamespace
+from tests.support.clock import HandClock
+from tests.support.redis_server import free_port
+
+FORMS = ["memory", "redis", "cluster"]
+KEYS = KeyNamespace("luma-mcp:test")
+CALLS, GENERATIONS = LimitKind.CALLS, LimitKind.GENERATIONS
+
+
+def limit(most: int, level: LimitLevel = LimitLevel.TEAM, kind: LimitKind = CALLS, holder: str = "film") -> RateLimit:
+    return RateLimit(kind, level, holder, most)
+
+
+@pytest.fixture(params=FORMS)
+async def limiter(
+    request: pytest.FixtureRequest, redis_urls: dict[str, str], clock: HandClock
+) -> AsyncIterator[RateLimiter]:
+    if request.param == "memory":
+        yield MemoryRateLimiter(clock)
+        return
+    store = connect(redis_urls[request.param])
+    await empty(store)
+    yield RedisRateLimiter(store.link, KEYS, clock)
+    await store.aclose()
+
+
+async def empty(store: RedisStore) -> None:
+    keys = [key async for key in store.client.scan_iter(match=f"{KEYS.root}*")]
+    for key in keys:
+        await store.client.delete(key)
+
+
+async def taken(limiter: RateLimiter, *limits: RateLimit) -> bool:
+    return await limiter.take("film", limits) is None
+
+
+async def test_a_window_takes_its_limit_and_says_when_there_is_room(limiter: RateLimiter, clock: HandClock) -> None:
+    assert [await taken(limiter, limit(3)) for _ in range(3)] == [True] * 3
+    over = await limiter.take("film", [limit(3)])
+    assert over is not None
+    assert over.limit == limit(3)
+    assert 60 <= over.wait_seconds <= 61
+    clock.advance(over.wait_seconds - 0.001)
+    assert not await taken(limiter, limit(3))
+    clock.advance(0.001)
+    assert [await taken(limiter, limit(3)) for _ in range(4)] == [True] * 3 + [False]
+
+
+async def test_all_windows_count_a_call_or_none(limiter: RateLimiter, clock: HandClock) -> None:
+    team, member = limit(5), limit(2, LimitLevel.MEMBER, holder="ana")
+    assert [await taken(limiter, team, member) for _ in range(10)] == [True] * 2 + [False] * 8
+    other = limit(5, LimitLevel.MEMBER, holder="ben")
+    assert [await taken(limiter, team, other) for _ in range(4)] == [True] * 3 + [False]
+    over = await limiter.take("film", [member, team])
+    assert over is not None
+    assert over.limit in (member, team)
+    clock.advance(61)
+    assert await taken(limiter, team, member)
+
+
+async def test_of_several_limits_the_one_with_the_longest_wait_is_told(limiter: RateLimiter, clock: HandClock) -> None:
+    minute, hour = limit(1), limit(1, kind=GENERATIONS)
+    assert await taken(limiter, hour)
+    clock.advance(120)
+    assert await taken(limiter, minute)
+    for order in ([minute, hour], [hour, minute]):
+        over = await limiter.take("film", order)
+        assert over is not None
+        assert over.limit == hour
+        assert 3600 - 120 <= over.wait_seconds <= 3660 - 120
+
+
+async def test_kinds_levels_holders_and_teams_are_counted_apart(limiter: RateLimiter) -> None:
+    apart = [
+        limit(1),
+        limit(1, kind=GENERATIONS),
+        limit(1, LimitLevel.MEMBER),
+        limit(1, LimitLevel.KEY),
+        limit(1, holder="other"),
+    ]
+    assert [await taken(limiter, one) for one in apart] == [True] * len(apart)
+    assert [await taken(limiter, one) for one in apart] == [False] * len(apart)
+
+
+async def test_a_limit_that_is_changed_goes_on_with_the_count(limiter: RateLimiter) -> None:
+    assert [await taken(limiter, limit(4)) for _ in range(4)] == [True] * 4
+    assert not await taken(limiter, limit(2))
+    assert [await taken(limiter, limit(6)) for _ in range(3)] == [True, True, False]
+
+
+async def test_calls_at_once_never_pass_a_limit(limiter: RateLimiter) -> None:
+    ended = await asyncio.gather(*(taken(limiter, limit(7), limit(9, kind=GENERATIONS)) for _ in range(40)))
+    assert sum(ended) == 7
+
+
+async def test_no_window_of_any_position_holds_more_than_the_limit(limiter: RateLimiter, clock: HandClock) -> None:
+    dice, times = random.Random(7), list[float]()
+    for _ in range(600):
+        clock.advance(dice.choice((0, 0.001, 0.25, 1.0, 7.5, 59.999, 60.0)) * dice.random())
+        over = await limiter.take("film", [limit(5)])
+        if over is None:
+            times.append(clock())
+    assert all(later - earlier >= 60 for earlier, later in zip(times, times[5:], strict=False))
+    assert len(times) > 100
+
+
+async def test_a_clock_that_goes_back_a_little_lets_nobody_pass(limiter: RateLimiter, clock: HandClock) -> None:
+    assert [await taken(limiter, limit(2)) for _ in range(2)] == [True] * 2
+    clock.advance(-3)
+    assert not await taken(limiter, limit(2))
+    clock.advance(3 + 61)
+    assert await taken(limiter, limit(2))
+
+
+async def test_a_clock_that_was_far_ahead_locks_nobody_out(limiter: RateLimiter, clock: HandClock) -> None:
+    clock.advance(86_400)
+    assert await taken(limiter, limit(1))
+    clock.advance(-86_400)
+    assert await taken(limiter, limit(1))
+    assert not await taken(limiter, limit(1))
+
+
+@pytest.mark.parametrize("form", ["redis", "cluster"])
+async def test_two_replicas_share_the_windows_and_every_key_expires(
+    form: str, redis_urls: dict[str, str], clock: HandClock
+) -> None:
+    stores = [connect(redis_urls[form]) for _ in range(2)]
+    await empty(stores[0])
+    one, other = (RedisRateLimiter(store.link, KEYS, clock) for store in stores)
+    limits = [limit(3), limit(9, LimitLevel.MEMBER, GENERATIONS, "ana")]
+    assert [await taken(turn, *limits) for turn in (one, other, one, other)] == [True] * 3 + [False]
+    keys = [key async for key in stores[0].client.scan_iter(match=f"{KEYS.root}*")]
+    assert len(keys) == 2
+    assert all(key.startswith(b"luma-mcp:test:{film}:") for key in keys)
+    ttls = sorted([await stores[0].client.pttl(key) for key in keys])
+    assert 60_000 < ttls[0] <= 62_000
+    assert 3_600_000 < ttls[1] <= 3_720_000
+    for store in stores:
+        await store.aclose()
+
+
+async def test_redis_answers_as_the_process_does(redis_urls: dict[str, str], clock: HandClock) -> None:
+    store = connect(redis_urls["redis"])
+    await empty(store)
+    model, shared, dice = MemoryRateLimiter(clock), RedisRateLimiter(store.link, KEYS, clock), random.Random(16)
+    choices = [limit(7), limit(4, LimitLevel.MEMBER, holder="ana"), limit(30, kind=GENERATIONS)]
+    for _ in range(1500):
+        clock.advance(dice.choice((0.0, 0.3, 2.0, 20.0, 70.0, -1.5)))
+        some = dice.sample(choices, dice.randint(1, 3))
+        assert await shared.take("film", some) == await model.take("film", some)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("value", [b"", b"nonsense", b"1:1 " * 5000, b"9:9:9:", None])
+async def test_what_others_have_put_there_counts_as_nothing(
+    redis_urls: dict[str, str], clock: HandClock, value: bytes | None
+) -> None:
+    store = connect(redis_urls["redis"])
+    await empty(store)
+    name = KEYS.key("film", "rate", "calls_per_minute:team:film")
+    await (store.client.rpush(name, b"a list") if value is None else store.client.set(name, value))
+    limiter = RedisRateLimiter(store.link, KEYS, clock)
+    assert [await taken(limiter, limit(1)) for _ in range(2)] == [True, False]
+    await store.aclose()
+
+
+async def test_a_redis_that_does_not_answer_is_told(clock: HandClock) -> None:
+    store = connect(f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(StoreUnavailable):
+        await RedisRateLimiter(store.link, KEYS, clock).take("film", [limit(1)])
+    await store.aclose()
+
+
+class Nonsense:
+    """A Redis client whose scripts answer with something else."""
+
+    async def eval(self, *_arguments: object) -> object:
+        return [99, b"x"]
+
+
+async def test_an_answer_of_another_form_is_a_failure(clock: HandClock) -> None:
+    link = RedisConnection(cast("Redis", Nonsense()))
+    with pytest.raises(StoreUnavailable):
+        await RedisRateLimiter(link, KEYS, clock).take("film", [limit(1)])
+
+
+@with_settings(max_examples=60, deadline=None)
+@given(
+    most=st.integers(1, 6),
+    kind=st.sampled_from([CALLS, GENERATIONS]),
+    gaps=st.lists(st.integers(0, 130_000), max_size=80),
+)
+def test_in_memory_no_window_holds_more_and_the_wait_is_exact(most: int, kind: LimitKind, gaps: list[int]) -> None:
+    async def play() -> None:
+        clock, times = HandClock(), list[float]()
+        limiter, one = MemoryRateLimiter(clock), limit(most, kind=kind)
+        for gap in gaps:
+            clock.now = (int(clock.now * 1000) + gap) / 1000
+            over = await limiter.take("film", [one])
+            if over is not None:
+                until = int(clock.now * 1000) + int(over.wait_seconds * 1000)
+                clock.now = (until - 1) / 1000
+                assert await limiter.take("film", [one]) is not None
+                clock.now = until / 1000
+                assert await limiter.take("film", [one]) is None
+            times.append(clock.now)
+        pairs = zip(times, times[most:], strict=False)
+        assert all(round(later - earlier, 3) >= one.window_seconds for earlier, later in pairs)
+
+    asyncio.run(play())
+
+
+async def test_windows_in_memory_are_bounded_and_end(clock: HandClock) -> None:
+    limiter = MemoryRateLimiter(clock)
+    for number in range(MOST_WINDOWS + 5):
+        assert await taken(limiter, limit(1, holder=str(number)))
+    assert len(limiter._entries) == MOST_WINDOWS  # noqa: SLF001 - the bound itself
+    clock.advance(120)
+    assert await taken(limiter, limit(1))
+    assert len(limiter._entries) == 1  # noqa: SLF001 - the bound itself

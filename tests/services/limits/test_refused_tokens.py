@@ -1,0 +1,150 @@
+"""RefusedTokens: a flood of refused tokens from one address is not looked up, and valid tokens from there are."""
+
+import logging
+
+import pytest
+
+from app.services.limits.refused_tokens import (
+    MOST_ADDRESSES,
+    MOST_TOKENS,
+    PERIOD_SECONDS,
+    TRIAL_SECONDS,
+    UNKNOWN,
+    RefusedTokens,
+    network_of,
+)
+from tests.support.clock import HandClock
+
+OFFICE, HOME = "203.0.113.7", "198.51.100.9"
+MOST = 10
+
+
+class World:
+    """A throttle, the tokens that are valid, those that were once, and the number of tokens that were not checked."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self.accepted: set[str] = set()
+        self.revoked: set[str] = set()
+        self.throttled = 0
+        self.tokens = RefusedTokens(
+            MOST, clock, name=lambda token: f"#{token}", is_trusted=self._is_trusted, throttled=self._throttle
+        )
+
+    def _is_trusted(self, token: str, name: str) -> bool:
+        assert name == f"#{token}"
+        return token in self.accepted | self.revoked
+
+    def _throttle(self) -> None:
+        self.throttled += 1
+
+    def send(self, address: str | None, token: str) -> bool:
+        """Send a token; return whether it was checked. One that is not accepted is refused."""
+        if self.tokens.wait_seconds(address, token) is not None:
+            return False
+        if token not in self.accepted:
+            self.tokens.note(address, token)
+        return True
+
+    def flood(self, address: str | None, count: int = MOST) -> None:
+        for number in range(count):
+            assert self.send(address, f"bad-{number}")
+
+
+@pytest.fixture
+def world(clock: HandClock) -> World:
+    return World(clock)
+
+
+def test_as_many_refused_tokens_as_the_setting_allows_are_checked(world: World) -> None:
+    world.flood(OFFICE)
+    assert not world.send(OFFICE, "bad-0")
+    assert world.throttled == 1
+    world.flood(HOME)
+
+
+def test_a_token_that_was_accepted_here_gets_through_a_flood(world: World) -> None:
+    world.accepted.add("good")
+    world.flood(OFFICE)
+    assert all(world.send(OFFICE, "good") for _ in range(100))
+
+
+def test_a_new_token_gets_through_while_one_bad_token_is_repeated(world: World) -> None:
+    for _ in range(MOST):
+        assert world.send(OFFICE, "bad")
+    assert not any(world.send(OFFICE, "bad") for _ in range(100))
+    world.accepted.add("good")
+    assert world.send(OFFICE, "good")
+
+
+def test_of_tokens_that_nobody_knows_one_is_checked_each_second(world: World, clock: HandClock) -> None:
+    world.flood(OFFICE)
+    for second in range(5):
+        checked = [world.send(OFFICE, f"new-{second}-{number}") for number in range(50)]
+        assert checked == [True] + [False] * 49
+        clock.advance(TRIAL_SECONDS)
+
+
+def test_a_key_that_was_accepted_before_it_was_revoked_is_checked_once_a_minute(world: World, clock: HandClock) -> None:
+    world.flood(OFFICE)
+    world.revoked.add("revoked")
+    assert world.send(OFFICE, "revoked")
+    assert not any(world.send(OFFICE, "revoked") for _ in range(100))
+    clock.advance(PERIOD_SECONDS)
+    assert world.send(OFFICE, "revoked")
+
+
+def test_an_address_is_free_again_after_the_flood_and_the_wait_is_told(world: World, clock: HandClock) -> None:
+    world.flood(OFFICE)
+    wait = world.tokens.wait_seconds(OFFICE, "bad-0")
+    assert wait is not None
+    assert wait == pytest.approx(PERIOD_SECONDS / MOST)
+    clock.advance(wait)
+    assert world.send(OFFICE, "bad-0")
+    assert not world.send(OFFICE, "bad-0")
+    clock.advance(PERIOD_SECONDS)
+    world.flood(OFFICE)
+
+
+def test_the_log_has_one_line_a_burst(world: World, clock: HandClock, caplog: pytest.LogCaptureFixture) -> None:
+    world.flood(OFFICE)
+    for _ in range(2):
+        for _ in range(500):
+            world.send(OFFICE, "bad-0")
+        clock.advance(PERIOD_SECONDS)
+        world.flood(OFFICE)
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(lines) == 2
+    assert OFFICE in lines[0]
+    assert "bad-0" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("address", "counted_as"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:0db8:0001:0002::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        (None, UNKNOWN),
+        ("", UNKNOWN),
+        ("_hidden", UNKNOWN),
+        ("x" * 5000, UNKNOWN),
+    ],
+)
+def test_an_address_counts_as_what_one_customer_has(address: str | None, counted_as: str) -> None:
+    assert network_of(address) == counted_as
+
+
+def test_clients_of_one_ipv6_network_share_a_limit(world: World) -> None:
+    for number in range(MOST):
+        assert world.send(f"2001:db8::{number + 1:x}", f"bad-{number}")
+    assert not world.send("2001:db8::ffff", "bad-0")
+
+
+def test_memory_is_bounded(world: World) -> None:
+    for number in range(MOST_ADDRESSES + 50):
+        world.send(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", f"bad-{number}")
+    tokens = world.tokens
+    assert len(tokens._spent_until) == MOST_ADDRESSES  # noqa: SLF001 - the bound itself
+    assert len(tokens._refused) == MOST_TOKENS  # noqa: SLF001 - the bound itself

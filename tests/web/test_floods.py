@@ -1,0 +1,111 @@
+"""Floods over HTTP: of refused tokens from one address, and of calls over a team's limit."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from app.adapters.sql.rate_limits import SqlTeamLimits
+from app.domain.rate_limit import Limits
+from app.ports.budgets import BudgetOwner
+from app.services.limits.rate_limits import FLOOD_REFUSALS
+from app.services.teams.directory_cache import VERSION_SECONDS
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.raw_client import exchange
+from tests.support.service import Service, sandbox, serving, settings
+from tests.support.teams import ACTOR, Teams, teams_in
+from tests.web.test_rate_limits import counted
+
+MOST = 5
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "luma_list_actions", "arguments": {}}}
+OFFICE, HOME = "203.0.113.7", "198.51.100.9"
+
+
+class Door:
+    """A service with a team, and requests to it from other addresses through a proxy on this machine."""
+
+    def __init__(self, service: Service, clock: HandClock) -> None:
+        self.service, self.clock = service, clock
+        self.database = service.assembly.persistence.database
+        self.teams: Teams = teams_in(self.database, clock)
+
+    async def settle(self) -> None:
+        await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+
+    async def send(self, token: str, address: str = OFFICE) -> httpx.Response:
+        return await self.service.post(LIST, token=token, headers={"x-forwarded-for": address})
+
+    async def invented(self) -> str:
+        return (await self.teams.new_key())[0]
+
+
+@pytest.fixture
+async def door(clock: HandClock, database_url: str) -> AsyncIterator[Door]:
+    values = settings(auth="passthrough,keys", database_url=database_url, refused_tokens_per_minute=MOST)
+    async with serving(values, sandbox(clock), clock) as service:
+        door = Door(service, clock)
+        await door.teams.team("film", "token-film")
+        await door.settle()
+        yield door
+
+
+async def test_refused_tokens_of_one_address_get_429_and_valid_ones_get_through(door: Door) -> None:
+    anna, ben = await door.teams.member("film", "anna"), await door.teams.member("film", "ben")
+    assert (await door.send(anna)).status_code == 200
+    bad = await door.invented()
+    assert [(await door.send(bad)).status_code for _ in range(MOST + 3)] == [401] * MOST + [429] * 3
+    refused = await door.send(bad)
+    assert refused.json()["error"]["data"]["code"] == "rate_limited"
+    assert refused.json()["jsonrpc"] == "2.0"
+    assert refused.headers["retry-after"] == "12"
+    assert [(await door.send(token)).status_code for token in (anna, ben, "token-a")] == [200] * 3
+    assert (await door.send(bad, HOME)).status_code == 401
+    door.clock.advance(12)
+    assert [(await door.send(bad)).status_code for _ in range(2)] == [401, 429]
+    assert counted(door.service, "limits_reached", "refused_tokens") == 5
+    assert counted(door.service, "http_refusals", "429") == 5
+
+
+async def test_a_throttled_token_is_not_looked_up(door: Door) -> None:
+    invented = [await door.invented() for _ in range(MOST + 21)]
+    for key in invented[: MOST + 1]:
+        assert (await door.send(key)).status_code == 401
+    new = await door.teams.member("film", "carl")
+    assert [(await door.send(key)).status_code for key in (*invented[MOST + 1 :], new)] == [429] * 21
+    door.clock.advance(1)
+    assert (await door.send(new)).status_code == 200
+
+
+async def test_requests_without_a_token_always_get_the_challenge(door: Door) -> None:
+    for _ in range(MOST + 1):
+        await door.send(await door.invented())
+    for _ in range(3 * MOST):
+        answer = await door.service.http.post(f"{door.service.url}/mcp", json=LIST, headers={"x-forwarded-for": OFFICE})
+        assert answer.status_code == 401
+        assert "www-authenticate" in answer.headers
+
+
+async def test_a_caller_who_calls_on_over_the_limit_gets_429_before_the_body_is_read(door: Door) -> None:
+    anna, ben = await door.teams.member("film", "anna"), await door.teams.member("film", "ben")
+    limits = SqlTeamLimits(door.database, door.clock.sql)
+    await limits.set(BudgetOwner("film", member="anna"), Limits(calls_per_minute=2), ACTOR)
+    await door.settle()
+    answers = [await door.service.post(CALL, token=anna) for _ in range(2 + FLOOD_REFUSALS)]
+    assert {answer.status_code for answer in answers} == {200}
+    refused = await door.service.post(LIST, token=anna)
+    assert (refused.status_code, refused.json()["error"]["data"]["code"]) == (429, "rate_limited")
+    wait = int(refused.headers["retry-after"])
+    assert 55 <= wait <= 61
+    head = (
+        "POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        f"authorization: Bearer {anna}\r\ncontent-length: 200000\r\n\r\n"
+    )
+    [answer] = await exchange(door.service.url, head.encode())
+    assert answer.status == 429
+    assert (await door.service.post(CALL, token=ben)).status_code == 200
+    assert counted(door.service, "limits_reached", "call_floods") == 2
+    door.clock.advance(wait)
+    await door.settle()
+    result = (await door.service.post(CALL, token=anna)).json()["result"]
+    assert result["isError"] is False

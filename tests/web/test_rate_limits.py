@@ -1,0 +1,200 @@
+"""Rate limits of teams over HTTP, on two replicas that share a database and a Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from app.adapters.sql.budget_administration import SqlBudgets
+from app.adapters.sql.rate_limits import SqlTeamLimits
+from app.domain.rate_limit import LimitKind, Limits
+from app.ports.budgets import BudgetOwner
+from app.services.teams.directory_cache import VERSION_SECONDS
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.redis_server import RedisServer
+from tests.support.service import ERAS, SECONDS, Service, sandbox, serving, settings
+from tests.support.teams import ACTOR, Teams, teams_in
+
+FILM = BudgetOwner("film")
+ANNA = BudgetOwner("film", member="anna")
+CALL = ("luma_list_aspect_ratios", dict[str, object]())
+
+
+class Fleet:
+    """Two replicas, and the teams and limits in their database."""
+
+    def __init__(self, one: Service, other: Service, clock: HandClock) -> None:
+        self.one, self.other, self.clock = one, other, clock
+        database = one.assembly.persistence.database
+        self.teams: Teams = teams_in(database, clock)
+        self.limits = SqlTeamLimits(database, clock.sql)
+
+    async def settle(self) -> None:
+        """Let the replicas see what has changed."""
+        await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+
+    async def settled(self) -> None:
+        """Wait until what the team has bought is paid, which a replica does after an answer."""
+        budgets = SqlBudgets(self.one.assembly.persistence.database, self.clock.sql)
+        async with asyncio.timeout(20):
+            while any(row.reserved for row in (await budgets.usage("film", None, None)).rows):
+                await asyncio.sleep(0)
+
+    async def limit(self, owner: BudgetOwner, limits: Limits) -> None:
+        await self.limits.set(owner, limits, ACTOR)
+        await self.settle()
+
+
+@pytest.fixture
+async def fleet(clock: HandClock, database_url: str, redis_server: RedisServer) -> AsyncIterator[Fleet]:
+    values = settings(auth="passthrough,keys", database_url=database_url, redis_url=redis_server.url)
+    backend = sandbox(clock)
+    async with AsyncExitStack() as stack:
+        one, other = [await stack.enter_async_context(serving(values, backend, clock)) for _ in range(2)]
+        fleet = Fleet(one, other, clock)
+        await fleet.teams.team("film", "token-film")
+        await fleet.settle()
+        yield fleet
+
+
+def counted(service: Service, name: str, label: str) -> float:
+    lines = service.assembly.metrics.exposition().decode().splitlines()
+    [line] = [line for line in lines if line.startswith(f"luma_mcp_{name}_total{{") and f'"{label}"' in line] or [" 0"]
+    return float(line.rpartition(" ")[2])
+
+
+async def test_a_limit_of_calls_counts_on_all_replicas_together(fleet: Fleet) -> None:
+    anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
+    await fleet.limit(ANNA, Limits(calls_per_minute=4))
+    for service in (fleet.one, fleet.other, fleet.one, fleet.other):
+        await service.ask(*CALL, token=anna)
+    for service, era in zip((fleet.one, fleet.other, fleet.one, fleet.other), ERAS, strict=True):
+        error = await service.fail(*CALL, token=anna, era=era)
+        assert (error["code"], 55 <= error["retry_after_seconds"] <= 61) == ("rate_limited", True)
+        assert "This member may make 4 calls a minute" in error["message"]
+    await fleet.one.ask(*CALL, token=ben)
+    fleet.clock.advance(error["retry_after_seconds"])
+    await fleet.settle()
+    await fleet.other.ask(*CALL, token=anna)
+    assert counted(fleet.one, "limits_reached", "calls_per_minute") == 2
+
+
+async def test_limits_of_key_member_and_team_apply_at_once_and_resources_count_as_calls(fleet: Fleet) -> None:
+    anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
+    await fleet.limits.set(BudgetOwner("film", key=await fleet.teams.id_of(anna)), Limits(2), ACTOR)
+    await fleet.limit(FILM, Limits(calls_per_minute=3))
+    await fleet.one.request("resources/read", {"uri": "luma://tasks/task-1"}, token=anna)
+    await fleet.one.ask(*CALL, token=anna)
+    assert "This key" in (await fleet.other.fail(*CALL, token=anna))["message"]
+    await fleet.one.ask(*CALL, token=ben)
+    assert "This team" in (await fleet.one.fail(*CALL, token=ben))["message"]
+    refused = await fleet.other.request("resources/read", {"uri": "luma://tasks/task-1"}, token=ben)
+    assert refused["error"]["data"]["code"] == "rate_limited"
+    assert refused["error"]["data"]["retry_after_seconds"] > 0
+
+
+async def test_lists_and_pings_do_not_count(fleet: Fleet) -> None:
+    anna = await fleet.teams.member("film", "anna")
+    await fleet.limit(FILM, Limits(calls_per_minute=1))
+    for method in ("tools/list", "prompts/list", "server/discover"):
+        for _ in range(3):
+            assert "result" in await fleet.one.request(method, token=anna)
+    await fleet.one.ask(*CALL, token=anna)
+
+
+async def test_a_generation_over_the_limit_is_not_sent_and_what_was_bought_is_replayed(fleet: Fleet) -> None:
+    anna = await fleet.teams.member("film", "anna")
+    await fleet.limit(FILM, Limits(generations_per_hour=2))
+    keyed = {"prompt": "A fox", "idempotency_key": "fox"}
+    first = await fleet.one.ask("luma_generate_video", keyed, token=anna)
+    await fleet.other.ask("luma_generate_video", {"prompt": "A wolf"}, token=anna)
+    for service in (fleet.one, fleet.other):
+        refused = {"prompt": "A bear", "idempotency_key": "bear"}
+        error = await service.fail("luma_generate_video", refused, token=anna)
+        assert (error["code"], "Nothing was sent" in error["message"]) == ("rate_limited", True)
+        assert 3500 < error["retry_after_seconds"] <= 3660
+        again = await service.ask("luma_generate_video", keyed, token=anna)
+        assert (again["task_id"], again["replayed"]) == (first["task_id"], True)
+    listed = (await fleet.one.ask("luma_list_tasks", {"state": "started"}, token=anna))["tasks"]
+    assert len(listed) == 2
+    fleet.clock.advance(error["retry_after_seconds"])
+    await fleet.settle()
+    bought = await fleet.one.ask("luma_generate_video", {"prompt": "A bear", "idempotency_key": "bear"}, token=anna)
+    assert "replayed" not in bought
+
+
+async def test_generations_in_flight_are_limited_until_they_end_and_replays_are_not(fleet: Fleet) -> None:
+    anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
+    await fleet.limit(FILM, Limits(in_flight=2))
+    keyed = {"prompt": "A fox", "idempotency_key": "fox"}
+    first = await fleet.one.ask("luma_generate_video", keyed, token=anna)
+    second = await fleet.other.ask("luma_generate_video", {"prompt": "A wolf"}, token=ben)
+    for service, token in ((fleet.one, ben), (fleet.other, anna)):
+        error = await service.fail("luma_generate_video", {"prompt": "A bear"}, token=token)
+        assert (error["code"], error["retry_after_seconds"]) == ("rate_limited", 10)
+        assert "This team may have 2 generations in flight" in error["message"]
+    assert (await fleet.other.ask("luma_generate_video", keyed, token=anna))["replayed"] is True
+    assert counted(fleet.one, "limits_reached", "in_flight") == 1
+    fleet.clock.advance(SECONDS)
+    ended = {"task_ids": [first["task_id"], second["task_id"]]}
+    assert {task["state"] for task in (await fleet.one.ask("luma_get_tasks_batch", ended, token=anna))["tasks"]} == {
+        "completed"
+    }
+    await fleet.settled()
+    for prompt in ("A bear", "A lynx"):
+        await fleet.other.ask("luma_generate_video", {"prompt": prompt}, token=ben)
+    assert (await fleet.one.fail("luma_generate_video", {"prompt": "A stag"}, token=ben))["code"] == "rate_limited"
+
+
+async def test_a_limit_that_is_set_raised_or_removed_counts_within_seconds_everywhere(fleet: Fleet) -> None:
+    anna = await fleet.teams.member("film", "anna")
+    await fleet.one.ask(*CALL, token=anna)
+    await fleet.limit(FILM, Limits(calls_per_minute=1))
+    await fleet.one.ask(*CALL, token=anna)
+    for service in (fleet.one, fleet.other):
+        assert (await service.fail(*CALL, token=anna))["code"] == "rate_limited"
+    await fleet.limit(FILM, Limits(calls_per_minute=2))
+    await fleet.other.ask(*CALL, token=anna)
+    assert (await fleet.one.fail(*CALL, token=anna))["code"] == "rate_limited"
+    await fleet.limits.remove(FILM, list(LimitKind), ACTOR)
+    await fleet.settle()
+    for service in (fleet.one, fleet.other):
+        await service.ask(*CALL, token=anna)
+
+
+async def test_callers_without_limits_leave_no_windows_in_redis(fleet: Fleet, redis_server: RedisServer) -> None:
+    anna = await fleet.teams.member("film", "anna")
+    await fleet.limit(FILM, Limits(in_flight=50))
+    for token in (anna, "token-a"):
+        task_id = (await fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=token))["task_id"]
+        fleet.clock.advance(SECONDS)
+        await fleet.one.ask("luma_get_task", {"task_id": task_id}, token=token)
+    with redis_server.client() as client:
+        assert [key for key in client.keys("*") if b":rate:" in key] == []
+
+
+async def test_without_redis_the_process_counts(clock: HandClock, database_url: str) -> None:
+    values = settings(auth="keys", database_url=database_url)
+    async with serving(values, sandbox(clock), clock) as service:
+        alone = Fleet(service, service, clock)
+        await alone.teams.team("film", "token-film")
+        anna = await alone.teams.member("film", "anna")
+        await alone.limit(FILM, Limits(calls_per_minute=1))
+        await service.ask(*CALL, token=anna)
+        assert (await service.fail(*CALL, token=anna))["code"] == "rate_limited"
+
+
+async def test_limits_fail_open_with_redis_and_it_is_counted(
+    clock: HandClock, database_url: str, fragile_redis: RedisServer
+) -> None:
+    values = settings(auth="keys", database_url=database_url, redis_url=fragile_redis.url)
+    async with serving(values, sandbox(clock), clock) as service:
+        alone = Fleet(service, service, clock)
+        await alone.teams.team("film", "token-film")
+        anna = await alone.teams.member("film", "anna")
+        await alone.limit(FILM, Limits(calls_per_minute=1))
+        fragile_redis.stop()
+        for _ in range(5):
+            await service.ask(*CALL, token=anna)
+        assert counted(service, "store_failures", "limit") == 1
