@@ -64,10 +64,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A member with their team."""
+    """A member with their team, and the limits in a window that apply to both."""
 
     member: Member
     team: Team
+    limits: tuple[RateLimit, ...] = ()
 
     @property
     def is_stopped(self) -> bool:

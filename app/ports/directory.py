@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from app.domain.access import Scope
+from app.domain.rate_limit import RateLimit
 from app.domain.teams import Actor, AuditEntry, KeyHolder, Member, Team, TeamCredential
 
 
@@ -79,6 +80,10 @@ class Teams(Protocol):
 
     async def member(self, team_id: str, member_id: str) -> Member | None:
         """Return the member with this id of the team with that id; None where there is none."""
+        ...
+
+    async def window_limits(self, team_id: str, member_id: str) -> tuple[RateLimit, ...]:
+        """Return the limits in a window that apply to a member without a key: the member's and the team's."""
         ...
 
     async def join(self, team: Team, member_id: str, name: str, actor: Actor) -> Member:

@@ -13,6 +13,9 @@ import pytest
 
 from app.adapters.auth.jwt.claims import LEEWAY_SECONDS
 from app.adapters.auth.jwt.issuer_keys import REFRESH_SECONDS, RETRY_SECONDS
+from app.adapters.sql.rate_limits import SqlTeamLimits
+from app.domain.rate_limit import Limits
+from app.ports.budgets import BudgetOwner
 from app.services.teams.directory_cache import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.issuer import AUDIENCE, Realm, written
@@ -432,3 +435,15 @@ async def test_no_token_and_no_claim_is_in_a_log_line_or_repr(world: World, capl
     shown = repr(caller) + caplog.text + world.service.assembly.metrics.exposition().decode()
     for secret in (token, token.split(".")[1], "secret-subject", "secret-name"):
         assert secret not in shown
+
+
+async def test_the_limits_of_a_member_and_their_team_hold_for_tokens_too(world: World) -> None:
+    limits = SqlTeamLimits(world.service.assembly.persistence.database, world.clock.sql)
+    token = world.token()
+    await world.service.ask("luma_list_actions", {}, token=token)
+    [member] = await world.teams.directory.teams.members("film")
+    await limits.set(BudgetOwner("film", member=member.name), Limits(calls_per_minute=2), ACTOR)
+    await world.settle()
+    for _ in range(2):
+        await world.service.ask("luma_list_actions", {}, token=token)
+    assert (await world.service.fail("luma_list_actions", {}, token=token))["code"] == "rate_limited"

@@ -12,6 +12,9 @@ from app.adapters.sql.administration import Administration, Change, member_of, t
 from app.adapters.sql.budgets import count_windows
 from app.adapters.sql.directory_tables import members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.limit_rows import window_limits
+from app.domain.budget import Spender
+from app.domain.rate_limit import RateLimit
 from app.domain.teams import LONGEST_NAME, Actor, AuditEntry, Member, Team
 from app.ports.directory import AlreadyThere
 
@@ -125,6 +128,10 @@ class SqlTeams:
     async def member(self, team_id: str, member_id: str) -> Member | None:
         """Return the member with this id of the team with that id; None where there is none."""
         return await self._database.run(lambda connection: _member(connection, team_id, member_id))
+
+    async def window_limits(self, team_id: str, member_id: str) -> tuple[RateLimit, ...]:
+        """Return the limits in a window that apply to a member without a key: the member's and the team's."""
+        return await self._database.run(lambda connection: window_limits(connection, Spender(team_id, member_id)))
 
     async def join(self, team: Team, member_id: str, name: str, actor: Actor) -> Member:
         """Return the member with this id, who is added to `team` where they are not in it.

@@ -87,4 +87,4 @@ class Memberships:
         member = await self._teams.member(team.id, member_id)
         if member is None:
             member = await self._teams.join(team, member_id, person.name, Actor(f"issuer:{person.issuer}"[:200]))
-        return Membership(member, team)
+        return Membership(member, team, await self._teams.window_limits(team.id, member.id))

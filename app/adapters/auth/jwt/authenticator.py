@@ -125,5 +125,6 @@ def _principal(membership: Membership, verified: VerifiedToken) -> Principal:
         is_stopped=membership.is_stopped,
         sees=membership.team.visibility,
         asks_above=membership.team.asks_above,
+        limits=membership.limits,
         scopes=verified.scopes,
     )
