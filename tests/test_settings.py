@@ -54,6 +54,7 @@ def test_a_setting_is_read_as_it_is_evidently_meant(name: str, value: str, meant
         ("allowed_origins", "app.example.com", "must list origins"),
         ("allowed_origins", "https://app.example.com/path", "must list origins"),
         ("trusted_proxies", "10.0.0.0/33", "IP addresses or networks"),
+        ("refused_tokens_per_minute", "0", "greater than or equal to 1"),
         ("trusted_proxies", "proxy", "IP addresses or networks"),
         ("idempotency_seconds", "3600", "greater than or equal to 86400"),
         ("result_ttl_seconds", "inf", "finite number"),

@@ -34,6 +34,8 @@ OTHER_KEY = (
     "present one"
 )
 
+DOTS_IN_JWT = 2
+
 log = logging.getLogger(__name__)
 
 
@@ -86,11 +88,15 @@ def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:
 def build_refused_tokens(
     settings: Settings, authenticator: Authenticator, token_status: TokenStatusCache, metrics: Metrics, clocks: Clocks
 ) -> RefusedTokens:
-    """Return the throttle of refused tokens. A token that nobody but the backend checks is never throttled."""
-    takes_any = "passthrough" in settings.auth
+    """Return the throttle of refused tokens. A token that nobody but the backend checks is never throttled.
+
+    A JWT is checked here if an identity provider is set, unless it is of another issuer, which its form does not show.
+    """
+    takes_any, checks_jwts = "passthrough" in settings.auth, "jwt" in settings.auth
 
     def is_trusted(token: str, name: str) -> bool:
-        return (takes_any and not token.startswith(PREFIX)) or token_status.is_accepted(name)
+        is_checked = token.startswith(PREFIX) or (checks_jwts and token.count(".") == DOTS_IN_JWT)
+        return (takes_any and not is_checked) or token_status.is_accepted(name)
 
     return RefusedTokens(
         settings.refused_tokens_per_minute,

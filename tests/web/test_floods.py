@@ -11,9 +11,11 @@ from app.ports.budgets import BudgetOwner
 from app.services.limits.rate_limits import FLOOD_REFUSALS
 from app.services.teams.directory_cache import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.issuer import Realm
 from tests.support.raw_client import exchange
 from tests.support.service import Service, sandbox, serving, settings
 from tests.support.teams import ACTOR, Teams, teams_in
+from tests.web.test_jwt import world_of
 from tests.web.test_rate_limits import counted
 
 MOST = 5
@@ -75,6 +77,18 @@ async def test_a_throttled_token_is_not_looked_up(door: Door) -> None:
     assert [(await door.send(key)).status_code for key in (*invented[MOST + 1 :], new)] == [429] * 21
     door.clock.advance(1)
     assert (await door.send(new)).status_code == 200
+
+
+async def test_made_up_tokens_of_an_identity_provider_are_throttled_and_those_of_the_backend_are_not(
+    clock: HandClock, realm: Realm, database_url: str
+) -> None:
+    async with world_of(clock, realm, database_url, refused_tokens_per_minute=MOST) as world:
+        made_up = [world.token(sub=f"nobody-{number}")[:-8] + "AAAAAAAA" for number in range(MOST + 20)]
+        statuses = [await world.status(token) for token in made_up]
+        assert statuses == [401] * (MOST + 1) + [429] * 19
+        assert await world.status("token-a") == 200
+        clock.advance(1)
+        assert [await world.status(token) for token in [world.token()] * 30] == [200] * 30
 
 
 async def test_requests_without_a_token_always_get_the_challenge(door: Door) -> None:

@@ -12,9 +12,11 @@ from app.domain.rate_limit import LimitKind, Limits
 from app.ports.budgets import BudgetOwner
 from app.services.teams.directory_cache import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.issuer import Realm
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, SECONDS, Service, sandbox, serving, settings
 from tests.support.teams import ACTOR, Teams, teams_in
+from tests.web.test_jwt import world_of
 
 FILM = BudgetOwner("film")
 ANNA = BudgetOwner("film", member="anna")
@@ -72,7 +74,7 @@ async def test_a_limit_of_calls_counts_on_all_replicas_together(fleet: Fleet) ->
     for service, era in zip((fleet.one, fleet.other, fleet.one, fleet.other), ERAS, strict=True):
         error = await service.fail(*CALL, token=anna, era=era)
         assert (error["code"], 55 <= error["retry_after_seconds"] <= 61) == ("rate_limited", True)
-        assert "This member may make 4 calls a minute" in error["message"]
+        assert "this member, 4 a minute" in error["message"]
     await fleet.one.ask(*CALL, token=ben)
     fleet.clock.advance(error["retry_after_seconds"])
     await fleet.settle()
@@ -86,9 +88,9 @@ async def test_limits_of_key_member_and_team_apply_at_once_and_resources_count_a
     await fleet.limit(FILM, Limits(calls_per_minute=3))
     await fleet.one.request("resources/read", {"uri": "luma://tasks/task-1"}, token=anna)
     await fleet.one.ask(*CALL, token=anna)
-    assert "This key" in (await fleet.other.fail(*CALL, token=anna))["message"]
+    assert "this key" in (await fleet.other.fail(*CALL, token=anna))["message"]
     await fleet.one.ask(*CALL, token=ben)
-    assert "This team" in (await fleet.one.fail(*CALL, token=ben))["message"]
+    assert "this team" in (await fleet.one.fail(*CALL, token=ben))["message"]
     refused = await fleet.other.request("resources/read", {"uri": "luma://tasks/task-1"}, token=ben)
     assert refused["error"]["data"]["code"] == "rate_limited"
     assert refused["error"]["data"]["retry_after_seconds"] > 0
@@ -133,7 +135,7 @@ async def test_generations_in_flight_are_limited_until_they_end_and_replays_are_
     for service, token in ((fleet.one, ben), (fleet.other, anna)):
         error = await service.fail("luma_generate_video", {"prompt": "A bear"}, token=token)
         assert (error["code"], error["retry_after_seconds"]) == ("rate_limited", 10)
-        assert "This team may have 2 generations in flight" in error["message"]
+        assert "in flight for this team, 2 " in error["message"]
     assert (await fleet.other.ask("luma_generate_video", keyed, token=anna))["replayed"] is True
     assert counted(fleet.one, "limits_reached", "in_flight") == 1
     fleet.clock.advance(SECONDS)
@@ -183,6 +185,23 @@ async def test_without_redis_the_process_counts(clock: HandClock, database_url: 
         await alone.limit(FILM, Limits(calls_per_minute=1))
         await service.ask(*CALL, token=anna)
         assert (await service.fail(*CALL, token=anna))["code"] == "rate_limited"
+
+
+async def test_members_who_come_from_an_identity_provider_have_limits_too(
+    clock: HandClock, realm: Realm, database_url: str
+) -> None:
+    async with world_of(clock, realm, database_url) as world:
+        token = world.token()
+        await world.service.ask(*CALL, token=token)
+        limits = SqlTeamLimits(world.service.assembly.persistence.database, clock.sql)
+        await limits.set(FILM, Limits(calls_per_minute=2), ACTOR)
+        await limits.set(ANNA, Limits(calls_per_minute=1), ACTOR)
+        await world.settle()
+        await world.service.ask(*CALL, token=token)
+        assert "this member, 1 a minute" in (await world.service.fail(*CALL, token=token))["message"]
+        ben = world.token(sub="ben", preferred_username="ben")
+        await world.service.ask(*CALL, token=ben)
+        assert "this team, 2 a minute" in (await world.service.fail(*CALL, token=ben))["message"]
 
 
 async def test_limits_fail_open_with_redis_and_it_is_counted(

@@ -35,16 +35,16 @@ IN_FLIGHT_RETRY_SECONDS = 10.0
 
 SENTENCES = {
     LimitKind.CALLS: (
-        "This {level} may make {most} calls a minute, and has made them. Nothing was done. An administrator of the "
-        "team sets this limit: ask for several tasks in one luma_get_tasks_batch, or call less often."
+        "The limit of calls for this {level}, {most} a minute, is reached. Nothing was done. An administrator of the "
+        "team sets it: ask for several tasks in one luma_get_tasks_batch, or call less often."
     ),
     LimitKind.GENERATIONS: (
-        "This {level} may start {most} generations an hour, and has started them. Nothing was sent. An administrator "
-        "of the team sets this limit: tell the user; tasks can still be read."
+        "The limit of generations for this {level}, {most} an hour, is reached. Nothing was sent. An administrator of "
+        "the team sets it: tell the user; tasks can still be read."
     ),
     LimitKind.IN_FLIGHT: (
-        "This {level} may have {most} generations in flight, and has them. Nothing was sent. An administrator of the "
-        "team sets this limit: wait until a running task has ended."
+        "The limit of generations in flight for this {level}, {most} at once, is reached. Nothing was sent. An "
+        "administrator of the team sets it: wait until a running task has ended."
     ),
 }
 

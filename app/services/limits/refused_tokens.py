@@ -21,6 +21,9 @@ TRIAL_SECONDS = 1.0
 IPV6_PREFIX = 64
 """Bits of an IPv6 address that count: a customer of a provider has all addresses behind them."""
 
+LONGEST_ADDRESS = 64
+"""Characters. A proxy passes on what a client calls its address; longer ones are no IP addresses."""
+
 MOST_ADDRESSES = 10_000
 MOST_TOKENS = 10_000
 """Addresses and refused tokens that are remembered, about 200 bytes each."""
@@ -100,11 +103,15 @@ class RefusedTokens:
         return True
 
 
-@lru_cache(1024)
 def network_of(address: str | None) -> str:
     """Return what an address is counted as: an IPv4 address, the network of an IPv6 address, or UNKNOWN."""
+    return UNKNOWN if address is None or len(address) > LONGEST_ADDRESS else _network(address)
+
+
+@lru_cache(1024)
+def _network(address: str) -> str:
     try:
-        found = ip_address(address or "")
+        found = ip_address(address)
     except ValueError:
         return UNKNOWN
     if not isinstance(found, IPv6Address):

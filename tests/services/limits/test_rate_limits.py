@@ -78,12 +78,12 @@ async def test_a_refusal_says_whose_limit_it_is_and_how_long_it_lasts(world: Wor
     await world.calls(ANA, 2)
     await world.calls(BEN, 1)
     error = await world.refusal(BEN)
-    assert "This team may make 3 calls a minute" in str(error)
+    assert "this team, 3 a minute" in str(error)
     assert error.retry_after_seconds is not None
     assert 60 <= error.retry_after_seconds <= 61
     await world.limits.check(ANA, GENERATIONS)
     error = await world.refusal(ANA, GENERATIONS)
-    assert "This key may start 1 generations an hour" in str(error)
+    assert "this key, 1 an hour" in str(error)
     assert "Nothing was sent" in str(error)
     assert world.refused == [CALLS, GENERATIONS]
     assert {owner for owner, _ in world.limiter.asked} == {"film"}
