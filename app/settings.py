@@ -178,6 +178,9 @@ class Settings(BaseSettings):
     metrics: Annotated[Literal["on", "off"] | Port, BeforeValidator(port_number)] = Field(
         "on", description="`on` serves `/metrics` beside `/mcp`, a port number moves it there, `off` switches it off"
     )
+    team_metrics: bool = Field(
+        False, description="whether `/metrics` shows how much of the budgets of teams is used, by the names of teams"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="how much to log")
     log_format: Literal["json", "text"] | None = Field(
         None, description="`json` or `text`; unset is `text` on a terminal and `json` elsewhere"

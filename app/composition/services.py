@@ -92,7 +92,9 @@ def build_videos(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
     rate_limits: RateLimits,
 ) -> VideoService:
     """Return the service that submits generations."""
-    limiter = ConcurrencyLimiter(backend.description, clocks.monotonic, clocks.sleep)
+    limiter = ConcurrencyLimiter(
+        backend.description, clocks.monotonic, clocks.sleep, free=refusals.metrics.show_free_places
+    )
     return VideoService(
         backend,
         shared.snapshots,

@@ -21,6 +21,7 @@ from app.ports.auth import Caller
 from app.services.limits.backend_limits import BackendLimits
 from app.services.tasks.lookup import TaskService
 from app.services.teams.budget_alerts import BudgetAlerts
+from app.services.teams.budget_gauge import BudgetGauge
 from app.services.teams.opening import OpenDirectory
 from app.services.teams.settlement import OverdueReservations, Settlement
 from app.services.teams.usage import UsageReports
@@ -32,16 +33,18 @@ SERVICE = "service"
 
 @dataclass(frozen=True, slots=True)
 class TeamWork:
-    """The background work for teams."""
+    """The background work for teams. `gauge` is None where budgets are not shown as a metric."""
 
     settlement: Settlement
     overdue: OverdueReservations
     alerts: BudgetAlerts
+    gauge: BudgetGauge | None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Work while entered. On exit, settle once more what is noted."""
-        tasks = [asyncio.create_task(part.run()) for part in (self.settlement, self.overdue, self.alerts)]
+        parts = (self.settlement, self.overdue, self.alerts, self.gauge)
+        tasks = [asyncio.create_task(part.run()) for part in parts if part is not None]
         try:
             yield
         finally:
@@ -83,9 +86,8 @@ def build_team_work(  # noqa: PLR0913, PLR0917 - the dependencies of background 
     if directory is None:
         return None
     database, keys = persistence.database, tuple(settings.secret_keys())
-    overdue = OverdueReservations(
-        SqlLedger(database, clocks.database), tasks.read, _reader_for(directory, backend), clocks.sleep
-    )
+    ledger = SqlLedger(database, clocks.database)
+    overdue = OverdueReservations(ledger, tasks.read, _reader_for(directory, backend), clocks.sleep)
     alerts = BudgetAlerts(
         SqlAlerts(database, clocks.database),
         WebhookSender(Vault(*keys), keys, clocks.wall),
@@ -93,7 +95,8 @@ def build_team_work(  # noqa: PLR0913, PLR0917 - the dependencies of background 
         passed=metrics.budget_passed,
         ended=metrics.alert_ended,
     )
-    return TeamWork(settlement, overdue, alerts)
+    gauge = BudgetGauge(ledger, metrics.show_budgets, clocks.sleep) if settings.team_metrics else None
+    return TeamWork(settlement, overdue, alerts, gauge)
 
 
 def _reader_for(directory: OpenDirectory[KeyDigest], backend: BackendDescription) -> Callable[[str], Caller]:

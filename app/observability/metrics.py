@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 
 from prometheus_client import (
@@ -81,6 +81,20 @@ class Metrics:
         self.waiting_callers = self._gauge("waiting_callers", "Calls that wait for tasks to finish.")
         self.listeners = self._gauge("listeners", "Open subscriptions/listen streams.")
         self.submissions_in_flight = self._gauge("submissions_in_flight", "Submissions in flight.")
+        self._free_places = Gauge(
+            "luma_mcp_credential_free_places",
+            "Submissions that a team's credential takes at once in this process, less those in flight.",
+            ("number",),
+            registry=self.registry,
+            multiprocess_mode="liveall",
+        )
+        self._budget_used = Gauge(
+            "luma_mcp_budget_used",
+            "Share of a team's budget that is spent or reserved in its present window.",
+            ("team", "window"),
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
         self.lines_lost = self._counter("log_lines_lost", "Log lines that could not be written.")
 
     def _gauge(self, name: str, text: str) -> Gauge:
@@ -135,6 +149,16 @@ class Metrics:
     def count_callback(self, outcome: str) -> None:
         """Count one callback by its outcome; "missing" is one that did not arrive."""
         self.callbacks(outcome).inc()
+
+    def show_free_places(self, number: int, free: int) -> None:
+        """Show the free places of the credential with this number, one of the first 50 that were used."""
+        self._free_places.labels(str(number)).set(free)
+
+    def show_budgets(self, shares: Mapping[tuple[str, str], float]) -> None:
+        """Show the used share of each budget, by the team's name and the window. Earlier shares are removed."""
+        self._budget_used.clear()
+        for (team, window), share in shares.items():
+            self._budget_used.labels(team, window).set(share)
 
     def budget_passed(self, percent: int) -> None:
         """Count one threshold that a budget has passed: 50, 80 or 100 percent."""

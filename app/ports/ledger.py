@@ -23,6 +23,10 @@ class Ledger(Protocol):
         """Return what the spender's team, and the member, have bought in `unit` this month."""
         ...
 
+    async def team_budgets(self, most: int) -> list[tuple[str, WindowUse]]:
+        """Return the budgets of whole teams, by the team's name, of at most `most` teams."""
+        ...
+
     async def budgets_counting(self, spender: Spender) -> list[WindowUse]:
         """Return the budgets that count a purchase of `spender` with what their present windows have used."""
         ...

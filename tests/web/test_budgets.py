@@ -117,3 +117,15 @@ async def test_every_purchase_is_audited_with_its_request_and_task(fleet: Fleet)
     assert first.request_id
     assert (second.outcome, second.task_id) == ("refused", None)
     assert "fox" not in repr([first, second])
+
+
+async def test_the_use_of_budgets_is_a_metric_where_it_is_wanted(clock: HandClock, database_url: str) -> None:
+    async with running_fleet(clock, database_url, team_metrics="true") as fleet:
+        anna = await fleet.teams.member("film", "anna")
+        await limit(fleet, 4)
+        await limit(fleet, 4, member="anna")
+        await started(fleet.one, anna)
+        await while_time_passes(clock, clock.sleep(31), step=2)
+        shown = fleet.other.assembly.metrics.exposition().decode()
+    assert 'luma_mcp_budget_used{team="film",window="month"} 0.25' in shown
+    assert shown.count("luma_mcp_budget_used{") == 1

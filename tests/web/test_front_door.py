@@ -155,7 +155,7 @@ async def test_a_request_with_a_progress_token_is_a_stream_where_the_client_acce
 
 async def test_no_session_and_no_initialize_are_needed(service: Service) -> None:
     response = await service.post({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
-    assert len(response.json()["result"]["tools"]) == 9
+    assert len(response.json()["result"]["tools"]) == 10
     assert "mcp-session-id" not in response.headers
 
 

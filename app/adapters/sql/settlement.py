@@ -1,12 +1,14 @@
 """The operations of the ledger that are transactions of their own."""
 
-from sqlalchemy import and_
+from sqlalchemy import and_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql import ledger
-from app.adapters.sql.budget_tables import budget_windows
+from app.adapters.sql.budget_tables import budget_windows, budgets
 from app.adapters.sql.budget_tables import ledger as entries
 from app.adapters.sql.budgets import budgets_counting
 from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.directory_tables import teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.spending import spent_this_month
 from app.domain.budget import EntryState, MonthSpent, Spender, UnsettledEntry, WindowUse
@@ -33,6 +35,20 @@ class SqlLedger:
     async def take_overdue(self, most: int) -> list[UnsettledEntry]:
         """Return at most `most` reservations whose task is to be asked for, each to one caller."""
         return await self._database.run(lambda connection: ledger.take_overdue(connection, most, self._now))
+
+    async def team_budgets(self, most: int) -> list[tuple[str, WindowUse]]:
+        """Return the budgets of whole teams with what their present windows have used, of at most `most` teams."""
+
+        async def operation(connection: AsyncConnection) -> list[tuple[str, WindowUse]]:
+            whole = and_(budgets.c.member_id == "", budgets.c.key_id == "")
+            named = select(teams.c.id, teams.c.name).where(teams.c.id.in_(select(budgets.c.team_id).where(whole)))
+            found = (await connection.execute(named.order_by(teams.c.created_at).limit(most))).all()
+            return [(team.name, use) for team in found for use in await self._of_team(connection, team.id)]
+
+        return await self._database.run(operation)
+
+    async def _of_team(self, connection: AsyncConnection, team_id: str) -> list[WindowUse]:
+        return await budgets_counting(connection, Spender(team_id), self._now)
 
     async def delete_old(self, seconds: float) -> int:
         """Delete settled costs older than `seconds`, and windows that began before, in lots; return the number."""

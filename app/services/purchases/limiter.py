@@ -1,6 +1,7 @@
 """Limits the concurrent submissions of each credential to what the backend accepts."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ TOO_MANY_WAIT = (
 LOOK_AGAIN_SECONDS = 2.0
 """Pause before a retry after the backend's limit was reached. Nothing was started, so a retry is safe."""
 
+MOST_NUMBERED = 50
+"""Credentials of teams whose free places are shown."""
+
+log = logging.getLogger(__name__)
+
 Send = Callable[[Credential], Awaitable[str]]
 """Submits once under a credential and returns the task id."""
 
@@ -36,9 +42,20 @@ class ConcurrencyLimiter:
     """
 
     def __init__(
-        self, backend: BackendDescription, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+        self,
+        backend: BackendDescription,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        *,
+        free: Callable[[int, int], None] = lambda _number, _free: None,
     ) -> None:
-        """Enforce the limits of `backend`. `clock` is monotonic, in seconds; `sleep` uses the same clock."""
+        """Enforce the limits of `backend`. `clock` is monotonic, in seconds; `sleep` uses the same clock.
+
+        `free` receives the number of a team's credential, from 1 on in the order of first use, and its free places
+        whenever they change.
+        """
+        self._free = free
+        self._numbers: dict[str, int] = {}
         self._backend = backend
         self._clock = clock
         self._sleep = sleep
@@ -59,7 +76,7 @@ class ConcurrencyLimiter:
         try:
             accepted = await self._take_place(queue, caller.subject)
             try:
-                return await self._send(credentials, send, give_up_at)
+                return await self._send(credentials, send, give_up_at, is_shared=caller.team is not None)
             finally:
                 queue.limiter.give_back(caller.subject, accepted=accepted)
         finally:
@@ -96,10 +113,23 @@ class ConcurrencyLimiter:
             if not place.done():
                 place.cancel()
 
-    async def _send(self, credentials: Sequence[Credential], send: Send, give_up_at: float) -> str:
+    def _count(self, credential: Credential, change: int, *, is_shared: bool) -> None:
+        """Count a submission of a credential that begins (1) or ends (-1). Those of teams are shown as free places."""
+        self._running[credential.id] += change
+        running = self._running[credential.id]
+        if not running:
+            del self._running[credential.id]
+        if not is_shared or (credential.id not in self._numbers and len(self._numbers) >= MOST_NUMBERED):
+            return
+        if (number := self._numbers.get(credential.id)) is None:
+            number = self._numbers[credential.id] = len(self._numbers) + 1
+            log.info("Credential %s of a team is number %d in the metric of free places", credential.id[:16], number)
+        self._free(number, max(self._backend.policy.generations_at_once - running, 0))
+
+    async def _send(self, credentials: Sequence[Credential], send: Send, give_up_at: float, *, is_shared: bool) -> str:
         while True:
             credential = min(credentials, key=lambda one: self._running[one.id])
-            self._running[credential.id] += 1
+            self._count(credential, 1, is_shared=is_shared)
             try:
                 return await send(credential)
             except RateLimited as exc:
@@ -107,9 +137,7 @@ class ConcurrencyLimiter:
                 if self._clock() + pause >= give_up_at:
                     raise
             finally:
-                self._running[credential.id] -= 1
-                if not self._running[credential.id]:
-                    del self._running[credential.id]
+                self._count(credential, -1, is_shared=is_shared)
             await self._sleep(pause)
 
 

@@ -107,3 +107,18 @@ async def test_an_added_credential_is_used_at_once(clock: HandClock) -> None:
     assert backend.began[-1] == "y"
     backend.may_answer.set()
     await asyncio.gather(*calls)
+
+
+async def test_the_free_places_of_a_teams_credentials_are_shown(clock: HandClock) -> None:
+    shown: list[tuple[int, int]] = []
+    limiter = ConcurrencyLimiter(
+        ACEDATACLOUD, clock, clock.sleep, free=lambda number, free: shown.append((number, free))
+    )
+    backend = Backend()
+    calls = [asyncio.create_task(limiter.run(ANN, credentials("x", "y"), backend.send)) for _ in range(3)]
+    calls.append(asyncio.create_task(limiter.run(A, credentials("a"), backend.send)))
+    await turns()
+    assert shown == [(1, GENERATIONS_AT_ONCE - 1), (2, GENERATIONS_AT_ONCE - 1), (1, GENERATIONS_AT_ONCE - 2)]
+    backend.may_answer.set()
+    await asyncio.gather(*calls)
+    assert {number: free for number, free in shown} == {1: GENERATIONS_AT_ONCE, 2: GENERATIONS_AT_ONCE}
