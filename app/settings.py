@@ -179,7 +179,8 @@ class Settings(BaseSettings):
         "on", description="`on` serves `/metrics` beside `/mcp`, a port number moves it there, `off` switches it off"
     )
     team_metrics: bool = Field(
-        False, description="whether `/metrics` shows how much of the budgets of teams is used, by the names of teams"
+        default=False,
+        description="whether `/metrics` shows how much of the budgets of teams is used, by the names of teams",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="how much to log")
     log_format: Literal["json", "text"] | None = Field(

@@ -121,4 +121,4 @@ async def test_the_free_places_of_a_teams_credentials_are_shown(clock: HandClock
     assert shown == [(1, GENERATIONS_AT_ONCE - 1), (2, GENERATIONS_AT_ONCE - 1), (1, GENERATIONS_AT_ONCE - 2)]
     backend.may_answer.set()
     await asyncio.gather(*calls)
-    assert {number: free for number, free in shown} == {1: GENERATIONS_AT_ONCE, 2: GENERATIONS_AT_ONCE}
+    assert dict(shown) == {1: GENERATIONS_AT_ONCE, 2: GENERATIONS_AT_ONCE}
