@@ -10,6 +10,7 @@ from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.rate_limiter import RedisRateLimiter
 from app.adapters.redis.store import RedisStore, connect
 from app.adapters.token_sealer import TokenSealer
+from app.adapters.value_sealer import AesValueSealer
 from app.adapters.value_signer import HmacSigner
 from app.composition.clocks import Clocks
 from app.domain.backend import BackendDescription
@@ -23,7 +24,7 @@ from app.services.limits.fair_limiter import FairLimiter
 from app.services.polling.callback_trust import CallbackTrust
 from app.services.tasks.cache import TASK_KIND, TaskCache
 from app.services.tasks.circuit_breaker import FailOpenStore
-from app.services.tasks.signed_values import SignedValues
+from app.services.tasks.sealed_values import SealedValues
 from app.services.tasks.snapshots import SNAPSHOT_KIND, TaskSnapshots
 from app.settings import Settings, SettingsError
 
@@ -42,7 +43,7 @@ class SharedState:
 
     Attributes:
         sealer: encrypts tickets and handles with the secret key.
-        signing: signs values and events with the secret key.
+        signing: signs events, and the members of sets, with the secret key.
         keys: the names of keys and channels in Redis.
         callback_trust: whether callbacks arrive, by the tasks that this process has read.
 
@@ -66,7 +67,8 @@ def build_shared_state(
     store = _build_store(settings, metrics, clocks)
     fail_open_store = FailOpenStore(store, metrics, clocks.monotonic)
     signing, keys = HmacSigner(*settings.secret_keys()), key_namespace(settings.redis_prefix, backend.address)
-    signed_snapshots = SignedValues(SNAPSHOT_KIND, keys, signing)
+    values = AesValueSealer(*settings.secret_keys())
+    sealed_snapshots = SealedValues(SNAPSHOT_KIND, keys, values)
     coordination = _build_coordination(store, signing, keys, clocks)
     return SharedState(
         store=store,
@@ -75,13 +77,13 @@ def build_shared_state(
         cache=_build_cache(
             settings,
             fail_open_store,
-            SignedValues(TASK_KIND, keys, signing),
+            SealedValues(TASK_KIND, keys, values),
             metrics,
             clocks,
             backend_limits.store_reads,
         ),
         snapshots=TaskSnapshots(
-            fail_open_store, signed_snapshots, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
+            fail_open_store, sealed_snapshots, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
         ),
         sealer=TokenSealer(*settings.secret_keys()),
         signing=signing,
@@ -100,14 +102,14 @@ def build_shared_state(
 def _build_cache(  # noqa: PLR0913, PLR0917 - the dependencies of the cache
     settings: Settings,
     store: FailOpenStore,
-    signed_values: SignedValues,
+    sealed_values: SealedValues,
     metrics: Metrics,
     clocks: Clocks,
     reads: FairLimiter,
 ) -> TaskCache:
     return TaskCache(
         store,
-        signed_values,
+        sealed_values,
         CachePolicy(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
         render=render,

@@ -1,4 +1,4 @@
-"""Interfaces for encrypted texts and signed values, which only this service can create."""
+"""Interfaces for encrypted texts, and for encrypted or signed values, which only this service can create."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -19,6 +19,18 @@ class Sealer(Protocol):
         ...
 
 
+class ValueSealer(Protocol):
+    """Encrypts values in a shared store, so that others can neither read nor replace them."""
+
+    def seal(self, place: str, body: bytes) -> bytes:
+        """Return `body` sealed for `place`, its key in the store."""
+        ...
+
+    def opened_each(self, sealed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
+        """Yield the body for each pair of a place and a sealed value, in order; None if it is absent or not valid."""
+        ...
+
+
 class Signer(Protocol):
     """Signs values, so that values written by others to a shared store or channel are detected."""
 
@@ -28,10 +40,6 @@ class Signer(Protocol):
 
     def verified(self, place: str, signed: bytes) -> bytes | None:
         """Return the body of `signed`; None if its signature is not valid for `place`."""
-        ...
-
-    def verified_each(self, signed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
-        """Yield the body for each pair of a place and a signed value, in order; None if it is absent or not valid."""
         ...
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:

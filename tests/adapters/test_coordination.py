@@ -11,7 +11,7 @@ from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import connect
 from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreRefuses, StoreUnavailable
-from app.services.tasks.signed_values import LARGEST_BYTES
+from app.services.tasks.sealed_values import LARGEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, SIGNER, until_heard
 from tests.support.redis_server import RedisServer

@@ -10,7 +10,7 @@ from app.adapters.memory.store import MemoryStore
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.store import RedisStore, connect
 from app.ports.store import Store, StoreUnavailable
-from app.services.tasks.signed_values import LARGEST_BYTES
+from app.services.tasks.sealed_values import LARGEST_BYTES
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer, free_port
 

@@ -1,14 +1,14 @@
-"""Bulk loading of finished tasks into Redis, in the service's own keys, format and signatures."""
+"""Bulk loading of finished tasks into Redis, in the service's own keys, format and seals."""
 
 import time
 
 from app.adapters.auth.passthrough import PassthroughAuthenticator
-from app.adapters.value_signer import HmacSigner
+from app.adapters.value_sealer import AesValueSealer
 from app.domain.task import Task, TaskState, Video
 from app.mcp_server.tools.rendering import render
 from app.services.key_namespace import key_namespace
 from app.services.tasks.cache import TASK_KIND
-from app.services.tasks.signed_values import SignedValues
+from app.services.tasks.sealed_values import SealedValues
 from app.services.tasks.stored_format import pack_task
 from tests.benchmarks.loads import ids
 from tests.support.redis_server import RedisServer
@@ -23,8 +23,8 @@ _NUMBERED = "%08d" + ids(1)[0].removeprefix("00000000")
 
 def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) -> None:
     """Write tasks for tokens. Each share is (token, first, last): the tasks first to last - 1 (see `loads.ids`)."""
-    signer = HmacSigner(KEY)
-    owned = SignedValues(TASK_KIND, key_namespace("luma-mcp", backend_url.removesuffix("/mcp")), signer)
+    sealer = AesValueSealer(KEY)
+    owned = SealedValues(TASK_KIND, key_namespace("luma-mcp", backend_url.removesuffix("/mcp")), sealer)
     body = pack_task(render(_task())._replace(fresh_until=time.time() + DAY_MILLISECONDS / 1000))
     assert body is not None
     with redis.client() as client:
@@ -35,7 +35,7 @@ def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) ->
                 for number in range(start, min(start + MOST_AT_ONCE, last)):
                     name = _NUMBERED % number
                     key = owned.key(tenant, name)
-                    kept = signer.sign(key, body.replace(_NAME.encode(), name.encode()))
+                    kept = sealer.seal(key, body.replace(_NAME.encode(), name.encode()))
                     pipeline.set(key, kept, px=DAY_MILLISECONDS)
                 pipeline.execute()
 

@@ -12,11 +12,13 @@ import pytest
 from app.domain.errors import BackendError
 from tests.support.acedata import CREDENTIAL, Backend, completed, gateway_over, listing, replying
 from tests.support.clock import HandClock
+from tests.support.fleet import running_fleet
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, SECONDS, sandbox, serving, settings, text_of
 
 TOKEN = "very-secret-token-7f3a9c"  # fmt: skip
 PROMPT = "A very private purple platypus"
+KEY_OF_CALL = "an-idempotency-key-of-annas"
 IMAGE = "https://images.example.com/start.png?signature=secret-query"
 
 
@@ -68,6 +70,37 @@ async def test_redis_holds_no_token_in_any_key_or_value(clock: HandClock, redis_
     for secret in (TOKEN, PROMPT, started["task_id"]):
         assert secret.encode() not in metrics
     assert TOKEN not in shown
+
+
+async def test_the_database_redis_and_the_log_hold_no_credential_key_or_prompt(
+    clock: HandClock, tmp_path: Path, redis_server: RedisServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What an operator may find on disk after members of a team have worked: SQLite's files, Redis's dump, the log."""
+    url = f"sqlite:///{tmp_path}/luma.db"
+    async with running_fleet(clock, url, redis_url=redis_server.url) as fleet:
+        await fleet.teams.credential("film", TOKEN)
+        anna = await fleet.teams.member("film", "anna")
+        await fleet.settle()
+        wanted = {"prompt": PROMPT, "idempotency_key": KEY_OF_CALL}
+        started = await fleet.one.ask("luma_generate_video", wanted, token=anna)
+        await fleet.other.ask("luma_get_task", {"task_id": started["task_id"]}, token=anna)
+        clock.advance(SECONDS)
+        full = {"task_ids": [started["task_id"]], "detail": "full"}
+        answer = await fleet.other.ask("luma_get_tasks_batch", full, token=anna)
+        assert answer["tasks"][0]["prompt"] == PROMPT
+        with redis_server.client() as client:
+            dumped = b"".join(key + (client.dump(key) or b"") for key in client.scan_iter())
+    kept = await asyncio.to_thread(_contents, tmp_path)
+    logged = capfd.readouterr().err.encode()
+    assert b"film" in kept
+    assert started["task_id"].encode() in dumped
+    assert b"luma_generate_video" in logged
+    for secret in (TOKEN, anna, PROMPT, KEY_OF_CALL):
+        assert secret.encode() not in kept + dumped + logged
+
+
+def _contents(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
 
 
 async def test_no_error_repeats_the_value_that_was_wrong(clock: HandClock) -> None:

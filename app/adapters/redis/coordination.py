@@ -14,7 +14,7 @@ from app.ports.coordination import EventKind
 from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
 from app.services.key_namespace import tenant_in
-from app.services.tasks.signed_values import LARGEST_BYTES
+from app.services.tasks.sealed_values import LARGEST_BYTES
 
 MOST_MEMBERS = 1_000
 """Members of one set."""

@@ -16,7 +16,7 @@ from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection
 from app.adapters.redis.url import check_redis_url, refusal
 from app.services.key_namespace import tenant_in
-from app.services.tasks.signed_values import LARGEST_BYTES
+from app.services.tasks.sealed_values import LARGEST_BYTES
 
 SPARE_CONNECTIONS = 4
 """Connections beyond those for operations. The channel has one; an exhausted pool would look like an outage."""

@@ -12,10 +12,10 @@ from app.ports.telemetry import Telemetry
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.tasks.doorkeeper import Doorkeeper
 from app.services.tasks.generational_cache import GenerationalCache
-from app.services.tasks.signed_values import SignedValues
+from app.services.tasks.sealed_values import SealedValues
 from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS, Malformed, pack_task, unpack_task
 
-TASK_KIND = "task:4"
+TASK_KIND = "task:5"
 """Part of every key. Raise the number when the stored format changes, so that two releases can share a store."""
 
 
@@ -45,7 +45,7 @@ class TaskCache:
     def __init__(  # noqa: PLR0913 - two levels, a policy and a clock
         self,
         store: Store,
-        signed_values: SignedValues,
+        sealed_values: SealedValues,
         policy: CachePolicy,
         telemetry: Telemetry,
         *,
@@ -59,7 +59,7 @@ class TaskCache:
         `reads` limits concurrent reads of the store, because each may return the values of hundreds of tasks.
         """
         self._store = store
-        self._signed = signed_values
+        self._sealed = sealed_values
         self._policy = policy
         self._telemetry = telemetry
         self._render = render
@@ -75,7 +75,7 @@ class TaskCache:
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
         """Return the cached tasks among `task_ids`, which are distinct."""
-        prefix = self._signed.key(tenant, "")
+        prefix = self._sealed.key(tenant, "")
         keys = [prefix + task_id for task_id in task_ids]
         local = self._local(keys)
         if len(local) == len(task_ids):
@@ -104,11 +104,11 @@ class TaskCache:
         now = self._wall_clock()
         rendered, values, ttl_seconds = {}, {}, {}
         for task in tasks:
-            key, ttl = self._signed.key(tenant, task.id), time_to_live(task, now, self._policy)
+            key, ttl = self._sealed.key(tenant, task.id), time_to_live(task, now, self._policy)
             one = rendered[task.id] = self._render(task)._replace(fresh_until=now + ttl)
-            if (value := self._signed.sign(key, pack_task(one))) is not None:
+            if (value := self._sealed.seal(key, pack_task(one))) is not None:
                 values[key], ttl_seconds[key] = value, ttl
-        copies = {self._signed.key(tenant, task.id): task for task in rendered.values() if task.is_final}
+        copies = {self._sealed.key(tenant, task.id): task for task in rendered.values() if task.is_final}
         self._copies.put_many(copies, sum(map(_weigh, copies.values())))
         await self._store.put_many(values, ttl_seconds)
         return rendered
@@ -117,7 +117,7 @@ class TaskCache:
         """Remove the task, unless it is final, so that the next lookup reads the backend."""
         cached = await self.get_many(tenant, [task_id])
         if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
-            await self._store.remove_many([self._signed.key(tenant, task_id)])
+            await self._store.remove_many([self._sealed.key(tenant, task_id)])
 
     def _unpacked(
         self, keys: Sequence[str], task_ids: Sequence[str], values: Sequence[bytes | None]
@@ -126,7 +126,7 @@ class TaskCache:
         oldest = self._wall_clock() - CLOCKS_DIFFER_SECONDS
         found: dict[str, RenderedTask] = {}
         final: dict[str, RenderedTask] = {}
-        for key, task_id, value, form in zip(keys, task_ids, values, self._signed.verified(keys, values), strict=True):
+        for key, task_id, value, form in zip(keys, task_ids, values, self._sealed.opened(keys, values), strict=True):
             if form is None:
                 if value is not None:
                     self._telemetry.value_refused()

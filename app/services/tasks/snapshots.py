@@ -15,10 +15,10 @@ from app.domain.snapshot import (
 )
 from app.ports.rendering import Renderer
 from app.ports.store import Store
-from app.services.tasks.signed_values import SignedValues
+from app.services.tasks.sealed_values import SealedValues
 from app.services.tasks.stored_format import Malformed, pack_snapshot, unpack_snapshot
 
-SNAPSHOT_KIND = "record:4"
+SNAPSHOT_KIND = "record:5"
 """Part of every key. Raise the number when the stored format changes, so that two releases can share a store."""
 
 
@@ -28,15 +28,15 @@ class TaskSnapshots:
     def __init__(
         self,
         store: Store,
-        signed_values: SignedValues,
+        sealed_values: SealedValues,
         *,
         render: Renderer,
         wall_clock: Callable[[], float],
         monotonic_clock: Callable[[], float],
     ) -> None:
-        """Share snapshots through `store`, signed by `signed_values`. `wall_clock` returns unix seconds."""
+        """Share snapshots through `store`, signed by `sealed_values`. `wall_clock` returns unix seconds."""
         self._store = store
-        self._signed = signed_values
+        self._sealed = sealed_values
         self._render = render
         self._wall_clock = wall_clock
         self._local: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
@@ -44,12 +44,12 @@ class TaskSnapshots:
     async def put_many(self, tenant: str, snapshots: Sequence[TaskSnapshot]) -> None:
         """Store `snapshots`."""
         now = self._wall_clock()
-        by_key = {self._signed.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots}
+        by_key = {self._sealed.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots}
         for key, snapshot in by_key.items():
             if is_in_grace(snapshot, now):
                 self._local[key] = snapshot
         until = now + SNAPSHOT_LIFE_SECONDS
-        packed = ((key, self._signed.sign(key, pack_snapshot(snapshot, until))) for key, snapshot in by_key.items())
+        packed = ((key, self._sealed.seal(key, pack_snapshot(snapshot, until))) for key, snapshot in by_key.items())
         values = {key: value for key, value in packed if value is not None}
         await self._store.put_many(values, dict.fromkeys(values, SNAPSHOT_LIFE_SECONDS))
 
@@ -63,9 +63,9 @@ class TaskSnapshots:
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> dict[str, TaskSnapshot]:
         """Return the snapshots found, by task id."""
-        keys = [self._signed.key(tenant, task_id) for task_id in task_ids]
+        keys = [self._sealed.key(tenant, task_id) for task_id in task_ids]
         values = await self._store.get_many(keys)
-        forms = self._signed.verified(keys, values)
+        forms = self._sealed.opened(keys, values)
         found = {
             task_id: self._unpack(task_id, form) or self._local.get(key)
             for task_id, key, form in zip(task_ids, keys, forms, strict=True)

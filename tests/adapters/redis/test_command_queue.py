@@ -12,7 +12,7 @@ from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer
 from tests.support.telemetry import Notes
 
-KEY = "luma-mcp:tests:{tenant-a}:task:4:a"
+KEY = "luma-mcp:tests:{tenant-a}:task:5:a"
 
 
 async def test_the_time_in_line_is_not_held_against_redis(redis_server: RedisServer) -> None:

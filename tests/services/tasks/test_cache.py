@@ -14,10 +14,10 @@ from app.services.key_namespace import KeyNamespace
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.tasks.cache import TASK_KIND, TaskCache
-from app.services.tasks.signed_values import LARGEST_BYTES, SignedValues
+from app.services.tasks.sealed_values import LARGEST_BYTES, SealedValues
 from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS
 from tests.support.clock import HandClock
-from tests.support.keeping import SIGNER, TASKS
+from tests.support.keeping import SEALER, TASKS
 from tests.support.rendering import rendered
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
@@ -108,7 +108,7 @@ async def test_running_tasks_are_cached_only_in_the_store(clock: HandClock) -> N
     await one.put_many(A, [running("a"), completed("b", clock)])
     found = await one.get_many(A, ["a", "b"])
     assert (found.local_hits, found.shared_hits) == (1, 1)
-    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:4:a"]], "only ids that this process does not have"
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:5:a"]], "only ids that this process does not have"
 
 
 async def test_put_many_gives_the_store_a_time_to_live_for_each_task(clock: HandClock) -> None:
@@ -137,7 +137,7 @@ async def test_least_recently_used_tasks_are_evicted_from_the_process(clock: Han
     await one.get_many(A, ["a"])
     await one.put_many(A, [completed("c", clock)])
     found = await one.get_many(A, ["a", "b", "c"])
-    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:4:b"]]
+    assert store.asked == [["luma-mcp:tests:{tenant-a}:task:5:b"]]
     assert (found.local_hits, found.shared_hits) == (2, 1)
 
 
@@ -160,6 +160,13 @@ async def test_tasks_of_one_tenant_are_not_returned_to_another(clock: HandClock)
     assert notes.values_refused == 0, "the keys of the tenants differ, so nothing was found"
 
 
+def body(value: bytes) -> bytes:
+    """Return what is sealed in a stored value under KEY_A."""
+    [opened] = SEALER.opened_each([(KEY_A, value)])
+    assert opened is not None
+    return opened
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -170,17 +177,17 @@ async def test_tasks_of_one_tenant_are_not_returned_to_another(clock: HandClock)
         lambda value: value[16:],
         lambda value: bytes(16) + value[16:],
         lambda value: value[1:] + value[:1],
-        lambda value: value[:16] + b"\x02" + value[17:],
-        lambda value: value[:17] + b"\x00" + value[18:],
-        lambda value: value.replace(b'"task_id":"a"', b'"task_id":"b"'),
-        lambda value: value.replace(b"completed", b"finished!"),
+        lambda value: bytes([value[0] ^ 1]) + value[1:],
+        lambda value: value[:12] + bytes([value[12] ^ 2]) + value[13:],
+        lambda value: value[:-1] + bytes([value[-1] ^ 4]),
+        body,
         lambda value: value[:0] + b"\x80\x04\x95pickle",
-        lambda value: SIGNER.sign(KEY_A, value[16:-1]),
-        lambda value: SIGNER.sign(KEY_A, value[16:] + b" "),
-        lambda value: SIGNER.sign(KEY_A, value[16:30]),
-        lambda value: SIGNER.sign(KEY_A, value[16:17] + b"\x09" + value[18:]),
-        lambda _value: SIGNER.sign(TASKS.key(B, "a"), b"\x01"),
-        lambda _value: SIGNER.sign(KEY_A, b"\x01" * LARGEST_BYTES),
+        lambda value: SEALER.seal(KEY_A, body(value)[:-1]),
+        lambda value: SEALER.seal(KEY_A, body(value) + b" "),
+        lambda value: SEALER.seal(KEY_A, body(value)[:14]),
+        lambda value: SEALER.seal(KEY_A, body(value)[:1] + b"\x09" + body(value)[2:]),
+        lambda _value: SEALER.seal(TASKS.key(B, "a"), b"\x01"),
+        lambda _value: SEALER.seal(KEY_A, b"\x01" * LARGEST_BYTES),
     ],
 )
 async def test_an_altered_value_is_a_miss_and_counted(spoil: Any, clock: HandClock) -> None:
@@ -197,12 +204,12 @@ async def test_an_altered_value_is_a_miss_and_counted(spoil: Any, clock: HandClo
 )
 async def test_a_value_of_another_version_is_a_miss_and_not_counted(form: bytes, clock: HandClock) -> None:
     store, notes = CountingStore(), Notes()
-    store.held[KEY_A] = SIGNER.sign(KEY_A, form)
+    store.held[KEY_A] = SEALER.seal(KEY_A, form)
     assert (await cache(store, clock, notes).get_many(A, ["a"])).tasks == {}
     assert notes.values_refused == 0
 
 
-async def test_a_stored_value_is_a_signature_a_header_and_the_rendered_parts(clock: HandClock) -> None:
+async def test_a_stored_value_is_a_header_and_the_rendered_parts_sealed(clock: HandClock) -> None:
     store = CountingStore()
     await cache(store, clock).put_many(A, [running("a")])
     head, line = b'{"task_id":"a","state":"processing"', b"a processing"
@@ -211,16 +218,16 @@ async def test_a_stored_value_is_a_signature_a_header_and_the_rendered_parts(clo
     times = struct.pack(">dd", until, created_at) + struct.pack(">d", float("nan"))
     lengths = struct.pack(">HHH", len(head), len(line), len(rest))
     form = b"\x01\x01" + times + lengths + head + line + rest
-    assert store.held == {"luma-mcp:tests:{tenant-a}:task:4:a": SIGNER.sign(KEY_A, form)}
+    assert {key: body(value) for key, value in store.held.items()} == {"luma-mcp:tests:{tenant-a}:task:5:a": form}
 
 
 async def test_a_value_is_valid_only_for_its_own_backend_tenant_and_id(clock: HandClock) -> None:
     store, notes = CountingStore(), Notes()
     await cache(store, clock).put_many(A, [completed("a", clock)])
     (value,) = store.held.values()
-    elsewhere = SignedValues(TASK_KIND, KeyNamespace("luma-mcp:other"), SIGNER)
+    elsewhere = SealedValues(TASK_KIND, KeyNamespace("luma-mcp:other"), SEALER)
     for key in (TASKS.key(B, "a"), TASKS.key(A, "b"), elsewhere.key(A, "a")):
-        assert list(TASKS.verified([KEY_A, key, KEY_A], [value, value, None])) == [value[16:], None, None]
+        assert list(TASKS.opened([KEY_A, key, KEY_A], [value, value, None])) == [body(value), None, None]
     store.held[TASKS.key(B, "a")] = value
     assert (await cache(store, clock, notes).get_many(B, ["a"])).tasks == {}
     assert notes.values_refused == 1
@@ -242,5 +249,5 @@ async def test_a_value_that_is_too_large_is_neither_stored_nor_read(clock: HandC
     put = await cache(store, clock).put_many(A, [replace(running("a"), prompt="x" * too_long)])
     assert store.held == {}
     assert put["a"].id == "a", "the task is returned nevertheless"
-    store.held[KEY_A] = SIGNER.sign(KEY_A, b"\x01" + b"x" * LARGEST_BYTES)
+    store.held[KEY_A] = SEALER.seal(KEY_A, b"\x01" + b"x" * LARGEST_BYTES)
     assert (await cache(store, clock).get_many(A, ["a"])).tasks == {}

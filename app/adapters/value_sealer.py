@@ -1,0 +1,52 @@
+"""Encrypts values in a shared store, which others may read and write as well."""
+
+import hmac
+import os
+from collections.abc import Iterable, Iterator
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from app.adapters.secret_keys import key_bytes
+
+_NONCE_BYTES = 12
+ADDED_BYTES = _NONCE_BYTES + 16
+"""How much longer a sealed value is: by its nonce and its tag."""
+
+
+class AesValueSealer:
+    """Seals a value for its place, which is its key in the store, with AES-GCM under a key from a secret key.
+
+    Opening takes under a microsecond for a task, less than checking a keyed hash of it.
+    """
+
+    def __init__(self, *secrets: str) -> None:
+        """Derive a key from each of `secrets`: the first one seals, all of them open."""
+        derived = (hmac.digest(secret, b"sealing values:", "sha256") for secret in key_bytes(secrets))
+        self._cipher, *self._former = map(AESGCM, derived)
+
+    def seal(self, place: str, body: bytes) -> bytes:
+        """Return `body` encrypted. It opens for `place` only."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, body, place.encode())
+
+    def opened_each(self, sealed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
+        """Yield the body sealed for each place, in order; None if it is absent or was not sealed for that place."""
+        decrypt = self._cipher.decrypt
+        for place, value in sealed:
+            if value is None or len(value) < ADDED_BYTES:
+                yield None
+                continue
+            try:
+                yield decrypt(value[:_NONCE_BYTES], value[_NONCE_BYTES:], place.encode())
+            except InvalidTag:
+                yield self._opened_by_former(place, value)
+
+    def _opened_by_former(self, place: str, value: bytes) -> bytes | None:
+        """Return the body of a value that was sealed with a former key. Used only if the current key did not."""
+        for cipher in self._former:
+            try:
+                return cipher.decrypt(value[:_NONCE_BYTES], value[_NONCE_BYTES:], place.encode())
+            except InvalidTag:
+                continue
+        return None
