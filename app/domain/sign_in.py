@@ -89,7 +89,7 @@ class Person:
         issuer: the URL of the login that vouches for the person.
         subject: the person's id there.
         sealed: the PersonSecrets, sealed for this id.
-        checked_at: when the login was last found alive, in unix seconds.
+        checked_at: when a check of the login was last begun, in unix seconds.
 
     """
 

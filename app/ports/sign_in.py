@@ -271,8 +271,16 @@ class People(Protocol):
         """Record a person who has signed in, in the place of what was known. Tokens are looked up anew from then on."""
         ...
 
+    async def person(self, person_id: str) -> Person | None:
+        """Return the person with this id; None where there is none."""
+        ...
+
     async def replace_sealed(self, person: Person, sealed: str) -> bool:
-        """Compare-and-set what `person.sealed` is, note that the login is alive, and return whether it was."""
+        """Compare-and-set what `person.sealed` is, and return whether it was."""
+        ...
+
+    async def claim_check(self, person: Person) -> bool:
+        """Compare-and-set what `person.checked_at` is to the present, and return whether it was."""
         ...
 
     async def all_sealed(self, most: int, after: str) -> list[Person]:
@@ -289,6 +297,10 @@ class People(Protocol):
 
     async def end_session(self, digest: str) -> None:
         """Sign a browser out."""
+        ...
+
+    async def end_sessions(self, person_id: str) -> None:
+        """Sign a person out in every browser."""
         ...
 
 
@@ -399,4 +411,16 @@ class SignInTelemetry(Protocol):
 
     def granted(self, registration: str, client_name: str) -> None:
         """Count one grant by how its client is registered, and by the family that its name belongs to."""
+        ...
+
+
+class ContentSealer(Protocol):
+    """Seals short contents that a browser or the database holds, so that only this service can read or make them."""
+
+    def seal(self, purpose: str, content: Mapping[str, Any], *context: str) -> str:
+        """Return `content` sealed for `purpose` and `context`, in characters that a form can carry."""
+        ...
+
+    def unseal(self, purpose: str, text: str, *context: str) -> dict[str, Any] | None:
+        """Return the content; None if `text` was not sealed by this service for this purpose and context."""
         ...

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import ColumnElement, Row, Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.engine import Database, SqlClock, database_now
@@ -44,15 +44,19 @@ class SqlPeople:
 
         await self._database.run_as_one(operation)
 
+    async def person(self, person_id: str) -> Person | None:
+        """Return the person with this id; None where there is none."""
+        return await self._one(select(*_COLUMNS).where(oauth_people.c.id == person_id))
+
     async def replace_sealed(self, person: Person, sealed: str) -> bool:
-        """Compare-and-set what `person.sealed` is, note that the login is alive, and return whether it was."""
-        unchanged = oauth_people.c.id == person.id, oauth_people.c.sealed == person.sealed
-        replaced = update(oauth_people).where(*unchanged).values(sealed=sealed, checked_at=self._now())
+        """Compare-and-set what `person.sealed` is, and return whether it was."""
+        unchanged = oauth_people.c.sealed == person.sealed
+        return await self._changed(person, unchanged, {"sealed": sealed})
 
-        async def operation(connection: AsyncConnection) -> bool:
-            return bool((await connection.execute(replaced)).rowcount)
-
-        return await self._database.run(operation)
+    async def claim_check(self, person: Person) -> bool:
+        """Compare-and-set what `person.checked_at` is to the present, and return whether it was."""
+        unchanged = oauth_people.c.checked_at == person.checked_at
+        return await self._changed(person, unchanged, {"checked_at": self._now()})
 
     async def all_sealed(self, most: int, after: str) -> list[Person]:
         """Return at most `most` people with an id above `after`, by id."""
@@ -73,17 +77,32 @@ class SqlPeople:
         """Return who is signed in with a browser; None where nobody is, or the time is over."""
         joined = oauth_sessions.join(oauth_people, oauth_people.c.id == oauth_sessions.c.person_id)
         counts = oauth_sessions.c.digest == digest, oauth_sessions.c.expires_at > self._now()
-
-        async def operation(connection: AsyncConnection) -> Person | None:
-            row = (await connection.execute(select(*_COLUMNS).select_from(joined).where(*counts))).first()
-            return _person(row) if row is not None else None
-
-        return await self._database.run(operation)
+        return await self._one(select(*_COLUMNS).select_from(joined).where(*counts))
 
     async def end_session(self, digest: str) -> None:
         """Sign a browser out."""
         ended = delete(oauth_sessions).where(oauth_sessions.c.digest == digest)
         await self._database.run(lambda connection: connection.execute(ended))
+
+    async def end_sessions(self, person_id: str) -> None:
+        """Sign a person out in every browser."""
+        ended = delete(oauth_sessions).where(oauth_sessions.c.person_id == person_id)
+        await self._database.run(lambda connection: connection.execute(ended))
+
+    async def _changed(self, person: Person, unchanged: ColumnElement[bool], values: dict[str, Any]) -> bool:
+        changed = update(oauth_people).where(oauth_people.c.id == person.id, unchanged).values(values)
+
+        async def operation(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(changed)).rowcount)
+
+        return await self._database.run(operation)
+
+    async def _one(self, wanted: Select[Any]) -> Person | None:
+        async def operation(connection: AsyncConnection) -> Person | None:
+            row = (await connection.execute(wanted)).first()
+            return _person(row) if row is not None else None
+
+        return await self._database.run(operation)
 
 
 def _person(row: Row[Any]) -> Person:
