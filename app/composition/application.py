@@ -23,6 +23,7 @@ from app.composition.clocks import Clocks
 from app.composition.identity_provider import build_issuer_keys
 from app.composition.quotas import awaited_quota, build_memory_budget, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
+from app.composition.sign_in import SignIn, build_sign_in
 from app.composition.state import SharedState, build_shared_state
 from app.domain.rendered import TaskResult
 from app.mcp_server.tools.catalog import build_catalog
@@ -66,6 +67,7 @@ class Assembly:
         callbacks: the callback handler; None if no callbacks are asked for.
         directory: the directory of teams; None if no members of teams call.
         issuer: the keys of the identity provider; None if its tokens are not accepted.
+        sign_in: the authorization server; None if it is off.
 
     """
 
@@ -89,6 +91,7 @@ class Assembly:
     persistence: Persistence
     directory: OpenDirectory[KeyDigest] | None
     issuer: IssuerKeys | None
+    sign_in: SignIn | None
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -114,6 +117,8 @@ class Assembly:
                 await stack.enter_async_context(self.directory.running())
             if self.issuer is not None:
                 await stack.enter_async_context(self.issuer.running())
+            if self.sign_in is not None:
+                await stack.enter_async_context(self.sign_in.running())
             await stack.enter_async_context(self.shared.store)
             await stack.enter_async_context(self.shared.coordination)
             await stack.enter_async_context(self.backend)
@@ -172,12 +177,22 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued, access)
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     directory, issuer = build_directory(settings, persistence, clocks), build_issuer_keys(settings, clocks)
+    sign_in = build_sign_in(settings, persistence, token_status, clocks, refusals)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(
         tools=build_catalog(settings.batch_limit, description),
         authenticator=authenticator
-        or build_authenticator(settings, directory, issuer, description, token_status, clocks, metrics),
+        or build_authenticator(
+            settings,
+            directory,
+            issuer,
+            description,
+            token_status,
+            clocks,
+            metrics,
+            sign_in.authenticator if sign_in is not None else None,
+        ),
         metrics=metrics,
         clocks=clocks,
         shared=shared,
@@ -196,4 +211,5 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         persistence=persistence,
         directory=directory,
         issuer=issuer,
+        sign_in=sign_in,
     )

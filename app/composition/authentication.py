@@ -19,7 +19,7 @@ from app.domain.backend import BackendDescription
 from app.domain.teams import TeamCredential
 from app.observability.metrics import Metrics
 from app.persistence import Persistence
-from app.ports.auth import Authenticator
+from app.ports.auth import Authenticator, TokenCheck
 from app.ports.directory import Directory
 from app.services.limits.token_status import TokenStatusCache
 from app.services.teams.directory_cache import DirectoryCache, DirectoryClocks
@@ -55,6 +55,7 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authentica
     token_status: TokenStatusCache,
     clocks: Clocks,
     metrics: Metrics,
+    sign_in: TokenCheck | None = None,
 ) -> Authenticator:
     """Return the authenticator of the ways that are on."""
     passthrough = PassthroughAuthenticator(*settings.secret_keys())
@@ -73,7 +74,7 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authentica
             passthrough.name,
         )
     others = passthrough if "passthrough" in settings.auth else None
-    return ByForm(keys, jwt, others, passthrough, metrics.token_refused)
+    return ByForm(keys, sign_in, jwt, others, passthrough, metrics.token_refused)
 
 
 def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:

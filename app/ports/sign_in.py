@@ -75,6 +75,10 @@ class Upstream(Protocol):
         """Return whether the login still counts, and the secrets to keep, which may be renewed. Never raises."""
         ...
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
+
 
 class DocumentRefused(Exception):
     """A client's metadata document cannot be used; `str()` is a sentence for the person and the developer."""

@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.web.auth.challenges import Challenges
 from app.web.auth.protected_resource import metadata_routes, protected_resource
 from app.web.auth.scope_guard import ScopeGuard
+from app.web.auth.routes import sign_in_routes
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
@@ -234,6 +235,8 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         routes += card_routes(settings.public_url, VERSION, backend)
     if (resource := protected_resource(settings)) is not None:
         routes += metadata_routes(resource)
+    if assembly.sign_in is not None:
+        routes += sign_in_routes(assembly.sign_in)
     if assembly.sandbox is not None:
         routes += media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone)
     return routes

@@ -145,8 +145,9 @@ class AceDataLogin:
         return found | ({"refresh_token": refresh} if refresh is not None else {})
 
     async def aclose(self) -> None:
-        """Close the connections to the login server."""
+        """Close the connections to the login and the platform."""
         await self._auth.aclose()
+        await self._platform.aclose()
 
 
 _ERRORS = ("invalid_request", "invalid_client", "invalid_grant", "access_denied", "unsupported_grant_type")

@@ -66,6 +66,10 @@ class Platform:
             return True
         return False if found.is_ok and len(items) < int(MOST_LISTED) else None
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
     async def _listed(self, bearer: str, application_id: str | None) -> Reply:
         query = {"user_id": "me", "name": self._name, "limit": MOST_LISTED, "ordering": "-created_at"}
         if application_id is not None:

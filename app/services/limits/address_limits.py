@@ -15,8 +15,16 @@ IPV6_HOST_BITS = 64
 class AddressLimit:
     """Counts events of each address, and of all together, in windows that follow each other. In this process only."""
 
-    def __init__(self, per_address: int, in_all: int, seconds: float, clock: Callable[[], float]) -> None:
-        """Allow so many events in each window of `seconds`. `clock` is monotonic."""
+    def __init__(
+        self,
+        per_address: int,
+        in_all: int,
+        seconds: float,
+        clock: Callable[[], float],
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Allow so many events in each window of `seconds`. `clock` is monotonic; `refused` is told of each refusal."""
+        self._refused = refused
         self._per_address = per_address
         self._in_all = in_all
         self._seconds = seconds
@@ -37,6 +45,7 @@ class AddressLimit:
         network = network_of(address)
         count = self._counts.get(network, 0)
         if count >= self._per_address or self._total >= self._in_all:
+            self._refused()
             return self._window_ends - now
         self._counts[network] = count + 1
         self._total += 1

@@ -61,7 +61,7 @@ def consent_page(
 <div class="buttons"><button name="decision" value="deny">Deny</button>
 <button class="go" name="decision" value="approve">Approve</button></div>
 </form>
-<p class="soft">You can end this at any time on your <a href="{escape(site.public_url)}/account">account page</a>.</p>"""
+<p class="soft">You can end it at any time on your <a href="{escape(site.public_url)}/account">account page</a>.</p>"""
     return page(f"Connect {client.name}?", body)
 
 
