@@ -61,7 +61,8 @@ def consent_page(
 <div class="buttons"><button name="decision" value="deny">Deny</button>
 <button class="go" name="decision" value="approve">Approve</button></div>
 </form>
-<p class="soft">You can end it at any time on your <a href="{escape(site.public_url)}/account">account page</a>.</p>"""
+<p class="soft">You can disconnect it at any time:
+<a href="{escape(site.public_url)}/account">your connected apps</a>.</p>"""
     return page(f"Connect {client.name}?", body)
 
 
@@ -72,7 +73,7 @@ def account_page(site: Site, label: str, grants: Sequence[Grant], *, token: str)
 <p>Signed in to <strong>{escape(site.host)}</strong> as {escape(label)}.</p>
 {listed or '<p class="soft">No app is connected.</p>'}
 <div class="buttons">{_button(site, token, "sign-out", "Sign out of this browser")}</div>
-<p class="soft">Signing out leaves the apps connected. An app that you end can no longer use your account.</p>"""
+<p class="soft">Signing out leaves the apps connected. An app that you disconnect can no longer use your account.</p>"""
     return page("Your connected apps", body)
 
 
@@ -143,7 +144,7 @@ def _grant(site: Site, grant: Grant, token: str) -> str:
         f'<section class="grant"><div><h2>{escape(grant.client_name)}</h2>'
         f'<p class="soft">{escape(grant.redirect_host)} · '
         f"may {may} · since {_date(grant.created_at)}, {used}</p></div>"
-        f"{_button(site, token, 'end', 'End', grant_id=grant.id, about=grant.client_name)}</section>"
+        f"{_button(site, token, 'end', 'Disconnect', grant_id=grant.id, about=grant.client_name)}</section>"
     )
 
 
