@@ -24,8 +24,8 @@ from app.services.tasks.store_probe import SharedProbe, probe
 from app.settings import Settings
 from app.web.auth.challenges import Challenges
 from app.web.auth.protected_resource import metadata_routes, protected_resource
-from app.web.auth.scope_guard import ScopeGuard
 from app.web.auth.routes import sign_in_routes
+from app.web.auth.scope_guard import ScopeGuard
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
@@ -116,7 +116,8 @@ def create_app(
 
 
 def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
-    return Challenges(protected_resource(settings), settings.auth, assembly.backend.description)
+    ways = settings.auth if settings.sign_in == "off" else ("sign_in", *settings.auth)
+    return Challenges(protected_resource(settings), ways, assembly.backend.description)
 
 
 def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
@@ -127,7 +128,9 @@ def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
 
 
 def _no_sign_in(settings: Settings, assembly: Assembly) -> str:
-    """Return the message to clients that look for an authorization server here."""
+    """Return the message to clients that look for an authorization server here, at an address that it has not."""
+    if assembly.sign_in is not None:
+        return f"Sign-in has no such address. {settings.public_url}/.well-known/oauth-authorization-server lists them."
     if (resource := protected_resource(settings)) is not None:
         return f"This service issues no tokens. {resource.metadata_url} names the server that does."
     return assembly.backend.description.say(NO_SIGN_IN)

@@ -16,7 +16,7 @@ from app.settings import Settings
 from tests.support.acedata_login import CLIENT_ID, FakeAceData
 from tests.support.clock import HandClock
 from tests.support.forwarder import Forwarder, forwarding
-from tests.support.service import Service, sandbox, serving, settings
+from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
 
 LOCAL_REDIRECT = "http://127.0.0.1:53111/callback"
 MOST_REDIRECTS = 10
@@ -188,6 +188,13 @@ class SignInFleet:
     def use(self, number: int) -> None:
         """Send new connections to one replica."""
         self.balancer.target = urlsplit(self.replicas[number].url).port or 0
+
+    async def lacks_scope(self, tool: str, arguments: Mapping[str, Any], token: str) -> str:
+        """Call a tool with a token that lacks its scope, and return the challenge."""
+        message, headers = envelope("tools/call", {"name": tool, "arguments": arguments}, MODERN)
+        response = await self.one.post(message, token=token, headers=headers)
+        assert response.status_code == 403, response.text
+        return response.headers["www-authenticate"]
 
     async def status(self, token: str, replica: int = 0) -> int:
         """Return the status of a call under an access token."""

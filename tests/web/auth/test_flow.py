@@ -77,8 +77,9 @@ async def test_a_person_may_let_a_client_look_only(fleet: SignInFleet, browser: 
     assert isinstance(answer, dict)
     tokens = (await client.exchange(answer["code"])).json()
     assert tokens["scope"] == Scope.READ
-    error = await fleet.one.fail("luma_generate_video", {"prompt": "A fox"}, token=tokens["access_token"])
-    assert error["code"] == "forbidden"
+    challenge = await fleet.lacks_scope("luma_generate_video", {"prompt": "A fox"}, tokens["access_token"])
+    assert 'error="insufficient_scope"' in challenge
+    assert 'scope="read generate"' in challenge
 
 
 @pytest.mark.parametrize("where", ["here", "at the login"])
