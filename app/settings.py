@@ -328,7 +328,10 @@ def _require_sign_in(settings: Settings) -> None:
     else:
         needed |= {"oidc_issuer": settings.oidc_issuer, "oidc_client_id": settings.oidc_client_id}
     missing = [f"{PREFIX}{name.upper()}" for name, value in needed.items() if value is None]
-    if (settings.database() or ":memory:").endswith(":memory:") and not settings.secret_key:
+    is_in_memory = (settings.database() or ":memory:").endswith(":memory:")
+    if is_in_memory and settings.sign_in == "oidc":
+        missing.append(f"{PREFIX}DATA_DIR or {PREFIX}DATABASE_URL, because teams are to be kept there")
+    if is_in_memory and not settings.secret_key:
         missing.append(f"{PREFIX}SECRET_KEY")
     if missing:
         raise SettingsError(f"{PREFIX}SIGN_IN is {settings.sign_in}, which needs {', '.join(missing)} to be set.")

@@ -177,7 +177,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     tasks = TaskService(backend, shared.cache, shared.snapshots, flights, token_status, queued, access)
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     directory, issuer = build_directory(settings, persistence, clocks), build_issuer_keys(settings, clocks)
-    sign_in = build_sign_in(settings, persistence, token_status, clocks, refusals)
+    sign_in = build_sign_in(settings, persistence, directory, description, token_status, clocks, refusals)
     waits = waiting_quota(description, refusals, backend_limits)
     waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
     return Assembly(

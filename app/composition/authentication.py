@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks) -> OpenDirectory[KeyDigest] | None:
     """Return the directory of teams; None where no members of teams call."""
-    has_members = "keys" in settings.auth or "jwt" in settings.auth
+    has_members = "keys" in settings.auth or "jwt" in settings.auth or settings.sign_in == "oidc"
     if not has_members or not settings.secret_key:  # `check` builds without the key file beside SQLite
         return None
     directory, vault = sql_directory(persistence.database, clocks.database), Vault(*settings.secret_keys())

@@ -6,17 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
 
-from app.adapters.acedata.login import AceDataLogin, LoginApp
-from app.adapters.acedata.login_http import LoginHttp
-from app.adapters.acedata.platform import Platform
 from app.adapters.auth.access_tokens import AccessTokenAuthenticator, Standing
 from app.adapters.auth.assertions import JwtAssertions
 from app.adapters.auth.client_documents import HttpClientDocuments
 from app.adapters.auth.content_sealer import VaultSealer
-from app.adapters.auth.key_digest import load_pepper
-from app.adapters.auth.passthrough import GivenCredential, PassthroughAuthenticator
+from app.adapters.auth.key_digest import KeyDigest, load_pepper
+from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.adapters.auth.person_vault import SealedPeople
 from app.adapters.auth.public_fetch import PublicFetcher
 from app.adapters.auth.sign_in_mint import SignInMint
@@ -24,14 +20,14 @@ from app.adapters.network_environment import EnvironmentFault
 from app.adapters.sql.directory import SqlDirectoryFacts
 from app.adapters.sql.sign_in import sql_sign_in
 from app.adapters.vault import CannotOpen, Vault
-from app.composition.backend import VERSION
 from app.composition.clocks import Clocks
-from app.domain.access import Credential, Principal
+from app.composition.login import USER_AGENT, Login, build_login
+from app.domain.backend import BackendDescription
 from app.observability.refusals import Refusals
 from app.persistence import Persistence
-from app.ports.auth import Caller, TokenCheck
+from app.ports.auth import TokenCheck
 from app.ports.repositories import DatabaseUnavailable
-from app.ports.sign_in import AccessHolder, SignInStore, TokenLifetimes, Upstream
+from app.ports.sign_in import SignInStore, TokenLifetimes
 from app.services.limits.address_limits import AddressLimit
 from app.services.limits.token_status import TokenStatusCache
 from app.services.sign_in.account import Account
@@ -44,13 +40,12 @@ from app.services.sign_in.opening import OpenMint
 from app.services.sign_in.requests import RequestCheck
 from app.services.sign_in.retention import delete_what_is_over
 from app.services.sign_in.tokens import TokenService
+from app.services.teams.opening import OpenDirectory
 from app.settings import Settings, SettingsError
 
-CALLBACK_PATH = "/oauth/callback"
 GRANT_SECONDS = 180 * 86_400.0
 """After so long a person has to sign in again, however often the client has refreshed."""
 
-USER_AGENT = f"luma-mcp/{VERSION}"
 OTHER_KEY = "holds what was sealed under another LUMA_MCP_SECRET_KEY: set that one, or add it behind the present one"
 
 log = logging.getLogger(__name__)
@@ -81,7 +76,7 @@ class SignIn:
     """The authorization server of one process. Only the composition and the HTTP application use this class."""
 
     public_url: str
-    upstream: Upstream
+    login: Login
     store: SignInStore
     flow: SignInFlow
     requests: RequestCheck
@@ -99,19 +94,26 @@ class SignIn:
     async def running(self) -> AsyncIterator[None]:
         """Follow the ends of grants, check suspect logins and delete what is over while entered."""
         work = (self.cache.run(), self.suspects.run(), delete_what_is_over(self.store, self.clocks.sleep))
-        tasks = [asyncio.create_task(one) for one in work]
-        await asyncio.sleep(0)
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            await self.upstream.aclose()
+        async with self.login.running:
+            tasks = [asyncio.create_task(one) for one in work]
+            await asyncio.sleep(0)
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                await self.login.upstream.aclose()
 
 
-def build_sign_in(
-    settings: Settings, persistence: Persistence, token_status: TokenStatusCache, clocks: Clocks, refusals: Refusals
+def build_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
+    settings: Settings,
+    persistence: Persistence,
+    directory: OpenDirectory[KeyDigest] | None,
+    backend: BackendDescription,
+    token_status: TokenStatusCache,
+    clocks: Clocks,
+    refusals: Refusals,
 ) -> SignIn | None:
     """Return the authorization server; None where it is off.
 
@@ -120,47 +122,63 @@ def build_sign_in(
     public_url = settings.public_url
     if settings.sign_in == "off" or public_url is None or not settings.secret_key:
         return None  # `check` builds without the key file beside SQLite
-    vault, telemetry = Vault(*settings.secret_keys()), refusals.metrics
-    store, people = sql_sign_in(persistence.database, clocks.database), SealedPeople(vault)
-    mint = OpenMint(partial(_opened, SqlDirectoryFacts(persistence.database), vault, store, people))
-    limits = _limits(clocks, refusals)
+    people = SealedPeople(Vault(*settings.secret_keys()))
     try:
-        upstream, documents = _upstream(settings, public_url, clocks), _documents(public_url, clocks)
+        login = build_login(settings, people, directory, backend, clocks)
+        documents = _documents(public_url, clocks)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    registry = ClientRegistry(store.clients, documents, mint, limits.fetches, telemetry, clocks.wall)
-    requests = RequestCheck(registry, public_url)
-    logins = LoginCheck(upstream, store, people, telemetry, clocks.wall)
-    suspects = SuspectLogins(logins, store, clocks.sleep)
-    names = PassthroughAuthenticator(*settings.secret_keys())
-    cache = GrantCache(
-        store.grants, partial(_caller, people, names), CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
-    )
-    standing = Standing(token_status.was_refused, token_status.accept, suspects.note)
-    assertions = JwtAssertions((public_url, f"{public_url}/token", f"{public_url}/revoke"), clocks.wall)
-    return SignIn(
-        public_url=public_url,
-        upstream=upstream,
-        store=store,
-        flow=SignInFlow(store, mint, upstream, logins, people, VaultSealer(vault), requests, clocks.wall),
-        requests=requests,
-        account=Account(store.grants, telemetry),
-        tokens=TokenService(store, mint, logins, _lifetimes(settings), telemetry, public_url),
-        clients=ClientAuthenticator(registry, store.clients, documents, assertions, mint),
-        registry=registry,
-        limits=limits,
-        authenticator=AccessTokenAuthenticator(cache, mint, clocks.monotonic, names.name, standing),
-        cache=cache,
-        suspects=suspects,
-        clocks=clocks,
-    )
+    parts = _Parts(settings, public_url, persistence, clocks, refusals, people, login, documents)
+    return parts.sign_in(token_status)
 
 
-def _upstream(settings: Settings, public_url: str, clocks: Clocks) -> Upstream:
-    app = LoginApp(settings.acedata_client_id or "", f"{public_url}{CALLBACK_PATH}", settings.acedata_scopes)
-    platform = Platform(LoginHttp(settings.acedata_platform_url, USER_AGENT), f"luma-mcp {urlsplit(public_url).netloc}")
-    auth = LoginHttp(settings.acedata_auth_url, USER_AGENT)
-    return AceDataLogin(settings.acedata_auth_url, auth, platform, app, clocks.wall)
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the services of sign-in are made of."""
+
+    settings: Settings
+    public_url: str
+    persistence: Persistence
+    clocks: Clocks
+    refusals: Refusals
+    people: SealedPeople
+    login: Login
+    documents: HttpClientDocuments
+
+    def sign_in(self, token_status: TokenStatusCache) -> SignIn:
+        """Return the authorization server of these parts."""
+        clocks, telemetry, limits = self.clocks, self.refusals.metrics, _limits(self.clocks, self.refusals)
+        store, vault = sql_sign_in(self.persistence.database, clocks.database), Vault(*self.settings.secret_keys())
+        mint = OpenMint(partial(_opened, SqlDirectoryFacts(self.persistence.database), vault, store, self.people))
+        registry = ClientRegistry(store.clients, self.documents, mint, limits.fetches, telemetry, clocks.wall)
+        requests = RequestCheck(registry, self.public_url)
+        upstream = self.login.upstream
+        logins = LoginCheck(upstream, store, self.people, telemetry, clocks.wall)
+        suspects = SuspectLogins(logins, store, clocks.sleep)
+        cache = GrantCache(store.grants, self.login.callers, CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep))
+        standing = Standing(token_status.was_refused, token_status.accept, suspects.note)
+        names = PassthroughAuthenticator(*self.settings.secret_keys())
+        lifetimes = _lifetimes(self.settings)
+        return SignIn(
+            public_url=self.public_url,
+            login=self.login,
+            store=store,
+            flow=SignInFlow(store, mint, upstream, logins, self.people, VaultSealer(vault), requests, clocks.wall),
+            requests=requests,
+            account=Account(store.grants, telemetry),
+            tokens=TokenService(store, mint, logins, lifetimes, telemetry, self.public_url),
+            clients=ClientAuthenticator(registry, store.clients, self.documents, self._assertions(), mint),
+            registry=registry,
+            limits=limits,
+            authenticator=AccessTokenAuthenticator(cache, mint, clocks.monotonic, names.name, standing),
+            cache=cache,
+            suspects=suspects,
+            clocks=clocks,
+        )
+
+    def _assertions(self) -> JwtAssertions:
+        audiences = (self.public_url, f"{self.public_url}/token", f"{self.public_url}/revoke")
+        return JwtAssertions(audiences, self.clocks.wall)
 
 
 def _documents(public_url: str, clocks: Clocks) -> HttpClientDocuments:
@@ -193,16 +211,6 @@ def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
         new_clients=limit("sign_in_new_clients", 10, 1000, 3600.0),
         fetches=limit("sign_in_fetches", 20, 300, 60.0),
     )
-
-
-def _caller(people: SealedPeople, names: PassthroughAuthenticator, holder: AccessHolder) -> Caller | None:
-    """Return the caller of an access token: the person is a tenant of their own, with their own credential."""
-    known = people.open(holder.person)
-    if known is None or known.credential is None:
-        return None
-    principal = Principal(holder.person.id, scopes=holder.scopes)
-    credential = Credential(names.name(known.credential), known.credential)
-    return Caller(principal, GivenCredential(credential), can_ask_for_scopes=True)
 
 
 async def _opened(facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, people: SealedPeople) -> SignInMint:

@@ -108,12 +108,14 @@ class PersonSecrets:
         label: the name that the person knows the account by, such as an email address.
         credential: what the backend is asked with; None where the person's team has it.
         login: what the upstream needs to tell whether the login is still alive, in a form of its own.
+        teams: names of teams, one of which the person should belong to; None for a person who is a tenant alone.
 
     """
 
     label: str = field(repr=False)
     credential: str | None = field(default=None, repr=False)
     login: str | None = field(default=None, repr=False)
+    teams: tuple[str, ...] | None = None
 
 
 class RevokeReason(StrEnum):

@@ -226,14 +226,11 @@ def _unkept_client() -> httpx.AsyncClient:
 
 
 def sign_in_settings(issuer: str, acedata: FakeAceData, **values: Any) -> Settings:
-    """Return settings with sign-in by the fakes of AceDataCloud."""
-    return settings(
-        **{
-            "sign_in": "acedata",
-            "public_url": issuer,
-            "acedata_auth_url": acedata.auth_url,
-            "acedata_platform_url": acedata.platform_url,
-            "acedata_client_id": CLIENT_ID,
-            **values,
-        }
-    )
+    """Return settings with sign-in, by the fakes of AceDataCloud if they run."""
+    fakes = {
+        "sign_in": "acedata",
+        "acedata_auth_url": acedata.auth_url,
+        "acedata_platform_url": acedata.platform_url,
+        "acedata_client_id": CLIENT_ID,
+    }
+    return settings(**{"public_url": issuer, **(fakes if acedata.auth_url else {}), **values})

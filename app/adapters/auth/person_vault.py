@@ -29,7 +29,7 @@ class SealedPeople:
     def open(self, person: Person) -> PersonSecrets | None:
         """Return what is sealed; None if it was sealed under another secret key."""
         try:
-            return PersonSecrets(**json.loads(self._vault.open(_PURPOSE, person.sealed, person.id)))
+            known = json.loads(self._vault.open(_PURPOSE, person.sealed, person.id))
         except CannotOpen:
             log.error(  # noqa: TRY400 - a setting, and no fault of the program
                 "Person %s cannot be read: sealed under another LUMA_MCP_SECRET_KEY. Set that one, or add it behind "
@@ -37,6 +37,8 @@ class SealedPeople:
                 person.id,
             )
             return None
+        teams = known.pop("teams", None)
+        return PersonSecrets(**known, teams=tuple(teams) if teams is not None else None)
 
     async def seal_again(self, people: People) -> None:
         """Seal everybody under the current secret keys. Several processes may do so at once.

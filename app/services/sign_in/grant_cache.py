@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from cachetools import LRUCache, TTLCache
 
@@ -48,12 +49,31 @@ class CacheClocks:
     sleep: Callable[[float], Awaitable[None]]
 
 
+class Callers(Protocol):
+    """Makes the callers of access tokens."""
+
+    def epoch(self) -> int:
+        """Return a number that increases when callers may have changed, as members of teams do.
+
+        Raises AuthenticationUnavailable if what is known of teams is too old to count.
+        """
+        ...
+
+    async def of(self, holder: AccessHolder) -> Caller | None:
+        """Return the caller; None where the person has to sign in again.
+
+        Raises AccessRefused, AuthenticationUnavailable and DatabaseUnavailable.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class KnownToken:
     """An access token whose grant has not ended.
 
     Attributes:
         ends_at: monotonic time of its expiry.
+        epoch: that of the teams when it was looked up.
         noted_at: monotonic time of the last use that was noted.
 
     """
@@ -61,16 +81,17 @@ class KnownToken:
     grant_id: str
     caller: Caller
     ends_at: float
+    epoch: int
     noted_at: float = -math.inf
 
 
 class GrantCache:
     """Access tokens by digest, dropped whenever a grant ends. While the database is out, they are used for a minute."""
 
-    def __init__(self, grants: Grants, caller_of: Callable[[AccessHolder], Caller | None], clocks: CacheClocks) -> None:
-        """Cache `grants`. `caller_of` returns None where the person has to sign in again."""
+    def __init__(self, grants: Grants, callers: Callers, clocks: CacheClocks) -> None:
+        """Cache the tokens of `grants`, each with its caller."""
         self._grants = grants
-        self._caller_of = caller_of
+        self._callers = callers
         self._clock = clocks.monotonic
         self._clocks = clocks
         self._version: int | None = None
@@ -110,8 +131,8 @@ class GrantCache:
         if self._clock() - self._confirmed_at > OUTAGE_SECONDS:
             raise AuthenticationUnavailable(NO_DATABASE)
         known = self._tokens.get(digest)
-        if known is not None and self._clock() >= known.ends_at:
-            del self._tokens[digest]  # a refresh that was repeated may have renewed it
+        if known is not None and (self._clock() >= known.ends_at or known.epoch != self._callers.epoch()):
+            del self._tokens[digest]  # a refresh that was repeated may have renewed it, or a team has changed
             return None
         return known
 
@@ -141,7 +162,7 @@ class GrantCache:
             return known
         generation = self._generation
         holder = await self._grants.access(digest)
-        known = self._token_of(holder) if holder is not None else None
+        known = await self._token_of(holder) if holder is not None else None
         if generation == self._generation:  # what was read before an end may be older than the end
             if known is None:
                 self._unknown[digest] = None
@@ -152,11 +173,12 @@ class GrantCache:
                 await self._grants.confirm(holder.grant.id, holder.generation)
         return known
 
-    def _token_of(self, holder: AccessHolder) -> KnownToken | None:
-        caller = self._caller_of(holder)
+    async def _token_of(self, holder: AccessHolder) -> KnownToken | None:
+        epoch, read_at = self._callers.epoch(), self._clock()
+        caller = await self._callers.of(holder)
         if caller is None:
             return None
-        return KnownToken(holder.grant.id, caller, self._clock() + holder.expires_at - holder.read_at)
+        return KnownToken(holder.grant.id, caller, read_at + holder.expires_at - holder.read_at, epoch)
 
     async def _follow(self) -> None:
         asked_at = self._clock()

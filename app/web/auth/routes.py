@@ -13,8 +13,8 @@ from app.web.pages.sign_in import Site
 
 def sign_in_routes(sign_in: SignIn) -> list[BaseRoute]:
     """Return every route of sign-in."""
-    site, limits = Site(sign_in.public_url, sign_in.upstream.name), sign_in.limits
-    origin = sign_in.upstream.origin
+    site, limits = Site(sign_in.public_url, sign_in.login.upstream.name), sign_in.limits
+    origin = sign_in.login.upstream.origin
     per_client = ClientLimits(limits.tokens, limits.registrations, limits.new_clients)
     return [
         *metadata_routes(sign_in.public_url, ALGORITHMS),
