@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from html import unescape
+from itertools import cycle
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -14,7 +15,7 @@ import httpx
 from app.domain.oauth import s256
 from app.settings import Settings
 from tests.support.acedata_login import CLIENT_ID, FakeAceData
-from tests.support.clock import HandClock
+from tests.support.clock import HandClock, while_time_passes
 from tests.support.forwarder import Forwarder, forwarding
 from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
 
@@ -185,6 +186,16 @@ class SignInFleet:
         """Return a new browser, which is closed with the fleet."""
         return Browser(await self.open_clients.enter_async_context(_unkept_client()), *client_redirects)
 
+    async def settle(self) -> None:
+        """Let time pass until every replica has seen which grants have ended."""
+        since, caches = self.clock(), [one.assembly.sign_in.cache for one in self.replicas if one.assembly.sign_in]
+
+        async def seen() -> None:
+            while any(cache.confirmed_at <= since for cache in caches):
+                await self.clock.sleep(0.5)
+
+        await while_time_passes(self.clock, seen(), step=0.5)
+
     def use(self, number: int) -> None:
         """Send new connections to one replica."""
         self.balancer.target = urlsplit(self.replicas[number].url).port or 0
@@ -196,6 +207,10 @@ class SignInFleet:
         assert response.status_code == 403, response.text
         return response.headers["www-authenticate"]
 
+    def alternate(self) -> None:
+        """Send each new connection to the next replica."""
+        self.balancer.turns = cycle([urlsplit(one.url).port or 0 for one in self.replicas])
+
     async def status(self, token: str, replica: int = 0) -> int:
         """Return the status of a call under an access token."""
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -204,15 +219,18 @@ class SignInFleet:
 
 @asynccontextmanager
 async def sign_in_fleet(
-    clock: HandClock, acedata: FakeAceData, *, replicas: int = 1, **values: Any
+    clock: HandClock, acedata: FakeAceData, *, replicas: int = 1, in_real_time: bool = False, **values: Any
 ) -> AsyncIterator[SignInFleet]:
-    """Serve replicas with sign-in behind one address until the block ends."""
+    """Serve replicas with sign-in behind one address until the block ends; `clock` counts unless `in_real_time`."""
     backend = sandbox(clock)
     async with AsyncExitStack() as stack:
         balancer = await stack.enter_async_context(forwarding(0))
         issuer = f"http://127.0.0.1:{balancer.port}"
         given = sign_in_settings(issuer, acedata, **values)
-        services = [await stack.enter_async_context(serving(given, backend, clock)) for _ in range(replicas)]
+        services = [
+            await stack.enter_async_context(serving(given, backend, None if in_real_time else clock))
+            for _ in range(replicas)
+        ]
         clients = await stack.enter_async_context(AsyncExitStack())
         http = await clients.enter_async_context(_unkept_client())
         fleet = SignInFleet(issuer, services, balancer, clock, acedata, http, clients)

@@ -105,6 +105,11 @@ class GrantCache:
         self._faults = ThrottledExceptionLog(log, "The version of grants could not be read")
         self._outages = LogThrottle(clocks.monotonic)
 
+    @property
+    def confirmed_at(self) -> float:
+        """The monotonic time at which the last answer about the version was asked for."""
+        return self._confirmed_at
+
     async def run(self) -> None:
         """Follow the version of grants, and record which were used, for ever."""
         note_at = self._clock() + USED_SECONDS

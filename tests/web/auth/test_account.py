@@ -33,7 +33,7 @@ async def test_a_person_sees_what_is_connected_and_ends_one_app(pair: SignInFlee
     assert grant_id is not None
     page = await act(pair, browser, page, "end", grant=grant_id[1])
     assert ">One<" not in page.text
-    await while_time_passes(pair.clock, pair.clock.sleep(3.0), step=0.5)
+    await pair.settle()
     assert [await pair.status(mine["access_token"], number) for number in (0, 1)] == [401, 401]
     assert await pair.status(theirs["access_token"]) == 200
 
@@ -61,7 +61,7 @@ async def test_nobody_ends_what_is_somebody_elses(fleet: SignInFleet) -> None:
     stolen = await thief.post(f"{fleet.issuer}/account", {"token": listed.form["token"], "action": "sign-out"})
     assert isinstance(stolen, Page)
     assert stolen.response.status_code == 403
-    await while_time_passes(fleet.clock, fleet.clock.sleep(3.0), step=0.5)
+    await fleet.settle()
     assert await fleet.status(tokens["access_token"]) == 200
 
 

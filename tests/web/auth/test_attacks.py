@@ -9,7 +9,6 @@ import pytest
 
 from app.domain.oauth import s256
 from app.web.auth.requests import Cookies
-from tests.support.clock import while_time_passes
 from tests.support.oauth import LOCAL_REDIRECT, Browser, Client, Page, SignInFleet
 
 CLAUDE = "https://claude.ai/api/mcp/auth_callback"
@@ -41,7 +40,7 @@ class TestCodes:
         tokens = (await client.exchange(code)).json()
         assert error_of(await client.exchange(code)) == "invalid_grant"
         assert error_of(await client.refresh(tokens["refresh_token"])) == "invalid_grant"
-        await while_time_passes(fleet.clock, fleet.clock.sleep(3.0), step=0.5)
+        await fleet.settle()
         assert await fleet.status(tokens["access_token"]) == 401
 
     async def test_a_stolen_code_is_worth_nothing_to_another_client(self, fleet: SignInFleet, browser: Browser) -> None:

@@ -25,6 +25,7 @@ class World:
     async def settle(self) -> None:
         """Let the replicas see what has changed."""
         await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+        await self.fleet.settle()
 
     async def approved(self, browser: Browser) -> Page | dict[str, str]:
         """Have a person approve a new client, and return where that has led."""

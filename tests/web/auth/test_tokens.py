@@ -8,7 +8,6 @@ import pytest
 from app.adapters.sql.directory import sql_directory
 from app.domain.access import PASSTHROUGH_SCOPES
 from app.domain.oauth import written_oauth_scopes
-from app.services.sign_in.grant_cache import VERSION_SECONDS
 from app.services.sign_in.liveness import CHECKED_SECONDS
 from tests.support.acedata_login import FakeAceData
 from tests.support.clock import HandClock, while_time_passes
@@ -18,11 +17,6 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 
 DAY = 86_400.0
-
-
-async def settle(fleet: SignInFleet) -> None:
-    """Let the replicas see which grants have ended."""
-    await while_time_passes(fleet.clock, fleet.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
 
 
 def refused(response: httpx.Response) -> str:
@@ -94,7 +88,7 @@ async def test_a_replay_after_the_grace_ends_the_grant_and_is_audited(pair: Sign
     pair.clock.advance(1)
     assert refused(await client.refresh(first["refresh_token"])) == "invalid_grant"
     assert refused(await client.refresh(second["refresh_token"])) == "invalid_grant"
-    await settle(pair)
+    await pair.settle()
     for access in (first["access_token"], second["access_token"]):
         assert [await pair.status(access, number) for number in (0, 1)] == [401, 401]
     assert (await actions(pair)).count("grant.revoke") == 1
@@ -117,7 +111,7 @@ async def test_a_replay_ends_no_other_grant(fleet: SignInFleet, browser: Browser
     second = (await client.refresh(mine["refresh_token"])).json()
     await client.refresh(second["refresh_token"])
     await client.refresh(mine["refresh_token"])
-    await settle(fleet)
+    await fleet.settle()
     assert await fleet.status(mine["access_token"]) == 401
     assert await fleet.status(other["access_token"]) == 200
 
@@ -148,7 +142,7 @@ async def test_a_client_revokes_its_own_grant_alone(pair: SignInFleet, browser: 
         f"{pair.issuer}/revoke", data={"token": mine[kind], "client_id": client.client_id}
     )
     assert response.status_code == 200
-    await settle(pair)
+    await pair.settle()
     assert [await pair.status(mine["access_token"], number) for number in (0, 1)] == [401, 401]
     assert refused(await client.refresh(mine["refresh_token"])) == "invalid_grant"
     assert await pair.status(theirs["access_token"], 1) == 200
@@ -160,7 +154,7 @@ async def test_tokens_end_with_their_time(fleet: SignInFleet, browser: Browser) 
     tokens = await client.connect(browser)
     assert await fleet.status(tokens["access_token"]) == 200
     fleet.clock.advance(3600)
-    await settle(fleet)
+    await fleet.settle()
     assert await fleet.status(tokens["access_token"]) == 401
     tokens = (await client.refresh(tokens["refresh_token"])).json()
     fleet.clock.advance(30 * DAY)
@@ -189,7 +183,7 @@ async def test_a_dead_login_ends_its_grants_at_the_next_refresh(fleet: SignInFle
         fleet.acedata.credentials.clear()
     fleet.clock.advance(CHECKED_SECONDS)
     assert refused(await client.refresh(one["refresh_token"])) == "invalid_grant"
-    await settle(fleet)
+    await fleet.settle()
     assert [await fleet.status(tokens["access_token"]) for tokens in (one, other)] == [401, 401]
     again = await client.connect(browser)
     assert await fleet.status(again["access_token"]) == 200, "signing in again repairs it"
@@ -252,7 +246,7 @@ async def test_a_backend_that_refuses_a_deleted_credential_ends_the_grant_within
     [person] = await sign_in.store.people.all_sealed(10, "")
     fleet.acedata.credentials.clear()
     fleet.clock.advance(60)
-    await settle(fleet)
+    await fleet.settle()
     fleet.one.assembly.token_status.refuse(person.id)
     assert await fleet.status(tokens["access_token"]) == 200
     await while_time_passes(fleet.clock, fleet.clock.sleep(6.0), step=0.5)
