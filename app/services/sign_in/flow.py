@@ -121,11 +121,11 @@ class SignInFlow:
         person = await self.person(browser) if shown is not None else None
         if person is not None and person.id == shown and await self._logins.is_alive(person, at_once=True):
             return await self._with_code(request, person)
-        return await self._to_login({"request": request_content(request)}, browser)
+        return await self._to_login({"request": request_content(request), "person": shown}, browser)
 
     async def account_login(self, browser: Browser) -> Step:
         """Return the way to the login for the account page. Raises LoginUnavailable."""
-        return await self._to_login({"request": None}, browser)
+        return await self._to_login({"request": None, "person": None}, browser)
 
     async def returned(self, query: Mapping[str, str], browser: Browser, account_url: str) -> Step:
         """Return the way to the client, or to the account page, after the login.
@@ -153,6 +153,8 @@ class SignInFlow:
         await self._store.people.add_session(mint.digest(session), person.id, SESSION_SECONDS)
         if request is None:
             return Step(account_url, session)
+        if content["person"] not in (None, person.id):
+            raise FlowEnded("You have signed in with another account than the page has shown, so nothing was allowed.")
         return replace(await self._with_code(request, person), session=session)
 
     async def person(self, browser: Browser) -> Person | None:

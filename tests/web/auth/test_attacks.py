@@ -223,11 +223,13 @@ class TestConsent:
         await client.connect(browser)
         page = await opened(browser, client)
         account = page_of(await browser.open(f"{fleet.issuer}/account"), 200)
-        token = account.form["token"]
-        await browser.post(f"{fleet.issuer}/account", {"token": token, "action": "sign-out"})
-        fleet.acedata.user_id = "user-2"
-        await browser.press(page, "approve")
-        assert len(fleet.acedata.authorized) == 2, "the login is asked again"
+        for action in ("sign-out", "sign-in"):
+            fleet.acedata.user_id, fleet.acedata.email = "user-2", "wolf@example.com"
+            await browser.post(f"{fleet.issuer}/account", {"token": account.form["token"], "action": action})
+        page_of(await browser.press(page, "approve"), 400)
+        page = await opened(browser, client)
+        assert "wolf@example.com" in page.text
+        assert isinstance(await browser.press(page, "approve"), dict)
 
     async def test_pages_cannot_be_framed_cached_or_made_to_load_anything(
         self, fleet: SignInFleet, browser: Browser
