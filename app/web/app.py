@@ -223,7 +223,12 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         ),
         page_route(
             lambda url, is_doubtful: page(
-                url, assembly.tools, backend.name, sandbox=assembly.sandbox is not None, is_doubtful=is_doubtful
+                url,
+                assembly.tools,
+                backend.name,
+                sandbox=assembly.sandbox is not None,
+                is_doubtful=is_doubtful,
+                login_name=assembly.sign_in.login.upstream.name if assembly.sign_in is not None else None,
             ),
             settings.public_url,
         ),

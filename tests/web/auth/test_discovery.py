@@ -88,3 +88,13 @@ async def test_an_issuer_with_a_path_is_found_in_every_form(
             found.append(response.json()["issuer"])
         assert found == ["http://127.0.0.1:1/luma"] * 5
         assert urlsplit(found[0]).path == "/luma"
+
+
+async def test_the_page_at_the_root_offers_to_connect_and_names_who_needs_a_header(fleet: SignInFleet) -> None:
+    page = (await fleet.http.get(f"{fleet.issuer}/")).text
+    connect, _, tokens = page.partition("With a token instead")
+    for said in ("press Connect", "ChatGPT", "Cursor", "VS Code", "AceDataCloud", f"{fleet.issuer}/mcp"):
+        assert said in connect
+    assert "Authorization" not in connect
+    for said in ("curl", "Authorization", f'href="{fleet.issuer}/account"'):
+        assert said in tokens
