@@ -58,6 +58,8 @@ PROGRAMS = (
     Program("typescript-1-signs-in", sign_in.typescript_1, is_quick=True),
     Program("typescript-2-signs-in", sign_in.typescript_2, is_quick=True),
     Program("mcp-remote-signs-in", sign_in.mcp_remote, is_quick=True),
+    Program("fastmcp-signs-in", sign_in.fastmcp, is_quick=True),
+    Program("chromium-signs-in", sign_in.chromium, is_quick=True),
     Program("gemini", gemini_cli.run),
     agent("codex", codex.start),
     agent("claude", claude_code.start),

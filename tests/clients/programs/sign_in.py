@@ -6,18 +6,20 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from tests.clients.world import NODE, PACKAGES, NotWell, World, npm_program
+from tests.clients.world import NODE, PACKAGES, NotHere, NotWell, World, npm_program, system_program
 from tests.support import press
 from tests.support.acedata_login import fake_acedata
 from tests.support.clock import HandClock
 from tests.support.oauth import LOCAL_REDIRECT, SignInFleet, sign_in_fleet
+from tests.support.redis_server import free_port
 
 SECONDS = 60
+OK = 200
 
 
 @asynccontextmanager
@@ -90,3 +92,66 @@ async def _mcp_remote(world: World, program: Path, browser: Path) -> None:
             started = await client.call_tool("luma_generate_video", {"prompt": "A fox"})
         if started.is_error or not fleet.acedata.authorized:
             raise NotWell(f"the call ended with {started}")
+
+
+def fastmcp(world: World) -> None:
+    """Sign in with fastmcp's client, which listens for the answer itself."""
+    python = Path(sys.prefix) / "fastmcp" / "bin" / "python"
+    if not python.exists():
+        raise NotHere("make bench prepares its environment")
+    asyncio.run(_fastmcp(world, python))
+
+
+async def _fastmcp(world: World, python: Path) -> None:
+    env = {**world.environment(), "PYTHONPATH": str(Path(press.__file__).parent)}
+    async with _fleet(world) as fleet:
+        program = str(Path(__file__).with_name("sign_in_fastmcp.py"))
+        process = await asyncio.create_subprocess_exec(
+            str(python),
+            program,
+            f"{fleet.issuer}/mcp",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+            cwd=world.home,
+        )
+        out, err = await process.communicate()
+        if process.returncode:
+            raise NotWell(f"it ended with {process.returncode}: {err.decode()[-1500:]}")
+    seen = json.loads(out)
+    if seen["listed"] != [seen["task_id"]]:
+        raise NotWell(f"it has seen {seen}")
+
+
+def chromium(world: World) -> None:
+    """Press both buttons of the consent page in a Chromium."""
+    program = system_program("chromium")
+    for button in ("approve", "deny"):
+        asyncio.run(_chromium(world, program, button))
+
+
+async def _chromium(world: World, program: Path, button: str) -> None:
+    port = free_port()
+    async with _fleet(world) as fleet:
+        client = fleet.client(redirect_uri=f"http://127.0.0.1:{port}/callback")
+        await client.register(client_name="Pressed")
+        process = await asyncio.create_subprocess_exec(
+            str(NODE),
+            str(Path(__file__).with_name("sign_in_chromium.mjs")),
+            *(str(program), str(world.home), client.url(), button, str(port)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=world.environment(),
+            cwd=world.home,
+        )
+        out, err = await process.communicate()
+        if process.returncode:
+            raise NotWell(f"{button}: it ended with {process.returncode}: {err.decode()[-1500:]}")
+        seen = json.loads(out)
+        if seen["names"] != ["Deny", "Approve"] or seen["violations"]:
+            raise NotWell(f"{button}: it has seen {seen}")
+        answer = dict(parse_qsl(urlsplit(seen["callback"]).query))
+        if button == "deny" and answer.get("error") != "access_denied":
+            raise NotWell(f"{button}: it came back with {sorted(answer)}")
+        if button == "approve" and (await client.exchange(answer["code"])).status_code != OK:
+            raise NotWell(f"{button}: the code could not be exchanged")
