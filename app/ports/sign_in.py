@@ -259,6 +259,14 @@ class Clients(Protocol):
         """Note that a person has granted a client something, or that it has used what was granted."""
         ...
 
+    async def of_operator(self) -> list[OAuthClient]:
+        """Return the clients that an operator has registered, by name."""
+        ...
+
+    async def remove(self, client_id: str) -> bool:
+        """Delete a client that an operator has registered, and return whether it was there."""
+        ...
+
     async def use_assertion(self, digest: str, seconds: float) -> bool:
         """Record the digest of an assertion for `seconds`, and return whether it is new."""
         ...

@@ -69,6 +69,25 @@ class SqlClients:
         noted = update(oauth_clients).where(oauth_clients.c.id == client_id, is_older).values(used_at=self._now())
         await self._database.run(lambda connection: connection.execute(noted))
 
+    async def of_operator(self) -> list[OAuthClient]:
+        """Return the clients that an operator has registered, by name."""
+        mine = oauth_clients.c.registration == Registration.MANUAL
+        wanted = select(oauth_clients).where(mine).order_by(oauth_clients.c.name, oauth_clients.c.id)
+
+        async def operation(connection: AsyncConnection) -> list[OAuthClient]:
+            return [_client(row) for row in await connection.execute(wanted)]
+
+        return await self._database.run(operation)
+
+    async def remove(self, client_id: str) -> bool:
+        """Delete a client that an operator has registered, and return whether it was there."""
+        mine = oauth_clients.c.id == client_id, oauth_clients.c.registration == Registration.MANUAL
+
+        async def operation(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(delete(oauth_clients).where(*mine))).rowcount)
+
+        return await self._database.run(operation)
+
     async def use_assertion(self, digest: str, seconds: float) -> bool:
         """Record the digest of an assertion for `seconds`, and return whether it is new."""
         values = {"digest": digest, "expires_at": self._now() + seconds}

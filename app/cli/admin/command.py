@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from app.cli.admin.output import Output
 from app.domain.teams import Actor, Team, TeamCredential, valid_name
 from app.ports.directory import Directory, NewKey
+from app.ports.sign_in import Clients
 from app.settings import DEFAULT_ENV_FILE
 
 T = TypeVar("T")
@@ -21,6 +22,10 @@ class SecretMaker(Protocol):
         """Return a key, and what the directory records of it."""
         ...
 
+    async def new_client_secret(self) -> tuple[str, str]:
+        """Return a secret of an OAuth client, and the digest that stands for it."""
+        ...
+
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
         """Return a credential of a team for a backend, sealed."""
         ...
@@ -31,6 +36,7 @@ class Administrator:
     """What the handler of a command works with."""
 
     directory: Directory
+    clients: Clients
     secrets: SecretMaker
     actor: Actor
     output: Output

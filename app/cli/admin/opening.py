@@ -10,9 +10,11 @@ from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.adapters.auth.key_digest import KeyDigest, load_key_digest
+from app.adapters.auth.key_digest import KeyDigest, load_key_digest, load_pepper
+from app.adapters.auth.sign_in_mint import SignInMint
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
+from app.adapters.sql.sign_in import sql_sign_in
 from app.adapters.vault import CannotOpen, Vault, hint
 from app.cli.admin.command import Administrator, Handler
 from app.cli.admin.output import Output
@@ -55,7 +57,8 @@ async def _handle(handler: Handler, chosen: Namespace) -> None:
         directory = sql_directory(database)
         maker = VaultSecrets(directory, Vault(*settings.secret_keys()))
         try:
-            await handler(Administrator(directory, maker, _actor(), Output(chosen.json)), chosen)
+            clients = sql_sign_in(database).clients
+            await handler(Administrator(directory, clients, maker, _actor(), Output(chosen.json)), chosen)
         except DatabaseUnavailable as exc:
             raise AdministrationRefused(
                 f"The database at {database.place} {exc}. Look at what has changed before you try again."
@@ -128,6 +131,15 @@ class VaultSecrets:
         digest = await self._digest()
         key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
         return key, NewKey(secrets.token_hex(6), digest.of(key), api_key_format.hint(key))
+
+    async def new_client_secret(self) -> tuple[str, str]:
+        """Return a secret of an OAuth client, and its digest. Raises SettingsError for another secret key."""
+        try:
+            mint = SignInMint(await load_pepper(self._directory.facts, self._vault))
+        except CannotOpen:
+            raise SettingsError(OTHER_KEY) from None
+        secret = mint.random()
+        return secret, mint.digest(secret)
 
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
         """Return a credential of a team, sealed. Raises SettingsError for another secret key."""
