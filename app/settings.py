@@ -93,6 +93,58 @@ class Settings(BaseSettings):
     jwt_generate_scope: Name = Field(
         "generate", description="name that it has for the scope `generate`, which spends, likewise"
     )
+    sign_in: Literal["off", "acedata", "oidc"] = Field(
+        "off",
+        description="lets people sign in from their app (docs/sign-in.md): `acedata` with their AceDataCloud account, "
+        "`oidc` with an OpenID issuer; needs `LUMA_MCP_PUBLIC_URL`",
+    )
+    acedata_auth_url: HttpUrl = Field(
+        "https://auth.acedata.cloud", description="where people sign in with AceDataCloud; plain http for loopback only"
+    )
+    acedata_platform_url: HttpUrl = Field(
+        "https://platform.acedata.cloud",
+        description="where their API tokens are found or made; plain http for loopback only",
+    )
+    acedata_client_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="client id of this service at AceDataCloud, a public client whose redirect URI is the public URL "
+        "with `/oauth/callback` behind it",
+    )
+    acedata_scopes: str = Field(
+        "openid profile email applications:read applications:write credentials:read credentials:write offline_access",
+        pattern=r"^[!#-\[\]-~]+( [!#-\[\]-~]+)*$",
+        description="scopes that people are asked for there; `openid` names them, `offline_access` lets this service "
+        "notice after 15 days that a login has ended",
+    )
+    oidc_issuer: IssuerUrl | None = Field(
+        None, description="URL of the OpenID issuer where people sign in, as its ID tokens name it in `iss`"
+    )
+    oidc_client_id: str | None = Field(
+        None, min_length=1, max_length=200, description="client id of this service at that issuer"
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="its secret there; unset for a public client, which PKCE protects"
+    )
+    oidc_team_claim: Name = Field(
+        "team", description="claim of the ID token that names the team of a person: one name, or a list"
+    )
+    access_token_seconds: Seconds = Field(
+        3600.0, le=86_400, description="how long an access token counts (1 hour); at most 24 hours"
+    )
+    refresh_token_seconds: Seconds = Field(
+        2_592_000.0,
+        le=15_552_000,
+        description="how long a client may stay away before the person has to sign in again (30 days); after 180 days "
+        "they have to in any case",
+    )
+    refresh_grace_seconds: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="how long the refresh token before the present one is still taken, once that is in use",
+    )
     database_url: SecretStr | None = Field(
         None,
         description="where purchases are recorded: `sqlite:///path`, which one host's workers share, or "
@@ -250,6 +302,7 @@ def require_key(settings: Settings, workers: int) -> None:
     Callers' names are hashes under that key. Each process would make its own key, and so its own names.
     """
     _require_teams(settings)
+    _require_sign_in(settings)
     if settings.secret_key:
         return
     if settings.redis_url is not None or workers > 1 or _is_shared(settings.database()):
@@ -279,6 +332,25 @@ def _require_teams(settings: Settings) -> None:
         raise SettingsError(
             f"{PREFIX}AUTH names jwt: set {PREFIX}PUBLIC_URL, which clients ask the identity provider for a token to."
         )
+
+
+def _require_sign_in(settings: Settings) -> None:
+    """Raise SettingsError if sign-in lacks what it needs."""
+    if settings.sign_in == "off":
+        return
+    needed = {"public_url": settings.public_url}
+    if settings.sign_in == "acedata":
+        needed["acedata_client_id"] = settings.acedata_client_id
+    else:
+        needed |= {"oidc_issuer": settings.oidc_issuer, "oidc_client_id": settings.oidc_client_id}
+    missing = [f"{PREFIX}{name.upper()}" for name, value in needed.items() if value is None]
+    is_in_memory = (settings.database() or ":memory:").endswith(":memory:")
+    if is_in_memory and settings.sign_in == "oidc":
+        missing.append(f"{PREFIX}DATA_DIR or {PREFIX}DATABASE_URL, because teams are to be kept there")
+    if is_in_memory and not settings.secret_key:
+        missing.append(f"{PREFIX}SECRET_KEY")
+    if missing:
+        raise SettingsError(f"{PREFIX}SIGN_IN is {settings.sign_in}, which needs {', '.join(missing)} to be set.")
 
 
 def _is_shared(database: str | None) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from app.cli.admin import audit, budgets, credentials, keys, limits, members, teams, usage
+from app.cli.admin import audit, budgets, clients, credentials, keys, limits, members, teams, usage
 from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_settings, require_key
 
 INTERRUPTED = 130
@@ -65,7 +65,7 @@ def _parser() -> ArgumentParser:
     database = _command(commands, "database", _database, "Migrate the database of purchases.")
     database.add_argument("action", choices=["upgrade"], help="upgrade: bring its schema to this release's version")
     database.add_argument("--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help=ENV_FILE_HELP)
-    for noun in (teams, credentials, members, keys, budgets, limits, usage, audit):
+    for noun in (teams, credentials, members, keys, budgets, limits, usage, clients, audit):
         noun.add_commands(commands)
     _command(commands, "describe", _describe, "Print the tools and the settings as Markdown tables.")
     return parser
@@ -133,6 +133,7 @@ def _settings(chosen: Namespace) -> Settings:
             "database_url": None,
             "data_dir": None,
             "auth": ("passthrough",),
+            "sign_in": "off",
         }
         settings = settings.model_copy(update=local)
     require_key(settings, 1)

@@ -18,6 +18,7 @@ from app.composition.description import backend_description
 from app.composition.identity_provider import build_issuer_keys
 from app.composition.quotas import awaited_quota, build_memory_budget, build_rate_limits, listener_quota, waiting_quota
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
+from app.composition.sign_in import SignIn, build_sign_in
 from app.composition.state import SharedState, build_shared_state
 from app.composition.teams import TeamWork, build_settlement, build_team_work, build_usage
 from app.domain.rendered import TaskResult
@@ -68,6 +69,7 @@ class Assembly:
         directory: the directory of teams; None if no members of teams call.
         team_work: the background work for teams; None if no members of teams call.
         issuer: the keys of the identity provider; None if its tokens are not accepted.
+        sign_in: the authorization server; None if it is off.
 
     """
 
@@ -95,6 +97,7 @@ class Assembly:
     directory: OpenDirectory[KeyDigest] | None
     team_work: TeamWork | None
     issuer: IssuerKeys | None
+    sign_in: SignIn | None
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -120,6 +123,8 @@ class Assembly:
                 await stack.enter_async_context(self.directory.running())
             if self.issuer is not None:
                 await stack.enter_async_context(self.issuer.running())
+            if self.sign_in is not None:
+                await stack.enter_async_context(self.sign_in.running())
             await stack.enter_async_context(self.shared.store)
             await stack.enter_async_context(self.shared.coordination)
             await stack.enter_async_context(self.backend)
@@ -183,8 +188,10 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     )
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     directory, issuer = build_directory(settings, persistence, clocks), build_issuer_keys(settings, clocks)
+    sign_in = build_sign_in(settings, persistence, directory, description, token_status, clocks, refusals)
+    signed_in = sign_in.authenticator if sign_in is not None else None
     authenticator = authenticator or build_authenticator(
-        settings, directory, issuer, description, token_status, clocks, metrics
+        settings, directory, issuer, description, token_status, clocks, metrics, signed_in
     )
     rate_limits = build_rate_limits(shared.rate_limiter, metrics, clocks.monotonic)
     waits = waiting_quota(description, refusals, backend_limits)
@@ -214,4 +221,5 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         directory=directory,
         team_work=build_team_work(settings, settlement, tasks, directory, persistence, description, metrics, clocks),
         issuer=issuer,
+        sign_in=sign_in,
     )

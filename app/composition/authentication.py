@@ -20,7 +20,7 @@ from app.domain.backend import BackendDescription
 from app.domain.teams import TeamCredential
 from app.observability.metrics import Metrics
 from app.persistence import Persistence
-from app.ports.auth import Authenticator
+from app.ports.auth import Authenticator, TokenCheck
 from app.ports.directory import Directory
 from app.services.limits.refused_tokens import RefusedTokens
 from app.services.limits.token_status import TokenStatusCache
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks) -> OpenDirectory[KeyDigest] | None:
     """Return the directory of teams; None where no members of teams call."""
-    has_members = "keys" in settings.auth or "jwt" in settings.auth
+    has_members = "keys" in settings.auth or "jwt" in settings.auth or settings.sign_in == "oidc"
     if not has_members or not settings.secret_key:  # `check` builds without the key file beside SQLite
         return None
     directory, vault = sql_directory(persistence.database, clocks.database), Vault(*settings.secret_keys())
@@ -59,6 +59,7 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authentica
     token_status: TokenStatusCache,
     clocks: Clocks,
     metrics: Metrics,
+    sign_in: TokenCheck | None = None,
 ) -> Authenticator:
     """Return the authenticator of the ways that are on."""
     passthrough = PassthroughAuthenticator(*settings.secret_keys())
@@ -77,7 +78,7 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authentica
             passthrough.name,
         )
     others = passthrough if "passthrough" in settings.auth else None
-    return ByForm(keys, jwt, others, passthrough, metrics.token_refused)
+    return ByForm(keys, sign_in, jwt, others, passthrough, metrics.token_refused)
 
 
 def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:

@@ -69,6 +69,10 @@ class Metrics:
         )
         self.values_refused = self._counter("cache_values_refused", "Cached values ignored: forged or malformed.")
         self.refusals = self._counters("http_refusals", "HTTP requests refused before MCP, by status.", "status")
+        self.refreshes = self._counters("sign_in_refreshes", "Refreshes of clients, by outcome.", "outcome")
+        self.grants_ended = self._counters("sign_in_grants_ended", "Grants that ended early, by reason.", "reason")
+        self.registrations = self._counters("sign_in_clients", "Clients that were new, by method.", "method")
+        self.grants = self._counters("sign_in_grants", "Grants of people to clients.", "method", "client")
         self.tokens_refused = self._counters("tokens_refused", "Bearer tokens refused, by reason.", "reason")
         self.limit_reached = self._counters("limits_reached", "Callers refused by a limit, by limit.", "limit")
         self.callbacks = self._counters("callbacks", "Callbacks of the backend, by outcome.", "outcome")
@@ -141,6 +145,22 @@ class Metrics:
     def refused(self, status: int) -> None:
         """Count one HTTP request that was refused before it reached MCP."""
         self.refusals(str(status)).inc()
+
+    def refreshed(self, outcome: str) -> None:
+        """Count one refresh by its outcome."""
+        self.refreshes(outcome).inc()
+
+    def grant_ended(self, reason: str) -> None:
+        """Count one grant that has ended before its time."""
+        self.grants_ended(reason).inc()
+
+    def client_registered(self, method: str) -> None:
+        """Count one client that is new, by how it has become known."""
+        self.registrations(method).inc()
+
+    def granted(self, registration: str, client_name: str) -> None:
+        """Count one grant, by how its client is registered and by the family that its name belongs to."""
+        self.grants(registration, bounded_client(client_name)).inc()
 
     def token_refused(self, fault: TokenFault) -> None:
         """Count one bearer token that was refused."""

@@ -52,6 +52,8 @@ class TokenFault(StrEnum):
     """A team key with a wrong checksum, or of another length."""
     TEAM_KEY = "team_key"
     """A team key that is unknown, revoked, blocked or expired."""
+    ACCESS_TOKEN = "access_token"  # noqa: S105 - a label
+    """An access token of sign-in that is unknown, has expired or whose grant has ended."""
     HEADER = "header"
     """A token of another type, or with an extension that must be understood."""
     ALGORITHM = "algorithm"

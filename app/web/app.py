@@ -27,6 +27,7 @@ from app.services.tasks.store_probe import SharedProbe, probe
 from app.settings import Settings
 from app.web.auth.challenges import Challenges
 from app.web.auth.protected_resource import metadata_routes, protected_resource
+from app.web.auth.routes import sign_in_routes
 from app.web.auth.scope_guard import ScopeGuard
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
@@ -122,7 +123,8 @@ def create_app(
 
 
 def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
-    return Challenges(protected_resource(settings), settings.auth, assembly.backend.description)
+    ways = settings.auth if settings.sign_in == "off" else ("sign_in", *settings.auth)
+    return Challenges(protected_resource(settings), ways, assembly.backend.description)
 
 
 def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
@@ -133,7 +135,9 @@ def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
 
 
 def _no_sign_in(settings: Settings, assembly: Assembly) -> str:
-    """Return the message to clients that look for an authorization server here."""
+    """Return the message to clients that look for an authorization server here, at an address that it has not."""
+    if assembly.sign_in is not None:
+        return f"Sign-in has no such address. {settings.public_url}/.well-known/oauth-authorization-server lists them."
     if (resource := protected_resource(settings)) is not None:
         return f"This service issues no tokens. {resource.metadata_url} names the server that does."
     return assembly.backend.description.say(NO_SIGN_IN)
@@ -231,7 +235,12 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         ),
         page_route(
             lambda url, is_doubtful: page(
-                url, assembly.tools, backend.name, sandbox=assembly.sandbox is not None, is_doubtful=is_doubtful
+                url,
+                assembly.tools,
+                backend.name,
+                sandbox=assembly.sandbox is not None,
+                is_doubtful=is_doubtful,
+                login_name=assembly.sign_in.login.upstream.name if assembly.sign_in is not None else None,
             ),
             settings.public_url,
         ),
@@ -246,6 +255,8 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         routes += card_routes(settings.public_url, VERSION, backend)
     if (resource := protected_resource(settings)) is not None:
         routes += metadata_routes(resource)
+    if assembly.sign_in is not None:
+        routes += sign_in_routes(assembly.sign_in)
     if assembly.sandbox is not None:
         routes += media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone)
     return routes

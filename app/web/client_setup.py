@@ -51,6 +51,17 @@ def clients(url: str, backend_name: str) -> tuple[Client, ...]:
     )
 
 
+def clients_that_sign_in(url: str) -> tuple[Client, ...]:
+    """Return the instructions for clients that take a URL and open a page to sign in."""
+    return (
+        Client("Claude, ChatGPT and other web apps", "under connectors or apps: paste the URL, press Connect", url),
+        Client("Claude Code", "in a terminal, then /mcp in Claude Code", f"claude mcp add --transport http luma {url}"),
+        Client("Codex", "in a terminal", f"codex mcp add luma --url {url} && codex mcp login luma"),
+        Client("Cursor", "in ~/.cursor/mcp.json", _pretty({"mcpServers": {"luma": {"url": url}}})),
+        Client("VS Code", "in .vscode/mcp.json", _pretty({"servers": {"luma": {"type": "http", "url": url}}})),
+    )
+
+
 def curl(url: str, token: str) -> str:
     """Return a shell command that generates a video with curl."""
     call = {

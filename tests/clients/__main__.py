@@ -28,6 +28,7 @@ from tests.clients.programs import (
     mcp_remote,
     opencode,
     qwen_code,
+    sign_in,
 )
 from tests.clients.world import Finished, NotHere, NotWell, World, end_what_is_left
 from tests.support.process import environment, serving_process
@@ -54,6 +55,11 @@ PROGRAMS = (
     Program("java", java.run, is_quick=True),
     Program("curl", curl.run, is_quick=True),
     Program("mcp-remote", mcp_remote.run, is_quick=True),
+    Program("typescript-1-signs-in", sign_in.typescript_1, is_quick=True),
+    Program("typescript-2-signs-in", sign_in.typescript_2, is_quick=True),
+    Program("mcp-remote-signs-in", sign_in.mcp_remote, is_quick=True),
+    Program("fastmcp-signs-in", sign_in.fastmcp, is_quick=True),
+    Program("chromium-signs-in", sign_in.chromium, is_quick=True),
     Program("gemini", gemini_cli.run),
     agent("codex", codex.start),
     agent("claude", claude_code.start),
@@ -102,7 +108,7 @@ def tried(program: Program, *, is_fault_if_absent: bool) -> bool:
 
 def said(name: str, words: str, *, well: bool) -> bool:
     """Print one line and return `well`."""
-    print(f"{name:10} {words}", flush=True)  # noqa: T201 - the answer that was asked for
+    print(f"{name:22} {words}", flush=True)  # noqa: T201 - the answer that was asked for
     return well
 
 

@@ -1,4 +1,4 @@
-"""`make conformance`: both builds of the service, at every revision that the suite knows them by."""
+"""`make conformance`: both builds at every revision that the suite knows them by, and the authorization server."""
 
 import asyncio
 import logging
@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from mcp import MCPDeprecationWarning
 
+from tests.conformance.authorization import judge_authorization
 from tests.conformance.builds import BUILDS
 from tests.conformance.suite import HERE, Result, judge, judge_tasks
 from tests.support.npm import install
@@ -39,6 +40,7 @@ async def main() -> int:
         for (build, revision), passes in PASSES.items():
             results.append(await judge(build, revision, urls[build], passes))
         results.append(await judge_tasks("2026-07-28", urls["fixture"], TASKS_PASSES))
+    results.append(await judge_authorization())
     passed, failed = (sum(counts) for counts in zip(*((run.passed, len(run.faults)) for run in results), strict=True))
     print(f"{table(results)}\n{passed} passed, {failed} failed")  # noqa: T201 - the answer that was asked for
     return 1 if any(result.faults for result in results) else 0
@@ -46,10 +48,10 @@ async def main() -> int:
 
 def table(results: list[Result]) -> str:
     """Return one line for each run, with its faults below it."""
-    lines = [f"{'build':9}{'revision':12}{'passed':>7}{'expected to fail':>18}{'faults':>8}"]
+    lines = [f"{'build':9}{'revision':15}{'passed':>7}{'expected to fail':>18}{'faults':>8}"]
     for result in results:
         counts = f"{result.passed:7}{result.expected:18}{len(result.faults):8}"
-        lines.append(f"{result.build:9}{result.revision:12}{counts}")
+        lines.append(f"{result.build:9}{result.revision:15}{counts}")
         lines += [f"    {fault}" for fault in result.faults]
     return "\n".join(lines)
 

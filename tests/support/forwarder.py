@@ -2,23 +2,28 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 
 class Forwarder:
-    """A TCP proxy on a loopback port. `target` is the port for new connections; open ones keep theirs."""
+    """A TCP proxy on a loopback port. `target` is the port for new connections; open ones keep theirs.
+
+    With `turns`, each new connection gets the next port of those.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
         self.connections = 0
+        self.turns: Iterator[int] | None = None
         self._copying: set[asyncio.Task[None]] = set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Connect a client to the current target and copy bytes both ways in the background."""
         self.connections += 1
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        target = self.target if self.turns is None else next(self.turns)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", target)
         for source, sink in ((reader, server_writer), (server_reader, writer)):
             copying = asyncio.create_task(_copy(source, sink))
             self._copying.add(copying)

@@ -70,6 +70,25 @@ class Realm:
         """Set the faults of the issuer's documents, as `issuer_app` reads them; none ends all."""
         self._asked("faults", **faults)
 
+    def login(self, now: float, *, key: str = "rsa-1", header: dict[str, Any] | None = None, **changes: object) -> None:
+        """Let anna of the team film be logged in, with these changes of the claims in her ID token.
+
+        A claim of None is left out; `aud` and `nonce` are those of the sign-in unless they are changed.
+        """
+        usual = {"aud": None, "scope": None, "email": "anna@example.com"}
+        claims = self.claims(now, **{**usual, **changes})
+        claims |= {name: None for name in ("aud", "nonce") if name in changes and changes[name] is None}
+        self._asked("login", claims=claims, key=key, header=header or {})
+
+    def sign_out(self) -> None:
+        """End every login."""
+        self._asked("sign_out")
+
+    def forms(self) -> list[dict[str, str]]:
+        """Return every form that was sent to the token endpoint."""
+        forms: list[dict[str, str]] = self._asked("state")["forms"]
+        return forms
+
     def published(self) -> list[dict[str, Any]]:
         """Return the key set."""
         keys: list[dict[str, Any]] = self._asked("state")["keys"]

@@ -5,10 +5,14 @@ Each path /realms/NAME is an issuer of its own, so that one process serves all t
 
 import asyncio
 import json
+import secrets
+from base64 import urlsafe_b64encode
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import jwt
 import uvicorn
@@ -59,6 +63,11 @@ class RealmState:
     published: list[dict[str, Any]] = field(default_factory=list)
     faults: dict[str, Any] = field(default_factory=dict)
     reads: Counter[str] = field(default_factory=Counter)
+    login: dict[str, Any] = field(default_factory=dict)
+    """The ID token of whoever signs in: claims, key and header, of which the claims may be without aud and nonce."""
+    codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    refresh_tokens: set[str] = field(default_factory=set)
+    forms: list[dict[str, str]] = field(default_factory=list)
 
     def add_key(self, key_id: str, algorithm: str, private: Any = None) -> None:
         """Add a key and publish it."""
@@ -86,6 +95,49 @@ class RealmState:
         given = {"kid": key_id, **header}
         written = {name: value for name, value in given.items() if value is not None}
         return jwt.encode(claims, private, algorithm, headers=written)
+
+    def change(self, action: str, given: dict[str, Any]) -> None:
+        """Do what a test asks for."""
+        match action:
+            case "add_key":
+                self.add_key(given["key"], given["algorithm"])
+            case "withdraw_key":
+                self.published = [jwk for jwk in self.published if jwk["kid"] != given["key"]]
+            case "publish":
+                self.published.append(given["jwk"])
+            case "faults":
+                self.faults = given
+            case "login":
+                self.login = given
+            case "sign_out":
+                self.refresh_tokens.clear()
+
+    def authorized(self, query: dict[str, str]) -> str:
+        """Return where the browser goes of a person who is logged in already."""
+        code = secrets.token_hex(8)
+        self.codes[code] = query
+        back = {"code": code, "state": query["state"]} | self.faults.get("returned", {})
+        return f"{query['redirect_uri']}?{urlencode(back)}"
+
+    def exchanged(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """Return the answer of the token endpoint."""
+        self.forms.append(form)
+        refresh = secrets.token_hex(16)
+        if form["grant_type"] == "refresh_token":
+            if form["refresh_token"] not in self.refresh_tokens:
+                return 400, {"error": "invalid_grant"}
+            self.refresh_tokens.discard(form["refresh_token"])
+            self.refresh_tokens.add(refresh)
+            return 200, {"access_token": "opaque", "token_type": "Bearer", "refresh_token": refresh}
+        asked = self.codes.pop(form["code"], None)
+        challenge = urlsafe_b64encode(sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
+        if asked is None or asked["code_challenge"] != challenge or asked["redirect_uri"] != form["redirect_uri"]:
+            return 400, {"error": "invalid_grant"}
+        usual = {"aud": asked["client_id"], "nonce": asked["nonce"]}
+        claims = {name: value for name, value in {**usual, **self.login["claims"]}.items() if value is not None}
+        id_token = self.signed(claims, self.login["key"], self.login["header"])
+        self.refresh_tokens.add(refresh)
+        return 200, {"access_token": "opaque", "token_type": "Bearer", "id_token": id_token, "refresh_token": refresh}
 
 
 class Realms:
@@ -131,27 +183,29 @@ def create_issuer(base_url: str) -> Starlette:
         state = realms[request.path_params["realm"]]
         return _document(state, KEY_SET, {"keys": state.published})
 
+    async def authorize(request: Request) -> Response:
+        return RedirectResponse(realms[request.path_params["realm"]].authorized(dict(request.query_params)))
+
+    async def token(request: Request) -> Response:
+        form = dict(parse_qsl((await request.body()).decode()))
+        basic = request.headers.get("authorization")
+        status, answer = realms[request.path_params["realm"]].exchanged(form | ({"basic": basic} if basic else {}))
+        return JSONResponse(answer, status)
+
     async def control(request: Request) -> Response:
         state, given = realms[request.path_params["realm"]], await request.json()
-        match request.path_params["action"]:
-            case "token":
-                token = state.signed(given["claims"], given["key"], given["header"])
-                return JSONResponse({"token": token})
-            case "add_key":
-                state.add_key(given["key"], given["algorithm"])
-            case "withdraw_key":
-                state.published = [jwk for jwk in state.published if jwk["kid"] != given["key"]]
-            case "publish":
-                state.published.append(given["jwk"])
-            case "faults":
-                state.faults = given
-        return JSONResponse({"keys": state.published, "reads": dict(state.reads)})
+        if request.path_params["action"] == "token":
+            return JSONResponse({"token": state.signed(given["claims"], given["key"], given["header"])})
+        state.change(request.path_params["action"], given)
+        return JSONResponse({"keys": state.published, "reads": dict(state.reads), "forms": state.forms})
 
     return Starlette(
         routes=[
             Route("/realms/{realm}/.well-known/openid-configuration", metadata),
             Route("/.well-known/oauth-authorization-server/realms/{realm}", metadata),
             Route("/realms/{realm}/keys", keys),
+            Route("/realms/{realm}/authorize", authorize),
+            Route("/realms/{realm}/token", token, methods=["POST"]),
             Route("/control/{realm}/{action}", control, methods=["POST"]),
         ]
     )

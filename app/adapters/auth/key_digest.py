@@ -30,7 +30,12 @@ class KeyDigest:
 
 
 async def load_key_digest(facts: DirectoryFacts, vault: Vault) -> KeyDigest:
-    """Return the digests of a database: with its pepper, which is made where there is none.
+    """Return the digests of a database. Raises CannotOpen and DatabaseUnavailable, as `load_pepper` does."""
+    return KeyDigest(await load_pepper(facts, vault))
+
+
+async def load_pepper(facts: DirectoryFacts, vault: Vault) -> bytes:
+    """Return the pepper of a database, which is made where there is none.
 
     A pepper under former secret keys is sealed again under the current ones. Raises CannotOpen where the vault has not
     the secret key that it is sealed under, and DatabaseUnavailable.
@@ -41,4 +46,4 @@ async def load_key_digest(facts: DirectoryFacts, vault: Vault) -> KeyDigest:
     pepper = vault.open(_PURPOSE, sealed)
     if not vault.is_current(sealed):
         await facts.replace_pepper(sealed, vault.seal(_PURPOSE, pepper))
-    return KeyDigest(pepper)
+    return pepper

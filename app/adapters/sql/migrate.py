@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.adapters.sql import budget_tables as _budget_tables  # noqa: F401 - adds its tables to the metadata
 from app.adapters.sql import directory_tables as _directory_tables  # noqa: F401 - adds its tables to the metadata
 from app.adapters.sql import rate_limit_tables as _rate_limit_tables  # noqa: F401 - adds its table to the metadata
+from app.adapters.sql import sign_in_tables as _sign_in_tables  # noqa: F401 - the same
 from app.adapters.sql.tables import metadata, service
 from app.ports.repositories import DatabaseTooNew
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every revision of the schema, oldest first."""
 
 _LOCK = 0x6C756D61
@@ -69,7 +70,12 @@ def _upgrade_alone(connection: Connection) -> None:
 def _create(connection: Connection) -> None:
     """Make the tables as they are today, and note the revision as Alembic does."""
     metadata.create_all(connection)
-    facts = {"database_id": secrets.token_hex(16), "created_at": f"{time.time():.0f}", "directory_version": "0"}
+    facts = {
+        "database_id": secrets.token_hex(16),
+        "created_at": f"{time.time():.0f}",
+        "directory_version": "0",
+        "sign_in_version": "0",
+    }
     connection.execute(service.insert(), [{"name": name, "value": value} for name, value in facts.items()])
     version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
     version.create(connection)

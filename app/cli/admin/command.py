@@ -13,6 +13,7 @@ from app.domain.teams import Actor, Team, TeamCredential, valid_name
 from app.ports.budgets import Budgets
 from app.ports.directory import Directory, NewKey
 from app.ports.rate_limits import TeamLimits
+from app.ports.sign_in import Clients
 from app.settings import DEFAULT_ENV_FILE
 
 T = TypeVar("T")
@@ -33,6 +34,10 @@ class SecretMaker(Protocol):
         """Return the secret with which the receiver of a team's alerts checks their signatures."""
         ...
 
+    async def new_client_secret(self) -> tuple[str, str]:
+        """Return a secret of an OAuth client, and the digest that stands for it."""
+        ...
+
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
         """Return a credential of a team for a backend, sealed."""
         ...
@@ -46,6 +51,7 @@ class Administrator:
     budgets: Budgets
     limits: TeamLimits
     price: Money | None
+    clients: Clients
     secrets: SecretMaker
     actor: Actor
     output: Output

@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from app.adapters.auth.key_digest import KeyDigest, load_key_digest
+from app.adapters.auth.key_digest import KeyDigest, load_key_digest, load_pepper
+from app.adapters.auth.sign_in_mint import SignInMint
 from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
 from app.adapters.sql.rate_limits import SqlTeamLimits
+from app.adapters.sql.sign_in import sql_sign_in
 from app.adapters.vault import CannotOpen, Vault, hint
 from app.adapters.webhook_signature import PURPOSE, signing_secrets
 from app.cli.admin.command import Administrator, Handler
@@ -68,6 +70,7 @@ async def _handle(handler: Handler, chosen: Namespace) -> None:
                 SqlBudgets(database),
                 SqlTeamLimits(database),
                 price,
+                sql_sign_in(database).clients,
                 maker,
                 _actor(),
                 Output(chosen.json),
@@ -146,6 +149,15 @@ class VaultSecrets:
         digest = await self._digest()
         key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
         return key, NewKey(secrets.token_hex(6), digest.of(key), api_key_format.hint(key))
+
+    async def new_client_secret(self) -> tuple[str, str]:
+        """Return a secret of an OAuth client, and its digest. Raises SettingsError for another secret key."""
+        try:
+            mint = SignInMint(await load_pepper(self._directory.facts, self._vault))
+        except CannotOpen:
+            raise SettingsError(OTHER_KEY) from None
+        secret = mint.random()
+        return secret, mint.digest(secret)
 
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
         """Return a credential of a team, sealed. Raises SettingsError for another secret key."""

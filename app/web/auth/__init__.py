@@ -1,1 +1,1 @@
-"""How clients learn where to sign in, and which scopes they lack."""
+"""Sign-in: how clients learn of it, the endpoints of the authorization server, and its pages for people."""

@@ -15,6 +15,7 @@ PLAIN_CHALLENGE = 'Bearer realm="luma-mcp"'
 
 _HEADER = "Send it with each request: `Authorization: Bearer <token>`."
 _WHAT_TO_SEND = {
+    "sign_in": "an access token: connect again in your app, which then opens a page to sign in",
     "jwt": "a token of its identity provider: sign in with a client that can, or ask its operator",
     "keys": "the key of a team member, which begins with lmk_: ask its operator",
     "passthrough": "your own {backend} API token, which is made at {account_url}",
@@ -49,5 +50,5 @@ class Challenges:
 def how_to_authenticate(ways: Collection[str]) -> str:
     """Return the template of what a request without a valid token is told, by the ways to authenticate that are on."""
     known = [what for way, what in _WHAT_TO_SEND.items() if way in ways]
-    no_sign_in = "" if "jwt" in ways else " There is no sign-in here."
+    no_sign_in = "" if {"jwt", "sign_in"} & set(ways) else " There is no sign-in here."
     return f"This service needs {'; or '.join(known)}. {_HEADER}{no_sign_in}"

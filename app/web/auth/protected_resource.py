@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from app.composition.identity_provider import scope_names
 from app.domain.access import Scope
+from app.domain.oauth import GRANTABLE
 from app.settings import Settings
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -59,12 +60,15 @@ def protected_resource(settings: Settings) -> ProtectedResource | None:
     issuers = authorization_servers(settings)
     if not issuers or settings.public_url is None:
         return None
-    return ProtectedResource(settings.public_url, issuers, scope_names(settings))
+    names = scope_names(settings) if settings.sign_in == "off" else {scope: scope.value for scope in GRANTABLE}
+    return ProtectedResource(settings.public_url, issuers, names)
 
 
 def authorization_servers(settings: Settings) -> tuple[str, ...]:
     """Return the issuers whose tokens are accepted, the preferred one first. Each way to sign in adds its own."""
-    return (settings.jwt_issuer,) if "jwt" in settings.auth and settings.jwt_issuer is not None else ()
+    ours = (settings.public_url,) if settings.sign_in != "off" and settings.public_url is not None else ()
+    theirs = (settings.jwt_issuer,) if "jwt" in settings.auth and settings.jwt_issuer is not None else ()
+    return ours + theirs
 
 
 def metadata_routes(resource: ProtectedResource) -> list[Route]:

@@ -8,7 +8,7 @@ from string import Template
 
 from app.adapters.sandbox.tasks import PROMPT_WORDS
 from app.mcp_server.tools.definition import BILLABLE, LumaTool
-from app.web.client_setup import clients
+from app.web.client_setup import clients, clients_that_sign_in
 
 SANDBOX_NOTE = (
     "This is a sandbox: it makes no real videos, needs no account and accepts any token. Words in a prompt choose "
@@ -22,12 +22,39 @@ DOUBTFUL_NOTE = (
 )
 
 
-def page(
-    base_url: str, tools: Sequence[LumaTool], backend_name: str, *, sandbox: bool, is_doubtful: bool = False
+WITH_HEADER = "Add this URL to your agent platform, with your own {backend} token:"
+BY_SIGN_IN = "Add this URL to your agent platform and press Connect. You sign in with {login}:"
+HEADER_IS_NOT_KEPT = "Your token goes to {backend} with each call and is never stored or logged here."
+LOGIN_IS_SEALED = (
+    "An app that you connect gets a token of this service, never one of {login}. See and end what is connected on"
+)
+
+
+def page(  # noqa: PLR0913 - what the page tells of the service
+    base_url: str,
+    tools: Sequence[LumaTool],
+    backend_name: str,
+    *,
+    sandbox: bool,
+    is_doubtful: bool = False,
+    login_name: str | None = None,
 ) -> str:
-    """Return the HTML page for the service at `base_url`; if `is_doubtful`, it says that this URL may be wrong."""
+    """Return the HTML page for the service at `base_url`; if `is_doubtful`, it says that this URL may be wrong.
+
+    `login_name` is that of the login by which people sign in; None where they cannot.
+    """
     url = f"{base_url}/mcp"
+    names = {"backend": backend_name, "login": login_name or ""}
+    account = f' <a href="{escape(base_url)}/account">your account page</a>.'
     return _template().substitute(
+        how=escape((WITH_HEADER if login_name is None else BY_SIGN_IN).format(**names)),
+        token=escape(HEADER_IS_NOT_KEPT.format(**names))
+        if login_name is None
+        else escape(LOGIN_IS_SEALED.format(**names)) + account,
+        connect="" if login_name is None else _connect(url),
+        setup="Set it up"
+        if login_name is None
+        else "With a token instead: programs, curl, and clients without sign-in",
         url=escape(url),
         backend=escape(backend_name),
         notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_doubtful else "")
@@ -35,6 +62,11 @@ def page(
         clients="".join(_client(client.name, client.where, client.paste) for client in clients(url, backend_name)),
         tools="".join(_tool(tool) for tool in tools),
     )
+
+
+def _connect(url: str) -> str:
+    listed = "".join(_client(client.name, client.where, client.paste) for client in clients_that_sign_in(url))
+    return f"<h2>Connect</h2>{listed}"
 
 
 @cache

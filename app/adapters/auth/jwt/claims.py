@@ -53,6 +53,11 @@ def check_claims(claims: Claims, audiences: frozenset[str], now: float) -> None:
         raise TokenRefused(TokenFault.CLAIMS)
     if not audiences.intersection(_texts(claims.get("aud"))):
         raise TokenRefused(TokenFault.AUDIENCE)
+    check_times(claims, now)
+
+
+def check_times(claims: Claims, now: float) -> None:
+    """Raise TokenRefused unless a token with these claims is valid at `now`, and its subject is a usable text."""
     if now >= expires_at(claims) + LEEWAY_SECONDS:
         raise TokenRefused(TokenFault.EXPIRED)
     if any(name in claims and _time(claims, name) > now + LEEWAY_SECONDS for name in ("nbf", "iat")):

@@ -50,6 +50,45 @@ class IssuerClient:
             self._key_set_url = None  # the issuer may have moved its keys
             raise
 
+    async def read_metadata(self) -> dict[str, Any]:
+        """Return the issuer's metadata, which name it as their issuer. Raises IssuerUnavailable."""
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                metadata = await self._metadata()
+        except TimeoutError:
+            raise IssuerUnavailable(f"does not answer within {DEADLINE_SECONDS:.0f} s") from None
+        self._key_set_url_in(metadata)
+        return metadata
+
+    async def post_form(
+        self, url: str, form: Mapping[str, str], basic: tuple[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Send a form to one of the issuer's endpoints, and return the status and the JSON object of the answer.
+
+        `basic` is a name and a secret for HTTP Basic authentication. Raises IssuerUnavailable.
+        """
+        try:
+            async with (
+                asyncio.timeout(DEADLINE_SECONDS),
+                self._client(url) as client,
+                client.stream("POST", url, data=dict(form), auth=basic) as response,
+            ):
+                answer = json.loads(await _read(response))
+        except TimeoutError:
+            raise IssuerUnavailable(f"does not answer within {DEADLINE_SECONDS:.0f} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
+            raise IssuerUnavailable(f"cannot be reached ({type(exc).__name__})") from None
+        except (ValueError, RecursionError):
+            raise IssuerUnavailable("answers with something else than JSON") from None
+        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or not isinstance(answer, dict):
+            raise IssuerUnavailable(f"answers with HTTP status {response.status_code}")
+        return response.status_code, answer
+
+    def is_usable(self, url: object) -> bool:
+        """Return whether `url`, of the issuer's metadata, may be used. Plain http is for an issuer on this machine."""
+        schemes = ("https",) if self._issuer.startswith("https:") else ("https", "http")
+        return isinstance(url, str) and len(url) <= LONGEST_URL and _is_usable(url, schemes)
+
     async def _read_keys(self) -> KeySet:
         if self._key_set_url is None:
             self._key_set_url = self._key_set_url_in(await self._metadata())
@@ -70,8 +109,7 @@ class IssuerClient:
         if metadata.get("issuer") != self._issuer:
             raise IssuerUnavailable("has another `issuer` in its OpenID configuration: even a slash at the end counts")
         url = metadata.get("jwks_uri")
-        schemes = ("https",) if self._issuer.startswith("https:") else ("https", "http")
-        if not isinstance(url, str) or len(url) > LONGEST_URL or not _is_usable(url, schemes):
+        if not isinstance(url, str) or not self.is_usable(url):
             raise IssuerUnavailable("names no key set with an https address in its OpenID configuration")
         return url
 

@@ -1,0 +1,15 @@
+"""The INSERT of each kind of database that has an ON CONFLICT clause."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+def insert_of(kind: str) -> Callable[..., Any]:
+    """Return the INSERT of `kind`, "SQLite" or "PostgreSQL". The dialect of the other would take 4 MB."""
+    if kind == "SQLite":
+        from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415
+
+        return insert
+    from sqlalchemy.dialects.postgresql import insert as postgresql_insert  # noqa: PLC0415
+
+    return postgresql_insert

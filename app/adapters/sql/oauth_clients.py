@@ -1,0 +1,133 @@
+"""Clients of sign-in, in SQL that SQLite and PostgreSQL share."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Row, and_, delete, false, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.inserts import insert_of
+from app.adapters.sql.sign_in_tables import oauth_assertions, oauth_clients
+from app.domain.sign_in import ClientAuth, OAuthClient, Registration
+
+NOTED_SECONDS = 86_400.0
+"""How often it is noted that a client is used: deletion counts in days."""
+
+_FIELDS = ("name", "redirect_uris", "registration", "auth", "secret_digest", "jwks_uri", "jwks")
+
+
+class SqlClients:
+    """The clients of one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now, *, most_deleted: int = MOST_DELETED) -> None:
+        """Keep clients in `database`; `now` is the clock, as SQL. Old ones are deleted in lots of `most_deleted`."""
+        self._database = database
+        self._now = now
+        self._insert = insert_of(database.kind)
+        self._most_deleted = most_deleted
+
+    async def client(self, client_id: str) -> OAuthClient | None:
+        """Return the client with this id; None where there is none."""
+        wanted = select(oauth_clients).where(oauth_clients.c.id == client_id)
+
+        async def operation(connection: AsyncConnection) -> OAuthClient | None:
+            row = (await connection.execute(wanted)).first()
+            return _client(row) if row is not None else None
+
+        return await self._database.run(operation)
+
+    async def register(self, client: OAuthClient, fingerprint: str | None) -> OAuthClient:
+        """Record a client. If one with this fingerprint is there, return that one, and record nothing."""
+        values = _columns(client) | {"fingerprint": fingerprint, "created_at": self._now()}
+        row = self._insert(oauth_clients).values(values).on_conflict_do_nothing()
+        is_same = oauth_clients.c.fingerprint == fingerprint if fingerprint is not None else false()
+        wanted = or_(oauth_clients.c.id == client.id, is_same)
+
+        async def operation(connection: AsyncConnection) -> OAuthClient:
+            await connection.execute(row)
+            return _client((await connection.execute(select(oauth_clients).where(wanted))).one())
+
+        return await self._database.run_as_one(operation)
+
+    async def keep_document(self, client: OAuthClient, fresh_seconds: float) -> None:
+        """Record what a client's document says, in the place of what it said before."""
+        fresh = {"fresh_until": self._now() + fresh_seconds}
+        row = self._insert(oauth_clients).values(_columns(client) | fresh | {"created_at": self._now()})
+        changed = {name: row.excluded[name] for name in (*_FIELDS, "fresh_until")}
+        kept = row.on_conflict_do_update(
+            index_elements=[oauth_clients.c.id],
+            set_=changed,
+            where=oauth_clients.c.registration == Registration.DOCUMENT,
+        )
+        await self._database.run(lambda connection: connection.execute(kept))
+
+    async def note_used(self, client_id: str) -> None:
+        """Note that a person has granted a client something, or that it has used what was granted."""
+        is_older = oauth_clients.c.used_at.is_(None) | (oauth_clients.c.used_at < self._now() - NOTED_SECONDS)
+        noted = update(oauth_clients).where(oauth_clients.c.id == client_id, is_older).values(used_at=self._now())
+        await self._database.run(lambda connection: connection.execute(noted))
+
+    async def of_operator(self) -> list[OAuthClient]:
+        """Return the clients that an operator has registered, by name."""
+        mine = oauth_clients.c.registration == Registration.MANUAL
+        wanted = select(oauth_clients).where(mine).order_by(oauth_clients.c.name, oauth_clients.c.id)
+
+        async def operation(connection: AsyncConnection) -> list[OAuthClient]:
+            return [_client(row) for row in await connection.execute(wanted)]
+
+        return await self._database.run(operation)
+
+    async def remove(self, client_id: str) -> bool:
+        """Delete a client that an operator has registered, and return whether it was there."""
+        mine = oauth_clients.c.id == client_id, oauth_clients.c.registration == Registration.MANUAL
+
+        async def operation(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(delete(oauth_clients).where(*mine))).rowcount)
+
+        return await self._database.run(operation)
+
+    async def use_assertion(self, digest: str, seconds: float) -> bool:
+        """Record the digest of an assertion for `seconds`, and return whether it is new."""
+        values = {"digest": digest, "expires_at": self._now() + seconds}
+        row = (
+            self._insert(oauth_assertions).values(values).on_conflict_do_nothing().returning(oauth_assertions.c.digest)
+        )
+
+        async def operation(connection: AsyncConnection) -> bool:
+            return (await connection.execute(row)).first() is not None
+
+        return await self._database.run(operation)
+
+    async def delete_idle(self, unused_seconds: float, idle_seconds: float) -> int:
+        """Delete clients that were not used for so long: `unused_seconds` since their registration if never."""
+        now = self._now()
+        await self._database.run(
+            lambda connection: connection.execute(delete(oauth_assertions).where(oauth_assertions.c.expires_at < now))
+        )
+        is_idle = or_(
+            and_(oauth_clients.c.used_at.is_(None), oauth_clients.c.created_at < now - unused_seconds),
+            oauth_clients.c.used_at < now - idle_seconds,
+        )
+        old = and_(oauth_clients.c.registration != Registration.MANUAL, is_idle)
+        return await delete_in_lots(self._database, oauth_clients.c.id, old, self._most_deleted)
+
+
+def _client(row: Row[Any]) -> OAuthClient:
+    return OAuthClient(
+        row.id,
+        row.name,
+        tuple(json.loads(row.redirect_uris)),
+        Registration(row.registration),
+        ClientAuth(row.auth),
+        row.secret_digest,
+        row.jwks_uri,
+        row.jwks,
+        row.fresh_until,
+    )
+
+
+def _columns(client: OAuthClient) -> dict[str, Any]:
+    values = {name: getattr(client, name) for name in _FIELDS}
+    return values | {"id": client.id, "redirect_uris": json.dumps(client.redirect_uris)}

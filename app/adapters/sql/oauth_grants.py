@@ -1,0 +1,322 @@
+"""Grants and their tokens, in SQL that SQLite and PostgreSQL share."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Update, and_, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.inserts import insert_of
+from app.adapters.sql.oauth_people import PERSON_COLUMNS
+from app.adapters.sql.sign_in_changes import VERSION, next_version, noted
+from app.adapters.sql.sign_in_tables import (
+    oauth_access_tokens,
+    oauth_codes,
+    oauth_grants,
+    oauth_pending,
+    oauth_people,
+    oauth_sessions,
+)
+from app.adapters.sql.tables import service
+from app.domain.sign_in import MOST_GRANTS, Grant, Person, Registration, RevokeReason
+from app.domain.teams import parsed_scopes, written_scopes
+from app.ports.sign_in import AccessHolder, AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
+
+MOST_NOTED = 500
+"""Grants that one statement notes as used; databases limit the parameters of a statement."""
+
+
+class SqlGrants:
+    """The grants of one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now, *, most_deleted: int = MOST_DELETED) -> None:
+        """Keep grants in `database`; `now` is the clock, as SQL. Old rows are deleted in lots of `most_deleted`."""
+        self._database = database
+        self._now = now
+        self._insert = insert_of(database.kind)
+        self._most_deleted = most_deleted
+
+    async def redeem(
+        self, code: AuthorizationCode, new: NewGrant, access: NewAccess, lifetimes: TokenLifetimes
+    ) -> Grant | None:
+        """Exchange a code for a grant with its tokens; None if it was exchanged already."""
+        used = (
+            update(oauth_codes)
+            .where(oauth_codes.c.digest == code.digest, oauth_codes.c.grant_id.is_(None))
+            .values(grant_id=new.id)
+        )
+
+        async def operation(connection: AsyncConnection) -> Grant | None:
+            if not (await connection.execute(used)).rowcount:
+                return await _grant(connection, new.id)  # there if an earlier try of this very exchange counted
+            now = float((await connection.execute(select(self._now()))).scalar_one())
+            grant = _granted(code, new, lifetimes, now)
+            await connection.execute(insert(oauth_grants).values(_columns(grant)))
+            await connection.execute(self._access_row(grant, access))
+            entry = noted("grant.create", grant.id, actor=f"person:{grant.person_id}", after=_shown(grant))
+            await connection.execute(entry.values(at=now))
+            await self._end_surplus(connection, grant.person_id)
+            return grant
+
+        return await self._database.run_as_one(operation)
+
+    async def grant(self, grant_id: str) -> tuple[Grant, float] | None:
+        """Return a grant, and the time when it was read; None where there is none."""
+        columns: list[Any] = [*oauth_grants.c, self._now().label("read_at")]
+        wanted = select(*columns).where(oauth_grants.c.id == grant_id)
+
+        async def operation(connection: AsyncConnection) -> tuple[Grant, float] | None:
+            row = (await connection.execute(wanted)).first()
+            return (_grant_of(row), row.read_at) if row is not None else None
+
+        return await self._database.run(operation)
+
+    async def rotate(self, grant: Grant, refresh: str, access: NewAccess, lifetimes: TokenLifetimes) -> bool:
+        """Put the refresh token with the digest `refresh` in the place of `grant.current`.
+
+        Return False, without a change, if that is current no more.
+        """
+        now, mine = self._now(), _unchanged(grant)
+        rotated = {
+            "generation": grant.generation + 1,
+            "current": refresh,
+            "previous": grant.current,
+            "rotated_at": now,
+            "confirmed_at": None,
+            "refresh_until": now + lifetimes.refresh,
+        }
+        following = replace(grant, generation=grant.generation + 1)
+
+        async def operation(connection: AsyncConnection) -> bool:
+            if not (await connection.execute(update(oauth_grants).where(mine).values(rotated))).rowcount:
+                return False
+            await connection.execute(self._access_row(following, access))
+            return True
+
+        return await self._database.run_as_one(operation)
+
+    async def renew_access(self, grant: Grant, access: NewAccess) -> bool:
+        """Let the access token of the current generation begin anew; False if another generation is current."""
+        still = select(oauth_grants.c.id).where(_unchanged(grant)).with_for_update()
+
+        async def operation(connection: AsyncConnection) -> bool:
+            if (await connection.execute(still)).first() is None:
+                return False
+            await connection.execute(self._access_row(grant, access))
+            return True
+
+        return await self._database.run_as_one(operation)
+
+    async def access(self, digest: str) -> AccessHolder | None:
+        """Return who holds the access token with this digest; None where there is none that counts."""
+        tokens, now = oauth_access_tokens, self._now()
+        joined = tokens.join(oauth_grants, oauth_grants.c.id == tokens.c.grant_id).join(
+            oauth_people, oauth_people.c.id == oauth_grants.c.person_id
+        )
+        columns: list[Any] = [column.label(f"{table.name}__{column.name}") for table in _JOINED for column in table.c]
+        counts = tokens.c.digest == digest, oauth_grants.c.revoked_at.is_(None), tokens.c.expires_at > now
+        columns.append(now.label("read_at"))
+        wanted = select(*columns).select_from(joined).where(*counts)
+
+        async def operation(connection: AsyncConnection) -> AccessHolder | None:
+            row = (await connection.execute(wanted)).first()
+            return _holder(row) if row is not None else None
+
+        return await self._database.run(operation)
+
+    async def confirm(self, grant_id: str, generation: int) -> None:
+        """Note that a token of this generation was used, unless that is known."""
+        mine = and_(
+            oauth_grants.c.id == grant_id,
+            oauth_grants.c.generation == generation,
+            oauth_grants.c.confirmed_at.is_(None),
+        )
+        confirmed = update(oauth_grants).where(mine).values(confirmed_at=self._now())
+        await self._database.run(lambda connection: connection.execute(confirmed))
+
+    async def note_used(self, grant_ids: Collection[str], minute: float) -> None:
+        """Note that grants were used in the minute that began at `minute`, in unix seconds."""
+        left = iter(sorted(grant_ids))
+        is_older = oauth_grants.c.last_used_at.is_(None) | (oauth_grants.c.last_used_at < minute)
+        while some := list(islice(left, MOST_NOTED)):
+            noted_now = update(oauth_grants).where(oauth_grants.c.id.in_(some), is_older).values(last_used_at=minute)
+            await self._database.run(partial(_executed, noted_now))
+
+    async def of_person(self, person_id: str) -> list[Grant]:
+        """Return the grants of a person that have not ended, the newest first."""
+        counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())
+        wanted = select(oauth_grants).where(counts).order_by(oauth_grants.c.created_at.desc(), oauth_grants.c.id)
+
+        async def operation(connection: AsyncConnection) -> list[Grant]:
+            return [_grant_of(row) for row in await connection.execute(wanted)]
+
+        return await self._database.run(operation)
+
+    async def revoke(self, grant_id: str, reason: RevokeReason, *, person_id: str | None = None) -> Grant | None:
+        """End a grant, of `person_id` if given. Return it, or None where there is none that could be ended."""
+        mine = oauth_grants.c.id == grant_id
+        if person_id is not None:
+            mine = and_(mine, oauth_grants.c.person_id == person_id)
+
+        async def operation(connection: AsyncConnection) -> Grant | None:
+            await connection.execute(next_version())
+            ended = await self._end(connection, mine, reason)
+            return ended[0] if ended else None
+
+        return await self._database.run_as_one(operation)
+
+    async def revoke_all(self, person_id: str, reason: RevokeReason) -> int:
+        """End every grant of a person, and return how many they were."""
+
+        async def operation(connection: AsyncConnection) -> int:
+            await connection.execute(next_version())
+            return len(await self._end(connection, oauth_grants.c.person_id == person_id, reason))
+
+        return await self._database.run_as_one(operation)
+
+    async def version(self) -> int:
+        """Return a number that every end of a grant increments, and every new sign-in of a known person."""
+        wanted = select(service.c.value).where(service.c.name == VERSION)
+
+        async def operation(connection: AsyncConnection) -> int:
+            return int((await connection.execute(wanted)).scalar() or 0)
+
+        return await self._database.run(operation)
+
+    async def delete_old(self, ended_seconds: float) -> int:
+        """Delete expired codes, sign-ins, sessions and tokens, and grants that ended so long ago."""
+        now, total = self._now(), 0
+        for key in (
+            oauth_access_tokens.c.digest,
+            oauth_codes.c.digest,
+            oauth_pending.c.state,
+            oauth_sessions.c.digest,
+        ):
+            old = key.table.c.expires_at < now
+            total += await delete_in_lots(self._database, key, old, self._most_deleted)
+        for ended_at in (oauth_grants.c.revoked_at, oauth_grants.c.refresh_until, oauth_grants.c.ends_at):
+            old = ended_at < now - ended_seconds
+            total += await delete_in_lots(self._database, oauth_grants.c.id, old, self._most_deleted)
+        return total
+
+    def _access_row(self, grant: Grant, access: NewAccess) -> Any:
+        """Return the statement that records an access token, or lets it begin anew."""
+        values = {
+            "digest": access.digest,
+            "grant_id": grant.id,
+            "generation": grant.generation,
+            "scopes": written_scopes(access.scopes),
+            "expires_at": self._now() + access.seconds,
+        }
+        row = self._insert(oauth_access_tokens).values(values)
+        return row.on_conflict_do_update(
+            index_elements=[oauth_access_tokens.c.digest], set_={"expires_at": row.excluded.expires_at}
+        )
+
+    def _is_alive(self) -> ColumnElement[bool]:
+        now = self._now()
+        return and_(
+            oauth_grants.c.revoked_at.is_(None), oauth_grants.c.refresh_until > now, oauth_grants.c.ends_at > now
+        )
+
+    async def _end(self, connection: AsyncConnection, which: ColumnElement[bool], reason: RevokeReason) -> list[Grant]:
+        """End grants, each with its row of the audit log, and return them."""
+        now = self._now()
+        ended = (
+            update(oauth_grants)
+            .where(which, oauth_grants.c.revoked_at.is_(None))
+            .values(revoked_at=now, reason=reason)
+            .returning(*oauth_grants.c)
+        )
+        grants = [_grant_of(row) for row in await connection.execute(ended)]
+        for grant in grants:
+            actor = f"person:{grant.person_id}" if reason is RevokeReason.PERSON else "service"
+            entry = noted("grant.revoke", grant.id, actor=actor, before=_shown(grant), after={"reason": reason})
+            await connection.execute(entry.values(at=now))
+        return grants
+
+    async def _end_surplus(self, connection: AsyncConnection, person_id: str) -> None:
+        """End the grants of a person beyond MOST_GRANTS: those that were not used for longest."""
+        used_at = func.coalesce(oauth_grants.c.last_used_at, oauth_grants.c.created_at)
+        counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())
+        surplus = (
+            select(oauth_grants.c.id).where(counts).order_by(used_at.desc()).offset(MOST_GRANTS).limit(MOST_GRANTS)
+        )
+        ids = list((await connection.execute(surplus)).scalars())
+        if ids:
+            await self._end(connection, oauth_grants.c.id.in_(ids), RevokeReason.LIMIT)
+            await connection.execute(next_version())
+
+
+async def _executed(statement: Update, connection: AsyncConnection) -> None:
+    await connection.execute(statement)
+
+
+_JOINED = (oauth_access_tokens, oauth_grants, oauth_people)
+
+
+def _unchanged(grant: Grant) -> ColumnElement[bool]:
+    """Return whether the grant has not ended, and its current refresh token is that of `grant`."""
+    return and_(
+        oauth_grants.c.id == grant.id, oauth_grants.c.current == grant.current, oauth_grants.c.revoked_at.is_(None)
+    )
+
+
+async def _grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
+    row = (await connection.execute(select(oauth_grants).where(oauth_grants.c.id == grant_id))).first()
+    return _grant_of(row) if row is not None else None
+
+
+def _grant_of(row: Row[Any], start: str = "") -> Grant:
+    values = {column.name: row._mapping[f"{start}{column.name}"] for column in oauth_grants.c}  # noqa: SLF001 - public
+    values["scopes"] = parsed_scopes(values["scopes"])
+    values["registration"] = Registration(values["registration"])
+    return Grant(**values)
+
+
+def _holder(row: Row[Any]) -> AccessHolder:
+    values = row._mapping  # noqa: SLF001 - public
+    person = Person(*(values[f"oauth_people__{name}"] for name in PERSON_COLUMNS))
+    return AccessHolder(
+        _grant_of(row, "oauth_grants__"),
+        person,
+        parsed_scopes(values["oauth_access_tokens__scopes"]),
+        values["oauth_access_tokens__generation"],
+        values["oauth_access_tokens__expires_at"],
+        values["read_at"],
+    )
+
+
+def _granted(code: AuthorizationCode, new: NewGrant, lifetimes: TokenLifetimes, now: float) -> Grant:
+    return Grant(
+        new.id,
+        code.person_id,
+        new.client.id,
+        new.client.name,
+        new.redirect_host,
+        new.client.registration,
+        code.scopes,
+        generation=0,
+        current=new.refresh,
+        previous=None,
+        rotated_at=now,
+        confirmed_at=None,
+        refresh_until=now + lifetimes.refresh,
+        ends_at=now + lifetimes.grant,
+        created_at=now,
+    )
+
+
+def _columns(grant: Grant) -> dict[str, Any]:
+    values = {column.name: getattr(grant, column.name) for column in oauth_grants.c}
+    return values | {"scopes": written_scopes(grant.scopes)}
+
+
+def _shown(grant: Grant) -> dict[str, Any]:
+    """Return what the audit log has of a grant."""
+    return {"client": grant.client_name, "redirect_host": grant.redirect_host, "scopes": written_scopes(grant.scopes)}

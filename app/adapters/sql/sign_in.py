@@ -1,0 +1,18 @@
+"""The repositories of sign-in in one database."""
+
+from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.oauth_clients import SqlClients
+from app.adapters.sql.oauth_grants import SqlGrants
+from app.adapters.sql.oauth_people import SqlPeople
+from app.adapters.sql.sign_in_steps import SqlSignInSteps
+from app.ports.sign_in import SignInStore
+
+
+def sql_sign_in(database: Database, now: SqlClock = database_now) -> SignInStore:
+    """Return the repositories in `database`; `now` is the clock, as SQL."""
+    return SignInStore(
+        clients=SqlClients(database, now),
+        people=SqlPeople(database, now),
+        steps=SqlSignInSteps(database, now),
+        grants=SqlGrants(database, now),
+    )

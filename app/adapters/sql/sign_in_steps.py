@@ -1,0 +1,77 @@
+"""Sign-ins under way and authorization codes, in SQL that SQLite and PostgreSQL share."""
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.inserts import insert_of
+from app.adapters.sql.sign_in_tables import oauth_codes, oauth_pending
+from app.domain.teams import parsed_scopes, written_scopes
+from app.ports.sign_in import AuthorizationCode, PendingLogin
+
+
+class SqlSignInSteps:
+    """The steps of sign-ins in one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now) -> None:
+        """Keep steps in `database`; `now` is the clock, as SQL."""
+        self._database = database
+        self._now = now
+        self._insert = insert_of(database.kind)
+
+    async def add_pending(self, pending: PendingLogin, seconds: float) -> None:
+        """Record a sign-in that is under way."""
+        values = {"state": pending.state, "browser": pending.browser, "content": pending.content}
+        row = self._insert(oauth_pending).values(values | {"expires_at": self._now() + seconds})
+        await self._database.run(lambda connection: connection.execute(row.on_conflict_do_nothing()))
+
+    async def take_pending(self, state: str, browser: str) -> PendingLogin | None:
+        """Return the sign-in with this state and browser, and delete it; None where there is none, or it is too old.
+
+        A sign-in of another browser stays as it is.
+        """
+        pending = oauth_pending.c
+        mine = pending.state == state, pending.browser == browser, pending.expires_at > self._now()
+        taken = delete(oauth_pending).where(*mine).returning(pending.state, pending.browser, pending.content)
+
+        async def operation(connection: AsyncConnection) -> PendingLogin | None:
+            row = (await connection.execute(taken)).first()
+            return PendingLogin(row.state, row.browser, row.content) if row is not None else None
+
+        return await self._database.run(operation)
+
+    async def add_code(self, code: AuthorizationCode, seconds: float) -> None:
+        """Record a code."""
+        values = {
+            "digest": code.digest,
+            "client_id": code.client_id,
+            "redirect_uri": code.redirect_uri,
+            "challenge": code.challenge,
+            "scopes": written_scopes(code.scopes),
+            "person_id": code.person_id,
+            "expires_at": self._now() + seconds,
+        }
+        row = self._insert(oauth_codes).values(values).on_conflict_do_nothing()
+        await self._database.run(lambda connection: connection.execute(row))
+
+    async def code(self, digest: str) -> AuthorizationCode | None:
+        """Return the code with this digest, used or not; None where there is none."""
+        is_expired = (oauth_codes.c.expires_at <= self._now()).label("is_expired")
+        wanted = select(*oauth_codes.c, is_expired).where(oauth_codes.c.digest == digest)
+
+        async def operation(connection: AsyncConnection) -> AuthorizationCode | None:
+            row = (await connection.execute(wanted)).first()
+            if row is None:
+                return None
+            return AuthorizationCode(
+                row.digest,
+                row.client_id,
+                row.redirect_uri,
+                row.challenge,
+                parsed_scopes(row.scopes),
+                row.person_id,
+                row.grant_id,
+                bool(row.is_expired),
+            )
+
+        return await self._database.run(operation)

@@ -1,0 +1,224 @@
+"""Builds the authorization server: its upstream, its services, and the limits of network addresses."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from app.adapters.auth.access_tokens import AccessTokenAuthenticator, Standing
+from app.adapters.auth.assertions import JwtAssertions
+from app.adapters.auth.client_documents import HttpClientDocuments
+from app.adapters.auth.content_sealer import VaultSealer
+from app.adapters.auth.key_digest import KeyDigest, load_pepper
+from app.adapters.auth.passthrough import PassthroughAuthenticator
+from app.adapters.auth.person_vault import SealedPeople
+from app.adapters.auth.public_fetch import PublicFetcher
+from app.adapters.auth.sign_in_mint import SignInMint
+from app.adapters.network_environment import EnvironmentFault
+from app.adapters.sql.directory import SqlDirectoryFacts
+from app.adapters.sql.sign_in import sql_sign_in
+from app.adapters.vault import CannotOpen, Vault
+from app.composition.clocks import Clocks
+from app.composition.login import USER_AGENT, Login, build_login
+from app.domain.backend import BackendDescription
+from app.observability.refusals import Refusals
+from app.persistence import Persistence
+from app.ports.auth import TokenCheck
+from app.ports.repositories import DatabaseUnavailable
+from app.ports.sign_in import SignInStore, TokenLifetimes
+from app.services.limits.address_limits import AddressLimit
+from app.services.limits.token_status import TokenStatusCache
+from app.services.sign_in.account import Account
+from app.services.sign_in.client_auth import ClientAuthenticator
+from app.services.sign_in.clients import ClientRegistry
+from app.services.sign_in.flow import SignInFlow
+from app.services.sign_in.grant_cache import CacheClocks, GrantCache
+from app.services.sign_in.liveness import LoginCheck, SuspectLogins
+from app.services.sign_in.opening import OpenMint
+from app.services.sign_in.requests import RequestCheck
+from app.services.sign_in.retention import delete_what_is_over
+from app.services.sign_in.tokens import TokenService
+from app.services.teams.opening import OpenDirectory
+from app.settings import Settings, SettingsError
+
+GRANT_SECONDS = 180 * 86_400.0
+"""After so long a person has to sign in again, however often the client has refreshed."""
+
+OTHER_KEY = "holds what was sealed under another LUMA_MCP_SECRET_KEY: set that one, or add it behind the present one"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SignInLimits:
+    """Limits per network address, in this process.
+
+    Attributes:
+        pages: authorization requests and account pages.
+        tokens: requests to the token and revocation endpoints.
+        registrations: requests to the registration endpoint.
+        new_clients: registrations that make a client.
+        fetches: fetches of clients' documents.
+
+    """
+
+    pages: AddressLimit
+    tokens: AddressLimit
+    registrations: AddressLimit
+    new_clients: AddressLimit
+    fetches: AddressLimit
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The authorization server of one process. Only the composition and the HTTP application use this class."""
+
+    public_url: str
+    login: Login
+    store: SignInStore
+    flow: SignInFlow
+    requests: RequestCheck
+    account: Account
+    tokens: TokenService
+    clients: ClientAuthenticator
+    registry: ClientRegistry
+    limits: SignInLimits
+    authenticator: TokenCheck
+    cache: GrantCache
+    suspects: SuspectLogins
+    clocks: Clocks
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow the ends of grants, check suspect logins and delete what is over while entered."""
+        work = (self.cache.run(), self.suspects.run(), delete_what_is_over(self.store, self.clocks.sleep))
+        async with self.login.running:
+            tasks = [asyncio.create_task(one) for one in work]
+            await asyncio.sleep(0)
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                await self.login.upstream.aclose()
+
+
+def build_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
+    settings: Settings,
+    persistence: Persistence,
+    directory: OpenDirectory[KeyDigest] | None,
+    backend: BackendDescription,
+    token_status: TokenStatusCache,
+    clocks: Clocks,
+    refusals: Refusals,
+) -> SignIn | None:
+    """Return the authorization server; None where it is off.
+
+    Raises SettingsError for a proxy or certificate variable that cannot be used.
+    """
+    public_url = settings.public_url
+    if settings.sign_in == "off" or public_url is None or not settings.secret_key:
+        return None  # `check` builds without the key file beside SQLite
+    people = SealedPeople(Vault(*settings.secret_keys()))
+    try:
+        login = build_login(settings, people, directory, backend, clocks)
+        documents = _documents(public_url, clocks)
+    except EnvironmentFault as exc:
+        raise SettingsError(str(exc)) from None
+    parts = _Parts(settings, public_url, persistence, clocks, refusals, people, login, documents)
+    return parts.sign_in(token_status)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the services of sign-in are made of."""
+
+    settings: Settings
+    public_url: str
+    persistence: Persistence
+    clocks: Clocks
+    refusals: Refusals
+    people: SealedPeople
+    login: Login
+    documents: HttpClientDocuments
+
+    def sign_in(self, token_status: TokenStatusCache) -> SignIn:
+        """Return the authorization server of these parts."""
+        clocks, telemetry, limits = self.clocks, self.refusals.metrics, _limits(self.clocks, self.refusals)
+        store, vault = sql_sign_in(self.persistence.database, clocks.database), Vault(*self.settings.secret_keys())
+        mint = OpenMint(partial(_opened, SqlDirectoryFacts(self.persistence.database), vault, store, self.people))
+        registry = ClientRegistry(store.clients, self.documents, mint, limits.fetches, telemetry, clocks.wall)
+        requests = RequestCheck(registry, self.public_url)
+        upstream = self.login.upstream
+        logins = LoginCheck(upstream, store, self.people, telemetry, clocks.wall)
+        suspects = SuspectLogins(logins, store, clocks.sleep)
+        cache = GrantCache(store.grants, self.login.callers, CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep))
+        standing = Standing(token_status.was_refused, token_status.accept, suspects.note)
+        names = PassthroughAuthenticator(*self.settings.secret_keys())
+        lifetimes = _lifetimes(self.settings)
+        return SignIn(
+            public_url=self.public_url,
+            login=self.login,
+            store=store,
+            flow=SignInFlow(store, mint, upstream, logins, self.people, VaultSealer(vault), requests, clocks.wall),
+            requests=requests,
+            account=Account(store.grants, telemetry),
+            tokens=TokenService(store, mint, logins, lifetimes, telemetry, self.public_url),
+            clients=ClientAuthenticator(registry, store.clients, self.documents, self._assertions(), mint),
+            registry=registry,
+            limits=limits,
+            authenticator=AccessTokenAuthenticator(cache, mint, clocks.monotonic, names.name, standing),
+            cache=cache,
+            suspects=suspects,
+            clocks=clocks,
+        )
+
+    def _assertions(self) -> JwtAssertions:
+        audiences = (self.public_url, f"{self.public_url}/token", f"{self.public_url}/revoke")
+        return JwtAssertions(audiences, self.clocks.wall)
+
+
+def _documents(public_url: str, clocks: Clocks) -> HttpClientDocuments:
+    """Return the documents of clients. A service on plain http is on loopback, and may fetch from there as well."""
+    fetcher = PublicFetcher(USER_AGENT, allows_loopback=public_url.startswith("http:"))
+    return HttpClientDocuments(fetcher, clocks.monotonic)
+
+
+def _lifetimes(settings: Settings) -> TokenLifetimes:
+    return TokenLifetimes(
+        access=settings.access_token_seconds,
+        refresh=settings.refresh_token_seconds,
+        grant=GRANT_SECONDS,
+        grace=settings.refresh_grace_seconds,
+    )
+
+
+def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
+    def limit(kind: str, per_address: int, in_all: int, seconds: float) -> AddressLimit:
+        effect = (
+            f"Refused requests of sign-in ({kind}): the limits are {per_address} for one address and {in_all} in all, "
+            f"in {seconds:.0f} s. Calls of MCP clients are not limited by this."
+        )
+        return AddressLimit(per_address, in_all, seconds, clocks.monotonic, refusals.reporter(kind, effect))
+
+    return SignInLimits(
+        pages=limit("sign_in_pages", 60, 3000, 60.0),
+        tokens=limit("sign_in_tokens", 300, 6000, 60.0),
+        registrations=limit("sign_in_registrations", 120, 1200, 60.0),
+        new_clients=limit("sign_in_new_clients", 10, 1000, 3600.0),
+        fetches=limit("sign_in_fetches", 20, 300, 60.0),
+    )
+
+
+async def _opened(facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, people: SealedPeople) -> SignInMint:
+    """Read the pepper, and seal people again who are under a former secret key. Raises DatabaseUnavailable."""
+    try:
+        mint = SignInMint(await load_pepper(facts, vault))
+    except CannotOpen:
+        log.error("The database %s. Nobody can sign in until then", OTHER_KEY)  # noqa: TRY400 - a setting
+        raise DatabaseUnavailable(OTHER_KEY) from None
+    await people.seal_again(store.people)
+    return mint

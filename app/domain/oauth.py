@@ -1,0 +1,93 @@
+"""The rules of OAuth 2.1 that need no state: errors, scopes, resource indicators, PKCE and audiences."""
+
+import base64
+import hashlib
+import hmac
+import re
+from urllib.parse import urlsplit
+
+from app.domain.access import PASSTHROUGH_SCOPES, Scope
+
+OFFLINE_ACCESS = "offline_access"
+"""Accepted and ignored: every grant has a refresh token. It is listed because some clients ask for it only then."""
+
+GRANTABLE = (Scope.READ, Scope.GENERATE)
+"""The scopes that a person may grant, in the order in which they are shown."""
+
+LONGEST_STATE = 1024
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+"""The base64url form of a SHA-256 hash, without padding."""
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
+_STATUS = {"invalid_client": 401, "temporarily_unavailable": 503, "server_error": 500}
+
+
+class OAuthError(Exception):
+    """An error of RFC 6749. `str()` is its description: one sentence for the developer or the person."""
+
+    def __init__(self, code: str, description: str) -> None:
+        """`code` is a word of the OAuth registries, such as `invalid_grant`."""
+        super().__init__(description)
+        self.code = code
+
+    @property
+    def status(self) -> int:
+        """Return the HTTP status of this error at the token endpoint."""
+        return _STATUS.get(self.code, 400)
+
+
+def requested_scopes(text: str | None) -> frozenset[Scope]:
+    """Return the scopes that `text` names; unknown ones are dropped, and none at all means all that can be granted.
+
+    Clients send scopes of other services, empty text, and `offline_access`. An error would end the sign-in for nothing.
+    """
+    named = frozenset(scope for scope in GRANTABLE if scope in (text or "").split())
+    return named or PASSTHROUGH_SCOPES
+
+
+def narrowed_scopes(text: str | None, granted: frozenset[Scope]) -> frozenset[Scope]:
+    """Return the scopes for a refresh: those of `text` that were granted, or all of them if it names none."""
+    return (requested_scopes(text) & granted) if text and set(text.split()) & set(GRANTABLE) else granted
+
+
+def written_oauth_scopes(scopes: frozenset[Scope]) -> str:
+    """Return scopes as OAuth writes them, in their one order."""
+    return " ".join(scope for scope in GRANTABLE if scope in scopes)
+
+
+def is_our_resource(given: str, public_url: str) -> bool:
+    """Return whether a resource indicator (RFC 8707) means this service, whose MCP endpoint is `public_url`/mcp.
+
+    Clients add query parameters, a fragment or a trailing slash, and some send the origin alone.
+    """
+    try:
+        theirs, ours = urlsplit(given.strip()), urlsplit(public_url)
+        if theirs.username is not None or theirs.password is not None or _origin(given) != _origin(public_url):
+            return False
+    except ValueError:
+        return False
+    return theirs.path.removesuffix("/") in {"", ours.path, f"{ours.path}/mcp"}
+
+
+def check_challenge(challenge: str | None, method: str | None) -> str:
+    """Return the PKCE challenge. Raises OAuthError unless it is an S256 one."""
+    if challenge is None or method != "S256" or not _CHALLENGE.fullmatch(challenge):
+        raise OAuthError("invalid_request", "PKCE is required: send code_challenge, and code_challenge_method=S256.")
+    return challenge
+
+
+def proves(verifier: str | None, challenge: str) -> bool:
+    """Return whether `verifier` is what the S256 `challenge` was made from."""
+    if verifier is None or not _VERIFIER.fullmatch(verifier):
+        return False
+    return hmac.compare_digest(s256(verifier), challenge)
+
+
+def s256(verifier: str) -> str:
+    """Return the S256 challenge of a PKCE verifier."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url.strip())
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)

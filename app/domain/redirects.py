@@ -1,0 +1,93 @@
+"""Redirect URIs of OAuth clients: which may be registered, and which match a registered one."""
+
+import re
+from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import SplitResult, unquote, urlsplit
+
+LONGEST_REDIRECT = 1024
+"""Characters. The redirect URI is part of an authorization URL, which is limited to 4 KB."""
+
+APP_SCHEMES = frozenset(("cursor", "vscode", "vscode-insiders"))
+"""Private-use schemes of known clients. Any program can claim such a scheme on a computer, so others are refused."""
+
+_UNSAFE = re.compile(r"[^!-~]|[\\<>\"^`{|}#]")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?")
+_LOOPBACK_IPV4 = ip_network("127.0.0.0/8")
+
+
+class BadRedirect(ValueError):
+    """A redirect URI that may not be registered. `str()` is the end of a sentence about it."""
+
+
+def check_redirect(uri: str) -> str:
+    """Return `uri` if it may be registered. Raises BadRedirect.
+
+    https is allowed for any host, http for this computer only, and the schemes of APP_SCHEMES. So a code never goes to
+    `javascript:`, `data:` or a file, nor over a network without encryption.
+    """
+    if len(uri) > LONGEST_REDIRECT:
+        raise BadRedirect(f"is longer than {LONGEST_REDIRECT} characters")
+    if _UNSAFE.search(uri):
+        raise BadRedirect("contains a fragment, a space, a backslash or another character that is not allowed")
+    parts = _split(uri)
+    if ".." in unquote(unquote(parts.path)).split("/") or "." in unquote(unquote(parts.path)).split("/"):
+        raise BadRedirect("has dot segments in its path")
+    if parts.scheme in APP_SCHEMES:
+        return uri
+    if parts.scheme not in ("https", "http"):
+        raise BadRedirect("must begin with https://, or with http:// for this computer")
+    if not _AUTHORITY.fullmatch(parts.netloc):
+        raise BadRedirect("names a user, or its host in a form that is not allowed")
+    if parts.scheme == "http" and not is_loopback_host(parts.hostname or ""):
+        raise BadRedirect("must begin with https://: plain http is for localhost, 127.0.0.1 and [::1] only")
+    return uri
+
+
+def is_loopback(uri: str) -> bool:
+    """Return whether a redirect URI leads to a program on the person's own computer, whatever its port."""
+    parts = _split(uri)
+    return parts.scheme == "http" and is_loopback_host(parts.hostname or "")
+
+
+def matches(registered: str, given: str) -> bool:
+    """Return whether `given` is the registered URI. The port of a loopback URI is free (RFC 8252, section 7.3).
+
+    The name `localhost` is treated like an address, because clients listen on a random port under it as well.
+    """
+    if registered == given:
+        return True
+    try:
+        one, other = _split(registered), _split(given)
+        check_redirect(given)
+    except BadRedirect:
+        return False
+    if not (is_loopback(registered) and is_loopback(given)):
+        return False
+    same_host = one.hostname == other.hostname
+    return same_host and (one.path or "/") == (other.path or "/") and one.query == other.query
+
+
+def shown_host(uri: str) -> str:
+    """Return the place that a redirect URI leads to, for people: a host, or the scheme of an app."""
+    parts = _split(uri)
+    return f"{parts.scheme}:" if parts.scheme in APP_SCHEMES else parts.hostname or ""
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host name or address means the computer that it is used on."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address == IPv6Address("::1") or address in _LOOPBACK_IPV4
+
+
+def _split(uri: str) -> SplitResult:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        raise BadRedirect("is not a URL") from None
+    if not parts.scheme or not parts.netloc:
+        raise BadRedirect("names no scheme or no host")
+    return parts

@@ -1,0 +1,72 @@
+"""Limits how often one network address may do something that anybody can ask for."""
+
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+
+from cachetools import LRUCache
+
+MOST_ADDRESSES = 10_000
+"""Addresses that are counted at once, about 200 bytes each."""
+
+IPV6_HOST_BITS = 64
+"""A subscriber usually has all addresses of a /64 network, so they count as one."""
+
+
+class AddressLimit:
+    """Counts events of each address, and of all together, in windows that follow each other. In this process only."""
+
+    def __init__(
+        self,
+        per_address: int,
+        in_all: int,
+        seconds: float,
+        clock: Callable[[], float],
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Allow so many events in each window of `seconds`. `clock` is monotonic; `refused` is told of each refusal."""
+        self._refused = refused
+        self._per_address = per_address
+        self._in_all = in_all
+        self._seconds = seconds
+        self._clock = clock
+        self._counts: LRUCache[str, int] = LRUCache(MOST_ADDRESSES)
+        self._total = 0
+        self._window_ends = -1.0
+
+    def take(self, address: str) -> float | None:
+        """Count an event of `address` and return None; if it is one too many, return the seconds until the next window.
+
+        An event that is refused is not counted in the total, so one address cannot use it up.
+        """
+        now = self._clock()
+        if now >= self._window_ends:
+            self._counts.clear()
+            self._total, self._window_ends = 0, now + self._seconds
+        network = network_of(address)
+        count = self._counts.get(network, 0)
+        if count >= self._per_address or self._total >= self._in_all:
+            self._refused()
+            return self._window_ends - now
+        self._counts[network] = count + 1
+        self._total += 1
+        return None
+
+    def give_back(self, address: str) -> None:
+        """Do not count an event of `address` after all."""
+        network = network_of(address)
+        if self._counts.get(network, 0) > 0:
+            self._counts[network] -= 1
+            self._total -= 1
+
+
+def network_of(address: str) -> str:
+    """Return what an address is counted as: itself, or the /64 network of an IPv6 address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Address(int(parsed) >> IPV6_HOST_BITS << IPV6_HOST_BITS))

@@ -1,0 +1,89 @@
+"""Authenticates clients at the token and revocation endpoints."""
+
+import hmac
+from dataclasses import dataclass, field
+
+from app.domain.oauth import OAuthError
+from app.domain.sign_in import ClientAuth, OAuthClient
+from app.ports.sign_in import (
+    AssertionCheck,
+    ClientDocuments,
+    Clients,
+    DocumentRefused,
+    DocumentUnavailable,
+)
+from app.services.sign_in.clients import ClientRefused, ClientRegistry
+from app.services.sign_in.opening import OpenMint
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_UNKNOWN = "This client is not registered here, or its registration has ended: register again."
+
+
+@dataclass(frozen=True, slots=True)
+class ClientProof:
+    """What a request says of its client. A secret may have come in the form or as HTTP Basic authentication."""
+
+    client_id: str | None
+    secret: str | None = field(default=None, repr=False)
+    assertion_type: str | None = None
+    assertion: str | None = field(default=None, repr=False)
+
+
+class ClientAuthenticator:
+    """Finds out which client makes a request, by the method that the client is registered with."""
+
+    def __init__(
+        self,
+        registry: ClientRegistry,
+        clients: Clients,
+        documents: ClientDocuments,
+        assertions: AssertionCheck,
+        mint: OpenMint,
+    ) -> None:
+        """Look clients up in `registry`. `clients` remembers the assertions that were used."""
+        self._registry = registry
+        self._clients = clients
+        self._documents = documents
+        self._assertions = assertions
+        self._mint = mint
+
+    async def client(self, proof: ClientProof, address: str) -> OAuthClient:
+        """Return the client. Raises OAuthError, TooMany and DatabaseUnavailable."""
+        if not proof.client_id:
+            raise OAuthError("invalid_client", "The request names no client: send client_id.")
+        client = await self._registry.known(proof.client_id)
+        if client is None:
+            client = await self._found(proof.client_id, address)
+        if client.auth is ClientAuth.SECRET:
+            await self._check_secret(client, proof)
+        elif client.auth is ClientAuth.ASSERTION or proof.assertion is not None:
+            await self._check_assertion(client, proof)
+        return client
+
+    async def _found(self, client_id: str, address: str) -> OAuthClient:
+        try:
+            return await self._registry.find(client_id, address)
+        except ClientRefused:
+            raise OAuthError("invalid_client", _UNKNOWN) from None
+
+    async def _check_secret(self, client: OAuthClient, proof: ClientProof) -> None:
+        digest = (await self._mint.mint()).digest(proof.secret or "")
+        if not proof.secret or not hmac.compare_digest(digest, client.secret_digest or ""):
+            raise OAuthError("invalid_client", "The client's secret is missing or wrong.")
+
+    async def _check_assertion(self, client: OAuthClient, proof: ClientProof) -> None:
+        if proof.assertion_type != ASSERTION_TYPE or proof.assertion is None:
+            raise OAuthError("invalid_client", "This client authenticates with a signed assertion: private_key_jwt.")
+        try:
+            keys = await self._documents.keys(client)
+        except DocumentRefused as exc:
+            raise OAuthError("invalid_client", str(exc)) from None
+        except DocumentUnavailable as exc:
+            raise OAuthError("temporarily_unavailable", str(exc)) from None
+        found = self._assertions.claims(proof.assertion, keys, client.id)
+        if found is None:
+            raise OAuthError("invalid_client", "The client's assertion is not valid: check its key, audience and time.")
+        number, seconds = found
+        digest = (await self._mint.mint()).digest(f"{client.id} {number}")
+        if not await self._clients.use_assertion(digest, seconds):
+            raise OAuthError("invalid_client", "The client's assertion was used before: sign a new one each time.")

@@ -1,0 +1,178 @@
+"""Finds and registers OAuth clients."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from app.domain.oauth import OAuthError
+from app.domain.redirects import BadRedirect, check_redirect, is_loopback, shown_host
+from app.domain.sign_in import (
+    LONGEST_CLIENT_ID,
+    ClientAuth,
+    OAuthClient,
+    Registration,
+    valid_client_name,
+)
+from app.ports.sign_in import (
+    ClientDocuments,
+    Clients,
+    DocumentRefused,
+    DocumentUnavailable,
+    SignInTelemetry,
+)
+from app.services.limits.address_limits import AddressLimit
+from app.services.sign_in.opening import OpenMint
+
+MOST_REDIRECTS = 10
+_SECRET_METHODS = ("client_secret_post", "client_secret_basic")
+
+
+class ClientRefused(Exception):
+    """No client can be used; `str()` is a sentence for the person in the browser and the client's developer."""
+
+
+class TooMany(Exception):
+    """An address has asked for too much. `retry_after_seconds` is when it may ask again."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__("too many")
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class NewClient:
+    """A registration.
+
+    Attributes:
+        secret: shown this once; None for a client without one.
+        is_new: whether it was recorded, rather than found among those before.
+
+    """
+
+    client: OAuthClient
+    secret: str | None = field(repr=False)
+    is_new: bool
+
+
+class ClientRegistry:
+    """The clients that are registered, and those that a document describes."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a client comes from the database, from a document, or is registered
+        self,
+        clients: Clients,
+        documents: ClientDocuments,
+        mint: OpenMint,
+        fetches: AddressLimit,
+        telemetry: SignInTelemetry,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Keep clients in `clients`. `fetches` limits how often an address may have documents fetched."""
+        self._clients = clients
+        self._documents = documents
+        self._mint = mint
+        self._fetches = fetches
+        self._telemetry = telemetry
+        self._wall_clock = wall_clock
+
+    async def known(self, client_id: str) -> OAuthClient | None:
+        """Return a client without a fetch, whatever the age of its document. Raises DatabaseUnavailable."""
+        return await self._clients.client(client_id) if len(client_id) <= LONGEST_CLIENT_ID else None
+
+    async def find(self, client_id: str, address: str) -> OAuthClient:
+        """Return the client with this id; its document is fetched unless it is fresh.
+
+        Raises ClientRefused, TooMany and DatabaseUnavailable.
+        """
+        known = await self.known(client_id)
+        if not self._documents.is_document_id(client_id):
+            if known is None:
+                raise ClientRefused(
+                    "This app is not registered here, or its registration has ended. Remove this server from the "
+                    "app and add it again: it then registers anew."
+                )
+            return known
+        if known is not None and (known.fresh_until or 0.0) > self._wall_clock():
+            return known
+        if (wait := self._fetches.take(address)) is not None:
+            if known is not None:
+                return known
+            raise TooMany(wait)
+        return await self._fetched(client_id, known)
+
+    async def _fetched(self, client_id: str, known: OAuthClient | None) -> OAuthClient:
+        try:
+            client, fresh_seconds = await self._documents.fetch(client_id)
+        except DocumentRefused as exc:
+            raise ClientRefused(str(exc)) from None
+        except DocumentUnavailable as exc:
+            if known is not None:
+                return known
+            raise ClientRefused(str(exc)) from None
+        await self._clients.keep_document(client, fresh_seconds)
+        if known is None:
+            self._telemetry.client_registered(Registration.DOCUMENT)
+        return client
+
+    async def register(self, metadata: Mapping[str, Any]) -> NewClient:
+        """Register a client by the metadata of RFC 7591; unknown fields are ignored.
+
+        Clients without a secret that say the same of themselves are one. Raises OAuthError and DatabaseUnavailable.
+        """
+        redirects = _redirects(metadata.get("redirect_uris"))
+        auth = _auth(metadata.get("token_endpoint_auth_method"))
+        given = metadata.get("client_name")
+        name = valid_client_name(given if isinstance(given, str) else None, shown_host(redirects[0]))
+        mint, secret = await self._mint.mint(), None
+        client = OAuthClient(f"lmc_{secrets.token_urlsafe(16)}", name, redirects, Registration.DYNAMIC, auth)
+        fingerprint = _fingerprint(client) if auth is ClientAuth.NONE else None
+        if auth is ClientAuth.SECRET:
+            secret = mint.random()
+            client = replace(client, secret_digest=mint.digest(secret))
+        registered = await self._clients.register(client, fingerprint)
+        self._telemetry.client_registered(Registration.DYNAMIC)
+        return NewClient(replace(registered, redirect_uris=redirects), secret, registered.id == client.id)
+
+
+def _redirects(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not 0 < len(given) <= MOST_REDIRECTS:
+        raise OAuthError("invalid_redirect_uri", f"redirect_uris must be a list of 1 to {MOST_REDIRECTS} URIs.")
+    checked = []
+    for number, uri in enumerate(given, 1):
+        if not isinstance(uri, str):
+            raise OAuthError("invalid_redirect_uri", f"Redirect URI {number} is not a string.")
+        try:
+            checked.append(check_redirect(uri))
+        except BadRedirect as exc:
+            raise OAuthError("invalid_redirect_uri", f"Redirect URI {number} {exc}.") from None
+    return tuple(checked)
+
+
+def _auth(method: Any) -> ClientAuth:
+    """Return the method that a client gets. Without one it is public: PKCE protects it, and a secret would leak."""
+    if method in (None, "none"):
+        return ClientAuth.NONE
+    if method in _SECRET_METHODS:
+        return ClientAuth.SECRET
+    raise OAuthError(
+        "invalid_client_metadata",
+        "token_endpoint_auth_method must be none, client_secret_post or client_secret_basic. A client with a key pair "
+        "identifies itself by a metadata document.",
+    )
+
+
+def _fingerprint(client: OAuthClient) -> str:
+    """Return what registrations of one program have in common. The ports of loopback redirects are not part of it."""
+    redirects = sorted(map(_without_port, client.redirect_uris))
+    return hashlib.sha256(json.dumps([redirects, client.name]).encode()).hexdigest()
+
+
+def _without_port(uri: str) -> str:
+    if not is_loopback(uri):
+        return uri
+    parts = urlsplit(uri)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))

@@ -1,0 +1,205 @@
+"""Caches access tokens for as long as no grant has ended, so that no call waits for the database."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from cachetools import LRUCache, TTLCache
+
+from app.ports.auth import AuthenticationUnavailable, Caller
+from app.ports.repositories import DatabaseUnavailable
+from app.ports.sign_in import AccessHolder, Grants
+from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
+
+VERSION_SECONDS = 2.0
+"""Interval at which the version of grants is read. A token whose grant has ended counts for so long at most."""
+
+MOST_TOKENS = 10_000
+"""Tokens that are remembered, about 2 KB each. Another as many digests are remembered as unknown."""
+
+UNKNOWN_SECONDS = 10.0
+"""How long a digest is remembered as unknown. A token that has expired may be renewed."""
+
+MOST_LOOKUPS = 2
+"""Tokens that are looked up in the database at once: there are four connections, and purchases need them."""
+
+MOST_WAITING = 200
+OUTAGE_SECONDS = 60.0
+"""How long known tokens count while the version cannot be read: a failover of the database takes less."""
+
+USED_SECONDS = 60.0
+"""Interval at which it is recorded which grants were used."""
+
+TOO_MANY_LOOKUPS = "This service looks up as many access tokens as it may at once. Try again in a moment."
+NO_DATABASE = "Access tokens cannot be checked right now, because this service's database does not answer. Try again."
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheClocks:
+    """Unix seconds, seconds that never go back, and a sleep by the latter."""
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+
+
+class Callers(Protocol):
+    """Makes the callers of access tokens."""
+
+    def epoch(self) -> int:
+        """Return a number that increases when callers may have changed, as members of teams do.
+
+        Raises AuthenticationUnavailable if what is known of teams is too old to count.
+        """
+        ...
+
+    async def of(self, holder: AccessHolder) -> Caller | None:
+        """Return the caller; None where the person has to sign in again.
+
+        Raises AccessRefused, AuthenticationUnavailable and DatabaseUnavailable.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class KnownToken:
+    """An access token whose grant has not ended.
+
+    Attributes:
+        ends_at: monotonic time of its expiry.
+        epoch: that of the teams when it was looked up.
+        noted_at: monotonic time of the last use that was noted.
+
+    """
+
+    grant_id: str
+    caller: Caller
+    ends_at: float
+    epoch: int
+    noted_at: float = -math.inf
+
+
+class GrantCache:
+    """Access tokens by digest, dropped whenever a grant ends. While the database is out, they are used for a minute."""
+
+    def __init__(self, grants: Grants, callers: Callers, clocks: CacheClocks) -> None:
+        """Cache the tokens of `grants`, each with its caller."""
+        self._grants = grants
+        self._callers = callers
+        self._clock = clocks.monotonic
+        self._clocks = clocks
+        self._version: int | None = None
+        self._confirmed_at = clocks.monotonic()
+        self._generation = 0
+        self._tokens: LRUCache[str, KnownToken] = LRUCache(MOST_TOKENS)
+        self._unknown: TTLCache[str, None] = TTLCache(MOST_TOKENS, UNKNOWN_SECONDS, clocks.monotonic)
+        self._lookups = asyncio.Semaphore(MOST_LOOKUPS)
+        self._waiting = 0
+        self._used: set[str] = set()
+        self._faults = ThrottledExceptionLog(log, "The version of grants could not be read")
+        self._outages = LogThrottle(clocks.monotonic)
+
+    @property
+    def confirmed_at(self) -> float:
+        """The monotonic time at which the last answer about the version was asked for."""
+        return self._confirmed_at
+
+    async def run(self) -> None:
+        """Follow the version of grants, and record which were used, for ever."""
+        note_at = self._clock() + USED_SECONDS
+        while True:
+            try:
+                await self._follow()
+                if self._clock() >= note_at:
+                    note_at = self._clock() + USED_SECONDS
+                    await self._note_used()
+            except DatabaseUnavailable as exc:
+                if (count := self._outages.count()) is not None:
+                    log.warning(
+                        "Grants cannot be read (the database %s, %d times since the last such line): sign-ins and "
+                        "refreshes fail, known access tokens count for a minute, unknown ones get 503",
+                        exc,
+                        count,
+                    )
+            except Exception as exc:  # noqa: BLE001 - without it a revoked token would count for good
+                self._faults.note(exc)
+            await self._clocks.sleep(VERSION_SECONDS)
+
+    def known(self, digest: str) -> KnownToken | None:
+        """Return the token with this digest, if it is remembered. Raises AuthenticationUnavailable."""
+        if self._clock() - self._confirmed_at > OUTAGE_SECONDS:
+            raise AuthenticationUnavailable(NO_DATABASE)
+        known = self._tokens.get(digest)
+        if known is not None and (self._clock() >= known.ends_at or known.epoch != self._callers.epoch()):
+            del self._tokens[digest]  # a refresh that was repeated may have renewed it, or a team has changed
+            return None
+        return known
+
+    async def token(self, digest: str) -> KnownToken | None:
+        """Return the token with this digest; None if there is none. Raises AuthenticationUnavailable."""
+        if (known := self.known(digest)) is not None:
+            return known
+        if digest in self._unknown:
+            return None
+        if self._waiting >= MOST_WAITING:
+            raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
+        self._waiting += 1
+        try:
+            async with self._lookups:
+                return await self._looked_up(digest)
+        except DatabaseUnavailable:
+            raise AuthenticationUnavailable(NO_DATABASE) from None
+        finally:
+            self._waiting -= 1
+
+    def note_use(self, token: KnownToken) -> None:
+        """Note that a token was used."""
+        self._used.add(token.grant_id)
+
+    async def _looked_up(self, digest: str) -> KnownToken | None:
+        if (known := self.known(digest)) is not None:  # another call has asked meanwhile
+            return known
+        generation = self._generation
+        holder = await self._grants.access(digest)
+        known = await self._token_of(holder) if holder is not None else None
+        if generation == self._generation:  # what was read before an end may be older than the end
+            if known is None:
+                self._unknown[digest] = None
+            else:
+                self._tokens[digest] = known
+        if known is not None and holder is not None and _is_first_use(holder):
+            with suppress(DatabaseUnavailable):  # the grace of the token before is longer then
+                await self._grants.confirm(holder.grant.id, holder.generation)
+        return known
+
+    async def _token_of(self, holder: AccessHolder) -> KnownToken | None:
+        epoch, read_at = self._callers.epoch(), self._clock()
+        caller = await self._callers.of(holder)
+        if caller is None:
+            return None
+        return KnownToken(holder.grant.id, caller, read_at + holder.expires_at - holder.read_at, epoch)
+
+    async def _follow(self) -> None:
+        asked_at = self._clock()
+        version = await self._grants.version()
+        self._confirmed_at = asked_at
+        if version != self._version:
+            self._version = version
+            self._generation += 1
+            self._tokens.clear()
+            self._unknown.clear()
+
+    async def _note_used(self) -> None:
+        if used := self._used:
+            self._used = set()
+            await self._grants.note_used(used, self._clocks.wall() // 60 * 60)
+
+
+def _is_first_use(holder: AccessHolder) -> bool:
+    return holder.generation == holder.grant.generation and holder.grant.confirmed_at is None

@@ -1,0 +1,119 @@
+"""Checks requests at the authorization endpoint, and writes the answers that go back to the client."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from app.domain.oauth import LONGEST_STATE, OAuthError, check_challenge, is_our_resource, requested_scopes
+from app.domain.sign_in import AuthorizationRequest, OAuthClient
+from app.domain.teams import parsed_scopes, written_scopes
+from app.services.sign_in.clients import ClientRefused, ClientRegistry
+
+_AGAIN = "Go back to the app and connect again."
+
+
+class RequestRefused(Exception):
+    """An authorization request whose error goes to the client. `url` leads there."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__("refused")
+        self.url = url
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """A request, and the client that it comes from."""
+
+    request: AuthorizationRequest
+    client: OAuthClient
+
+
+class RequestCheck:
+    """Checks authorization requests of the clients in a registry."""
+
+    def __init__(self, registry: ClientRegistry, public_url: str) -> None:
+        """`public_url` is the issuer, and the resource's address without /mcp."""
+        self._registry = registry
+        self.public_url = public_url
+
+    async def check(self, query: Mapping[str, str], address: str, *, repeated: bool) -> CheckedRequest:
+        """Return the request in a query. `repeated` tells whether a parameter is there more than once.
+
+        Raises ClientRefused where nobody can be trusted with an answer but the person, RequestRefused with the answer
+        for the client, TooMany, and DatabaseUnavailable.
+        """
+        if not query.get("client_id"):
+            raise ClientRefused(f"The address that the app has opened names no client (client_id). {_AGAIN}")
+        client = await self._registry.find(query["client_id"], address)
+        redirect_uri = _redirect_uri(query.get("redirect_uri"), client)
+        state = query.get("state")
+        try:
+            return CheckedRequest(self._request(query, client, redirect_uri, repeated=repeated), client)
+        except OAuthError as exc:
+            kept = state if state is None or len(state) <= LONGEST_STATE else None
+            raise RequestRefused(self.error_url(redirect_uri, kept, exc)) from None
+
+    def _request(
+        self, query: Mapping[str, str], client: OAuthClient, redirect_uri: str, *, repeated: bool
+    ) -> AuthorizationRequest:
+        state = query.get("state")
+        if repeated:
+            raise OAuthError("invalid_request", "A parameter is there more than once.")
+        if state is not None and len(state) > LONGEST_STATE:
+            raise OAuthError("invalid_request", f"state has more than {LONGEST_STATE} characters.")
+        if query.get("response_type") != "code":
+            raise OAuthError("unsupported_response_type", "response_type must be code.")
+        if query.get("response_mode", "query") != "query" or "request" in query or "request_uri" in query:
+            raise OAuthError("invalid_request", "Only plain requests with response_mode=query are served.")
+        challenge = check_challenge(query.get("code_challenge"), query.get("code_challenge_method"))
+        resource = query.get("resource")
+        if resource and not is_our_resource(resource, self.public_url):
+            raise OAuthError("invalid_target", f"This server issues tokens for {self.public_url}/mcp alone.")
+        prompts = query.get("prompt", "").split()
+        if "none" in prompts:
+            raise OAuthError("interaction_required", "The person has to agree to each sign-in here.")
+        scopes = requested_scopes(query.get("scope"))
+        login = bool({"login", "select_account"} & set(prompts))
+        return AuthorizationRequest(client.id, redirect_uri, state, challenge, scopes, login)
+
+    def code_url(self, request: AuthorizationRequest, code: str) -> str:
+        """Return the URL that takes the code to the client."""
+        return self._answer(request.redirect_uri, {"code": code, "state": request.state})
+
+    def error_url(self, redirect_uri: str, state: str | None, error: OAuthError) -> str:
+        """Return the URL that takes an error to the client."""
+        return self._answer(redirect_uri, {"error": error.code, "error_description": str(error), "state": state})
+
+    def _answer(self, redirect_uri: str, values: Mapping[str, str | None]) -> str:
+        """Return the redirect URI with `values` and the issuer (RFC 9207) behind its own query."""
+        added = "&".join(
+            f"{name}={quote(value, safe='')}"
+            for name, value in {**values, "iss": self.public_url}.items()
+            if value is not None
+        )
+        parts = urlsplit(redirect_uri)
+        query = f"{parts.query}&{added}" if parts.query else added
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+
+
+def _redirect_uri(given: str | None, client: OAuthClient) -> str:
+    """Return where the answer goes. Only a redirect URI that the client has registered is ever redirected to."""
+    if given is None and len(client.redirect_uris) == 1:
+        return client.redirect_uris[0]
+    if given is None or not client.redirects_to(given):
+        raise ClientRefused(
+            "The app wants to be answered at an address that it has not registered, so nothing was sent there. "
+            f"{_AGAIN} If that does not help, remove this server from the app and add it anew."
+        )
+    return given
+
+
+def request_content(request: AuthorizationRequest) -> dict[str, Any]:
+    """Return a request as JSON values, to be sealed."""
+    return asdict(request) | {"scopes": written_scopes(request.scopes)}
+
+
+def request_of(content: Mapping[str, Any]) -> AuthorizationRequest:
+    """Return the request that `request_content` has written."""
+    return AuthorizationRequest(**{**content, "scopes": parsed_scopes(content["scopes"])})

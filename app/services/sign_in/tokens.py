@@ -1,0 +1,158 @@
+"""The token endpoint: exchanges codes, refreshes and revokes."""
+
+import secrets
+from dataclasses import dataclass, field
+
+from app.domain.access import Scope
+from app.domain.oauth import OAuthError, is_our_resource, narrowed_scopes, proves
+from app.domain.redirects import shown_host
+from app.domain.sign_in import Grant, OAuthClient, RefreshJudgement, RevokeReason, judge_refresh
+from app.domain.sign_in_tokens import ACCESS, CODE
+from app.ports.sign_in import (
+    AuthorizationCode,
+    NewAccess,
+    NewGrant,
+    SignInStore,
+    SignInTelemetry,
+    TokenLifetimes,
+    TokenMint,
+)
+from app.services.sign_in.liveness import LoginCheck
+from app.services.sign_in.opening import OpenMint
+
+MOST_RACES = 4
+"""How often a refresh is judged anew after others have refreshed meanwhile."""
+
+_BAD_CODE = "The authorization code is not valid, has expired, or is not this client's: start the sign-in again."
+_BAD_REFRESH = "The refresh token is not valid, has ended, or is not this client's: start the sign-in again."
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedTokens:
+    """What a client gets: tokens, the life of the access token in seconds, and the scopes that were granted."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+    seconds: float
+    scopes: frozenset[Scope]
+
+
+class TokenService:
+    """Issues and ends tokens. Every method raises OAuthError and DatabaseUnavailable."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that tokens depend on
+        self,
+        store: SignInStore,
+        mint: OpenMint,
+        logins: LoginCheck,
+        lifetimes: TokenLifetimes,
+        telemetry: SignInTelemetry,
+        public_url: str,
+    ) -> None:
+        """Keep tokens in `store`. `public_url` is the issuer, and the resource's address without /mcp."""
+        self._store = store
+        self._mint = mint
+        self._logins = logins
+        self._lifetimes = lifetimes
+        self._telemetry = telemetry
+        self._public_url = public_url
+
+    async def exchange(
+        self, client: OAuthClient, code: str, verifier: str | None, *, redirect_uri: str | None, resource: str | None
+    ) -> IssuedTokens:
+        """Return the tokens for an authorization code. A code that was used before ends its grant."""
+        self._check_resource(resource)
+        mint = await self._mint.mint()
+        found = await self._store.steps.code(mint.digest(code)) if CODE.is_well_formed(code) else None
+        if found is None:
+            raise OAuthError("invalid_grant", _BAD_CODE)
+        if found.grant_id is not None:
+            await self._end(found.grant_id, RevokeReason.CODE)
+            raise OAuthError("invalid_grant", _BAD_CODE)
+        if found.is_expired or found.client_id != client.id or redirect_uri not in (None, found.redirect_uri):
+            raise OAuthError("invalid_grant", _BAD_CODE)
+        if not proves(verifier, found.challenge):
+            raise OAuthError("invalid_grant", "The code_verifier does not fit the code_challenge of this sign-in.")
+        return await self._redeemed(mint, client, found)
+
+    async def _redeemed(self, mint: TokenMint, client: OAuthClient, code: AuthorizationCode) -> IssuedTokens:
+        grant_id = secrets.token_hex(16)
+        refresh = mint.first_refresh(grant_id)
+        access = mint.access(refresh, code.scopes)
+        new = NewGrant(grant_id, mint.digest(refresh), client, shown_host(code.redirect_uri))
+        if await self._store.grants.redeem(code, new, self._new(mint, access, code.scopes), self._lifetimes) is None:
+            raise OAuthError("invalid_grant", _BAD_CODE)
+        await self._store.clients.note_used(client.id)
+        self._telemetry.granted(client.registration, client.name)
+        return IssuedTokens(access, refresh, self._lifetimes.access, code.scopes)
+
+    async def refresh(
+        self, client: OAuthClient, token: str, *, scope: str | None, resource: str | None
+    ) -> IssuedTokens:
+        """Return the successor of a refresh token. An old one outside of its grace ends the grant."""
+        self._check_resource(resource)
+        mint = await self._mint.mint()
+        grant_id = mint.grant_of(token)
+        for _ in range(MOST_RACES):
+            found = await self._store.grants.grant(grant_id) if grant_id is not None else None
+            if found is None or found[0].client_id != client.id:
+                self._telemetry.refreshed("invalid")
+                raise OAuthError("invalid_grant", _BAD_REFRESH)
+            grant, now = found
+            judgement = judge_refresh(grant, mint.digest(token), now, self._lifetimes.grace)
+            if judgement in (RefreshJudgement.ENDED, RefreshJudgement.REPLAYED):
+                await self._refuse(grant, judgement)
+            if judgement is RefreshJudgement.CURRENT:
+                await self._check_login(grant)
+            if (issued := await self._followed(mint, grant, token, judgement, scope)) is not None:
+                self._telemetry.refreshed(judgement)
+                return issued
+        raise OAuthError("temporarily_unavailable", "Many refreshes of this token are under way. Try again shortly.")
+
+    async def _followed(
+        self, mint: TokenMint, grant: Grant, token: str, judgement: RefreshJudgement, scope: str | None
+    ) -> IssuedTokens | None:
+        """Return the successor of `token`; None if another refresh has come between."""
+        refresh, scopes = mint.successor(token), narrowed_scopes(scope, grant.scopes)
+        access = mint.access(refresh, scopes)
+        new = self._new(mint, access, scopes)
+        if judgement is RefreshJudgement.CURRENT:
+            is_done = await self._store.grants.rotate(grant, mint.digest(refresh), new, self._lifetimes)
+            await self._store.clients.note_used(grant.client_id)
+        else:
+            is_done = await self._store.grants.renew_access(grant, new)
+        return IssuedTokens(access, refresh, self._lifetimes.access, scopes) if is_done else None
+
+    async def _refuse(self, grant: Grant, judgement: RefreshJudgement) -> None:
+        self._telemetry.refreshed(judgement)
+        if judgement is RefreshJudgement.REPLAYED:
+            await self._end(grant.id, RevokeReason.REPLAY)
+        raise OAuthError("invalid_grant", _BAD_REFRESH)
+
+    async def _check_login(self, grant: Grant) -> None:
+        person = await self._store.people.person(grant.person_id)
+        if person is None or not await self._logins.is_alive(person):
+            self._telemetry.refreshed("dead_login")
+            raise OAuthError("invalid_grant", "The login that this access rests on has ended: sign in again.")
+
+    async def revoke(self, client: OAuthClient, token: str) -> None:
+        """End the grant of a token of this client. Any other token is no error (RFC 7009)."""
+        mint = await self._mint.mint()
+        grant_id = mint.grant_of(token)
+        if ACCESS.is_well_formed(token):
+            holder = await self._store.grants.access(mint.digest(token))
+            grant_id = holder.grant.id if holder is not None else None
+        found = await self._store.grants.grant(grant_id) if grant_id is not None else None
+        if found is not None and found[0].client_id == client.id:
+            await self._end(found[0].id, RevokeReason.CLIENT)
+
+    async def _end(self, grant_id: str, reason: RevokeReason) -> None:
+        if await self._store.grants.revoke(grant_id, reason) is not None:
+            self._telemetry.grant_ended(reason)
+
+    def _check_resource(self, resource: str | None) -> None:
+        if resource and not is_our_resource(resource, self._public_url):
+            raise OAuthError("invalid_target", f"This server issues tokens for {self._public_url}/mcp alone.")
+
+    def _new(self, mint: TokenMint, access: str, scopes: frozenset[Scope]) -> NewAccess:
+        return NewAccess(mint.digest(access), scopes, self._lifetimes.access)

@@ -1,0 +1,56 @@
+"""The metadata of the authorization server (RFC 8414), at every address where clients look for it."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.domain.oauth import GRANTABLE, OFFLINE_ACCESS
+from app.web.auth.responses import CORS
+
+SUFFIXES = ("oauth-authorization-server", "openid-configuration")
+AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic", "private_key_jwt")
+
+
+def metadata(public_url: str, algorithms: Sequence[str]) -> dict[str, object]:
+    """Return the metadata of the issuer `public_url`; `algorithms` are those of client assertions.
+
+    The issuer is spelled as the setting is, without a slash at its end: clients compare it character by character.
+    """
+    return {
+        "issuer": public_url,
+        "authorization_endpoint": f"{public_url}/authorize",
+        "token_endpoint": f"{public_url}/token",
+        "registration_endpoint": f"{public_url}/register",
+        "revocation_endpoint": f"{public_url}/revoke",
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "code_challenge_methods_supported": ["S256"],
+        "scopes_supported": [*GRANTABLE, OFFLINE_ACCESS],
+        "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": list(algorithms),
+        "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": list(algorithms),
+        "client_id_metadata_document_supported": True,
+        "authorization_response_iss_parameter_supported": True,
+        "protected_resources": [f"{public_url}/mcp"],
+    }
+
+
+def metadata_routes(public_url: str, algorithms: Sequence[str]) -> list[Route]:
+    """Return the routes of the metadata: at the root, with the paths of the issuer and of the MCP endpoint behind."""
+    body, prefix = metadata(public_url, algorithms), urlsplit(public_url).path
+    headers = {"cache-control": "public, max-age=300", **CORS}
+
+    async def show(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=CORS)
+        return JSONResponse(body, headers=headers)
+
+    behind = dict.fromkeys(("", "/mcp", prefix, f"{prefix}/mcp"))
+    paths = [f"/.well-known/{suffix}{path}" for suffix in SUFFIXES for path in behind]
+    paths += [f"/mcp/.well-known/{suffix}" for suffix in SUFFIXES]
+    return [Route(path, show, methods=["GET", "OPTIONS"]) for path in paths]

@@ -1,0 +1,157 @@
+"""/token, /revoke and /register: the endpoints that clients call themselves."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.domain.oauth import GRANTABLE, OAuthError, written_oauth_scopes
+from app.domain.sign_in import OAuthClient
+from app.ports.repositories import DatabaseUnavailable
+from app.services.limits.address_limits import AddressLimit
+from app.services.sign_in.client_auth import ClientAuthenticator, ClientProof
+from app.services.sign_in.clients import ClientRegistry, NewClient, TooMany
+from app.services.sign_in.tokens import IssuedTokens, TokenService
+from app.web.auth import responses
+from app.web.auth.requests import BadForm, address_of, basic_credentials, body_of, form_of
+
+_CREATED = 201
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Limits per address: requests to /token and /revoke, requests to /register, and clients that are new there."""
+
+    tokens: AddressLimit
+    registrations: AddressLimit
+    new_clients: AddressLimit
+
+
+class ClientEndpoints:
+    """The endpoints that clients call."""
+
+    def __init__(
+        self, tokens: TokenService, clients: ClientAuthenticator, registry: ClientRegistry, limits: ClientLimits
+    ) -> None:
+        """Issue and end tokens with `tokens`, for the clients that `clients` recognises."""
+        self._tokens = tokens
+        self._clients = clients
+        self._registry = registry
+        self._limits = limits
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        handlers = {"/token": self._token, "/revoke": self._revoke, "/register": self._register}
+        return [Route(path, for_programs(handler), methods=["POST", "OPTIONS"]) for path, handler in handlers.items()]
+
+    async def _token(self, request: Request) -> Response:
+        form, client = await self._authenticated(request)
+        grant_type = form.get("grant_type")
+        if grant_type == "authorization_code":
+            issued = await self._tokens.exchange(
+                client,
+                form.get("code", ""),
+                form.get("code_verifier"),
+                redirect_uri=form.get("redirect_uri"),
+                resource=form.get("resource"),
+            )
+        elif grant_type == "refresh_token":
+            issued = await self._tokens.refresh(
+                client, form.get("refresh_token", ""), scope=form.get("scope"), resource=form.get("resource")
+            )
+        else:
+            raise OAuthError("unsupported_grant_type", "grant_type must be authorization_code or refresh_token.")
+        return responses.oauth_json(_issued(issued))
+
+    async def _revoke(self, request: Request) -> Response:
+        form, client = await self._authenticated(request)
+        if not form.get("token"):
+            raise OAuthError("invalid_request", "The request names no token.")
+        await self._tokens.revoke(client, form["token"])
+        return responses.oauth_json({})
+
+    async def _register(self, request: Request) -> Response:
+        address = address_of(request)
+        if (wait := self._limits.registrations.take(address)) is not None:
+            raise TooMany(wait)
+        if (wait := self._limits.new_clients.take(address)) is not None:
+            raise TooMany(wait)
+        new = await self._registry.register(_metadata(await body_of(request)))
+        if not new.is_new:
+            self._limits.new_clients.give_back(address)
+        return responses.oauth_json(_registered(new), _CREATED)
+
+    async def _authenticated(self, request: Request) -> tuple[dict[str, str], OAuthClient]:
+        """Return the form of a request, and the client that has proved to have sent it."""
+        address = address_of(request)
+        if (wait := self._limits.tokens.take(address)) is not None:
+            raise TooMany(wait)
+        form, basic = await form_of(request), basic_credentials(request)
+        named, secret = basic if basic is not None else (form.get("client_id"), form.get("client_secret"))
+        if basic is not None and form.get("client_id", named) != named:
+            raise OAuthError("invalid_client", "The form and the Authorization header name different clients.")
+        proof = ClientProof(named, secret, form.get("client_assertion_type"), form.get("client_assertion"))
+        if proof.client_id is None and proof.assertion is not None:
+            raise OAuthError("invalid_client", "Send client_id beside the assertion.")
+        return form, await self._clients.client(proof, address)
+
+
+def for_programs(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Return `handler` with an OAuth error for every fault, and an answer to CORS preflight requests."""
+
+    async def handled(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=responses.CORS)
+        try:
+            return await handler(request)
+        except OAuthError as exc:
+            return responses.oauth_error(exc, basic=basic_credentials(request) is not None)
+        except BadForm as exc:
+            return responses.oauth_error(OAuthError("invalid_request", str(exc)))
+        except TooMany as exc:
+            error = OAuthError("temporarily_unavailable", "This address asks too often. Try again later.")
+            return responses.oauth_error(error, retry_after_seconds=exc.retry_after_seconds)
+        except DatabaseUnavailable:
+            error = OAuthError("temporarily_unavailable", "This service's database does not answer. Try again shortly.")
+            return responses.oauth_error(error)
+
+    return handled
+
+
+def _metadata(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise OAuthError("invalid_client_metadata", "Send the client's metadata as one JSON object.")
+    return found
+
+
+def _issued(issued: IssuedTokens) -> dict[str, object]:
+    return {
+        "access_token": issued.access,
+        "token_type": "Bearer",
+        "expires_in": int(issued.seconds),
+        "refresh_token": issued.refresh,
+        "scope": written_oauth_scopes(issued.scopes),
+    }
+
+
+def _registered(new: NewClient) -> dict[str, object]:
+    client = new.client
+    secret = {"client_secret": new.secret, "client_secret_expires_at": 0} if new.secret is not None else {}
+    return {
+        "client_id": client.id,
+        "client_name": client.name,
+        "redirect_uris": client.redirect_uris,
+        "token_endpoint_auth_method": client.auth,
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "scope": " ".join(GRANTABLE),
+        **secret,
+    }

@@ -1,0 +1,165 @@
+"""The pages of sign-in: consent, account, and messages. No scripts, no external resources; every text is escaped."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from app.domain.access import Scope
+from app.domain.redirects import is_loopback, shown_host
+from app.domain.sign_in import AuthorizationRequest, Grant, OAuthClient, Registration
+
+_MAY = {
+    Scope.READ: "See the videos and tasks of your account",
+    Scope.GENERATE: "Make videos, which costs credits of your account",
+}
+_LOOPBACK_WARNING = (
+    "The app runs on this computer. Approve only if you have just started to connect it yourself: any program on this "
+    "computer can use this name."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the pages say of this service: its public URL, and the name of the login that people use."""
+
+    public_url: str
+    login_name: str
+
+    @property
+    def host(self) -> str:
+        """Return the host of the service, with its path if it has one."""
+        return self.public_url.partition("://")[2]
+
+
+def consent_page(
+    site: Site, request: AuthorizationRequest, client: OAuthClient, *, sealed: str, label: str | None
+) -> str:
+    """Return the page that asks for consent. `sealed` goes into the form, `label` names the account if it is known."""
+    name = escape(client.name)
+    facts = {
+        "App": f'<strong>{name}</strong><br><span class="soft">{_provenance(client)}</span>',
+        "Answer goes to": _destination(request.redirect_uri),
+        "It may": _items([_MAY[scope] for scope in _MAY if scope in request.scopes]),
+        "Account": escape(label) if label else f"You sign in with {escape(site.login_name)} next.",
+    }
+    warning = f'<p class="warning">{_LOOPBACK_WARNING}</p>' if is_loopback(request.redirect_uri) else ""
+    choice = ""
+    if Scope.GENERATE in request.scopes:
+        choice = '<label><input type="checkbox" name="read_only" value="1">Only look: make no videos</label>'
+    body = f"""<h1>Connect {name}?</h1>
+<p>An app asks to use <strong>{escape(site.host)}</strong> in your name.</p>
+{_facts(facts)}{warning}
+<form method="post" action="{escape(site.public_url)}/authorize">
+<input type="hidden" name="request" value="{escape(sealed)}">
+{choice}
+<div class="buttons"><button name="decision" value="deny">Deny</button>
+<button class="go" name="decision" value="approve">Approve</button></div>
+</form>
+<p class="soft">You can disconnect it at any time:
+<a href="{escape(site.public_url)}/account">your connected apps</a>.</p>"""
+    return page(f"Connect {client.name}?", body)
+
+
+def account_page(site: Site, label: str, grants: Sequence[Grant], *, token: str) -> str:
+    """Return the page that lists what a person has granted. `token` goes into its forms."""
+    listed = "".join(_grant(site, grant, token) for grant in grants)
+    body = f"""<h1>Your connected apps</h1>
+<p>Signed in to <strong>{escape(site.host)}</strong> as {escape(label)}.</p>
+{listed or '<p class="soft">No app is connected.</p>'}
+<div class="buttons">{_button(site, token, "sign-out", "Sign out of this browser")}</div>
+<p class="soft">Signing out leaves the apps connected. An app that you disconnect can no longer use your account.</p>"""
+    return page("Your connected apps", body)
+
+
+def account_login_page(site: Site, *, token: str) -> str:
+    """Return the account page of a browser that is not signed in."""
+    body = f"""<h1>Your connected apps</h1>
+<p>Sign in with {escape(site.login_name)} to see which apps use <strong>{escape(site.host)}</strong> in your name, and
+to end them.</p>
+<div class="buttons">{_button(site, token, "sign-in", f"Sign in with {site.login_name}", is_main=True)}</div>"""
+    return page("Your connected apps", body)
+
+
+def message_page(title: str, *paragraphs: str) -> str:
+    """Return a page with a few sentences."""
+    return page(title, f"<h1>{escape(title)}</h1>" + "".join(f"<p>{escape(text)}</p>" for text in paragraphs))
+
+
+def page(title: str, body: str) -> str:
+    """Return a whole page; `body` is HTML."""
+    return _template().substitute(title=escape(title), style=style(), body=body)
+
+
+@cache
+def style() -> str:
+    """Return the style sheet of the pages."""
+    return files("app.web.pages").joinpath("sign_in.css").read_text(encoding="utf-8")
+
+
+@cache
+def style_hash() -> str:
+    """Return the source expression of a Content-Security-Policy that allows the style sheet, and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()}'"
+
+
+@cache
+def _template() -> Template:
+    return Template(files("app.web.pages").joinpath("sign_in.html").read_text(encoding="utf-8"))
+
+
+def _facts(facts: dict[str, str]) -> str:
+    return "<dl>" + "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in facts.items()) + "</dl>"
+
+
+def _provenance(client: OAuthClient) -> str:
+    if client.registration is Registration.DOCUMENT:
+        host = client.id.partition("://")[2].partition("/")[0]
+        return f"Described by {escape(host)}, whose address was checked."
+    if client.registration is Registration.MANUAL:
+        return "Registered by the operator of this service."
+    return "This name is what the app calls itself. Nobody has checked it."
+
+
+def _destination(redirect_uri: str) -> str:
+    host = escape(shown_host(redirect_uri))
+    if is_loopback(redirect_uri):
+        return f"a program on this computer ({host})"
+    return f"an app on this computer ({host})" if host.endswith(":") else host
+
+
+def _items(texts: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
+
+
+def _grant(site: Site, grant: Grant, token: str) -> str:
+    may = "make videos and see them" if Scope.GENERATE in grant.scopes else "see videos"
+    used = f"last used {_date(grant.last_used_at)}" if grant.last_used_at is not None else "not used yet"
+    return (
+        f'<section class="grant"><div><h2>{escape(grant.client_name)}</h2>'
+        f'<p class="soft">{escape(grant.redirect_host)} · '
+        f"may {may} · since {_date(grant.created_at)}, {used}</p></div>"
+        f"{_button(site, token, 'end', 'Disconnect', grant_id=grant.id, about=grant.client_name)}</section>"
+    )
+
+
+def _button(  # noqa: PLR0913 - what a button does and says
+    site: Site, token: str, action: str, text: str, *, grant_id: str = "", about: str = "", is_main: bool = False
+) -> str:
+    hidden = f'<input type="hidden" name="grant" value="{escape(grant_id)}">' if grant_id else ""
+    label = f' aria-label="{escape(f"{text} {about}")}"' if about else ""
+    look = ' class="go"' if is_main else ""
+    return (
+        f'<form method="post" action="{escape(site.public_url)}/account">'
+        f'<input type="hidden" name="token" value="{escape(token)}">{hidden}'
+        f'<button{look} name="action" value="{action}"{label}>{escape(text)}</button></form>'
+    )
+
+
+def _date(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%-d %B %Y, %H:%M UTC")

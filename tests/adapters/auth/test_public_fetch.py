@@ -1,0 +1,142 @@
+"""What may be fetched for strangers: https from public addresses, and nothing behind them."""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.adapters.auth.public_fetch import NotFetchable, NotFetched, PublicFetcher
+from app.cli.serve import listening_socket
+from tests.support.certificates import server_context
+from tests.support.documents_server import document_server
+
+
+def fetcher(*addresses: str, **options: bool) -> PublicFetcher:
+    """Return a fetcher for which every host has these addresses."""
+
+    async def resolver(_host: str, _port: int) -> list[str]:
+        return list(addresses)
+
+    return PublicFetcher("tests", resolver=resolver, context=ssl.create_default_context(), **options)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "192.168.1.1",
+        "100.64.0.1",
+        "0.0.0.0",
+        "::1",
+        "fe80::1",
+        "fd00::1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+    ],
+)
+async def test_a_name_that_leads_to_a_private_address_is_not_fetched(address: str) -> None:
+    with pytest.raises(NotFetchable, match="not public"):
+        await fetcher(address).fetch("https://client.example.com/client.json", 1000)
+    with pytest.raises(NotFetchable, match="not public"):
+        await fetcher("93.184.216.34", address).fetch("https://client.example.com/client.json", 1000)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://client.example.com/client.json",
+        "https://127.0.0.1/client.json",
+        "https://localhost/client.json",
+        "https://[::1]/client.json",
+        "https://2130706433/client.json",
+        "https://0x7f.1/client.json",
+        "https://user@client.example.com/client.json",
+        "https://intranet/client.json",
+        "https://service.namespace.svc/client.json",
+        "ftp://client.example.com/client.json",
+        "https://client.example.com:0/client.json",
+        "https://[",
+        "",
+    ],
+)
+async def test_a_url_of_another_form_is_not_even_resolved(url: str) -> None:
+    async def resolver(_host: str, _port: int) -> list[str]:
+        raise AssertionError("resolved")
+
+    with pytest.raises(NotFetchable, match="no https URL"):
+        await PublicFetcher("tests", resolver=resolver, context=ssl.create_default_context()).fetch(url, 1000)
+
+
+async def test_a_name_that_cannot_be_resolved_is_not_fetched() -> None:
+    async def resolver(_host: str, _port: int) -> list[str]:
+        raise OSError("no such name")
+
+    with pytest.raises(NotFetched):
+        await PublicFetcher("tests", resolver=resolver, context=ssl.create_default_context()).fetch(
+            "https://client.example.com/client.json", 1000
+        )
+    with pytest.raises(NotFetchable):
+        await fetcher().fetch("https://client.example.com/client.json", 1000)
+
+
+async def test_loopback_is_for_a_service_that_is_tried_on_one_machine() -> None:
+    async with document_server() as server:
+        server.add("/client.json")
+        url = f"{server.url}/client.json"
+        with pytest.raises(NotFetchable):
+            await fetcher("127.0.0.1").fetch(url, 1000)
+        fetched = await fetcher("127.0.0.1", allows_loopback=True).fetch(url, 1000)
+        assert fetched.content["client_id"] == url
+        with pytest.raises(NotFetchable, match="not public"):
+            await fetcher("127.0.0.1", "10.0.0.1", allows_loopback=True).fetch(url, 1000)
+
+
+async def test_a_connection_is_pinned_to_the_address_and_the_certificate_to_the_name(tmp_path: Path) -> None:
+    """The name is resolved by the fetcher alone: its certificate is checked, and the connection goes to the address."""
+    hosts: list[str] = []
+
+    async def answer(request: Request) -> Response:
+        hosts.append(request.headers["host"])
+        return JSONResponse({"client_id": "x"})
+
+    _, authority = server_context(tmp_path)
+    socket = listening_socket("127.0.0.1", 0)
+    config = uvicorn.Config(
+        Starlette(routes=[Route("/client.json", answer)]),
+        log_config=None,
+        lifespan="off",
+        ssl_certfile=str(tmp_path / "server.pem"),
+    )
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve(sockets=[socket]))
+    while not server.started:
+        await asyncio.sleep(0)
+    port = socket.getsockname()[1]
+
+    async def resolver(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    try:
+        trusting = PublicFetcher(
+            "tests",
+            resolver=resolver,
+            allows_loopback=True,
+            context=ssl.create_default_context(cafile=authority),
+        )
+        assert (await trusting.fetch(f"https://localhost:{port}/client.json", 1000)).content == {"client_id": "x"}
+        assert hosts == [f"localhost:{port}"]
+        with pytest.raises(NotFetched):
+            await trusting.fetch(f"https://other.example.com:{port}/client.json", 1000)
+    finally:
+        server.should_exit = True
+        await running
+        socket.close()

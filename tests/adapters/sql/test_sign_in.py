@@ -1,0 +1,248 @@
+"""Sign-in in the database, by the same contract on every kind: each step counts once, and ends in its time."""
+
+import asyncio
+import secrets
+from dataclasses import replace
+
+import pytest
+
+from app.adapters.sql.directory import sql_directory
+from app.adapters.sql.engine import Database
+from app.adapters.sql.sign_in import sql_sign_in
+from app.domain.access import PASSTHROUGH_SCOPES
+from app.domain.sign_in import MOST_GRANTS, ClientAuth, Grant, OAuthClient, Person, Registration, RevokeReason
+from app.ports.sign_in import AuthorizationCode, NewAccess, NewGrant, PendingLogin, SignInStore, TokenLifetimes
+from tests.support.clock import HandClock
+
+DAY = 86_400.0
+LIFETIMES = TokenLifetimes(access=3600.0, refresh=30 * DAY, grant=180 * DAY, grace=60.0)
+CLIENT = OAuthClient("client-1", "Claude", ("https://claude.ai/cb",), Registration.DYNAMIC)
+PERSON = Person("a" * 32, "https://login.example", "user-1", "sealed")
+
+
+@pytest.fixture
+def store(database: Database, clock: HandClock) -> SignInStore:
+    return sql_sign_in(database, clock.sql)
+
+
+def new_access() -> NewAccess:
+    return NewAccess(secrets.token_hex(32), PASSTHROUGH_SCOPES, LIFETIMES.access)
+
+
+def new_code(client_id: str = CLIENT.id) -> AuthorizationCode:
+    digest = secrets.token_hex(32)
+    return AuthorizationCode(digest, client_id, "https://claude.ai/cb", "c" * 43, PASSTHROUGH_SCOPES, PERSON.id)
+
+
+def new_grant() -> NewGrant:
+    return NewGrant(secrets.token_hex(16), secrets.token_hex(32), CLIENT, "claude.ai")
+
+
+async def granted(store: SignInStore, access: NewAccess | None = None) -> Grant:
+    await store.people.keep(PERSON)
+    code = new_code()
+    await store.steps.add_code(code, 60.0)
+    grant = await store.grants.redeem(code, new_grant(), access or new_access(), LIFETIMES)
+    assert grant is not None
+    return grant
+
+
+async def test_a_registration_is_found_by_its_fingerprint(store: SignInStore) -> None:
+    assert await store.clients.register(CLIENT, "print") == CLIENT
+    assert await store.clients.register(replace(CLIENT, id="client-2"), "print") == CLIENT
+    other = await store.clients.register(replace(CLIENT, id="client-3", auth=ClientAuth.SECRET), None)
+    assert await store.clients.client("client-3") == other
+    assert await store.clients.client("client-2") is None
+
+
+async def test_a_document_replaces_what_it_said_before_and_no_registered_client(
+    store: SignInStore, clock: HandClock
+) -> None:
+    document = OAuthClient("https://c.example/d", "C", ("http://localhost/cb",), Registration.DOCUMENT)
+    await store.clients.keep_document(document, 300.0)
+    await store.clients.keep_document(replace(document, name="D"), 600.0)
+    assert await store.clients.client(document.id) == replace(document, name="D", fresh_until=clock() + 600.0)
+    manual = replace(document, id="manual", registration=Registration.MANUAL)
+    await store.clients.register(manual, None)
+    await store.clients.keep_document(replace(document, id="manual", name="Evil"), 600.0)
+    assert await store.clients.client("manual") == manual
+
+
+async def test_idle_clients_are_deleted_and_those_of_an_operator_stay(store: SignInStore, clock: HandClock) -> None:
+    for number, registration in enumerate((Registration.DYNAMIC, Registration.DYNAMIC, Registration.MANUAL)):
+        await store.clients.register(replace(CLIENT, id=f"client-{number}", registration=registration), None)
+    await store.clients.note_used("client-1")
+    clock.advance(2 * DAY)
+    assert await store.clients.delete_idle(DAY, 90 * DAY) == 1
+    clock.advance(91 * DAY)
+    assert await store.clients.delete_idle(DAY, 90 * DAY) == 1
+    assert [await store.clients.client(f"client-{number}") is not None for number in range(3)] == [False, False, True]
+
+
+async def test_an_assertion_counts_once(store: SignInStore, clock: HandClock) -> None:
+    assert await store.clients.use_assertion("jti", 60.0)
+    assert not await store.clients.use_assertion("jti", 60.0)
+    clock.advance(61)
+    await store.clients.delete_idle(DAY, DAY)
+    assert await store.clients.use_assertion("jti", 60.0)
+
+
+async def test_a_sign_in_under_way_returns_once_in_its_own_browser(store: SignInStore, clock: HandClock) -> None:
+    pending = PendingLogin("state", "browser", "content")
+    await store.steps.add_pending(pending, 600.0)
+    assert await store.steps.take_pending("state", "another") is None
+    assert await store.steps.take_pending("state", "browser") == pending
+    assert await store.steps.take_pending("state", "browser") is None
+    await store.steps.add_pending(pending, 600.0)
+    clock.advance(601)
+    assert await store.steps.take_pending("state", "browser") is None
+
+
+async def test_of_many_who_exchange_a_code_one_gets_a_grant(store: SignInStore) -> None:
+    await store.people.keep(PERSON)
+    code = new_code()
+    await store.steps.add_code(code, 60.0)
+    tries = [store.grants.redeem(code, new_grant(), new_access(), LIFETIMES) for _ in range(8)]
+    grants = [grant for grant in await asyncio.gather(*tries) if grant is not None]
+    assert len(grants) == 1
+    used = await store.steps.code(code.digest)
+    assert used is not None
+    assert used.grant_id == grants[0].id
+    assert await store.grants.of_person(PERSON.id) == grants
+
+
+async def test_an_exchange_that_is_repeated_has_the_same_outcome(store: SignInStore) -> None:
+    await store.people.keep(PERSON)
+    code, new, access = new_code(), new_grant(), new_access()
+    await store.steps.add_code(code, 60.0)
+    assert await store.grants.redeem(code, new, access, LIFETIMES) == await store.grants.redeem(
+        code, new, access, LIFETIMES
+    )
+
+
+async def test_a_code_ends_with_its_time(store: SignInStore, clock: HandClock) -> None:
+    await store.people.keep(PERSON)
+    code = new_code()
+    await store.steps.add_code(code, 60.0)
+    assert await store.steps.code(code.digest) == code
+    clock.advance(60)
+    assert await store.steps.code(code.digest) == replace(code, is_expired=True)
+    assert await store.steps.code("other") is None
+
+
+async def test_of_many_refreshes_one_rotates(store: SignInStore, clock: HandClock) -> None:
+    grant = await granted(store)
+    clock.advance(100)
+    access = new_access()
+    tries = [store.grants.rotate(grant, "next", access, LIFETIMES) for _ in range(20)]
+    assert sorted(await asyncio.gather(*tries)) == [False] * 19 + [True]
+    found = await store.grants.grant(grant.id)
+    assert found is not None
+    rotated, read_at = found
+    assert read_at == clock()
+    assert rotated == replace(
+        grant,
+        generation=1,
+        current="next",
+        previous=grant.current,
+        rotated_at=clock(),
+        refresh_until=clock() + LIFETIMES.refresh,
+    )
+    clock.advance(3000)
+    assert await store.grants.renew_access(rotated, access)
+    assert not await store.grants.renew_access(grant, access)
+    holder = await store.grants.access(access.digest)
+    assert holder is not None
+    assert (holder.expires_at, holder.generation) == (clock() + 3600.0, 1)
+
+
+async def test_an_access_token_is_found_with_its_person_until_it_ends(store: SignInStore, clock: HandClock) -> None:
+    access = new_access()
+    grant = await granted(store, access)
+    holder = await store.grants.access(access.digest)
+    assert holder is not None
+    assert holder.grant == grant
+    assert (holder.person.id, holder.person.sealed) == (PERSON.id, PERSON.sealed)
+    assert (holder.scopes, holder.read_at) == (PASSTHROUGH_SCOPES, clock())
+    clock.advance(3600)
+    assert await store.grants.access(access.digest) is None
+
+
+async def test_the_first_use_of_a_generation_is_noted_once(store: SignInStore, clock: HandClock) -> None:
+    grant = await granted(store)
+    await store.grants.confirm(grant.id, 7)
+    await store.grants.confirm(grant.id, 0)
+    first = clock()
+    clock.advance(100)
+    await store.grants.confirm(grant.id, 0)
+    await store.grants.note_used([grant.id], first)
+    await store.grants.note_used([grant.id], first - 60)
+    found = await store.grants.grant(grant.id)
+    assert found is not None
+    assert (found[0].confirmed_at, found[0].last_used_at) == (first, first)
+
+
+async def test_an_end_counts_for_one_grant_alone_and_is_in_the_log(
+    store: SignInStore, database: Database, clock: HandClock
+) -> None:
+    access = new_access()
+    grant, other = await granted(store, access), await granted(store)
+    version = await store.grants.version()
+    assert await store.grants.revoke(grant.id, RevokeReason.PERSON, person_id="b" * 32) is None
+    ended = await store.grants.revoke(grant.id, RevokeReason.PERSON, person_id=PERSON.id)
+    assert ended == replace(grant, revoked_at=clock(), reason="person")
+    assert await store.grants.revoke(grant.id, RevokeReason.CLIENT) is None
+    assert await store.grants.version() > version
+    assert await store.grants.access(access.digest) is None
+    assert await store.grants.of_person(PERSON.id) == [other]
+    assert not await store.grants.rotate(grant, "next", new_access(), LIFETIMES)
+    entries = await sql_directory(database, clock.sql).audit.entries(100)
+    assert [entry.action for entry in entries if entry.subject == grant.id] == ["grant.create", "grant.revoke"]
+    assert await store.grants.revoke_all(PERSON.id, RevokeReason.LOGIN) == 1
+    assert await store.grants.of_person(PERSON.id) == []
+
+
+async def test_the_grants_of_one_person_are_bounded(store: SignInStore, clock: HandClock) -> None:
+    first = await granted(store)
+    for _ in range(MOST_GRANTS):
+        clock.advance(1)
+        await granted(store)
+    assert len(await store.grants.of_person(PERSON.id)) == MOST_GRANTS
+    found = await store.grants.grant(first.id)
+    assert found is not None
+    assert found[0].reason == RevokeReason.LIMIT
+
+
+async def test_a_new_sign_in_replaces_what_is_sealed_and_makes_tokens_be_looked_up_anew(store: SignInStore) -> None:
+    await store.people.keep(PERSON)
+    version = await store.grants.version()
+    await store.people.keep(replace(PERSON, sealed="anew"))
+    assert await store.grants.version() > version
+    assert [person.sealed for person in await store.people.all_sealed(10, "")] == ["anew"]
+    assert not await store.people.replace_sealed(PERSON, "late")
+    assert await store.people.replace_sealed(replace(PERSON, sealed="anew"), "later")
+
+
+async def test_a_browser_is_signed_in_until_it_is_signed_out(store: SignInStore, clock: HandClock) -> None:
+    await store.people.keep(PERSON)
+    for digest in ("one", "other"):
+        await store.people.add_session(digest, PERSON.id, 600.0)
+    await store.people.end_session("one")
+    assert await store.people.in_session("one") is None
+    person = await store.people.in_session("other")
+    assert person is not None
+    assert person.id == PERSON.id
+    clock.advance(600)
+    assert await store.people.in_session("other") is None
+
+
+async def test_what_is_over_is_deleted_in_lots(store: SignInStore, clock: HandClock) -> None:
+    grant = await granted(store)
+    await store.people.add_session("session", PERSON.id, 600.0)
+    await store.steps.add_pending(PendingLogin("state", "browser", "content"), 600.0)
+    clock.advance(3601)
+    assert await store.grants.delete_old(30 * DAY) == 4, "the code, the session, the sign-in and the access token"
+    assert await store.grants.grant(grant.id) is not None
+    clock.advance(61 * DAY)
+    assert await store.grants.delete_old(30 * DAY) == 1
+    assert await store.grants.grant(grant.id) is None

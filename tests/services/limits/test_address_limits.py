@@ -1,0 +1,50 @@
+"""Limits per network address: each has its own, nobody uses up everybody's, and networks of IPv6 count as one."""
+
+import pytest
+
+from app.services.limits.address_limits import AddressLimit, network_of
+from tests.support.clock import HandClock
+
+
+def test_an_address_has_its_own_limit_in_each_window(clock: HandClock) -> None:
+    refused: list[None] = []
+    limit = AddressLimit(2, 100, 60.0, clock, lambda: refused.append(None))
+    assert [limit.take("192.0.2.1") for _ in range(2)] == [None, None]
+    assert limit.take("192.0.2.2") is None
+    clock.advance(20)
+    assert limit.take("192.0.2.1") == 40.0
+    assert len(refused) == 1
+    clock.advance(40)
+    assert limit.take("192.0.2.1") is None
+
+
+def test_all_addresses_together_have_a_limit_that_refusals_do_not_use_up(clock: HandClock) -> None:
+    limit = AddressLimit(1, 3, 60.0, clock)
+    for _ in range(10):
+        limit.take("192.0.2.1")
+    assert [limit.take(f"192.0.2.{number}") for number in range(2, 4)] == [None, None]
+    assert limit.take("192.0.2.9") is not None
+
+
+def test_an_event_can_be_given_back(clock: HandClock) -> None:
+    limit = AddressLimit(1, 1, 60.0, clock)
+    limit.take("192.0.2.1")
+    limit.give_back("192.0.2.1")
+    limit.give_back("192.0.2.1")
+    assert limit.take("192.0.2.1") is None
+    assert limit.take("192.0.2.1") is not None
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("unix", "unix"),
+        ("", ""),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_address(address: str, network: str) -> None:
+    assert network_of(address) == network

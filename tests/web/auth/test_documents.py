@@ -1,0 +1,245 @@
+"""Clients that are described by a document, which is fetched when it must be, and by rules that protect networks."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from app.services.sign_in.client_auth import ASSERTION_TYPE
+from tests.support.clock import HandClock
+from tests.support.documents_server import DocumentServer, document_server
+from tests.support.oauth import Browser, Client, Page, SignInFleet
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture
+async def documents() -> AsyncIterator[DocumentServer]:
+    async with document_server() as server:
+        yield server
+
+
+def jwks(key: rsa.RSAPrivateKey = KEY, kid: str = "one") -> dict[str, Any]:
+    public = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return {"keys": [public | {"kid": kid, "use": "sig", "alg": "RS256"}]}
+
+
+def assertion(client: Client, clock: HandClock, key: Any = KEY, algorithm: str = "RS256", **changes: Any) -> str:
+    """Return an assertion of the client; `changes` replace claims, and None leaves one out."""
+    claims = {
+        "iss": client.client_id,
+        "sub": client.client_id,
+        "aud": f"{client.issuer}/token",
+        "exp": clock() + 60,
+        "jti": str(time.perf_counter_ns()),
+        **changes,
+    }
+    given = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(given, key, algorithm=algorithm, headers={"kid": "one"})
+
+
+async def test_a_client_is_its_document(fleet: SignInFleet, browser: Browser, documents: DocumentServer) -> None:
+    client = fleet.client(client_id=documents.add("/client.json", client_name="Claude Code"))
+    page = await browser.open(client.url())
+    assert isinstance(page, Page)
+    assert "Claude Code" in page.text
+    assert "127.0.0.1" in page.text
+    tokens = await client.connect(browser)
+    assert await fleet.status(tokens["access_token"]) == 200
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+    assert documents.fetched == ["/client.json"], "once, as long as it is fresh"
+
+
+async def test_the_port_of_this_computer_is_free_even_if_the_document_names_one(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer
+) -> None:
+    client_id = documents.add("/client.json", redirect_uris=["http://127.0.0.1:33418/callback", "https://x.example/cb"])
+    await fleet.client(client_id=client_id).connect(browser)
+
+
+@pytest.mark.parametrize(
+    ("control", "seconds"),
+    [("", 3600), ("no-store", 300), ("max-age=1", 300), ("public, max-age=7200", 7200), ("max-age=99999999", 86_400)],
+)
+async def test_a_document_is_fetched_again_when_it_is_stale(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer, control: str, seconds: int
+) -> None:
+    documents.headers = {"cache-control": control}
+    client = fleet.client(client_id=documents.add("/client.json"))
+    for advance, fetches in ((0, 1), (seconds - 1, 1), (1, 2)):
+        fleet.clock.advance(advance)
+        await browser.open(client.url())
+        assert len(documents.fetched) == fetches
+
+
+async def test_a_known_client_outlives_an_outage_of_its_server(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer
+) -> None:
+    client = fleet.client(client_id=documents.add("/client.json"))
+    await client.connect(browser)
+    documents.status = 502
+    fleet.clock.advance(7200)
+    assert (await client.connect(browser))["access_token"]
+    unknown = await browser.open(fleet.client(client_id=documents.add("/other.json")).url())
+    assert isinstance(unknown, Page)
+    assert unknown.response.status_code == 400
+    documents.status = 200
+    await fleet.client(client_id=documents.add("/other.json")).connect(browser)  # a failure is not remembered
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"client_id": "https://other.example/client.json"},
+        {"client_id": None},
+        {"redirect_uris": []},
+        {"redirect_uris": ["javascript:alert(1)", "http://evil.example/cb"]},
+        {"redirect_uris": "http://127.0.0.1/callback"},
+        {"token_endpoint_auth_method": "client_secret_post"},
+    ],
+)
+async def test_a_document_that_is_not_the_clients_is_refused(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer, content: dict[str, Any]
+) -> None:
+    shown = await browser.open(fleet.client(client_id=documents.add("/client.json", **content)).url())
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (302, {"location": "http://127.0.0.1:1/"}, None),
+        (404, {}, None),
+        (200, {"content-type": "text/html"}, None),
+        (200, {}, b"{" + b" " * 6_000 + b"}"),
+        (200, {}, b"[]"),
+        (200, {}, b"not json"),
+        (200, {}, b"[" * 5_000),
+        (200, {"content-encoding": "gzip"}, None),
+    ],
+)
+async def test_an_answer_that_is_no_small_document_is_refused(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer, answer: tuple[int, dict[str, str], bytes | None]
+) -> None:
+    client = fleet.client(client_id=documents.add("/client.json"))
+    documents.status, documents.headers, documents.body = answer
+    shown = await browser.open(client.url())
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 400
+    assert len(documents.fetched) == 1, "no redirect was followed"
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/client.json#x", "/a/../client.json", "/a/%2e%2e/client.json", "/" + "a" * 600]
+)
+async def test_an_id_in_another_spelling_is_no_document(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer, path: str
+) -> None:
+    shown = await browser.open(fleet.client(client_id=f"{documents.url}{path}").url())
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 400
+    assert documents.fetched == []
+
+
+async def test_many_documents_are_fetched_for_no_address(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer
+) -> None:
+    for number in range(25):
+        await browser.open(fleet.client(client_id=documents.add(f"/{number}.json")).url())
+    assert len(documents.fetched) == 20
+
+
+class TestAssertions:
+    async def connected(self, fleet: SignInFleet, browser: Browser, documents: DocumentServer) -> tuple[Client, str]:
+        documents.documents["/keys"] = jwks()
+        client_id = documents.add(
+            "/client.json", token_endpoint_auth_method="private_key_jwt", jwks_uri=f"{documents.url}/keys"
+        )
+        client = fleet.client(client_id=client_id, extra={"client_assertion_type": ASSERTION_TYPE})
+        return client, await client.code(browser)
+
+    async def test_a_client_signs_for_each_request(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer
+    ) -> None:
+        client, code = await self.connected(fleet, browser, documents)
+        signed = assertion(client, fleet.clock)
+        assert (await client.exchange(code, client_assertion=signed)).status_code == 200
+        again = await client.exchange(code, client_assertion=signed)
+        assert again.json()["error"] == "invalid_client", "an assertion counts once"
+        assert documents.fetched.count("/keys") == 1
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"aud": "https://other.example/token"},
+            {"aud": None},
+            {"sub": "https://other.example/client.json"},
+            {"iss": "https://other.example/client.json"},
+            {"exp": 0},
+            {"exp": None},
+            {"exp": 10**12},
+            {"exp": "soon"},
+            {"jti": None},
+            {"jti": ""},
+            {"nbf": 10**12},
+        ],
+    )
+    async def test_a_claim_that_is_wrong_is_refused(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer, changes: dict[str, Any]
+    ) -> None:
+        client, code = await self.connected(fleet, browser, documents)
+        try:
+            signed = assertion(client, fleet.clock, **changes)
+        except TypeError:  # PyJWT refuses to write such a claim
+            signed = "x.y.z"
+        refused = await client.exchange(code, client_assertion=signed)
+        assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+
+    async def test_another_key_or_algorithm_is_refused(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer
+    ) -> None:
+        client, code = await self.connected(fleet, browser, documents)
+        forged = [
+            assertion(client, fleet.clock, OTHER_KEY),
+            assertion(client, fleet.clock, ec.generate_private_key(ec.SECP256R1()), "ES256"),
+            assertion(client, fleet.clock, "a secret that is long enough for HS256", "HS256"),
+            assertion(client, fleet.clock, None, "none"),
+            "a.b.c",
+            "",
+            "x" * 10_000,
+        ]
+        for signed in forged:
+            refused = await client.exchange(code, client_assertion=signed)
+            assert refused.json()["error"] == "invalid_client"
+        assert (await client.exchange(code)).json()["error"] == "invalid_client", "it cannot be left out"
+
+    async def test_a_client_that_may_do_without_its_key_does(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer
+    ) -> None:
+        documents.documents["/keys"] = jwks()
+        client_id = documents.add(
+            "/client.json",
+            token_endpoint_auth_method="private_key_jwt",
+            token_endpoint_auth_methods_supported=["none", "private_key_jwt"],
+            jwks_uri=f"{documents.url}/keys",
+        )
+        client = fleet.client(client_id=client_id)
+        await client.connect(browser)
+        code = await client.code(browser)
+        forged = assertion(client, fleet.clock, OTHER_KEY)
+        refused = await client.exchange(code, client_assertion=forged, client_assertion_type=ASSERTION_TYPE)
+        assert refused.json()["error"] == "invalid_client", "an assertion that is sent must be valid"
+
+    async def test_keys_within_the_document_are_used(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer
+    ) -> None:
+        client_id = documents.add("/client.json", token_endpoint_auth_method="private_key_jwt", jwks=jwks())
+        client = fleet.client(client_id=client_id, extra={"client_assertion_type": ASSERTION_TYPE})
+        code = await client.code(browser)
+        issued = await client.exchange(code, client_assertion=assertion(client, fleet.clock, aud=fleet.issuer))
+        assert issued.status_code == 200

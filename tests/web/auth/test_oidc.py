@@ -1,0 +1,174 @@
+"""Sign-in with an OpenID issuer: the ID token names the person, a claim the team, and the team has the credential."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.services.sign_in.liveness import CHECKED_SECONDS
+from app.services.teams.directory_cache import VERSION_SECONDS
+from tests.support.acedata_login import FakeAceData
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.issuer import Realm
+from tests.support.issuer_app import new_private_key, public_jwk
+from tests.support.oauth import Browser, Page, SignInFleet, sign_in_fleet
+from tests.support.service import SECONDS
+from tests.support.teams import ACTOR, Teams, teams_in
+
+
+class World:
+    """A fleet whose people sign in with a realm, and its team film."""
+
+    def __init__(self, fleet: SignInFleet, teams: Teams, realm: Realm) -> None:
+        self.fleet, self.teams, self.realm, self.clock = fleet, teams, realm, fleet.clock
+
+    async def settle(self) -> None:
+        """Let the replicas see what has changed."""
+        await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+        await self.fleet.settle()
+
+    async def approved(self, browser: Browser) -> Page | dict[str, str]:
+        """Have a person approve a new client, and return where that has led."""
+        page = await browser.open((await self.fleet.registered()).url())
+        assert isinstance(page, Page)
+        return await browser.press(page, "approve")
+
+
+@pytest.fixture
+async def world(clock: HandClock, realm: Realm, database_url: str) -> AsyncIterator[World]:
+    values: dict[str, Any] = {"sign_in": "oidc", "oidc_issuer": realm.issuer, "oidc_client_id": "luma"}
+    realm.login(clock())
+    async with sign_in_fleet(clock, FakeAceData(), database_url=database_url, **values) as fleet:
+        teams = teams_in(fleet.one.assembly.persistence.database, clock)
+        await teams.team("film", "token-film")
+        lent = World(fleet, teams, realm)
+        await lent.settle()
+        yield lent
+
+
+async def test_a_member_signs_in_and_makes_a_video_with_the_teams_credential(world: World, browser: Browser) -> None:
+    tokens = await (await world.fleet.registered()).connect(browser)
+    service = world.fleet.one
+    task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}, token=tokens["access_token"]))["task_id"]
+    world.clock.advance(SECONDS)
+    await world.settle()
+    found = await service.ask("luma_get_task", {"task_id": task_id}, token="token-film")
+    assert found["state"] == "completed", "made with the team's credential"
+    [member] = await world.teams.directory.teams.members("film")
+    assert member.name == "anna@example.com"
+    page = await browser.open(f"{world.fleet.issuer}/account")
+    assert isinstance(page, Page)
+    assert "anna@example.com" in page.text
+
+
+async def test_pkce_and_a_nonce_protect_the_login_and_no_resource_is_forwarded(world: World, browser: Browser) -> None:
+    await (await world.fleet.registered()).connect(browser)
+    login = next(url for url in browser.visited if "/authorize?" in url and world.realm.issuer in url)
+    for said in ("nonce=", "code_challenge=", "code_challenge_method=S256", "scope=openid"):
+        assert said in login
+    assert "resource" not in login
+    [form] = world.realm.forms()
+    assert form["code_verifier"]
+
+
+@pytest.mark.parametrize("where", ["post", "basic"])
+async def test_a_confidential_client_sends_its_secret_where_the_issuer_takes_it(
+    clock: HandClock, realm: Realm, database_url: str, browser: Browser, where: str
+) -> None:
+    realm.login(clock())
+    realm.fail(metadata={"token_endpoint_auth_methods_supported": [f"client_secret_{where}"]})
+    values: dict[str, Any] = {"sign_in": "oidc", "oidc_issuer": realm.issuer, "oidc_client_id": "luma"}
+    async with sign_in_fleet(
+        clock, FakeAceData(), database_url=database_url, oidc_client_secret="s3cret", **values
+    ) as fleet:
+        await teams_in(fleet.one.assembly.persistence.database, clock).team("film", "token-film")
+        await while_time_passes(clock, clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+        await (await fleet.registered()).connect(browser)
+    [form] = realm.forms()
+    assert form.get("client_secret") == ("s3cret" if where == "post" else None)
+    assert ("basic" in form) is (where == "basic")
+
+
+async def test_a_member_who_is_stopped_spends_nothing_within_seconds(world: World, browser: Browser) -> None:
+    tokens = await (await world.fleet.registered()).connect(browser)
+    access = tokens["access_token"]
+    assert await world.fleet.status(access) == 200
+    await world.teams.directory.teams.stop_member("film", "anna@example.com", ACTOR)
+    await world.settle()
+    error = await world.fleet.one.fail("luma_generate_video", {"prompt": "A fox"}, token=access)
+    assert error["code"] == "stopped"
+
+
+@pytest.mark.parametrize("team", [None, "other", ["film", "ads"]])
+async def test_a_person_without_one_team_is_told_so_and_gets_no_grant(
+    world: World, browser: Browser, team: object
+) -> None:
+    await world.teams.team("ads")
+    await world.settle()
+    world.realm.login(world.clock(), team=team)
+    shown = await world.approved(browser)
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 403
+    assert "team" in shown.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nonce": "another"},
+        {"nonce": None},
+        {"aud": "another"},
+        {"aud": ["luma", "another"]},
+        {"azp": "another"},
+        {"iss": "https://evil.example"},
+        {"exp": 1},
+        {"exp": None},
+        {"iat": 9_999_999_999},
+        {"sub": None},
+        {"sub": ""},
+    ],
+)
+async def test_a_forged_id_token_signs_nobody_in(world: World, browser: Browser, changes: dict[str, Any]) -> None:
+    world.realm.login(world.clock(), **changes)
+    shown = await world.approved(browser)
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 403
+
+
+async def test_an_id_token_of_an_unpublished_key_signs_nobody_in(world: World, browser: Browser) -> None:
+    world.realm.add_key("secret-key")
+    world.realm.withdraw_key("secret-key")
+    world.realm.publish(public_jwk("secret-key", "ES256", new_private_key("ES256")))
+    world.realm.login(world.clock(), key="secret-key")
+    await while_time_passes(world.clock, world.clock.sleep(11.0), step=1.0)
+    shown = await world.approved(browser)
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 403
+
+
+async def test_a_return_that_names_another_issuer_is_refused(world: World, browser: Browser) -> None:
+    world.realm.fail(returned={"iss": "https://evil.example"})
+    shown = await world.approved(browser)
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 403
+
+
+async def test_an_issuer_that_is_out_is_told_to_the_person(world: World, browser: Browser) -> None:
+    world.realm.fail(status=503)
+    shown = await world.approved(browser)
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 503
+
+
+async def test_a_dead_login_ends_its_grants(world: World, browser: Browser) -> None:
+    client = await world.fleet.registered()
+    tokens = await client.connect(browser)
+    world.clock.advance(CHECKED_SECONDS)
+    await world.settle()
+    tokens = (await client.refresh(tokens["refresh_token"])).json()
+    assert await world.fleet.status(tokens["access_token"]) == 200
+    world.realm.sign_out()
+    world.clock.advance(CHECKED_SECONDS)
+    assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
+    await world.settle()
+    assert await world.fleet.status(tokens["access_token"]) == 401
