@@ -1,4 +1,4 @@
-"""What programs are shown of budgets, spending and the audit log.
+"""What programs are shown of budgets, limits, spending and the audit log.
 
 Amounts are decimal numbers in text, which lose nothing.
 """
@@ -13,6 +13,7 @@ from app.domain.calendar import Window
 from app.domain.money import amount_text
 from app.domain.teams import AuditEntry
 from app.ports.budgets import OwnedUse, Spending, SpendingGroup, Usage
+from app.ports.rate_limits import OwnedLimits
 from app.services.teams.documents import iso_time, iso_time_or_none
 
 
@@ -37,6 +38,17 @@ class BudgetDocument(TypedDict):
     renews_at: str
     alert_secret: NotRequired[str]
     """The secret of the signatures of alerts, where the budget was set with a URL for them."""
+
+
+class LimitsDocument(TypedDict):
+    """The rate limits of a team, a member or a key; null where there is no limit."""
+
+    team: str
+    member: str | None
+    key: str | None
+    calls_per_minute: int | None
+    generations_per_hour: int | None
+    in_flight: int | None
 
 
 class SpendingDocument(TypedDict):
@@ -116,6 +128,19 @@ def budget_document(owned: OwnedUse) -> BudgetDocument:
         "spent": amount_text(use.spent),
         "began_at": iso_time(use.start),
         "renews_at": iso_time(use.renews_at),
+    }
+
+
+def limits_document(owned: OwnedLimits) -> LimitsDocument:
+    """Return rate limits for programs."""
+    limits = owned.limits
+    return {
+        "team": owned.owner.team,
+        "member": owned.owner.member,
+        "key": owned.owner.key,
+        "calls_per_minute": limits.calls_per_minute,
+        "generations_per_hour": limits.generations_per_hour,
+        "in_flight": limits.in_flight,
     }
 
 
