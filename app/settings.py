@@ -234,6 +234,11 @@ class Settings(BaseSettings):
         default=False,
         description="whether `/metrics` shows how much of the budgets of teams is used, by the names of teams",
     )
+    admin: Annotated[Literal["on", "off"] | Port, BeforeValidator(port_number)] = Field(
+        "off",
+        description="`on` lets team keys with the scope `admin` administer their team under `/admin/v1` beside `/mcp`, "
+        "a port number moves it there, `off` switches it off (see docs/teams.md)",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="how much to log")
     log_format: Literal["json", "text"] | None = Field(
         None, description="`json` or `text`; unset is `text` on a terminal and `json` elsewhere"
@@ -323,6 +328,11 @@ def _require_teams(settings: Settings) -> None:
         raise SettingsError(
             f"{PREFIX}AUTH names {way}, and the database is in the process's memory, where no team can be put: set "
             f"{PREFIX}DATA_DIR or {PREFIX}DATABASE_URL."
+        )
+    if settings.admin != "off" and "keys" not in settings.auth:
+        raise SettingsError(
+            f"{PREFIX}ADMIN is {settings.admin}, and {PREFIX}AUTH does not name keys, so nobody could administer: set "
+            f"{PREFIX}AUTH=passthrough,keys, or {PREFIX}ADMIN=off."
         )
     if "jwt" in settings.auth and settings.jwt_issuer is None:
         raise SettingsError(

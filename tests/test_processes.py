@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +22,7 @@ from starlette.routing import Route
 from app.adapters.sandbox.backend import create_sandbox
 from app.cli.serve import OTHER_OPEN_FILES
 from tests.support.process import Server, environment, run, serving_process
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, free_port
 from tests.support.service import KEY, listening
 
 HEADERS = {"authorization": "Bearer token-a"}
@@ -236,13 +237,45 @@ def total(metrics: str, name: str) -> float:
 
 
 def test_metrics_move_to_a_port_of_their_own(tmp_path: Path) -> None:
-    from tests.support.redis_server import free_port  # noqa: PLC0415
-
     port = free_port()
     with serving_process("--sandbox", cwd=tmp_path, env=environment(metrics=str(port))) as server:
         ask(server.url, "luma_list_actions")
         assert httpx.get(f"{server.url}/metrics").status_code == 404
         assert total(httpx.get(f"http://127.0.0.1:{port}/metrics").text, "luma_mcp_calls_total") == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_administration_moves_to_a_port_of_its_own(tmp_path: Path, redis_server: RedisServer, workers: int) -> None:
+    port = free_port()
+    env = environment(
+        auth="keys",
+        admin=str(port),
+        database_url=f"sqlite:///{tmp_path}/luma.db",
+        secret_key=KEY,
+        redis_url=redis_server.url,
+    )
+    run("teams", "create", "film", cwd=tmp_path, env=env)
+    run("members", "add", "film", "anna", cwd=tmp_path, env=env)
+    created = run("keys", "create", "film", "anna", "--scope", "admin", "--json", cwd=tmp_path, env=env)
+    headers = {"authorization": f"Bearer {json.loads(created.stdout)['key']}"}
+    with serving_process("--workers", str(workers), cwd=tmp_path, env=env) as server:
+        until_ready(server.url)
+        for _ in range(4 * workers):
+            assert httpx.get(f"http://127.0.0.1:{port}/admin/v1/team", headers=headers).json()["name"] == "film"
+            assert httpx.get(f"{server.url}/admin/v1/team", headers=headers).status_code == 404
+        for path in ("/mcp", "/livez", "/metrics", "/"):
+            elsewhere = httpx.post(f"http://127.0.0.1:{port}{path}", headers=headers)
+            assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "not_found")
+
+
+def test_administration_that_cannot_be_served_is_told(tmp_path: Path) -> None:
+    env = environment(database_url=f"sqlite:///{tmp_path}/luma.db", secret_key=KEY)
+    without_keys = run("serve", cwd=tmp_path, env=env | {"LUMA_MCP_ADMIN": "on"})
+    assert (without_keys.returncode, "LUMA_MCP_AUTH" in without_keys.stderr) == (2, True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        more = {"LUMA_MCP_ADMIN": str(taken.getsockname()[1]), "LUMA_MCP_AUTH": "keys"}
+        ended = run("serve", "--port", "0", cwd=tmp_path, env=env | more)
+    assert (ended.returncode, "choose another LUMA_MCP_ADMIN" in ended.stderr) == (2, True)
 
 
 def test_metrics_can_be_switched_off(tmp_path: Path) -> None:

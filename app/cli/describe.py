@@ -15,6 +15,7 @@ from app.adapters.sandbox.tasks import PROMPT_WORDS
 from app.mcp_server.tools.catalog import build_catalog
 from app.mcp_server.tools.definition import BILLABLE
 from app.settings import PREFIX, Settings
+from app.web.admin.operations import ADMIN_PATH, COMMAND_LINE_ONLY, OPERATIONS, Operation
 from app.web.client_setup import clients, curl
 
 LOCAL_URL = "http://127.0.0.1:8000/mcp"
@@ -47,6 +48,13 @@ def sandbox_table() -> str:
     return "\n".join([*rows, *(f"| `{word}` | {does} |" for word, does in PROMPT_WORDS.items())])
 
 
+def admin_table() -> str:
+    """Return a Markdown table of the commands of administration, each with the request that does the same."""
+    rows = ["| command | over HTTP | body or query |", "|---|---|---|"]
+    rows += [f"| `{one.command}` | `{one.method} {ADMIN_PATH}{one.path}` | {_members(one)} |" for one in OPERATIONS]
+    return "\n".join([*rows, *(f"| `{name}` | no: {reason} | |" for name, reason in COMMAND_LINE_ONLY.items())])
+
+
 def setup_sections() -> str:
     """Return the instructions for each client, in Markdown."""
     parts = []
@@ -62,6 +70,7 @@ def generated_parts() -> Mapping[str, Mapping[str, str]]:
         "README.md": {"curl": f"```bash\n{curl(LOCAL_URL, 'anything')}\n```"},
         "docs/clients.md": {"setup": setup_sections()},
         "docs/tools.md": {"tools": tools_table(), "sandbox": sandbox_table()},
+        "docs/teams.md": {"admin": admin_table()},
         "docs/settings.md": {"settings": settings_table()},
     }
 
@@ -78,6 +87,11 @@ def refreshed(text: str, parts: Mapping[str, str]) -> str:
             raise ValueError(f"the document lacks the markers <!-- {name} --> and <!-- /{name} -->")
         text = f"{before}{opening}{part}{closing}{after}"
     return text
+
+
+def _members(operation: Operation) -> str:
+    fields = {**operation.body.model_fields, **operation.query.model_fields}
+    return ", ".join(f"`{name}{'' if field.is_required() else '?'}`" for name, field in fields.items())
 
 
 def _parameter(name: str, schema: Mapping[str, Any], required: list[str]) -> str:

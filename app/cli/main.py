@@ -22,7 +22,7 @@ DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud.
 
 def main() -> None:
     """Run the command that the arguments name. A SettingsError is printed, and the exit status is 2."""
-    chosen = _parser().parse_args()
+    chosen = command_parser().parse_args()
     try:
         chosen.run(chosen)
     except SettingsError as exc:
@@ -32,7 +32,8 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
-def _parser() -> ArgumentParser:
+def command_parser() -> ArgumentParser:
+    """Return the parser of every command."""
     parser = ArgumentParser(prog="luma-mcp", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"luma-mcp {version('luma-mcp')}")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -134,6 +135,7 @@ def _settings(chosen: Namespace) -> Settings:
             "data_dir": None,
             "auth": ("passthrough",),
             "sign_in": "off",
+            "admin": "off",
         }
         settings = settings.model_copy(update=local)
     require_key(settings, 1)

@@ -121,7 +121,7 @@ def prepare_metrics_folder() -> None:
 def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     config = _config(settings, host=host, port=port)
     listening = listening_socket(host, port)
-    base_url = _base_url(host, listening)
+    sockets, base_url = [listening, *_admin_socket(settings, host)], _base_url(host, listening)
     export_spans()
     assembly = assemble(settings, base_url=base_url)
     config.app = create_app(settings, assembly)
@@ -134,7 +134,7 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     for number in STOPPING:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     tune_process()
-    server.run(sockets=[listening])
+    server.run(sockets=sockets)
 
 
 class _Workers(Multiprocess):
@@ -165,8 +165,9 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_f
         listening = listening_socket(host, port)
         if isinstance(settings.metrics, int) and (registry := registry_of_all_workers()) is not None:
             _serve_metrics(settings.metrics, host, registry)
+        sockets = [listening, *_admin_socket(settings, host)]
         log.info("Serving MCP at %s/mcp with %d workers", _base_url(host, listening), workers)
-        _Workers(config, sockets=[listening]).run()
+        _Workers(config, sockets=sockets).run()
 
 
 def _serve_metrics(port: int, host: str, registry: CollectorRegistry) -> None:
@@ -176,6 +177,11 @@ def _serve_metrics(port: int, host: str, registry: CollectorRegistry) -> None:
         raise SettingsError(
             f"LUMA_MCP_METRICS: cannot listen on {host}:{port} ({exc.strerror}): choose a free port."
         ) from None
+
+
+def _admin_socket(settings: Settings, host: str) -> list[socket]:
+    """Return the socket of administration, where it has a port of its own."""
+    return [listening_socket(host, settings.admin, "LUMA_MCP_ADMIN")] if isinstance(settings.admin, int) else []
 
 
 def build_worker(env_file: str | None, host: str = "127.0.0.1") -> ASGIApp:
@@ -210,7 +216,7 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
     )
 
 
-def listening_socket(host: str, port: int) -> socket:
+def listening_socket(host: str, port: int, chosen_by: str = "--port") -> socket:
     """Return a socket that listens at the address, for all workers. Raises SettingsError if the address is taken.
 
     The socket is created with IPPROTO_TCP, because asyncio disables Nagle's algorithm for such sockets only. Otherwise
@@ -223,7 +229,7 @@ def listening_socket(host: str, port: int) -> socket:
         bound.listen(BACKLOG)  # connections made before the application is up wait in the backlog
     except OSError as exc:
         bound.close()
-        raise SettingsError(f"Cannot listen on {host}:{port} ({exc.strerror}): choose another --port.") from None
+        raise SettingsError(f"Cannot listen on {host}:{port} ({exc.strerror}): choose another {chosen_by}.") from None
     bound.set_inheritable(True)
     return bound
 

@@ -11,6 +11,7 @@ from app.adapters.acedata.client import Timeouts
 from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
+from app.composition.administration import Administration, build_administration
 from app.composition.authentication import build_authenticator, build_directory, build_refused_tokens
 from app.composition.backend import build_acedata_client, build_sandbox, media_url_of, network_to
 from app.composition.clocks import Clocks
@@ -70,6 +71,7 @@ class Assembly:
         team_work: the background work for teams; None if no members of teams call.
         issuer: the keys of the identity provider; None if its tokens are not accepted.
         sign_in: the authorization server; None if it is off.
+        administration: the administration of teams over HTTP; None if it is off.
 
     """
 
@@ -98,6 +100,7 @@ class Assembly:
     team_work: TeamWork | None
     issuer: IssuerKeys | None
     sign_in: SignIn | None
+    administration: Administration | None
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -222,4 +225,5 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         team_work=build_team_work(settings, settlement, tasks, directory, persistence, description, metrics, clocks),
         issuer=issuer,
         sign_in=sign_in,
+        administration=build_administration(settings, persistence, description, clocks),
     )

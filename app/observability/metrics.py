@@ -81,6 +81,9 @@ class Metrics:
         )
         self.budget_thresholds = self._counters("budget_thresholds", "Thresholds that budgets have passed.", "percent")
         self.alerts = self._counters("budget_alerts", "Tries to send the alert of a budget, by outcome.", "outcome")
+        self.admin_requests = self._counters(
+            "admin_requests", "Requests to /admin/v1, by operation and status.", "operation", "status"
+        )
         self.calls_in_flight = self._gauge("calls_in_flight", "Tool calls in flight.")
         self.waiting_callers = self._gauge("waiting_callers", "Calls that wait for tasks to finish.")
         self.listeners = self._gauge("listeners", "Open subscriptions/listen streams.")
@@ -187,6 +190,10 @@ class Metrics:
     def alert_ended(self, outcome: str) -> None:
         """Count one try to send an alert: "sent", "failed", or "given_up" after the last one."""
         self.alerts(outcome).inc()
+
+    def admin_answered(self, operation: str, status: int) -> None:
+        """Count one request to /admin/v1."""
+        self.admin_requests(operation, str(status)).inc()
 
     def exposition(self) -> bytes:
         """Return the metrics of this process, or of all workers together."""

@@ -117,8 +117,11 @@ class ApiKeys(Protocol):
         """Return the key with this id. Raises NotThere."""
         ...
 
-    async def of_team(self, team: str) -> list[KeyHolder]:
-        """Return the keys of a team, the oldest first. Raises NotThere."""
+    async def of_team(self, team: str, *, most: int | None = None, after: str | None = None) -> list[KeyHolder]:
+        """Return the keys of a team, the oldest first: at most `most`, from behind the key with the id `after` on.
+
+        Raises NotThere.
+        """
         ...
 
     async def create(  # noqa: PLR0913 - a key has these properties

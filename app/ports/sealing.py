@@ -1,7 +1,11 @@
-"""Interfaces for encrypted texts, and for encrypted or signed values, which only this service can create."""
+"""Interfaces for encrypted texts, encrypted or signed values, and keys, which only this service can create."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
+
+from app.domain.budget import AlertTarget
+from app.domain.teams import Team, TeamCredential
+from app.ports.directory import NewKey
 
 
 class Sealer(Protocol):
@@ -44,4 +48,35 @@ class Signer(Protocol):
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         """Return the keyed hashes of `text`, one for each secret key, starting with the current key."""
+        ...
+
+
+class OtherSecretKey(Exception):
+    """The secrets in the database are sealed under a secret key that this process does not have."""
+
+
+class SecretMaker(Protocol):
+    """Makes the secrets of teams that are shown once, and seals those that are never shown.
+
+    Every method but `signing_secret` raises OtherSecretKey and DatabaseUnavailable.
+    """
+
+    async def new_key(self) -> tuple[str, NewKey]:
+        """Return a key, and what the directory records of it."""
+        ...
+
+    async def alert_target(self, team: Team, url: str) -> AlertTarget:
+        """Return where alerts of a team's budgets are sent, sealed."""
+        ...
+
+    async def new_client_secret(self) -> tuple[str, str]:
+        """Return a secret of an OAuth client, and the digest that stands for it."""
+        ...
+
+    def signing_secret(self, team: Team) -> str:
+        """Return the secret with which the receiver of a team's alerts checks their signatures."""
+        ...
+
+    async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
+        """Return a credential of a team for a backend, sealed."""
         ...

@@ -25,6 +25,8 @@ from app.observability.tracing import flush_spans
 from app.services.limits.memory_budget import NOBODY
 from app.services.tasks.store_probe import SharedProbe, probe
 from app.settings import Settings
+from app.web.admin.app import AdminSide, admin_side
+from app.web.admin.problems import ProblemDetailsMiddleware
 from app.web.auth.challenges import Challenges
 from app.web.auth.protected_resource import metadata_routes, protected_resource
 from app.web.auth.routes import sign_in_routes
@@ -50,23 +52,26 @@ MCP_PATHS = ("/mcp", "/mcp/", *READ_ONLY_PATHS)
 
 
 class RootApp:
-    """Dispatches requests for MCP_PATHS to the MCP endpoint, and all others to the other routes.
+    """Dispatches requests to the MCP endpoint (MCP_PATHS), to administration, and to the other routes.
 
     A reverse proxy may serve this service under a path prefix, and may strip it or not. Both are answered.
     """
 
-    def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "") -> None:
-        """Dispatch to `mcp` and `pages`. `prefix` is the path of the public URL, such as /luma, or empty."""
+    def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "", admin: AdminSide | None = None) -> None:
+        """Dispatch to `mcp`, `pages` and `admin`. `prefix` is the path of the public URL, such as /luma, or empty."""
         self._mcp = mcp
         self._pages = pages
         self._prefix = prefix
+        self._admin = admin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass a lifespan to `pages`."""
         is_request = scope["type"] == "http"
         if is_request and self._prefix and scope["path"].startswith(self._prefix):
             scope = {**scope, "path": _strip_prefix(scope["path"], self._prefix)}
-        if is_request and scope["path"] in MCP_PATHS:
+        if is_request and self._admin is not None and self._admin.is_concerned(scope):
+            await self._admin.app(scope, receive, send)
+        elif is_request and scope["path"] in MCP_PATHS:
             if scope["path"] in READ_ONLY_PATHS:
                 scope[IS_READ_ONLY] = True
             await self._mcp(scope, receive, send)
@@ -149,9 +154,11 @@ def _behind_middleware(
     """Wrap both applications in middleware. Fair scheduling is outermost, so refusals are scheduled too."""
     guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
-    root = RootApp(_guarded(endpoint, settings, assembly), guarded_pages, prefix)
+    admin = admin_side(settings, assembly, prefix)
+    root = RootApp(_guarded(endpoint, settings, assembly), guarded_pages, prefix, admin)
     queue = RequestQueue(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
-    return FairSchedulingMiddleware(root, scheduler, queue)
+    scheduled = FairSchedulingMiddleware(root, scheduler, queue)
+    return scheduled if admin is None else ProblemDetailsMiddleware(scheduled, admin.is_concerned)
 
 
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:

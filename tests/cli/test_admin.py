@@ -155,6 +155,51 @@ async def test_teams_and_members_are_listed_shown_stopped_and_resumed(cli: Cli) 
     assert "2 members, no credentials" in (await cli.text("teams", "show", "film")).lower()
 
 
+async def test_a_key_alone_is_stopped_and_resumed(cli: Cli) -> None:
+    created, other = await filled(cli), await cli.ask("keys", "create", "film", "anna")
+    for verb, is_stopped in (("stop", True), ("resume", False)):
+        assert (await cli.ask("keys", verb, created["id"]))["is_stopped"] is is_stopped
+        holders = [await cli.holder(one["key"]) for one in (created, other)]
+        assert [holder is not None and holder.is_stopped for holder in holders] == [is_stopped, False]
+    await cli.text("teams", "stop", "film")
+    assert "still stopped" in await cli.text("keys", "resume", created["id"])
+
+
+async def test_a_team_is_changed_where_it_is_named(cli: Cli) -> None:
+    created = await filled(cli)
+    await cli.text("budgets", "set", "film", "--amount", "25", "--window", "day")
+    [before] = await cli.ask("budgets", "list", "film")
+    for arguments, name, value in (
+        (["--foreign-ids", "allow"], "allows_foreign_ids", True),
+        (["--members-see", "own"], "members_see_all", False),
+        (["--timezone", "Asia/Tokyo"], "timezone", "Asia/Tokyo"),
+        (["--asks-above", "1.19"], "asks_above", "1.19"),
+        (["--asks-above", "never"], "asks_above", None),
+        (["--foreign-ids", "refuse", "--members-see", "all"], "allows_foreign_ids", False),
+    ):
+        changed = await cli.ask("teams", "set", "film", *arguments)
+        assert changed[name] == value
+    assert (changed["members_see_all"], changed["timezone"]) == (True, "Asia/Tokyo")
+    holder = await cli.holder(created["key"])
+    assert holder is not None
+    assert holder.team.timezone == "Asia/Tokyo"
+    [after] = await cli.ask("budgets", "list", "film")
+    assert before["renews_at"] != after["renews_at"]
+    said = await cli.text("teams", "set", "film", "--members-see", "own")
+    assert "their own tasks" in said
+    last = (await cli.ask("audit", "--team", "film"))[-1]
+    assert (last["action"], last["before"], last["after"]) == (
+        "team.change",
+        {"members_see_all": True},
+        {"members_see_all": False},
+    )
+
+
+async def test_time_zones_are_known_where_the_system_has_none(on_file: Cli) -> None:
+    without = replace(on_file, env=on_file.env | {"PYTHONTZPATH": ""})
+    assert (await without.ask("teams", "create", "film", "--timezone", "Asia/Tokyo"))["timezone"] == "Asia/Tokyo"
+
+
 async def test_a_credential_comes_from_standard_input_and_is_never_shown(cli: Cli) -> None:
     await filled(cli)
     said = [
@@ -208,6 +253,10 @@ async def test_a_refusal_is_one_sentence_and_status_1(cli: Cli) -> None:
         (["teams", "create", ""], "1 to 64 visible"),
         (["teams", "create", "fi\nlm"], "1 to 64 visible"),
         (["teams", "create", "film", "--timezone", "Berlin"], "Europe/Berlin"),
+        (["teams", "set", "film"], "--timezone, --foreign-ids, --members-see or --asks-above"),
+        (["teams", "set", "film", "--foreign-ids", "yes"], "invalid choice"),
+        (["teams", "set", "film", "--timezone", "Berlin"], "Europe/Berlin"),
+        (["teams", "set", "film", "--asks-above", "much"], "never"),
         (["keys", "create", "film", "anna", "--scope", "write"], "read, generate, admin"),
         (["keys", "create", "film", "anna", "--expires", "0"], "at least"),
         (["keys", "create", "film", "anna", "--expires", "30"], "30d, 24h or 90m"),

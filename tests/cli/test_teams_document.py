@@ -147,7 +147,7 @@ async def test_the_other_commands_of_the_document_work_in_their_order(shell: She
     for command in steps("A team, step by step")[:7]:
         await shell.done(command)
     later = [*rows("Later"), *rows("Budgets")]
-    assert sum(map(len, later)) == 18
+    assert sum(map(len, later)) == 25
     for row in later:
         noun = "credentials add film --backend acedata < token.txt" if "credentials" in str(row) else ""
         made = json.loads(await shell.done(f"luma-mcp {noun or 'keys create film anna'} --json"))

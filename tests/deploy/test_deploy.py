@@ -15,6 +15,7 @@ import yaml
 from app.cli.serve import DRAIN_SECONDS
 from app.composition.services import CALLBACKS_PATH
 from app.settings import PREFIX, Settings
+from app.web.admin.operations import ADMIN_PATH
 from app.web.mcp_endpoint import LARGEST_BODY_BYTES
 from app.web.middleware.trusted_host import OPEN_PATHS, AllowList
 
@@ -266,6 +267,20 @@ def test_nginx_bounds_what_an_address_may_send_and_logs_no_ticket() -> None:
     assert hidden is not None
     for path in ("/callbacks/ticket", "/CALLBACKS/ticket", "/luma/callbacks/ticket"):
         assert re.search(hidden[1], path, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", ["/admin", "/admin/v1/team", "/ADMIN/v1/keys"])
+def test_nginx_passes_no_administration_on(path: str) -> None:
+    location = re.search(r"location ~\* (\S+) \{\s+return 404;", text(ROOT / "deploy" / "nginx.conf"))
+    assert location is not None
+    assert re.match(location[1], path, re.IGNORECASE)
+    assert re.match(location[1], "/administrators") is None
+    assert f"{ADMIN_PATH}/".startswith("/admin/")
+
+
+def test_administration_is_off_where_an_ingress_would_pass_it_on() -> None:
+    assert "LUMA_MCP_ADMIN" not in manifest("configmap")["data"]
+    assert parsed({}).admin == "off"
 
 
 def test_each_server_of_nginx_has_logs_without_tickets() -> None:

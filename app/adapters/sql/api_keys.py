@@ -67,12 +67,21 @@ class SqlApiKeys:
         """Return the key with this id. Raises NotThere."""
         return await self._database.run(lambda connection: self._with_id(connection, key_id))
 
-    async def of_team(self, team: str) -> list[KeyHolder]:
-        """Return the keys of a team, the oldest first. Raises NotThere."""
+    async def of_team(self, team: str, *, most: int | None = None, after: str | None = None) -> list[KeyHolder]:
+        """Return the keys of a team, the oldest first: at most `most`, from behind the key with the id `after` on.
+
+        Raises NotThere.
+        """
 
         async def operation(connection: AsyncConnection) -> list[KeyHolder]:
             owner = await team_named(connection, team)
-            return await self._found(connection, members.c.team_id == owner.id)
+            wanted = members.c.team_id == owner.id
+            if after is not None:
+                last = await self._found(connection, wanted & (api_keys.c.id == after))
+                if not last:
+                    raise NotThere(f"Team {team} has no key {after} to go on from. Begin the list anew.")
+                wanted &= _is_behind(last[0].key)
+            return await self._found(connection, wanted, most)
 
         return await self._database.run(operation)
 
@@ -176,14 +185,21 @@ class SqlApiKeys:
             raise NotThere(f"There is no key with the id {key_id}. Look at the list of its team's keys.")
         return found[0]
 
-    async def _found(self, connection: AsyncConnection, where: ColumnElement[bool]) -> list[KeyHolder]:
+    async def _found(
+        self, connection: AsyncConnection, where: ColumnElement[bool], most: int | None = None
+    ) -> list[KeyHolder]:
         """Return the keys that `where` holds for, with their members and teams, in one statement."""
         joined = api_keys.join(members, members.c.id == api_keys.c.member_id).join(
             teams, teams.c.id == members.c.team_id
         )
         wanted = select(*_COLUMNS, self._now().label("read_at")).select_from(joined).where(where)
-        rows = await connection.execute(wanted.order_by(api_keys.c.created_at, api_keys.c.id))
+        rows = await connection.execute(wanted.order_by(api_keys.c.created_at, api_keys.c.id).limit(most))
         return [_holder(row._asdict()) for row in rows]
+
+
+def _is_behind(key: ApiKey) -> ColumnElement[bool]:
+    is_as_old = (api_keys.c.created_at == key.created_at) & (api_keys.c.id > key.id)
+    return (api_keys.c.created_at > key.created_at) | is_as_old
 
 
 async def _executed(statement: Update, connection: AsyncConnection) -> None:

@@ -4,20 +4,20 @@ import csv
 import io
 import json
 import time
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from app.cli.admin.command import Administrator, add_verb, checked
-from app.cli.admin.output import NONE, iso_time, say, table, time_text
-from app.domain.teams import AuditEntry, parsed_duration, valid_name
+from app.cli.admin.output import NONE, say, table, time_text
+from app.domain.money import amount_text
+from app.domain.team_input import parsed_moment
+from app.domain.teams import AuditEntry, valid_name
+from app.services.teams.spending_documents import audit_document, readable
 
 LOT = 1000
 """Entries that are held at once."""
 
-MILLIONTHS = 1_000_000
 HEADINGS = ("time", "team", "actor", "action", "subject", "change", "outcome", "amount", "task")
 
 
@@ -26,7 +26,10 @@ def add_commands(commands: Any) -> None:
     audit = add_verb(commands, "audit", _audit, "Print the log of spending and of administrative changes.")
     audit.add_argument("--team", type=checked(valid_name), metavar="TEAM", help="only what concerns this team")
     audit.add_argument(
-        "--since", type=_moment, metavar="TIME", help="only from then on: 2026-11-01, an ISO time, or 30d for the last"
+        "--since",
+        type=checked(lambda given: parsed_moment(given, time.time())),
+        metavar="TIME",
+        help="only from then on: 2026-11-01, an ISO time, or 30d for the last",
     )
     audit.add_argument(
         "--format", choices=("table", "jsonl", "csv"), default="table", help="table, JSON lines or CSV (%(default)s)"
@@ -38,7 +41,7 @@ async def _audit(admin: Administrator, chosen: Namespace) -> None:
     wanted = None if chosen.team is None else (await admin.directory.teams.team(chosen.team)).id
     lots = _lots(admin, wanted, chosen.since)
     if admin.output.is_json:
-        admin.output.show([_document(names, entry) async for lot in lots for entry in lot], [])
+        admin.output.show([audit_document(names, entry) async for lot in lots for entry in lot], [])
         return
     first = True
     async for lot in lots:
@@ -58,7 +61,7 @@ async def _lots(admin: Administrator, team_id: str | None, since: float | None) 
 def _print(names: Mapping[str, str], lot: Sequence[AuditEntry], form: str, *, is_first: bool) -> None:
     match form:
         case "jsonl":
-            lines: Iterable[str] = (json.dumps(_document(names, entry)) for entry in lot)
+            lines: Iterable[str] = (json.dumps(audit_document(names, entry)) for entry in lot)
         case "csv":
             lines = _csv(names, lot, is_first=is_first)
         case _:
@@ -67,35 +70,13 @@ def _print(names: Mapping[str, str], lot: Sequence[AuditEntry], form: str, *, is
         say(line)
 
 
-def _document(names: Mapping[str, str], entry: AuditEntry) -> dict[str, Any]:
-    """Return an entry for programs; its amount is a decimal number in text, which loses nothing."""
-    return {
-        "id": entry.id,
-        "at": iso_time(entry.at),
-        "team": names.get(entry.team_id or ""),
-        "team_id": entry.team_id,
-        "member_id": entry.member_id,
-        "key_id": entry.key_id,
-        "actor": entry.actor,
-        "action": entry.action,
-        "subject": entry.subject,
-        "before": _readable(entry.before),
-        "after": _readable(entry.after),
-        "outcome": entry.outcome,
-        "amount": _amount(entry),
-        "unit": entry.unit,
-        "task_id": entry.task_id,
-        "request_id": entry.request_id,
-    }
-
-
 def _csv(names: Mapping[str, str], lot: Sequence[AuditEntry], *, is_first: bool) -> list[str]:
     written = io.StringIO()
-    columns = csv.DictWriter(written, [*_document({}, AuditEntry("", "", ""))], lineterminator="\n")
+    columns = csv.DictWriter(written, [*audit_document({}, AuditEntry("", "", ""))], lineterminator="\n")
     if is_first:
         columns.writeheader()
     for entry in lot:
-        document = _document(names, entry)
+        document = audit_document(names, entry)
         columns.writerow(document | {name: _json(document[name]) for name in ("before", "after")})
     return [written.getvalue().removesuffix("\n")]
 
@@ -113,14 +94,14 @@ def _row(names: Mapping[str, str], entry: AuditEntry) -> tuple[str, ...]:
         entry.subject,
         _change(entry),
         entry.outcome,
-        f"{_amount(entry) or NONE} {entry.unit or ''}".rstrip(),
+        f"{NONE if entry.amount is None else amount_text(entry.amount)} {entry.unit or ''}".rstrip(),
         entry.task_id or NONE,
     )
 
 
 def _change(entry: AuditEntry) -> str:
     """Return the values of something new or removed, or each value before and after a change."""
-    before, after = _readable(entry.before), _readable(entry.after)
+    before, after = readable(entry.before), readable(entry.after)
     if before and after:
         changes = [f"{name}: {json.dumps(before.get(name))} -> {json.dumps(after.get(name))}" for name in after]
     else:
@@ -128,30 +109,3 @@ def _change(entry: AuditEntry) -> str:
             f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in (before or after or {}).items()
         ]
     return "; ".join(changes) or NONE
-
-
-def _readable(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return values with their times as text."""
-    if values is None:
-        return None
-    return {
-        name: iso_time(value) if name.endswith("_at") and isinstance(value, float) else value
-        for name, value in values.items()
-    }
-
-
-def _amount(entry: AuditEntry) -> str | None:
-    return None if entry.amount is None else f"{(Decimal(entry.amount) / MILLIONTHS).normalize():f}"
-
-
-def _moment(given: str) -> float:
-    try:
-        moment = datetime.fromisoformat(given)
-    except ValueError:
-        moment = None
-    if moment is None:
-        try:
-            return time.time() - parsed_duration(given)
-        except ValueError:
-            raise ArgumentTypeError("A time is a date such as 2026-11-01, an ISO time, or 30d for the last.") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -6,13 +6,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.cli.admin.command import Administrator, add_noun, add_verb, checked
-from app.cli.admin.output import NONE, iso_time, table, time_text
+from app.cli.admin.output import NONE, table, time_text
 from app.domain.calendar import Window, parse_day
 from app.domain.money import Money, amount_text, parse_amount
 from app.domain.public_url import is_plain_url
 from app.domain.teams import valid_name
 from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse
 from app.ports.directory import NotAllowed
+from app.services.teams.spending_documents import budget_document
 
 LONGEST_ALERT_URL = 2000
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -35,30 +36,6 @@ def add_commands(commands: Any) -> None:
     )
     _add_window(more)
     _add_window(_add_verb(verbs, "remove", _remove, "Remove a budget."))
-
-
-def budget_document(owned: OwnedUse) -> dict[str, Any]:
-    """Return a budget for programs. Amounts are decimal numbers in text, which lose nothing."""
-    use, budget = owned.use, owned.use.budget
-    is_raised = use.limit != budget.amount
-    return {
-        "team": owned.owner.team,
-        "member": owned.owner.member,
-        "key": owned.owner.key,
-        "window": budget.window,
-        "amount": amount_text(budget.amount),
-        "unit": budget.unit,
-        "is_soft": budget.is_soft,
-        "alert_host": budget.alert and budget.alert.host,
-        "raised_by": amount_text(budget.raised_by) if is_raised else None,
-        "raised_until": iso_time(budget.raised_until) if is_raised else None,
-        "limit": amount_text(use.limit),
-        "left": amount_text(use.left),
-        "reserved": amount_text(use.reserved),
-        "spent": amount_text(use.spent),
-        "began_at": iso_time(use.start),
-        "renews_at": iso_time(use.renews_at),
-    }
 
 
 def budget_lines(budgets: list[OwnedUse]) -> list[str]:

@@ -4,43 +4,19 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from app.cli.admin.output import Output
-from app.domain.budget import AlertTarget
 from app.domain.money import Money
-from app.domain.teams import Actor, Team, TeamCredential, valid_name
+from app.domain.teams import Actor, valid_name
 from app.ports.budgets import Budgets
-from app.ports.directory import Directory, NewKey
+from app.ports.directory import Directory
 from app.ports.rate_limits import TeamLimits
+from app.ports.sealing import SecretMaker
 from app.ports.sign_in import Clients
 from app.settings import DEFAULT_ENV_FILE
 
 T = TypeVar("T")
-
-
-class SecretMaker(Protocol):
-    """Makes what is shown once, and seals what is never shown. Raises SettingsError for another secret key."""
-
-    async def new_key(self) -> tuple[str, NewKey]:
-        """Return a key, and what the directory records of it."""
-        ...
-
-    async def alert_target(self, team: Team, url: str) -> AlertTarget:
-        """Return where alerts of a team's budgets are sent, sealed."""
-        ...
-
-    def signing_secret(self, team: Team) -> str:
-        """Return the secret with which the receiver of a team's alerts checks their signatures."""
-        ...
-
-    async def new_client_secret(self) -> tuple[str, str]:
-        """Return a secret of an OAuth client, and the digest that stands for it."""
-        ...
-
-    async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
-        """Return a credential of a team for a backend, sealed."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,17 @@
 """`luma-mcp credentials`: the secrets of a team for a backend, read from standard input and never shown again."""
 
 import getpass
-import re
 import sys
 from argparse import Namespace
 from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb
-from app.cli.admin.output import iso_time, table, time_text
-from app.domain.teams import TeamCredential
+from app.cli.admin.output import table, time_text
+from app.domain.team_input import LONGEST_SECRET, is_credential
 from app.ports.directory import NotAllowed
+from app.services.teams.documents import credential_document
 
 BACKENDS = ("acedata", "sandbox")
-LONGEST_SECRET = 4000
-"""Characters; with its scheme, a token fits an Authorization header."""
-_SECRET = re.compile(r"[!-~]+")
-"""ASCII without blanks, as it has to be in a header."""
 
 
 def add_commands(commands: Any) -> None:
@@ -25,18 +21,6 @@ def add_commands(commands: Any) -> None:
     add.add_argument("--backend", required=True, choices=BACKENDS, help="the backend that the credential is for")
     add_verb(verbs, "list", _list, "List the credentials in use; their secrets are not shown.", "TEAM")
     add_verb(verbs, "remove", _remove, "Take a credential out of use and erase its secret.", "TEAM", "ID")
-
-
-def credential_document(team: str, credential: TeamCredential) -> dict[str, Any]:
-    """Return a credential for programs, without its secret."""
-    return {
-        "id": credential.id,
-        "team": team,
-        "backend": credential.backend,
-        "hint": credential.hint,
-        "created_at": iso_time(credential.created_at),
-        "removed_at": iso_time(credential.removed_at),
-    }
 
 
 async def _add(admin: Administrator, chosen: Namespace) -> None:
@@ -67,7 +51,7 @@ def _given_secret() -> str:
     """Return the secret on standard input, of which a person sees nothing. Raises NotAllowed."""
     given = getpass.getpass("Credential: ") if sys.stdin.isatty() else _read()
     secret = given.strip()
-    if len(secret) > LONGEST_SECRET or _SECRET.fullmatch(secret) is None:
+    if not is_credential(secret):
         raise NotAllowed(
             f"Standard input must hold the credential alone: 1 to {LONGEST_SECRET} ASCII characters without blanks."
         )

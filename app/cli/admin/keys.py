@@ -4,9 +4,10 @@ from argparse import ArgumentTypeError, Namespace
 from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb, checked
-from app.cli.admin.output import NONE, iso_time, table, time_text
+from app.cli.admin.output import NONE, table, time_text
 from app.domain.access import PASSTHROUGH_SCOPES
 from app.domain.teams import KeyHolder, parsed_duration, parsed_scopes, valid_note, written_scopes
+from app.services.teams.documents import key_document, new_key_document
 
 HEADINGS = ("key", "member", "hint", "scopes", "state", "created", "expires", "last used", "note")
 
@@ -28,6 +29,8 @@ def add_commands(commands: Any) -> None:
     add_verb(verbs, "revoke", _revoke, "Refuse a key for good.", "ID")
     add_verb(verbs, "block", _block, "Refuse a key until it is unblocked.", "ID")
     add_verb(verbs, "unblock", _unblock, "Let a blocked key work again.", "ID")
+    add_verb(verbs, "stop", _stop, "Refuse all spending with a key; reads go on.", "ID")
+    add_verb(verbs, "resume", _resume, "Let a stopped key spend again.", "ID")
     rotate = add_verb(
         verbs, "rotate", _rotate, "Create a key in the place of another, which works on for a while.", "ID"
     )
@@ -38,26 +41,6 @@ def add_commands(commands: Any) -> None:
         metavar="24h",
         help="how long the old key works on; 0 ends it at once (%(default)s)",
     )
-
-
-def key_document(holder: KeyHolder) -> dict[str, Any]:
-    """Return a key for programs, without the key itself."""
-    key = holder.key
-    return {
-        "id": key.id,
-        "team": holder.team.name,
-        "member": holder.member.name,
-        "hint": key.hint,
-        "scopes": written_scopes(key.scopes).split(","),
-        "note": key.note,
-        "state": key.state(holder.read_at),
-        "is_stopped": key.is_stopped,
-        "created_at": iso_time(key.created_at),
-        "expires_at": iso_time(key.expires_at),
-        "last_used_at": iso_time(key.last_used_at),
-        "revoked_at": iso_time(key.revoked_at),
-        "replaced_by": key.replaced_by,
-    }
 
 
 async def _create(admin: Administrator, chosen: Namespace) -> None:
@@ -94,6 +77,17 @@ async def _unblock(admin: Administrator, chosen: Namespace) -> None:
     admin.output.show(key_document(holder), [f"Unblocked {_named(holder)}."])
 
 
+async def _stop(admin: Administrator, chosen: Namespace) -> None:
+    holder = await admin.directory.keys.stop(chosen.id, admin.actor)
+    admin.output.show(key_document(holder), [f"Stopped {_named(holder)}: it may read, and not spend."])
+
+
+async def _resume(admin: Administrator, chosen: Namespace) -> None:
+    holder = await admin.directory.keys.stop(chosen.id, admin.actor, is_stopped=False)
+    more = " Its member or its team is still stopped." if holder.is_stopped else ""
+    admin.output.show(key_document(holder), [f"Resumed {_named(holder)}.{more}"])
+
+
 async def _rotate(admin: Administrator, chosen: Namespace) -> None:
     key, new = await admin.secrets.new_key()
     holder = await admin.directory.keys.rotate(chosen.id, new, chosen.grace, admin.actor)
@@ -102,14 +96,6 @@ async def _rotate(admin: Administrator, chosen: Namespace) -> None:
 
 
 def _show_once(admin: Administrator, key: str, holder: KeyHolder, more: list[str]) -> None:
-    document = {
-        "id": holder.key.id,
-        "key": key,
-        "team": holder.team.name,
-        "member": holder.member.name,
-        "scopes": written_scopes(holder.key.scopes).split(","),
-        "expires_at": iso_time(holder.key.expires_at),
-    }
     expires = "does not expire" if holder.key.expires_at is None else f"expires {time_text(holder.key.expires_at)} UTC"
     lines = [
         f"Created {_named(holder)}: {written_scopes(holder.key.scopes)}, {expires}.",
@@ -117,7 +103,7 @@ def _show_once(admin: Administrator, key: str, holder: KeyHolder, more: list[str
         "It is shown this once:",
         key,
     ]
-    admin.output.show(document, lines)
+    admin.output.show(new_key_document(key, holder), lines)
 
 
 def _row(holder: KeyHolder) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from app.domain.rate_limit import MOST, NO_LIMITS, LimitKind, Limits
 from app.domain.teams import valid_name
 from app.ports.budgets import BudgetOwner
 from app.ports.rate_limits import OwnedLimits
+from app.services.teams.spending_documents import limits_document
 
 HEADINGS = ("for", "calls a minute", "generations an hour", "in flight")
 _FLAGS = {
@@ -29,12 +30,6 @@ def add_commands(commands: Any) -> None:
     remove = _add_verb(verbs, "remove", _remove, "Remove all limits of a team, a member or a key, or those named.")
     for flag, words in _FLAGS.values():
         remove.add_argument(flag, action="store_true", help=f"remove the limit of {words}")
-
-
-def limits_document(owned: OwnedLimits) -> dict[str, Any]:
-    """Return limits for programs; null where there is no limit."""
-    owner = {"team": owned.owner.team, "member": owned.owner.member, "key": owned.owner.key}
-    return owner | {kind.value: most for kind, most in owned.limits.by_kind().items()}
 
 
 async def _set(admin: Administrator, chosen: Namespace) -> None:

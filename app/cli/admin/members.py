@@ -4,8 +4,8 @@ from argparse import Namespace
 from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb
-from app.cli.admin.output import iso_time, table, time_text
-from app.domain.teams import Member
+from app.cli.admin.output import table, time_text
+from app.services.teams.documents import member_document
 
 
 def add_commands(commands: Any) -> None:
@@ -15,17 +15,6 @@ def add_commands(commands: Any) -> None:
     add_verb(verbs, "list", _list, "List the members of a team.", "TEAM")
     add_verb(verbs, "stop", _stop, "Refuse all spending of a member; reads go on.", "TEAM", "MEMBER")
     add_verb(verbs, "resume", _resume, "Let a stopped member spend again.", "TEAM", "MEMBER")
-
-
-def member_document(team: str, member: Member) -> dict[str, Any]:
-    """Return a member for programs."""
-    return {
-        "id": member.id,
-        "team": team,
-        "name": member.name,
-        "is_stopped": member.is_stopped,
-        "created_at": iso_time(member.created_at),
-    }
 
 
 async def _add(admin: Administrator, chosen: Namespace) -> None:

@@ -4,33 +4,27 @@ import asyncio
 import getpass
 import io
 import os
-import secrets
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
-from app.adapters.auth.key_digest import KeyDigest, load_key_digest, load_pepper
-from app.adapters.auth.sign_in_mint import SignInMint
+from app.adapters.secret_maker import VaultSecretMaker
 from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.adapters.sql.sign_in import sql_sign_in
-from app.adapters.vault import CannotOpen, Vault, hint
-from app.adapters.webhook_signature import PURPOSE, signing_secrets
 from app.cli.admin.command import Administrator, Handler
 from app.cli.admin.output import Output
 from app.composition.description import backend_description
-from app.domain import api_key_format
-from app.domain.budget import AlertTarget
 from app.domain.money import price_of_generation
-from app.domain.teams import Actor, Team, TeamCredential
+from app.domain.teams import Actor
 from app.local_secret import FILE, with_local_secret
 from app.persistence import MIGRATION_SECONDS
-from app.ports.directory import AdministrationRefused, Directory, NewKey
+from app.ports.directory import AdministrationRefused
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
+from app.ports.sealing import OtherSecretKey
 from app.settings import Settings, SettingsError, load_settings, require_key
 
 REFUSED = 1
@@ -62,7 +56,7 @@ async def _handle(handler: Handler, chosen: Namespace) -> None:
     settings = _with_secret(load_settings(chosen.env_file))
     async with _opened(settings) as database:
         directory = sql_directory(database)
-        maker = VaultSecrets(directory, tuple(settings.secret_keys()))
+        maker = VaultSecretMaker(directory, tuple(settings.secret_keys()))
         try:
             price = price_of_generation(backend_description(settings).policy.price)
             admin = Administrator(
@@ -76,6 +70,8 @@ async def _handle(handler: Handler, chosen: Namespace) -> None:
                 Output(chosen.json),
             )
             await handler(admin, chosen)
+        except OtherSecretKey:
+            raise SettingsError(OTHER_KEY) from None
         except DatabaseUnavailable as exc:
             raise AdministrationRefused(
                 f"The database at {database.place} {exc}. Look at what has changed before you try again."
@@ -133,50 +129,3 @@ def _actor() -> Actor:
     except (KeyError, OSError, ImportError):
         name = str(os.getuid())
     return Actor(f"cli:{name}"[:200])
-
-
-class VaultSecrets:
-    """The SecretMaker of one database and the service's secret keys."""
-
-    def __init__(self, directory: Directory, secret_keys: tuple[str, ...]) -> None:
-        """Seal under `secret_keys` for `directory`."""
-        self._directory = directory
-        self._secret_keys = secret_keys
-        self._vault = Vault(*secret_keys)
-
-    async def new_key(self) -> tuple[str, NewKey]:
-        """Return a key, and what the directory records of it. Raises SettingsError for another secret key."""
-        digest = await self._digest()
-        key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
-        return key, NewKey(secrets.token_hex(6), digest.of(key), api_key_format.hint(key))
-
-    async def new_client_secret(self) -> tuple[str, str]:
-        """Return a secret of an OAuth client, and its digest. Raises SettingsError for another secret key."""
-        try:
-            mint = SignInMint(await load_pepper(self._directory.facts, self._vault))
-        except CannotOpen:
-            raise SettingsError(OTHER_KEY) from None
-        secret = mint.random()
-        return secret, mint.digest(secret)
-
-    async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
-        """Return a credential of a team, sealed. Raises SettingsError for another secret key."""
-        await self._digest()  # the service could not open what another secret key has sealed
-        credential_id = secrets.token_hex(6)
-        sealed = self._vault.seal_credential(team.id, credential_id, backend, secret)
-        return TeamCredential(credential_id, team.id, backend, sealed, hint(secret), created_at=0.0)
-
-    async def alert_target(self, team: Team, url: str) -> AlertTarget:
-        """Return where alerts are sent, sealed for the team. Raises SettingsError for another secret key."""
-        await self._digest()
-        return AlertTarget(self._vault.seal(PURPOSE, url.encode(), team.id), urlsplit(url).hostname or "")
-
-    def signing_secret(self, team: Team) -> str:
-        """Return the secret of the team's webhooks under the current secret key."""
-        return signing_secrets(team.id, self._secret_keys)[0]
-
-    async def _digest(self) -> KeyDigest:
-        try:
-            return await load_key_digest(self._directory.facts, self._vault)
-        except CannotOpen:
-            raise SettingsError(OTHER_KEY) from None

@@ -46,11 +46,6 @@ def time_text(moment: float | None) -> str:
     return NONE if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def iso_time(moment: float | None) -> str | None:
-    """Return a time for programs, in UTC to the second."""
-    return None if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def counted(number: int, noun: str) -> str:
     """Return a number of things in words."""
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

@@ -1,42 +1,40 @@
 """`luma-mcp teams`: the groups that share tasks, credentials and budgets."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb, checked
-from app.cli.admin.credentials import credential_document
-from app.cli.admin.members import member_document
-from app.cli.admin.output import counted, iso_time, table, time_text
+from app.cli.admin.output import counted, table, time_text
+from app.domain.money import amount_text
+from app.domain.team_input import parsed_threshold
 from app.domain.teams import Team, valid_timezone
+from app.services.teams.documents import full_team_document, team_document
 
 
 def add_commands(commands: Any) -> None:
     """Add `teams` and its verbs."""
-    verbs = add_noun(commands, "teams", "Create, list and stop teams.")
+    verbs = add_noun(commands, "teams", "Create, list, change and stop teams.")
     create = add_verb(verbs, "create", _create, "Create a team.", "NAME")
-    create.add_argument(
-        "--timezone",
-        type=checked(valid_timezone),
-        default="UTC",
-        help="IANA name, such as Europe/Berlin, by which its days begin (%(default)s)",
-    )
+    _add_timezone(create, "%(default)s").set_defaults(timezone="UTC")
     add_verb(verbs, "list", _list, "List the teams.")
     add_verb(verbs, "show", _show, "Show a team with its members and credentials.", "NAME")
+    change = add_verb(verbs, "set", _set, "Change what is named, and nothing else.", "NAME")
+    _add_timezone(change, "unchanged; budgets follow")
+    change.add_argument(
+        "--foreign-ids", choices=("allow", "refuse"), help="whether members may read tasks that the team has not made"
+    )
+    change.add_argument("--members-see", choices=("all", "own"), help="the tasks of the whole team, or their own")
+    change.add_argument(
+        "--asks-above",
+        type=checked(parsed_threshold),
+        metavar="5|never",
+        help="ask the user before a generation that costs more, in the backend's unit",
+    )
+    change.set_defaults(run=partial(_run_unless_empty, change, change.get_default("run")))
     add_verb(verbs, "stop", _stop, "Refuse all spending of a team; reads go on.", "NAME")
     add_verb(verbs, "resume", _resume, "Let a stopped team spend again.", "NAME")
-
-
-def team_document(team: Team) -> dict[str, Any]:
-    """Return a team for programs."""
-    return {
-        "id": team.id,
-        "name": team.name,
-        "timezone": team.timezone,
-        "is_stopped": team.is_stopped,
-        "allows_foreign_ids": team.allows_foreign_ids,
-        "members_see_all": team.members_see_all,
-        "created_at": iso_time(team.created_at),
-    }
 
 
 async def _create(admin: Administrator, chosen: Namespace) -> None:
@@ -54,17 +52,20 @@ async def _show(admin: Administrator, chosen: Namespace) -> None:
     team = await admin.directory.teams.team(chosen.name)
     members = await admin.directory.teams.members(chosen.name)
     credentials = await admin.directory.credentials.of_team(team.id)
-    document = team_document(team) | {
-        "members": [member_document(team.name, member) for member in members],
-        "credentials": [credential_document(team.name, credential) for credential in credentials],
-    }
-    lines = [
-        f"Team {team.name} ({_state(team)}), time zone {team.timezone}, created {time_text(team.created_at)} UTC",
-        f"Tasks that the team has not made: {'may be read' if team.allows_foreign_ids else 'are missing'}",
-        f"Members see: {'all tasks of the team' if team.members_see_all else 'their own tasks'}",
-        f"{counted(len(members), 'member')}, {counted(len(credentials), 'credential')}".capitalize(),
-    ]
-    admin.output.show(document, lines)
+    counts = f"{counted(len(members), 'member')}, {counted(len(credentials), 'credential')}".capitalize()
+    admin.output.show(full_team_document(team, members, credentials), [*_described(team), counts])
+
+
+async def _set(admin: Administrator, chosen: Namespace) -> None:
+    team = await admin.directory.teams.change(
+        chosen.name,
+        admin.actor,
+        timezone=chosen.timezone,
+        allows_foreign_ids=chosen.foreign_ids and chosen.foreign_ids == "allow",
+        members_see_all=chosen.members_see and chosen.members_see == "all",
+        asks_above=chosen.asks_above,
+    )
+    admin.output.show(team_document(team), _described(team))
 
 
 async def _stop(admin: Administrator, chosen: Namespace) -> None:
@@ -75,6 +76,29 @@ async def _stop(admin: Administrator, chosen: Namespace) -> None:
 async def _resume(admin: Administrator, chosen: Namespace) -> None:
     team = await admin.directory.teams.stop(chosen.name, admin.actor, is_stopped=False)
     admin.output.show(team_document(team), [f"Team {team.name} may spend again."])
+
+
+def _described(team: Team) -> list[str]:
+    price = team.asks_above
+    return [
+        f"Team {team.name} ({_state(team)}), time zone {team.timezone}, created {time_text(team.created_at)} UTC",
+        f"Tasks that the team has not made: {'may be read' if team.allows_foreign_ids else 'are missing'}",
+        f"Members see: {'all tasks of the team' if team.members_see_all else 'their own tasks'}",
+        f"Generations are confirmed: {'never' if price is None else f'above {amount_text(price)}'}",
+    ]
+
+
+def _add_timezone(verb: ArgumentParser, without: str) -> ArgumentParser:
+    words = f"IANA name, such as Europe/Berlin, by which its days begin ({without})"
+    verb.add_argument("--timezone", type=checked(valid_timezone), help=words)
+    return verb
+
+
+def _run_unless_empty(verb: ArgumentParser, run: Callable[[Namespace], None], chosen: Namespace) -> None:
+    given = (chosen.timezone, chosen.foreign_ids, chosen.members_see, chosen.asks_above)
+    if all(value is None for value in given):
+        verb.error("name what to change: --timezone, --foreign-ids, --members-see or --asks-above")
+    run(chosen)
 
 
 def _state(team: Team) -> str:

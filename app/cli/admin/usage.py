@@ -3,13 +3,14 @@
 from argparse import Namespace
 from typing import Any
 
-from app.cli.admin.budgets import budget_document, budget_lines
+from app.cli.admin.budgets import budget_lines
 from app.cli.admin.command import Administrator, add_verb, checked
-from app.cli.admin.output import NONE, iso_time, table, time_text
+from app.cli.admin.output import NONE, table, time_text
 from app.domain.budget import UnsettledEntry
 from app.domain.calendar import parse_day
 from app.domain.money import amount_text
-from app.ports.budgets import Spending, SpendingGroup, Usage
+from app.ports.budgets import SpendingGroup, Usage
+from app.services.teams.spending_documents import usage_document
 
 OVERDUE_HEADINGS = ("overdue", "price", "task", "since (UTC)")
 
@@ -26,36 +27,7 @@ def add_commands(commands: Any) -> None:
 async def _usage(admin: Administrator, chosen: Namespace) -> None:
     by = None if chosen.by is None else SpendingGroup(chosen.by)
     usage = await admin.budgets.usage(chosen.team, chosen.since, by)
-    document = {
-        "team": chosen.team,
-        "since": str(usage.since),
-        "by": by,
-        "usage": [_spending_document(row, by) for row in usage.rows],
-        "budgets": [budget_document(owned) for owned in usage.budgets],
-        "unsettled": [_unsettled_document(entry) for entry in usage.unsettled],
-    }
-    admin.output.show(document, _lines(usage, by))
-
-
-def _spending_document(row: Spending, by: SpendingGroup | None) -> dict[str, Any]:
-    return ({} if by is None else {by.value: row.name}) | {
-        "unit": row.unit,
-        "generations": row.generations,
-        "spent": amount_text(row.spent),
-        "reserved": amount_text(row.reserved),
-    }
-
-
-def _unsettled_document(entry: UnsettledEntry) -> dict[str, Any]:
-    return {
-        "attempt": entry.attempt,
-        "member_id": entry.spender.member,
-        "key_id": entry.spender.key,
-        "amount": entry.price and amount_text(entry.price.amount),
-        "unit": entry.price and entry.price.unit,
-        "task_id": entry.task_id,
-        "created_at": iso_time(entry.created_at),
-    }
+    admin.output.show(usage_document(chosen.team, usage, by), _lines(usage, by))
 
 
 def _lines(usage: Usage, by: SpendingGroup | None) -> list[str]:

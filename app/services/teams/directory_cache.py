@@ -124,6 +124,11 @@ class DirectoryCache:
             await self._clocks.sleep(VERSION_SECONDS)
 
     @property
+    def version(self) -> int | None:
+        """Return the version of the directory that is cached; None before it was read."""
+        return self._version
+
+    @property
     def generation(self) -> int:
         """A number that increases when the directory has changed. Whatever was read under a lower one is outdated."""
         return self._generation

@@ -48,6 +48,22 @@ async def test_a_team_is_created_with_the_safe_rules(directory: Directory, clock
     assert len(team.id) == 32
 
 
+async def test_keys_are_listed_in_pages(directory: Directory, clock: HandClock) -> None:
+    made_keys = []
+    for number in range(5):
+        made_keys.append((await made(directory, member="ben" if number % 2 else "anna")).key)
+        clock.advance(number % 2)  # two of them are equally old
+    wanted = [key.id for key in sorted(made_keys, key=lambda key: (key.created_at, key.id))]
+    pages, after = [], None
+    while page := await directory.keys.of_team("film", most=2, after=after):
+        pages.append([holder.key.id for holder in page])
+        after = pages[-1][-1]
+    assert pages == [wanted[:2], wanted[2:4], wanted[4:]]
+    await directory.teams.create("ads", "UTC", ACTOR)
+    with pytest.raises(NotThere, match="Begin the list anew"):
+        await directory.keys.of_team("ads", after=wanted[0])
+
+
 async def test_names_are_unique_within_their_room(directory: Directory) -> None:
     await directory.teams.create("film", "UTC", ACTOR)
     await directory.teams.create("music", "UTC", ACTOR)

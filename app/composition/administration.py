@@ -1,0 +1,44 @@
+"""Builds the administration of teams over HTTP."""
+
+from dataclasses import dataclass
+
+from app.adapters.secret_maker import VaultSecretMaker
+from app.adapters.sql.budget_administration import SqlBudgets
+from app.adapters.sql.directory import sql_directory
+from app.adapters.sql.rate_limits import SqlTeamLimits
+from app.composition.clocks import Clocks
+from app.domain.backend import BackendDescription
+from app.domain.money import price_of_generation
+from app.persistence import Persistence
+from app.services.limits.admin_limits import AdminLimits
+from app.services.teams.administration import TeamAdministration
+from app.services.teams.budget_administration import BudgetAdministration
+from app.services.teams.limit_administration import LimitAdministration
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """The services of administration over HTTP, and their limits."""
+
+    teams: TeamAdministration
+    budgets: BudgetAdministration
+    rate_limits: LimitAdministration
+    limits: AdminLimits
+
+
+def build_administration(
+    settings: Settings, persistence: Persistence, backend: BackendDescription, clocks: Clocks
+) -> Administration | None:
+    """Return the administration; None where it is off."""
+    if settings.admin == "off" or not settings.secret_key:  # `check` builds without the key file beside SQLite
+        return None
+    directory = sql_directory(persistence.database, clocks.database)
+    secrets = VaultSecretMaker(directory, tuple(settings.secret_keys()))
+    budgets = SqlBudgets(persistence.database, clocks.database)
+    return Administration(
+        TeamAdministration(directory, secrets, (settings.backend,)),
+        BudgetAdministration(budgets, secrets, price_of_generation(backend.policy.price)),
+        LimitAdministration(SqlTeamLimits(persistence.database, clocks.database)),
+        AdminLimits(clocks.monotonic),
+    )

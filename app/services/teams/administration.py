@@ -1,0 +1,213 @@
+"""Administration of a team by its own keys: those with the scope `admin`.
+
+A key administers its own team alone, and never makes a key that may do more than itself. Every method raises
+AdministrationRefused and DatabaseUnavailable; those that make a secret raise OtherSecretKey too.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from app.domain.access import Principal, Scope
+from app.domain.teams import Actor, AuditEntry, KeyHolder, KeyState, Member, Team, TeamCredential, written_scopes
+from app.ports.directory import AdministrationRefused, Directory, NotAllowed, NotThere
+from app.ports.sealing import SecretMaker
+
+MOST_MEMBERS = 1_000
+MOST_CREDENTIALS = 50
+"""Members and credentials of a team that its own keys may make: each replica holds them, and lists are whole."""
+
+
+class NotPermitted(AdministrationRefused):
+    """The caller may not do this."""
+
+
+class NoAdministrator(NotPermitted):
+    """The caller has no key of a team with the scope `admin`."""
+
+
+class KeyEnded(AdministrationRefused):
+    """The caller's key was revoked, blocked or has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeamAdmin:
+    """A caller who administers a team, and how the audit log names the caller."""
+
+    holder: KeyHolder
+    actor: Actor
+
+    @property
+    def team(self) -> Team:
+        """Return the team."""
+        return self.holder.team
+
+    def require_spending(self) -> None:
+        """Raise NotPermitted where the caller's key or member is stopped: a stop is not lifted by whom it stops."""
+        if self.holder.key.is_stopped or self.holder.member.is_stopped:
+            raise NotPermitted(
+                "Your key, or its member, is stopped. Until another administrator resumes it, it makes no keys, and "
+                "resumes and unblocks nothing."
+            )
+
+    def require_scopes(self, scopes: frozenset[Scope]) -> None:
+        """Raise NotPermitted where a key with `scopes` could do more than the caller."""
+        if beyond := scopes - self.holder.key.scopes:
+            raise NotPermitted(
+                f"Your key does not have {written_scopes(beyond)}, so you cannot hold a new key that does. Ask the "
+                "operator of this service."
+            )
+
+
+def require_admin(principal: Principal) -> str:
+    """Return the id of the caller's team. Raises NoAdministrator."""
+    if principal.key is None or principal.team is None or Scope.ADMIN not in principal.scopes:
+        raise NoAdministrator(
+            "This needs the key of a team with the scope admin. The operator of this service makes one with "
+            "`luma-mcp keys create`."
+        )
+    return principal.team
+
+
+class TeamAdministration:
+    """What a key with the scope `admin` does with the directory of its team."""
+
+    def __init__(self, directory: Directory, secrets: SecretMaker, backends: Collection[str]) -> None:
+        """Change `directory`. `backends` are those that credentials are for."""
+        self._directory = directory
+        self._secrets = secrets
+        self._backends = backends
+
+    async def admin(self, principal: Principal, request_id: str) -> TeamAdmin:
+        """Return the caller as an administrator, by what the database says now. Raises NoAdministrator and KeyEnded."""
+        require_admin(principal)
+        try:
+            holder = await self._directory.keys.holder(principal.key or "")
+        except NotThere:  # such as behind a backup of the database
+            raise KeyEnded("Your key is not known any more. Use another one.") from None
+        if (state := holder.key.state(holder.read_at)) is not KeyState.ACTIVE:
+            raise KeyEnded(f"Your key is {state}. Use another one.")
+        return TeamAdmin(holder, Actor(f"key:{holder.key.id}", request_id))
+
+    async def change(
+        self,
+        admin: TeamAdmin,
+        *,
+        timezone: str | None,
+        members_see_all: bool | None,
+        asks_above: int | Literal["never"] | None,
+    ) -> Team:
+        """Change what is not None of the team; "never" asks for no confirmation any more."""
+        return await self._directory.teams.change(
+            admin.team.name,
+            admin.actor,
+            timezone=timezone,
+            members_see_all=members_see_all,
+            asks_above=asks_above,
+        )
+
+    async def stop(self, admin: TeamAdmin, *, is_stopped: bool) -> Team:
+        """Stop the spending of the whole team, or let it go on."""
+        if not is_stopped:
+            admin.require_spending()
+        return await self._directory.teams.stop(admin.team.name, admin.actor, is_stopped=is_stopped)
+
+    async def members(self, admin: TeamAdmin) -> list[Member]:
+        """Return the members by name."""
+        return await self._directory.teams.members(admin.team.name)
+
+    async def member(self, admin: TeamAdmin, member_id: str) -> Member:
+        """Return the member with this id."""
+        for member in await self.members(admin):
+            if member.id == member_id:
+                return member
+        raise NotThere(f"Team {admin.team.name} has no member with the id {member_id}. Look at the list of them.")
+
+    async def add_member(self, admin: TeamAdmin, name: str) -> Member:
+        """Add a member."""
+        if len(await self.members(admin)) >= MOST_MEMBERS:
+            raise NotAllowed(f"A team has at most {MOST_MEMBERS} members. Ask the operator of this service for more.")
+        return await self._directory.teams.add_member(admin.team.name, name, admin.actor)
+
+    async def stop_member(self, admin: TeamAdmin, member_id: str, *, is_stopped: bool) -> Member:
+        """Stop the spending of the member with this id, or let it go on."""
+        if not is_stopped:
+            admin.require_spending()
+        member = await self.member(admin, member_id)
+        return await self._directory.teams.stop_member(admin.team.name, member.name, admin.actor, is_stopped=is_stopped)
+
+    async def keys(self, admin: TeamAdmin, most: int, after: str | None) -> list[KeyHolder]:
+        """Return at most `most` keys, the oldest first, that are younger than the key with the id `after`."""
+        return await self._directory.keys.of_team(admin.team.name, most=most, after=after)
+
+    async def create_key(
+        self, admin: TeamAdmin, member: str, scopes: frozenset[Scope], expires_seconds: int | None, note: str
+    ) -> tuple[str, KeyHolder]:
+        """Create a key of a member, and return it."""
+        admin.require_spending()
+        admin.require_scopes(scopes)
+        key, new = await self._secrets.new_key()
+        holder = await self._directory.keys.create(
+            admin.team.name, member, new, admin.actor, scopes=scopes, expires_seconds=expires_seconds, note=note
+        )
+        return key, holder
+
+    async def rotate_key(self, admin: TeamAdmin, key_id: str, grace_seconds: int) -> tuple[str, KeyHolder]:
+        """Create a key in the place of another, which works on for a while, and return it."""
+        admin.require_spending()
+        admin.require_scopes((await self._own_key(admin, key_id)).key.scopes)
+        key, new = await self._secrets.new_key()
+        return key, await self._directory.keys.rotate(key_id, new, grace_seconds, admin.actor)
+
+    async def revoke_key(self, admin: TeamAdmin, key_id: str) -> KeyHolder:
+        """Refuse a key for good."""
+        await self._own_key(admin, key_id)
+        return await self._directory.keys.revoke(key_id, admin.actor)
+
+    async def block_key(self, admin: TeamAdmin, key_id: str, *, is_blocked: bool) -> KeyHolder:
+        """Refuse a key until it is unblocked, or unblock it."""
+        if not is_blocked:
+            admin.require_spending()
+        await self._own_key(admin, key_id)
+        return await self._directory.keys.block(key_id, admin.actor, is_blocked=is_blocked)
+
+    async def stop_key(self, admin: TeamAdmin, key_id: str, *, is_stopped: bool) -> KeyHolder:
+        """Stop the spending with a key, or let it go on."""
+        if not is_stopped:
+            admin.require_spending()
+        await self._own_key(admin, key_id)
+        return await self._directory.keys.stop(key_id, admin.actor, is_stopped=is_stopped)
+
+    async def credentials(self, admin: TeamAdmin) -> list[TeamCredential]:
+        """Return the credentials in use, the oldest first."""
+        return await self._directory.credentials.of_team(admin.team.id)
+
+    async def add_credential(self, admin: TeamAdmin, backend: str, secret: str) -> TeamCredential:
+        """Put in a credential."""
+        if backend not in self._backends:
+            raise NotAllowed(f"Credentials are for one of these backends: {', '.join(self._backends)}.")
+        if len(await self.credentials(admin)) >= MOST_CREDENTIALS:
+            raise NotAllowed(
+                f"A team has at most {MOST_CREDENTIALS} credentials. Remove one that is not used any more."
+            )
+        sealed = await self._secrets.sealed(admin.team, backend, secret)
+        return await self._directory.credentials.add(sealed, admin.actor)
+
+    async def remove_credential(self, admin: TeamAdmin, credential_id: str) -> TeamCredential:
+        """Take a credential out of use and erase its secret."""
+        return await self._directory.credentials.remove(admin.team.name, credential_id, admin.actor)
+
+    async def audit(self, admin: TeamAdmin, most: int, since: float | None, after: int) -> list[AuditEntry]:
+        """Return at most `most` rows of the audit log that concern the team, with ids above `after`."""
+        return await self._directory.audit.entries(most, team_id=admin.team.id, since=since, after=after)
+
+    async def _own_key(self, admin: TeamAdmin, key_id: str) -> KeyHolder:
+        """Return a key of the team. Raises NotThere, in the same words for a key of another team."""
+        missing = NotThere(f"Team {admin.team.name} has no key with the id {key_id}. Look at the list of its keys.")
+        try:
+            holder = await self._directory.keys.holder(key_id)
+        except NotThere:
+            raise missing from None
+        if holder.team.id != admin.team.id:
+            raise missing
+        return holder

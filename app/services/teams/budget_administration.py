@@ -1,0 +1,71 @@
+"""Administration of a team's budgets by its own keys, those with the scope `admin`, and what the team has spent.
+
+Every method raises AdministrationRefused and DatabaseUnavailable.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+from app.domain.calendar import Window
+from app.domain.money import Money
+from app.ports.budgets import BudgetOwner, Budgets, BudgetTerms, OwnedUse, SpendingGroup, Usage
+from app.ports.directory import NotAllowed
+from app.ports.sealing import SecretMaker
+from app.services.teams.administration import TeamAdmin
+
+MOST_BUDGETS = 300
+"""Budgets of a team that its own keys may set: the list of them is whole."""
+
+NO_PRICE = "The backend names no price, so a budget would refuse every generation."
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a budget is set to. `amount` is in millionths; `alert_url` None sends no alerts."""
+
+    amount: int
+    is_soft: bool
+    alert_url: str | None
+
+
+class BudgetAdministration:
+    """What a key with the scope `admin` does with the budgets of its team."""
+
+    def __init__(self, budgets: Budgets, secrets: SecretMaker, price: Money | None) -> None:
+        """Change `budgets`. `price` is that of one generation; None where it is not known."""
+        self._budgets = budgets
+        self._secrets = secrets
+        self._price = price
+
+    async def budgets(self, admin: TeamAdmin) -> list[OwnedUse]:
+        """Return every budget of the team."""
+        return await self._budgets.of_team(admin.team.name)
+
+    async def set(
+        self, admin: TeamAdmin, owner: BudgetOwner, window: Window, limit: Limit
+    ) -> tuple[OwnedUse, str | None]:
+        """Set a budget; return it, and the secret of the signatures of its alerts. Raises OtherSecretKey."""
+        if self._price is None:
+            raise NotAllowed(NO_PRICE)
+        found = await self.budgets(admin)
+        is_new = not any(one.owner == owner and one.use.budget.window is window for one in found)
+        if is_new and len(found) >= MOST_BUDGETS:
+            raise NotAllowed(f"A team has at most {MOST_BUDGETS} budgets. Remove one that is not used any more.")
+        alert = secret = None
+        if limit.alert_url is not None:
+            alert = await self._secrets.alert_target(admin.team, limit.alert_url)
+            secret = self._secrets.signing_secret(admin.team)
+        terms = BudgetTerms(Money(limit.amount, self._price.unit), window, limit.is_soft, alert)
+        return await self._budgets.set(owner, terms, admin.actor), secret
+
+    async def increase(self, admin: TeamAdmin, owner: BudgetOwner, window: Window, by: int, until: date) -> OwnedUse:
+        """Raise a budget by millionths up to the end of a day of the team's, in the place of an earlier raise."""
+        return await self._budgets.increase(owner, window, by=by, until=until, actor=admin.actor)
+
+    async def remove(self, admin: TeamAdmin, owner: BudgetOwner, window: Window) -> OwnedUse:
+        """Remove a budget, and return it as it was."""
+        return await self._budgets.remove(owner, window, admin.actor)
+
+    async def usage(self, admin: TeamAdmin, since: date | None, by: SpendingGroup | None) -> Usage:
+        """Return what the team has bought since a day began, by default the first of this month."""
+        return await self._budgets.usage(admin.team.name, since, by)

@@ -1,0 +1,178 @@
+"""What programs are shown of teams, members, keys and credentials: by `luma-mcp … --json`, and over HTTP.
+
+Times are in UTC, as `2026-11-26T15:30:00Z`. No document but `NewKeyDocument` holds a secret.
+"""
+
+from datetime import UTC, datetime
+
+from typing_extensions import TypedDict
+
+from app.domain.access import Scope
+from app.domain.money import amount_text
+from app.domain.teams import KeyHolder, KeyState, Member, Team, TeamCredential
+
+
+class TeamDocument(TypedDict):
+    """A team. Its days, weeks and months begin by its time zone.
+
+    A generation that costs more than `asks_above` is confirmed first; null asks for none.
+    """
+
+    id: str
+    name: str
+    timezone: str
+    is_stopped: bool
+    allows_foreign_ids: bool
+    members_see_all: bool
+    asks_above: str | None
+    created_at: str
+
+
+class MemberDocument(TypedDict):
+    """A member of a team."""
+
+    id: str
+    team: str
+    name: str
+    is_stopped: bool
+    created_at: str
+
+
+class CredentialDocument(TypedDict):
+    """A credential of a team, without its secret. `hint` is the end of it."""
+
+    id: str
+    team: str
+    backend: str
+    hint: str
+    created_at: str
+    removed_at: str | None
+
+
+class FullTeamDocument(TeamDocument):
+    """A team with its members and its credentials in use."""
+
+    members: list[MemberDocument]
+    credentials: list[CredentialDocument]
+
+
+class KeyDocument(TypedDict):
+    """A key of a member, without the key itself. `is_stopped` is that of this key alone."""
+
+    id: str
+    team: str
+    member: str
+    hint: str
+    scopes: list[Scope]
+    note: str
+    state: KeyState
+    is_stopped: bool
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    revoked_at: str | None
+    replaced_by: str | None
+
+
+class NewKeyDocument(TypedDict):
+    """A new key, which is shown this once."""
+
+    id: str
+    key: str
+    team: str
+    member: str
+    scopes: list[Scope]
+    expires_at: str | None
+
+
+def team_document(team: Team) -> TeamDocument:
+    """Return a team for programs."""
+    return {
+        "id": team.id,
+        "name": team.name,
+        "timezone": team.timezone,
+        "is_stopped": team.is_stopped,
+        "allows_foreign_ids": team.allows_foreign_ids,
+        "members_see_all": team.members_see_all,
+        "asks_above": None if team.asks_above is None else amount_text(team.asks_above),
+        "created_at": iso_time(team.created_at),
+    }
+
+
+def full_team_document(team: Team, members: list[Member], credentials: list[TeamCredential]) -> FullTeamDocument:
+    """Return a team with what belongs to it."""
+    return {
+        **team_document(team),
+        "members": [member_document(team.name, member) for member in members],
+        "credentials": [credential_document(team.name, credential) for credential in credentials],
+    }
+
+
+def member_document(team: str, member: Member) -> MemberDocument:
+    """Return a member of the team of this name for programs."""
+    return {
+        "id": member.id,
+        "team": team,
+        "name": member.name,
+        "is_stopped": member.is_stopped,
+        "created_at": iso_time(member.created_at),
+    }
+
+
+def credential_document(team: str, credential: TeamCredential) -> CredentialDocument:
+    """Return a credential of the team of this name for programs."""
+    return {
+        "id": credential.id,
+        "team": team,
+        "backend": credential.backend,
+        "hint": credential.hint,
+        "created_at": iso_time(credential.created_at),
+        "removed_at": iso_time_or_none(credential.removed_at),
+    }
+
+
+def key_document(holder: KeyHolder) -> KeyDocument:
+    """Return a key for programs."""
+    key = holder.key
+    return {
+        "id": key.id,
+        "team": holder.team.name,
+        "member": holder.member.name,
+        "hint": key.hint,
+        "scopes": ordered(key.scopes),
+        "note": key.note,
+        "state": key.state(holder.read_at),
+        "is_stopped": key.is_stopped,
+        "created_at": iso_time(key.created_at),
+        "expires_at": iso_time_or_none(key.expires_at),
+        "last_used_at": iso_time_or_none(key.last_used_at),
+        "revoked_at": iso_time_or_none(key.revoked_at),
+        "replaced_by": key.replaced_by,
+    }
+
+
+def new_key_document(key: str, holder: KeyHolder) -> NewKeyDocument:
+    """Return a key that was made just now, with the key itself."""
+    return {
+        "id": holder.key.id,
+        "key": key,
+        "team": holder.team.name,
+        "member": holder.member.name,
+        "scopes": ordered(holder.key.scopes),
+        "expires_at": iso_time_or_none(holder.key.expires_at),
+    }
+
+
+def ordered(scopes: frozenset[Scope]) -> list[Scope]:
+    """Return scopes in their one order."""
+    return [scope for scope in Scope if scope in scopes]
+
+
+def iso_time(moment: float) -> str:
+    """Return a time (unix seconds) for programs, in UTC to the second."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def iso_time_or_none(moment: float | None) -> str | None:
+    """Return a time for programs; None where there is none."""
+    return None if moment is None else iso_time(moment)

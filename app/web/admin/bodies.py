@@ -1,0 +1,189 @@
+"""What requests to /admin/v1 may hold: their bodies and queries."""
+
+from typing import Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from app.domain.access import Scope
+from app.domain.rate_limit import LimitKind
+from app.ports.budgets import SpendingGroup
+from app.web.admin.fields import (
+    LARGEST_NUMBER,
+    AlertUrl,
+    Amount,
+    Day,
+    Duration,
+    Id,
+    Lifetime,
+    Most,
+    Name,
+    Note,
+    Raise,
+    Secret,
+    Threshold,
+    Time,
+    Timezone,
+    WholeNumber,
+)
+
+MOST_LISTED = 1_000
+LISTED = 100
+"""Entries of a page, at most and by default."""
+
+DAY_SECONDS = 86_400
+M = TypeVar("M", bound=BaseModel)
+
+
+def _something(body: M) -> M:
+    """Return `body`. Raises ValueError if all of it is null."""
+    if all(value is None for _, value in body):
+        raise ValueError(f"Name one at least of {', '.join(type(body).model_fields)}.")
+    return body
+
+
+class Body(BaseModel):
+    """The body of a request. It holds nothing but what is named, each in its own type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Query(BaseModel):
+    """The query of a request, whose values are texts. It holds nothing but what is named, each once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Nothing(Body):
+    """No body, or an empty object."""
+
+
+class NoQuery(Query):
+    """No query."""
+
+
+class TeamChange(Body):
+    """What to change of the team; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    timezone: Timezone | None = Field(None, description="IANA name. The windows of budgets follow at once")
+    members_see_all: bool | None = Field(None, description="whether members see the tasks of the whole team")
+    asks_above: Threshold | None = Field(
+        None, description="price above which a generation is confirmed, in the backend's unit, or `never`"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        return _something(self)
+
+
+class NewLimits(Body):
+    """Rate limits to set; those that are left out stay."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    calls_per_minute: Most | None = Field(None, description="most calls in any minute")
+    generations_per_hour: Most | None = Field(None, description="most generations started in any hour")
+    in_flight: Most | None = Field(None, description="most generations that have not ended")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        return _something(self)
+
+
+class NewMember(Body):
+    """A member to add."""
+
+    name: Name
+
+
+class NewKey(Body):
+    """A key to create."""
+
+    member: Name = Field(description="the member's name")
+    scopes: list[Scope] = Field(
+        [Scope.READ, Scope.GENERATE],
+        min_length=1,
+        max_length=len(Scope),
+        description="what the key may do; your own key needs each of them",
+    )
+    expires: Lifetime | None = Field(None, description="how long the key works: days, hours or minutes; null: for ever")
+    note: Note = Field("", description="what the key is for")
+
+
+class Rotation(Body):
+    """How to replace a key."""
+
+    grace: Duration = Field(
+        default_factory=lambda: DAY_SECONDS, description="how long the old key works on; 0 ends it at once (24h)"
+    )
+
+
+class NewCredential(Body):
+    """A credential to put in. Its secret is never shown again."""
+
+    backend: str = Field(max_length=64, description="the backend that it is for")
+    secret: Secret = Field(description="the credential itself")
+
+
+class NewBudget(Body):
+    """What may be spent in each window."""
+
+    amount: Amount = Field(description="in the backend's unit")
+    is_soft: bool = Field(default=False, description="only alert; a budget refuses otherwise")
+    alert_url: AlertUrl | None = Field(
+        None, description="public https URL to which alerts are sent at 50, 80 and 100 %; null sends none"
+    )
+
+
+class BudgetRaise(Body):
+    """A raise for a while, in the place of an earlier one."""
+
+    by: Raise = Field(description="in the backend's unit")
+    until: Day = Field(description="the last day, in the team's time zone")
+
+
+class OwnerQuery(Query):
+    """Whose it is: one member's, one key's, or that of the whole team."""
+
+    member: Id | None = Field(None, description="the id of the member")
+    key: Id | None = Field(None, description="the id of the key; keys that replace it are meant too")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.member is not None and self.key is not None:
+            raise ValueError("It is that of a member or that of a key: name one of them.")
+        return self
+
+
+class LimitsQuery(OwnerQuery):
+    """Whose limits to remove, and which."""
+
+    kind: LimitKind | None = Field(None, description="the limit to remove; all of them otherwise")
+
+
+class KeysQuery(Query):
+    """A page of the keys."""
+
+    after: Id | None = Field(None, description="the id of the last key of the page before")
+    limit: WholeNumber = Field(LISTED, ge=1, le=MOST_LISTED, description="most keys of the page")
+
+
+class AuditQuery(Query):
+    """A page of the audit log."""
+
+    since: Time | None = Field(None, description="a date or an ISO time, in UTC unless it says otherwise")
+    after: WholeNumber = Field(0, ge=0, le=LARGEST_NUMBER, description="the id of the last row of the page before")
+    limit: WholeNumber = Field(LISTED, ge=1, le=MOST_LISTED, description="most rows of the page")
+
+
+class UsageQuery(Query):
+    """What to add up."""
+
+    since: Day | None = Field(None, description="a day in the team's time zone; the first of this month otherwise")
+    by: SpendingGroup | None = Field(None, description="add up by this; all together otherwise")

@@ -1,0 +1,107 @@
+"""The values in requests to /admin/v1, with the rules of the domain.
+
+The message of each ValueError is a sentence that quotes nothing of the request.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+)
+
+from app.domain.calendar import parse_day
+from app.domain.errors import InvalidRequest
+from app.domain.money import parse_amount
+from app.domain.public_url import LONGEST_URL, check_public_url
+from app.domain.rate_limit import MOST
+from app.domain.team_input import LONGEST_SECRET, is_credential, parsed_threshold, parsed_time
+from app.domain.teams import (
+    LONGEST_NAME,
+    LONGEST_NOTE,
+    parsed_duration,
+    valid_name,
+    valid_note,
+    valid_timezone,
+)
+
+LARGEST_NUMBER = 2**63 - 1
+"""Of an id of the audit log, as databases hold it."""
+
+MOST_DIGITS = len(str(LARGEST_NUMBER))
+
+ID = r"^[0-9a-f]{1,32}$"
+
+
+def _alert_url(text: str) -> str:
+    try:
+        check_public_url(text, "alert_url")
+    except InvalidRequest as exc:
+        raise ValueError(str(exc)) from None
+    if not text.lower().startswith("https://"):
+        raise ValueError("An alert goes to an https URL.")
+    return text
+
+
+def _secret(secret: SecretStr) -> SecretStr:
+    if not is_credential(secret.get_secret_value()):
+        raise ValueError(f"A credential has 1 to {LONGEST_SECRET} ASCII characters without blanks.")
+    return secret
+
+
+def _above_zero(amount: int) -> int:
+    if amount == 0:
+        raise ValueError("A raise is more than 0.")
+    return amount
+
+
+def _lifetime(seconds: int) -> int:
+    if seconds == 0:
+        raise ValueError("A key lives for a minute at least, such as 30d, 24h or 90m.")
+    return seconds
+
+
+def _parsed(parse: Callable[[str], Any], pattern: str, example: str) -> tuple[Any, ...]:
+    """Return the metadata of a value that is written as text of a pattern, and read by a rule of the domain."""
+
+    def read(given: Any) -> Any:
+        parsed = parse(given) if isinstance(given, str) else None
+        if parsed is None or re.fullmatch(pattern, given) is None:
+            raise ValueError(f"This is a text such as {example}.")
+        return parsed
+
+    schema = {"type": "string", "pattern": pattern, "examples": [example]}
+    return BeforeValidator(read), WithJsonSchema(schema, mode="validation")
+
+
+_DURATION = (parsed_duration, r"^(0|[0-9]{1,9}[mhd])$", "30d")
+_AMOUNT = (parse_amount, r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "25")
+
+
+def _whole_number(given: Any) -> int:
+    if not isinstance(given, str) or not given.isascii() or not given.isdecimal() or len(given) > MOST_DIGITS:
+        raise ValueError("This is a whole number.")
+    return int(given)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(valid_name)]
+Timezone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin"]), AfterValidator(valid_timezone)]
+Note = Annotated[str, Field(max_length=LONGEST_NOTE), AfterValidator(valid_note)]
+Id = Annotated[str, Field(pattern=ID)]
+Duration = Annotated[int, *_parsed(*_DURATION)]
+Lifetime = Annotated[int, AfterValidator(_lifetime), *_parsed(*_DURATION)]
+Amount = Annotated[int, *_parsed(*_AMOUNT)]
+Raise = Annotated[int, AfterValidator(_above_zero), *_parsed(*_AMOUNT)]
+Threshold = Annotated[int | Literal["never"], *_parsed(parsed_threshold, r"^(never|[0-9]{1,10}(\.[0-9]{1,6})?)$", "5")]
+Most = Annotated[int, Field(ge=1, le=MOST)]
+Day = Annotated[date, *_parsed(parse_day, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "2026-12-31")]
+Time = Annotated[float, *_parsed(parsed_time, r"^[0-9A-Za-z:.+-]{1,40}$", "2026-11-01T09:00:00Z")]
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+AlertUrl = Annotated[str, Field(max_length=LONGEST_URL), AfterValidator(_alert_url)]
+Secret = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_SECRET), AfterValidator(_secret)]

@@ -1,0 +1,112 @@
+"""The OpenAPI 3.1 document of /admin/v1, made from the operations."""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from app.web.admin.operations import TARGETS, Operation
+from app.web.admin.problems import PROBLEM_JSON, Problem
+
+REFERENCES = "#/components/schemas/{model}"
+OF_ALL = (401, 403, 404, 422, 429, 500, 503)
+"""Statuses of the problems that any operation may answer with."""
+
+OF_CHANGES = (400, 409, 413, 415)
+DESCRIPTION = (
+    "Administration of a team by the keys of that team that have the scope `admin`. The documents are those of "
+    "`luma-mcp … --json`. A change counts within five seconds on every replica."
+)
+
+
+def openapi_document(operations: Sequence[Operation], base_path: str, version: str) -> dict[str, Any]:
+    """Return the document. `base_path` is that of ADMIN_PATH, with the prefix of the public URL."""
+    schemas = _Schemas(operations)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "luma-mcp administration", "version": version, "description": DESCRIPTION},
+        "servers": [{"url": base_path}],
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "responses": {str(status): _problem(status) for status in (*OF_ALL, *OF_CHANGES)},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "a team key with `admin`"}},
+        },
+    }
+
+
+class _Schemas:
+    """The JSON schemas of all bodies and answers."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        queries = {operation.query for operation in operations}
+        models = {operation.body for operation in operations} | queries
+        answers = [(operation.name, "serialization", TypeAdapter(operation.answer)) for operation in operations]
+        inputs = [(model.__name__, "validation", TypeAdapter(model)) for model in models]
+        every: Any = [*answers, *inputs, ("problem", "serialization", TypeAdapter(Problem))]
+        found, definitions = TypeAdapter.json_schemas(every, ref_template=REFERENCES)
+        self._found = {name: schema for (name, _), schema in found.items()}
+        named = {query.__name__ for query in queries}  # their parts are parameters, and what those refer to is needed
+        self.components: dict[str, Any] = {
+            name: schema for name, schema in sorted(definitions["$defs"].items()) if name not in named
+        }
+
+    def answer(self, operation: Operation) -> Any:
+        """Return the schema of an answer."""
+        return self._found[operation.name]
+
+    def body(self, operation: Operation) -> Any:
+        """Return the schema of a body."""
+        return self._found[operation.body.__name__]
+
+
+def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    statuses = (*OF_ALL, *(OF_CHANGES if operation.is_change else ()))
+    problems = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
+    answer = {
+        "description": HTTPStatus(operation.status).phrase,
+        "content": {"application/json": {"schema": schemas.answer(operation)}},
+    }
+    described = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": f"As `luma-mcp {operation.command}`.",
+        "parameters": [*_targets(operation), *_parameters(operation.query)],
+        "responses": {str(operation.status): answer, **problems},
+    }
+    if not operation.body.model_fields:
+        return described
+    is_required = any(field.is_required() for field in operation.body.model_fields.values())
+    content = {"application/json": {"schema": schemas.body(operation)}}
+    return {**described, "requestBody": {"required": is_required, "content": content}}
+
+
+def _targets(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": TARGETS[name]}}
+        for name in re.findall(r"{(\w+)}", operation.path)
+    ]
+
+
+def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
+    schema = query.model_json_schema(ref_template=REFERENCES)
+    return [_parameter(name, dict(found)) for name, found in schema.get("properties", {}).items()]
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a parameter of a query. Its default of null means that it is left out: a query holds no null."""
+    if "anyOf" in schema:
+        schema = {**schema, **schema["anyOf"][0]}
+        del schema["anyOf"], schema["default"]
+    return {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    schema = {"$ref": REFERENCES.format(model=Problem.__name__)}
+    return {"description": HTTPStatus(status).phrase, "content": {PROBLEM_JSON: {"schema": schema}}}

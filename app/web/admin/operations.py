@@ -1,0 +1,143 @@
+"""The operations of /admin/v1, as data: routes, OpenAPI document and the table in docs/teams.md come from here."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from app.domain.calendar import Window
+from app.services.teams.administration import TeamAdmin
+from app.services.teams.documents import (
+    CredentialDocument,
+    FullTeamDocument,
+    KeyDocument,
+    MemberDocument,
+    NewKeyDocument,
+    TeamDocument,
+)
+from app.services.teams.spending_documents import AuditDocument, BudgetDocument, LimitsDocument, UsageDocument
+from app.web.admin import bodies
+from app.web.admin.bodies import NoQuery, Nothing
+from app.web.admin.fields import ID
+from app.web.admin.handlers import BudgetHandlers, KeyHandlers, LimitHandlers, TeamHandlers
+
+ADMIN_PATH = "/admin/v1"
+WINDOW = f"^({'|'.join(Window)})$"
+
+TARGETS = {"id": ID, "window": WINDOW}
+"""The variable parts of paths, each with the pattern of its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation.
+
+    Attributes:
+        path: below ADMIN_PATH, with at most one variable part.
+        command: the command of `luma-mcp` that does the same.
+        handler: an unbound method of one of the classes of handlers; its docstring says what it does.
+        answer: the type of its document.
+        status: of its answer.
+
+    """
+
+    method: str
+    path: str
+    command: str
+    handler: Callable[[Any, TeamAdmin, Any], Awaitable[Any]]
+    answer: Any
+    body: type[bodies.Body] = Nothing
+    query: type[bodies.Query] = NoQuery
+    status: int = 200
+
+    @property
+    def name(self) -> str:
+        """Return the name of the operation in logs, metrics and the OpenAPI document."""
+        return self.handler.__name__
+
+    @property
+    def summary(self) -> str:
+        """Return what the operation does, in a sentence."""
+        return self.handler.__doc__ or self.name
+
+    @property
+    def is_change(self) -> bool:
+        """Return whether it changes something."""
+        return self.method != "GET"
+
+
+OPERATIONS = (
+    Operation("GET", "/team", "teams show", TeamHandlers.show_team, FullTeamDocument),
+    Operation("PATCH", "/team", "teams set", TeamHandlers.change_team, TeamDocument, bodies.TeamChange),
+    Operation("POST", "/stop", "teams stop", TeamHandlers.stop_team, TeamDocument),
+    Operation("POST", "/resume", "teams resume", TeamHandlers.resume_team, TeamDocument),
+    Operation("GET", "/members", "members list", TeamHandlers.list_members, list[MemberDocument]),
+    Operation("POST", "/members", "members add", TeamHandlers.add_member, MemberDocument, bodies.NewMember, status=201),
+    Operation("POST", "/members/{id}/stop", "members stop", TeamHandlers.stop_member, MemberDocument),
+    Operation("POST", "/members/{id}/resume", "members resume", TeamHandlers.resume_member, MemberDocument),
+    Operation("GET", "/keys", "keys list", KeyHandlers.list_keys, list[KeyDocument], query=bodies.KeysQuery),
+    Operation("POST", "/keys", "keys create", KeyHandlers.create_key, NewKeyDocument, bodies.NewKey, status=201),
+    Operation(
+        "POST", "/keys/{id}/rotate", "keys rotate", KeyHandlers.rotate_key, NewKeyDocument, bodies.Rotation, status=201
+    ),
+    Operation("POST", "/keys/{id}/revoke", "keys revoke", KeyHandlers.revoke_key, KeyDocument),
+    Operation("POST", "/keys/{id}/block", "keys block", KeyHandlers.block_key, KeyDocument),
+    Operation("POST", "/keys/{id}/unblock", "keys unblock", KeyHandlers.unblock_key, KeyDocument),
+    Operation("POST", "/keys/{id}/stop", "keys stop", KeyHandlers.stop_key, KeyDocument),
+    Operation("POST", "/keys/{id}/resume", "keys resume", KeyHandlers.resume_key, KeyDocument),
+    Operation("GET", "/credentials", "credentials list", TeamHandlers.list_credentials, list[CredentialDocument]),
+    Operation(
+        "POST",
+        "/credentials",
+        "credentials add",
+        TeamHandlers.add_credential,
+        CredentialDocument,
+        bodies.NewCredential,
+        status=201,
+    ),
+    Operation("DELETE", "/credentials/{id}", "credentials remove", TeamHandlers.remove_credential, CredentialDocument),
+    Operation("GET", "/budgets", "budgets list", BudgetHandlers.list_budgets, list[BudgetDocument]),
+    Operation(
+        "PUT",
+        "/budgets/{window}",
+        "budgets set",
+        BudgetHandlers.set_budget,
+        BudgetDocument,
+        bodies.NewBudget,
+        bodies.OwnerQuery,
+    ),
+    Operation(
+        "POST",
+        "/budgets/{window}/raise",
+        "budgets raise",
+        BudgetHandlers.raise_budget,
+        BudgetDocument,
+        bodies.BudgetRaise,
+        bodies.OwnerQuery,
+    ),
+    Operation(
+        "DELETE",
+        "/budgets/{window}",
+        "budgets remove",
+        BudgetHandlers.remove_budget,
+        BudgetDocument,
+        query=bodies.OwnerQuery,
+    ),
+    Operation("GET", "/limits", "limits list", LimitHandlers.list_limits, list[LimitsDocument]),
+    Operation(
+        "PATCH", "/limits", "limits set", LimitHandlers.set_limits, LimitsDocument, bodies.NewLimits, bodies.OwnerQuery
+    ),
+    Operation(
+        "DELETE", "/limits", "limits remove", LimitHandlers.remove_limits, LimitsDocument, query=bodies.LimitsQuery
+    ),
+    Operation("GET", "/usage", "usage", BudgetHandlers.show_usage, UsageDocument, query=bodies.UsageQuery),
+    Operation("GET", "/audit", "audit", TeamHandlers.list_audit, list[AuditDocument], query=bodies.AuditQuery),
+)
+
+COMMAND_LINE_ONLY = {
+    "teams create": "whoever makes teams stands above them",
+    "teams list": "a key sees its own team",
+    "clients create": "OAuth clients are of the whole service",
+    "clients list": "OAuth clients are of the whole service",
+    "clients remove": "OAuth clients are of the whole service",
+}
+"""Commands without a twin here, each with the reason."""

@@ -1,0 +1,123 @@
+"""Errors of /admin/v1: problem details as in RFC 9457, with sentences of ours."""
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from pydantic import ValidationError
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import TypedDict
+
+PROBLEM_JSON = "application/problem+json"
+NO_STORE = (b"cache-control", b"no-store")
+
+CODES = {
+    HTTPStatus.BAD_REQUEST: "not_json",
+    HTTPStatus.UNAUTHORIZED: "unauthorized",
+    HTTPStatus.FORBIDDEN: "forbidden",
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.CONFLICT: "conflict",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "invalid_request",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limited",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "internal_error",
+    HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
+}
+"""The `code` of a problem, by its status."""
+
+
+class Problem(TypedDict):
+    """Why a request was refused. `detail` is for people, `code` for programs."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class RequestRefused(Exception):
+    """A request that is answered with a problem; `str()` is its detail, and quotes nothing of the request."""
+
+    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with `status`, and with `headers` beside those of every problem."""
+        super().__init__(detail)
+        self.status = status
+        self.headers = headers
+
+
+def problem_response(refused: RequestRefused) -> Response:
+    """Return the response."""
+    body = problem(refused.status, str(refused), CODES[refused.status])
+    return Response(body, refused.status, refused.headers, media_type=PROBLEM_JSON)
+
+
+def problem(status: int, detail: str, code: str) -> bytes:
+    """Return a problem as JSON."""
+    content = Problem(type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail, code=code)
+    return json.dumps(content).encode()
+
+
+def sentence(error: ValidationError, allowed: list[str]) -> str:
+    """Return what is wrong with a body or query whose members are `allowed`. Nothing of it is quoted."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "extra_forbidden":
+        return f"There is a member that is not known. {_named(allowed)}"
+    name = first["loc"][0] if first["loc"] else None
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{name}: {message}." if name in allowed else f"{message}."
+
+
+def _named(allowed: list[str]) -> str:
+    return f"Known are {', '.join(allowed)}." if allowed else "None is known here: send none."
+
+
+class ProblemDetailsMiddleware:
+    """Turns the JSON-RPC errors of shared middleware into problems, below one path. Nothing there may be stored."""
+
+    def __init__(self, app: ASGIApp, is_concerned: Callable[[Scope], bool]) -> None:
+        """Wrap `app`. `is_concerned` tells which requests are answered so."""
+        self._app = app
+        self._is_concerned = is_concerned
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        is_concerned = scope["type"] == "http" and self._is_concerned(scope)
+        await self._app(scope, receive, _rewriting(send) if is_concerned else send)
+
+
+def _rewriting(send: Send) -> Send:
+    """Return a `send` that rewrites errors in JSON. Such an error is one message of one part."""
+    head: Message | None = None
+
+    async def rewriting(message: Message) -> None:
+        nonlocal head
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), NO_STORE]
+            if message["status"] >= HTTPStatus.BAD_REQUEST and _media_type(message) == b"application/json":
+                head = message
+                return
+        elif head is not None:
+            start, head = head, None
+            body = _as_problem(start["status"], message.get("body", b""))
+            replaced = (b"content-type", b"content-length")
+            kept = [(name, value) for name, value in start["headers"] if name not in replaced]
+            length = str(len(body)).encode()
+            headers = [*kept, (b"content-type", PROBLEM_JSON.encode()), (b"content-length", length)]
+            await send({**start, "headers": headers})
+            message = {**message, "body": body}
+        await send(message)
+
+    return rewriting
+
+
+def _media_type(start: Message) -> bytes | None:
+    return next((value for name, value in start["headers"] if name == b"content-type"), None)
+
+
+def _as_problem(status: int, body: bytes) -> bytes:
+    error = json.loads(body)["error"]
+    return problem(status, error["message"], error.get("data", error)["code"])
