@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from app.cli.admin.output import Output
 from app.domain.teams import Actor, Team, TeamCredential, valid_name
 from app.ports.directory import Directory, NewKey
-from app.ports.sign_in import Clients
+from app.ports.sign_in_store import Clients
 from app.settings import DEFAULT_ENV_FILE
 
 T = TypeVar("T")
