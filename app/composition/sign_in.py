@@ -27,7 +27,7 @@ from app.observability.refusals import Refusals
 from app.persistence import Persistence
 from app.ports.auth import TokenCheck
 from app.ports.repositories import DatabaseUnavailable
-from app.ports.sign_in import SignInStore, TokenLifetimes
+from app.ports.sign_in_store import SignInStore, TokenLifetimes
 from app.services.limits.address_limits import AddressLimit
 from app.services.limits.token_status import TokenStatusCache
 from app.services.sign_in.account import Account

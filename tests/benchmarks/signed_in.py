@@ -14,7 +14,7 @@ from app.adapters.sql.sign_in import sql_sign_in
 from app.adapters.vault import Vault
 from app.domain.access import PASSTHROUGH_SCOPES
 from app.domain.sign_in import OAuthClient, Person, PersonSecrets, Registration
-from app.ports.sign_in import AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
+from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
 from tests.benchmarks.filling import KEY
 from tests.benchmarks.loads import batch, ids, load
 from tests.benchmarks.rows import Bench

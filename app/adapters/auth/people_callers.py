@@ -9,7 +9,8 @@ from app.domain.sign_in import PersonSecrets
 from app.domain.teams import Person as TeamPerson
 from app.domain.teams import valid_name
 from app.ports.auth import AccessRefused, AuthenticationUnavailable, Caller, CredentialSource
-from app.ports.sign_in import AccessHolder, LoginRefused, LoginUnavailable, PersonVault, SignedIn
+from app.ports.sign_in import LoginRefused, LoginUnavailable, PersonVault, SignedIn
+from app.ports.sign_in_store import AccessHolder
 from app.services.teams.memberships import Memberships
 
 

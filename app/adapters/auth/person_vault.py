@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from app.adapters.vault import CannotOpen, Vault
 from app.domain.sign_in import Person, PersonSecrets
-from app.ports.sign_in import People
+from app.ports.sign_in_store import People
 
 _PURPOSE = "person"
 MOST_AT_ONCE = 200

@@ -6,13 +6,13 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Update, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Update, and_, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
 from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.grant_rows import HOLDER_COLUMNS, columns_of, grant_of, holder_of, new_grant, shown
 from app.adapters.sql.inserts import insert_of
-from app.adapters.sql.oauth_people import PERSON_COLUMNS
 from app.adapters.sql.sign_in_changes import VERSION, next_version, noted
 from app.adapters.sql.sign_in_tables import (
     oauth_access_tokens,
@@ -23,9 +23,9 @@ from app.adapters.sql.sign_in_tables import (
     oauth_sessions,
 )
 from app.adapters.sql.tables import service
-from app.domain.sign_in import MOST_GRANTS, Grant, Person, Registration, RevokeReason
-from app.domain.teams import parsed_scopes, written_scopes
-from app.ports.sign_in import AccessHolder, AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
+from app.domain.sign_in import MOST_GRANTS, Grant, RevokeReason
+from app.domain.teams import written_scopes
+from app.ports.sign_in_store import AccessHolder, AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
 
 MOST_NOTED = 500
 """Grants that one statement notes as used; databases limit the parameters of a statement."""
@@ -54,11 +54,13 @@ class SqlGrants:
         async def operation(connection: AsyncConnection) -> Grant | None:
             if not (await connection.execute(used)).rowcount:
                 return await _grant(connection, new.id)  # there if an earlier try of this very exchange counted
+            if await self._count(connection, code.person_id) >= MOST_GRANTS:
+                await connection.execute(next_version())  # before any grant, because it is the lock
             now = float((await connection.execute(select(self._now()))).scalar_one())
-            grant = _granted(code, new, lifetimes, now)
-            await connection.execute(insert(oauth_grants).values(_columns(grant)))
+            grant = new_grant(code, new, lifetimes, now)
+            await connection.execute(insert(oauth_grants).values(columns_of(grant)))
             await connection.execute(self._access_row(grant, access))
-            entry = noted("grant.create", grant.id, actor=f"person:{grant.person_id}", after=_shown(grant))
+            entry = noted("grant.create", grant.id, actor=f"person:{grant.person_id}", after=shown(grant))
             await connection.execute(entry.values(at=now))
             await self._end_surplus(connection, grant.person_id)
             return grant
@@ -72,7 +74,7 @@ class SqlGrants:
 
         async def operation(connection: AsyncConnection) -> tuple[Grant, float] | None:
             row = (await connection.execute(wanted)).first()
-            return (_grant_of(row), row.read_at) if row is not None else None
+            return (grant_of(row), row.read_at) if row is not None else None
 
         return await self._database.run(operation)
 
@@ -118,14 +120,13 @@ class SqlGrants:
         joined = tokens.join(oauth_grants, oauth_grants.c.id == tokens.c.grant_id).join(
             oauth_people, oauth_people.c.id == oauth_grants.c.person_id
         )
-        columns: list[Any] = [column.label(f"{table.name}__{column.name}") for table in _JOINED for column in table.c]
         counts = tokens.c.digest == digest, oauth_grants.c.revoked_at.is_(None), tokens.c.expires_at > now
-        columns.append(now.label("read_at"))
+        columns = [*HOLDER_COLUMNS, now.label("read_at")]
         wanted = select(*columns).select_from(joined).where(*counts)
 
         async def operation(connection: AsyncConnection) -> AccessHolder | None:
             row = (await connection.execute(wanted)).first()
-            return _holder(row) if row is not None else None
+            return holder_of(row) if row is not None else None
 
         return await self._database.run(operation)
 
@@ -153,7 +154,7 @@ class SqlGrants:
         wanted = select(oauth_grants).where(counts).order_by(oauth_grants.c.created_at.desc(), oauth_grants.c.id)
 
         async def operation(connection: AsyncConnection) -> list[Grant]:
-            return [_grant_of(row) for row in await connection.execute(wanted)]
+            return [grant_of(row) for row in await connection.execute(wanted)]
 
         return await self._database.run(operation)
 
@@ -233,10 +234,10 @@ class SqlGrants:
             .values(revoked_at=now, reason=reason)
             .returning(*oauth_grants.c)
         )
-        grants = [_grant_of(row) for row in await connection.execute(ended)]
+        grants = [grant_of(row) for row in await connection.execute(ended)]
         for grant in grants:
             actor = f"person:{grant.person_id}" if reason is RevokeReason.PERSON else "service"
-            entry = noted("grant.revoke", grant.id, actor=actor, before=_shown(grant), after={"reason": reason})
+            entry = noted("grant.revoke", grant.id, actor=actor, before=shown(grant), after={"reason": reason})
             await connection.execute(entry.values(at=now))
         return grants
 
@@ -250,14 +251,16 @@ class SqlGrants:
         ids = list((await connection.execute(surplus)).scalars())
         if ids:
             await self._end(connection, oauth_grants.c.id.in_(ids), RevokeReason.LIMIT)
-            await connection.execute(next_version())
+
+    async def _count(self, connection: AsyncConnection, person_id: str) -> int:
+        counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())
+        return int(
+            (await connection.execute(select(func.count()).select_from(oauth_grants).where(counts))).scalar_one()
+        )
 
 
 async def _executed(statement: Update, connection: AsyncConnection) -> None:
     await connection.execute(statement)
-
-
-_JOINED = (oauth_access_tokens, oauth_grants, oauth_people)
 
 
 def _unchanged(grant: Grant) -> ColumnElement[bool]:
@@ -269,54 +272,4 @@ def _unchanged(grant: Grant) -> ColumnElement[bool]:
 
 async def _grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
     row = (await connection.execute(select(oauth_grants).where(oauth_grants.c.id == grant_id))).first()
-    return _grant_of(row) if row is not None else None
-
-
-def _grant_of(row: Row[Any], start: str = "") -> Grant:
-    values = {column.name: row._mapping[f"{start}{column.name}"] for column in oauth_grants.c}  # noqa: SLF001 - public
-    values["scopes"] = parsed_scopes(values["scopes"])
-    values["registration"] = Registration(values["registration"])
-    return Grant(**values)
-
-
-def _holder(row: Row[Any]) -> AccessHolder:
-    values = row._mapping  # noqa: SLF001 - public
-    person = Person(*(values[f"oauth_people__{name}"] for name in PERSON_COLUMNS))
-    return AccessHolder(
-        _grant_of(row, "oauth_grants__"),
-        person,
-        parsed_scopes(values["oauth_access_tokens__scopes"]),
-        values["oauth_access_tokens__generation"],
-        values["oauth_access_tokens__expires_at"],
-        values["read_at"],
-    )
-
-
-def _granted(code: AuthorizationCode, new: NewGrant, lifetimes: TokenLifetimes, now: float) -> Grant:
-    return Grant(
-        new.id,
-        code.person_id,
-        new.client.id,
-        new.client.name,
-        new.redirect_host,
-        new.client.registration,
-        code.scopes,
-        generation=0,
-        current=new.refresh,
-        previous=None,
-        rotated_at=now,
-        confirmed_at=None,
-        refresh_until=now + lifetimes.refresh,
-        ends_at=now + lifetimes.grant,
-        created_at=now,
-    )
-
-
-def _columns(grant: Grant) -> dict[str, Any]:
-    values = {column.name: getattr(grant, column.name) for column in oauth_grants.c}
-    return values | {"scopes": written_scopes(grant.scopes)}
-
-
-def _shown(grant: Grant) -> dict[str, Any]:
-    """Return what the audit log has of a grant."""
-    return {"client": grant.client_name, "redirect_host": grant.redirect_host, "scopes": written_scopes(grant.scopes)}
+    return grant_of(row) if row is not None else None

@@ -5,7 +5,7 @@ from app.adapters.sql.oauth_clients import SqlClients
 from app.adapters.sql.oauth_grants import SqlGrants
 from app.adapters.sql.oauth_people import SqlPeople
 from app.adapters.sql.sign_in_steps import SqlSignInSteps
-from app.ports.sign_in import SignInStore
+from app.ports.sign_in_store import SignInStore
 
 
 def sql_sign_in(database: Database, now: SqlClock = database_now) -> SignInStore:

@@ -7,7 +7,7 @@ from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.sign_in_tables import oauth_codes, oauth_pending
 from app.domain.teams import parsed_scopes, written_scopes
-from app.ports.sign_in import AuthorizationCode, PendingLogin
+from app.ports.sign_in_store import AuthorizationCode, PendingLogin
 
 
 class SqlSignInSteps:

@@ -13,7 +13,7 @@ from app.ports.budgets import Budgets
 from app.ports.directory import Directory
 from app.ports.rate_limits import TeamLimits
 from app.ports.sealing import SecretMaker
-from app.ports.sign_in import Clients
+from app.ports.sign_in_store import Clients
 from app.settings import DEFAULT_ENV_FILE
 
 T = TypeVar("T")

@@ -1,7 +1,8 @@
 """What a person sees and ends on the account page."""
 
 from app.domain.sign_in import Grant, Person, RevokeReason
-from app.ports.sign_in import Grants, SignInTelemetry
+from app.ports.sign_in import SignInTelemetry
+from app.ports.sign_in_store import Grants
 
 
 class Account:

@@ -5,13 +5,8 @@ from dataclasses import dataclass, field
 
 from app.domain.oauth import OAuthError
 from app.domain.sign_in import ClientAuth, OAuthClient
-from app.ports.sign_in import (
-    AssertionCheck,
-    ClientDocuments,
-    Clients,
-    DocumentRefused,
-    DocumentUnavailable,
-)
+from app.ports.sign_in import AssertionCheck, ClientDocuments, DocumentRefused, DocumentUnavailable
+from app.ports.sign_in_store import Clients
 from app.services.sign_in.clients import ClientRefused, ClientRegistry
 from app.services.sign_in.opening import OpenMint
 

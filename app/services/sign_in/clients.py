@@ -17,13 +17,8 @@ from app.domain.sign_in import (
     Registration,
     valid_client_name,
 )
-from app.ports.sign_in import (
-    ClientDocuments,
-    Clients,
-    DocumentRefused,
-    DocumentUnavailable,
-    SignInTelemetry,
-)
+from app.ports.sign_in import ClientDocuments, DocumentRefused, DocumentUnavailable, SignInTelemetry
+from app.ports.sign_in_store import Clients
 from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.opening import OpenMint
 

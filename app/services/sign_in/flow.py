@@ -11,15 +11,8 @@ from typing import Any
 from app.domain.access import Scope
 from app.domain.oauth import OAuthError
 from app.domain.sign_in import AuthorizationRequest, Person
-from app.ports.sign_in import (
-    AuthorizationCode,
-    ContentSealer,
-    LoginAttempt,
-    PendingLogin,
-    PersonVault,
-    SignInStore,
-    Upstream,
-)
+from app.ports.sign_in import ContentSealer, LoginAttempt, PersonVault, Upstream
+from app.ports.sign_in_store import AuthorizationCode, PendingLogin, SignInStore
 from app.services.sign_in.liveness import LoginCheck
 from app.services.sign_in.opening import OpenMint
 from app.services.sign_in.requests import RequestCheck, request_content, request_of

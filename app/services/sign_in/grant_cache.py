@@ -12,7 +12,7 @@ from cachetools import LRUCache, TTLCache
 
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.ports.repositories import DatabaseUnavailable
-from app.ports.sign_in import AccessHolder, Grants
+from app.ports.sign_in_store import AccessHolder, Grants
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 
 VERSION_SECONDS = 2.0

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 
 from app.domain.sign_in import Person, RevokeReason
 from app.ports.repositories import DatabaseUnavailable
-from app.ports.sign_in import Liveness, PersonVault, SignInStore, SignInTelemetry, Upstream
+from app.ports.sign_in import Liveness, PersonVault, SignInTelemetry, Upstream
+from app.ports.sign_in_store import SignInStore
 from app.services.log_throttle import ThrottledExceptionLog
 
 CHECKED_SECONDS = 600.0

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from app.ports.repositories import DatabaseUnavailable
-from app.ports.sign_in import SignInStore
+from app.ports.sign_in_store import SignInStore
 from app.services.log_throttle import ThrottledExceptionLog
 
 EVERY_SECONDS = 600.0

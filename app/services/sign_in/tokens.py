@@ -8,15 +8,8 @@ from app.domain.oauth import OAuthError, is_our_resource, narrowed_scopes, prove
 from app.domain.redirects import shown_host
 from app.domain.sign_in import Grant, OAuthClient, RefreshJudgement, RevokeReason, judge_refresh
 from app.domain.sign_in_tokens import ACCESS, CODE
-from app.ports.sign_in import (
-    AuthorizationCode,
-    NewAccess,
-    NewGrant,
-    SignInStore,
-    SignInTelemetry,
-    TokenLifetimes,
-    TokenMint,
-)
+from app.ports.sign_in import SignInTelemetry, TokenMint
+from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, SignInStore, TokenLifetimes
 from app.services.sign_in.liveness import LoginCheck
 from app.services.sign_in.opening import OpenMint
 

@@ -11,7 +11,7 @@ from app.adapters.sql.engine import Database
 from app.adapters.sql.sign_in import sql_sign_in
 from app.domain.access import PASSTHROUGH_SCOPES
 from app.domain.sign_in import MOST_GRANTS, ClientAuth, Grant, OAuthClient, Person, Registration, RevokeReason
-from app.ports.sign_in import AuthorizationCode, NewAccess, NewGrant, PendingLogin, SignInStore, TokenLifetimes
+from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, PendingLogin, SignInStore, TokenLifetimes
 from tests.support.clock import HandClock
 
 DAY = 86_400.0
