@@ -56,7 +56,8 @@ async def give_back(connection: AsyncConnection, mine: ColumnElement[bool]) -> N
     """Take a purchase that bought nothing out of the line of those that replaced each other.
 
     What replaced it replaces its own predecessor from then on, and its key goes back to that one, which may have
-    bought. So `replaces` never leads to a refused purchase.
+    bought. So `replaces` never leads to a refused purchase. The key stands for the request of the predecessor again,
+    by the hash under the secret key that was current for it.
     """
     found = await connection.execute(select(purchases.c.attempt, purchases.c.replaces).where(mine).with_for_update())
     if (row := found.first()) is None:
@@ -65,8 +66,10 @@ async def give_back(connection: AsyncConnection, mine: ColumnElement[bool]) -> N
     await connection.execute(update(purchases).where(successors).values(replaces=row.replaces))
     if row.replaces is None:
         await connection.execute(delete(purchase_keys).where(purchase_keys.c.attempt == row.attempt))
-    else:
-        await _hand_over(connection, row.attempt, row.replaces)
+        return
+    former = select(purchases.c.request_hash).where(purchases.c.attempt == row.replaces).scalar_subquery()
+    held = update(purchase_keys).where(purchase_keys.c.attempt == row.attempt)
+    await connection.execute(held.values(attempt=row.replaces, request_hash=former))
 
 
 async def _hand_over(connection: AsyncConnection, earlier: str, new: str) -> bool:

@@ -19,9 +19,11 @@ def purchases(database: Database, clock: HandClock) -> SqlPurchases:
     return purchases_at(database, clock)
 
 
-def new(key_hash: str | None = "key", owner: str = "owner", callback_id: str | None = None) -> NewPurchase:
-    keys = () if key_hash is None else (KeyName(owner, key_hash, "request"),)
-    return NewPurchase(secrets.token_hex(16), owner, "generate", "request", keys, callback_id)
+def new(
+    key_hash: str | None = "key", owner: str = "owner", callback_id: str | None = None, *, request: str = "request"
+) -> NewPurchase:
+    keys = () if key_hash is None else (KeyName(owner, key_hash, request),)
+    return NewPurchase(secrets.token_hex(16), owner, "generate", request, keys, callback_id)
 
 
 async def test_one_of_many_callers_gets_a_key(purchases: SqlPurchases) -> None:
@@ -357,3 +359,21 @@ async def test_completion_heeds_case(purchases: SqlPurchases) -> None:
     await purchases.claim(mine)
     await purchases.record_outcome(mine.attempt, PurchaseState.STARTED, "Task")
     assert [await purchases.task_ids(["owner"], prefix, 9) for prefix in ("T", "t")] == [["Task"], []]
+
+
+@pytest.mark.parametrize("ends", ["refused", "forgotten"])
+async def test_a_key_that_goes_back_stands_for_the_earlier_request_again(purchases: SqlPurchases, ends: str) -> None:
+    earlier = new(request="a fox")
+    await purchases.claim(earlier)
+    await purchases.record_outcome(earlier.attempt, PurchaseState.UNKNOWN)
+    mine = new(request="a wolf")
+    holder = await purchases.claim(mine)
+    assert holder is not None
+    assert await purchases.take_over(holder, mine)
+    if ends == "refused":
+        await purchases.record_outcome(mine.attempt, PurchaseState.REFUSED)
+    else:
+        await purchases.forget(mine.attempt)
+    holder = await purchases.claim(new(request="a wolf"))
+    assert holder is not None
+    assert (holder.attempt, holder.request_hash) == (earlier.attempt, "a fox")
