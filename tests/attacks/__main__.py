@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from tests.attacks.attacks import ROWS, Row
+from tests.attacks.database_attacks import DATABASE_ROWS
 from tests.attacks.edge_attacks import EDGE_ROWS
 from tests.attacks.edge_combinations import COMBINATIONS
 from tests.attacks.edge_floods import FLOODS
@@ -55,9 +56,8 @@ def main() -> int:
     chosen = _chosen()
     more_descriptors()
     started = time.monotonic()
-    rows = [
-        row for row in (*ROWS, *EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS) if chosen.only.lower() in row.title.lower()
-    ]
+    every = (*ROWS, *EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS, *DATABASE_ROWS)
+    rows = [row for row in every if chosen.only.lower() in row.title.lower()]
     outcomes = [_attack(row) for row in rows]
     is_well = bool(outcomes) and all(outcome.is_well for outcome in outcomes)
     print(f"{sum(outcome.is_well for outcome in outcomes)} of {len(outcomes)} attacks are well; {_since(started)}")

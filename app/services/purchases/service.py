@@ -140,13 +140,13 @@ class VideoService:
             return None
         return Charge(Spender(principal.team, principal.subject, principal.key), self._price, request_id)
 
-    async def _followed_up(self, owner: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+    async def _followed_up(self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
         """Run a purchase. Once its task is recorded, process a callback that arrived before."""
         bought = await purchase
         if bought is None or bought.replayed or self._callbacks is None or callback_id is None:
             return bought
         try:
-            await self._callbacks.submitted(owner, callback_id, bought.task_id)
+            await self._callbacks.submitted(principal, callback_id, bought.task_id)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id
             self._faults.note(exc)
         return bought
@@ -185,7 +185,7 @@ class VideoService:
         if not self._places.take(principal.subject):
             purchase.close()
             raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
-        task = asyncio.get_running_loop().create_task(self._followed_up(principal.owner, callback_id, purchase))
+        task = asyncio.get_running_loop().create_task(self._followed_up(principal, callback_id, purchase))
         self._under_way.add(task)
         self._in_flight(len(self._under_way))
         if (lease := MEMORY_LEASE.get()) is not None:
