@@ -46,6 +46,15 @@ class SqlApiKeys:
         """Return the key with this digest, in whatever state it is; None where there is none."""
         return await self._database.run(lambda connection: self._with_digest(connection, digest))
 
+    async def key_holders(self, digests: Collection[str]) -> dict[str, KeyHolder]:
+        """Return the keys with these digests, at most 500, in whatever state they are; those that exist, by digest."""
+
+        async def operation(connection: AsyncConnection) -> dict[str, KeyHolder]:
+            rows = await self._rows(connection, api_keys.c.digest.in_(digests))
+            return {row["key__digest"]: _holder(row) for row in rows}
+
+        return await self._database.run(operation)
+
     async def note_used(self, key_ids: Collection[str], minute: float) -> None:
         """Note that keys were used in the minute that began at `minute`, in unix seconds. No version follows."""
         left = iter(sorted(key_ids))
@@ -169,12 +178,15 @@ class SqlApiKeys:
 
     async def _found(self, connection: AsyncConnection, where: ColumnElement[bool]) -> list[KeyHolder]:
         """Return the keys that `where` holds for, with their members and teams, in one statement."""
+        return [_holder(row) for row in await self._rows(connection, where)]
+
+    async def _rows(self, connection: AsyncConnection, where: ColumnElement[bool]) -> list[dict[str, Any]]:
         joined = api_keys.join(members, members.c.id == api_keys.c.member_id).join(
             teams, teams.c.id == members.c.team_id
         )
         wanted = select(*_COLUMNS, self._now().label("read_at")).select_from(joined).where(where)
         rows = await connection.execute(wanted.order_by(api_keys.c.created_at, api_keys.c.id))
-        return [_holder(row._asdict()) for row in rows]
+        return [row._asdict() for row in rows]
 
 
 async def _executed(statement: Update, connection: AsyncConnection) -> None:
@@ -220,13 +232,14 @@ def _why_not_rotated(key: ApiKey, state: KeyState) -> str:
 
 def _holder(row: dict[str, Any]) -> KeyHolder:
     values: dict[str, dict[str, Any]] = {name: {} for name in _TABLES}
-    read_at = row.pop("read_at")
     for label, value in row.items():
+        if label == "read_at":
+            continue
         name, _, column = label.partition("__")
         values[name][column] = value
     del values["key"]["digest"]
     key = ApiKey(**values["key"] | {"scopes": parsed_scopes(values["key"]["scopes"])})
-    return KeyHolder(key, Member(**values["member"]), Team(**values["team"]), read_at)
+    return KeyHolder(key, Member(**values["member"]), Team(**values["team"]), row["read_at"])
 
 
 def _columns(key: ApiKey, digest: str) -> dict[str, Any]:
