@@ -1,6 +1,6 @@
 """Authentication of bearer tokens, and the backend credentials of each caller."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,10 +21,26 @@ class CredentialSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller of one request, and the source of the caller's backend credentials."""
+    """The caller of one request, and the source of the caller's backend credentials.
+
+    Attributes:
+        current: returns the principal as it is now; None if its token is no longer accepted. It may raise LumaError.
+            None where only the backend can tell.
+
+    """
 
     principal: Principal
     credentials: CredentialSource = field(repr=False)
+    current: Callable[[], Awaitable[Principal | None]] | None = field(default=None, repr=False, compare=False)
+
+    async def now(self) -> Principal | None:
+        """Return the principal as it is now; None if its token is no longer accepted. Raises LumaError."""
+        return self.principal if self.current is None else await self.current()
+
+    async def may_go_on(self) -> bool:
+        """Return whether the caller may read what it could when the call began. Long calls ask. Raises LumaError."""
+        now = await self.now()
+        return now is not None and (now.sees, now.scopes) == (self.principal.sees, self.principal.scopes)
 
 
 class AuthenticationUnavailable(Exception):

@@ -10,14 +10,18 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.domain.errors import LumaError
+from app.ports.auth import Caller
 from app.web.asgi import header, send_error, send_json
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.json_rpc import InvalidBody, check_body, refusal, rewrite_sdk_error
 from app.web.json_rpc_batch import BatchAnswer
+from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import FairScheduler, caller_of
 from app.web.middleware.request_memory import REQUEST_MEMORY
 
 LARGEST_BODY_BYTES = 256 * 1024
+KEY_ENDED = "The key of this batch is no longer accepted, or may do less than before. Send the message by itself."
 MOST_DIGITS = len(str(LARGEST_BODY_BYTES))
 
 _ACCEPT = (b"accept", b"application/json, text/event-stream")
@@ -126,6 +130,9 @@ class McpEndpoint:
                 continue
             if number:
                 await self._scheduler.turn(caller)  # the first message was scheduled with the request
+                if not await _may_go_on(scope[CALLER]):
+                    answers.refuse(message, "unauthorized", KEY_ENDED)
+                    continue
             answers.begin(message)
             replayed = _replay(message, receive)
             await disconnect.while_connected(
@@ -182,6 +189,14 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
         # TrustedHostMiddleware checks hosts already. None would make the SDK build its default for every request.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
+
+
+async def _may_go_on(caller: Caller) -> bool:
+    """Return whether the caller's next message of a batch is answered. The messages before it may have waited."""
+    try:
+        return await caller.may_go_on()
+    except LumaError:
+        return False
 
 
 def _headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from app.domain.access import Principal
+from app.domain.access import Credential, Principal, Scope
 from app.domain.budget import Charge, Spender
-from app.domain.errors import RateLimited, Stopped, Unauthorized
+from app.domain.errors import Forbidden, RateLimited, Stopped, Unauthorized
 from app.domain.generation import Command, GenerateVideo
 from app.domain.money import price_of_generation
 from app.ports.auth import Caller
@@ -32,6 +32,11 @@ MOST_UNDER_WAY_PER_CALLER = 64
 TOO_MANY_UNDER_WAY = (
     "This service has as many submissions under way as it takes, for this token or in all. Nothing was sent: try again "
     "shortly."
+)
+
+KEY_ENDED = (
+    "The key of this call was revoked or has expired while the call waited. Nothing was sent. Ask the user for a valid "
+    "one."
 )
 
 B = TypeVar("B", PurchaseResult, PurchaseResult | None)
@@ -166,14 +171,25 @@ class VideoService:
     async def _submit(self, caller: Caller, command: Command, url: str | None) -> str:
         credentials = await caller.credentials.all()
         sent = command if url is None else replace(command, callback_url=url)
-        task_id = await self._limiter.run(
-            caller.principal, credentials, lambda credential: self._backend.submit(credential, sent)
-        )
+
+        async def send(credential: Credential) -> str:
+            await self._check_again(caller)
+            return await self._backend.submit(credential, sent)
+
+        task_id = await self._limiter.run(caller.principal, credentials, send)
         try:
             await self._snapshots.add_submitted(caller.principal.owner, task_id, expects_callback=url is not None)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id
             self._faults.note(exc)
         return task_id
+
+    async def _check_again(self, caller: Caller) -> None:
+        """Raise LumaError if the caller may not spend any more: a submission may have waited for its place."""
+        now = await caller.now()
+        if now is None:
+            raise Unauthorized(KEY_ENDED)
+        if now.is_stopped or Scope.GENERATE not in now.scopes:
+            raise self._backend.description.error(Stopped if now.is_stopped else Forbidden)
 
     async def _outliving_the_caller(
         self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]
