@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from tests.attacks.attacks import ROWS, Row
+from tests.attacks.costly_requests import COSTLY_ROWS
 from tests.attacks.database_attacks import DATABASE_ROWS
 from tests.attacks.edge_attacks import EDGE_ROWS
 from tests.attacks.edge_combinations import COMBINATIONS
@@ -57,7 +58,7 @@ def main() -> int:
     chosen = _chosen()
     more_descriptors()
     started = time.monotonic()
-    every = (*ROWS, *EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS, *DATABASE_ROWS, *KEY_ROWS)
+    every = (*ROWS, *EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS, *DATABASE_ROWS, *KEY_ROWS, *COSTLY_ROWS)
     rows = [row for row in every if chosen.only.lower() in row.title.lower()]
     outcomes = [_attack(row) for row in rows]
     is_well = bool(outcomes) and all(outcome.is_well for outcome in outcomes)

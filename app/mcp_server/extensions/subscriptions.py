@@ -154,14 +154,14 @@ class SubscriptionStreams:
 
     def _listened_tasks(self, ctx: Context, principal: Principal, asked: SubscriptionFilter) -> ListenedTasks:
         """Return what of `asked` can be honoured: URIs of tasks, and handles that the caller was given."""
-        uris = {task_id: uri for uri in asked.resource_subscriptions or () if (task_id := task_id_in(uri)) is not None}
-        wanted = _task_ids(asked)
+        wanted, resources = _task_ids(asked), asked.resource_subscriptions or ()
+        if len(resources) + len(wanted) > MOST_TASKS:  # before any is opened, which takes time
+            raise MCPError(INVALID_PARAMS, f"One listener is told of at most {MOST_TASKS} tasks. Open several.")
+        uris = {task_id: uri for uri in resources if (task_id := task_id_in(uri)) is not None}
         if wanted:
             self._tasks_extension.require_declared(ctx)
         opened = (self._tasks_extension.open(principal, text) for text in wanted)
         handles = {handle.task_id: handle for handle in opened if handle is not None}
-        if len(uris) + len(handles) > MOST_TASKS:
-            raise MCPError(INVALID_PARAMS, f"One listener is told of at most {MOST_TASKS} tasks. Open several.")
         return ListenedTasks(uris, handles)
 
     async def _acknowledge(
