@@ -17,6 +17,7 @@ from app.ports.coordination import Coordination
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from app.ports.sealing import Signer
 from app.services.key_namespace import KeyNamespace
+from app.services.limits.database_turns import DatabaseTurns
 from app.services.purchases.idempotency import PurchaseService
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.shared_database import SharedDatabase
@@ -160,6 +161,7 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
     database_clock: SqlClock,
     is_accepted: Callable[[str], bool],
     backend: BackendDescription,
+    turns: DatabaseTurns,
 ) -> Persistence:
     """Return the database that `settings` name and its services. Raises SettingsError for a URL of no known form."""
     database = _database_at(settings.database())
@@ -172,6 +174,7 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
         purchases,
         signing,
         legacy_keys,
+        turns=turns,
         key_lives_seconds=settings.idempotency_seconds,
         key_fault=shared.fault,
         unaccepted=UnacceptedPurchases(clock, is_accepted),

@@ -17,7 +17,14 @@ from app.composition.backend import build_acedata_client, build_sandbox, media_u
 from app.composition.clocks import Clocks
 from app.composition.description import backend_description
 from app.composition.identity_provider import build_issuer_keys
-from app.composition.quotas import awaited_quota, build_memory_budget, build_rate_limits, listener_quota, waiting_quota
+from app.composition.quotas import (
+    awaited_quota,
+    build_memory_budget,
+    build_rate_limits,
+    database_limits,
+    listener_quota,
+    waiting_quota,
+)
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.sign_in import SignIn, build_sign_in
 from app.composition.state import SharedState, build_shared_state
@@ -179,12 +186,13 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
 ) -> Assembly:
     description, refusals = backend.description, Refusals(metrics, clocks.monotonic)
     shared = build_shared_state(settings, description, metrics, clocks, backend_limits)
-    persistence = persistence_of(settings, description, shared, clocks, backend_limits)
-    callbacks = build_callbacks(settings, description, shared, persistence, clocks)
+    turns = database_limits(description, refusals, backend_limits)
+    persistence = persistence_of(settings, description, shared, clocks, backend_limits, turns.purchases)
+    callbacks = build_callbacks(settings, description, shared, persistence, turns, clocks)
     flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
     token_status = backend_limits.token_status
     queued = QueuedIds(description, metrics, clocks.monotonic, token_status.is_accepted)
-    access = TaskAccess(persistence.purchases, backend_limits.database_reads)
+    access = TaskAccess(persistence.purchases, turns.reads)
     settlement = build_settlement(persistence, clocks)
     tasks = TaskService(
         backend, shared.cache, shared.snapshots, flights, token_status, queued, access, on_read=settlement.note
@@ -212,8 +220,8 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         waiter=waiter,
         listeners=listener_quota(description, refusals, backend_limits),
         videos=build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits, rate_limits),
-        submitted=SubmittedTasks(persistence.purchases, backend_limits.database_reads),
-        usage=build_usage(persistence, backend_limits, description, clocks),
+        submitted=SubmittedTasks(persistence.purchases, turns.reads),
+        usage=build_usage(persistence, turns.reads, description, clocks),
         request_memory=build_memory_budget(settings, description, refusals, backend_limits),
         token_status=token_status,
         rate_limits=rate_limits,

@@ -1,4 +1,4 @@
-"""Builds the quotas of callers: waiting calls, listeners, submissions, and the memory of requests."""
+"""Builds the quotas of callers: waiting calls, listeners, submissions, turns at the database, memory of requests."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +11,8 @@ from app.observability.refusals import Refusals
 from app.ports.rate_limiter import RateLimiter
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
+from app.services.limits.database_turns import DatabaseLimits, DatabaseTurns
+from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.memory_budget import SHARE_OF_CONNECTIONS, SHARE_OF_ONE_CALLER, MemoryBudget
 from app.services.limits.rate_limits import RateLimits
 from app.services.polling.poller import MOST_AWAITED, MOST_AWAITED_PER_CALLER
@@ -23,6 +25,48 @@ SHARE_OF_UNACCEPTED = 4
 
 Any string is a token, so a caller could otherwise take all places with invented ones.
 """
+
+
+DATABASE_READS = DATABASE_PURCHASES = Shares(places=2, per_tenant=1, unaccepted=1)
+DATABASE_CALLBACKS = Shares(places=1, per_tenant=1, unaccepted=1)
+"""Operations at once, of four connections. Work of this service that no caller can multiply uses them too."""
+
+MOST_QUEUED = 1_000
+MOST_QUEUED_PER_CALLER = 100
+MOST_QUEUED_CALLBACKS = 200
+MOST_QUEUED_CALLBACKS_PER_CALLER = 20
+"""Operations of each kind that wait for a turn at the database."""
+
+
+def database_limits(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> DatabaseLimits:
+    """Return the turns of callers at the database.
+
+    Only the backend knows tickets of callbacks, and who may read its tasks, so no tenant is a stranger to callbacks.
+    """
+    is_accepted = backend_limits.token_status.is_accepted
+    effect = (
+        "Refused an operation of the database: as many wait already. The limits are {} for one token, {} in all, and "
+        f"{MOST_QUEUED // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
+    ).format(MOST_QUEUED_PER_CALLER, MOST_QUEUED)
+    quota = QuotaLimits(MOST_QUEUED, MOST_QUEUED_PER_CALLER, MOST_QUEUED // SHARE_OF_UNACCEPTED)
+    refused = refusals.reporter("database", effect)
+    of_callbacks = QuotaLimits(MOST_QUEUED_CALLBACKS, MOST_QUEUED_CALLBACKS_PER_CALLER, MOST_QUEUED_CALLBACKS)
+    effect = (
+        f"Refused a callback with 503: {MOST_QUEUED_CALLBACKS_PER_CALLER} of one token, or {MOST_QUEUED_CALLBACKS} in "
+        "all, wait for the database already. Its task is read on schedule."
+    )
+    return DatabaseLimits(
+        reads=DatabaseTurns(FairLimiter(DATABASE_READS, is_accepted), CallerQuota(quota, is_accepted, refused)),
+        purchases=DatabaseTurns(FairLimiter(DATABASE_PURCHASES, is_accepted), CallerQuota(quota, is_accepted, refused)),
+        callbacks=DatabaseTurns(
+            FairLimiter(DATABASE_CALLBACKS, _anybody),
+            CallerQuota(of_callbacks, _anybody, refusals.reporter("callbacks", effect)),
+        ),
+    )
+
+
+def _anybody(_caller: str) -> bool:
+    return True
 
 
 def waiting_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:

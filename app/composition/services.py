@@ -9,6 +9,7 @@ from app.persistence import Persistence, build_persistence
 from app.ports.backend import VideoBackend
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota
+from app.services.limits.database_turns import DatabaseLimits, DatabaseTurns
 from app.services.limits.rate_limits import RateLimits
 from app.services.polling.poller import PollerDependencies
 from app.services.polling.registry import PollerRegistry
@@ -21,8 +22,13 @@ from app.settings import Settings
 CALLBACKS_PATH = "/callbacks"
 
 
-def persistence_of(
-    settings: Settings, backend: BackendDescription, shared: SharedState, clocks: Clocks, backend_limits: BackendLimits
+def persistence_of(  # noqa: PLR0913, PLR0917 - the dependencies of purchases
+    settings: Settings,
+    backend: BackendDescription,
+    shared: SharedState,
+    clocks: Clocks,
+    backend_limits: BackendLimits,
+    turns: DatabaseTurns,
 ) -> Persistence:
     """Return the database and the services on it. Raises SettingsError for a database URL of no known form."""
     return build_persistence(
@@ -36,6 +42,7 @@ def persistence_of(
         database_clock=clocks.database,
         is_accepted=backend_limits.token_status.is_accepted,
         backend=backend,
+        turns=turns,
     )
 
 
@@ -59,8 +66,13 @@ def build_pollers(
     )
 
 
-def build_callbacks(
-    settings: Settings, backend: BackendDescription, shared: SharedState, persistence: Persistence, clocks: Clocks
+def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of state
+    settings: Settings,
+    backend: BackendDescription,
+    shared: SharedState,
+    persistence: Persistence,
+    turns: DatabaseLimits,
+    clocks: Clocks,
 ) -> Callbacks | None:
     """Return the callback handler.
 
@@ -76,6 +88,7 @@ def build_callbacks(
         shared.cache,
         shared.snapshots,
         persistence.purchases,
+        turns,
         shared.callback_trust,
         clocks.wall,
     )

@@ -18,7 +18,7 @@ from app.domain.money import price_of_generation
 from app.observability.metrics import Metrics
 from app.persistence import Persistence
 from app.ports.auth import Caller
-from app.services.limits.backend_limits import BackendLimits
+from app.services.limits.database_turns import DatabaseTurns
 from app.services.tasks.lookup import TaskService
 from app.services.teams.budget_alerts import BudgetAlerts
 from app.services.teams.budget_gauge import BudgetGauge
@@ -60,13 +60,13 @@ def build_settlement(persistence: Persistence, clocks: Clocks) -> Settlement:
 
 
 def build_usage(
-    persistence: Persistence, backend_limits: BackendLimits, backend: BackendDescription, clocks: Clocks
+    persistence: Persistence, reads: DatabaseTurns, backend: BackendDescription, clocks: Clocks
 ) -> UsageReports:
     """Return the reports of what callers have spent."""
     return UsageReports(
         SqlLedger(persistence.database, clocks.database),
         persistence.purchases,
-        backend_limits.database_reads,
+        reads,
         price_of_generation(backend.policy.price),
         clocks.wall,
     )

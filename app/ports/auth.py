@@ -1,6 +1,6 @@
 """Authentication of bearer tokens, and the backend credentials of each caller."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -26,12 +26,24 @@ class Caller:
 
     Attributes:
         can_ask_for_scopes: the issuer of the caller's token grants scopes on request, so HTTP tells the missing ones.
+        current: returns the principal as it is now; None if its token is no longer accepted. It may raise LumaError.
+            None where only the backend can tell.
 
     """
 
     principal: Principal
     credentials: CredentialSource = field(repr=False)
     can_ask_for_scopes: bool = False
+    current: Callable[[], Awaitable[Principal | None]] | None = field(default=None, repr=False, compare=False)
+
+    async def now(self) -> Principal | None:
+        """Return the principal as it is now; None if its token is no longer accepted. Raises LumaError."""
+        return self.principal if self.current is None else await self.current()
+
+    async def may_go_on(self) -> bool:
+        """Return whether the caller may read what it could when the call began. Long calls ask. Raises LumaError."""
+        now = await self.now()
+        return now is not None and (now.sees, now.scopes) == (self.principal.sees, self.principal.scopes)
 
 
 class AuthenticationUnavailable(Exception):

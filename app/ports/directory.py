@@ -109,6 +109,10 @@ class ApiKeys(Protocol):
         """Return the key with this digest, in whatever state it is; None where there is none."""
         ...
 
+    async def key_holders(self, digests: Collection[str]) -> dict[str, KeyHolder]:
+        """Return the keys with these digests, at most 500, in whatever state they are; those that exist, by digest."""
+        ...
+
     async def note_used(self, key_ids: Collection[str], minute: float) -> None:
         """Note that keys were used in the minute that began at `minute`, in unix seconds. No version follows."""
         ...

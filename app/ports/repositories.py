@@ -13,6 +13,14 @@ class DatabaseUnavailable(Exception):
     """
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """The operations of other callers were in the way for too long. The operation was not executed."""
+
+    def __init__(self) -> None:
+        """Say that the database is busy."""
+        super().__init__("is busy with the operations of other calls")
+
+
 class DatabaseTooNew(Exception):
     """A newer release of this program has migrated the database. `str()` tells operators what to do."""
 

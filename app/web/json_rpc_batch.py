@@ -51,11 +51,11 @@ class BatchAnswer:
         else:
             self._parts.append(part)
 
-    def refuse(self, message: bytes) -> None:
+    def refuse(self, message: bytes, code: str = "rate_limited", sentence: str = TOO_MUCH) -> None:
         """Add the error of a message that is not answered. Notifications and responses get none."""
         content: Any = json.loads(message)
         if "id" in content and "method" in content:
-            self._parts.append(refusal("rate_limited", TOO_MUCH, request_id=content["id"]))
+            self._parts.append(refusal(code, sentence, request_id=content["id"]))
 
     def body(self) -> bytes:
         """Return the array as JSON, or b"" without any response."""

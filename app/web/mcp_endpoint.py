@@ -10,6 +10,8 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.domain.errors import LumaError
+from app.ports.auth import Caller
 from app.web.asgi import header, send_error, send_json
 from app.web.auth.scope_guard import ScopeGuard
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
@@ -21,6 +23,7 @@ from app.web.middleware.request_memory import REQUEST_MEMORY
 from app.web.narrowing import READ_ONLY_HEADER, TOOLS_HEADER
 
 LARGEST_BODY_BYTES = 256 * 1024
+KEY_ENDED = "The key of this batch is no longer accepted, or may do less than before. Send the message by itself."
 MOST_DIGITS = len(str(LARGEST_BODY_BYTES))
 
 _ACCEPT = (b"accept", b"application/json, text/event-stream")
@@ -135,6 +138,9 @@ class McpEndpoint:
                 continue
             if number:
                 await self._scheduler.turn(caller)  # the first message was scheduled with the request
+                if not await _may_go_on(scope[CALLER]):
+                    answers.refuse(message, "unauthorized", KEY_ENDED)
+                    continue
             answers.begin(message)
             replayed = _replay(message, receive)
             await disconnect.while_connected(
@@ -191,6 +197,14 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
         # TrustedHostMiddleware checks hosts already. None would make the SDK build its default for every request.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
+
+
+async def _may_go_on(caller: Caller) -> bool:
+    """Return whether the caller's next message of a batch is answered. The messages before it may have waited."""
+    try:
+        return await caller.may_go_on()
+    except LumaError:
+        return False
 
 
 def _headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:

@@ -6,7 +6,8 @@
 - an id that begins with "bomb" is answered with a gzip bomb in three layers
 - an id that begins with "swell" is answered with 4 MiB of JSON that takes much more memory, or time, to decode
 - every other id is a finished task
-- a submission takes SUBMISSION_SECONDS, longer than the attackers wait
+- a submission takes SUBMISSION_SECONDS, longer than the attackers wait; one of a token that begins with "buyer" is
+  answered like a read, and GET /bought returns the callback URL and the task id of the last one
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import gzip
 import json
 import time
 from argparse import ArgumentParser
-from itertools import cycle
+from itertools import count, cycle
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -57,18 +58,31 @@ class AttackedBackend:
         self._delay_seconds = delay_seconds
         self._bomb = bomb()
         self._swelling = cycle(swelling())
+        self._numbers = count(1)
+        self._bought: dict[str, str] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = json.loads(await read_body(receive))
-        is_refused = _token(scope).startswith("junk")
-        if scope["path"] == "/luma/videos" and not is_refused:
-            await asyncio.sleep(SUBMISSION_SECONDS)
-            await send_json(send, 200, json.dumps({"task_id": "run-1"}).encode())
+        if scope["path"] == "/bought":
+            await send_json(send, 200, json.dumps(self._bought).encode())
             return
-        await asyncio.sleep(self._delay_seconds)
+        asked = json.loads(await read_body(receive))
+        is_submission, token = scope["path"] == "/luma/videos", _token(scope)
+        is_refused = token.startswith("junk")
+        is_slow = is_submission and not is_refused and not token.startswith("buyer")
+        await asyncio.sleep(SUBMISSION_SECONDS if is_slow else self._delay_seconds)
         if is_refused:
             await send_json(send, 401, json.dumps(REFUSAL).encode())
-            return
+        elif is_submission:
+            await self._sell(asked, send, is_slow=is_slow)
+        else:
+            await self._show(asked, send)
+
+    async def _sell(self, asked: dict[str, Any], send: Send, *, is_slow: bool) -> None:
+        task_id = "run-1" if is_slow else f"bought-{next(self._numbers)}"
+        self._bought = {"url": asked.get("callback_url") or "", "task_id": task_id}
+        await send_json(send, 200, json.dumps({"task_id": task_id}).encode())
+
+    async def _show(self, asked: dict[str, Any], send: Send) -> None:
         ids = [asked["id"]] if asked["action"] == "retrieve" else asked["ids"]
         if ids[0].startswith("bomb"):
             await send_json(send, 200, self._bomb, (b"content-encoding", b"gzip, gzip, gzip"))

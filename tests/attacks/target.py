@@ -1,13 +1,14 @@
 """The attacked service, an honest caller, and the measurements of both."""
 
 import asyncio
+import json
 import statistics
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,12 +44,16 @@ class Figure:
 class Target:
     """A service under attack. `most_megabytes` is its peak resident memory so far, in 10^6 bytes.
 
+    `backend_url` is the address of its backend, and `settings` are the service's. `folder` is for files of the attack.
     `realm` is the OpenID issuer whose tokens it accepts; None if it accepts none.
     """
 
     service: Running
     redis: RedisServer
     log: Path
+    backend_url: str
+    settings: Mapping[str, str]
+    folder: Path
     realm: Realm | None = None
     most_megabytes: float = 0.0
     figures: list[Figure] = field(default_factory=list)
@@ -62,10 +67,7 @@ class Target:
 
     async def connect(self, data: bytes = b"", *, limit: int = 2**16) -> "Connection":
         """Open a connection to the service and send `data`; `limit` bounds what the client buffers unread (bytes)."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=limit)
-        connection = Connection(reader, writer)
-        await connection.send(data)
-        return connection
+        return await connect(self.port, data, limit=limit)
 
     async def honest_seconds(self, http: httpx.AsyncClient) -> float:
         """Return the median time of READS reads by an honest caller, each of a task that is not cached."""
@@ -116,6 +118,18 @@ class Connection:
             return int((await self.reader.readuntil(b"\r\n")).split()[1])
         return 0
 
+    async def answer(self) -> bytes:
+        """Read a whole response with a Content-Length, and return its body."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        return await self.reader.readexactly(int(length or b"0"))
+
+    async def result(self) -> Any:
+        """Read the response to a tool call, and return the typed result; None if it is none."""
+        with suppress(OSError, ValueError, LookupError, TypeError, asyncio.IncompleteReadError):
+            return json.loads(await self.answer())["result"]["structuredContent"]["result"]
+        return None
+
     async def hears(self, word: bytes) -> bool:
         """Read until `word`; return whether it came within five seconds."""
         with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
@@ -139,6 +153,14 @@ class Connection:
         self._writer.transport.abort()
 
 
+async def connect(port: int, data: bytes = b"", *, limit: int = 2**16) -> Connection:
+    """Open a connection to a port and send `data`; `limit` bounds what the client buffers unread (bytes)."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=limit)
+    connection = Connection(reader, writer)
+    await connection.send(data)
+    return connection
+
+
 def batch(task_ids: list[str], **more: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the JSON-RPC message and the headers of a call of luma_get_tasks_batch; `more` are further arguments."""
     arguments = {"task_ids": task_ids, **more}
@@ -154,23 +176,26 @@ def raw(message: Mapping[str, Any], headers: Mapping[str, str], token: str) -> b
 def attacked(delay_seconds: float, settings: Mapping[str, str], *, has_issuer: bool = False) -> Iterator[Target]:
     """Run the service until the block ends, with its own Redis and a backend whose reads take `delay_seconds`.
 
-    With `has_issuer`, an OpenID issuer runs too, and the service accepts keys of teams and tokens of the issuer.
+    `{folder}` in a setting stands for a temporary folder. With `has_issuer`, an OpenID issuer runs too, and the service
+    accepts keys of teams and tokens of the issuer.
     """
     with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="luma-mcp-attack-"))
         redis = RedisServer()
         stack.callback(redis.close)
         redis.start()
         command = [PYTHON, "-m", "tests.attacks.backend", "--delay", str(delay_seconds)]
         backend = stack.enter_context(serving(command, {}, on=[]))
-        given = {"acedata_url": backend.url.removesuffix("/mcp"), "redis_url": redis.url, "secret_key": KEY}
+        backend_url = backend.url.removesuffix("/mcp")
+        given = {"acedata_url": backend_url, "redis_url": redis.url, "secret_key": KEY}
         realm = stack.enter_context(issuer_process()).realm() if has_issuer else None
         if realm is not None:
-            folder = stack.enter_context(TemporaryDirectory())
             given |= {
                 "auth": "passthrough,keys,jwt",
                 "jwt_issuer": realm.issuer,
                 "database_url": f"sqlite:///{folder}/db",
+                "public_url": "https://luma.example.com",
             }
-            given |= {"public_url": "https://luma.example.com"}
-        service = stack.enter_context(serving([COMMAND, "serve", "--port", "0"], {**given, **settings}, on=[]))
-        yield Target(service, redis, service.log, realm)
+        given |= {name: value.replace("{folder}", folder) for name, value in settings.items()}
+        service = stack.enter_context(serving([COMMAND, "serve", "--port", "0"], given, on=[]))
+        yield Target(service, redis, service.log, backend_url, given, Path(folder), realm)

@@ -136,6 +136,17 @@ async def test_duplicate_callbacks_cause_one_read(service: Service, backend: San
     assert backend.reads == reads + 1
 
 
+async def test_a_finished_ticket_costs_the_database_nothing(backend: Sandbox, clock: HandClock, tmp_path: Path) -> None:
+    file = tmp_path / "luma.db"
+    async with serving(settings(public_url=PUBLIC, database_url=f"sqlite:///{file}"), backend, clock) as service:
+        task_id = await start(service)
+        path = called_on(backend, task_id)
+        assert await call(service, path, {"success": True, "task_id": task_id}) == 204
+        file.unlink()
+        assert await call(service, path, {"success": True, "task_id": task_id}) == 204
+        assert await call(service, path, {"success": True, "task_id": "another"}) == 409
+
+
 async def test_a_callback_about_a_finished_task_causes_no_read(
     service: Service, backend: Sandbox, clock: HandClock
 ) -> None:

@@ -45,6 +45,7 @@ from tests.support.service import (
     text_of,
 )
 from tests.support.telemetry import Notes
+from tests.support.turns import database_turns
 
 KINDS = pytest.mark.parametrize("kind", [ssl.SSLError, OSError, RuntimeError, ValueError, KeyError])
 KEYED = {"prompt": "A fox", "idempotency_key": "fox-number-1"}
@@ -190,6 +191,7 @@ async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
             purchases_at(database, clock),
             SIGNER,
             LegacyIdempotencyKeys(MemoryCoordination(clock), lambda: 0.0, clock),
+            turns=database_turns(),
             key_lives_seconds=86_400.0,
             key_fault=lambda: None,
             unaccepted=UnacceptedPurchases(clock, lambda _owner: True),

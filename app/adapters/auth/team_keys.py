@@ -1,12 +1,14 @@
 """Authentication by team keys: who holds a key, and the credentials of their team."""
 
 from collections.abc import Callable
+from functools import partial
 
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.auth.team_credentials import TeamCredentials
 from app.domain.access import Principal
 from app.domain.api_key_format import is_well_formed
 from app.domain.backend import BackendDescription
+from app.domain.errors import InternalError
 from app.domain.teams import KeyHolder, KeyState
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.services.teams.directory_cache import DirectoryCache
@@ -52,13 +54,22 @@ class TeamKeyAuthenticator:
             return None
         if known.caller is None:
             source = TeamCredentials(self._directory, known.holder.team.id, self._backend)
-            known.caller = Caller(_principal(known.holder), source)
+            known.caller = Caller(_principal(known.holder), source, current=partial(self._current, hashed))
         if now - known.noted_at >= NOTED_SECONDS:
             known.noted_at = now
             self._directory.note_use(known)
             self._accept(known.holder.member.id)
             self._accept(self._name(token))
         return known.caller
+
+    async def _current(self, digest: str) -> Principal | None:
+        """Return who holds the key with this digest now, or None. Raises InternalError."""
+        try:
+            known = await self._directory.key(digest)
+        except AuthenticationUnavailable as exc:
+            raise InternalError(str(exc), retry_after_seconds=5.0) from None
+        is_active = known is not None and known.state(self._clock()) is KeyState.ACTIVE
+        return _principal(known.holder) if known is not None and is_active else None
 
 
 def _principal(holder: KeyHolder) -> Principal:

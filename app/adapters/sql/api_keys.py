@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql.administration import Administration, Change, team_named
 from app.adapters.sql.directory_tables import api_keys, members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
-from app.adapters.sql.limit_rows import window_limits
+from app.adapters.sql.limit_rows import limited_teams, window_limits
 from app.domain.access import Scope
 from app.domain.budget import Spender
 from app.domain.teams import (
@@ -46,12 +46,20 @@ class SqlApiKeys:
 
     async def key_holder(self, digest: str) -> KeyHolder | None:
         """Return the key with this digest, in whatever state it is; None where there is none."""
+        return (await self.key_holders([digest])).get(digest)
 
-        async def operation(connection: AsyncConnection) -> KeyHolder | None:
-            if (holder := await self._with_digest(connection, digest)) is None:
-                return None
-            spender = Spender(holder.team.id, holder.member.id, holder.key.id)
-            return replace(holder, limits=await window_limits(connection, spender))
+    async def key_holders(self, digests: Collection[str]) -> dict[str, KeyHolder]:
+        """Return the keys with these digests, at most 500, in whatever state they are; those that exist, by digest."""
+
+        async def operation(connection: AsyncConnection) -> dict[str, KeyHolder]:
+            rows = await self._rows(connection, api_keys.c.digest.in_(digests))
+            holders = {row["key__digest"]: _holder(row) for row in rows}
+            limited = await limited_teams(connection, {holder.team.id for holder in holders.values()})
+            for digest, holder in holders.items():
+                if holder.team.id in limited:
+                    spender = Spender(holder.team.id, holder.member.id, holder.key.id)
+                    holders[digest] = replace(holder, limits=await window_limits(connection, spender))
+            return holders
 
         return await self._database.run(operation)
 
@@ -189,12 +197,17 @@ class SqlApiKeys:
         self, connection: AsyncConnection, where: ColumnElement[bool], most: int | None = None
     ) -> list[KeyHolder]:
         """Return the keys that `where` holds for, with their members and teams, in one statement."""
+        return [_holder(row) for row in await self._rows(connection, where, most)]
+
+    async def _rows(
+        self, connection: AsyncConnection, where: ColumnElement[bool], most: int | None = None
+    ) -> list[dict[str, Any]]:
         joined = api_keys.join(members, members.c.id == api_keys.c.member_id).join(
             teams, teams.c.id == members.c.team_id
         )
         wanted = select(*_COLUMNS, self._now().label("read_at")).select_from(joined).where(where)
         rows = await connection.execute(wanted.order_by(api_keys.c.created_at, api_keys.c.id).limit(most))
-        return [_holder(row._asdict()) for row in rows]
+        return [row._asdict() for row in rows]
 
 
 def _is_behind(key: ApiKey) -> ColumnElement[bool]:
@@ -245,13 +258,14 @@ def _why_not_rotated(key: ApiKey, state: KeyState) -> str:
 
 def _holder(row: dict[str, Any]) -> KeyHolder:
     values: dict[str, dict[str, Any]] = {name: {} for name in _TABLES}
-    read_at = row.pop("read_at")
     for label, value in row.items():
+        if label == "read_at":
+            continue
         name, _, column = label.partition("__")
         values[name][column] = value
     del values["key"]["digest"]
     key = ApiKey(**values["key"] | {"scopes": parsed_scopes(values["key"]["scopes"])})
-    return KeyHolder(key, Member(**values["member"]), Team(**values["team"]), read_at)
+    return KeyHolder(key, Member(**values["member"]), Team(**values["team"]), row["read_at"])
 
 
 def _columns(key: ApiKey, digest: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 A limit of a key counts what its successors do too, and stays on the first key of the line, as a budget does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select
@@ -21,6 +21,12 @@ async def window_limits(connection: AsyncConnection, spender: Spender) -> tuple[
     """Return the limits in a window that apply to `spender`: its key's, its member's and its team's."""
     rows = await connection.execute(select(rate_limits).where(_applying(spender)))
     return tuple(limit for row in rows for limit in _window_limits(row))
+
+
+async def limited_teams(connection: AsyncConnection, team_ids: Collection[str]) -> set[str]:
+    """Return those of the teams that have any limits, of their own, of a member or of a key."""
+    found = await connection.execute(select(rate_limits.c.team_id).where(rate_limits.c.team_id.in_(team_ids)))
+    return set(found.scalars())
 
 
 async def check_in_flight(

@@ -28,7 +28,7 @@ from mcp_types import (
 from pydantic import BaseModel
 
 from app.domain.access import Principal
-from app.domain.errors import RateLimited, Unauthorized
+from app.domain.errors import LumaError, RateLimited, Unauthorized
 from app.domain.rendered import RenderedTask, TaskResult
 from app.mcp_server.extensions.task_handles import TaskHandle
 from app.mcp_server.extensions.tasks import TasksExtension
@@ -38,6 +38,7 @@ from app.ports.auth import Caller
 from app.services.concurrency import wait_first
 from app.services.limits.caller_quota import CallerQuota
 from app.services.polling.registry import PollerRegistry
+from app.services.polling.waiter import CHECK_SECONDS
 from app.services.tasks.access import TaskAccess
 
 MOST_TASKS = 100
@@ -132,7 +133,7 @@ class SubscriptionStreams:
     ) -> None:
         closing = asyncio.Event()
         self._streams.add(closing)
-        end_of_life = asyncio.ensure_future(self._close_in_time(closing))
+        end_of_life = asyncio.ensure_future(self._close_in_time(caller, closing))
         try:
             await self._acknowledge(ctx, number, asked, subscription)
             await self._tell(ctx, caller, subscription, closing)
@@ -140,20 +141,27 @@ class SubscriptionStreams:
             end_of_life.cancel()
             self._streams.discard(closing)
 
-    async def _close_in_time(self, closing: asyncio.Event) -> None:
-        await self._sleep(LONGEST_SECONDS)
+    async def _close_in_time(self, caller: Caller, closing: asyncio.Event) -> None:
+        """Close a stream when its time is over, or when the key of its caller has ended."""
+        checks = 0 if caller.current is None else int(LONGEST_SECONDS / CHECK_SECONDS)
+        for _ in range(checks):
+            await self._sleep(CHECK_SECONDS)
+            if not await _may_go_on(caller):
+                break
+        else:
+            await self._sleep(LONGEST_SECONDS - checks * CHECK_SECONDS)
         closing.set()
 
     def _listened_tasks(self, ctx: Context, principal: Principal, asked: SubscriptionFilter) -> ListenedTasks:
         """Return what of `asked` can be honoured: URIs of tasks, and handles that the caller was given."""
-        uris = {task_id: uri for uri in asked.resource_subscriptions or () if (task_id := task_id_in(uri)) is not None}
-        wanted = _task_ids(asked)
+        wanted, resources = _task_ids(asked), asked.resource_subscriptions or ()
+        if len(resources) + len(wanted) > MOST_TASKS:  # before any is opened, which takes time
+            raise MCPError(INVALID_PARAMS, f"One listener is told of at most {MOST_TASKS} tasks. Open several.")
+        uris = {task_id: uri for uri in resources if (task_id := task_id_in(uri)) is not None}
         if wanted:
             self._tasks_extension.require_declared(ctx)
         opened = (self._tasks_extension.open(principal, text) for text in wanted)
         handles = {handle.task_id: handle for handle in opened if handle is not None}
-        if len(uris) + len(handles) > MOST_TASKS:
-            raise MCPError(INVALID_PARAMS, f"One listener is told of at most {MOST_TASKS} tasks. Open several.")
         return ListenedTasks(uris, handles)
 
     async def _acknowledge(
@@ -178,6 +186,8 @@ class SubscriptionStreams:
                 answers = changes.answers()
                 if any(isinstance(answer, Unauthorized) for answer in answers.values()):
                     return
+                if not await _may_go_on(caller):
+                    return
                 for task_id, answer in answers.items():
                     if _is_news(told.get(task_id), answer):
                         await self._notify(ctx, caller, subscription, task_id)
@@ -193,6 +203,14 @@ class SubscriptionStreams:
         if (handle := subscription.handles.get(task_id)) is not None:
             detailed = await self._tasks_extension.detailed(caller, handle)
             await send(cast("ServerNotification", TasksNotification(params={**detailed, "_meta": meta})), number)
+
+
+async def _may_go_on(caller: Caller) -> bool:
+    """Return whether a stream of `caller` may go on. Without the database it ends: its client opens another."""
+    try:
+        return await caller.may_go_on()
+    except LumaError:
+        return False
 
 
 def _task_ids(asked: SubscriptionFilter) -> list[str]:

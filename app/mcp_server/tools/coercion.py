@@ -27,6 +27,11 @@ NO_VALUE = frozenset(("", "null", "none", "undefined"))
 _SEPARATORS = str.maketrans(",;\n\t", "    ")
 _MOST_LISTED = 100
 
+MOST_IDS = 1_001
+"""Length to which a list is cut. It is above the largest batch, so that such a list is refused as too long. Each wrong
+item would cost a microsecond.
+"""
+
 
 def coerced(model: type[BaseModel], given: Mapping[str, Any], *, spends: bool) -> dict[str, Any]:
     """Return `given` in the types of `model`, as far as its reading leaves no doubt; the rest stays as it is.
@@ -99,8 +104,11 @@ def _number(value: Any) -> Any:
 
 
 def _texts(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+    texts = _parsed_texts(value) if isinstance(value, str) else value
+    return texts[:MOST_IDS] if isinstance(texts, list) else texts
+
+
+def _parsed_texts(value: str) -> Any:
     if value.lstrip().startswith("["):
         try:
             return json.loads(value)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +15,8 @@ from app.mcp_server.tools.coercion import coerced, nearest
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
 _MOST_FAULTS = 3
+_MOST_COMPARED = 20
+"""Given names that are compared with that of a missing argument. A comparison takes 15 µs."""
 
 
 def read_arguments(model: type[Arguments], given: Mapping[str, Any]) -> Arguments:
@@ -34,7 +37,8 @@ def _sentence(model: type[Arguments], error: ErrorDetails, given: Mapping[str, A
     name = _name(error["loc"])
     match error["type"] if error["loc"] else "name":  # only a name that is no text has no place
         case "missing":
-            meant = next((other for other in given if nearest(model, other) == error["loc"][0]), "")
+            first = islice(given, _MOST_COMPARED)
+            meant = next((other for other in first if nearest(model, other) == error["loc"][0]), "")
             hint = f" The call has `{meant}` in its place." if _PLAIN_NAME.fullmatch(meant) else ""
             return f"{name} is required.{hint}"
         case "too_long":

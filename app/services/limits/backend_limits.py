@@ -1,4 +1,4 @@
-"""Concurrency limits of this process: calls to the backend, and reads of the store and of the database."""
+"""Concurrency limits of this process: calls to the backend, and reads of the store."""
 
 from collections.abc import Callable
 
@@ -18,9 +18,6 @@ SPARE_CONNECTIONS = 4
 STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
 """Concurrent reads of the store. The values of 200 tasks take some MB until they are unpacked."""
 
-DATABASE_READS = Shares(places=2, per_tenant=1, unaccepted=1)
-"""Concurrent reads of the list of tasks. The other half of the database connections is reserved for purchases."""
-
 
 class BackendLimits:
     """The concurrency limiters of this process, and the token status that they share."""
@@ -32,7 +29,6 @@ class BackendLimits:
         self.reads = FairLimiter(READS, self.token_status.is_accepted)
         self.purchases = FairLimiter(purchases, self.token_status.is_accepted)
         self.store_reads = FairLimiter(STORE_READS, self.token_status.is_accepted)
-        self.database_reads = FairLimiter(DATABASE_READS, self.token_status.is_accepted)
 
     @property
     def read_connections(self) -> int:

@@ -17,6 +17,14 @@ from app.services.tasks.lookup import TaskService
 PROGRESS_SECONDS = 5.0
 """Interval of progress notifications. Clients that extend their time-out on progress need it."""
 
+CHECK_SECONDS = 2.0
+"""Interval at which a wait checks that its caller's key is still accepted. The directory is read as often."""
+
+KEY_ENDED = (
+    "The key of this call was revoked, has expired, or may read less than when the call began. Ask the user for a "
+    "valid one."
+)
+
 MOST_WAITING = 3_000
 MOST_WAITING_PER_CALLER = 100
 TOO_MANY_WAITING = (
@@ -93,7 +101,7 @@ class TaskWaiter:
         if running:
             with self._places.place(principal.subject, TOO_MANY_WAITING):
                 async with self._pollers.watching(caller, running) as subscription:
-                    await self._wait(subscription, wait_seconds, len(answers), report)
+                    await self._wait(caller, subscription, wait_seconds, len(answers), report)
                     answers |= subscription.answers()
         stats = LookupStats(cached.local_hits, cached.shared_hits, joined=len(running))
         if unseen := [task_id for task_id in wanted if task_id not in answers]:
@@ -101,12 +109,21 @@ class TaskWaiter:
         return Lookup({task_id: answers[task_id] for task_id in wanted}, stats)
 
     async def _wait(
-        self, subscription: Subscription, wait_seconds: float, finished: int, report: ProgressCallback
+        self,
+        caller: Caller,
+        subscription: Subscription,
+        wait_seconds: float,
+        finished: int,
+        report: ProgressCallback,
     ) -> None:
+        """Wait until all tasks have ended, or the time is over. Raises Unauthorized if the caller's key has ended."""
+        longest = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS
         began, reported = self._clock(), -LEAST_PROGRESS_SECONDS
         asked = finished + subscription.count
         while not (subscription.settled or self._is_closing) and (left := began + wait_seconds - self._clock()) > 0:
             reported = max(round(self._clock() - began, 3), reported + LEAST_PROGRESS_SECONDS)
             await report(reported, finished + subscription.settled_count, asked)
             subscription.changed.clear()
-            await wait_for_event(subscription.changed, min(left, PROGRESS_SECONDS), self._sleep)
+            await wait_for_event(subscription.changed, min(left, longest), self._sleep)
+            if not await caller.may_go_on():
+                raise Unauthorized(KEY_ENDED)

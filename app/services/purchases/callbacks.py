@@ -9,11 +9,16 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
+from cachetools import LRUCache
+
+from app.domain.access import Principal
 from app.domain.generation import Command
+from app.domain.purchase import Purchase
 from app.domain.snapshot import TaskSnapshot
 from app.ports.auth import Caller
 from app.ports.backend import VideoBackend
@@ -21,6 +26,7 @@ from app.ports.coordination import EventBus, EventKind
 from app.ports.repositories import DatabaseUnavailable, Purchases
 from app.ports.sealing import Sealer
 from app.ports.store import StoreUnavailable
+from app.services.limits.database_turns import DatabaseLimits
 from app.services.polling.callback_trust import CallbackTrust
 from app.services.polling.events import TaskEvent, pack
 from app.services.tasks.cache import TaskCache
@@ -29,6 +35,9 @@ from app.services.tasks.snapshots import TaskSnapshots
 PURPOSE = "callback"
 KEPT_SECONDS = 24 * 3600.0
 """Lifetime of a ticket. Within it, a callback may reveal the unknown outcome of a purchase."""
+
+MOST_KNOWN = 4_000
+"""Remembered tickets whose task is known, about 0.4 KB each. Repeated callbacks with them cost no query."""
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +57,14 @@ class CallbackOutcome(StrEnum):
     """The submission of this ticket started another task: ignored."""
 
 
+@dataclass(frozen=True, slots=True)
+class _KnownTicket:
+    """The task of a ticket's submission, and whether a callback for it is recorded."""
+
+    task_id: str
+    is_called: bool
+
+
 class Callbacks:
     """Issues callback URLs and handles callbacks to them."""
 
@@ -59,16 +76,22 @@ class Callbacks:
         cache: TaskCache,
         snapshots: TaskSnapshots,
         purchases: Purchases,
+        turns: DatabaseLimits,
         trust: CallbackTrust,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Issue URLs under `base_url`, without a slash at its end. `wall_clock` returns unix seconds."""
+        """Issue URLs under `base_url`, without a slash at its end. `wall_clock` returns unix seconds.
+
+        Purchases are read and written in `turns`, of callbacks or of the caller.
+        """
         self._base_url = base_url
         self._sealer = sealer
         self._events = events
         self._cache = cache
         self._snapshots = snapshots
         self._purchases = purchases
+        self._turns = turns
+        self._known: LRUCache[str, _KnownTicket] = LRUCache(MOST_KNOWN)
         self.trust = trust
         self._wall_clock = wall_clock
 
@@ -87,14 +110,15 @@ class Callbacks:
             raise ValueError("this is not a callback URL of this service")
         return self._digest(ticket)
 
-    async def submitted(self, owner: str, callback_id: str, task_id: str) -> None:
+    async def submitted(self, principal: Principal, callback_id: str, task_id: str) -> None:
         """Process callbacks that arrived before `task_id` was recorded as the task of the submission.
 
         If the stored claims name only other tasks, or the database is down, the real callback may be lost. The task is
         then polled on schedule, as without callbacks.
         """
+        owner = principal.owner
         try:
-            claimed = await self._purchases.claims(callback_id)
+            claimed = await self._claims(principal, callback_id)
         except DatabaseUnavailable:
             await self._stop_expecting(owner, task_id)
             return
@@ -113,20 +137,30 @@ class Callbacks:
         if ticket is None:
             return CallbackOutcome.UNKNOWN_TICKET
         callback_id = self._digest(ticket)
-        purchase = await self._purchases.of_callback(callback_id)
-        if purchase is None or purchase.task_id is None:
-            await self._purchases.add_claim(callback_id, task_id)
-            purchase = await self._purchases.of_callback(callback_id)  # the outcome may have been recorded meanwhile
+        if (known := self._known.get(callback_id)) is not None and (known.is_called or known.task_id != task_id):
+            return CallbackOutcome.REPEATED if known.task_id == task_id else CallbackOutcome.OTHER_TASK
+        operation = partial(self._record, callback_id, task_id)
+        purchase, is_first = await self._turns.callbacks.run(ticket["tenant"], operation)
         if purchase is None:
             await self._publish_hint(ticket["tenant"], task_id)  # it may have been submitted while the database failed
         if purchase is None or purchase.task_id is None:
             return CallbackOutcome.EARLY
+        self._known[callback_id] = _KnownTicket(purchase.task_id, is_called=purchase.task_id == task_id)
         if purchase.task_id != task_id:
             return CallbackOutcome.OTHER_TASK
-        if not await self._purchases.note_call(purchase.attempt):
+        if not is_first:
             return CallbackOutcome.REPEATED
         await self._trigger_read(purchase.owner, task_id)
         return CallbackOutcome.TAKEN
+
+    async def _record(self, callback_id: str, task_id: str) -> tuple[Purchase | None, bool]:
+        """Record a callback. Return its purchase, and whether this is the first callback about the purchase's task."""
+        purchase = await self._purchases.of_callback(callback_id)
+        if purchase is None or purchase.task_id is None:
+            await self._purchases.add_claim(callback_id, task_id)
+            purchase = await self._purchases.of_callback(callback_id)  # the outcome may have been recorded meanwhile
+        is_its_task = purchase is not None and purchase.task_id == task_id
+        return purchase, purchase is not None and is_its_task and await self._purchases.note_call(purchase.attempt)
 
     async def claimed(self, backend: VideoBackend, caller: Caller, callback_id: str, command: Command) -> str | None:
         """Return the id of the task that a submission of `command` started; None if it cannot be determined.
@@ -139,8 +173,12 @@ class Callbacks:
             ticket = self._opened(url)
             return ticket is not None and ticket["tenant"] in owners and self._digest(ticket) == callback_id
 
-        owners, claims = caller.principal.owners, await self._purchases.claims(callback_id)
+        owners, claims = caller.principal.owners, await self._claims(caller.principal, callback_id)
         return await backend.find_by_callback(await caller.credentials.one(), command, claims, is_its_url)
+
+    async def _claims(self, principal: Principal, callback_id: str) -> list[str]:
+        """Read the claims in a turn of the caller."""
+        return await self._turns.purchases.run(principal.subject, partial(self._purchases.claims, callback_id))
 
     def _ticket(self, sealed: str) -> dict[str, Any] | None:
         ticket = self._sealer.unseal(PURPOSE, sealed)

@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from app.domain.backend import BackendDescription
 from app.domain.budget import SpendingRefused
@@ -29,15 +30,17 @@ from app.domain.purchase import (
     decide,
 )
 from app.domain.rate_limit import InFlightLimitReached
-from app.ports.repositories import DatabaseUnavailable, Purchases
+from app.ports.repositories import DatabaseBusy, DatabaseUnavailable, Purchases
 from app.ports.sealing import Signer
 from app.services.concurrency import wait_for_event
+from app.services.limits.database_turns import DatabaseTurns
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
+from app.services.purchases.outcome_queue import Outcome, OutcomeQueue
 from app.services.purchases.refused_spending import over_budget
 from app.services.purchases.request import Outlive, PurchaseRequest, PurchaseResult, Reconcile, Send
 from app.services.purchases.unaccepted_rows import WINDOW_SECONDS, UnacceptedPurchases
-from app.services.purchases.writer import Outcome, PurchaseWriter
+from app.services.purchases.writer import PurchaseWriter
 
 LOOK_AGAIN_SECONDS = 0.25
 BACK_OFF = 1.5
@@ -61,6 +64,10 @@ REFUSED_WITHOUT_LEDGER = (
 REFUSED_WITHOUT_REDIS = (
     "Idempotency keys cannot be checked right now: release 1.0 kept them in Redis, which does not answer, and this "
     "service was upgraded from it in the last 24 hours. Nothing was sent: try again shortly with the same key."
+)
+DATABASE_BUSY = (
+    "This service records more purchases right now than its database takes at once. Nothing was sent: try again "
+    "shortly."
 )
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 TOO_MANY_CALLS = (
@@ -108,6 +115,7 @@ class PurchaseService:
         signing: Signer,
         earlier: LegacyIdempotencyKeys,
         *,
+        turns: DatabaseTurns,
         key_lives_seconds: float,
         key_fault: Callable[[], str | None],
         unaccepted: UnacceptedPurchases,
@@ -115,7 +123,7 @@ class PurchaseService:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Record in `purchases`, with hashes of keys and requests by `signing`.
+        """Record in `purchases`, in `turns`, with hashes of keys and requests by `signing`.
 
         `earlier` holds the keys of release 1.0. `key_fault` returns an error sentence while keys cannot be checked.
         `unaccepted` limits the rows of tokens that the backend has not accepted. `clock` returns seconds and never goes
@@ -124,12 +132,14 @@ class PurchaseService:
         self._purchases = purchases
         self._signing = signing
         self._earlier = earlier
-        self._writer = PurchaseWriter(purchases, sleep, clock)
+        self._turns = turns
+        unwritten = OutcomeQueue(unaccepted.is_accepted)
+        self._writer = PurchaseWriter(purchases, turns, unwritten, sleep, clock)
         self._key_lives_seconds = key_lives_seconds
         self._key_fault = key_fault
         self._unaccepted = unaccepted
         self._backend = backend
-        self._turns: dict[KeyName, asyncio.Event] = {}
+        self._keys_in_use: dict[KeyName, asyncio.Event] = {}
         self._calls: Counter[str] = Counter()
         self._unrecorded = LogThrottle(clock)
         self._faults = ThrottledExceptionLog(
@@ -190,7 +200,9 @@ class PurchaseService:
 
     async def _buy_without_key(self, new: NewPurchase, send: Send) -> PurchaseResult:
         try:
-            await self._purchases.claim(new)
+            await self._turns.run(new.caller, partial(self._purchases.claim, new))
+        except DatabaseBusy:
+            raise
         except DatabaseUnavailable as exc:
             if new.charge is not None:
                 await self._writer.write(Outcome(new, PurchaseState.REFUSED, is_recorded=False))
@@ -207,13 +219,18 @@ class PurchaseService:
 
     @staticmethod
     async def _within_budget(purchase: Awaitable[PurchaseResult]) -> PurchaseResult:
-        """Return what `purchase` returns. Raises OverBudget where a budget refuses it, and InFlightLimitReached."""
+        """Return what `purchase` returns.
+
+        Raises OverBudget where a budget refuses it, InFlightLimitReached, and RateLimited for DatabaseBusy.
+        """
         try:
             return await purchase
         except InFlightLimitReached:
             raise
         except SpendingRefused as exc:
             raise over_budget(exc) from exc
+        except DatabaseBusy as exc:
+            raise RateLimited(DATABASE_BUSY, retry_after_seconds=5.0) from exc
 
     async def _in_turn(self, call: _Call, outlive: Outlive) -> PurchaseResult:
         """Try until the key has an outcome. In this process, one call per key tries at a time.
@@ -221,11 +238,11 @@ class PurchaseService:
         An attempt that may have claimed the key continues if its caller disconnects. A waiting call ends.
         """
         give_up_at, pause, key = self._clock() + LONGEST_WAIT_SECONDS, LOOK_AGAIN_SECONDS, call.new.keys[0]
-        while (turn := self._turns.get(key)) is not None:
+        while (turn := self._keys_in_use.get(key)) is not None:
             if (left := give_up_at - self._clock()) <= 0:
                 raise RateLimited(STILL_UNDER_WAY)
             await wait_for_event(turn, left, self._sleep)
-        over = self._turns[key] = asyncio.Event()
+        over = self._keys_in_use[key] = asyncio.Event()
         try:
             while True:
                 if (bought := await outlive(self._attempt(call))) is not None:
@@ -235,18 +252,22 @@ class PurchaseService:
                 await self._sleep(pause)
                 pause = min(pause * BACK_OFF, LONGEST_PAUSE_SECONDS)
         finally:
-            del self._turns[key]
+            del self._keys_in_use[key]
             over.set()
 
     async def _attempt(self, call: _Call) -> PurchaseResult | None:
         """Buy if the key is free, or return the earlier result; None while another call with the key is in flight."""
         try:
-            earlier = await self._purchases.claim(call.new)
+            earlier = await self._turns.run(call.new.caller, partial(self._purchases.claim, call.new))
             if earlier is not None:
                 return await self._after(earlier, call)
+        except DatabaseBusy:
+            raise
         except DatabaseUnavailable:
             # The claim may be stored nevertheless, now or later: a refused row of this attempt releases or blocks it.
-            await self._writer.write(Outcome(call.new, PurchaseState.REFUSED, is_recorded=False))
+            # Of a token that the backend has not accepted it is deleted: anybody could leave rows in an outage.
+            state = None if self._unaccepted.leaves_none(call.new.caller) else PurchaseState.REFUSED
+            await self._writer.write(Outcome(call.new, state, is_recorded=False))
             raise
         return await self._buy_under(call)
 
@@ -288,7 +309,7 @@ class PurchaseService:
             case Decision.WAIT:
                 return None
             case Decision.TAKE_OVER:
-                taken = await self._purchases.take_over(earlier, call.new)
+                taken = await self._turns.run(call.new.caller, partial(self._purchases.take_over, earlier, call.new))
                 return await self._buy_under(call) if taken else None
             case Decision.OTHER_ARGUMENTS:
                 raise InvalidRequest(OTHER_ARGUMENTS)
@@ -301,7 +322,8 @@ class PurchaseService:
             return None
         task_id = await call.reconcile(earlier.callback_id)
         if task_id is not None:
-            await self._purchases.record_outcome(earlier.attempt, PurchaseState.STARTED, task_id)
+            found = partial(self._purchases.record_outcome, earlier.attempt, PurchaseState.STARTED, task_id)
+            await self._turns.run(call.new.caller, found)
         return task_id
 
     async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> PurchaseResult:

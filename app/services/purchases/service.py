@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from app.domain.access import Principal
+from app.domain.access import Credential, Principal, Scope
 from app.domain.budget import Charge, Spender
-from app.domain.errors import RateLimited, Stopped, Unauthorized
+from app.domain.errors import Forbidden, RateLimited, Stopped, Unauthorized
 from app.domain.generation import Command, GenerateVideo
 from app.domain.money import price_of_generation
 from app.domain.rate_limit import InFlightLimitReached, LimitKind
@@ -34,6 +34,11 @@ MOST_UNDER_WAY_PER_CALLER = 64
 TOO_MANY_UNDER_WAY = (
     "This service has as many submissions under way as it takes, for this token or in all. Nothing was sent: try again "
     "shortly."
+)
+
+KEY_ENDED = (
+    "The key of this call was revoked or has expired while the call waited. Nothing was sent. Ask the user for a valid "
+    "one."
 )
 
 B = TypeVar("B", PurchaseResult, PurchaseResult | None)
@@ -148,13 +153,13 @@ class VideoService:
             return None
         return Charge(Spender(principal.team, principal.subject, principal.key), self._price, request_id)
 
-    async def _followed_up(self, owner: str, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+    async def _followed_up(self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
         """Run a purchase. Once its task is recorded, process a callback that arrived before."""
         bought = await purchase
         if bought is None or bought.replayed or self._callbacks is None or callback_id is None:
             return bought
         try:
-            await self._callbacks.submitted(owner, callback_id, bought.task_id)
+            await self._callbacks.submitted(principal, callback_id, bought.task_id)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id
             self._faults.note(exc)
         return bought
@@ -174,14 +179,25 @@ class VideoService:
     async def _submit(self, caller: Caller, command: Command, url: str | None) -> str:
         credentials = await caller.credentials.all()
         sent = command if url is None else replace(command, callback_url=url)
-        task_id = await self._limiter.run(
-            caller.principal, credentials, lambda credential: self._backend.submit(credential, sent)
-        )
+
+        async def send(credential: Credential) -> str:
+            await self._check_again(caller)
+            return await self._backend.submit(credential, sent)
+
+        task_id = await self._limiter.run(caller.principal, credentials, send)
         try:
             await self._snapshots.add_submitted(caller.principal.owner, task_id, expects_callback=url is not None)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id
             self._faults.note(exc)
         return task_id
+
+    async def _check_again(self, caller: Caller) -> None:
+        """Raise LumaError if the caller may not spend any more: a submission may have waited for its place."""
+        now = await caller.now()
+        if now is None:
+            raise Unauthorized(KEY_ENDED)
+        if now.is_stopped or Scope.GENERATE not in now.scopes:
+            raise self._backend.description.error(Stopped if now.is_stopped else Forbidden)
 
     async def _outliving_the_caller(
         self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]
@@ -193,7 +209,7 @@ class VideoService:
         if not self._places.take(principal.subject):
             purchase.close()
             raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
-        task = asyncio.get_running_loop().create_task(self._followed_up(principal.owner, callback_id, purchase))
+        task = asyncio.get_running_loop().create_task(self._followed_up(principal, callback_id, purchase))
         self._under_way.add(task)
         self._in_flight(len(self._under_way))
         if (lease := MEMORY_LEASE.get()) is not None:

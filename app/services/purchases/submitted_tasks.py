@@ -1,14 +1,14 @@
 """A caller's own submissions, newest first: for the list of tasks, and for completion of task ids."""
 
-import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from app.domain.access import Principal
 from app.domain.errors import InternalError, RateLimited
 from app.domain.foreign_text import is_plain_id
 from app.domain.purchase import Purchase, PurchaseState
-from app.ports.repositories import DatabaseUnavailable, Purchases
-from app.services.limits.fair_limiter import FairLimiter
+from app.ports.repositories import DatabaseBusy, DatabaseUnavailable, Purchases
+from app.services.limits.database_turns import DatabaseTurns
 
 MOST_COMPLETIONS = 100
 """Limit of MCP for the values in one completion result."""
@@ -20,9 +20,6 @@ NO_DATABASE = (
     "The list of tasks cannot be read right now, because this service's database does not answer. Nothing is lost: "
     "try again shortly; tasks whose ids are known can be read meanwhile."
 )
-
-LONGEST_WAIT_SECONDS = 8.0
-"""Timeout of a call: its wait in the limiter, and the query."""
 
 TOO_MANY_READS = "This service reads as many lists of tasks as it does at once. Nothing is lost: ask again shortly."
 
@@ -41,8 +38,8 @@ class Page:
 class SubmittedTasks:
     """Reads the purchases of one caller. A caller may have several owner names, one for each secret key."""
 
-    def __init__(self, purchases: Purchases, reads: FairLimiter) -> None:
-        """Read from `purchases`. `reads` limits concurrent reads to fewer than there are database connections."""
+    def __init__(self, purchases: Purchases, reads: DatabaseTurns) -> None:
+        """Read from `purchases`, in `reads`."""
         self._purchases = purchases
         self._reads = reads
 
@@ -60,24 +57,24 @@ class SubmittedTasks:
 
         The newest comes first. `outcome` None means the outcomes in LISTED. `before` is `next` of the previous page.
         With `member_name`, only those of the team member with this name.
-        Raises InternalError if the database does not answer, and RateLimited on timeout.
+        Raises InternalError if the database does not answer, and RateLimited if too many reads wait.
         """
-        outcomes = LISTED if outcome is None else (outcome,)
+        read = partial(
+            self._purchases.newest,
+            principal.owners,
+            most + 1,
+            outcomes=LISTED if outcome is None else (outcome,),
+            since=since,
+            before=before,
+            member=principal.only_member,
+            member_name=member_name,
+        )
         try:
-            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(principal.subject):
-                found = await self._purchases.newest(
-                    principal.owners,
-                    most + 1,
-                    outcomes=outcomes,
-                    since=since,
-                    before=before,
-                    member=principal.only_member,
-                    member_name=member_name,
-                )
+            found = await self._reads.run(principal.subject, read)
+        except DatabaseBusy:
+            raise RateLimited(TOO_MANY_READS, retry_after_seconds=5.0) from None
         except DatabaseUnavailable as exc:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc
-        except TimeoutError:
-            raise RateLimited(TOO_MANY_READS, retry_after_seconds=5.0) from None
         page = found[:most]
         return Page(page, (page[-1].created_at, page[-1].attempt) if len(found) > most else None)
 
@@ -88,10 +85,10 @@ class SubmittedTasks:
         """
         if prefix and not is_plain_id(prefix):
             return []
+        read = partial(
+            self._purchases.task_ids, principal.owners, prefix, MOST_COMPLETIONS, member=principal.only_member
+        )
         try:
-            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(principal.subject):
-                return await self._purchases.task_ids(
-                    principal.owners, prefix, MOST_COMPLETIONS, member=principal.only_member
-                )
-        except (DatabaseUnavailable, TimeoutError):
+            return await self._reads.run(principal.subject, read)
+        except DatabaseUnavailable:
             return []

@@ -19,17 +19,17 @@ class UnacceptedPurchases:
     def __init__(self, clock: Callable[[], float], is_accepted: Callable[[str], bool]) -> None:
         """`clock` is monotonic, in seconds. `is_accepted` tells whether the backend has accepted a token lately."""
         self._clock = clock
-        self._is_accepted = is_accepted
+        self.is_accepted = is_accepted
         self._left: deque[tuple[float, str]] = deque()
         self._of_tenant: Counter[str] = Counter()
 
     def leaves_none(self, tenant: str) -> bool:
         """Return whether the row of a call that bought nothing is deleted."""
-        return not self._is_accepted(tenant)
+        return not self.is_accepted(tenant)
 
     def admit(self, tenant: str) -> bool:
         """Return whether a call of the tenant may record a purchase."""
-        if self._is_accepted(tenant):
+        if self.is_accepted(tenant):
             return True
         while self._left and self._left[0][0] <= self._clock() - WINDOW_SECONDS:
             _, gone = self._left.popleft()
@@ -40,6 +40,6 @@ class UnacceptedPurchases:
 
     def stays(self, tenant: str) -> None:
         """Record that a call of the tenant left a purchase with an unknown outcome."""
-        if not self._is_accepted(tenant):
+        if not self.is_accepted(tenant):
             self._left.append((self._clock(), tenant))
             self._of_tenant[tenant] += 1

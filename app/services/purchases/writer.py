@@ -2,50 +2,39 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 
-from app.domain.purchase import NewPurchase, PurchaseState
 from app.ports.repositories import DatabaseUnavailable, Purchases
 from app.services.concurrency import wait_for_event
+from app.services.limits.database_turns import DatabaseTurns
 from app.services.log_throttle import LogThrottle
+from app.services.purchases.outcome_queue import Outcome, OutcomeQueue
 
 WRITE_AGAIN_SECONDS = 1.0
-MOST_UNWRITTEN = 10_000
-"""Size of the queue of unwritten outcomes in each process, under 1 KB each."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome of a submission.
-
-    Attributes:
-        purchase: the submission.
-        state: the new state; None deletes the row, because nothing was bought and the row must not stay.
-        task_id: the task that was started; None if none is known.
-        is_recorded: whether the purchase itself is in the database. False if that is not certain.
-
-    """
-
-    purchase: NewPurchase
-    state: PurchaseState | None
-    task_id: str | None = None
-    is_recorded: bool = True
-
-
 class PurchaseWriter:
-    """Writes outcomes. Those that cannot be written at once are queued and retried in order."""
+    """Writes outcomes. Those that cannot be written at once are queued and retried."""
 
     def __init__(
-        self, purchases: Purchases, sleep: Callable[[float], Awaitable[None]], clock: Callable[[], float]
+        self,
+        purchases: Purchases,
+        turns: DatabaseTurns,
+        unwritten: OutcomeQueue,
+        sleep: Callable[[float], Awaitable[None]],
+        clock: Callable[[], float],
     ) -> None:
-        """Write to `purchases`. `clock` is monotonic, in seconds, and limits the log lines."""
+        """Write to `purchases`: at once in `turns`, or later and one by one from `unwritten`.
+
+        `clock` is monotonic, in seconds, and limits the log lines.
+        """
         self._purchases = purchases
+        self._turns = turns
         self._sleep = sleep
-        self._unwritten: deque[Outcome] = deque()
+        self._unwritten = unwritten
         self._closing = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
         self._delays, self._losses = LogThrottle(clock), LogThrottle(clock)
@@ -59,7 +48,7 @@ class PurchaseWriter:
             self._write_later(outcome)
             return
         try:
-            await self._write(outcome)
+            await self._turns.run(outcome.purchase.caller, partial(self._write, outcome))
         except DatabaseUnavailable:
             self._write_later(outcome)
 
@@ -77,15 +66,15 @@ class PurchaseWriter:
             )
 
     def _write_later(self, outcome: Outcome) -> None:
-        if len(self._unwritten) >= MOST_UNWRITTEN:
+        if not self._unwritten.add(outcome):
             if (lost := self._losses.count()) is not None:
                 log.error(
-                    "%d outcomes of purchases were lost: the database does not answer, and the queue of outcomes is "
-                    "full. Recorded purchases stay `sent`, and their idempotency keys are refused",
+                    "%d outcomes of purchases were lost: the database does not answer, and the queue of outcomes, "
+                    "or the share of a caller, is full. Recorded purchases stay `sent`, and their idempotency keys "
+                    "are refused",
                     lost,
                 )
             return
-        self._unwritten.append(outcome)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_until_done())
 
@@ -107,12 +96,13 @@ class PurchaseWriter:
         log.info("The database answers again. All queued outcomes of purchases are recorded")
 
     async def _write_all(self) -> None:
-        while self._unwritten:
+        while (outcome := self._unwritten.take()) is not None:
             try:
-                await self._write(self._unwritten[0])
+                await self._write(outcome)
             except DatabaseUnavailable:
+                self._unwritten.put_back(outcome)
                 return
-            self._unwritten.popleft()
+            self._unwritten.remove(outcome)
 
     async def _write(self, outcome: Outcome) -> None:
         attempt = outcome.purchase.attempt

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from app.ports.auth import AuthenticationUnavailable, Caller
 from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
+from app.services.teams.key_lookups import KeyLookups
 
 VERSION_SECONDS = 2.0
 """Interval at which the version of the directory is read. A key that was revoked counts for so long at most."""
@@ -24,9 +25,11 @@ MOST_KEYS = 10_000
 
 MOST_TEAMS = 1_000
 MOST_LOOKUPS = 2
-"""Keys and members that are looked up in the database at once: of its four connections, purchases need the others."""
-
 MOST_WAITING = 200
+"""Members that are looked up in the database at once, and that wait for it."""
+MOST_READ = 500
+"""Keys that one query reads again after a change."""
+
 OUTAGE_SECONDS = 60.0
 """How long known keys count while the version cannot be read: a failover of the database takes less."""
 
@@ -71,8 +74,9 @@ class KnownKey:
 
 
 class DirectoryCache:
-    """Key holders and credentials, dropped whenever the version of the directory changes.
+    """Key holders and credentials. When the version of the directory changes, known keys are read again.
 
+    Everything else is dropped then. Known keys do not wait behind unknown ones, of which anybody can make many.
     While the database is out, what is known is used on for a minute.
     """
 
@@ -95,7 +99,8 @@ class DirectoryCache:
         self._keys: LRUCache[str, KnownKey] = LRUCache(MOST_KEYS)
         self._unknown: LRUCache[str, None] = LRUCache(MOST_KEYS)
         self._credentials: LRUCache[str, tuple[Credential, ...]] = LRUCache(MOST_TEAMS)
-        self._lookups = asyncio.Semaphore(MOST_LOOKUPS)
+        self._lookups = KeyLookups(self._look_up)
+        self._member_lookups = asyncio.Semaphore(MOST_LOOKUPS)
         self._waiting = 0
         self._used: set[str] = set()
         self._faults = ThrottledExceptionLog(log, "The directory of teams could not be read")
@@ -149,7 +154,10 @@ class DirectoryCache:
             return known
         if digest in self._unknown:
             return None
-        return await self.looked_up(lambda: self._key_holder(digest))
+        try:
+            return await self._lookups.find(digest)
+        except DatabaseUnavailable:
+            raise AuthenticationUnavailable(NO_DATABASE) from None
 
     def note_use(self, known: KnownKey) -> None:
         """Note that the key was used."""
@@ -174,36 +182,45 @@ class DirectoryCache:
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:
-            async with self._lookups:
+            async with self._member_lookups:
                 return await lookup()
         except DatabaseUnavailable:
             raise AuthenticationUnavailable(NO_DATABASE) from None
         finally:
             self._waiting -= 1
 
-    async def _key_holder(self, digest: str) -> KnownKey | None:
-        if (known := self._keys.get(digest)) is not None:  # another call has asked meanwhile
-            return known
+    async def _look_up(self, digests: Sequence[str]) -> dict[str, KnownKey]:
+        """Read keys, and remember which are known. What was read before a change may be older than the change."""
         generation = self._generation
-        holder = await self._directory.keys.key_holder(digest)
-        known = KnownKey(holder, self._clock()) if holder is not None else None
-        if generation == self._generation:  # what was read before a change may be older than the change
-            if known is None:
-                self._unknown[digest] = None
-            else:
-                self._keys[digest] = known
-        return known
+        holders = await self._directory.keys.key_holders(digests)
+        now = self._clock()
+        found = {digest: KnownKey(holder, now) for digest, holder in holders.items()}
+        if generation == self._generation:
+            self._keys.update(found)
+            self._unknown.update(dict.fromkeys(digest for digest in digests if digest not in found))
+        return found
 
     async def _follow(self) -> None:
+        """Read the version, and what has changed. Known keys count as they were until they are read again."""
         asked_at = self._clock()
         version = await self._directory.facts.version()
-        self._confirmed_at = asked_at
         if version != self._version:
-            self._version = version
             self._generation += 1
-            self._keys.clear()
             self._unknown.clear()
             self._credentials.clear()
+            await self._read_again(list(self._keys))
+        self._version = version
+        self._confirmed_at = asked_at
+
+    async def _read_again(self, digests: Sequence[str]) -> None:
+        for start in range(0, len(digests), MOST_READ):
+            part = digests[start : start + MOST_READ]
+            holders = await self._directory.keys.key_holders(part)
+            now = self._clock()
+            for digest in part:
+                before = self._keys.pop(digest, None)
+                if before is not None and (holder := holders.get(digest)) is not None:
+                    self._keys[digest] = KnownKey(holder, now, noted_at=before.noted_at)
 
     async def _note_used(self) -> None:
         if used := self._used:

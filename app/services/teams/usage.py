@@ -1,20 +1,17 @@
 """What a caller has spent: by the ledger of the caller's team, else by the submissions that this service has seen."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from app.domain.access import Principal
 from app.domain.budget import Spender, Spent, WindowUse
 from app.domain.errors import InternalError, RateLimited
 from app.domain.money import Money
 from app.ports.ledger import Ledger
-from app.ports.repositories import DatabaseUnavailable, Purchases
-from app.services.limits.fair_limiter import FairLimiter
-
-LONGEST_WAIT_SECONDS = 8.0
-"""Timeout of a call: its wait in the limiter, and the queries."""
+from app.ports.repositories import DatabaseBusy, DatabaseUnavailable, Purchases
+from app.services.limits.database_turns import DatabaseTurns
 
 NO_DATABASE = (
     "Usage cannot be read right now, because this service's database does not answer. Nothing is lost: ask again "
@@ -47,11 +44,11 @@ class UsageReports:
         self,
         ledger: Ledger,
         purchases: Purchases,
-        reads: FairLimiter,
+        reads: DatabaseTurns,
         price: Money | None,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Read `ledger` and `purchases`. `reads` limits concurrent reads; `price` is that of a generation."""
+        """Read `ledger` and `purchases`, in `reads`. `price` is that of a generation."""
         self._ledger = ledger
         self._purchases = purchases
         self._reads = reads
@@ -61,12 +58,11 @@ class UsageReports:
     async def of(self, principal: Principal) -> CallerUsage:
         """Return what the caller has spent this month. Raises InternalError without the database, and RateLimited."""
         try:
-            async with asyncio.timeout(LONGEST_WAIT_SECONDS), self._reads.place(principal.subject):
-                return await self._usage(principal)
+            return await self._reads.run(principal.subject, partial(self._usage, principal))
+        except DatabaseBusy:
+            raise RateLimited(TOO_MANY_READS, retry_after_seconds=5.0) from None
         except DatabaseUnavailable as exc:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc
-        except TimeoutError:
-            raise RateLimited(TOO_MANY_READS, retry_after_seconds=5.0) from None
 
     async def _usage(self, principal: Principal) -> CallerUsage:
         if principal.team is None:

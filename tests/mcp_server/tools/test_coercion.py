@@ -1,8 +1,10 @@
 """What callers evidently mean by their arguments."""
 
+import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from app.domain.errors import InvalidRequest
 from app.mcp_server.tools.arguments import (
@@ -12,7 +14,9 @@ from app.mcp_server.tools.arguments import (
     TasksArguments,
     tasks_arguments,
 )
+from app.mcp_server.tools.coercion import MOST_IDS, coerced
 from app.mcp_server.tools.validation import read_arguments
+from app.settings import Settings
 from tests.support.clock import HandClock
 from tests.support.service import Service, sandbox, serving, settings
 
@@ -89,3 +93,22 @@ async def test_a_purchase_with_what_clients_add_is_bought_once(clock: HandClock,
 async def _bought(service: Service, arguments: dict[str, Any]) -> str:
     task_id: str = (await service.ask("luma_generate_video", arguments))["task_id"]
     return task_id
+
+
+def test_a_list_beyond_the_largest_batch_is_too_long_and_its_rest_is_not_read() -> None:
+    with pytest.raises(ValidationError):
+        Settings(_env_file=None, batch_limit=MOST_IDS)
+    with pytest.raises(InvalidRequest, match="more than 1000"):
+        read_arguments(tasks_arguments(MOST_IDS - 1), {"task_ids": ["a"] * MOST_IDS})
+    for texts in ([1] * 50_000, json.dumps([1] * 50_000), "a " * 50_000):
+        assert len(coerced(TASKS, {"task_ids": texts}, spends=False)["task_ids"]) == MOST_IDS
+
+
+def test_only_the_first_unknown_names_are_compared_with_a_missing_one() -> None:
+    far = {f"name_{number}": 0 for number in range(1000)}
+    with pytest.raises(InvalidRequest) as near:
+        read_arguments(TASKS, {"taskids": [], **far})
+    with pytest.raises(InvalidRequest) as behind:
+        read_arguments(TASKS, {**far, "taskids": []})
+    assert "taskids" in str(near.value)
+    assert "taskids" not in str(behind.value)

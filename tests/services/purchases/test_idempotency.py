@@ -28,6 +28,7 @@ from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import opened, purchases_at
 from tests.support.faulty_purchases import FaultyPurchases
 from tests.support.keeping import SIGNER
+from tests.support.turns import database_turns
 
 DAY = 86_400.0
 T = TypeVar("T")
@@ -77,7 +78,12 @@ class Fleet:
     """Two replicas with one database."""
 
     def __init__(
-        self, purchases: SqlPurchases, clock: HandClock, earlier: LegacyIdempotencyKeys = NO_LEGACY_KEYS
+        self,
+        purchases: SqlPurchases,
+        clock: HandClock,
+        earlier: LegacyIdempotencyKeys = NO_LEGACY_KEYS,
+        *,
+        is_accepted: bool = True,
     ) -> None:
         self.purchases, self.clock = purchases, clock
         self.databases = [FaultyPurchases(purchases) for _ in range(2)]
@@ -86,9 +92,10 @@ class Fleet:
                 database,
                 SIGNER,
                 earlier,
+                turns=database_turns(),
                 key_lives_seconds=DAY,
                 key_fault=lambda: None,
-                unaccepted=UnacceptedPurchases(clock, lambda _owner: True),
+                unaccepted=UnacceptedPurchases(clock, lambda _owner: is_accepted),
                 backend=ACEDATACLOUD,
                 clock=clock,
                 sleep=clock.sleep,
@@ -292,15 +299,26 @@ async def test_a_claim_whose_answer_was_lost_sends_nothing_and_releases_the_key(
     assert (await while_time_passes(fleet.clock, fleet.buy(backend.accepts, replica=1))).task_id == "task-1"
 
 
+async def test_a_lost_claim_of_an_unaccepted_token_releases_the_key_and_leaves_no_row(clock: HandClock) -> None:
+    async with opened(None) as database:
+        fleet, backend = Fleet(purchases_at(database, clock), clock, is_accepted=False), Backend()
+        fleet.databases[0].faults = ["after"]
+        with pytest.raises(InternalError, match="Nothing was sent"):
+            await fleet.buy(backend.accepts)
+        await while_time_passes(clock, _until(lambda: _are(fleet, [])))
+        assert (await fleet.buy(backend.accepts)).task_id == "task-1"
+        await asyncio.gather(*(replica.aclose() for replica in fleet.replicas))
+
+
 async def test_a_call_waits_for_a_failing_database_only_once(fleet: Fleet) -> None:
     backend = Backend()
-    fleet.databases[0].is_out = True
-    for wanted in (request(), request(None)):
-        asked = fleet.databases[0].asked
+    for replica, wanted in enumerate((request(), request(None))):
+        fleet.databases[replica].is_out = True
         with suppress(InternalError):
-            await fleet.buy(backend.accepts, wanted)
-        assert fleet.databases[0].asked == asked + 1
-    fleet.databases[0].is_out = False
+            await fleet.buy(backend.accepts, wanted, replica=replica)
+        assert fleet.databases[replica].asked == 1
+    for database in fleet.databases:
+        database.is_out = False
     await while_time_passes(fleet.clock, _until(lambda: _are(fleet, [PurchaseState.REFUSED, PurchaseState.STARTED])))
 
 

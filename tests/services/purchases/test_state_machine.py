@@ -27,6 +27,7 @@ from app.services.purchases.unaccepted_rows import UnacceptedPurchases
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import purchases_at
 from tests.support.faulty_purchases import Crashed, FaultyPurchases
+from tests.support.turns import database_turns
 
 DAY = 86_400.0
 OWNERS = itertools.count()
@@ -115,6 +116,7 @@ class Histories(RuleBasedStateMachine):
             self.databases[number],
             HmacSigner(*self.secrets[number]),
             earlier,
+            turns=database_turns(),
             key_lives_seconds=DAY,
             key_fault=lambda: None,
             unaccepted=UnacceptedPurchases(self.clock, lambda _owner: True),

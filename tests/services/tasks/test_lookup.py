@@ -34,6 +34,7 @@ from tests.support.keeping import RECORDS, TASKS
 from tests.support.rendering import just_submitted, rendered
 from tests.support.stores import CountingStore
 from tests.support.telemetry import Notes
+from tests.support.turns import database_turns
 
 A, B = caller("tenant-a", "token-a"), caller("tenant-b", "token-b")
 
@@ -84,7 +85,7 @@ class Services:
         self.token_status = TokenStatusCache(clock)
         self.queued = QueuedIds(ACEDATACLOUD, notes, clock, self.token_status.is_accepted)
         self.notes = notes
-        access = TaskAccess(NoPurchases(), FairLimiter(STORE_READS, lambda _tenant: True))
+        access = TaskAccess(NoPurchases(), database_turns())
         self.tasks = TaskService(backend, cache, self.snapshots, SingleFlight(), self.token_status, self.queued, access)
 
 

@@ -1,7 +1,7 @@
 """Keys are looked up once, dropped with every change, and not trusted for long without the database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +13,13 @@ from app.ports.auth import AuthenticationUnavailable
 from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
 from app.services.teams.directory_cache import (
-    MOST_LOOKUPS,
-    MOST_WAITING,
     OUTAGE_SECONDS,
     USED_SECONDS,
     VERSION_SECONDS,
     DirectoryCache,
     DirectoryClocks,
 )
+from app.services.teams.key_lookups import MOST_WAITING
 from tests.support.clock import HandClock, while_time_passes
 
 
@@ -29,7 +28,7 @@ class Rows:
 
     def __init__(self) -> None:
         self.number = 1
-        self.is_out = False
+        self.is_out = self.fails_to_read = False
         self.holders: dict[str, KeyHolder] = {}
         self.asked: list[str] = []
         self.noted: list[tuple[set[str], float]] = []
@@ -42,11 +41,11 @@ class Rows:
             raise DatabaseUnavailable("does not answer")
         return self.number
 
-    async def key_holder(self, digest: str) -> KeyHolder | None:
-        if self.is_out:
+    async def key_holders(self, digests: Collection[str]) -> dict[str, KeyHolder]:
+        if self.is_out or self.fails_to_read:
             raise DatabaseUnavailable("does not answer")
-        self.asked.append(digest)
-        found = self.holders.get(digest)
+        self.asked += digests
+        found = {digest: self.holders[digest] for digest in digests if digest in self.holders}
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await self.may_answer.wait()
@@ -124,7 +123,8 @@ async def test_what_was_read_before_a_change_is_not_kept_after_it(watched: Watch
     watched.rows.holders["one"] = holder("key-1", watched.clock())
     watched.rows.may_answer.clear()
     asking = asyncio.create_task(watched.cache.key("one"))
-    await asyncio.sleep(0)
+    while not watched.rows.asked:
+        await asyncio.sleep(0)
     watched.rows.holders = {}
     watched.rows.number += 1
     await watched.settle()
@@ -157,15 +157,48 @@ async def test_known_keys_count_for_a_minute_without_the_database_and_unknown_on
     assert await watched.cache.key("one") is not None
 
 
-async def test_lookups_of_unknown_keys_are_few_at_once_and_their_line_is_bounded(watched: Watched) -> None:
+async def test_keys_that_wait_are_one_query_and_the_oldest_gives_way_to_new_ones(watched: Watched) -> None:
+    watched.rows.holders["real"] = holder("key-1", watched.clock())
     watched.rows.may_answer.clear()
-    waiting = [asyncio.create_task(watched.cache.key(f"forged-{number}")) for number in range(MOST_WAITING)]
+    first = asyncio.create_task(watched.cache.key("first"))
     await asyncio.sleep(0)
-    with pytest.raises(AuthenticationUnavailable):
-        await watched.cache.key("one more")
+    await asyncio.sleep(0)
+    names = (f"forged-{number}" for number in range(MOST_WAITING + 10))
+    forged = [asyncio.create_task(watched.cache.key(name)) for name in names]
+    real = asyncio.create_task(watched.cache.key("real"))
+    await asyncio.sleep(0)
     watched.rows.may_answer.set()
-    assert await asyncio.gather(*waiting) == [None] * MOST_WAITING
-    assert watched.rows.most_at_once == MOST_LOOKUPS
+    assert await real is not None
+    assert await first is None
+    ends = await asyncio.gather(*forged, return_exceptions=True)
+    assert [isinstance(end, AuthenticationUnavailable) for end in ends] == [True] * 11 + [False] * (MOST_WAITING - 1)
+    assert watched.rows.most_at_once == 1
+
+
+async def test_known_keys_are_read_again_after_a_change_and_need_no_lookup(watched: Watched) -> None:
+    watched.rows.holders["one"] = holder("key-1", watched.clock())
+    await watched.cache.key("one")
+    watched.rows.number += 1
+    await watched.settle()
+    watched.rows.may_answer.clear()
+    flood = [asyncio.create_task(watched.cache.key(f"forged-{number}")) for number in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    assert await watched.cache.key("one") is not None
+    watched.rows.may_answer.set()
+    await asyncio.gather(*flood)
+    assert watched.rows.asked.count("one") == 2
+
+
+async def test_a_change_that_could_not_be_read_is_read_later(watched: Watched) -> None:
+    watched.rows.holders["one"] = holder("key-1", watched.clock())
+    await watched.cache.key("one")
+    watched.rows.holders = {}
+    watched.rows.number += 1
+    watched.rows.fails_to_read = True
+    await watched.settle()
+    watched.rows.fails_to_read = False
+    await watched.settle()
+    assert await watched.cache.key("one") is None
 
 
 async def test_the_last_use_is_noted_to_the_minute_and_once_for_all_calls(watched: Watched) -> None:

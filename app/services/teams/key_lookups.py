@@ -1,0 +1,56 @@
+"""Looks up keys in the database that are not cached: all that wait are one query.
+
+Anybody can make keys of the right form, so a line of single queries would be full of them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from app.ports.auth import AuthenticationUnavailable
+
+MOST_WAITING = 200
+"""Keys that wait for the next query. Beyond them, the one that has waited longest is refused."""
+
+TOO_MANY_LOOKUPS = "This service looks up as many keys as it may at once. Try again in a moment."
+
+T = TypeVar("T")
+
+
+class KeyLookups(Generic[T]):
+    """Runs one query at a time. Calls with the same key share their place in it."""
+
+    def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]]) -> None:
+        """Look up with `read`, which returns what it finds by digest."""
+        self._read = read
+        self._waiting: dict[str, asyncio.Future[T | None]] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def find(self, digest: str) -> T | None:
+        """Return what belongs to a digest, or None. Raises AuthenticationUnavailable, and what `read` raises."""
+        found = self._waiting.get(digest)
+        if found is None:
+            if len(self._waiting) >= MOST_WAITING:
+                self._waiting.pop(next(iter(self._waiting))).set_exception(AuthenticationUnavailable(TOO_MANY_LOOKUPS))
+            found = self._waiting[digest] = asyncio.get_running_loop().create_future()
+            found.add_done_callback(_seen)
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_all())
+        return await asyncio.shield(found)
+
+    async def _read_all(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            try:
+                found = await self._read(list(waiting))
+            except Exception as exc:  # noqa: BLE001 - each of those who wait raises it
+                for one in waiting.values():
+                    one.set_exception(exc)
+            else:
+                for digest, one in waiting.items():
+                    one.set_result(found.get(digest))
+
+
+def _seen(found: "asyncio.Future[T | None]") -> None:
+    if not found.cancelled():
+        found.exception()  # avoids asyncio's warning if every caller has disconnected

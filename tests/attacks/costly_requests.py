@@ -1,0 +1,96 @@
+"""Attacks with small requests that take long to read: arguments, and pipelined heads."""
+
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from itertools import count
+
+from app.mcp_server.tools.arguments import TasksArguments
+from app.mcp_server.tools.coercion import nearest
+from tests.attacks.attacks import Row, with_body
+from tests.attacks.flooding import flood
+from tests.attacks.target import Target, connect
+from tests.support.service import MODERN, envelope
+
+NAMES = 18_500
+
+HEADS = (b"GET /x HTTP/1.1\r\nhost: 127.0.0.1\r\n" + b"a:\r\n" * 95 + b"\r\n") * 14
+PIPELINED = (
+    b"GET /x HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+    + HEADS
+    + b"POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n"
+    + b"1\r\nx\r\n" * 9_000
+    + b"0\r\n\r\n"
+)
+
+
+@cache
+def _names() -> dict[str, int]:
+    """Return names of arguments that are compared with `task_ids` for long, and are none of its misspellings."""
+    letters, names = random.Random(3), dict[str, int]()
+    while len(names) < NAMES:
+        name = "".join(letters.choices("task_idswaon", k=8))
+        if nearest(TasksArguments, name) != "task_ids":
+            names[name] = 0
+    return names
+
+
+@cache
+def _call(kind: str) -> bytes:
+    arguments = _names() if kind == "names" else {"task_ids": [1] * 100_000}
+    message, headers = envelope("tools/call", {"name": "luma_get_tasks_batch", "arguments": arguments}, MODERN)
+    return with_body(json.dumps(message, separators=(",", ":")).encode(), headers, "attacker")
+
+
+async def calling_with_names(port: int, _client: int) -> None:
+    """Call the tool for batches with many unknown arguments."""
+    await _calling(port, "names")
+
+
+async def calling_with_numbers(port: int, _client: int) -> None:
+    """Call the tool for batches with 100,000 numbers in the place of ids."""
+    await _calling(port, "numbers")
+
+
+async def _calling(port: int, kind: str) -> None:
+    connection = await connect(port)
+    for _ in count():
+        await connection.send(_call(kind))
+        await connection.answer()
+
+
+@asynccontextmanager
+async def unknown_arguments(target: Target) -> AsyncIterator[None]:
+    """Send calls with 18,500 names of unknown arguments on 10 connections under one token."""
+    async with flood(target, calling_with_names, 10):
+        yield
+
+
+@asynccontextmanager
+async def wrong_items(target: Target) -> AsyncIterator[None]:
+    """Send calls with 100,000 wrong ids on 10 connections under one token."""
+    async with flood(target, calling_with_numbers, 10):
+        yield
+
+
+async def pipelining(port: int, _client: int) -> None:
+    """Pipeline 14 requests with many short headers and a body in many chunks, and read what comes."""
+    connection = await connect(port, PIPELINED)
+    await connection.is_closed_within(1)
+    connection.hang_up()
+
+
+@asynccontextmanager
+async def short_headers(target: Target) -> AsyncIterator[None]:
+    """Pipeline heads with 95 headers of 4 bytes, and a body in 9,000 chunks, on 12 connections without a token."""
+    async with flood(target, pipelining, 12):
+        yield
+
+
+COSTLY_ROWS = (
+    Row("10 connections with 18,500 unknown arguments", "an honest read took 6.2 s", unknown_arguments),
+    Row("10 connections with 100,000 wrong ids", "", wrong_items),
+    Row("12 connections with pipelined short headers and chunks", "an honest read took 3.6 s", short_headers),
+)

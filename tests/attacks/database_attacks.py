@@ -1,0 +1,146 @@
+"""Attacks on the database: purchases of made-up tokens, and callbacks with a valid ticket."""
+
+import asyncio
+import json
+import sqlite3
+import statistics
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from itertools import count
+from typing import Any
+
+import httpx
+
+from tests.attacks.attacks import Row
+from tests.attacks.flooding import flood
+from tests.attacks.target import Figure, Target, connect, raw
+from tests.support.service import MODERN, envelope
+
+PURCHASES = 20
+SLOWEST_MS = 1000
+FILE = {"database_url": "sqlite:///{folder}/attacked.db"}
+"""The usual database: a file."""
+
+CALLED_BACK = {**FILE, "public_url": "https://luma.example.com", "allowed_hosts": "*"}
+NUMBERS = count()
+
+
+def _purchase(token: str, key: str) -> bytes:
+    arguments = {"prompt": "A fox", "idempotency_key": key}
+    return raw(*envelope("tools/call", {"name": "luma_generate_video", "arguments": arguments}, MODERN), token)
+
+
+async def _measure_purchases(target: Target) -> None:
+    """Buy PURCHASES videos as an honest caller, and add the median time and the failures to the figures."""
+    seconds, failures = [], 0
+    for _ in range(PURCHASES):
+        started = time.perf_counter()
+        connection = await target.connect(_purchase("buyer-honest", f"honest-{next(NUMBERS)}"))
+        result = await connection.result()
+        seconds.append(time.perf_counter() - started)
+        failures += result is None or "task_id" not in result
+        connection.hang_up()
+    target.figures.append(Figure(statistics.median(seconds) * 1000, "ms, the median purchase", SLOWEST_MS))
+    target.figures.append(Figure(failures, "purchases failed", 0))
+
+
+async def buying_as_refused(port: int, client: int) -> None:
+    """Buy under new tokens that the backend refuses."""
+    connection = await connect(port)
+    for _ in count():
+        await connection.send(_purchase(f"junk-{client}-{next(NUMBERS)}", "key"))
+        await connection.answer()
+
+
+async def buying_as_customer(port: int, client: int) -> None:
+    """Buy under one accepted token, each time with another key."""
+    connection = await connect(port)
+    for _ in count():
+        await connection.send(_purchase("buyer-customer", f"{client}-{next(NUMBERS)}"))
+        await connection.answer()
+
+
+@asynccontextmanager
+async def purchases_of_refused(target: Target) -> AsyncIterator[None]:
+    """Buy without end on 300 connections under made-up tokens. The figures are an honest caller's purchases."""
+    async with flood(target, buying_as_refused, 300):
+        await _measure_purchases(target)
+        yield
+    await asyncio.sleep(2)  # the rest of the purchases ends
+    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
+        [(left,)] = database.execute("SELECT count(*) FROM purchases WHERE state = 'refused'")
+    target.figures.append(Figure(left, "rows of refused purchases", 0))
+
+
+@asynccontextmanager
+async def purchases_of_one(target: Target) -> AsyncIterator[None]:
+    """Buy without end on 100 connections under one token that the backend accepts."""
+    async with flood(target, buying_as_customer, 100):
+        await _measure_purchases(target)
+        yield
+
+
+async def _bought_ticket(target: Target) -> dict[str, Any]:
+    """Buy a video, and return the callback URL and the task id that the backend got and gave."""
+    connection = await target.connect(_purchase("buyer-attacker", "mine"))
+    await connection.result()
+    connection.hang_up()
+    async with httpx.AsyncClient() as http:
+        bought: dict[str, Any] = (await http.get(f"{target.backend_url}/bought")).json()
+    return bought
+
+
+async def calling_back(path: str, task_id: str, port: int, _client: int) -> None:
+    """Call back without end."""
+    connection = await connect(port)
+    for _ in count():
+        named = {"task_id": task_id.format(next(NUMBERS)), "state": "completed"}
+        body = json.dumps({**named, "success": True, "response": named}).encode()
+        head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
+        await connection.send(head.encode() + body)
+        await connection.answer()
+
+
+@asynccontextmanager
+async def _under_callbacks(target: Target, task_id: str | None) -> AsyncIterator[None]:
+    bought = await _bought_ticket(target)
+    path = "/" + bought["url"].split("/", 3)[3]
+    async with flood(target, partial(calling_back, path, task_id or bought["task_id"]), 300):
+        await _measure_purchases(target)
+        yield
+
+
+@asynccontextmanager
+async def replayed_callbacks(target: Target) -> AsyncIterator[None]:
+    """Send one valid callback again without end on 300 connections."""
+    async with _under_callbacks(target, None):
+        yield
+
+
+@asynccontextmanager
+async def callbacks_about_others(target: Target) -> AsyncIterator[None]:
+    """Send callbacks with one valid ticket on 300 connections, each about another task."""
+    async with _under_callbacks(target, "other-{}"):
+        yield
+
+
+DATABASE_ROWS = (
+    Row(
+        "300 connections that buy under made-up tokens",
+        "a purchase took 2.0 s; 3 of 4 failed",
+        purchases_of_refused,
+        0.1,
+        FILE,
+    ),
+    Row("100 connections that buy under one token", "a purchase took 2.9 s", purchases_of_one, 0.1, FILE),
+    Row("300 connections that repeat a callback", "a purchase took 2.3 s", replayed_callbacks, 0.1, CALLED_BACK),
+    Row(
+        "300 connections with callbacks about other tasks",
+        "a purchase took 3.0 s",
+        callbacks_about_others,
+        0.1,
+        CALLED_BACK,
+    ),
+)

@@ -1,0 +1,50 @@
+"""Unwritten outcomes are taken in turns of their callers, and made-up tokens cannot fill the queue."""
+
+from app.domain.purchase import NewPurchase, PurchaseState
+from app.services.purchases.outcome_queue import MOST_OF_A_CALLER, MOST_OF_UNACCEPTED, Outcome, OutcomeQueue
+
+
+def outcome(owner: str, attempt: str = "attempt") -> Outcome:
+    return Outcome(NewPurchase(attempt, owner, "generate", "hash"), PurchaseState.STARTED)
+
+
+def taken(queue: OutcomeQueue, count: int) -> list[str]:
+    found = [queue.take() for _ in range(count)]
+    return [one.purchase.owner for one in found if one is not None]
+
+
+def test_callers_are_served_in_turn_and_accepted_ones_every_second_time() -> None:
+    queue = OutcomeQueue(lambda caller: caller.startswith("known"))
+    for number in range(50):
+        queue.add(outcome(f"made-up-{number}"))
+        queue.add(outcome("known-a"))
+    queue.add(outcome("known-b"))
+    assert "known-b" in taken(queue, 4)
+
+
+def test_outcomes_of_one_caller_keep_their_order() -> None:
+    queue = OutcomeQueue(lambda _caller: True)
+    for number in range(5):
+        queue.add(outcome("a", str(number)))
+    found = [queue.take() for _ in range(5)]
+    assert [one.purchase.attempt for one in found if one is not None] == list("01234")
+
+
+def test_made_up_tokens_and_single_callers_leave_room_for_others() -> None:
+    queue = OutcomeQueue(lambda caller: caller.startswith("known"))
+    assert sum(queue.add(outcome(f"made-up-{number}")) for number in range(20_000)) <= MOST_OF_UNACCEPTED
+    assert sum(queue.add(outcome("known-a")) for _ in range(20_000)) <= MOST_OF_A_CALLER
+    assert queue.add(outcome("known-b"))
+
+
+def test_an_outcome_that_was_put_back_is_taken_again_and_a_removed_one_frees_its_place() -> None:
+    queue = OutcomeQueue(lambda _caller: True)
+    queue.add(outcome("a"))
+    first = queue.take()
+    assert first is not None
+    assert queue.take() is None
+    assert len(queue) == 1
+    queue.put_back(first)
+    assert queue.take() == first
+    queue.remove(first)
+    assert len(queue) == 0
