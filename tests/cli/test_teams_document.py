@@ -155,5 +155,6 @@ async def test_the_other_commands_of_the_document_work_in_their_order(shell: She
             await shell.done(command, example_id=made["id"])
     limits = steps("Rate limits")
     assert len(limits) == 4
-    for command in limits:
+    [for_administration] = [command for command in steps("Over HTTP") if command.startswith("luma-mcp")]
+    for command in [*limits, for_administration]:
         await shell.done(command)

@@ -98,7 +98,10 @@ class Service:
 
 def envelope(method: str, params: Mapping[str, Any], era: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a JSON-RPC request (id 1) and its HTTP headers, as a client of the revision `era` sends them."""
-    headers = {"mcp-protocol-version": era}
+    headers, params = (
+        {"mcp-protocol-version": era},
+        dict(params),
+    )  # callers add to the message, and share what they gave
     if era == MODERN:
         headers["mcp-method"] = method
         if name := params.get("name") or params.get("uri") or params.get("taskId"):
