@@ -447,3 +447,17 @@ async def test_the_limits_of_a_member_and_their_team_hold_for_tokens_too(world: 
     for _ in range(2):
         await world.service.ask("luma_list_actions", {}, token=token)
     assert (await world.service.fail("luma_list_actions", {}, token=token))["code"] == "rate_limited"
+
+
+async def test_a_wait_ends_with_its_token(world: World) -> None:
+    task_id = (await world.service.ask("luma_generate_video", {"prompt": "A fox"}, token=world.token()))["task_id"]
+    short = world.token(exp=int(world.clock()) + 4)
+    arguments = {"task_id": task_id, "wait_seconds": 50}
+    waiting = asyncio.create_task(world.service.fail("luma_get_task", arguments, token=short))
+    waits = world.service.assembly.metrics.registry.get_sample_value
+    async with asyncio.timeout(20):
+        while waits("luma_mcp_waiting_callers") != 1:
+            await asyncio.sleep(0)
+    began = world.clock.now
+    assert (await while_time_passes(world.clock, waiting, step=0.5))["code"] == "unauthorized"
+    assert world.clock.now - began <= 4 + LEEWAY_SECONDS + 5

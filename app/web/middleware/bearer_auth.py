@@ -1,11 +1,14 @@
 """Middleware that authenticates the bearer token of each request, and puts the Caller into the request's scope."""
 
 import math
+from dataclasses import replace
+from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.adapters.auth.bearer_token import bearer_token, is_oversized
-from app.domain.access import PASSTHROUGH_SCOPES
+from app.domain.access import PASSTHROUGH_SCOPES, Principal
+from app.domain.errors import InternalError
 from app.observability.metrics import Metrics
 from app.ports.auth import AccessRefused, AuthenticationUnavailable, Authenticator, TokenFault
 from app.services.limits.refused_tokens import RefusedTokens
@@ -69,8 +72,20 @@ class BearerAuthMiddleware:
             self._metrics.refused(403)
             await self._challenges.ask_for_scopes(send, PASSTHROUGH_SCOPES)
         else:
+            if caller.can_ask_for_scopes and token is not None:  # others say themselves what has become of them
+                caller = replace(caller, current=partial(self._principal_now, token))
             scope[CALLER] = caller
             await self._app(scope, receive, send)
+
+    async def _principal_now(self, token: str) -> Principal | None:
+        """Return who holds the token now; None if it is no longer accepted. Raises InternalError."""
+        try:
+            caller = await self._authenticator.authenticate(token)
+        except AccessRefused:
+            return None
+        except AuthenticationUnavailable as exc:
+            raise InternalError(str(exc), retry_after_seconds=5.0) from None
+        return None if caller is None else caller.principal
 
     async def _ask_to_wait(self, seconds: float, send: Send) -> None:
         self._metrics.refused(429)
