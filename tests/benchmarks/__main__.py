@@ -14,9 +14,9 @@ from tests.benchmarks import report
 from tests.benchmarks.growth import curves
 from tests.benchmarks.loads import HERE
 from tests.benchmarks.only_redis import latencies
+from tests.benchmarks.other_tokens import shares_of_passthrough
 from tests.benchmarks.processes import cores
 from tests.benchmarks.rows import PROMISED, PROMISED_FROM_REDIS, Bench, Rate, Row, from_redis
-from tests.benchmarks.signed_in import share_of_passthrough
 from tests.benchmarks.sizing import sizing_table
 from tests.support.documents import FOLDER, OUT, update
 from tests.support.npm import install
@@ -96,14 +96,17 @@ def _of_others(bench: Bench) -> list[Row]:
     one, two = _timed("two workers", bench.workers)
     out_of_redis = _timed("latency out of Redis", partial(latencies, bench))
     connections = _timed("connections", bench.connections)
-    signed_in = _timed("access tokens", partial(share_of_passthrough, bench, SIGNED_IN_ROUNDS))
+    shares = _timed("other tokens", partial(shares_of_passthrough, bench, SIGNED_IN_ROUNDS))
     idle, samples = _timed("memory over 200,000 mixed calls", bench.memory)
     return [
         Row("p50 of a cached batch of 50, to no cache with a 100 ms backend", warm / cold, "", 0.05, at_least=False),
         Row("p50 that an uncached read adds to the backend's own", added, "ms", 2.0, at_least=False),
         Row("two workers, to one, by answers per second of processor time", 2 * two / one, "times", 1.7),
         *out_of_redis,
-        Row("cached batch of 50 under an access token of sign-in, to a passthrough token", signed_in, "", 0.95),
+        Row(
+            "cached batch of 50 under an access token of sign-in, to a passthrough token", shares.access_token, "", 0.95
+        ),
+        Row("cached batch of 50 under a team key, to a passthrough token", shares.team_key, "", 0.95),
         Row("connections for 500 uncached reads, 16 at once", connections, "", 16, at_least=False),
         Row("resident memory, idle", idle, "MB", 90.0, at_least=False),
         Row("more after 200,000 mixed calls", max(samples) - idle, "MB", 25.0, at_least=False),

@@ -1,19 +1,23 @@
-"""The rate of cached batches under an access token of sign-in, as a share of that under a passthrough token."""
+"""The rate of cached batches under an access token and a team key, as shares of that under a passthrough token."""
 
 import asyncio
 import secrets
 import statistics
 import tempfile
+from typing import NamedTuple
 
-from app.adapters.auth.key_digest import load_pepper
+from app.adapters.auth.key_digest import load_key_digest, load_pepper
 from app.adapters.auth.person_vault import SealedPeople
 from app.adapters.auth.sign_in_mint import SignInMint
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
 from app.adapters.sql.sign_in import sql_sign_in
 from app.adapters.vault import Vault
+from app.domain import api_key_format
 from app.domain.access import PASSTHROUGH_SCOPES
 from app.domain.sign_in import OAuthClient, Person, PersonSecrets, Registration
+from app.domain.teams import Actor, TeamCredential
+from app.ports.directory import NewKey
 from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
 from tests.benchmarks.filling import KEY
 from tests.benchmarks.loads import batch, ids, load
@@ -23,16 +27,25 @@ from tests.support.service import MODERN
 NOWHERE = "http://127.0.0.1:9"
 """The login, which this measurement never needs."""
 
+ACTOR = Actor("cli:bench")
 LIFETIMES = TokenLifetimes(access=86_400.0, refresh=86_400.0, grant=86_400.0, grace=60.0)
 
 
-def share_of_passthrough(bench: Bench, rounds: int) -> float:
-    """Return the median share over the rounds, in which both are measured in turn."""
+class Shares(NamedTuple):
+    """Rates of cached batches, as shares of that under a passthrough token."""
+
+    access_token: float
+    team_key: float
+
+
+def shares_of_passthrough(bench: Bench, rounds: int) -> Shares:
+    """Return the median shares over the rounds, in which all are measured in turn."""
     with tempfile.TemporaryDirectory(prefix="luma-mcp-bench-") as folder:
         url = f"sqlite:///{folder}/luma.db"
-        access = asyncio.run(_signed_in(url))
+        access, key = asyncio.run(_signed_in(url)), asyncio.run(_member(url))
         settings = {
             "database_url": url,
+            "auth": "passthrough,keys",
             "sign_in": "acedata",
             "public_url": NOWHERE,
             "acedata_client_id": "bench",
@@ -40,13 +53,32 @@ def share_of_passthrough(bench: Bench, rounds: int) -> float:
             "acedata_platform_url": NOWHERE,
         }
         with bench.service(bench.backend, on=bench.core, settings=settings) as service:
-            asked = {token: [batch(ids(50), MODERN, token)] for token in ("a-token", access)}
-            shares = []
+            asked = [[batch(ids(50), MODERN, token)] for token in ("a-token", access, key)]
+            found = []
             for number in range(rounds + 1):
-                rates = [load(service.url, one, seconds=1.0).rate for one in asked.values()]
+                rates = [load(service.url, one, seconds=1.0).rate for one in asked]
                 if number:  # the first round warms up
-                    shares.append(rates[1] / rates[0])
-    return statistics.median(shares)
+                    found.append((rates[1] / rates[0], rates[2] / rates[0]))
+    return Shares(*map(statistics.median, zip(*found, strict=True)))
+
+
+async def _member(url: str) -> str:
+    """Make a team that may read any task, with a credential and a member, and return the member's key."""
+    database, vault = Database(url), Vault(KEY)
+    try:
+        directory = sql_directory(database)
+        team = await directory.teams.create("bench", "UTC", ACTOR)
+        await directory.teams.change("bench", ACTOR, allows_foreign_ids=True)
+        await directory.teams.add_member("bench", "anna", ACTOR)
+        sealed = vault.seal_credential(team.id, "credential", "acedata", "token-of-the-team")
+        await directory.credentials.add(TeamCredential("credential", team.id, "acedata", sealed, "…", 0.0), ACTOR)
+        key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
+        digest = (await load_key_digest(directory.facts, vault)).of(key)
+        new = NewKey(secrets.token_hex(6), digest, api_key_format.hint(key))
+        await directory.keys.create("bench", "anna", new, ACTOR, scopes=PASSTHROUGH_SCOPES)
+    finally:
+        await database.aclose()
+    return key
 
 
 async def _signed_in(url: str) -> str:
