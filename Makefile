@@ -68,7 +68,7 @@ test-fast: install ## run the tests that start no process of the service: most o
 
 faults: install ## attack the service, break Redis and the backend in turn under load, and hold answers against the truth
 	$(BIN)/python -m tests.attacks $(ATTACK_ARGS)
-	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 	$(BIN)/python -m tests.faults $(ARGS)
 
 soak: install ## half an hour of faults at random under load; ends in error where memory, descriptors or tasks grow
