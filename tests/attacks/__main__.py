@@ -18,6 +18,7 @@ from tests.attacks.edge_floods import FLOODS
 from tests.attacks.edge_heads import HEADS
 from tests.attacks.forgeries import FORGERIES
 from tests.attacks.key_attacks import KEY_ROWS
+from tests.attacks.read_attacks import READ_ROWS
 from tests.attacks.target import Figure, Target, attacked
 from tests.faults.__main__ import more_descriptors
 from tests.support.documents import update
@@ -59,7 +60,8 @@ def main() -> int:
     chosen = _chosen()
     more_descriptors()
     started = time.monotonic()
-    every = (*ROWS, *EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS, *DATABASE_ROWS, *KEY_ROWS, *COSTLY_ROWS, *FORGERIES)
+    edge = (*EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS, *READ_ROWS)
+    every = (*ROWS, *edge, *DATABASE_ROWS, *KEY_ROWS, *COSTLY_ROWS, *FORGERIES)
     rows = [row for row in every if chosen.only.lower() in row.title.lower()][:: chosen.every]
     outcomes = [_attack(row) for row in rows]
     is_well = bool(outcomes) and all(outcome.is_well for outcome in outcomes)

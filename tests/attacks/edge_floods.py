@@ -4,9 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 
 from tests.attacks.attacks import Row, going_on, held_open, in_parts, with_body
-from tests.attacks.target import Connection, Figure, Target, batch, raw
+from tests.attacks.flooding import flood
+from tests.attacks.target import Connection, Figure, Target, batch, connect, raw
+from tests.support.service import MODERN, envelope
 
 PROBE = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 LARGE_PROBE = (
@@ -75,6 +78,24 @@ async def large_probes(target: Target) -> AsyncIterator[None]:
         yield
 
 
+async def probing_or_listing(port: int, client: int) -> None:
+    """Probe /livez without end; every sixth client lists tools under a made-up token."""
+    message, headers = envelope("tools/list", {}, MODERN)
+    request = PROBE if client % 6 else raw(message, headers, f"invented-{client}")
+    connection = await connect(port)
+    for _ in count():
+        await connection.send(request)
+        await connection.answer()
+
+
+@asynccontextmanager
+async def many_probes(target: Target) -> AsyncIterator[None]:
+    """Probe /livez on 2,500 connections, beside 500 that list tools under made-up tokens; then probe once more."""
+    async with flood(target, probing_or_listing, 3000):
+        await _probe(target)
+        yield
+
+
 def _half_body(token: str, size: int) -> bytes:
     whole = with_body(b"{" + b"a" * 261_000, batch(["run-half"])[1], token)
     head, _, body = whole.partition(b"\r\n\r\n")
@@ -106,5 +127,6 @@ async def refused_that_come_again(target: Target) -> AsyncIterator[None]:
 FLOODS = (
     Row("640 calls of 40 tokens that wait for 200 tasks each", "a probe took 62 s", many_awaited_tasks),
     Row("3,200 probes with heads of 32 KB beside 700 waits", "333 MB", large_probes),
+    Row("2,500 connections that probe without end", "a probe took 6.7 s", many_probes),
     Row("200 refused clients that come again at once", "11 of 15 new connections unanswered", refused_that_come_again),
 )

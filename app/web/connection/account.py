@@ -16,6 +16,10 @@ CYCLE_BYTES = 3_000
 """Memory of a pipelined request beside its headers and body: its scope, and the request and response objects."""
 
 
+HEADER_BYTES_AHEAD, PART_BYTES_AHEAD = 28, 16
+"""Bytes that a header, and a part of a chunked body, count beside their text in the limit of pipelined requests."""
+
+
 class AccountedConnection(HttpToolsProtocol):
     """Reports the idle kind and the memory of this connection to the limits of the process."""
 
@@ -32,6 +36,11 @@ class AccountedConnection(HttpToolsProtocol):
     """Length of the header lines of the newest head."""
     _bytes_before = 0
     """Length of the read in which the unfinished head began. It may include earlier requests."""
+    _ahead: dict[RequestResponseCycle, list[int]]
+    """Bytes and memory of each pipelined request."""
+    _ahead_bytes = 0
+    _ahead_memory = 0
+    """Their sums. They are kept up to date, because a body may come in thousands of parts."""
     _kind: IdleKind | None = None
     """None while this connection does not wait for its client."""
     _is_noted = False
@@ -41,6 +50,8 @@ class AccountedConnection(HttpToolsProtocol):
         """Abort this connection in favour of others, and release its memory."""
         self.connections.discard(self)
         self.pipeline.clear()  # now, because thousands of connections may be read before `connection_lost` is called
+        self._ahead.clear()
+        self._ahead_bytes = self._ahead_memory = 0
         if self._answering is not None and self._disconnect is not None and not self._disconnect.has_begun:
             self._disconnect.notify()
             self._answering.scope["headers"] = self.headers = []  # the cancelled task keeps the scope for a moment
@@ -58,8 +69,7 @@ class AccountedConnection(HttpToolsProtocol):
         if self._disconnect is not None and not self._disconnect.has_begun:
             head += self._disconnect.head_bytes
         body = len(self._answering.body) if self._answering is not None else 0
-        waiting = sum(_cost_of(cycle) for cycle, _ in self.pipeline)
-        return head + body + waiting + self.transport.get_write_buffer_size()
+        return head + body + self._ahead_memory + self.transport.get_write_buffer_size()
 
     def _head_cost(self, cycle: RequestResponseCycle) -> int:
         """Return an estimate of the memory of a request's head."""
@@ -79,9 +89,23 @@ class AccountedConnection(HttpToolsProtocol):
         if answered.body:
             answered.body = bytearray()  # the application has not read it
 
-    def _pipelined_bytes(self) -> int:
-        """Return the length of the heads and bodies of the pipelined requests."""
-        return sum(_bytes_of(cycle) for cycle, _ in self.pipeline)
+    def _newest_bytes_ahead(self) -> int:
+        """Return what the head of the newest request counts in the limit of pipelined requests."""
+        return self._head_bytes + HEADER_BYTES_AHEAD * len(self.headers) + TARGET_COPIES * len(self.url)
+
+    def _add_ahead(self, cycle: RequestResponseCycle, length: int, memory: int) -> None:
+        """Count a pipelined request, or more of its body."""
+        counted = self._ahead.setdefault(cycle, [0, 0])
+        counted[0] += length
+        counted[1] += memory
+        self._ahead_bytes += length
+        self._ahead_memory += memory
+
+    def _remove_ahead(self, cycle: RequestResponseCycle) -> None:
+        """Stop to count a request that is not pipelined any more."""
+        length, memory = self._ahead.pop(cycle, (0, 0))
+        self._ahead_bytes -= length
+        self._ahead_memory -= memory
 
     def _note_held(self) -> None:
         """Report the memory of this connection. The budget may then close connections, including this one."""
@@ -111,6 +135,7 @@ class AccountedConnection(HttpToolsProtocol):
 
     def _leave_limits(self) -> None:
         """Remove this connection from the limits."""
+        self._ahead.clear()
         self._set_idle_kind(None)
         self._limits.memory.release(self)
 
@@ -122,14 +147,5 @@ def _text_bytes(cycle: RequestResponseCycle) -> int:
     return TARGET_COPIES * target + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
-def _bytes_of(cycle: RequestResponseCycle) -> int:
-    return len(cycle.body) + _text_bytes(cycle)
-
-
 def _head_cost_of(cycle: RequestResponseCycle) -> int:
     return _text_bytes(cycle) + HEADER_BYTES * sum(1 for _ in cycle.scope["headers"])
-
-
-def _cost_of(cycle: RequestResponseCycle) -> int:
-    """Return an estimate of the memory of a pipelined request."""
-    return CYCLE_BYTES + len(cycle.body) + _head_cost_of(cycle)

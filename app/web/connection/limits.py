@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from app.services.limits.memory_budget import MemoryBudget
+from app.web.connection.read_shares import ReadShares
 
 CONNECTION_LIMITS = "luma_mcp.connection_limits"
 """Key of the ConnectionLimits in the lifespan state."""
@@ -71,6 +72,7 @@ class ConnectionLimits:
         refused: receives the status of each refusal.
         idle: the connections that may be closed for new ones.
         memory: the memory budget of requests and connections.
+        reads: the shares of connections in the time for reads.
 
     """
 
@@ -82,3 +84,4 @@ class ConnectionLimits:
     refused: Callable[[int], None] = lambda _status: None
     idle: IdleConnections = field(default_factory=IdleConnections)
     memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(32 * 1024 * 1024))
+    reads: ReadShares = field(default_factory=ReadShares)

@@ -12,7 +12,7 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from app.web.connection.account import TARGET_COPIES, AccountedConnection
+from app.web.connection.account import CYCLE_BYTES, PART_BYTES_AHEAD
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.connection.framing import (
     MOST_BODY_PARTS,
@@ -32,6 +32,8 @@ from app.web.connection.framing import (
     too_slow,
 )
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits, IdleKind
+from app.web.connection.paced import PacedConnection
+from app.web.connection.read_shares import FREE_BYTES, FREE_READS, FREE_WORK, PART_WORK, REQUEST_WORK
 from app.web.connection.refusals import queued_refusal
 from app.web.connection.timer import ConnectionTimer
 from app.web.log_throttle import ThrottledLog
@@ -50,7 +52,7 @@ written.
 
 MOST_PIPELINED = 16
 MOST_PIPELINED_BYTES = 16 * 1024
-"""Pipelined requests of one connection, and the length of their heads and bodies."""
+"""Pipelined requests of one connection, and the length of their heads and bodies with the extra bytes of headers."""
 
 SMALL_HEAD_BYTES = 6 * 1024
 """Memory of a head that is not counted for the connection: it is part of the memory of any request."""
@@ -72,15 +74,13 @@ class _NoMoreRequests(Exception):
     """Raised in the parser at a request after the last one of a connection. That request is not answered."""
 
 
-class DisconnectAwareProtocol(AccountedConnection):
+class DisconnectAwareProtocol(PacedConnection):
     """One connection. A disconnect is signalled to the request that is being answered.
 
     uvicorn signals it only to the newest request of a connection. If requests are pipelined, that is another one, and
     the one that is being answered would continue in vain, a stream for ever.
     """
 
-    _reading_ended = False
-    """Whether further input is dropped."""
     _is_last = False
     """Whether the newest request is the last of its connection, such as one with Connection: close."""
     _body_parts = 0
@@ -102,6 +102,7 @@ class DisconnectAwareProtocol(AccountedConnection):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for a head. A connection far above the limit of connections is aborted."""
         super().connection_made(transport)
+        self._ahead = {}
         self._limits = self.app_state.get(CONNECTION_LIMITS) or ConnectionLimits()
         self._timer = ConnectionTimer(self.loop, transport, self._limits.write, self._on_timeout)
         self._timer.set_timeout(self._limits.head)
@@ -119,9 +120,16 @@ class DisconnectAwareProtocol(AccountedConnection):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        """Parse input, or drop it. The connection is held if it uses more than its share of the time for reads."""
+        if not self._reading_ended:
+            self._parse(data)
+        self._reads += 1
+        if self._reads > FREE_READS or self._work > FREE_WORK or len(data) > FREE_BYTES or self._reading_ended:
+            self._charge(len(data))
+        self._work = 0
+
+    def _parse(self, data: bytes) -> None:
         """Parse input. Refuse the connection if it is malformed or exceeds a limit."""
-        if self._reading_ended:
-            return
         try:
             self._read(data)
         except BadMessage as exc:
@@ -147,7 +155,7 @@ class DisconnectAwareProtocol(AccountedConnection):
         if not is_complete or self._reading_ended:
             return False
         if self._in_body:
-            self.pipeline.popleft()
+            self._remove_ahead(self.pipeline.popleft()[0])
         self._is_half_closed = self._reading_ended = True
         self._in_head = self._in_body = False
         self._timer.begin_message()
@@ -225,6 +233,7 @@ class DisconnectAwareProtocol(AccountedConnection):
         if self._is_last:
             raise _NoMoreRequests
         self._in_head = True
+        self._reads = 0
         self._head_bytes = self._bytes_before = 0
         self._timer.begin_message()
         super().on_message_begin()
@@ -256,8 +265,11 @@ class DisconnectAwareProtocol(AccountedConnection):
         self._in_body = True
         self._overhead_bytes = self._body_parts = 0
         self._is_chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
+        self._work += REQUEST_WORK + len(self.headers)
         self._set_idle_kind(None)
         super().on_headers_complete()
+        if self.pipeline:
+            self._add_ahead(self.cycle, self._newest_bytes_ahead(), CYCLE_BYTES + self._newest_head_cost())
         if self.expect_100_continue:
             self.cycle.keep_alive = False  # after a refusal it is unknown whether the client still sends the body
         self._is_last = not self.cycle.keep_alive
@@ -270,7 +282,7 @@ class DisconnectAwareProtocol(AccountedConnection):
 
     def _check_head(self) -> None:
         """Raise BadMessage for a head that is not accepted."""
-        self._check_pipeline(self._head_bytes + TARGET_COPIES * len(self.url) if self._is_answering() else 0)
+        self._check_pipeline(self._newest_bytes_ahead() if self._is_answering() else 0)
         if self._is_full and self.url not in PROBES:
             raise overloaded("This service has reached its limit of connections. Try again in a moment.")
         parser = self.parser
@@ -281,11 +293,13 @@ class DisconnectAwareProtocol(AccountedConnection):
     def on_body(self, body: bytes) -> None:
         """Store a part of a body. Raises BadMessage for too many parts, or too long pipelined requests."""
         self._overhead_bytes = 0
+        self._work += PART_WORK
         self._body_parts += 1
         if self._body_parts > MOST_BODY_PARTS:
             self._fail(malformed(f"A body comes in at most {MOST_BODY_PARTS} chunks."))
         super().on_body(body)
         if self.pipeline:
+            self._add_ahead(self.cycle, len(body) + (PART_BYTES_AHEAD if self._is_chunked else 0), len(body))
             self._check_pipeline()
 
     def on_message_complete(self) -> None:
@@ -313,7 +327,7 @@ class DisconnectAwareProtocol(AccountedConnection):
 
     def _check_pipeline(self, head_bytes: int = 0) -> None:
         """Raise BadMessage if the pipelined requests, with a new head of `head_bytes`, exceed their limits."""
-        if len(self.pipeline) >= MOST_PIPELINED or self._pipelined_bytes() + head_bytes > MOST_PIPELINED_BYTES:
+        if len(self.pipeline) >= MOST_PIPELINED or self._ahead_bytes + head_bytes > MOST_PIPELINED_BYTES:
             self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and 16 KB in all."))
 
     def _resume_reading(self) -> None:
@@ -335,6 +349,7 @@ class DisconnectAwareProtocol(AccountedConnection):
             broken.message_event.set()
             broken.body = bytearray()
             self.pipeline = type(self.pipeline)(entry for entry in self.pipeline if entry[0] is not broken)
+            self._remove_ahead(broken)
         answering = self._answering
         if answering is broken and broken is not None and broken.response_started:
             self.transport.close()
@@ -342,7 +357,9 @@ class DisconnectAwareProtocol(AccountedConnection):
         elif answering is None or answering is broken or answering.response_complete:
             self._send_refusal(refusal)
         else:
-            self.pipeline.appendleft(queued_refusal(answering, partial(self._send_refusal, refusal)))
+            entry = queued_refusal(answering, partial(self._send_refusal, refusal))
+            self.pipeline.appendleft(entry)
+            self._add_ahead(entry[0], 0, CYCLE_BYTES)
         if self._is_noted:
             self._note_held()
 
@@ -385,7 +402,9 @@ class DisconnectAwareProtocol(AccountedConnection):
             self._note_held()
         if self.pipeline:
             self._set_idle_kind(None)
-            self._start_asgi_task(*self.pipeline.pop())
+            cycle, app = self.pipeline.pop()
+            self._remove_ahead(cycle)
+            self._start_asgi_task(cycle, app)
             self._set_deadline()
         elif self._is_half_closed:
             self.transport.close()

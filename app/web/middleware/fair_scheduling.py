@@ -4,11 +4,14 @@ Calls that the cache answers are CPU-bound, and the event loop runs all ready ta
 loop (a turn), each caller therefore starts one request, and all callers together start as many as take a few
 milliseconds. All requests without a valid bearer token count as one caller. Scheduling costs a fifth of the throughput,
 so it is off while there is only one caller.
+
+Probes, and requests without a token, are from many clients that count as one caller. Their newest request starts first,
+so that a flood of them does not delay the probe of an orchestrator.
 """
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -45,7 +48,10 @@ BEARER = "Bearer "
 PROBES = ("/livez", "/readyz")
 """Paths of the probes. Each counts as a caller that the backend has accepted."""
 
-Queue = deque[asyncio.Future[None]]
+SHARED = frozenset((*PROBES, ""))
+"""Callers that stand for many clients."""
+
+Queue = OrderedDict[asyncio.Future[None], None]
 Callers = OrderedDict[str, None]
 
 
@@ -96,14 +102,21 @@ class FairScheduler:
             return True
         return False
 
+    def queued(self, caller: str) -> int:
+        """Return how many requests of `caller` wait."""
+        return len(self._queues.get(caller, ()))
+
     async def wait(self, caller: str) -> None:
         """Queue a request of `caller`, and wait until it may start."""
         queue = self._queues.get(caller)
         if queue is None:
-            queue = self._queues[caller] = deque()
+            queue = self._queues[caller] = OrderedDict()
             self._rings[self._is_accepted(caller), True][caller] = None
-        queue.append(turn := asyncio.get_running_loop().create_future())
-        await turn
+        queue[turn := asyncio.get_running_loop().create_future()] = None
+        try:
+            await turn
+        finally:
+            queue.pop(turn, None)  # its client has left
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the requests of a turn, and schedule the next turn while requests start or wait."""
@@ -134,7 +147,7 @@ class FairScheduler:
         """Start the caller's next request whose client is connected. Return whether more of its requests are queued."""
         queue = self._queues[caller]
         while queue:
-            turn = queue.popleft()
+            turn, _ = queue.popitem(last=caller in SHARED)
             if not turn.done():
                 turn.set_result(None)
                 self._started.add(caller)

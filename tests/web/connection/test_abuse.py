@@ -51,8 +51,10 @@ async def test_a_body_in_too_many_chunks_is_refused(service: Service) -> None:
         (GET + b"X-A: " + b"a" * 6_000 + b"\r\n\r\n") * 4,
         START + b"Content-Length: 60000\r\n\r\n" + b" " * 60_000,
         GET + b"X-A: " + b"a" * 20_000,
+        (GET + b"a:\r\n" * 95 + b"\r\n") * 6,
+        START + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 2_000,
     ],
-    ids=["heads", "a body", "half a head"],
+    ids=["heads", "a body", "half a head", "short headers", "short chunks"],
 )
 async def test_pipelined_data_behind_a_request_is_bounded(behind: bytes) -> None:
     clock = HandClock()

@@ -13,6 +13,7 @@ from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.mcp_endpoint import McpEndpoint
+from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import (
     LONGEST_PAUSE_SECONDS,
     MOST_IN_A_TURN,
@@ -26,6 +27,7 @@ from app.web.middleware.fair_scheduling import (
     caller_of,
 )
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
+from tests.support.callers import caller
 from tests.support.clock import HandClock
 
 REFUSED: list[int] = []
@@ -171,6 +173,34 @@ async def test_an_infrequent_caller_does_not_queue_behind_frequent_ones() -> Non
     await asyncio.gather(*often)
 
 
+@pytest.mark.parametrize("shared", ["/livez", ""])
+async def test_the_newest_request_of_callers_that_stand_for_many_clients_starts_first(shared: str) -> None:
+    scheduler, began = FairScheduler(nobody), list[str]()
+
+    async def ask(name: str) -> None:
+        await scheduler.turn(shared)
+        began.append(name)
+
+    await scheduler.turn("Bearer other")
+    flood = [asyncio.create_task(ask("flood")) for _ in range(500)]
+    await asyncio.sleep(0)
+    await asyncio.gather(ask("new"), *flood)
+    assert began.index("new") <= 2
+
+
+async def test_queued_requests_whose_clients_have_left_are_forgotten_at_once() -> None:
+    scheduler = FairScheduler(nobody)
+    await scheduler.turn("Bearer other")
+    for _ in range(50):
+        leaving = [asyncio.create_task(scheduler.turn("/livez")) for _ in range(20)]
+        await asyncio.sleep(0)
+        for task in leaving:
+            task.cancel()
+        await asyncio.wait(leaving)
+    assert scheduler.queued("/livez") == 0
+    await asyncio.wait_for(scheduler.turn("/livez"), 5)
+
+
 async def test_each_message_of_a_batch_takes_a_turn() -> None:
     turns, sent = CountingTurns(), list[Message]()
     messages = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in range(5)]
@@ -184,7 +214,8 @@ async def test_each_message_of_a_batch_takes_a_turn() -> None:
 
     headers = [(b"authorization", b"Bearer x"), (b"content-type", b"application/json")]
     held = RequestMemory(CallerQuota(QuotaLimits(10**7, 10**7, 10**7), nobody), "x")
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, REQUEST_MEMORY: held}
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers}
+    scope |= {REQUEST_MEMORY: held, CALLER: caller("x")}
     endpoint = McpEndpoint(Server("test"), turns, lambda _status: None)
     async with endpoint.running():
         await endpoint(scope, receive, send)
