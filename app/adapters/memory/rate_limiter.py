@@ -33,7 +33,7 @@ class MemoryRateLimiter:
 
     async def take(self, _owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
         """Count one call in all windows, or in none and return the limit that refuses. Raises nothing."""
-        now_ms = int(self._clock() * 1000)
+        now_ms = round(self._clock() * 1000)
         entries = [self._entry(limit, now_ms) for limit in limits]
         waits = [entry.window.wait_ms(limit.most, now_ms) for entry, limit in zip(entries, limits, strict=True)]
         if longest := max(waits, default=0):

@@ -30,7 +30,7 @@ class RedisRateLimiter:
         names = [self._keys.key(owner, KIND, f"{limit.kind}:{limit.level}:{limit.holder}") for limit in limits]
         terms = [term for limit in limits for term in (limit.most, limit.window_seconds * 1000 // BUCKETS)]
         async with self._link.operation(owner):
-            reply = await self._client.eval(TAKE, len(names), *names, int(self._wall_clock() * 1000), *terms)
+            reply = await self._client.eval(TAKE, len(names), *names, round(self._wall_clock() * 1000), *terms)
             number, wait_ms = _numbers(reply, len(limits))
         return None if number == 0 else OverLimit(limits[number - 1], wait_ms / 1000)
 
