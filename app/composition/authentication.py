@@ -10,8 +10,10 @@ from app.adapters.auth.key_digest import KeyDigest, load_key_digest
 from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.adapters.auth.team_credentials import TeamCredentials
 from app.adapters.auth.team_keys import TeamKeyAuthenticator
+from app.adapters.sql.alerts import SqlAlerts
 from app.adapters.sql.directory import sql_directory
 from app.adapters.vault import CannotOpen, Vault, seal_credentials_again
+from app.adapters.webhook_signature import seal_urls_again
 from app.composition.clocks import Clocks
 from app.composition.identity_provider import build_verifier
 from app.domain.access import Credential
@@ -20,6 +22,7 @@ from app.domain.backend import BackendDescription
 from app.domain.teams import TeamCredential
 from app.observability.metrics import Metrics
 from app.persistence import Persistence
+from app.ports.alerts import AlertUrls
 from app.ports.auth import Authenticator, TokenCheck
 from app.ports.directory import Directory
 from app.services.limits.refused_tokens import RefusedTokens
@@ -48,7 +51,9 @@ def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks
     credential_of = partial(_opened, vault, PassthroughAuthenticator(*settings.secret_keys()))
     times = DirectoryClocks(clocks.wall, clocks.monotonic, clocks.sleep)
     cache = DirectoryCache(directory, credential_of, settings.backend, times)
-    return OpenDirectory(cache, directory.teams, partial(_open, directory, vault), clocks.sleep)
+    return OpenDirectory(
+        cache, directory.teams, partial(_open, directory, SqlAlerts(persistence.database), vault), clocks.sleep
+    )
 
 
 def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authenticate stand on
@@ -117,11 +122,12 @@ def _opened(vault: Vault, names: PassthroughAuthenticator, sealed: TeamCredentia
     return Credential(names.name(secret), secret)
 
 
-async def _open(directory: Directory, vault: Vault) -> KeyDigest:
+async def _open(directory: Directory, urls: AlertUrls, vault: Vault) -> KeyDigest:
     try:
         digest = await load_key_digest(directory.facts, vault)
     except CannotOpen:
         log.error("%s. Keys get 503 until then", OTHER_KEY)  # noqa: TRY400 - a setting, and no fault of the program
         raise
     await seal_credentials_again(directory.credentials, vault)
+    await seal_urls_again(urls, vault)
     return digest

@@ -47,6 +47,18 @@ class Alerts(Protocol):
         ...
 
 
+class AlertUrls(Protocol):
+    """The sealed URLs of the budgets of all teams. Every method raises DatabaseUnavailable."""
+
+    async def sealed_urls(self) -> list[tuple[str, str]]:
+        """Return the id of the team and the sealed URL, for each budget that has one."""
+        ...
+
+    async def replace_sealed_url(self, team_id: str, before: str, after: str) -> None:
+        """Replace a sealed URL of a team's budgets with the same URL, sealed anew."""
+        ...
+
+
 class NotDelivered(Exception):
     """An alert did not reach its receiver. `str()` completes a sentence that begins with the receiver's name."""
 

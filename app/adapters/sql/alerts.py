@@ -12,7 +12,7 @@ from sqlalchemy import Row, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import audit_values
-from app.adapters.sql.budget_tables import budget_alerts
+from app.adapters.sql.budget_tables import budget_alerts, budgets
 from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
 from app.adapters.sql.directory_tables import audit, members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
@@ -62,6 +62,21 @@ class SqlAlerts:
     async def put_off(self, alert: BudgetAlert, seconds: float) -> None:
         """Send an alert again after `seconds`."""
         await self._due(alert, self._now() + seconds)
+
+    async def sealed_urls(self) -> list[tuple[str, str]]:
+        """Return the id of the team and the sealed URL, for each budget that has one."""
+        wanted = select(budgets.c.team_id, budgets.c.alert_sealed).where(budgets.c.alert_sealed.is_not(None))
+
+        async def operation(connection: AsyncConnection) -> list[tuple[str, str]]:
+            return [(row.team_id, row.alert_sealed) for row in await connection.execute(wanted)]
+
+        return await self._database.run(operation)
+
+    async def replace_sealed_url(self, team_id: str, before: str, after: str) -> None:
+        """Replace a sealed URL of a team's budgets with the same URL, sealed anew."""
+        same = and_(budgets.c.team_id == team_id, budgets.c.alert_sealed == before)
+        changed = update(budgets).where(same).values(alert_sealed=after)
+        await self._database.run(lambda connection: connection.execute(changed))
 
     async def delete_old(self, seconds: float) -> int:
         """Delete alerts older than `seconds` in lots; return how many they were."""

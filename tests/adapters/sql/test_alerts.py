@@ -8,6 +8,8 @@ import pytest
 from app.adapters.sql.alerts import SqlAlerts
 from app.adapters.sql.audit import SqlAuditLog
 from app.adapters.sql.engine import Database
+from app.adapters.vault import CannotOpen, Vault
+from app.adapters.webhook_signature import PURPOSE, seal_urls_again
 from app.domain.budget import AlertTarget, BudgetExceeded, Spender
 from app.ports.alerts import BudgetAlert
 from tests.support.clock import HandClock
@@ -98,3 +100,18 @@ async def test_thresholds_are_audited_and_old_alerts_deleted(
     clock.advance(10)
     assert await alerts.delete_old(11) == 0
     assert await alerts.delete_old(9) == 1
+
+
+async def test_a_rotation_of_the_secret_key_keeps_the_addresses(buyer: Purchaser, alerts: SqlAlerts) -> None:
+    old, new = "an older secret key of the service, 4711", "a newer secret key of the service, 4712"
+    team, url = buyer.spender.team, b"https://hooks.example.org/services/a-secret"
+    sealed = Vault(old).seal(PURPOSE, url, team)
+    await buyer.put(replace(budget(team, 10), alert=AlertTarget(sealed, "hooks.example.org")))
+    await seal_urls_again(alerts, Vault(new, old))
+    await seal_urls_again(alerts, Vault(new))
+    [(of_team, kept)] = await alerts.sealed_urls()
+    assert Vault(new).open(PURPOSE, kept, of_team) == url
+    with pytest.raises(CannotOpen):
+        Vault(old).open(PURPOSE, kept, of_team)
+    await seal_urls_again(alerts, Vault(old))
+    assert await alerts.sealed_urls() == [(team, kept)]
