@@ -24,7 +24,8 @@ LOGGED_METHODS: Final = frozenset((
 class RequestLog:
     """A middleware that records each request of LOGGED_METHODS, with the method in place of the tool.
 
-    They need the scope `read`, and count as calls in the rate limits.
+    They need the scope `read`, and count as calls in the rate limits. tasks/cancel needs `generate`: everybody who may
+    read the task sees its mark.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class RequestLog:
         self._call_log.began()
         try:
             await self._check_limits(caller.principal)
-            self._check_scope(caller)
+            self._check_scope(ctx.method, caller)
             result = await call_next(ctx)
             record.outcome = "ok"
         except Exception as exc:
@@ -70,8 +71,9 @@ class RequestLog:
             data = {"code": exc.code.value, "retry_after_seconds": exc.retry_after_seconds}
             raise MCPError(INTERNAL_ERROR, str(exc), data) from exc
 
-    def _check_scope(self, caller: Caller) -> None:
-        if Scope.READ not in caller.principal.scopes:
+    def _check_scope(self, method: str, caller: Caller) -> None:
+        needed = Scope.GENERATE if method == "tasks/cancel" else Scope.READ
+        if needed not in caller.principal.scopes:
             forbidden = self._backend.error(Forbidden)
             raise MCPError(INVALID_REQUEST, str(forbidden)) from forbidden
 

@@ -19,7 +19,7 @@ from app.web.json_rpc import CheckedBody, InvalidBody, check_body, refusal, rewr
 from app.web.json_rpc_batch import BatchAnswer
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import FairScheduler, caller_of
-from app.web.middleware.request_memory import REQUEST_MEMORY
+from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
 from app.web.narrowing import READ_ONLY_HEADER, TOOLS_HEADER
 
 LARGEST_BODY_BYTES = 256 * 1024
@@ -125,7 +125,12 @@ class McpEndpoint:
         accept = (header(scope, b"accept") or "").lower()
         accepts_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
         streams = "text/event-stream" in accept and (not accepts_json or self._streams(message))
-        return self._streaming.handle_request if streams else self._json.handle_request
+        if not streams:
+            return self._json.handle_request
+        memory: RequestMemory | None = scope.get(REQUEST_MEMORY)
+        if memory is not None:
+            memory.take_stream()
+        return self._streaming.handle_request
 
     async def _answer_batch(self, scope: Scope, messages: list[bytes], receive: Receive, send: Send) -> None:
         """Process the messages one after another, and send their responses as one array, or 202 without any."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.attacks.attacks import Row, answered_once, held_open, in_parts, swelling_answers
+from tests.attacks.attacks import Row, answered_once, held_open, in_parts, long_prompts, swelling_answers
 from tests.attacks.target import Connection, Target, batch, raw
 
 HEADERS = "".join(f"h{number}: bb\r\n" for number in range(85)).encode()
@@ -17,6 +17,12 @@ TOKENS = 60
 def _wait(number: int) -> bytes:
     call = raw(*batch([f"run-{number}"], wait_seconds=50), f"customer-{number % TOKENS}")
     return call.replace(b"\r\n", b"\r\n" + HEADERS, 1)
+
+
+def _streamed_wait(number: int) -> bytes:
+    message, headers = batch([f"run-{number}"], wait_seconds=50)
+    message["params"]["_meta"]["progressToken"] = number
+    return raw(message, headers, f"customer-{number % TOKENS}").replace(b"\r\n", b"\r\n" + HEADERS, 1)
 
 
 def _half(number: int) -> bytes:
@@ -51,6 +57,19 @@ async def waits_and_half_heads(target: Target) -> AsyncIterator[None]:
     head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"x: " + b"a" * 29_000
     heads = (target.connect(head, limit=2**10) for _ in range(1400))
     async with held_open(connections + await in_parts(heads, at_once=60)):
+        yield
+
+
+@asynccontextmanager
+async def streams_and_half_heads(target: Target) -> AsyncIterator[None]:
+    """Read 8,000 tasks with long prompts, start 2,500 waits that report progress, and send half heads of 30 KB."""
+    await _accept(target)
+    async with long_prompts(target):
+        pass
+    waits = await in_parts((target.connect(_streamed_wait(n), limit=2**10) for n in range(2500)), at_once=60)
+    head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"x: " + b"a" * 29_000
+    heads = (target.connect(head, limit=2**10) for _ in range(1400))
+    async with held_open(waits + await in_parts(heads, at_once=60)):
         yield
 
 
@@ -96,6 +115,7 @@ async def _wave(target: Target) -> None:
 COMBINATIONS = (
     Row("2,500 waits, then 1,400 half-sent bodies of 60 KB", "342 MB; an honest caller got 429", waits_and_half_bodies),
     Row("2,500 waits, then 1,400 half heads of 30 KB", "", waits_and_half_heads),
+    Row("2,500 waits that report progress, then half heads", "254 MB", streams_and_half_heads, 0.05),
     Row("1,500 waits, then 20,000 answers that nobody reads", "", waits_and_unread_answers, 0.0),
     Row("2,500 waits beside 8 callers whose answers are made to cost", "", waits_and_swelling_answers),
     Row("3,500 new tokens at once, six times over", "312 MB", new_tokens_in_waves, 0.05),

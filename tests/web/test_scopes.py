@@ -8,6 +8,7 @@ from app.ports.auth import Caller
 from tests.support.callers import caller
 from tests.support.clock import HandClock
 from tests.support.service import KEY, sandbox, serving, settings
+from tests.web.test_subscriptions import DECLARED
 
 READS = (
     ("resources/read", {"uri": "luma://tasks/task-1"}),
@@ -56,6 +57,13 @@ async def test_resources_need_the_same_scope_as_tools(clock: HandClock, method: 
         assert "scope" not in str(await service.request(method, params, token="read"))
         counted = service.assembly.metrics.exposition().decode()
     assert 'outcome="forbidden"' in "".join(line for line in counted.splitlines() if method in line)
+
+
+@pytest.mark.parametrize(("token", "may"), [("read", False), ("generate", True)])
+async def test_only_who_may_generate_marks_a_task_as_cancelled(clock: HandClock, token: str, may: bool) -> None:
+    async with serving(settings(), sandbox(clock), clock, Doorkeeper()) as service:
+        answer = await service.request("tasks/cancel", {"taskId": "v1.unknown", "_meta": DECLARED}, token=token)
+    assert ("scope" in answer["error"]["message"]) is not may
 
 
 async def test_a_token_that_is_refused_gets_401_and_a_challenge(clock: HandClock) -> None:

@@ -11,8 +11,9 @@ import pytest
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.connection.protocol import DisconnectAwareProtocol
 from app.web.connection.timer import LEAST_PROGRESS_BYTES, unacknowledged_bytes
+from app.web.middleware.request_memory import STREAM_BYTES
 from tests.support.clock import HandClock
-from tests.support.service import call_bytes, sandbox, serving, settings
+from tests.support.service import MODERN, call_bytes, envelope, request_bytes, sandbox, serving, settings
 
 
 class FakeConnection:
@@ -118,6 +119,25 @@ async def test_bytes_read_from_the_kernel_buffer_count_as_write_progress() -> No
             await asyncio.sleep(0)
         assert transport.get_write_buffer_size() == waiting, "the system has taken nothing more from this process"
         transport.abort()
+
+
+async def test_a_request_that_is_answered_with_a_stream_counts_for_more(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service, AsyncExitStack() as stack:
+        task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
+        arguments, held = {"task_id": task_id, "wait_seconds": 50}, list[int]()
+        for meta in ({}, {"progressToken": 1}):
+            message, headers = envelope(
+                "tools/call", {"name": "luma_get_task", "arguments": arguments, "_meta": meta}, MODERN
+            )
+            _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port or 0)
+            stack.callback(writer.close)
+            waiting = service.assembly.pollers.callers
+            writer.write(request_bytes(message, {**headers, "accept": "application/json, text/event-stream"}, "a"))
+            async with asyncio.timeout(20):
+                while service.assembly.pollers.callers == waiting:
+                    await asyncio.sleep(0)
+            held.append(service.assembly.request_memory.in_use - sum(held))
+    assert held[1] - held[0] >= STREAM_BYTES
 
 
 async def test_waiting_requests_count_with_the_memory_of_their_headers(clock: HandClock) -> None:
