@@ -220,7 +220,7 @@ class Settings(BaseSettings):
     pending_ttl_seconds: float = Field(3.0, gt=0, le=60, description="how long a running task's state is reused")
     batch_limit: int = Field(200, ge=1, le=1000, description="most ids in one `luma_get_tasks_batch`")
     request_memory_mb: int = Field(
-        88,
+        80,
         ge=16,
         le=65_536,
         description="memory that requests under way, unfinished requests and unread answers may hold together in each "

@@ -32,16 +32,21 @@ def _purchase(token: str, key: str) -> bytes:
     return raw(*envelope("tools/call", {"name": "luma_generate_video", "arguments": arguments}, MODERN), token)
 
 
+async def _buy(target: Target) -> bool:
+    """Buy a video as the honest caller, and return whether that succeeded."""
+    connection = await target.connect(_purchase("buyer-honest", f"honest-{next(NUMBERS)}"))
+    result = await connection.result()
+    connection.hang_up()
+    return result is not None and "task_id" in result
+
+
 async def _measure_purchases(target: Target) -> None:
-    """Buy PURCHASES videos as an honest caller, and add the median time and the failures to the figures."""
+    """Buy PURCHASES videos as the honest caller, and add the median time and the failures to the figures."""
     seconds, failures = [], 0
     for _ in range(PURCHASES):
         started = time.perf_counter()
-        connection = await target.connect(_purchase("buyer-honest", f"honest-{next(NUMBERS)}"))
-        result = await connection.result()
+        failures += not await _buy(target)
         seconds.append(time.perf_counter() - started)
-        failures += result is None or "task_id" not in result
-        connection.hang_up()
     target.figures.append(Figure(statistics.median(seconds) * 1000, "ms, the median purchase", SLOWEST_MS))
     target.figures.append(Figure(failures, "purchases failed", 0))
 
@@ -65,6 +70,7 @@ async def buying_as_customer(port: int, client: int) -> None:
 @asynccontextmanager
 async def purchases_of_refused(target: Target) -> AsyncIterator[None]:
     """Buy without end on 300 connections under made-up tokens. The figures are an honest caller's purchases."""
+    assert await _buy(target)  # the backend has accepted the honest caller's token before
     async with flood(target, buying_as_refused, 300):
         await _measure_purchases(target)
         yield
@@ -77,6 +83,7 @@ async def purchases_of_refused(target: Target) -> AsyncIterator[None]:
 @asynccontextmanager
 async def purchases_of_one(target: Target) -> AsyncIterator[None]:
     """Buy without end on 100 connections under one token that the backend accepts."""
+    assert await _buy(target)
     async with flood(target, buying_as_customer, 100):
         await _measure_purchases(target)
         yield
@@ -107,6 +114,7 @@ async def calling_back(path: str, task_id: str, port: int, _client: int) -> None
 async def _under_callbacks(target: Target, task_id: str | None) -> AsyncIterator[None]:
     bought = await _bought_ticket(target)
     path = "/" + bought["url"].split("/", 3)[3]
+    assert await _buy(target)
     async with flood(target, partial(calling_back, path, task_id or bought["task_id"]), 300):
         await _measure_purchases(target)
         yield

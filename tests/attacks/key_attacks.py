@@ -19,18 +19,26 @@ FIRST_USES = 10
 USES = 300
 """Uses of a known key after a change of the directory. They take longer than the service needs to see the change."""
 
-SETTINGS = {"database_url": "sqlite:///{folder}/attacked.db", "auth": "passthrough,keys"}
+SETTINGS = {
+    "database_url": "sqlite:///{folder}/attacked.db",
+    "auth": "passthrough,keys",
+    "trusted_proxies": "127.0.0.1",
+}
+"""The attack comes from many addresses: refused tokens of one address are throttled."""
 
 
-def _call(key: str) -> bytes:
-    return raw(*envelope("tools/call", {"name": "luma_list_actions", "arguments": {}}, MODERN), key)
+def _call(key: str, **headers: str) -> bytes:
+    message, needed = envelope("tools/call", {"name": "luma_list_actions", "arguments": {}}, MODERN)
+    return raw(message, {**needed, **headers}, key)
 
 
 async def forging(port: int, _client: int) -> None:
-    """Call with one forged key after another."""
+    """Call with one forged key after another, each from another address."""
     connection = await connect(port)
     for _ in count():
-        await connection.send(_call(api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))))
+        key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
+        address = ".".join(map(str, secrets.token_bytes(3)))
+        await connection.send(_call(key, **{"x-forwarded-for": f"11.{address}"}))
         await connection.answer()
 
 
