@@ -224,7 +224,7 @@ class Settings(BaseSettings):
         ge=16,
         le=65_536,
         description="memory that requests under way, unfinished requests and unread answers may hold together in each "
-        "process; the requests of one token may hold a sixteenth of it",
+        "process; the requests of one token may hold a fourteenth of it",
     )
     sandbox_seconds: Seconds = Field(8.0, description="how long the sandbox takes for a generation")
     metrics: Annotated[Literal["on", "off"] | Port, BeforeValidator(port_number)] = Field(

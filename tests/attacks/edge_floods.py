@@ -105,7 +105,7 @@ def _half_body(token: str, size: int) -> bytes:
 @asynccontextmanager
 async def refused_that_come_again(target: Target) -> AsyncIterator[None]:
     """Use up the memory allowance of two tokens, and let 200 of their clients reconnect after each refusal."""
-    sizes = [250_000] * 20 + [247_000]
+    sizes = [250_000] * 21 + [190_000]
     halves = [_half_body(f"attacker-{number}", size) for number in range(2) for size in sizes]
     calls = [raw(*batch([f"refused-{number}"]), f"attacker-{number % 2}") for number in range(200)]
 

@@ -3,12 +3,13 @@
 import json
 
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
+from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER
 from app.web.json_rpc_batch import MOST_BATCH_ANSWER_BYTES, BatchAnswer
 from app.web.middleware.request_memory import REQUEST_BYTES, SMALL_PART_BYTES, RequestMemory
 from tests.support.clock import HandClock
 from tests.support.service import Service, sandbox, serving, settings
 
-SHARE = 1_000_000
+SHARE = 16_000_000 // SHARE_OF_ONE_CALLER
 """The memory share of one token (bytes) with LUMA_MCP_REQUEST_MEMORY_MB=16."""
 
 

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 
-SHARE_OF_ONE_CALLER = 16
-"""The requests of one token may hold at most 1/SHARE_OF_ONE_CALLER of the budget."""
+SHARE_OF_ONE_CALLER = 14
+"""The requests of one token may hold at most 1/SHARE_OF_ONE_CALLER of the budget: 100 waits, by default."""
 
 SHARE_OF_CONNECTIONS = 8
 """1/SHARE_OF_CONNECTIONS of the budget is reserved for connections."""

@@ -10,7 +10,7 @@ from mcp.server.lowlevel import Server
 from starlette.types import Message, Receive, Scope, Send
 
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
-from app.services.limits.memory_budget import MemoryBudget
+from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER, MemoryBudget
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.middleware.bearer_auth import CALLER
@@ -236,7 +236,7 @@ def test_requests_without_a_token_are_one_caller(written: str | None) -> None:
 
 
 async def test_clients_that_are_refused_a_place_in_line_are_read_again_one_after_the_other(clock: HandClock) -> None:
-    line = RequestQueue(MemoryBudget(16 * QUEUED_BYTES - 1), str, REFUSED.append, clock)
+    line = RequestQueue(MemoryBudget(SHARE_OF_ONE_CALLER * QUEUED_BYTES - 1), str, REFUSED.append, clock)
     refused = [DisconnectSignal() for _ in range(1000)]
     for one in refused:
         scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: one}
@@ -250,7 +250,7 @@ async def test_clients_that_are_refused_a_place_in_line_are_read_again_one_after
 
 
 async def test_the_pause_after_a_refusal_is_bounded(clock: HandClock) -> None:
-    line = RequestQueue(MemoryBudget(16 * QUEUED_BYTES - 1), str, REFUSED.append, clock)
+    line = RequestQueue(MemoryBudget(SHARE_OF_ONE_CALLER * QUEUED_BYTES - 1), str, REFUSED.append, clock)
     for _ in range(3000):
         refused = DisconnectSignal()
         scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: refused}
