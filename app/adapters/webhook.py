@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import httpx
 
@@ -16,6 +15,7 @@ from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import proxy_for, tls_context
 from app.adapters.vault import CannotOpen, Vault
 from app.adapters.webhook_signature import PURPOSE, signature
+from app.domain.calendar import utc_text
 from app.ports.alerts import BudgetAlert, NotDelivered
 
 SECONDS = 10.0
@@ -74,5 +74,5 @@ class WebhookSender:
 
 
 def _body(alert: BudgetAlert) -> bytes:
-    passed_at = datetime.fromtimestamp(alert.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    passed_at = utc_text(alert.created_at)
     return json.dumps({"type": "budget.threshold", "timestamp": passed_at, "data": alert.content}).encode()

@@ -102,3 +102,8 @@ def _next(window: Window, first: date) -> date:
             return first + timedelta(days=DAYS_IN_WEEK)
         case Window.MONTH:
             return date(first.year + first.month // MONTHS_IN_YEAR, first.month % MONTHS_IN_YEAR + 1, 1)
+
+
+def utc_text(moment: float) -> str:
+    """Return unix seconds as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,7 +5,6 @@ time at which it is due, so that no other process sends it meanwhile.
 """
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, and_, select, update
@@ -17,6 +16,7 @@ from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
 from app.adapters.sql.directory_tables import audit, members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.domain.budget import Spender, ThresholdPassed
+from app.domain.calendar import utc_text
 from app.domain.money import amount_text
 from app.domain.teams import AuditEntry
 from app.ports.alerts import BudgetAlert
@@ -117,8 +117,8 @@ def _content(passed: ThresholdPassed, team: str, member: str | None) -> dict[str
         "left": amount_text(use.left),
         "reserved": amount_text(use.reserved),
         "spent": amount_text(use.spent),
-        "began_at": _iso(use.start),
-        "renews_at": _iso(use.renews_at),
+        "began_at": utc_text(use.start),
+        "renews_at": utc_text(use.renews_at),
     }
 
 
@@ -142,7 +142,3 @@ def _audited(passed: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]
 def _alert(row: Row[Any]) -> BudgetAlert:
     content: dict[str, Any] = json.loads(row.content)
     return BudgetAlert(row.id, row.team_id, row.percent, content, row.sealed_url, row.created_at, row.tries + 1)
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

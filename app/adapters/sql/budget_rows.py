@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Row, Select, String, Table, and_, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, String, and_, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.budget_tables import budget_windows, budgets
@@ -33,17 +33,6 @@ class Applicable:
     moment: float
     zone: ZoneInfo
     windows: tuple[WindowUse, ...]
-
-
-def insert_into(connection: AsyncConnection, table: Table) -> Any:
-    """Return the INSERT with ON CONFLICT of the database at hand; the dialect of the other takes 4 MB."""
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415
-
-        return insert(table)
-    from sqlalchemy.dialects.postgresql import insert as postgresql_insert  # noqa: PLC0415
-
-    return postgresql_insert(table)
 
 
 def counting(spender: Spender) -> ColumnElement[bool]:

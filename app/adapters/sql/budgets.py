@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql.budget_rows import (
     applicable,
     counting,
-    insert_into,
     of,
     successors,
     unused,
@@ -18,6 +17,7 @@ from app.adapters.sql.budget_rows import (
 )
 from app.adapters.sql.budget_tables import budget_windows, budgets, ledger
 from app.adapters.sql.engine import SqlClock, database_now
+from app.adapters.sql.inserts import insert_into
 from app.domain.budget import Budget, EntryState, Spender, WindowUse, threshold_passed
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 
 def insert_of(kind: str) -> Callable[..., Any]:
     """Return the INSERT of `kind`, "SQLite" or "PostgreSQL". The dialect of the other would take 4 MB."""
@@ -13,3 +16,8 @@ def insert_of(kind: str) -> Callable[..., Any]:
     from sqlalchemy.dialects.postgresql import insert as postgresql_insert  # noqa: PLC0415
 
     return postgresql_insert
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> Any:
+    """Return the INSERT of the database that `connection` leads to."""
+    return insert_of("SQLite" if connection.dialect.name == "sqlite" else "PostgreSQL")(table)

@@ -12,9 +12,10 @@ from sqlalchemy import Row, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.alerts import enter_alert
-from app.adapters.sql.budget_rows import Applicable, applicable, counting, insert_into, used, with_use
+from app.adapters.sql.budget_rows import Applicable, applicable, counting, used, with_use
 from app.adapters.sql.budget_tables import budget_windows, ledger
 from app.adapters.sql.engine import SqlClock, database_now
+from app.adapters.sql.inserts import insert_into
 from app.adapters.sql.limit_rows import check_in_flight
 from app.adapters.sql.tables import purchases
 from app.domain.budget import (

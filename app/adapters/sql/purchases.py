@@ -1,6 +1,6 @@
 """The purchases of all callers, in SQL that SQLite and PostgreSQL share."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -15,6 +15,7 @@ from app.adapters.sql.charges import charge_outcome
 from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
 from app.adapters.sql.directory_tables import members
 from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.keys import give_back, holder, take, take_over
 from app.adapters.sql.tables import callback_claims, purchases
 from app.domain.budget import BudgetExceeded
@@ -60,7 +61,7 @@ class SqlPurchases:
         self._database = database
         self._backend = backend
         self._now = now
-        self._insert = _insert_of(database.kind)
+        self._insert = insert_of(database.kind)
         self._most_in_memory = most_in_memory
         self._most_deleted = most_deleted
         self._claims_made = 0
@@ -382,17 +383,6 @@ class SqlPurchases:
 
     def _select(self) -> Any:
         return select(purchases, (self._now() - purchases.c.changed_at).label("age_seconds"))
-
-
-def _insert_of(kind: str) -> Callable[..., Any]:
-    """Return the INSERT with ON CONFLICT of the database at hand; the dialect of the other takes 4 MB."""
-    if kind == "SQLite":
-        from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415
-
-        return insert
-    from sqlalchemy.dialects.postgresql import insert as postgresql_insert  # noqa: PLC0415
-
-    return postgresql_insert
 
 
 def _of_member(member: str | None) -> list[ColumnElement[bool]]:

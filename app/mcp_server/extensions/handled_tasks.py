@@ -9,6 +9,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
 from app.domain.backend import BackendDescription
+from app.domain.calendar import utc_text
 from app.domain.errors import LumaError
 from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.snapshot import TaskSnapshot, snapshot_after_read
@@ -16,7 +17,6 @@ from app.domain.task import TaskState
 from app.mcp_server.extensions.task_handles import TTL_SECONDS, TaskHandle
 from app.mcp_server.tools.call_handler import wire_result
 from app.mcp_server.tools.rendering import single_task
-from app.mcp_server.tools.results import iso
 from app.ports.auth import Caller
 from app.services.tasks.cancel_marks import CancelMarks
 from app.services.tasks.lookup import TaskService
@@ -116,8 +116,8 @@ class HandledTasks:
             "taskId": handle.text,
             "status": status,
             "statusMessage": self._backend.say(words),
-            "createdAt": iso(handle.created_at),
-            "lastUpdatedAt": iso(changed_at),
+            "createdAt": utc_text(handle.created_at),
+            "lastUpdatedAt": utc_text(changed_at),
             "ttlMs": int(TTL_SECONDS * 1000),
             "pollIntervalMs": round(self._polling.shortest_pause_seconds * 1000),
         }

@@ -5,11 +5,12 @@ from typing import Any
 
 from app.domain.access import Principal
 from app.domain.backend import BackendDescription
+from app.domain.calendar import utc_text
 from app.domain.errors import InvalidRequest, Unauthorized
 from app.domain.purchase import Purchase, PurchaseState
 from app.mcp_server.tools.arguments import ListArguments
 from app.mcp_server.tools.definition import Call
-from app.mcp_server.tools.results import SubmissionsView, SubmissionView, iso
+from app.mcp_server.tools.results import SubmissionsView, SubmissionView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
 from app.ports.sealing import Sealer
 from app.services.purchases.submitted_tasks import Page, Place, SubmittedTasks
@@ -71,7 +72,7 @@ def _view(purchase: Purchase) -> SubmissionView:
     view: SubmissionView = {
         "state": purchase.outcome.value,
         "action": "extend" if purchase.action == "extend" else "generate",
-        "submitted_at": iso(purchase.created_at),
+        "submitted_at": utc_text(purchase.created_at),
     }
     if purchase.member_name is not None:
         view["member"] = purchase.member_name

@@ -1,10 +1,10 @@
 """The types of structured results. Unknown fields are left out."""
 
-from datetime import UTC, datetime
 from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from app.domain.calendar import utc_text
 from app.domain.errors import ErrorCode, LumaError
 from app.domain.freshness import expires_at
 from app.domain.task import Task
@@ -239,10 +239,5 @@ def error_view(error: LumaError) -> ErrorView:
     return view
 
 
-def iso(moment: float) -> str:
-    """Return unix seconds as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _iso_or_none(moment: float | None) -> str | None:
-    return iso(moment) if moment is not None else None
+    return utc_text(moment) if moment is not None else None

@@ -2,11 +2,12 @@
 
 from app.domain.backend import BackendDescription
 from app.domain.budget import Spent, WindowUse
+from app.domain.calendar import utc_text
 from app.domain.errors import Unauthorized
 from app.domain.money import MILLIONTHS, price_of_generation
 from app.mcp_server.tools.arguments import NoArguments
 from app.mcp_server.tools.definition import Call
-from app.mcp_server.tools.results import BudgetView, SpentView, UsageView, iso
+from app.mcp_server.tools.results import BudgetView, SpentView, UsageView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
 from app.services.tasks.lookup import TaskService
 from app.services.teams.usage import UsageReports
@@ -33,7 +34,7 @@ class UsageTool:
         usage = await self._usage.of(principal)
         view: UsageView = {
             "unit": self._unit,
-            "since": iso(usage.since),
+            "since": utc_text(usage.since),
             "caller": _spent(usage.caller),
             "budgets": [_budget(use) for use in usage.budgets],
         }
@@ -77,7 +78,7 @@ def _budget(use: WindowUse) -> BudgetView:
         "left": max(use.left, 0) / MILLIONTHS,
         "reserved": use.reserved / MILLIONTHS,
         "spent": use.spent / MILLIONTHS,
-        "renews_at": iso(use.renews_at),
+        "renews_at": utc_text(use.renews_at),
     }
     if use.budget.is_soft:
         view["soft"] = True

@@ -1,8 +1,7 @@
 """Turns a budget's refusal into the error for the caller."""
 
-from datetime import UTC, datetime
-
 from app.domain.budget import BudgetExceeded, PriceUnknown, Spender, SpendingRefused
+from app.domain.calendar import utc_text
 from app.domain.errors import InternalError, LumaError, OverBudget
 from app.domain.money import Money
 
@@ -31,7 +30,7 @@ def over_budget(refusal: SpendingRefused) -> LumaError:
             left=Money(max(use.left, 0), use.budget.unit),
             limit=Money(use.limit, use.budget.unit),
             price=refusal.price,
-            renews_at=datetime.fromtimestamp(use.renews_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            renews_at=utc_text(use.renews_at),
         )
     )
 

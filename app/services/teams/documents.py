@@ -3,11 +3,10 @@
 Times are in UTC, as `2026-11-26T15:30:00Z`. No document but `NewKeyDocument` holds a secret.
 """
 
-from datetime import UTC, datetime
-
 from typing_extensions import TypedDict
 
 from app.domain.access import Scope
+from app.domain.calendar import utc_text
 from app.domain.money import amount_text
 from app.domain.teams import KeyHolder, KeyState, Member, Team, TeamCredential
 
@@ -95,7 +94,7 @@ def team_document(team: Team) -> TeamDocument:
         "allows_foreign_ids": team.allows_foreign_ids,
         "members_see_all": team.members_see_all,
         "asks_above": None if team.asks_above is None else amount_text(team.asks_above),
-        "created_at": iso_time(team.created_at),
+        "created_at": utc_text(team.created_at),
     }
 
 
@@ -115,7 +114,7 @@ def member_document(team: str, member: Member) -> MemberDocument:
         "team": team,
         "name": member.name,
         "is_stopped": member.is_stopped,
-        "created_at": iso_time(member.created_at),
+        "created_at": utc_text(member.created_at),
     }
 
 
@@ -126,7 +125,7 @@ def credential_document(team: str, credential: TeamCredential) -> CredentialDocu
         "team": team,
         "backend": credential.backend,
         "hint": credential.hint,
-        "created_at": iso_time(credential.created_at),
+        "created_at": utc_text(credential.created_at),
         "removed_at": iso_time_or_none(credential.removed_at),
     }
 
@@ -143,7 +142,7 @@ def key_document(holder: KeyHolder) -> KeyDocument:
         "note": key.note,
         "state": key.state(holder.read_at),
         "is_stopped": key.is_stopped,
-        "created_at": iso_time(key.created_at),
+        "created_at": utc_text(key.created_at),
         "expires_at": iso_time_or_none(key.expires_at),
         "last_used_at": iso_time_or_none(key.last_used_at),
         "revoked_at": iso_time_or_none(key.revoked_at),
@@ -168,11 +167,6 @@ def ordered(scopes: frozenset[Scope]) -> list[Scope]:
     return [scope for scope in Scope if scope in scopes]
 
 
-def iso_time(moment: float) -> str:
-    """Return a time (unix seconds) for programs, in UTC to the second."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def iso_time_or_none(moment: float | None) -> str | None:
     """Return a time for programs; None where there is none."""
-    return None if moment is None else iso_time(moment)
+    return None if moment is None else utc_text(moment)

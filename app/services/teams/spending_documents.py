@@ -9,12 +9,12 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from app.domain.budget import UnsettledEntry
-from app.domain.calendar import Window
+from app.domain.calendar import Window, utc_text
 from app.domain.money import amount_text
 from app.domain.teams import AuditEntry
 from app.ports.budgets import OwnedUse, Spending, SpendingGroup, Usage
 from app.ports.rate_limits import OwnedLimits
-from app.services.teams.documents import iso_time, iso_time_or_none
+from app.services.teams.documents import iso_time_or_none
 
 
 class BudgetDocument(TypedDict):
@@ -126,8 +126,8 @@ def budget_document(owned: OwnedUse) -> BudgetDocument:
         "left": amount_text(use.left),
         "reserved": amount_text(use.reserved),
         "spent": amount_text(use.spent),
-        "began_at": iso_time(use.start),
-        "renews_at": iso_time(use.renews_at),
+        "began_at": utc_text(use.start),
+        "renews_at": utc_text(use.renews_at),
     }
 
 
@@ -176,7 +176,7 @@ def _unsettled_document(entry: UnsettledEntry) -> UnsettledDocument:
         "amount": None if entry.price is None else amount_text(entry.price.amount),
         "unit": None if entry.price is None else entry.price.unit,
         "task_id": entry.task_id,
-        "created_at": iso_time(entry.created_at),
+        "created_at": utc_text(entry.created_at),
     }
 
 
@@ -207,6 +207,6 @@ def readable(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if values is None:
         return None
     return {
-        name: iso_time(value) if name.endswith("_at") and isinstance(value, float) else value
+        name: utc_text(value) if name.endswith("_at") and isinstance(value, float) else value
         for name, value in values.items()
     }

@@ -4,10 +4,8 @@ What is spent, reserved and left adds up to the budget after each step, and each
 """
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
@@ -113,20 +111,6 @@ class BudgetHistories(Histories):
             return list((await connection.execute(wanted)).all())
 
         return await self.database.run(operation)
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
-def database(runner: asyncio.Runner) -> Iterator[Database]:
-    database = Database(None)
-    runner.run(database.open())
-    yield database
-    runner.run(database.aclose())
 
 
 def test_a_budget_holds_in_random_histories(runner: asyncio.Runner, database: Database) -> None:

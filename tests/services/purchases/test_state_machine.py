@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -64,20 +63,6 @@ class Backend:
         task_id = f"task-{next(self.numbers)}"
         self.videos.setdefault(key, []).append(Video(task_id, now, prompt, callback_id))
         return task_id
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
-def database(runner: asyncio.Runner) -> Iterator[Database]:
-    database = Database(None)
-    runner.run(database.open())
-    yield database
-    runner.run(database.aclose())
 
 
 async def inline(purchase: Awaitable[Any]) -> Any:
