@@ -27,9 +27,10 @@ from app.ports.auth import Authenticator, TokenCheck
 from app.ports.directory import Directory
 from app.services.limits.refused_tokens import RefusedTokens
 from app.services.limits.token_status import TokenStatusCache
-from app.services.teams.directory_cache import DirectoryCache, DirectoryClocks
+from app.services.teams.directory_cache import DirectoryCache
 from app.services.teams.memberships import MemberId, Memberships
 from app.services.teams.opening import OpenDirectory
+from app.services.version_follower import CacheClocks
 from app.settings import Settings
 
 OTHER_KEY = (
@@ -49,7 +50,7 @@ def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks
         return None
     directory, vault = sql_directory(persistence.database, clocks.database), Vault(*settings.secret_keys())
     credential_of = partial(_opened, vault, PassthroughAuthenticator(*settings.secret_keys()))
-    times = DirectoryClocks(clocks.wall, clocks.monotonic, clocks.sleep)
+    times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
     cache = DirectoryCache(directory, credential_of, settings.backend, times)
     return OpenDirectory(
         cache, directory.teams, partial(_open, directory, SqlAlerts(persistence.database), vault), clocks.sleep

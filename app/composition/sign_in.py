@@ -34,13 +34,14 @@ from app.services.sign_in.account import Account
 from app.services.sign_in.client_auth import ClientAuthenticator
 from app.services.sign_in.clients import ClientRegistry
 from app.services.sign_in.flow import SignInFlow
-from app.services.sign_in.grant_cache import CacheClocks, GrantCache
+from app.services.sign_in.grant_cache import GrantCache
 from app.services.sign_in.liveness import LoginCheck, SuspectLogins
 from app.services.sign_in.opening import OpenMint
 from app.services.sign_in.requests import RequestCheck
 from app.services.sign_in.retention import delete_what_is_over
 from app.services.sign_in.tokens import TokenService
 from app.services.teams.opening import OpenDirectory
+from app.services.version_follower import CacheClocks
 from app.settings import Settings, SettingsError
 
 GRANT_SECONDS = 180 * 86_400.0

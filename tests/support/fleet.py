@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.adapters.sql.budget_administration import SqlBudgets
-from app.services.teams.directory_cache import VERSION_SECONDS
+from app.services.version_follower import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.service import Service, sandbox, serving, settings
 from tests.support.teams import Teams, teams_in

@@ -9,7 +9,7 @@ from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import Limits
 from app.ports.budgets import BudgetOwner
 from app.services.limits.rate_limits import FLOOD_REFUSALS
-from app.services.teams.directory_cache import VERSION_SECONDS
+from app.services.version_follower import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.issuer import Realm
 from tests.support.raw_client import exchange

@@ -16,7 +16,7 @@ from app.adapters.auth.jwt.issuer_keys import REFRESH_SECONDS, RETRY_SECONDS
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import Limits
 from app.ports.budgets import BudgetOwner
-from app.services.teams.directory_cache import VERSION_SECONDS
+from app.services.version_follower import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.issuer import AUDIENCE, Realm, written
 from tests.support.issuer_app import new_private_key

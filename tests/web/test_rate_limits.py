@@ -10,7 +10,7 @@ from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import LimitKind, Limits
 from app.ports.budgets import BudgetOwner
-from app.services.teams.directory_cache import VERSION_SECONDS
+from app.services.version_follower import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.issuer import Realm
 from tests.support.redis_server import RedisServer

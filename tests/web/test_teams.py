@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.domain.access import Scope
-from app.services.teams.directory_cache import VERSION_SECONDS
+from app.services.version_follower import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.fleet import Fleet, running_fleet
 from tests.support.service import SECONDS, Service, sandbox, serving, settings

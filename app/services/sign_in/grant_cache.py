@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +12,7 @@ from cachetools import LRUCache, TTLCache
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.ports.repositories import DatabaseUnavailable
 from app.ports.sign_in_store import AccessHolder, Grants
-from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
-
-VERSION_SECONDS = 2.0
-"""Interval at which the version of grants is read. A token whose grant has ended counts for so long at most."""
+from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
 MOST_TOKENS = 10_000
 """Tokens that are remembered, about 2 KB each. Another as many digests are remembered as unknown."""
@@ -31,22 +27,16 @@ MOST_WAITING = 200
 OUTAGE_SECONDS = 60.0
 """How long known tokens count while the version cannot be read: a failover of the database takes less."""
 
-USED_SECONDS = 60.0
-"""Interval at which it is recorded which grants were used."""
-
 TOO_MANY_LOOKUPS = "This service looks up as many access tokens as it may at once. Try again in a moment."
 NO_DATABASE = "Access tokens cannot be checked right now, because this service's database does not answer. Try again."
 
+OUTAGE = (
+    "Grants cannot be read (the database %s, %d times since the last such line): sign-ins and "
+    "refreshes fail, known access tokens count for a minute, unknown ones get 503"
+)
+FAULT = "The version of grants could not be read"
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CacheClocks:
-    """Unix seconds, seconds that never go back, and a sleep by the latter."""
-
-    wall: Callable[[], float]
-    monotonic: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
 
 
 class Callers(Protocol):
@@ -102,8 +92,6 @@ class GrantCache:
         self._lookups = asyncio.Semaphore(MOST_LOOKUPS)
         self._waiting = 0
         self._used: set[str] = set()
-        self._faults = ThrottledExceptionLog(log, "The version of grants could not be read")
-        self._outages = LogThrottle(clocks.monotonic)
 
     @property
     def confirmed_at(self) -> float:
@@ -112,24 +100,7 @@ class GrantCache:
 
     async def run(self) -> None:
         """Follow the version of grants, and record which were used, for ever."""
-        note_at = self._clock() + USED_SECONDS
-        while True:
-            try:
-                await self._follow()
-                if self._clock() >= note_at:
-                    note_at = self._clock() + USED_SECONDS
-                    await self._note_used()
-            except DatabaseUnavailable as exc:
-                if (count := self._outages.count()) is not None:
-                    log.warning(
-                        "Grants cannot be read (the database %s, %d times since the last such line): sign-ins and "
-                        "refreshes fail, known access tokens count for a minute, unknown ones get 503",
-                        exc,
-                        count,
-                    )
-            except Exception as exc:  # noqa: BLE001 - without it a revoked token would count for good
-                self._faults.note(exc)
-            await self._clocks.sleep(VERSION_SECONDS)
+        await follow_version(FollowedCache(self._follow, self._note_used, OUTAGE, FAULT), self._clocks, log)
 
     def known(self, digest: str) -> KnownToken | None:
         """Return the token with this digest, if it is remembered. Raises AuthenticationUnavailable."""

@@ -14,11 +14,8 @@ from app.domain.teams import KeyHolder, KeyState, TeamCredential
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
-from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 from app.services.teams.key_lookups import KeyLookups
-
-VERSION_SECONDS = 2.0
-"""Interval at which the version of the directory is read. A key that was revoked counts for so long at most."""
+from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
 MOST_KEYS = 10_000
 """Keys that are remembered, about 1.5 KB each. Another as many digests are remembered as unknown."""
@@ -33,24 +30,19 @@ MOST_READ = 500
 OUTAGE_SECONDS = 60.0
 """How long known keys count while the version cannot be read: a failover of the database takes less."""
 
-USED_SECONDS = 60.0
-"""Interval at which it is recorded which keys were used."""
-
 TOO_MANY_LOOKUPS = "This service looks up as many tokens as it may at once. Try again in a moment."
 NO_DATABASE = "Tokens cannot be checked right now, because this service's database does not answer. Try again shortly."
 
 T = TypeVar("T")
 
+OUTAGE = (
+    "The directory of teams cannot be read (the database %s, %d times since the last such line): "
+    "changes of teams and keys take effect when it can. Known keys go on reading, unknown ones "
+    "get 503"
+)
+FAULT = "The directory of teams could not be read"
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryClocks:
-    """Unix seconds, seconds that never go back, and a sleep by the latter."""
-
-    wall: Callable[[], float]
-    monotonic: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -85,7 +77,7 @@ class DirectoryCache:
         directory: Directory,
         opened: Callable[[TeamCredential], Credential | None],
         backend: str,
-        clocks: DirectoryClocks,
+        clocks: CacheClocks,
     ) -> None:
         """Cache `directory`. `opened` unseals a credential for `backend`, or returns None where it cannot."""
         self._directory = directory
@@ -103,30 +95,10 @@ class DirectoryCache:
         self._member_lookups = asyncio.Semaphore(MOST_LOOKUPS)
         self._waiting = 0
         self._used: set[str] = set()
-        self._faults = ThrottledExceptionLog(log, "The directory of teams could not be read")
-        self._outages = LogThrottle(clocks.monotonic)
 
     async def run(self) -> None:
         """Follow the version of the directory, and record which keys were used, for ever."""
-        note_at = self._clock() + USED_SECONDS
-        while True:
-            try:
-                await self._follow()
-                if self._clock() >= note_at:
-                    note_at = self._clock() + USED_SECONDS
-                    await self._note_used()
-            except DatabaseUnavailable as exc:
-                if (count := self._outages.count()) is not None:
-                    log.warning(
-                        "The directory of teams cannot be read (the database %s, %d times since the last such line): "
-                        "changes of teams and keys take effect when it can. Known keys go on reading, unknown ones "
-                        "get 503",
-                        exc,
-                        count,
-                    )
-            except Exception as exc:  # noqa: BLE001 - without it a revoked key would count for good
-                self._faults.note(exc)
-            await self._clocks.sleep(VERSION_SECONDS)
+        await follow_version(FollowedCache(self._follow, self._note_used, OUTAGE, FAULT), self._clocks, log)
 
     @property
     def version(self) -> int | None:

@@ -12,14 +12,9 @@ from app.domain.teams import ApiKey, KeyHolder, KeyState, Member, Team
 from app.ports.auth import AuthenticationUnavailable
 from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
-from app.services.teams.directory_cache import (
-    OUTAGE_SECONDS,
-    USED_SECONDS,
-    VERSION_SECONDS,
-    DirectoryCache,
-    DirectoryClocks,
-)
+from app.services.teams.directory_cache import OUTAGE_SECONDS, DirectoryCache
 from app.services.teams.key_lookups import MOST_WAITING
+from app.services.version_follower import USED_SECONDS, VERSION_SECONDS, CacheClocks
 from tests.support.clock import HandClock, while_time_passes
 
 
@@ -83,7 +78,7 @@ class Watched:
         self.rows, self.clock = Rows(), clock
         rows: Any = self.rows
         directory = Directory(teams=rows, keys=rows, credentials=rows, audit=rows, facts=rows)
-        clocks = DirectoryClocks(clock, clock, clock.sleep)
+        clocks = CacheClocks(clock, clock, clock.sleep)
         self.cache = DirectoryCache(directory, lambda one: Credential(one.id, "secret"), "acedata", clocks)
 
     async def settle(self, seconds: float = VERSION_SECONDS + 1) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.services.sign_in.liveness import CHECKED_SECONDS
-from app.services.teams.directory_cache import VERSION_SECONDS
+from app.services.version_follower import VERSION_SECONDS
 from tests.support.acedata_login import FakeAceData
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.issuer import Realm
