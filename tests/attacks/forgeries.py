@@ -1,5 +1,7 @@
 """Forged tokens: 10,000 that no key of the issuer has signed, or team keys with a wrong checksum.
 
+They come twice: from an address whose refused tokens are throttled, and to a service that checks each of them.
+
 As a program, it sends them: `python -m tests.attacks.forgeries PORT FILE`, where the file has the tokens. It sends a
 round for each line on standard input, and answers with the number of refusals. A process of its own keeps its work out
 of the times that the honest caller measures.
@@ -14,6 +16,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,7 +42,16 @@ MOST_PERCENT = 10.0
 """Limit by which an honest caller's cached batch may be slower while forgeries come (issue 16, 5)."""
 
 CACHED = [f"cached-{number}" for number in range(50)]
-_COUNTED = re.compile(r"^luma_mcp_tokens_refused_total\{[^}]*\} (\S+)$", re.MULTILINE)
+
+CHECKED = re.compile(r"^luma_mcp_tokens_refused_total\{[^}]*\} (\S+)$", re.MULTILINE)
+"""Matches the counters of tokens that were checked and refused."""
+
+REFUSED = re.compile(
+    r"^luma_mcp_(?:tokens_refused_total\{[^}]*|limits_reached_total\{limit=\"refused_tokens\")\} (\S+)$", re.MULTILINE
+)
+"""Matches those, and the counter of tokens that were refused unchecked, because their address had sent too many."""
+
+UNTHROTTLED = {"refused_tokens_per_minute": "1000000"}
 
 
 def forged_tokens(realm: Realm) -> Iterator[str]:
@@ -75,7 +87,7 @@ async def _send_round(connection: Connection, requests: Iterator[bytes]) -> int:
     loop = asyncio.get_running_loop()
     began, refused = loop.time(), 0
     for number, request in enumerate(islice(requests, FORGERIES_IN_A_ROUND), 1):
-        refused += await exchange(connection, request) == 401
+        refused += await exchange(connection, request) in (401, 429)
         await asyncio.sleep(max(0.0, began + number * ROUND_SECONDS / FORGERIES_IN_A_ROUND - loop.time()))
     return refused
 
@@ -121,16 +133,16 @@ async def _cached_seconds(connection: Connection, until: asyncio.Future[Any]) ->
     return times
 
 
-async def _counted(target: Target) -> float:
-    """Return how many refused tokens the service has counted."""
+async def _counted(target: Target, counters: re.Pattern[str]) -> float:
+    """Return the sum of the service's counters that match."""
     async with httpx.AsyncClient() as http:
         metrics = await http.get(target.service.url.replace("/mcp", "/metrics"))
-    return sum(map(float, _COUNTED.findall(metrics.text)))
+    return sum(map(float, counters.findall(metrics.text)))
 
 
 @asynccontextmanager
-async def forged_flood(target: Target) -> AsyncIterator[None]:
-    """Send 10,000 forgeries in rounds, beside an honest caller's cached batches."""
+async def forged_flood(target: Target, counters: re.Pattern[str]) -> AsyncIterator[None]:
+    """Send 10,000 forgeries in rounds, beside an honest caller's cached batches. Each must be in one of `counters`."""
     realm = target.realm
     assert realm is not None
     quiet: list[float] = []
@@ -151,7 +163,7 @@ async def forged_flood(target: Target) -> AsyncIterator[None]:
     target.figures += [
         Figure((statistics.median(attacked) / statistics.median(quiet) - 1) * 100, "% slower batches", MOST_PERCENT),
         Figure(sent - refused, "forgeries not refused", most=0),
-        Figure(sent - await _counted(target), "not counted", most=0),
+        Figure(sent - await _counted(target, counters), "not counted", most=0),
         Figure(
             realm.key_set_reads() - reads, "reads of the issuer's keys", (time.monotonic() - began) / RETRY_SECONDS + 1
         ),
@@ -159,7 +171,16 @@ async def forged_flood(target: Target) -> AsyncIterator[None]:
     yield
 
 
-FORGERIES = (Row("10,000 forged tokens of nine kinds", "", forged_flood, has_issuer=True),)
+FORGERIES = (
+    Row("10,000 forged tokens of nine kinds", "", partial(forged_flood, counters=REFUSED), has_issuer=True),
+    Row(
+        "the same, each of them checked",
+        "",
+        partial(forged_flood, counters=CHECKED),
+        settings=UNTHROTTLED,
+        has_issuer=True,
+    ),
+)
 
 if __name__ == "__main__":
     asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]).read_text().split()))
