@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import available_timezones
 
-from app.domain.access import Scope, Visibility
+from app.domain.access import Principal, Scope, Visibility
 from app.domain.rate_limit import RateLimit
 
 LONGEST_NAME = 64
@@ -158,6 +158,20 @@ class KeyHolder:
     def is_stopped(self) -> bool:
         """Return whether spending is refused: the key, the member or the team was stopped."""
         return self.key.is_stopped or self.member.is_stopped or self.team.is_stopped
+
+
+def principal_of(who: Membership | KeyHolder, scopes: frozenset[Scope], key: str | None = None) -> Principal:
+    """Return a member as the caller that they are now, with what their team has set. `key` is the key's id."""
+    return Principal(
+        who.member.id,
+        who.team.id,
+        key=key,
+        is_stopped=who.is_stopped,
+        sees=who.team.visibility,
+        asks_above=who.team.asks_above,
+        scopes=scopes,
+        limits=who.limits,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from app.adapters.auth.passthrough import GivenCredential
 from app.domain.access import Credential, Principal
 from app.domain.sign_in import PersonSecrets
 from app.domain.teams import Person as TeamPerson
-from app.domain.teams import valid_name
+from app.domain.teams import principal_of, valid_name
 from app.ports.auth import AccessRefused, AuthenticationUnavailable, Caller, CredentialSource
 from app.ports.sign_in import LoginRefused, LoginUnavailable, PersonVault, SignedIn
 from app.ports.sign_in_store import AccessHolder
@@ -73,13 +73,7 @@ class TeamPeople:
             return None
         person = team_person(holder.person.issuer, holder.person.subject, known)
         membership = await self.memberships.of(person)
-        principal = Principal(
-            membership.member.id,
-            membership.team.id,
-            is_stopped=membership.is_stopped,
-            sees=membership.team.visibility,
-            scopes=holder.scopes,
-        )
+        principal = principal_of(membership, holder.scopes)
         return Caller(principal, self.credentials_of(membership.team.id), can_ask_for_scopes=True)
 
 

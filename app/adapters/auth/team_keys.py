@@ -9,7 +9,7 @@ from app.domain.access import Principal
 from app.domain.api_key_format import is_well_formed
 from app.domain.backend import BackendDescription
 from app.domain.errors import InternalError
-from app.domain.teams import KeyHolder, KeyState
+from app.domain.teams import KeyHolder, KeyState, principal_of
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.services.teams.directory_cache import DirectoryCache
 
@@ -73,13 +73,4 @@ class TeamKeyAuthenticator:
 
 
 def _principal(holder: KeyHolder) -> Principal:
-    return Principal(
-        holder.member.id,
-        holder.team.id,
-        key=holder.key.id,
-        is_stopped=holder.is_stopped,
-        sees=holder.team.visibility,
-        asks_above=holder.team.asks_above,
-        scopes=holder.key.scopes,
-        limits=holder.limits,
-    )
+    return principal_of(holder, holder.key.scopes, holder.key.id)

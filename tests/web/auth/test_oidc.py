@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from app.adapters.sql.rate_limits import SqlTeamLimits
+from app.domain.rate_limit import Limits
+from app.ports.budgets import BudgetOwner
 from app.services.sign_in.liveness import CHECKED_SECONDS
 from app.services.version_follower import VERSION_SECONDS
 from tests.support.acedata_login import FakeAceData
@@ -97,6 +100,21 @@ async def test_a_member_who_is_stopped_spends_nothing_within_seconds(world: Worl
     await world.settle()
     error = await world.fleet.one.fail("luma_generate_video", {"prompt": "A fox"}, token=access)
     assert error["code"] == "stopped"
+
+
+async def test_the_limits_of_a_member_and_what_their_team_asks_above_hold_after_sign_in(
+    world: World, browser: Browser
+) -> None:
+    access = (await (await world.fleet.registered()).connect(browser))["access_token"]
+    await world.teams.directory.teams.change("film", ACTOR, asks_above=0)
+    limits = SqlTeamLimits(world.fleet.one.assembly.persistence.database, world.clock.sql)
+    await limits.set(BudgetOwner("film", member="anna@example.com"), Limits(calls_per_minute=2), ACTOR)
+    await world.settle()
+    unconfirmed = await world.fleet.one.fail("luma_generate_video", {"prompt": "A fox"}, token=access)
+    assert unconfirmed["code"] == "forbidden"
+    assert "confirm" in unconfirmed["message"]
+    await world.fleet.one.ask("luma_list_actions", {}, token=access)
+    assert (await world.fleet.one.fail("luma_list_actions", {}, token=access))["code"] == "rate_limited"
 
 
 @pytest.mark.parametrize("team", [None, "other", ["film", "ads"]])

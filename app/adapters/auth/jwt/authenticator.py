@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from app.adapters.auth.jwt.token_form import UnverifiedToken, may_be_jwt, read_token
-from app.adapters.auth.jwt.verifier import TokenVerifier, VerifiedToken
-from app.domain.access import Principal
-from app.domain.teams import Membership
+from app.adapters.auth.jwt.verifier import TokenVerifier
+from app.domain.teams import principal_of
 from app.ports.auth import Caller, CredentialSource
 from app.services.teams.memberships import Memberships
 
@@ -96,7 +95,7 @@ class JwtAuthenticator:
         generation = self._memberships.generation
         membership = await self._memberships.of(verified.person)
         credentials = self._credentials_of(membership.team.id)
-        caller = Caller(_principal(membership, verified), credentials, can_ask_for_scopes=True)
+        caller = Caller(principal_of(membership, verified.scopes), credentials, can_ask_for_scopes=True)
         now = self._clocks.monotonic()
         left = min(REMEMBERED_SECONDS, verified.expires_at - self._clocks.wall())
         known = self._known[_digest(token.text)] = _KnownToken(caller, now + left, generation, keys)
@@ -116,15 +115,3 @@ class JwtAuthenticator:
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
-
-
-def _principal(membership: Membership, verified: VerifiedToken) -> Principal:
-    return Principal(
-        membership.member.id,
-        membership.team.id,
-        is_stopped=membership.is_stopped,
-        sees=membership.team.visibility,
-        asks_above=membership.team.asks_above,
-        limits=membership.limits,
-        scopes=verified.scopes,
-    )
