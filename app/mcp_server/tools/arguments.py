@@ -67,7 +67,7 @@ The pattern is for Rust, not for clients.
 Prompt = Annotated[
     str,
     AfterValidator(_prompt),
-    Field(description="What happens on screen: subject, action, place, camera, style. 1 to 5000 characters."),
+    Field(description="What happens on screen: subject, action, camera, style. 1 to 5000 characters."),
 ]
 NextPrompt = Annotated[
     str,
@@ -82,7 +82,7 @@ Ratio = Annotated[
     Field(description="Frame shape: 16:9 (default), 9:16, 1:1, 4:3, 3:4, 21:9 or 9:21; see luma_list_aspect_ratios."),
 ]
 FirstFrame = Annotated[str, Field(description="Public picture URL for the first frame; default none.")]
-LastFrame = Annotated[str, Field(description="Public picture URL that the new video ends on; default none.")]
+LastFrame = Annotated[str, Field(description="Public picture URL for the last frame; default none.")]
 Loop = Annotated[bool, Field(description="true makes the end meet the beginning. Default: false.")]
 Enhancement = Annotated[
     bool, Field(description="true (default) lets the backend enrich the prompt; false keeps its wording.")
@@ -90,14 +90,14 @@ Enhancement = Annotated[
 Timeout = Annotated[
     float | None,
     AfterValidator(_timeout),
-    Field(description="Seconds the backend may hold the request, above 0 to 3600; default its own."),
+    Field(description="Rarely needed: seconds the backend may hold the request, above 0 to 3600; default its own."),
 ]
 Callback = Annotated[str | None, Field(description="Public URL that gets the result by POST; default none.")]
 Key = Annotated[
     str | None,
     AfterValidator(_key),
     Field(
-        description="A new name for each video and after a failed task, the same to repeat a call; 1 to 128 "
+        description="New for each video, also after a failed task; the same only to repeat a call. 1 to 128 "
         "characters, default none. Within a day other arguments are invalid_request."
     ),
 ]
@@ -207,16 +207,16 @@ class ExtendFromUrlArguments(_ExtendingArguments):
 Wait = Annotated[
     float,
     AfterValidator(_wait),
-    Field(description="Answer when no task runs any more, or after so many seconds: 0 (default, at once) to 50."),
+    Field(description="Seconds to wait until no task runs: 0 (default, at once) to 50."),
 ]
 WaitForOne = Annotated[
     float,
     AfterValidator(_wait),
-    Field(description="Answer when the task has ended, or after so many seconds: 0 (default, at once) to 50."),
+    Field(description="Seconds to wait until the task ends: 0 (default, at once) to 50."),
 ]
 Detail = Annotated[
     Literal["brief", "full"],
-    Field(description='"brief" (default), or "full" with prompt, size, thumbnail and times as well.'),
+    Field(description='"brief" (default), or "full" with prompt, size, thumbnail and times.'),
 ]
 
 
@@ -224,8 +224,8 @@ Submission = Annotated[
     Literal["started", "unknown", "sent", "refused"] | None,
     Field(description="started, unknown, sent or refused; default all but refused."),
 ]
-Since = Annotated[str | None, Field(description="submitted_at from this ISO 8601 time on (UTC); default none.")]
-Member = Annotated[str | None, Field(description="Only this member of your team; default all.")]
+Since = Annotated[str | None, Field(description="From this ISO 8601 time (UTC) on; default none.")]
+Member = Annotated[str | None, Field(description="A member of your team, default all.")]
 Limit = Annotated[float, AfterValidator(_limit), Field(description="1 to 100, default 20.")]
 Cursor = Annotated[str | None, Field(description="next_cursor of the page before; default first page.")]
 

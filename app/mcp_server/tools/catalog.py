@@ -30,16 +30,16 @@ from app.mcp_server.tools.results import (
 
 _SPENDING = (
     "Needs your {backend} token; costs about {price} when the video completes, else nothing. "
-    "Returns a task_id at once; the video takes {duration}: follow it with luma_get_task or luma_get_tasks_batch. "
-    "Never resubmit a slow one.\n\n"
+    "Returns a task_id at once; the video takes {duration}: follow it with luma_get_task or luma_get_tasks_batch, "
+    "never resubmit it.\n\n"
     "Always give an idempotency_key. After backend_timeout or no answer repeat the same call, which within a "
     "day never buys twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing. "
-    "rate_limited: {generations_at_once} already run, wait for one."
+    "rate_limited: {generations_at_once} already run, wait for one. budget_exceeded: luma_get_usage."
 )
 
 _EXTENDING = (
-    "The result is a new video of the same shape. Not documented: how many seconds "
-    "it adds, and whether it repeats the earlier footage. "
+    "Gives a new video of the same shape; how many seconds it adds, and whether it repeats earlier footage, is "
+    "undocumented. "
 )
 
 
@@ -59,14 +59,14 @@ def _many(batch_limit: int) -> LumaTool:
         name="luma_get_tasks_batch",
         title="Check many videos",
         description=(
-            "Check many Luma generate and extend tasks in one call: the state of each, video_id and URL of the "
+            "Check many Luma generate and extend tasks in one call: the state of each, with video_id and URL once "
             "completed.\n\nUse it for two or more task_ids, and luma_get_task for one. Call it with wait_seconds 50 "
             "until ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: drop "
-            f"that id, tell the user, do not resubmit.\n\nFree. Needs the {{backend}} token that started the tasks. "
-            "One bad id never fails the others: unknown and other tokens' ids come back in missing (lost: "
+            "that id, tell the user, do not resubmit.\n\nFree. Needs the {backend} token, or team, that started the "
+            "tasks. One bad id never fails the others: unknown and other tokens' ids come back in missing (lost: "
             "luma_list_tasks), ids that could not be read now in unavailable (ask again), failed generations in tasks "
             f"with their error. No id, or over {batch_limit}, is invalid_request. Finished tasks come from a cache, "
-            f"running ones are seconds old. URLs live {{link_days}} days."
+            "running ones are seconds old. URLs live {link_days} days."
         ),
         annotations=READ_ONLY,
         arguments=tasks_arguments(batch_limit),
@@ -83,9 +83,10 @@ def _one() -> LumaTool:
             "Read one Luma task: its state, the video with URL and video_id, or why it failed.\n\nUse it for "
             "one video, luma_get_tasks_batch for several. Call it with wait_seconds 50 until "
             "ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: stop asking, tell the "
-            "user, do not resubmit.\n\nFree. Needs the {backend} token that started the task: an unknown or another "
-            "token's id is not_found (lost: luma_list_tasks). Backend errors: ask again. A finished task comes from a "
-            "cache, a running one is seconds old. The URL lives {link_days} days."
+            "user, do not resubmit.\n\nFree. Needs the {backend} token, or team, that started the task: an unknown or "
+            "another token's id is not_found (lost: luma_list_tasks). Backend errors: ask again after "
+            "retry_after_seconds. A finished task comes from a cache, a running one is seconds old. The URL lives "
+            "{link_days} days."
         ),
         annotations=READ_ONLY,
         arguments=TaskArguments,
@@ -99,10 +100,10 @@ def _listing() -> LumaTool:
         name="luma_list_tasks",
         title="List your submissions",
         description=(
-            "List generate and extend calls, newest first, to find lost task_ids; for known ones use "
-            "luma_get_tasks_batch.\n\nOf the call states only started has a task_id. unknown may have been bought: "
-            "within a day, repeating it with its idempotency_key never buys twice; else tell the user. sent is under "
-            "way: list again. refused bought nothing.\n\nFree. Your token's or team's, 90 days."
+            "List your generate and extend calls, newest first, to find lost task_ids; tell them apart by "
+            "luma_get_tasks_batch (detail full).\n\nstate is the call's: only started has a task_id, sent is under "
+            "way, refused bought nothing, unknown may have: repeating it within a day with its idempotency_key never "
+            "buys twice; else tell the user.\n\nFree. Needs your token or team key; keeps 90 days."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -116,10 +117,13 @@ def _usage() -> LumaTool:
         name="luma_get_usage",
         title="Show spending and budgets",
         description=(
-            "Show what was spent on videos this month and what each budget has left, and when it renews. Use it before "
-            "many generations, and after budget_exceeded; for the videos themselves use luma_list_tasks.\n\nWith a "
-            "team's key it counts the caller and the whole team, and reserved is for videos still running. Else it "
-            "counts what this server started for your token, each as if it was paid, and knows no balance.\n\nFree."
+            "Show what was spent on videos this month, what each budget has left and when it renews. Use it before "
+            "many generations and after budget_exceeded; for the calls themselves use luma_list_tasks.\n\nWith a "
+            "team's key it counts the caller and the whole team; reserved is for videos that still run or got lost. "
+            "budgets has every budget that counts your calls; a soft one only warns. With your own {backend} token it "
+            "counts each call that this server started for it at full price, failed videos too; team is left out, and "
+            "budgets is empty. It knows no balance: after no_credit send the user to {backend}.\n\nFree. Needs your "
+            "token or team key. Figures are live; months begin on the 1st, UTC."
         ),
         annotations=STATIC,
         arguments=NoArguments,
@@ -182,8 +186,8 @@ def _extending() -> tuple[LumaTool, ...]:
             title="Extend a video by its URL",
             description=(
                 f"Continue a finished Luma video, named by video_url, from its last frame. Only {{backend}} videos, "
-                f"within the {{link_days}} days that the link lives. With a video_id prefer luma_extend_video; for an "
-                f"unrelated video luma_generate_video.\n\n{_EXTENDING}An unknown or expired link, or an unreadable "
+                f"within the {{link_days}} days that the link lives. With a video_id prefer luma_extend_video."
+                f"\n\n{_EXTENDING}An unknown or expired link, or an unreadable "
                 f"picture, is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=BILLABLE,
@@ -202,7 +206,7 @@ def _knowing() -> tuple[LumaTool, ...]:
             title="List aspect ratios",
             description=(
                 "List the seven aspect ratios of the generate tools, to choose one for a platform. Not needed when the "
-                "format is known, nor for the extend tools, which keep the shape. Free and static, reads no account."
+                "format is known, nor for the extend tools, which keep the shape. Free and static."
             ),
             annotations=STATIC,
             arguments=NoArguments,
@@ -215,7 +219,7 @@ def _knowing() -> tuple[LumaTool, ...]:
             description=(
                 "List the Luma tools as a workflow: which to call first and next, and what costs credit. Use it when "
                 "unsure where to start, not when you know the tool; for formats use luma_list_aspect_ratios. Free and "
-                "static, reads no account."
+                "static."
             ),
             annotations=STATIC,
             arguments=NoArguments,
