@@ -20,7 +20,7 @@ class FaultyPurchases(Purchases):
     `faults` is a queue with one entry for each operation: "before" raises DatabaseUnavailable without running it,
     "after" runs it and then raises, "crash before" and "crash after" raise Crashed, None runs it as usual. After a
     crash every operation raises Crashed (`is_dead`). While `is_out` is set every operation raises
-    DatabaseUnavailable. `asked` counts the operations.
+    DatabaseUnavailable. `asked` counts the operations, and `running` those that the real repository has not answered.
     """
 
     def __init__(self, true: Purchases) -> None:
@@ -28,6 +28,7 @@ class FaultyPurchases(Purchases):
         self.faults: list[str | None] = []
         self.is_out = False
         self.asked = 0
+        self.running = 0
         self.is_dead = False
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
@@ -80,7 +81,11 @@ class FaultyPurchases(Purchases):
             raise Crashed
         if self.is_out or fault == "before":
             raise DatabaseUnavailable("out")
-        result = await operation()
+        self.running += 1
+        try:
+            result = await operation()
+        finally:
+            self.running -= 1
         if fault == "crash after":
             self.is_dead = True
             raise Crashed

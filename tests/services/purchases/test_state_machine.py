@@ -110,6 +110,12 @@ class Histories(RuleBasedStateMachine):
             sleep=self.clock.sleep,
         )
 
+    async def passing(self, waiting: Awaitable[T]) -> T:
+        """Await something while time passes, but not during an operation on the database."""
+        return await while_time_passes(
+            self.clock, waiting, is_busy=lambda: any(database.running for database in self.databases)
+        )
+
     def restart(self, number: int) -> None:
         self.databases[number] = FaultyPurchases(self.purchases)
         self.replicas[number] = self.new_replica(number)
@@ -163,7 +169,7 @@ class Histories(RuleBasedStateMachine):
     ) -> None:
         self.databases[replica].faults = list(faults)
         call = self.one_call(replica, key, prompt, fate, retry_unknown=retry_unknown)
-        self.runner.run(while_time_passes(self.clock, call, step=1))
+        self.runner.run(self.passing(call))
         self.databases[replica].faults = []
 
     @rule(key=st.sampled_from(["a", "b"]), fates=st.tuples(FATES, FATES), retry_unknown=st.booleans())
@@ -172,7 +178,7 @@ class Histories(RuleBasedStateMachine):
             calls = (
                 self.one_call(replica, key, "x", fates[replica], retry_unknown=retry_unknown) for replica in (0, 1)
             )
-            await while_time_passes(self.clock, asyncio.gather(*calls), step=1)
+            await self.passing(asyncio.gather(*calls))
 
         self.runner.run(both())
 
@@ -180,7 +186,7 @@ class Histories(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         async def passing() -> None:
             self.clock.advance(seconds)
-            await while_time_passes(self.clock, self.clock.sleep(2), step=1)
+            await self.passing(self.clock.sleep(2))
 
         self.runner.run(passing())
 
@@ -217,7 +223,7 @@ class Histories(RuleBasedStateMachine):
 
         async def ending() -> None:
             for replica in self.replicas:
-                await while_time_passes(self.clock, result_of(replica.aclose()), step=1)
+                await self.passing(result_of(replica.aclose()))
 
         self.runner.run(ending())
 
