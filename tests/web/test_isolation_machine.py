@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from tests.support.clock import HandClock
 from tests.support.fleet import Fleet, running_fleet
+from tests.support.picks import PICKS, picked
 from tests.support.service import ERAS, MODERN, SECONDS, Service, envelope
 from tests.support.teams import ACTOR
 
@@ -105,8 +106,8 @@ class Histories(RuleBasedStateMachine):
         found: dict[str, Any] = answer["result"]["structuredContent"]["result"]
         return found
 
-    def task(self, data: st.DataObject) -> Made | None:
-        return data.draw(st.sampled_from(self.made)) if self.made else None
+    def task(self, pick: int) -> Made | None:
+        return picked(self.made, pick) if self.made else None
 
     @rule(replica=replicas, caller=callers, era=eras, has_key=st.booleans(), is_handled=st.booleans())
     def generate(self, replica: int, caller: tuple[str, str], era: str, *, has_key: bool, is_handled: bool) -> None:
@@ -124,11 +125,9 @@ class Histories(RuleBasedStateMachine):
             self.made.append(Made(result["structuredContent"]["result"]["task_id"], *caller, words))
         self.tenants.update({task.task_id: task.team for task in self.made})
 
-    @rule(replica=replicas, caller=callers, era=eras, data=st.data())
-    def use_a_colleagues_or_strangers_key(
-        self, replica: int, caller: tuple[str, str], era: str, data: st.DataObject
-    ) -> None:
-        if (task := self.task(data)) is None or (task.team, task.member) == caller:
+    @rule(replica=replicas, caller=callers, era=eras, pick=PICKS)
+    def use_a_colleagues_or_strangers_key(self, replica: int, caller: tuple[str, str], era: str, pick: int) -> None:
+        if (task := self.task(pick)) is None or (task.team, task.member) == caller:
             return
         number = self.made.index(task)
         arguments = {"prompt": f"A fox {task.words}", "idempotency_key": f"key-{number}"}
@@ -153,16 +152,16 @@ class Histories(RuleBasedStateMachine):
         assert {task["task_id"] for task in answer["tasks"]} == seen
         assert set(answer["missing"]) == set(ids) - seen
 
-    @rule(replica=replicas, caller=callers, era=eras, data=st.data())
-    def ask_about_one(self, replica: int, caller: tuple[str, str], era: str, data: st.DataObject) -> None:
-        if (task := self.task(data)) is None:
+    @rule(replica=replicas, caller=callers, era=eras, pick=PICKS)
+    def ask_about_one(self, replica: int, caller: tuple[str, str], era: str, pick: int) -> None:
+        if (task := self.task(pick)) is None:
             return
         answer = self.runner.run(self.tool(replica, caller, "luma_get_task", {"task_id": task.task_id}, era))
         assert ("error" not in answer or answer["error"]["code"] != "not_found") == self.may_see(caller, task)
 
-    @rule(replica=replicas, caller=callers, era=eras, data=st.data())
-    def read_a_resource(self, replica: int, caller: tuple[str, str], era: str, data: st.DataObject) -> None:
-        if (task := self.task(data)) is None:
+    @rule(replica=replicas, caller=callers, era=eras, pick=PICKS)
+    def read_a_resource(self, replica: int, caller: tuple[str, str], era: str, pick: int) -> None:
+        if (task := self.task(pick)) is None:
             return
         uri = {"uri": f"luma://tasks/{task.task_id}"}
         answer = self.runner.run(self.asked(replica, caller, "resources/read", uri, era))
@@ -176,10 +175,10 @@ class Histories(RuleBasedStateMachine):
         if answer["next_cursor"]:
             self.cursors.append(answer["next_cursor"])
 
-    @rule(replica=replicas, caller=callers, data=st.data())
-    def go_on_with_any_cursor(self, replica: int, caller: tuple[str, str], data: st.DataObject) -> None:
+    @rule(replica=replicas, caller=callers, pick=PICKS)
+    def go_on_with_any_cursor(self, replica: int, caller: tuple[str, str], pick: int) -> None:
         if self.cursors:
-            cursor = data.draw(st.sampled_from(self.cursors))
+            cursor = picked(self.cursors, pick)
             self.runner.run(self.tool(replica, caller, "luma_list_tasks", {"cursor": cursor}, MODERN))
 
     @rule(replica=replicas, caller=callers, prefix=st.sampled_from(["", "0", "7", "a", "f"]))
@@ -189,19 +188,19 @@ class Histories(RuleBasedStateMachine):
         answer = self.runner.run(self.asked(replica, caller, "completion/complete", params))
         assert "result" in answer
 
-    @rule(replica=replicas, caller=callers, data=st.data(), method=st.sampled_from(["tasks/get", "tasks/cancel"]))
-    def use_any_handle(self, replica: int, caller: tuple[str, str], data: st.DataObject, method: str) -> None:
+    @rule(replica=replicas, caller=callers, pick=PICKS, method=st.sampled_from(["tasks/get", "tasks/cancel"]))
+    def use_any_handle(self, replica: int, caller: tuple[str, str], pick: int, method: str) -> None:
         if not self.handles:
             return
-        task, handle = data.draw(st.sampled_from(self.handles))
+        task, handle = picked(self.handles, pick)
         params = {"taskId": handle, "_meta": {"io.modelcontextprotocol/clientCapabilities": TASKS_EXTENSION}}
         answer = self.runner.run(self.asked(replica, caller, method, params))
         if task.team != caller[0]:
             assert "error" in answer
 
-    @rule(replica=replicas, caller=callers, data=st.data(), by=st.sampled_from(["video_id", "video_url"]))
-    def extend_any_video(self, replica: int, caller: tuple[str, str], data: st.DataObject, by: str) -> None:
-        if (task := self.task(data)) is None:
+    @rule(replica=replicas, caller=callers, pick=PICKS, by=st.sampled_from(["video_id", "video_url"]))
+    def extend_any_video(self, replica: int, caller: tuple[str, str], pick: int, by: str) -> None:
+        if (task := self.task(pick)) is None:
             return
         whose = (task.team, task.member)
         known = self.runner.run(self.tool(0, whose, "luma_get_task", {"task_id": task.task_id}, MODERN))

@@ -29,6 +29,7 @@ from app.domain.money import MILLIONTHS
 from tests.support.clock import HandClock
 from tests.support.databases import opened, url_of
 from tests.support.faulty_purchases import Crashed
+from tests.support.picks import PICKS, picked
 from tests.support.postgres_server import PostgresServer
 from tests.support.spending import budget, make_team, priced
 
@@ -149,21 +150,21 @@ class Histories(RuleBasedStateMachine):
         used = self.truth.used(place, EntryState.RESERVED, EntryState.TAKEN)
         self.truth.told[place] = threshold_passed(used, wanted.amount, 0) or 0
 
-    @rule(data=st.data(), by=st.integers(1, 9), seconds=st.integers(1, 200_000), crash=CRASHES)
-    def increase(self, data: st.DataObject, by: int, seconds: int, crash: Any) -> None:
+    @rule(pick=PICKS, by=st.integers(1, 9), seconds=st.integers(1, 200_000), crash=CRASHES)
+    def increase(self, pick: int, by: int, seconds: int, crash: Any) -> None:
         if not self.truth.budgets:
             return
-        key, one = data.draw(st.sampled_from(list(self.truth.budgets.items())))
+        key, one = picked(list(self.truth.budgets.items()), pick)
         amount, until = by * MILLIONTHS, self.clock() + seconds
         done, _ = self.run(lambda connection: raise_budget(connection, one, amount, until), crash)
         if done:
             self.truth.budgets[key] = replace(one, raised_by=amount, raised_until=until)
 
-    @rule(data=st.data(), crash=CRASHES)
-    def remove(self, data: st.DataObject, crash: Any) -> None:
+    @rule(pick=PICKS, crash=CRASHES)
+    def remove(self, pick: int, crash: Any) -> None:
         if not self.truth.budgets:
             return
-        key, one = data.draw(st.sampled_from(list(self.truth.budgets.items())))
+        key, one = picked(list(self.truth.budgets.items()), pick)
         if self.run(lambda connection: remove_budget(connection, one), crash)[0]:
             del self.truth.budgets[key]
 
@@ -209,11 +210,11 @@ class Histories(RuleBasedStateMachine):
     def newly_told(self, one: Budget) -> int | None:
         return threshold_passed(self.used(one), one.cap(self.clock()), self.truth.told.get(self.place(one), 0))
 
-    @rule(data=st.data(), is_taken=st.booleans(), crash=CRASHES, times=st.integers(1, 2))
-    def settle(self, data: st.DataObject, crash: Any, times: int, *, is_taken: bool) -> None:
+    @rule(pick=PICKS, is_taken=st.booleans(), crash=CRASHES, times=st.integers(1, 2))
+    def settle(self, pick: int, crash: Any, times: int, *, is_taken: bool) -> None:
         if not self.attempts:
             return
-        attempt = data.draw(st.sampled_from(self.attempts))
+        attempt = picked(self.attempts, pick)
         operation = take if is_taken else give_back
         for one in [crash, None][:times]:
             done, moved = self.run(lambda connection: operation(connection, attempt, now=self.clock.sql), one)

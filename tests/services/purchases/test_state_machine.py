@@ -26,6 +26,7 @@ from app.services.purchases.unaccepted_rows import UnacceptedPurchases
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import purchases_at
 from tests.support.faulty_purchases import Crashed, FaultyPurchases
+from tests.support.picks import PICKS, picked
 from tests.support.turns import database_turns
 
 DAY = 86_400.0
@@ -204,11 +205,11 @@ class Histories(RuleBasedStateMachine):
         self.secrets[replica] = secrets
         self.kill(replica)
 
-    @rule(data=st.data())
-    def call_back(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def call_back(self, pick: int) -> None:
         waiting = [v.callback_id for made in self.backend.videos.values() for v in made]
         if waiting:
-            self.arrived.add(data.draw(st.sampled_from(waiting)))
+            self.arrived.add(picked(waiting, pick))
 
     @invariant()
     def dead_replicas_are_restarted(self) -> None:
