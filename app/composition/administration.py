@@ -29,10 +29,8 @@ class Administration:
 
 def build_administration(
     settings: Settings, persistence: Persistence, backend: BackendDescription, clocks: Clocks
-) -> Administration | None:
-    """Return the administration; None where it is off."""
-    if settings.admin == "off" or not settings.secret_key:  # `check` builds without the key file beside SQLite
-        return None
+) -> Administration:
+    """Return the administration."""
     directory = sql_directory(persistence.database, clocks.database)
     secrets = VaultSecretMaker(directory, tuple(settings.secret_keys()))
     budgets = SqlBudgets(persistence.database, clocks.database)

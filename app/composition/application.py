@@ -3,20 +3,19 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import httpx
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import Timeouts
-from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
-from app.composition.administration import Administration, build_administration
 from app.composition.authentication import build_authenticator, build_directory, build_refused_tokens
 from app.composition.backend import build_acedata_client, build_sandbox, media_url_of, network_to
 from app.composition.clocks import Clocks
 from app.composition.description import backend_description
-from app.composition.identity_provider import build_issuer_keys
+from app.composition.optional import optional_administration, optional_issuer_keys, optional_sign_in
 from app.composition.quotas import (
     awaited_quota,
     build_memory_budget,
@@ -26,7 +25,6 @@ from app.composition.quotas import (
     waiting_quota,
 )
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
-from app.composition.sign_in import SignIn, build_sign_in
 from app.composition.state import SharedState, build_shared_state
 from app.composition.teams import TeamWork, build_settlement, build_team_work, build_usage
 from app.domain.rendered import TaskResult
@@ -55,6 +53,11 @@ from app.services.tasks.single_flight import SingleFlight
 from app.services.teams.opening import OpenDirectory
 from app.services.teams.usage import UsageReports
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.adapters.auth.jwt.issuer_keys import IssuerKeys
+    from app.composition.administration import Administration
+    from app.composition.sign_in import SignIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,9 @@ class Assembly:
     persistence: Persistence
     directory: OpenDirectory[KeyDigest] | None
     team_work: TeamWork | None
-    issuer: IssuerKeys | None
-    sign_in: SignIn | None
-    administration: Administration | None
+    issuer: "IssuerKeys | None"
+    sign_in: "SignIn | None"
+    administration: "Administration | None"
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -198,8 +201,8 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         backend, shared.cache, shared.snapshots, flights, token_status, queued, access, on_read=settlement.note
     )
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
-    directory, issuer = build_directory(settings, persistence, clocks), build_issuer_keys(settings, clocks)
-    sign_in = build_sign_in(settings, persistence, directory, description, token_status, clocks, refusals)
+    directory, issuer = build_directory(settings, persistence, clocks), optional_issuer_keys(settings, clocks)
+    sign_in = optional_sign_in(settings, persistence, directory, description, token_status, clocks, refusals)
     signed_in = sign_in.authenticator if sign_in is not None else None
     authenticator = authenticator or build_authenticator(
         settings, directory, issuer, description, token_status, clocks, metrics, signed_in
@@ -233,5 +236,5 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         team_work=build_team_work(settings, settlement, tasks, directory, persistence, description, metrics, clocks),
         issuer=issuer,
         sign_in=sign_in,
-        administration=build_administration(settings, persistence, description, clocks),
+        administration=optional_administration(settings, persistence, description, clocks),
     )

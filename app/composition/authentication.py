@@ -2,10 +2,9 @@
 
 import logging
 from functools import partial
+from typing import TYPE_CHECKING
 
 from app.adapters.auth.chain import ByForm
-from app.adapters.auth.jwt.authenticator import JwtAuthenticator, TokenClocks
-from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest, load_key_digest
 from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.adapters.auth.team_credentials import TeamCredentials
@@ -15,7 +14,7 @@ from app.adapters.sql.directory import sql_directory
 from app.adapters.vault import CannotOpen, Vault, seal_credentials_again
 from app.adapters.webhook_signature import seal_urls_again
 from app.composition.clocks import Clocks
-from app.composition.identity_provider import build_verifier
+from app.composition.optional import jwt_authenticator
 from app.domain.access import Credential
 from app.domain.api_key_format import PREFIX
 from app.domain.backend import BackendDescription
@@ -32,6 +31,9 @@ from app.services.teams.memberships import MemberId, Memberships
 from app.services.teams.opening import OpenDirectory
 from app.services.version_follower import CacheClocks
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 
 OTHER_KEY = (
     "The keys of teams in the database were made under another LUMA_MCP_SECRET_KEY: set that one, or add it behind the "
@@ -60,7 +62,7 @@ def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks
 def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authenticate stand on
     settings: Settings,
     directory: OpenDirectory[KeyDigest] | None,
-    issuer: IssuerKeys | None,
+    issuer: "IssuerKeys | None",
     backend: BackendDescription,
     token_status: TokenStatusCache,
     clocks: Clocks,
@@ -75,13 +77,10 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authentica
             directory.cache, directory.digest, backend, clocks.monotonic, token_status.accept, passthrough.name
         )
     if directory is not None and issuer is not None:
-        jwt = JwtAuthenticator(
-            build_verifier(settings, issuer, clocks),
-            Memberships(directory.cache, directory.teams, partial(_member_id, directory)),
-            partial(TeamCredentials, directory.cache, backend=backend),
-            TokenClocks(clocks.wall, clocks.monotonic),
-            token_status.accept,
-            passthrough.name,
+        memberships = Memberships(directory.cache, directory.teams, partial(_member_id, directory))
+        credentials_of = partial(TeamCredentials, directory.cache, backend=backend)
+        jwt = jwt_authenticator(
+            settings, issuer, memberships, credentials_of, clocks, token_status.accept, passthrough.name
         )
     others = passthrough if "passthrough" in settings.auth else None
     return ByForm(keys, sign_in, jwt, others, passthrough, metrics.token_refused)

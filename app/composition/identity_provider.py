@@ -1,7 +1,9 @@
 """Builds the parts that verify tokens of an identity provider: its keys, and the rules of its claims."""
 
 import os
+from collections.abc import Callable
 
+from app.adapters.auth.jwt.authenticator import JwtAuthenticator, TokenClocks
 from app.adapters.auth.jwt.claims import ClaimNames
 from app.adapters.auth.jwt.issuer_client import IssuerClient
 from app.adapters.auth.jwt.issuer_keys import IssuerKeys
@@ -9,36 +11,45 @@ from app.adapters.auth.jwt.verifier import TokenVerifier
 from app.adapters.network_environment import EnvironmentFault
 from app.composition.clocks import Clocks
 from app.composition.description import VERSION
+from app.composition.scope_names import scope_names
 from app.domain.access import Scope
+from app.ports.auth import CredentialSource
+from app.services.teams.memberships import Memberships
 from app.settings import Settings, SettingsError
 
 
-def build_issuer_keys(settings: Settings, clocks: Clocks) -> IssuerKeys | None:
-    """Return the keys of the identity provider; None where its tokens are not accepted.
+def build_issuer_keys(issuer: str, clocks: Clocks) -> IssuerKeys:
+    """Return the keys of an identity provider.
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
-    if "jwt" not in settings.auth or settings.jwt_issuer is None:
-        return None
     try:
-        client = IssuerClient(settings.jwt_issuer, f"luma-mcp/{VERSION}", os.environ)
+        client = IssuerClient(issuer, f"luma-mcp/{VERSION}", os.environ)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
     return IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep)
 
 
-def build_verifier(settings: Settings, keys: IssuerKeys, clocks: Clocks) -> TokenVerifier:
-    """Return the verifier of the identity provider's tokens."""
+def build_jwt_authenticator(  # noqa: PLR0913, PLR0917 - those of JwtAuthenticator
+    settings: Settings,
+    keys: IssuerKeys,
+    memberships: Memberships,
+    credentials_of: Callable[[str], CredentialSource],
+    clocks: Clocks,
+    accept: Callable[[str], None],
+    name: Callable[[str], str],
+) -> JwtAuthenticator:
+    """Return the authenticator of the identity provider's tokens; its last arguments are those of JwtAuthenticator."""
+    times = TokenClocks(clocks.wall, clocks.monotonic)
+    return JwtAuthenticator(_verifier(settings, keys, clocks), memberships, credentials_of, times, accept, name)
+
+
+def _verifier(settings: Settings, keys: IssuerKeys, clocks: Clocks) -> TokenVerifier:
     names = ClaimNames(
         settings.jwt_team_claim, settings.jwt_name_claim, settings.jwt_scope_claims, _granted(scope_names(settings))
     )
     audiences = frozenset(settings.jwt_audience or (f"{settings.public_url}/mcp",))
     return TokenVerifier(keys, settings.jwt_issuer or "", audiences, names, clocks.wall)
-
-
-def scope_names(settings: Settings) -> dict[Scope, str]:
-    """Return the names by which clients ask the identity provider for the scopes of this service."""
-    return {Scope.READ: settings.jwt_read_scope, Scope.GENERATE: settings.jwt_generate_scope}
 
 
 def _granted(names: dict[Scope, str]) -> dict[str, Scope]:

@@ -109,20 +109,18 @@ class SignIn:
 
 def build_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
     settings: Settings,
+    public_url: str,
     persistence: Persistence,
     directory: OpenDirectory[KeyDigest] | None,
     backend: BackendDescription,
     token_status: TokenStatusCache,
     clocks: Clocks,
     refusals: Refusals,
-) -> SignIn | None:
-    """Return the authorization server; None where it is off.
+) -> SignIn:
+    """Return the authorization server.
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
-    public_url = settings.public_url
-    if settings.sign_in == "off" or public_url is None or not settings.secret_key:
-        return None  # `check` builds without the key file beside SQLite
     people = SealedPeople(Vault(*settings.secret_keys()))
     try:
         login = build_login(settings, people, directory, backend, clocks)

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mcp.server.lowlevel import Server
@@ -25,11 +25,8 @@ from app.observability.tracing import flush_spans
 from app.services.limits.memory_budget import NOBODY
 from app.services.tasks.store_probe import SharedProbe, probe
 from app.settings import Settings
-from app.web.admin.app import AdminSide, admin_side
-from app.web.admin.problems import ProblemDetailsMiddleware
 from app.web.auth.challenges import Challenges
 from app.web.auth.protected_resource import metadata_routes, protected_resource
-from app.web.auth.routes import sign_in_routes
 from app.web.auth.scope_guard import ScopeGuard
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
@@ -48,6 +45,9 @@ from app.web.request_context import HttpRequestContext
 from app.web.routes import NO_SIGN_IN, error_handler, metrics_route, page_route, probe_routes
 from app.web.server_card import card_routes
 
+if TYPE_CHECKING:
+    from app.web.admin.app import AdminSide
+
 MCP_PATHS = ("/mcp", "/mcp/", *READ_ONLY_PATHS)
 
 
@@ -57,7 +57,7 @@ class RootApp:
     A reverse proxy may serve this service under a path prefix, and may strip it or not. Both are answered.
     """
 
-    def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "", admin: AdminSide | None = None) -> None:
+    def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "", admin: "AdminSide | None" = None) -> None:
         """Dispatch to `mcp`, `pages` and `admin`. `prefix` is the path of the public URL, such as /luma, or empty."""
         self._mcp = mcp
         self._pages = pages
@@ -154,11 +154,16 @@ def _behind_middleware(
     """Wrap both applications in middleware. Fair scheduling is outermost, so refusals are scheduled too."""
     guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
-    admin = admin_side(settings, assembly, prefix)
-    root = RootApp(_guarded(endpoint, settings, assembly), guarded_pages, prefix, admin)
+    guarded_mcp = _guarded(endpoint, settings, assembly)
     queue = RequestQueue(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
-    scheduled = FairSchedulingMiddleware(root, scheduler, queue)
-    return scheduled if admin is None else ProblemDetailsMiddleware(scheduled, admin.is_concerned)
+    if assembly.administration is None:
+        return FairSchedulingMiddleware(RootApp(guarded_mcp, guarded_pages, prefix), scheduler, queue)
+    from app.web.admin.app import admin_side  # noqa: PLC0415 - memory, where it is off
+    from app.web.admin.problems import ProblemDetailsMiddleware  # noqa: PLC0415
+
+    admin = admin_side(settings, assembly, assembly.administration, prefix)
+    root = RootApp(guarded_mcp, guarded_pages, prefix, admin)
+    return ProblemDetailsMiddleware(FairSchedulingMiddleware(root, scheduler, queue), admin.is_concerned)
 
 
 def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
@@ -263,6 +268,8 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
     if (resource := protected_resource(settings)) is not None:
         routes += metadata_routes(resource)
     if assembly.sign_in is not None:
+        from app.web.auth.routes import sign_in_routes  # noqa: PLC0415 - memory, where it is off
+
         routes += sign_in_routes(assembly.sign_in)
     if assembly.sandbox is not None:
         routes += media_routes(SANDBOX_MEDIA_PATH, assembly.sandbox.media_is_gone)

@@ -1,13 +1,16 @@
 """Several ways to authenticate, told apart by the form of the token."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from app.adapters.auth.jwt.authenticator import JwtAuthenticator
 from app.adapters.auth.jwt.faults import TokenRefused
 from app.adapters.auth.jwt.token_form import UnverifiedToken
 from app.domain.api_key_format import PREFIX, is_well_formed
 from app.domain.sign_in_tokens import is_of_sign_in
 from app.ports.auth import AccessRefused, Authenticator, Caller, TokenCheck, TokenFault
+
+if TYPE_CHECKING:  # PyJWT is imported only where such tokens are accepted
+    from app.adapters.auth.jwt.authenticator import JwtAuthenticator
 
 
 class ByForm:
@@ -21,7 +24,7 @@ class ByForm:
         self,
         keys: TokenCheck | None,
         sign_in: TokenCheck | None,
-        issuer: JwtAuthenticator | None,
+        issuer: "JwtAuthenticator | None",
         others: TokenCheck | None,
         names: Authenticator,
         refused: Callable[[TokenFault], None],
@@ -75,7 +78,7 @@ class ByForm:
             self._refused(TokenFault.ACCESS_TOKEN)
         return caller
 
-    async def _holder_of_jwt(self, issuer: JwtAuthenticator, token: UnverifiedToken) -> Caller | None:
+    async def _holder_of_jwt(self, issuer: "JwtAuthenticator", token: UnverifiedToken) -> Caller | None:
         try:
             return await issuer.authenticate(token)
         except TokenRefused as exc:

@@ -54,12 +54,10 @@ class AdminSide:
     is_concerned: AdminRequests
 
 
-def admin_side(settings: Settings, assembly: Assembly, prefix: str) -> AdminSide | None:
-    """Return the administration; None where it is off. `prefix` is the path of the public URL, or empty."""
-    if assembly.administration is None:
-        return None
+def admin_side(settings: Settings, assembly: Assembly, administration: Administration, prefix: str) -> AdminSide:
+    """Return the application of `administration`. `prefix` is the path of the public URL, or empty."""
     port = settings.admin if isinstance(settings.admin, int) else None
-    app = _app(assembly, assembly.administration, prefix)
+    app = _app(assembly, administration, prefix)
     return AdminSide(_guarded(settings, assembly, app), AdminRequests(port, prefix))
 
 

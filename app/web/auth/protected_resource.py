@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.composition.identity_provider import scope_names
+from app.composition.scope_names import scope_names
 from app.domain.access import Scope
 from app.domain.oauth import GRANTABLE
 from app.settings import Settings

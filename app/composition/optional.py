@@ -1,0 +1,79 @@
+"""Parts that most processes have switched off: their modules are imported where they are on, to save memory."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from app.adapters.auth.key_digest import KeyDigest
+from app.composition.clocks import Clocks
+from app.domain.backend import BackendDescription
+from app.observability.refusals import Refusals
+from app.persistence import Persistence
+from app.ports.auth import CredentialSource
+from app.services.limits.token_status import TokenStatusCache
+from app.services.teams.memberships import Memberships
+from app.services.teams.opening import OpenDirectory
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.adapters.auth.jwt.authenticator import JwtAuthenticator
+    from app.adapters.auth.jwt.issuer_keys import IssuerKeys
+    from app.composition.administration import Administration
+    from app.composition.sign_in import SignIn
+
+
+def optional_issuer_keys(settings: Settings, clocks: Clocks) -> "IssuerKeys | None":
+    """Return the keys of the identity provider; None where its tokens are not accepted.
+
+    Raises SettingsError for a proxy or certificate variable that cannot be used.
+    """
+    if "jwt" not in settings.auth or settings.jwt_issuer is None:
+        return None
+    from app.composition.identity_provider import build_issuer_keys  # noqa: PLC0415
+
+    return build_issuer_keys(settings.jwt_issuer, clocks)
+
+
+def jwt_authenticator(  # noqa: PLR0913, PLR0917 - those of JwtAuthenticator
+    settings: Settings,
+    keys: "IssuerKeys",
+    memberships: Memberships,
+    credentials_of: Callable[[str], CredentialSource],
+    clocks: Clocks,
+    accept: Callable[[str], None],
+    name: Callable[[str], str],
+) -> "JwtAuthenticator":
+    """Return the authenticator of the identity provider's tokens. The last two arguments are JwtAuthenticator's."""
+    from app.composition.identity_provider import build_jwt_authenticator  # noqa: PLC0415
+
+    return build_jwt_authenticator(settings, keys, memberships, credentials_of, clocks, accept, name)
+
+
+def optional_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
+    settings: Settings,
+    persistence: Persistence,
+    directory: OpenDirectory[KeyDigest] | None,
+    backend: BackendDescription,
+    token_status: TokenStatusCache,
+    clocks: Clocks,
+    refusals: Refusals,
+) -> "SignIn | None":
+    """Return the authorization server; None where it is off.
+
+    Raises SettingsError for a proxy or certificate variable that cannot be used.
+    """
+    if settings.sign_in == "off" or settings.public_url is None or not settings.secret_key:
+        return None  # `check` builds without the key file beside SQLite
+    from app.composition.sign_in import build_sign_in  # noqa: PLC0415
+
+    return build_sign_in(settings, settings.public_url, persistence, directory, backend, token_status, clocks, refusals)
+
+
+def optional_administration(
+    settings: Settings, persistence: Persistence, backend: BackendDescription, clocks: Clocks
+) -> "Administration | None":
+    """Return the administration of teams over HTTP; None where it is off."""
+    if settings.admin == "off" or not settings.secret_key:  # `check` builds without the key file beside SQLite
+        return None
+    from app.composition.administration import build_administration  # noqa: PLC0415
+
+    return build_administration(settings, persistence, backend, clocks)
