@@ -20,8 +20,11 @@ from tests.support.redis_server import RedisServer
 from tests.support.service import MODERN
 
 LEGACY = "2025-11-25"
-PROMISED = {(50, MODERN): 0.50, (50, LEGACY): 0.33, (1, MODERN): 0.55}
+PROMISED = {(50, MODERN): 0.50, (50, LEGACY): 0.33}
 """The least rate of cached batches, as a share of the bare route's, by batch size and protocol revision."""
+
+COMPARED = (*PROMISED, (1, MODERN))
+"""The cases that are measured against the bare route. Most of an answer about one task is the protocol's own cost."""
 
 PROMISED_FROM_REDIS = {MODERN: 0.40, LEGACY: 0.28}
 """The same for batches of 50 that are in Redis but not in the cache of the process."""
@@ -116,7 +119,7 @@ class Bench:
                 serving([PYTHON, "-m", "tests.benchmarks.limit", self.redis.url], {}, on=self.core)
             )
             contests: list[Contest] = []
-            for count, era in PROMISED:
+            for count, era in COMPARED:
                 case, asked = f"batch of {count}, {era}", batch(ids(count), era)
                 size = len(_post(service.url, asked))
                 self._fill(size, count)
