@@ -18,6 +18,15 @@ BATCHES_VERSION = "2025-03-26"
 
 MOST_IN_A_BATCH = 20
 
+MOST_VALUES = 500
+"""Values in a message beside a tool's arguments. Clients need some dozens.
+
+The SDK validates each of them against several models: 200 KB of `inputResponses` would take a second and 500 MB.
+"""
+
+MOST_RESPONSE_VALUES = 40
+"""Values in `inputResponses`, which take 12 microseconds each. This service asks one question at a time."""
+
 _VERSION_IN_META = b"io.modelcontextprotocol/protocolVersion"
 _PLAIN_ID = re.compile(rb'"id"\s*:\s*(?:"|-?\d+\s*[,}])')
 _PLAIN_VERSION = re.compile(rb'"jsonrpc"\s*:\s*"2\.0"')
@@ -33,6 +42,10 @@ _NO_BATCH = (
     "message a request."
 )
 _NO_PARAMS = 'The "params" of a message must be an object.'
+_TOO_MANY_VALUES = (
+    f"A message has at most {MOST_VALUES} values beside a tool's arguments, {MOST_RESPONSE_VALUES} of them in "
+    "inputResponses. Send a smaller one."
+)
 _NO_VERSION = f"This protocol revision is not served. Served are {', '.join(SUPPORTED_VERSIONS)}."
 _NO_ENVELOPE = (
     "This request's MCP-Protocol-Version header and its body do not agree. A request of 2026-07-28 repeats the version "
@@ -70,6 +83,7 @@ def check_body(body: bytes, version: str | None) -> CheckedBody:
 
     The SDK would treat a message with an invalid id as a notification, and answer 202 without a result.
     """
+    _check_values(body)
     if _is_plain(body):
         _check_version(body, version)
         return CheckedBody([body])
@@ -85,6 +99,48 @@ def check_body(body: bytes, version: str | None) -> CheckedBody:
         return CheckedBody([_with_defaults(content)], drops_version=version not in (None, *SUPPORTED_VERSIONS))
     _check_version(body, version)
     return CheckedBody([body])
+
+
+def _check_values(body: bytes) -> None:
+    """Raise InvalidBody for a message with more values beside a tool's arguments than the SDK can validate in time.
+
+    The text is counted first, because parsing costs more. Nearly all bodies have few commas and brackets.
+    """
+    may_respond = b"inputResponses" in body or b"\\u" in body  # JSON may escape the letters of the name
+    openings = body.count(b"{") + body.count(b"[")
+    if body.count(b",") + 2 * openings <= (MOST_RESPONSE_VALUES if may_respond else MOST_VALUES):
+        return
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InvalidBody(PARSE_ERROR, _NOT_JSON) from None
+    for message in content if isinstance(content, list) else [content]:
+        rest, responses = _costly_values(message)
+        if _has_more_values(rest, MOST_VALUES) or _has_more_values(responses, MOST_RESPONSE_VALUES):
+            raise InvalidBody(INVALID_REQUEST, _TOO_MANY_VALUES)
+
+
+def _costly_values(message: Any) -> tuple[Any, Any]:
+    """Return what the SDK validates of a message, which is not a tool's arguments, and its `inputResponses`."""
+    params = message.get("params") if isinstance(message, dict) else None
+    if not isinstance(params, dict):
+        return message, None
+    is_call = message.get("method") == "tools/call"
+    rest = {name: value for name, value in params.items() if not (is_call and name == "arguments")}
+    return {**message, "params": rest}, params.get("inputResponses")
+
+
+def _has_more_values(value: Any, most: int) -> bool:
+    """Return whether a JSON value consists of more than `most` values. Names of members are not counted."""
+    left, open_values = most, [value]
+    while open_values and left >= 0:
+        one = open_values.pop()
+        left -= 1
+        if isinstance(one, dict | list):
+            if len(one) > left:
+                return True
+            open_values += one.values() if isinstance(one, dict) else one
+    return left < 0
 
 
 def _is_plain(body: bytes) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from itertools import count
+from typing import Any
 
 from app.mcp_server.tools.arguments import TasksArguments
 from app.mcp_server.tools.coercion import nearest
@@ -46,18 +47,18 @@ def _call(kind: str) -> bytes:
 
 async def calling_with_names(port: int, _client: int) -> None:
     """Call the tool for batches with many unknown arguments."""
-    await _calling(port, "names")
+    await _sending(port, _call("names"))
 
 
 async def calling_with_numbers(port: int, _client: int) -> None:
     """Call the tool for batches with 100,000 numbers in the place of ids."""
-    await _calling(port, "numbers")
+    await _sending(port, _call("numbers"))
 
 
-async def _calling(port: int, kind: str) -> None:
+async def _sending(port: int, request: bytes) -> None:
     connection = await connect(port)
     for _ in count():
-        await connection.send(_call(kind))
+        await connection.send(request)
         await connection.answer()
 
 
@@ -89,8 +90,46 @@ async def short_headers(target: Target) -> AsyncIterator[None]:
         yield
 
 
+@cache
+def _validated(kind: str) -> bytes:
+    params: dict[str, Any] = {"name": "luma_list_actions", "arguments": {}}
+    message, headers = envelope("tools/call", params, MODERN)
+    content = {"type": "tool_result", "toolUseId": "", "content": [0] * 98_000}
+    if kind == "responses":
+        message["params"]["inputResponses"] = {"a": {"role": "user", "model": "m", "content": content}}
+    else:
+        message["params"]["_meta"]["io.modelcontextprotocol/clientInfo"]["icons"] = [0] * 98_000
+    return with_body(json.dumps(message, separators=(",", ":")).encode(), headers, "attacker")
+
+
+async def responding(port: int, _client: int) -> None:
+    """Call a tool with 98,000 values in a response to a question."""
+    await _sending(port, _validated("responses"))
+
+
+async def with_icons(port: int, _client: int) -> None:
+    """Call a tool as a client with 98,000 icons."""
+    await _sending(port, _validated("icons"))
+
+
+@asynccontextmanager
+async def long_responses(target: Target) -> AsyncIterator[None]:
+    """Send responses to questions, each of 200 KB, on 2 connections of one token."""
+    async with flood(target, responding, 2):
+        yield
+
+
+@asynccontextmanager
+async def many_icons(target: Target) -> AsyncIterator[None]:
+    """Send client information of 200 KB, on 4 connections of one token."""
+    async with flood(target, with_icons, 4):
+        yield
+
+
 COSTLY_ROWS = (
     Row("10 connections with 18,500 unknown arguments", "an honest read took 6.2 s", unknown_arguments),
     Row("10 connections with 100,000 wrong ids", "", wrong_items),
+    Row("2 connections with 98,000 values in a response", "623 MB, an honest read took 6.5 s", long_responses),
+    Row("4 connections with 98,000 icons of the client", "an honest read took 11.6 s", many_icons),
     Row("12 connections with pipelined short headers and chunks", "an honest read took 3.6 s", short_headers),
 )

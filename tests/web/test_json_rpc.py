@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from app.web.json_rpc import MOST_IN_A_BATCH, InvalidBody, check_body
+from app.web.json_rpc import MOST_IN_A_BATCH, MOST_RESPONSE_VALUES, MOST_VALUES, InvalidBody, check_body
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -53,3 +54,33 @@ def test_the_messages_of_a_batch_keep_their_bytes(
     kept = check_body(body, None).messages
     assert [json.loads(one) for one in kept] == messages
     assert sum(map(len, kept)) < len(body)
+
+
+def _message(params: dict[str, Any], method: str = "tools/call") -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"name": "luma_list_actions", **params}}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        _message({"inputResponses": {"a": {"content": [0] * MOST_RESPONSE_VALUES}}}),
+        _message({"inputResponses": {str(number): 0 for number in range(MOST_RESPONSE_VALUES + 1)}}),
+        _message({"_meta": {"io.modelcontextprotocol/clientInfo": {"icons": [0] * MOST_VALUES}}}),
+        _message({"_meta": {"x": [{}] * MOST_VALUES}}),
+        _message({"arguments": {str(number): 0 for number in range(MOST_VALUES)}}, "prompts/get"),
+        [_message({"x": [[]] * MOST_VALUES})],
+        [0] * (MOST_VALUES + 1),
+    ],
+    ids=["responses", "entries", "icons", "objects", "arguments of a prompt", "in a batch", "no message"],
+)
+@pytest.mark.parametrize("write", [json.dumps, lambda value: json.dumps(value).replace("inputR", "input\\u0052")])
+def test_a_message_with_too_many_values_is_refused_before_the_sdk_validates_them(message: Any, write: Any) -> None:
+    with pytest.raises(InvalidBody) as caught:
+        check_body(write(message).encode(), None)
+    assert caught.value.code == -32600
+
+
+def test_arguments_of_tools_and_texts_may_hold_any_number_of_values() -> None:
+    arguments = {"task_ids": ["a"] * 2 * MOST_VALUES, "prompt": "a, [b], {c}" * MOST_VALUES}
+    body = json.dumps(_message({"arguments": arguments, "inputResponses": {"confirm": {"action": "accept"}}})).encode()
+    assert check_body(body, None).messages == [body]
