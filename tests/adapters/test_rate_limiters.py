@@ -194,12 +194,16 @@ async def test_a_redis_that_does_not_answer_is_told(clock: HandClock) -> None:
 class Nonsense:
     """A Redis client whose scripts answer with something else."""
 
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
     async def eval(self, *_arguments: object) -> object:
-        return [99, b"x"]
+        return self._answer
 
 
-async def test_an_answer_of_another_form_is_a_failure(clock: HandClock) -> None:
-    link = RedisConnection(cast("Redis", Nonsense()))
+@pytest.mark.parametrize("answer", [[99, b"x"], [99, 1], [1, 900_000_000_000_000], [1, 120_001], [1, -1], [1]])
+async def test_an_answer_that_this_service_cannot_have_caused_is_a_failure(clock: HandClock, answer: object) -> None:
+    link = RedisConnection(cast("Redis", Nonsense(answer)))
     with pytest.raises(StoreUnavailable):
         await RedisRateLimiter(link, KEYS, clock).take("film", [limit(1)])
 

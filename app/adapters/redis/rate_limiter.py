@@ -31,14 +31,17 @@ class RedisRateLimiter:
         terms = [term for limit in limits for term in (limit.most, limit.window_seconds * 1000 // BUCKETS)]
         async with self._link.operation(owner):
             reply = await self._client.eval(TAKE, len(names), *names, round(self._wall_clock() * 1000), *terms)
-            number, wait_ms = _numbers(reply, len(limits))
+            number, wait_ms = _numbers(reply, limits)
         return None if number == 0 else OverLimit(limits[number - 1], wait_ms / 1000)
 
 
-def _numbers(reply: object, most: int) -> tuple[int, int]:
-    """Return the two numbers of a reply. Raises InvalidResponse for any other reply."""
+def _numbers(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
+    """Return the two numbers of a reply. Raises InvalidResponse for any other reply.
+
+    What others wrote into a window may ask for a longer wait than any that this service has counted.
+    """
     match reply:
-        case [int(number), int(wait_ms)] if 0 <= number <= most:
-            return number, wait_ms
-        case _:
-            raise InvalidResponse("no answer of the rate limiter")
+        case [int(number), int(wait_ms)] if 0 <= number <= len(limits):
+            if number == 0 or 0 <= wait_ms <= 2000 * limits[number - 1].window_seconds:
+                return number, wait_ms
+    raise InvalidResponse("no answer of the rate limiter")

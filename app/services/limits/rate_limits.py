@@ -176,7 +176,7 @@ class RateLimits:
         limit = over.limit
         self._count_refusal(limit.kind)
         if limit.kind is LimitKind.CALLS:
-            self._note_flood(principal, now + over.wait_seconds, now)
+            self._note_flood(principal, now + min(over.wait_seconds, 2 * limit.window_seconds), now)
         sentence = SENTENCES[limit.kind].format(level=limit.level, most=limit.most)
         return RateLimited(sentence, retry_after_seconds=float(math.ceil(over.wait_seconds)))
 

@@ -27,11 +27,14 @@ class Counting(MemoryRateLimiter):
         super().__init__(clock)
         self.asked: list[tuple[str, list[RateLimit]]] = []
         self.fault: StoreUnavailable | None = None
+        self.answer: OverLimit | None = None
 
     async def take(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
         self.asked.append((owner, list(limits)))
         if self.fault is not None:
             raise self.fault
+        if self.answer is not None:
+            return self.answer
         return await super().take(owner, limits)
 
 
@@ -164,6 +167,15 @@ async def test_who_goes_on_calling_floods_until_the_limit_has_room(
     assert world.limits.refuse_flood(ANA) is None
     await world.calls(ANA, 3)
     await world.refusal(ANA)
+    assert world.limits.refuse_flood(ANA) is None
+
+
+async def test_a_flood_is_not_remembered_for_longer_than_two_windows(world: World, clock: HandClock) -> None:
+    world.limiter.answer = OverLimit(ANA.limits[0], 9e14)
+    for _ in range(FLOOD_REFUSALS):
+        await world.refusal(ANA)
+    assert world.limits.refuse_flood(ANA) is not None
+    clock.advance(2 * ANA.limits[0].window_seconds)
     assert world.limits.refuse_flood(ANA) is None
 
 
