@@ -51,8 +51,7 @@ class OutcomeQueue:
         caller = outcome.purchase.caller
         if not self._quota.take(caller):
             return False
-        turns = next((turns for turns in self._turns if caller in turns), self._turns[self._is_accepted(caller)])
-        turns.setdefault(caller, deque()).append(outcome)
+        self._queue_of(caller).append(outcome)
         return True
 
     def take(self) -> Outcome | None:
@@ -72,6 +71,9 @@ class OutcomeQueue:
         self._quota.give_back(outcome.purchase.caller)
 
     def put_back(self, outcome: Outcome) -> None:
-        """Return an outcome that was taken and could not be written."""
-        self.remove(outcome)
-        self.add(outcome)
+        """Return an outcome that was taken and could not be written. It has kept its place in its caller's share."""
+        self._queue_of(outcome.purchase.caller).appendleft(outcome)
+
+    def _queue_of(self, caller: str) -> deque[Outcome]:
+        turns = next((turns for turns in self._turns if caller in turns), self._turns[self._is_accepted(caller)])
+        return turns.setdefault(caller, deque())

@@ -37,6 +37,23 @@ def test_made_up_tokens_and_single_callers_leave_room_for_others() -> None:
     assert queue.add(outcome("known-b"))
 
 
+def test_putting_back_never_fails_however_full_the_queue_has_become() -> None:
+    accepted = {"known-a", "known-b"}
+    queue = OutcomeQueue(accepted.__contains__)
+    queue.add(outcome("known-a", "first"))
+    queue.add(outcome("known-a", "second"))
+    first = queue.take()
+    assert first is not None
+    accepted.clear()
+    while queue.add(outcome(f"made-up-{len(queue)}")):
+        pass
+    queue.put_back(first)
+    left = []
+    while (one := queue.take()) is not None:
+        left.append(one.purchase.attempt)
+    assert left.index("first") < left.index("second")
+
+
 def test_an_outcome_that_was_put_back_is_taken_again_and_a_removed_one_frees_its_place() -> None:
     queue = OutcomeQueue(lambda _caller: True)
     queue.add(outcome("a"))
