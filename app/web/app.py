@@ -32,7 +32,14 @@ from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.middleware.bearer_auth import BearerAuthMiddleware
-from app.web.middleware.fair_scheduling import BEARER, PROBES, FairScheduler, FairSchedulingMiddleware, RequestQueue
+from app.web.middleware.fair_scheduling import (
+    BEARER,
+    PROBES,
+    FairScheduler,
+    FairSchedulingMiddleware,
+    RequestQueue,
+    caller_of,
+)
 from app.web.middleware.rate_limit import RateLimitMiddleware
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
@@ -195,7 +202,13 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
         connections=settings.connections,
         refused=assembly.metrics.refused,
         memory=assembly.request_memory,
+        is_accepted=partial(_has_accepted_token, _known_callers(assembly)),
     )
+
+
+def _has_accepted_token(is_known: Callable[[str], bool], scope: Scope) -> bool:
+    caller = caller_of(scope)
+    return caller.startswith(BEARER) and is_known(caller)
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:

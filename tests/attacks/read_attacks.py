@@ -1,18 +1,22 @@
 """Attacks with bytes that nobody needs, and with many small reads."""
 
 import asyncio
+import statistics
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from tests.attacks.attacks import Row
+from tests.attacks.attacks import Row, held_open, in_parts
 from tests.attacks.flooding import flood
-from tests.attacks.target import Target
+from tests.attacks.target import Figure, Target, batch, raw
 
 JUNK = b"x" * 262_144
 REFUSED = b"X\r\n\r\n"
 ANSWERED = b"POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 99999999999\r\n\r\n"
 HEAD = b"GET /x HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: "
+SHORT_HEAD = b"GET /x HTTP/1.1\r\nhost: 127.0.0.1\r\n%s\r\n"
+PACKETS = 16
 CHUNKED = b"POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -57,9 +61,48 @@ async def bodies_byte_by_byte(target: Target) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def sent_at_once(target: Target, sent: bytes) -> AsyncIterator[None]:
+    """Send the same bytes on 3,500 connections at once, without a token."""
+    connections = await in_parts((target.connect(limit=2**10) for _ in range(3500)), at_once=200)
+    async with held_open(connections):
+        for one in connections:
+            one.write(sent)
+        yield
+
+
+@asynccontextmanager
+async def beside_a_body_in_packets(target: Target) -> AsyncIterator[None]:
+    """Send heads one byte a packet, on 3,500 connections, while an honest caller's requests come in 16 packets."""
+    async with flood(target, partial(sending, HEAD, b"a"), 3500):
+        connection, seconds = await target.connect(limit=2**20), []
+        for number in range(15):
+            request = raw(*batch([f"in-packets-{number}-{one:0100}" for one in range(200)]), "honest")
+            started = time.perf_counter()
+            for at in range(0, len(request), len(request) // PACKETS):
+                await connection.send(request[at : at + len(request) // PACKETS])
+            await connection.result()
+            seconds.append(time.perf_counter() - started)
+        connection.hang_up()
+        target.figures.append(Figure(statistics.median(seconds) * 1000, "ms, a request in 16 packets", 1000))
+        yield
+
+
 READ_ROWS = (
     Row("300 connections that send on after a refusal", "an honest read took 2.2 s", bytes_after_a_refusal),
     Row("300 bodies without end that are answered at once", "an honest read took 1.4 s", bytes_after_an_answer),
     Row("3,900 heads that come byte by byte", "an honest read took 6.2 s", heads_byte_by_byte),
     Row("3,900 bodies that come byte by byte", "an honest read took 2.5 s", bodies_byte_by_byte),
+    Row(
+        "3,500 heads that come byte by byte, and an honest request in 16 packets",
+        "it took 1.7 s",
+        beside_a_body_in_packets,
+    ),
+    Row("3,500 bodies of 250 KB at once", "612 MB", partial(sent_at_once, sent=ANSWERED + JUNK[:250_000])),
+    Row("3,500 times 19 short heads at once", "557 MB", partial(sent_at_once, sent=SHORT_HEAD % (b"a:\r\n" * 29) * 19)),
+    Row(
+        "3,500 times 7 heads of 90 fields at once",
+        "289 MB",
+        partial(sent_at_once, sent=SHORT_HEAD % (b"a:\r\n" * 90) * 7),
+    ),
 )

@@ -105,6 +105,10 @@ class Connection:
         self.reader = reader
         self._writer = writer
 
+    def write(self, data: bytes) -> None:
+        """Send `data`, and wait for nothing."""
+        self._writer.write(data)
+
     async def send(self, data: bytes) -> None:
         """Send `data`, and wait at most two seconds for the service to read it."""
         self._writer.write(data)

@@ -52,9 +52,13 @@ class AccountedConnection(HttpToolsProtocol):
         self.pipeline.clear()  # now, because thousands of connections may be read before `connection_lost` is called
         self._ahead.clear()
         self._ahead_bytes = self._ahead_memory = 0
+        if self.cycle is not None and self.cycle is not self._answering:
+            self.cycle.scope, self.cycle.body = {}, bytearray()  # type: ignore[typeddict-item]
+            self.headers, self.scope = [], {}  # type: ignore[typeddict-item]
         if self._answering is not None and self._disconnect is not None and not self._disconnect.has_begun:
             self._disconnect.notify()
             self._answering.scope["headers"] = self.headers = []  # the cancelled task keeps the scope for a moment
+            self._answering.body = bytearray()
         self.transport.abort()
 
     def held_bytes(self) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
+from starlette.types import Scope
+
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.connection.read_shares import ReadShares
 
@@ -72,7 +74,9 @@ class ConnectionLimits:
         refused: receives the status of each refusal.
         idle: the connections that may be closed for new ones.
         memory: the memory budget of requests and connections.
+        is_accepted: whether the backend has accepted the token of a request lately, by the request's ASGI scope.
         reads: the shares of connections in the time for reads.
+        accepted_reads: the shares of those whose request has a whole head with an accepted token.
 
     """
 
@@ -84,4 +88,6 @@ class ConnectionLimits:
     refused: Callable[[int], None] = lambda _status: None
     idle: IdleConnections = field(default_factory=IdleConnections)
     memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(32 * 1024 * 1024))
+    is_accepted: Callable[[Scope], bool] = lambda _scope: False
     reads: ReadShares = field(default_factory=ReadShares)
+    accepted_reads: ReadShares = field(default_factory=ReadShares)

@@ -7,6 +7,7 @@ from app.web.connection.read_shares import (
     BYTES_OF_A_UNIT,
     READ_WORK,
     ReadFlow,
+    ReadShares,
 )
 
 
@@ -24,6 +25,8 @@ class PacedConnection(AccountedConnection):
     """Work of the requests and parts of bodies in this read."""
     _hold: asyncio.TimerHandle | None = None
     """Ends a wait for the share of reads."""
+    _shares: ReadShares
+    """The shares in which this connection waits, or has waited last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Use a flow control that can be held."""
@@ -34,7 +37,7 @@ class PacedConnection(AccountedConnection):
         """End the wait."""
         if self._hold is not None:
             self._hold.cancel()
-            self._limits.reads.held -= 1
+            self._shares.held -= 1
             self._hold = None
         super().connection_lost(exc)
 
@@ -43,14 +46,18 @@ class PacedConnection(AccountedConnection):
         if self.transport.is_closing():
             return
         work = READ_WORK + self._work + read_bytes // BYTES_OF_A_UNIT
-        seconds = self._limits.reads.charge(self, work)
+        is_unanswered = self._in_body and bool(self.scope)
+        is_accepted = is_unanswered and self._limits.is_accepted(self.scope)  # type: ignore[arg-type]
+        shares = self._limits.accepted_reads if is_accepted else self._limits.reads
+        seconds = shares.charge(self, work)
         if seconds and self._hold is None:
-            self._limits.reads.held += 1
+            self._shares = shares
+            shares.held += 1
             self.flow.hold()
             self._hold = self.loop.call_later(seconds, self._release)
 
     def _release(self) -> None:
         self._hold = None
-        self._limits.reads.held -= 1
+        self._shares.held -= 1
         if not self.transport.is_closing():
             self.flow.release()

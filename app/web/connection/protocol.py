@@ -360,8 +360,7 @@ class DisconnectAwareProtocol(PacedConnection):
             entry = queued_refusal(answering, partial(self._send_refusal, refusal))
             self.pipeline.appendleft(entry)
             self._add_ahead(entry[0], 0, CYCLE_BYTES)
-        if self._is_noted:
-            self._note_held()
+        self._note_held()
 
     def _send_refusal(self, refusal: BadMessage) -> None:
         if self.transport.is_closing():

@@ -3,7 +3,8 @@
 Reads of unfinished heads and bodies, of bytes behind a refusal or an early answer, and of many pipelined requests come
 before any scheduling of requests. A client that sends a byte at a time costs a read for each. All such reads together
 get a share of the time, and each connection an equal part of it: a connection that has used up its part is not read
-until it has waited for it.
+until it has waited for it. Bodies of requests with accepted tokens have a share of their own, so that thousands of
+connections of strangers do not slow them.
 """
 
 import time
