@@ -30,7 +30,7 @@ class AesValueSealer:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, body, place.encode())
 
-    def opened_each(self, sealed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
+    def unseal_each(self, sealed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
         """Yield the body sealed for each place, in order; None if it is absent or was not sealed for that place."""
         decrypt = self._cipher.decrypt
         for place, value in sealed:

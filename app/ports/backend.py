@@ -85,12 +85,17 @@ class VideoBackend(Protocol):
         ...
 
     async def find_by_callback(
-        self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+        self,
+        credential: Credential,
+        command: Command,
+        claimed: Sequence[str],
+        is_callback_of_purchase: Callable[[str], bool],
     ) -> str | None:
-        """Return the id of the task that was submitted with `command` and a callback URL accepted by `is_its_url`.
+        """Return the id of the task that was submitted with `command` and the callback URL of one purchase.
 
         `claimed` are the task ids in callbacks to this URL. They are not authenticated. A backend that can list its
-        tasks does not need them. None means that the task cannot be determined. Raises LumaError if a read failed.
+        tasks does not need them. `is_callback_of_purchase` returns whether a URL is that callback URL. None means that
+        the task cannot be determined. Raises LumaError if a read failed.
         """
         ...
 

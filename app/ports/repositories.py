@@ -58,7 +58,7 @@ class Purchases(Protocol):
         """Insert a purchase with its outcome, unless it is already recorded. The inserted row holds no key."""
         ...
 
-    async def forget(self, attempt: str) -> None:
+    async def delete_unbought(self, attempt: str) -> None:
         """Delete a purchase that bought nothing, release its key and give its price back."""
         ...
 
@@ -66,7 +66,7 @@ class Purchases(Protocol):
         """Return the purchase with this callback id; None if there is none."""
         ...
 
-    async def note_call(self, attempt: str) -> bool:
+    async def record_callback(self, attempt: str) -> bool:
         """Record that the callback of this purchase arrived, and return whether it was the first one."""
         ...
 
@@ -101,7 +101,7 @@ class Purchases(Protocol):
         """Return how many purchases of `owners` were started at `since` (unix seconds) or later."""
         ...
 
-    async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
+    async def bought(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
         """Return those of `task_ids` that `owner` has bought; with `member`, only those of this team member."""
         ...
 

@@ -30,7 +30,7 @@ class ValueSealer(Protocol):
         """Return `body` sealed for `place`, its key in the store."""
         ...
 
-    def opened_each(self, sealed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
+    def unseal_each(self, sealed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
         """Yield the body for each pair of a place and a sealed value, in order; None if it is absent or not valid."""
         ...
 

@@ -8,7 +8,7 @@ OLD, NEW = "an older key, for tests alone", "a newer key, for tests alone"
 
 
 def opened(sealer: AesValueSealer, place: str, value: bytes) -> bytes | None:
-    [body] = sealer.opened_each([(place, value)])
+    [body] = sealer.unseal_each([(place, value)])
     return body
 
 

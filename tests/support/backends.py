@@ -37,7 +37,11 @@ class NoBackend:
         raise NotImplementedError
 
     async def find_by_callback(
-        self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+        self,
+        credential: Credential,
+        command: Command,
+        claimed: Sequence[str],
+        is_callback_of_purchase: Callable[[str], bool],
     ) -> str | None:
         raise NotImplementedError
 
@@ -119,10 +123,14 @@ class Studio(NoBackend):
         return made.id
 
     async def find_by_callback(
-        self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+        self,
+        credential: Credential,
+        command: Command,
+        claimed: Sequence[str],
+        is_callback_of_purchase: Callable[[str], bool],
     ) -> str | None:
         urls = {made.id: made.callback_url for made in self.made.values() if made.callback_url is not None}
-        return next((task_id for task_id, url in urls.items() if is_its_url(url)), None)
+        return next((task_id for task_id, url in urls.items() if is_callback_of_purchase(url)), None)
 
     def parse_callback(self, body: bytes) -> CallbackReport | None:
         event = json.loads(body)

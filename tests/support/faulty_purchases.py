@@ -43,14 +43,14 @@ class FaultyPurchases(Purchases):
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
         await self._pass(lambda: self._true.record(new, state, task_id))
 
-    async def forget(self, attempt: str) -> None:
-        await self._pass(lambda: self._true.forget(attempt))
+    async def delete_unbought(self, attempt: str) -> None:
+        await self._pass(lambda: self._true.delete_unbought(attempt))
 
     async def of_callback(self, callback_id: str) -> Purchase | None:
         return await self._pass(lambda: self._true.of_callback(callback_id))
 
-    async def note_call(self, attempt: str) -> bool:
-        return await self._pass(lambda: self._true.note_call(attempt))
+    async def record_callback(self, attempt: str) -> bool:
+        return await self._pass(lambda: self._true.record_callback(attempt))
 
     async def add_claim(self, callback_id: str, task_id: str) -> None:
         await self._pass(lambda: self._true.add_claim(callback_id, task_id))
@@ -64,8 +64,8 @@ class FaultyPurchases(Purchases):
     async def newest(self, owners: Sequence[str], most: int, **wanted: Any) -> list[Purchase]:
         return await self._pass(lambda: self._true.newest(owners, most, **wanted))
 
-    async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
-        return await self._pass(lambda: self._true.made(owner, task_ids, member=member))
+    async def bought(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
+        return await self._pass(lambda: self._true.bought(owner, task_ids, member=member))
 
     async def task_ids(self, owners: Sequence[str], prefix: str, most: int, *, member: str | None = None) -> list[str]:
         return await self._pass(lambda: self._true.task_ids(owners, prefix, most, member=member))

@@ -97,9 +97,13 @@ class AceDataBackend:
         return await self._client.send_once(VIDEOS_PATH, credential, submit_request(command), private, _submitted_id)
 
     async def find_by_callback(
-        self, credential: Credential, command: Command, claimed: Sequence[str], is_its_url: Callable[[str], bool]
+        self,
+        credential: Credential,
+        command: Command,
+        claimed: Sequence[str],
+        is_callback_of_purchase: Callable[[str], bool],
     ) -> str | None:
-        """Return the one of `claimed` whose record echoes `command` and a callback URL that satisfies `is_its_url`.
+        """Return the one of `claimed` whose record echoes `command` and the callback URL of the purchase.
 
         The record of each id is read. Raises LumaError if none matches and a read failed.
         """
@@ -110,7 +114,7 @@ class AceDataBackend:
             except LumaError as exc:  # a false claim that cannot be read must not hide the true one
                 error = exc
                 continue
-            if url is not None and is_its_url(url):
+            if url is not None and is_callback_of_purchase(url):
                 return task_id
         if error is not None:
             raise error

@@ -143,7 +143,7 @@ class SqlPurchases:
 
         await self._database.run(operation)
 
-    async def forget(self, attempt: str) -> None:
+    async def delete_unbought(self, attempt: str) -> None:
         """Delete a purchase that was sent for a token which the backend does not know."""
         mine = purchases.c.attempt == attempt
 
@@ -161,7 +161,7 @@ class SqlPurchases:
         wanted = and_(purchases.c.backend == self._backend, purchases.c.callback_id == callback_id)
         return await self._database.run(lambda connection: self._first(connection, wanted))
 
-    async def note_call(self, attempt: str) -> bool:
+    async def record_callback(self, attempt: str) -> bool:
         """Note that the backend has called back, and return whether this was the first time."""
         return await self._changes(
             update(purchases)
@@ -271,7 +271,7 @@ class SqlPurchases:
 
         return await self._database.run(operation)
 
-    async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
+    async def bought(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
         """Return which of the tasks `owner` has made, or its member where one is named."""
         found: set[str] = set()
         left = iter(task_ids)

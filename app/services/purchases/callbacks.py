@@ -160,7 +160,9 @@ class Callbacks:
             await self._purchases.add_claim(callback_id, task_id)
             purchase = await self._purchases.of_callback(callback_id)  # the outcome may have been recorded meanwhile
         is_its_task = purchase is not None and purchase.task_id == task_id
-        return purchase, purchase is not None and is_its_task and await self._purchases.note_call(purchase.attempt)
+        return purchase, purchase is not None and is_its_task and await self._purchases.record_callback(
+            purchase.attempt
+        )
 
     async def claimed(self, backend: VideoBackend, caller: Caller, callback_id: str, command: Command) -> str | None:
         """Return the id of the task that a submission of `command` started; None if it cannot be determined.
@@ -169,12 +171,12 @@ class Callbacks:
         it cannot be asked, and DatabaseUnavailable if the claims cannot be read.
         """
 
-        def is_its_url(url: str) -> bool:
+        def is_callback_of_purchase(url: str) -> bool:
             ticket = self._opened(url)
             return ticket is not None and ticket["tenant"] in owners and self._digest(ticket) == callback_id
 
         owners, claims = caller.principal.owners, await self._claims(caller.principal, callback_id)
-        return await backend.find_by_callback(await caller.credentials.one(), command, claims, is_its_url)
+        return await backend.find_by_callback(await caller.credentials.one(), command, claims, is_callback_of_purchase)
 
     async def _claims(self, principal: Principal, callback_id: str) -> list[str]:
         """Read the claims in a turn of the caller."""
@@ -194,7 +196,7 @@ class Callbacks:
 
     async def _trigger_read(self, tenant: str, task_id: str) -> None:
         """Drop the task from the cache if it is running, and make the poller read it early."""
-        await self._cache.forget_running(tenant, task_id)
+        await self._cache.invalidate_running(tenant, task_id)
         snapshot = await self._stop_expecting(tenant, task_id)
         if snapshot is not None and snapshot.task.is_final:
             return  # a callback after the end was read is too late, so it does not restore trust

@@ -107,7 +107,7 @@ class PurchaseWriter:
     async def _write(self, outcome: Outcome) -> None:
         attempt = outcome.purchase.attempt
         if outcome.state is None:
-            await self._purchases.forget(attempt)
+            await self._purchases.delete_unbought(attempt)
             return
         if not outcome.is_recorded:
             await self._purchases.record(outcome.purchase, outcome.state, outcome.task_id)

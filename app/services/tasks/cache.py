@@ -20,7 +20,7 @@ TASK_KIND = "task:5"
 
 
 @dataclass(frozen=True, slots=True)
-class Cached:
+class CacheHits:
     """Tasks found in the cache.
 
     Attributes:
@@ -73,25 +73,25 @@ class TaskCache:
         """Upper bound of the memory used by tasks in this process."""
         return self._copies.weight
 
-    async def get_many(self, tenant: str, task_ids: Sequence[str]) -> Cached:
+    async def get_many(self, tenant: str, task_ids: Sequence[str]) -> CacheHits:
         """Return the cached tasks among `task_ids`, which are distinct."""
         prefix = self._sealed.key(tenant, "")
         keys = [prefix + task_id for task_id in task_ids]
         local = self._local(keys)
         if len(local) == len(task_ids):
-            return Cached(local, len(local), 0)
-        local = {}  # hundreds of callers may wait below, and would keep tasks alive that the cache has evicted
+            return CacheHits(local, len(local), 0)
+        local = {}  # drops the references: hundreds of callers may wait below, and would keep evicted tasks in memory
         async with self._reads.place(tenant):
             local = self._local(keys)
-            elsewhere = task_ids if not local else [task_id for task_id in task_ids if task_id not in local]
-            if elsewhere is not task_ids:
-                keys = [prefix + task_id for task_id in elsewhere]
-            shared = self._unpacked(keys, elsewhere, await self._store.get_many(keys)) if elsewhere else {}
+            absent = task_ids if not local else [task_id for task_id in task_ids if task_id not in local]
+            if absent is not task_ids:
+                keys = [prefix + task_id for task_id in absent]
+            shared = self._unpacked(keys, absent, await self._store.get_many(keys)) if absent else {}
         if not local:
-            return Cached(shared, 0, len(shared))
+            return CacheHits(shared, 0, len(shared))
         found = local | shared
         in_order = {task_id: found[task_id] for task_id in task_ids if task_id in found}
-        return Cached(in_order, len(local), len(shared))
+        return CacheHits(in_order, len(local), len(shared))
 
     def _local(self, keys: Sequence[str]) -> dict[str, RenderedTask]:
         """Return the fresh tasks in this process, by id."""
@@ -113,8 +113,8 @@ class TaskCache:
         await self._store.put_many(values, ttl_seconds)
         return rendered
 
-    async def forget_running(self, tenant: str, task_id: str) -> None:
-        """Remove the task, unless it is final, so that the next lookup reads the backend."""
+    async def invalidate_running(self, tenant: str, task_id: str) -> None:
+        """Remove the task from the store unless it is final, so that the next lookup reads the backend."""
         cached = await self.get_many(tenant, [task_id])
         if task_id not in cached.tasks or not cached.tasks[task_id].is_final:
             await self._store.remove_many([self._sealed.key(tenant, task_id)])
@@ -126,7 +126,9 @@ class TaskCache:
         oldest = self._wall_clock() - CLOCKS_DIFFER_SECONDS
         found: dict[str, RenderedTask] = {}
         final: dict[str, RenderedTask] = {}
-        for key, task_id, value, form in zip(keys, task_ids, values, self._sealed.opened(keys, values), strict=True):
+        for key, task_id, value, form in zip(
+            keys, task_ids, values, self._sealed.unseal_each(keys, values), strict=True
+        ):
             if form is None:
                 if value is not None:
                     self._telemetry.value_refused()
@@ -148,9 +150,9 @@ class TaskCache:
 
         With many callers, tasks that are read once would evict those that are read repeatedly.
         """
-        seen = self._doorkeeper.knows(list(final))
-        if any(seen):
-            copies = {key: task for (key, task), was_seen in zip(final.items(), seen, strict=True) if was_seen}
+        read_before = self._doorkeeper.test_and_set(list(final))
+        if any(read_before):
+            copies = {key: task for (key, task), is_known in zip(final.items(), read_before, strict=True) if is_known}
             self._copies.put_many(copies, sum(map(_weigh, copies.values())))
 
 

@@ -1,4 +1,4 @@
-"""Seals values for a shared store. A value that others moved, changed or wrote is a cache miss."""
+"""Encrypts values for a shared store. A value that was not sealed by this service for its key is a cache miss."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,8 +12,8 @@ LARGEST_BYTES = 64 * 1024
 class SealedValues:
     """Seals values of one kind. Each key contains backend, tenant, kind and id.
 
-    A value is encrypted, because a task holds its prompt, and opens under its own key only. It is opened before it is
-    parsed.
+    A value is encrypted because a task contains its prompt. It can be unsealed under its own key only, and is unsealed
+    before it is parsed.
     """
 
     def __init__(self, kind: str, keys: KeyNamespace, sealer: ValueSealer) -> None:
@@ -23,7 +23,7 @@ class SealedValues:
         self._sealer = sealer
 
     def key(self, tenant: str, name: str) -> str:
-        """Return the key of a value. It ends with `name`, and the rest is equal for all values of a tenant."""
+        """Return the key of a value. It ends with `name`; the part before is the same for all values of a tenant."""
         return self._keys.key(tenant, self._kind, name)
 
     def seal(self, key: str, value: bytes | None) -> bytes | None:
@@ -33,7 +33,7 @@ class SealedValues:
         sealed = self._sealer.seal(key, value)
         return sealed if len(sealed) <= LARGEST_BYTES else None
 
-    def opened(self, keys: Sequence[str], stored: Iterable[bytes | None]) -> Iterator[bytes | None]:
-        """Yield the opened value for each of `keys`; None if it is absent, too large or not sealed for that key."""
+    def unseal_each(self, keys: Sequence[str], stored: Iterable[bytes | None]) -> Iterator[bytes | None]:
+        """Yield the unsealed value for each of `keys`; None if it is absent, too large or not sealed for that key."""
         checked = (value if value is not None and len(value) <= LARGEST_BYTES else None for value in stored)
-        return self._sealer.opened_each(zip(keys, checked, strict=True))
+        return self._sealer.unseal_each(zip(keys, checked, strict=True))

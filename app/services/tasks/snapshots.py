@@ -1,4 +1,4 @@
-"""The repository of task snapshots, which replicas share through the store."""
+"""The repository of snapshots of running tasks, which replicas share through the store."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -42,7 +42,7 @@ class TaskSnapshots:
         self._local: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
 
     async def put_many(self, tenant: str, snapshots: Sequence[TaskSnapshot]) -> None:
-        """Store `snapshots`."""
+        """Store `snapshots` for SNAPSHOT_LIFE_SECONDS. New tasks' are also kept in this process."""
         now = self._wall_clock()
         by_key = {self._sealed.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots}
         for key, snapshot in by_key.items():
@@ -65,7 +65,7 @@ class TaskSnapshots:
         """Return the snapshots found, by task id."""
         keys = [self._sealed.key(tenant, task_id) for task_id in task_ids]
         values = await self._store.get_many(keys)
-        forms = self._sealed.opened(keys, values)
+        forms = self._sealed.unseal_each(keys, values)
         found = {
             task_id: self._unpack(task_id, form) or self._local.get(key)
             for task_id, key, form in zip(task_ids, keys, forms, strict=True)

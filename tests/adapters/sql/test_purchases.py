@@ -112,7 +112,7 @@ async def test_a_key_goes_back_to_the_unknown_outcome_that_was_replaced(purchase
     if ends == "refused":
         await purchases.record_outcome(mine.attempt, PurchaseState.REFUSED)
     else:
-        await purchases.forget(mine.attempt)
+        await purchases.delete_unbought(mine.attempt)
     again = await purchases.claim(new())
     assert again is not None
     assert (again.attempt, again.state) == (earlier.attempt, PurchaseState.UNKNOWN)
@@ -134,7 +134,7 @@ async def test_a_key_goes_back_past_purchases_that_bought_nothing(
         if first_ends == "refused":
             await purchases.record_outcome(ended.attempt, PurchaseState.REFUSED)
         else:
-            await purchases.forget(ended.attempt)
+            await purchases.delete_unbought(ended.attempt)
     holder = await purchases.claim(new())
     assert holder is not None
     assert (holder.attempt, holder.state) == (unknown.attempt, PurchaseState.UNKNOWN)
@@ -225,7 +225,10 @@ async def test_task_ids_complete_a_prefix_of_the_owners_own(purchases: SqlPurcha
 async def test_a_callback_is_noted_once(purchases: SqlPurchases) -> None:
     mine = new(callback_id="callback")
     await purchases.claim(mine)
-    assert [await purchases.note_call(mine.attempt), await purchases.note_call(mine.attempt)] == [True, False]
+    assert [await purchases.record_callback(mine.attempt), await purchases.record_callback(mine.attempt)] == [
+        True,
+        False,
+    ]
 
 
 async def test_claims_of_a_callback_are_bounded_and_the_first_and_the_last_stay(
@@ -269,7 +272,7 @@ async def test_old_rows_are_deleted_in_lots(database: Database, clock: HandClock
 async def test_a_forgotten_purchase_leaves_nothing(purchases: SqlPurchases) -> None:
     mine = new()
     await purchases.claim(mine)
-    await purchases.forget(mine.attempt)
+    await purchases.delete_unbought(mine.attempt)
     assert await purchases.newest(["owner"], 9) == []
     assert await purchases.claim(new()) is None
 
@@ -373,7 +376,7 @@ async def test_a_key_that_goes_back_stands_for_the_earlier_request_again(purchas
     if ends == "refused":
         await purchases.record_outcome(mine.attempt, PurchaseState.REFUSED)
     else:
-        await purchases.forget(mine.attempt)
+        await purchases.delete_unbought(mine.attempt)
     holder = await purchases.claim(new(request="a wolf"))
     assert holder is not None
     assert (holder.attempt, holder.request_hash) == (earlier.attempt, "a fox")

@@ -162,7 +162,7 @@ async def test_tasks_of_one_tenant_are_not_returned_to_another(clock: HandClock)
 
 def body(value: bytes) -> bytes:
     """Return what is sealed in a stored value under KEY_A."""
-    [opened] = SEALER.opened_each([(KEY_A, value)])
+    [opened] = SEALER.unseal_each([(KEY_A, value)])
     assert opened is not None
     return opened
 
@@ -227,7 +227,7 @@ async def test_a_value_is_valid_only_for_its_own_backend_tenant_and_id(clock: Ha
     (value,) = store.held.values()
     elsewhere = SealedValues(TASK_KIND, KeyNamespace("luma-mcp:other"), SEALER)
     for key in (TASKS.key(B, "a"), TASKS.key(A, "b"), elsewhere.key(A, "a")):
-        assert list(TASKS.opened([KEY_A, key, KEY_A], [value, value, None])) == [body(value), None, None]
+        assert list(TASKS.unseal_each([KEY_A, key, KEY_A], [value, value, None])) == [body(value), None, None]
     store.held[TASKS.key(B, "a")] = value
     assert (await cache(store, clock, notes).get_many(B, ["a"])).tasks == {}
     assert notes.values_refused == 1
