@@ -9,7 +9,7 @@ import httpx
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.services.limits.backend_limits import PURCHASE_PLACES, READS, UNACCEPTED_PURCHASES
 from app.services.limits.token_status import REFUSED_SECONDS
-from app.services.tasks.queued_ids import MOST_UNACCEPTED, QUESTION_WEIGHT
+from app.services.tasks.queued_ids import LOOKUP_WEIGHT, MOST_UNACCEPTED
 from tests.support.acedata import knowing_every_task
 from tests.support.clock import HandClock
 from tests.support.service import serving, settings
@@ -48,7 +48,7 @@ class SharedBackend(httpx.AsyncBaseTransport):
 
 
 IDS = 60
-JUNK_BATCHES = MOST_UNACCEPTED // (IDS + QUESTION_WEIGHT)
+JUNK_BATCHES = MOST_UNACCEPTED // (IDS + LOOKUP_WEIGHT)
 """The number of calls that may wait for the backend at the same time. One more would be refused at once."""
 
 

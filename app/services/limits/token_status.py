@@ -45,7 +45,7 @@ class TokenStatusCache:
         refusal = self._refusal(tenant)
         return refusal is not None and self._clock() < refusal.at + REFUSED_SECONDS
 
-    def may_verify(self, tenant: str) -> bool:
+    def try_start_verification(self, tenant: str) -> bool:
         """Return whether to check a refused token now for the sake of cached results.
 
         True is returned at most once in ASK_AGAIN_SECONDS for each refused token.
@@ -58,7 +58,7 @@ class TokenStatusCache:
         refusal.ask_again_at = now + ASK_AGAIN_SECONDS
         return True
 
-    def verify_again(self, tenant: str) -> None:
+    def retry_verification_soon(self, tenant: str) -> None:
         """Allow the next check after REFUSED_SECONDS, because the last one failed for another reason."""
         if (refusal := self._refusal(tenant)) is not None:
             refusal.ask_again_at = self._clock() + REFUSED_SECONDS

@@ -8,10 +8,11 @@ from app.ports.store import StoreUnavailable
 from app.services.key_namespace import KeyNamespace
 
 KEPT_SECONDS = 30 * 24 * 3600.0
+"""Time to live of a mark."""
 
 
 class CancelMarks:
-    """Stores when a task was first cancelled. Marks are signed, so that marks written by others are ignored."""
+    """Stores the time at which a task was first cancelled. Marks without a valid signature are ignored."""
 
     def __init__(self, leases: Leases, signing: Signer, keys: KeyNamespace, wall_clock: Callable[[], float]) -> None:
         """Share marks through `leases`. `wall_clock` returns unix seconds."""

@@ -12,26 +12,26 @@ from app.services.tasks.store_probe import explained
 T = TypeVar("T")
 
 COOLDOWN_SECONDS = 1.0
-"""Pause after a failure. Then one operation is tried."""
+"""Pause after a failure. One caller then tries its operation."""
 
-MOST_OUTAGES = 3
-WITHIN_SECONDS = 600.0
+FREQUENT_OUTAGES = 3
+FREQUENT_WITHIN_SECONDS = 600.0
 CALM_SECONDS = 60.0
-"""The third outage within 10 minutes ends only after a minute without failures.
+"""An outage that is the third within 10 minutes ends only after a minute without failures.
 
 A nearly full or slow store alternates between failure and success. Without this rule, each change would be logged.
 """
 
-SILENCE = "silence"
+UNREACHABLE = "unreachable"
 _EFFECTS = {
-    SILENCE: "tasks are read from the backend until Redis is back. Each process caches results for itself, and waits "
-    "end later",
+    UNREACHABLE: "tasks are read from the backend until Redis is back. Each process caches results for itself, and "
+    "waits end later",
     "get": "cached results cannot be read from Redis, so finished tasks are read from the backend again",
     "put": "cached results are still served, but each process caches new results for itself only, and the others read "
     "them from the backend again",
     "remove": "a task whose callback arrived may be shown as running for a few more seconds",
 }
-"""The effect of an outage of the store, or of one kind of operation, for the log."""
+"""The effect of each cause of an outage, for the log: an unreachable store, or one kind of operation refused."""
 
 log = logging.getLogger(__name__)
 
@@ -69,39 +69,39 @@ class FailOpenStore:
         await self._store.ping()
 
     async def _guard(self, operation: str, call: Callable[[], Awaitable[T]], fallback: T) -> T:
-        if self._is_paused(operation):
+        if not self._admit(operation):
             return fallback
         try:
-            answer = await call()
+            result = await call()
         except StoreBusy:  # a limit of this process, not a failure of the store
             return fallback
         except StoreUnavailable as exc:
             self._failed(operation, exc)
             return fallback
         if self._outages.is_on:
-            self._cooldowns[SILENCE].end()
+            self._cooldowns[UNREACHABLE].end()
             self._cooldowns[operation].end()
             self._outages.worked(operation, self._clock())
-        return answer
+        return result
 
-    def _is_paused(self, operation: str) -> bool:
+    def _admit(self, operation: str) -> bool:
         if not self._outages.is_on:
-            return False
+            return True
         now = self._clock()
-        return self._cooldowns[SILENCE].holds(now) or self._cooldowns[operation].holds(now)
+        return self._cooldowns[UNREACHABLE].admit(now) and self._cooldowns[operation].admit(now)
 
     def _failed(self, operation: str, exc: StoreUnavailable) -> None:
         self._telemetry.store_failed(operation)
-        now, cause = self._clock(), SILENCE
+        now, cause = self._clock(), UNREACHABLE
         if isinstance(exc, StoreRefuses):
-            self._cooldowns[SILENCE].end()
+            self._cooldowns[UNREACHABLE].end()
             cause = operation
         self._cooldowns[cause].begin(now)
         self._outages.failed(cause, exc, now)
 
 
 class _Cooldown:
-    """A pause. At its end, one caller may try, and a new pause begins for the others."""
+    """A pause. At its end, one caller is admitted, and a new pause begins for the others."""
 
     def __init__(self) -> None:
         self._until: float | None = None
@@ -112,14 +112,14 @@ class _Cooldown:
     def end(self) -> None:
         self._until = None
 
-    def holds(self, now: float) -> bool:
-        """Return whether the caller must not try. If the pause is over, let this caller try and begin a new one."""
+    def admit(self, now: float) -> bool:
+        """Return whether the caller may try. If the pause is over, begin a new one for other callers."""
         if self._until is None:
-            return False
-        if now < self._until:
             return True
+        if now < self._until:
+            return False
         self.begin(now)
-        return False
+        return True
 
 
 class _OutageLog:
@@ -128,7 +128,7 @@ class _OutageLog:
     def __init__(self) -> None:
         self._failing: set[str] = set()
         self._logged: set[str] = set()
-        self._began: deque[float] = deque(maxlen=MOST_OUTAGES)
+        self._began: deque[float] = deque(maxlen=FREQUENT_OUTAGES)
         self._is_frequent = False
         self._failed_at = 0.0
 
@@ -138,13 +138,13 @@ class _OutageLog:
         return bool(self._logged)
 
     def failed(self, cause: str, exc: StoreUnavailable, now: float) -> None:
-        """Record a failure. `cause` is SILENCE for a store that does not answer, else the refused operation."""
+        """Record a failure. `cause` is UNREACHABLE if the store does not answer, else the refused operation."""
         if not self.is_on:
             self._began.append(now)
-            self._is_frequent = len(self._began) == MOST_OUTAGES and now - self._began[0] < WITHIN_SECONDS
+            self._is_frequent = len(self._began) == FREQUENT_OUTAGES and now - self._began[0] < FREQUENT_WITHIN_SECONDS
         self._failed_at = now
-        if cause != SILENCE:
-            self._failing.discard(SILENCE)
+        if cause != UNREACHABLE:
+            self._failing.discard(UNREACHABLE)
         if cause == "remove" and "put" in self._failing:  # one cause: the store accepts no writes
             return
         if cause == "put":
@@ -156,7 +156,7 @@ class _OutageLog:
 
     def worked(self, operation: str, now: float) -> None:
         """Record a success during an outage. Log the end of the outage if nothing fails any more."""
-        self._failing -= {SILENCE, operation}
+        self._failing -= {UNREACHABLE, operation}
         if self._failing or (self._is_frequent and now - self._failed_at < CALM_SECONDS):
             return
         self._logged.clear()

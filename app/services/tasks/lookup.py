@@ -1,4 +1,4 @@
-"""Finds tasks in the cache, among fetches under way, and at the backend, in this order."""
+"""Looks up tasks: first in the cache, then among fetches in flight, then at the backend."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class _Calls:
 
 
 class TaskService:
-    """Finds tasks in the cache, among fetches under way, or at the backend."""
+    """Looks up tasks for callers, and reads them at the backend."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a lookup uses every kind of state
         self,
@@ -50,7 +50,7 @@ class TaskService:
     ) -> None:
         """Use these dependencies. The service does not open or close them.
 
-        `on_read` receives what the backend has answered for a team: the id of the team, and its tasks.
+        `on_read` is called after each read for a team, with the team's id and the tasks that the backend returned.
         """
         self._on_read = on_read
         self.access = access
@@ -64,7 +64,7 @@ class TaskService:
     async def find(self, caller: Caller, task_ids: Sequence[str]) -> Lookup:
         """Return one result for each distinct id, in the order of `task_ids`.
 
-        A failed read is the result of each id in it. No LumaError is raised. None stands for a task that the backend
+        An id of a failed read has its LumaError as result; it is not raised. None stands for a task that the backend
         does not know, or that the caller may not read.
         """
         denied = await self.access.denied(caller.principal, task_ids) if caller.principal.team is not None else {}
@@ -91,35 +91,35 @@ class TaskService:
         return Lookup({task_id: found[task_id] for task_id in wanted}, stats)
 
     def was_refused(self, subject: str) -> bool:
-        """Return whether the backend refused the token and has not accepted it since: results are then withheld."""
+        """Return whether the backend refused the token and not accepted it since. Cached results are then withheld."""
         return self._token_status.was_refused(subject)
 
     async def _still_refused(self, caller: Caller, wanted: Iterable[str]) -> LumaError | None:
-        """Try a refused token on one of the ids, if that is due. Return None if the backend accepts it again.
+        """Verify a refused token with a read of one of the ids, if that is due. Return None if it is accepted again.
 
-        Otherwise return the error for the caller: the refusal, or the reason why it could not be verified.
+        Otherwise return the error for the caller: Unauthorized, or the reason why the token could not be verified.
         """
-        subject, asked = caller.principal.subject, list(wanted)
+        subject, task_ids = caller.principal.subject, list(wanted)
         if self._token_status.just_refused(subject):
             return self._backend.description.error(Unauthorized)
-        known = (await self._cache.get_many(caller.principal.owner, asked)).tasks
-        if known:
+        cached = (await self._cache.get_many(caller.principal.owner, task_ids)).tasks
+        if cached:
             self._token_status.withhold(subject)
-        probe = next((task_id for task_id in asked if task_id not in known), None)
-        if probe is None and self._token_status.may_verify(subject):
-            probe = asked[0]
+        probe = next((task_id for task_id in task_ids if task_id not in cached), None)
+        if probe is None and self._token_status.try_start_verification(subject):
+            probe = task_ids[0]
         if probe is None:
             return self._backend.description.error(Unauthorized)
         answer = (await self.read(caller, [probe]))[probe]
         if not self._token_status.was_refused(subject):
             return None
         if isinstance(answer, LumaError) and answer.is_retryable:
-            self._token_status.verify_again(subject)
+            self._token_status.retry_verification_soon(subject)
             return answer
         return self._backend.description.error(Unauthorized)
 
     async def read(self, caller: Caller, task_ids: Sequence[str]) -> dict[str, TaskResult]:
-        """Read the tasks at the backend, or join fetches of them in flight. Read tasks are cached."""
+        """Read the tasks at the backend, or join fetches in flight. Tasks that are read are cached."""
         answers, _ = await self._fetch_once(caller, task_ids, _Calls())
         return answers
 
@@ -131,23 +131,23 @@ class TaskService:
             return {key: answers[key[1]] for key in keys}
 
         keys = [(caller.principal.owner, task_id) for task_id in task_ids]
-        led = self._flights.not_in_flight(keys)
+        new_keys = self._flights.not_in_flight(keys)
         try:
-            counted_out = self._queued.add(caller.principal.subject, len(led)) if led else _nothing
+            remove_queued = self._queued.add(caller.principal.subject, len(new_keys)) if new_keys else _nothing
         except RateLimited as exc:
-            return await self._joined(keys, led, exc)
-        landed, joined = await self._flights.get_many(keys, fetch, calls.has_sent, counted_out)
-        return {task_id: answer for (_, task_id), answer in landed.items()}, joined
+            return await self._join_only(keys, new_keys, exc)
+        results, joined = await self._flights.get_many(keys, fetch, calls.has_sent, remove_queued)
+        return {task_id: answer for (_, task_id), answer in results.items()}, joined
 
-    async def _joined(
-        self, keys: Sequence[FlightKey], led: Sequence[FlightKey], refusal: RateLimited
+    async def _join_only(
+        self, keys: Sequence[FlightKey], new_keys: Sequence[FlightKey], refusal: RateLimited
     ) -> tuple[dict[str, TaskResult], int]:
-        """Return the results of fetches in flight, and `refusal` for the ids in `led`, which need a new fetch."""
-        refused = set(led)
+        """Return the results of fetches in flight, and `refusal` for `new_keys`, which would need a new fetch."""
+        refused = set(new_keys)
         joined = [key for key in keys if key not in refused]
-        landed, _ = await self._flights.get_many(joined, _never) if joined else ({}, 0)
+        results, _ = await self._flights.get_many(joined, _never) if joined else ({}, 0)
         refusal.with_traceback(None)
-        return {key[1]: refusal if key in refused else landed[key] for key in keys}, len(joined)
+        return {key[1]: refusal if key in refused else results[key] for key in keys}, len(joined)
 
     async def _fetch(self, caller: Caller, task_ids: Sequence[str], calls: _Calls) -> dict[str, TaskResult]:
         owner = caller.principal.owner
@@ -176,4 +176,4 @@ def _nothing() -> None:
 
 
 async def _never(_keys: list[FlightKey]) -> dict[FlightKey, TaskResult]:
-    raise AssertionError("every one of these keys is in the air")
+    raise AssertionError("all of these keys are in flight")

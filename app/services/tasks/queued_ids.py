@@ -15,8 +15,8 @@ MOST_IN_TOTAL = 6_000
 MOST_UNACCEPTED = 4_000
 """Part of the total for all tokens together that the backend has not accepted lately. Anybody can invent tokens."""
 
-QUESTION_WEIGHT = 4
-"""Weight of a lookup in addition to its ids, in ids."""
+LOOKUP_WEIGHT = 4
+"""Overhead of a lookup, counted as this many ids."""
 
 RETRY_AFTER_SECONDS = 10.0
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class QueuedIds:
-    """Counts the ids that are queued or being read. A tenant without any takes no memory."""
+    """Counts the ids that are queued or being read. Tenants without such ids take no memory."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class QueuedIds:
     ) -> None:
         """Name `backend` in refusals, and count refusals in `telemetry`.
 
-        `clock` is monotonic, in seconds. `is_accepted` tells whether the backend has accepted a tenant's token lately.
+        `clock` is monotonic, in seconds. `is_accepted` returns whether the backend accepted a tenant's token lately.
         """
         self._backend = backend
         self._is_accepted = is_accepted
@@ -56,7 +56,7 @@ class QueuedIds:
 
     def add(self, tenant: str, count: int) -> Callable[[], None]:
         """Add a lookup of `count` ids, and return a function that removes it. Raises RateLimited over a limit."""
-        weight, queued = count + QUESTION_WEIGHT, self._by_tenant.get(tenant, 0)
+        weight, queued = count + LOOKUP_WEIGHT, self._by_tenant.get(tenant, 0)
         if queued + weight > MOST_PER_TENANT:
             raise self._refusal(TENANT_IS_FULL)
         accepted = self._is_accepted(tenant)

@@ -19,6 +19,8 @@ class _Flight:
 
     Attributes:
         keys: the keys that it fetches.
+        has_sent: returns whether the fetch has sent anything. It is not cancelled then.
+        on_done: called at the end of the fetch, also after an error.
         waiting: number of callers that wait for at least one of the keys.
 
     """
@@ -64,9 +66,9 @@ class SingleFlight(Generic[K, V]):
         If its last caller is cancelled while `has_sent()` is false, the fetch is cancelled too. `on_done` is called at
         the end of the fetch, also after an error.
         """
-        led = self.not_in_flight(keys)
-        if led:
-            self._start(fetch, _Flight(led, has_sent, on_done))
+        new_keys = self.not_in_flight(keys)
+        if new_keys:
+            self._start(fetch, _Flight(new_keys, has_sent, on_done))
         pending_keys = {key: self._pending[key] for key in keys}
         flights = {pending.flight for pending in pending_keys.values()}
         for flight in flights:
@@ -76,7 +78,7 @@ class SingleFlight(Generic[K, V]):
         finally:
             for flight in flights:
                 self._remove_caller(flight)
-        return {key: pending.future.result() for key, pending in pending_keys.items()}, len(keys) - len(led)
+        return {key: pending.future.result() for key, pending in pending_keys.items()}, len(keys) - len(new_keys)
 
     @property
     def flights(self) -> int:
@@ -97,7 +99,7 @@ class SingleFlight(Generic[K, V]):
         flight.task.add_done_callback(lambda task: self._finish(task, pending_keys, flight.on_done))
 
     def _remove_caller(self, flight: _Flight) -> None:
-        """Remove one caller. Cancel the flight after the last one if nothing was sent; it cannot be joined then."""
+        """Remove one caller. After the last one, cancel a flight that has sent nothing; it can no longer be joined."""
         flight.waiting -= 1
         if flight.waiting == 0 and not flight.task.done() and not flight.has_sent():
             flight.task.cancel()
@@ -133,6 +135,6 @@ async def _run(keys: list[K], fetch: Callable[[list[K]], Awaitable[Mapping[K, V]
 
 
 def _error_of(flight: "asyncio.Task[Mapping[K, V]]") -> Exception | None:
-    """Return the error for the callers of a failed flight; None if it succeeded."""
+    """Return the error for the callers of a failed flight; None if it succeeded. A cancellation means shutdown."""
     error = asyncio.CancelledError() if flight.cancelled() else flight.exception()
     return error if error is None or isinstance(error, Exception) else ConnectionAbortedError("the service is stopping")

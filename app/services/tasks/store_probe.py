@@ -10,11 +10,13 @@ from app.ports.store import Store, StoreRefuses, StoreUnavailable
 from app.services.key_namespace import KeyNamespace
 
 KEPT_SECONDS = 10.0
+"""Time to live of the values that a probe writes."""
+
 RECEIVED_WITHIN_SECONDS = 2.0
 TENANT = "probe"
 
 SHARED_SECONDS = 1.0
-"""Time for which the result of a probe is shared."""
+"""Time after the start of a probe for which its result is shared."""
 
 ADVICE = {
     "READONLY": "is a replica that takes no writes: name the master, or all Sentinels",
@@ -59,7 +61,7 @@ async def probe(store: Store, coordination: Coordination, keys: KeyNamespace, *,
 
 
 class SharedProbe:
-    """Shares one probe among all requests within a second, so that frequent requests do not load the store."""
+    """Shares one probe among all requests within SHARED_SECONDS, so that frequent requests do not load the store."""
 
     def __init__(self, try_store: Callable[[], Awaitable[None]], clock: Callable[[], float]) -> None:
         """Probe with `try_store`. `clock` is monotonic, in seconds."""

@@ -28,7 +28,7 @@ LONGEST_PART = 65_535
 """Length limit in bytes of head, line and rest: their lengths are stored in 16 bits."""
 
 CLOCKS_DIFFER_SECONDS = 5.0
-"""Time for which a value stays valid after its expiry, because the clocks of two replicas may differ as much."""
+"""Time for which a value stays valid after its expiry: the assumed limit of the difference between replicas' clocks."""
 
 
 class Malformed(Exception):

@@ -23,14 +23,14 @@ def test_a_refusal_stays_until_the_token_is_accepted_but_is_recent_for_seconds_o
 def test_may_verify_allows_one_check_of_a_refused_token_in_five_minutes(clock: HandClock) -> None:
     token_status = TokenStatusCache(clock)
     token_status.refuse("a")
-    assert not token_status.may_verify("a")
+    assert not token_status.try_start_verification("a")
     clock.advance(REFUSED_SECONDS)
-    assert [token_status.may_verify("a") for _ in range(3)] == [True, False, False]
+    assert [token_status.try_start_verification("a") for _ in range(3)] == [True, False, False]
     token_status.refuse("a")
     clock.advance(ASK_AGAIN_SECONDS - 1)
-    assert not token_status.may_verify("a")
+    assert not token_status.try_start_verification("a")
     clock.advance(1)
-    assert token_status.may_verify("a")
+    assert token_status.try_start_verification("a")
 
 
 def test_new_refusals_evict_the_oldest_one_when_the_cache_is_full(clock: HandClock) -> None:
