@@ -40,7 +40,7 @@ def callback_route(
 
     async def receive_callback(request: Request) -> Response:
         ticket = request.path_params["ticket"]
-        if not callbacks.is_ours(ticket):  # before the body is read, because anybody can send one
+        if not callbacks.is_valid_ticket(ticket):  # before the body is read, because anybody can send one
             count(CallbackOutcome.UNKNOWN_TICKET.value)
             return _response(404)
         body = await _body(request)

@@ -13,7 +13,7 @@ from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.results import SubmissionsView, SubmissionView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
 from app.ports.sealing import Sealer
-from app.services.purchases.submitted_tasks import Page, Place, SubmittedTasks
+from app.services.purchases.submitted_tasks import Page, PagePosition, SubmittedTasks
 from app.services.tasks.lookup import TaskService
 
 PURPOSE = "list"
@@ -60,7 +60,7 @@ class ListTool:
             return None
         return self._sealer.seal(PURPOSE, {"at": page.next[0], "attempt": page.next[1]}, tenant)
 
-    def _opened(self, owners: tuple[str, ...], cursor: str) -> Place:
+    def _opened(self, owners: tuple[str, ...], cursor: str) -> PagePosition:
         """Return where a page begins. Raises InvalidRequest for a cursor that was not made for this caller."""
         content: dict[str, Any] | None = self._sealer.unseal(PURPOSE, cursor.strip(), owners)
         if content is None:

@@ -69,7 +69,7 @@ class CallbackTrust:
                 self._missing()
                 await self._miss()
 
-    async def arrived(self) -> None:
+    async def record_callback(self) -> None:
         """Record a callback that this replica received for a task not yet known to be final."""
         self.arrived_elsewhere()
         try:

@@ -1,8 +1,8 @@
-"""Handles callbacks of the backend. The first callback for a task triggers one read of it; its body is never a result.
+"""Handles callbacks of the backend. The first callback for a task triggers a read of it; no result is taken from it.
 
 Callbacks are not signed, and the backend's record of a task contains the callback URL, so the body of a callback proves
-nothing. Only the answer to the read is shown and cached. Each URL contains a ticket: an encrypted text with the tenant,
-a random number for the submission, and the time of issue.
+nothing. Only the result of the read is shown and cached. Each callback URL contains a ticket: an encrypted text with
+the tenant, a random number for the submission, and the time of issue.
 """
 
 import hashlib
@@ -33,24 +33,24 @@ from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
 
 PURPOSE = "callback"
-KEPT_SECONDS = 24 * 3600.0
-"""Lifetime of a ticket. Within it, a callback may reveal the unknown outcome of a purchase."""
+TICKET_SECONDS = 24 * 3600.0
+"""Lifetime of a ticket. Until its end, a callback may settle a purchase whose outcome is unknown."""
 
-MOST_KNOWN = 4_000
-"""Remembered tickets whose task is known, about 0.4 KB each. Repeated callbacks with them cost no query."""
+MOST_CACHED = 4_000
+"""Size of the cache of tickets whose task is known, about 0.4 KB each. Repeated callbacks with them cost no query."""
 
 log = logging.getLogger(__name__)
 
 
 class CallbackOutcome(StrEnum):
-    """The outcome of a callback."""
+    """The outcome of a callback, for its log line and its metric."""
 
     TAKEN = "taken"
     """The first callback for its task: the task is read."""
     REPEATED = "repeated"
     """A later callback for the same task: ignored."""
     EARLY = "early"
-    """The submission has no recorded task yet: the id is stored as a claim and checked later."""
+    """The submission has no recorded task yet: the task id is stored as a claim and checked later."""
     UNKNOWN_TICKET = "unknown_ticket"
     """The ticket has expired or was not issued by this service: ignored."""
     OTHER_TASK = "other_task"
@@ -59,10 +59,10 @@ class CallbackOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _KnownTicket:
-    """The task of a ticket's submission, and whether a callback for it is recorded."""
+    """The task of a ticket's submission, and whether a callback that names it is recorded."""
 
     task_id: str
-    is_called: bool
+    is_recorded: bool
 
 
 class Callbacks:
@@ -80,9 +80,9 @@ class Callbacks:
         trust: CallbackTrust,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Issue URLs under `base_url`, without a slash at its end. `wall_clock` returns unix seconds.
+        """Issue URLs under `base_url`, which has no slash at its end. `wall_clock` returns unix seconds.
 
-        Purchases are read and written in `turns`, of callbacks or of the caller.
+        `turns` limits concurrent operations on `purchases`: those of callbacks, and those for calls.
         """
         self._base_url = base_url
         self._sealer = sealer
@@ -91,7 +91,7 @@ class Callbacks:
         self._snapshots = snapshots
         self._purchases = purchases
         self._turns = turns
-        self._known: LRUCache[str, _KnownTicket] = LRUCache(MOST_KNOWN)
+        self._known: LRUCache[str, _KnownTicket] = LRUCache(MOST_CACHED)
         self.trust = trust
         self._wall_clock = wall_clock
 
@@ -100,21 +100,21 @@ class Callbacks:
         ticket = {"tenant": tenant, "number": secrets.token_hex(12), "at": self._wall_clock()}
         return f"{self._base_url}/{self._sealer.seal(PURPOSE, ticket)}"
 
-    def digest(self, url: str) -> str:
-        """Return the callback id of a URL from `url`, for the database.
+    def callback_id_of(self, url: str) -> str:
+        """Return the callback id that the database holds for a URL made by `url`.
 
-        The URL is not stored, because anyone who reads it could call it. Raises ValueError for any other URL.
+        The URL itself is not stored, because anyone who reads it could call it. Raises ValueError for any other URL.
         """
-        ticket = self._opened(url)
+        ticket = self._ticket_in(url)
         if ticket is None:
             raise ValueError("this is not a callback URL of this service")
-        return self._digest(ticket)
+        return self._callback_id(ticket)
 
-    async def submitted(self, principal: Principal, callback_id: str, task_id: str) -> None:
+    async def process_early(self, principal: Principal, callback_id: str, task_id: str) -> None:
         """Process callbacks that arrived before `task_id` was recorded as the task of the submission.
 
-        If the stored claims name only other tasks, or the database is down, the real callback may be lost. The task is
-        then polled on schedule, as without callbacks.
+        If the stored claims name only other tasks, or the database is down, the genuine callback may be lost. The task
+        is then polled on schedule, as without callbacks.
         """
         owner = principal.owner
         try:
@@ -127,25 +127,27 @@ class Callbacks:
         elif claimed:
             await self._stop_expecting(owner, task_id)
 
-    def is_ours(self, sealed: str) -> bool:
+    def is_valid_ticket(self, sealed: str) -> bool:
         """Return whether `sealed` is a ticket of this service that has not expired."""
-        return self._ticket(sealed) is not None
+        return self._valid_ticket(sealed) is not None
 
     async def handle(self, sealed: str, task_id: str) -> CallbackOutcome:
         """Process a callback with the ticket `sealed` whose body names `task_id`. Raises DatabaseUnavailable."""
-        ticket = self._ticket(sealed)
+        ticket = self._valid_ticket(sealed)
         if ticket is None:
             return CallbackOutcome.UNKNOWN_TICKET
-        callback_id = self._digest(ticket)
-        if (known := self._known.get(callback_id)) is not None and (known.is_called or known.task_id != task_id):
+        callback_id = self._callback_id(ticket)
+        if (known := self._known.get(callback_id)) is not None and (known.is_recorded or known.task_id != task_id):
             return CallbackOutcome.REPEATED if known.task_id == task_id else CallbackOutcome.OTHER_TASK
         operation = partial(self._record, callback_id, task_id)
         purchase, is_first = await self._turns.callbacks.run(ticket["tenant"], operation)
         if purchase is None:
-            await self._publish_hint(ticket["tenant"], task_id)  # it may have been submitted while the database failed
+            await self._publish_hint(
+                ticket["tenant"], task_id
+            )  # the purchase may be unrecorded because the database failed
         if purchase is None or purchase.task_id is None:
             return CallbackOutcome.EARLY
-        self._known[callback_id] = _KnownTicket(purchase.task_id, is_called=purchase.task_id == task_id)
+        self._known[callback_id] = _KnownTicket(purchase.task_id, is_recorded=purchase.task_id == task_id)
         if purchase.task_id != task_id:
             return CallbackOutcome.OTHER_TASK
         if not is_first:
@@ -164,7 +166,7 @@ class Callbacks:
             purchase.attempt
         )
 
-    async def claimed(self, backend: VideoBackend, caller: Caller, callback_id: str, command: Command) -> str | None:
+    async def find_task(self, backend: VideoBackend, caller: Caller, callback_id: str, command: Command) -> str | None:
         """Return the id of the task that a submission of `command` started; None if it cannot be determined.
 
         The backend must confirm that the task was submitted with this callback URL and `command`. Raises LumaError if
@@ -172,26 +174,26 @@ class Callbacks:
         """
 
         def is_callback_of_purchase(url: str) -> bool:
-            ticket = self._opened(url)
-            return ticket is not None and ticket["tenant"] in owners and self._digest(ticket) == callback_id
+            ticket = self._ticket_in(url)
+            return ticket is not None and ticket["tenant"] in owners and self._callback_id(ticket) == callback_id
 
         owners, claims = caller.principal.owners, await self._claims(caller.principal, callback_id)
         return await backend.find_by_callback(await caller.credentials.one(), command, claims, is_callback_of_purchase)
 
     async def _claims(self, principal: Principal, callback_id: str) -> list[str]:
-        """Read the claims in a turn of the caller."""
+        """Return the task ids that callbacks of this submission have named, oldest first."""
         return await self._turns.purchases.run(principal.subject, partial(self._purchases.claims, callback_id))
 
-    def _ticket(self, sealed: str) -> dict[str, Any] | None:
+    def _valid_ticket(self, sealed: str) -> dict[str, Any] | None:
         ticket = self._sealer.unseal(PURPOSE, sealed)
-        return ticket if ticket is not None and self._wall_clock() - ticket.get("at", 0.0) <= KEPT_SECONDS else None
+        return ticket if ticket is not None and self._wall_clock() - ticket.get("at", 0.0) <= TICKET_SECONDS else None
 
-    def _opened(self, url: str) -> dict[str, Any] | None:
-        """Return the ticket in a callback URL of this service; None for any other URL."""
+    def _ticket_in(self, url: str) -> dict[str, Any] | None:
+        """Return the ticket in a callback URL of this service, also an expired one; None for any other URL."""
         return self._sealer.unseal(PURPOSE, url.removeprefix(f"{self._base_url}/"))
 
-    def _digest(self, ticket: dict[str, Any]) -> str:
-        """Return the callback id of a ticket. The hash cannot be guessed, because the ticket's number is random."""
+    def _callback_id(self, ticket: dict[str, Any]) -> str:
+        """Return the callback id of a ticket. It cannot be guessed, because the ticket's number is random."""
         return hashlib.sha256(f"ticket:{ticket['number']}".encode()).hexdigest()
 
     async def _trigger_read(self, tenant: str, task_id: str) -> None:
@@ -199,18 +201,18 @@ class Callbacks:
         await self._cache.invalidate_running(tenant, task_id)
         snapshot = await self._stop_expecting(tenant, task_id)
         if snapshot is not None and snapshot.task.is_final:
-            return  # a callback after the end was read is too late, so it does not restore trust
-        await self.trust.arrived()
+            return  # the callback came too late to be of use, so it does not restore trust in callbacks
+        await self.trust.record_callback()
         await self._publish_hint(tenant, task_id)
 
     async def _publish_hint(self, tenant: str, task_id: str) -> None:
         try:
             await self._events.publish(EventKind.TASKS, pack(TaskEvent(tenant, hinted=[task_id])))
         except StoreUnavailable:
-            log.info("Redis does not answer, so a callback was not published. Calls that wait read on schedule")
+            log.info("Redis does not answer, so a callback was not published. Waiting calls read the task on schedule")
 
     async def _stop_expecting(self, tenant: str, task_id: str) -> TaskSnapshot | None:
-        """Store that the task expects no callback, so that it is polled on schedule. Return its old snapshot."""
+        """Store that the task expects no callback, so that it is polled on schedule. Return its former snapshot."""
         snapshot = (await self._snapshots.get_many(tenant, [task_id])).get(task_id)
         if snapshot is not None:
             await self._snapshots.put_many(tenant, [replace(snapshot, expects_callback=False)])

@@ -1,4 +1,4 @@
-"""One purchase per idempotency key: a unique key in the database decides which call submits."""
+"""One purchase per idempotency key: a unique index in the database decides which call submits."""
 
 import asyncio
 import logging
@@ -38,17 +38,17 @@ from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.outcome_queue import Outcome, OutcomeQueue
 from app.services.purchases.refused_spending import over_budget
-from app.services.purchases.request import Outlive, PurchaseRequest, PurchaseResult, Reconcile, Send
+from app.services.purchases.request import PurchaseRequest, PurchaseResult, Reconcile, RunShielded, Send
 from app.services.purchases.unaccepted_rows import WINDOW_SECONDS, UnacceptedPurchases
 from app.services.purchases.writer import PurchaseWriter
 
-LOOK_AGAIN_SECONDS = 0.25
-BACK_OFF = 1.5
+FIRST_PAUSE_SECONDS = 0.25
+BACKOFF_FACTOR = 1.5
 LONGEST_PAUSE_SECONDS = 2.0
-"""Pauses between two reads of another process's purchase: the first, its growth, and the longest."""
+"""Exponential backoff between reads of a purchase that another process has in flight."""
 
 MOST_CALLS = 64
-"""Limit of calls with a key in flight, per token and process, including those that wait."""
+"""Limit of concurrent calls with a key, per token and process, including those that wait."""
 
 LONGEST_WAIT_SECONDS = 45.0
 """Longest wait for another call with the same key. Clients give up after about a minute."""
@@ -83,7 +83,7 @@ TOO_MANY_UNKNOWN = (
 _MAY_HAVE_BOUGHT = (OutcomeUnknown, BackendTimeout, InternalError)
 """Errors of `send` after which a task may run. Any other LumaError means that nothing was started.
 
-After an exception that is not a LumaError, a task may run too.
+A task may also run after an exception that is not a LumaError.
 """
 
 log = logging.getLogger(__name__)
@@ -91,11 +91,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Call:
-    """One call with a key.
+    """A call with an idempotency key.
 
     Attributes:
-        may_retry: whether the call may replace the purchase that it finds first. `retry_unknown` covers an outcome
-            that was unknown when the call arrived, not that of a purchase still in flight.
+        may_retry: whether the call may replace the purchase that holds its key at the first attempt. `retry_unknown`
+            applies to an outcome that was unknown when the call arrived, not to a purchase that was still in flight.
 
     """
 
@@ -107,13 +107,13 @@ class _Call:
 
 
 class PurchaseService:
-    """Records every submission before it is sent. One call per key submits."""
+    """Records every submission before it is sent. Of all calls with one key, one submits."""
 
     def __init__(  # noqa: PLR0913 - two stores, two clocks and the keyed hashes
         self,
         purchases: Purchases,
         signing: Signer,
-        earlier: LegacyIdempotencyKeys,
+        legacy_keys: LegacyIdempotencyKeys,
         *,
         turns: DatabaseTurns,
         key_lives_seconds: float,
@@ -123,15 +123,15 @@ class PurchaseService:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Record in `purchases`, in `turns`, with hashes of keys and requests by `signing`.
+        """Record in `purchases`. `turns` limits concurrent operations on it. `signing` hashes keys and requests.
 
-        `earlier` holds the keys of release 1.0. `key_fault` returns an error sentence while keys cannot be checked.
-        `unaccepted` limits the rows of tokens that the backend has not accepted. `clock` returns seconds and never goes
-        back.
+        `legacy_keys` are the keys of release 1.0. A key expires `key_lives_seconds` after its purchase. `key_fault`
+        returns an error sentence while keys cannot be checked, else None. `unaccepted` limits the rows of tokens that
+        the backend has not accepted. `clock` is monotonic, in seconds.
         """
         self._purchases = purchases
         self._signing = signing
-        self._earlier = earlier
+        self._legacy_keys = legacy_keys
         self._turns = turns
         unwritten = OutcomeQueue(unaccepted.is_accepted)
         self._writer = PurchaseWriter(purchases, turns, unwritten, sleep, clock)
@@ -144,7 +144,7 @@ class PurchaseService:
         self._unrecorded = LogThrottle(clock)
         self._faults = ThrottledExceptionLog(
             log,
-            "A purchase met a fault of this service after it may have been sent. Its caller is told that its outcome "
+            "An unexpected exception occurred after a purchase may have been sent. Its caller is told that its outcome "
             "is unknown",
             clock,
         )
@@ -152,18 +152,23 @@ class PurchaseService:
         self._sleep = sleep
 
     async def buy(
-        self, request: PurchaseRequest, callback_id: str | None, send: Send, reconcile: Reconcile, outlive: Outlive
+        self,
+        request: PurchaseRequest,
+        callback_id: str | None,
+        send: Send,
+        reconcile: Reconcile,
+        run_shielded: RunShielded,
     ) -> PurchaseResult:
         """Return the task, submitted now or by an earlier call with the same key.
 
-        `send` is called at most once; `callback_id` identifies its callback. Raises what `send` and `reconcile` raise,
-        and LumaError if nothing may be submitted.
+        `send` is called at most once; `callback_id` identifies its callback. `run_shielded` runs what must not be
+        cancelled with the call. Raises what `send` and `reconcile` raise, and LumaError if nothing may be submitted.
         """
-        if not self._unaccepted.admit(request.caller):
+        if not self._unaccepted.may_record(request.caller):
             raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
         new = self._new(request, callback_id)
         if not new.keys:
-            return await self._within_budget(outlive(self._buy_without_key(new, send)))
+            return await self._with_caller_errors(run_shielded(self._buy_without_key(new, send)))
         if (error := self._key_fault()) is not None:
             raise InternalError(error)
         if self._calls[request.caller] >= MOST_CALLS:
@@ -171,7 +176,7 @@ class PurchaseService:
         self._calls[request.caller] += 1
         try:
             call = _Call(request, new, request.retry_unknown, send, reconcile)
-            return await self._within_budget(self._in_turn(call, outlive))
+            return await self._with_caller_errors(self._buy_with_key(call, run_shielded))
         except DatabaseUnavailable as exc:
             raise InternalError(REFUSED_WITHOUT_DATABASE, retry_after_seconds=5.0) from exc
         finally:
@@ -184,7 +189,7 @@ class PurchaseService:
         await self._writer.aclose()
 
     def _new(self, request: PurchaseRequest, callback_id: str | None) -> NewPurchase:
-        """Return the purchase with keyed hashes: keys and prompts are short, and a plain hash can be guessed."""
+        """Return the purchase with keyed hashes. Keys and prompts are short: plain hashes could be guessed."""
         key = request.idempotency_key
         digests = () if key is None else self._signing.digests("idempotency key", key)
         hashes = self._signing.digests("fingerprint", request.fingerprint)
@@ -218,10 +223,10 @@ class PurchaseService:
         return await self._send(new, send)
 
     @staticmethod
-    async def _within_budget(purchase: Awaitable[PurchaseResult]) -> PurchaseResult:
-        """Return what `purchase` returns.
+    async def _with_caller_errors(purchase: Awaitable[PurchaseResult]) -> PurchaseResult:
+        """Await `purchase`, and turn its refusals into the errors for the caller.
 
-        Raises OverBudget where a budget refuses it, InFlightLimitReached, and RateLimited for DatabaseBusy.
+        Raises OverBudget if a budget refuses it, RateLimited for DatabaseBusy, and InFlightLimitReached unchanged.
         """
         try:
             return await purchase
@@ -232,47 +237,48 @@ class PurchaseService:
         except DatabaseBusy as exc:
             raise RateLimited(DATABASE_BUSY, retry_after_seconds=5.0) from exc
 
-    async def _in_turn(self, call: _Call, outlive: Outlive) -> PurchaseResult:
-        """Try until the key has an outcome. In this process, one call per key tries at a time.
+    async def _buy_with_key(self, call: _Call, run_shielded: RunShielded) -> PurchaseResult:
+        """Attempt the purchase until its key has an outcome. In this process, one call per key attempts at a time.
 
-        An attempt that may have claimed the key continues if its caller disconnects. A waiting call ends.
+        An attempt that may have claimed the key continues if its caller disconnects. A call that only waits ends.
         """
-        give_up_at, pause, key = self._clock() + LONGEST_WAIT_SECONDS, LOOK_AGAIN_SECONDS, call.new.keys[0]
-        while (turn := self._keys_in_use.get(key)) is not None:
-            if (left := give_up_at - self._clock()) <= 0:
+        give_up_at, pause, key = self._clock() + LONGEST_WAIT_SECONDS, FIRST_PAUSE_SECONDS, call.new.keys[0]
+        while (released := self._keys_in_use.get(key)) is not None:
+            if (remaining := give_up_at - self._clock()) <= 0:
                 raise RateLimited(STILL_UNDER_WAY)
-            await wait_for_event(turn, left, self._sleep)
-        over = self._keys_in_use[key] = asyncio.Event()
+            await wait_for_event(released, remaining, self._sleep)
+        released = self._keys_in_use[key] = asyncio.Event()
         try:
             while True:
-                if (bought := await outlive(self._attempt(call))) is not None:
+                if (bought := await run_shielded(self._attempt(call))) is not None:
                     return bought
                 if self._clock() >= give_up_at:
                     raise RateLimited(STILL_UNDER_WAY)
                 await self._sleep(pause)
-                pause = min(pause * BACK_OFF, LONGEST_PAUSE_SECONDS)
+                pause = min(pause * BACKOFF_FACTOR, LONGEST_PAUSE_SECONDS)
         finally:
             del self._keys_in_use[key]
-            over.set()
+            released.set()
 
     async def _attempt(self, call: _Call) -> PurchaseResult | None:
         """Buy if the key is free, or return the earlier result; None while another call with the key is in flight."""
         try:
             earlier = await self._turns.run(call.new.caller, partial(self._purchases.claim, call.new))
             if earlier is not None:
-                return await self._after(earlier, call)
+                return await self._resolve_earlier(earlier, call)
         except DatabaseBusy:
             raise
         except DatabaseUnavailable:
-            # The claim may be stored nevertheless, now or later: a refused row of this attempt releases or blocks it.
-            # Of a token that the backend has not accepted it is deleted: anybody could leave rows in an outage.
-            state = None if self._unaccepted.leaves_none(call.new.caller) else PurchaseState.REFUSED
+            # The claim may have been stored, or be stored later. A refused row with the same attempt releases its key,
+            # or prevents its insertion. Without a row if the backend has not accepted the token: anybody can make up
+            # tokens, and would fill the database in an outage.
+            state = None if self._unaccepted.deletes_unbought(call.new.caller) else PurchaseState.REFUSED
             await self._writer.write(Outcome(call.new, state, is_recorded=False))
             raise
-        return await self._buy_under(call)
+        return await self._buy_as_holder(call)
 
-    async def _buy_under(self, call: _Call) -> PurchaseResult:
-        """Buy under the key, which this call holds, unless release 1.0 bought a video under it."""
+    async def _buy_as_holder(self, call: _Call) -> PurchaseResult:
+        """Buy. The call holds the key. If release 1.0 bought a video with it, return that one."""
         key = call.request.idempotency_key
         if key is not None and (earlier := await self._bought_by_earlier_release(call, key)) is not None:
             return earlier
@@ -280,25 +286,25 @@ class PurchaseService:
 
     async def _bought_by_earlier_release(self, call: _Call, key: str) -> PurchaseResult | None:
         request = call.request
-        if request.member is not None:  # teams came with this release
+        if request.member is not None:  # release 1.0 had no teams
             return None
         try:
-            task_id = await self._earlier.task_of(
+            task_id = await self._legacy_keys.task_of(
                 request.owners, key, request.fingerprint, retry_unknown=request.retry_unknown
             )
         except Exception as exc:  # nothing was sent, so the key is released
             await self._writer.write(Outcome(call.new, PurchaseState.REFUSED))
-            raise _refusal_of_earlier(exc) from exc
+            raise _legacy_lookup_error(exc) from exc
         if task_id is None:
             return None
         await self._writer.write(Outcome(call.new, PurchaseState.STARTED, task_id))
         return PurchaseResult(task_id, replayed=True)
 
-    async def _after(self, earlier: Purchase, call: _Call) -> PurchaseResult | None:
-        """Return the earlier purchase's task, or buy in its place; None while it is in flight."""
+    async def _resolve_earlier(self, earlier: Purchase, call: _Call) -> PurchaseResult | None:
+        """Return the task of the purchase that holds the key, or replace it and buy; None while it is in flight."""
         decision = decide(earlier, {name.request_hash for name in call.new.keys}, self._key_lives_seconds)
         if decision is Decision.OUTCOME_UNKNOWN:
-            if (task_id := await self._reconciled(earlier, call)) is not None:
+            if (task_id := await self._reconcile(earlier, call)) is not None:
                 return PurchaseResult(task_id, replayed=True)
             if call.may_retry:
                 decision = Decision.TAKE_OVER
@@ -310,46 +316,46 @@ class PurchaseService:
                 return None
             case Decision.TAKE_OVER:
                 taken = await self._turns.run(call.new.caller, partial(self._purchases.take_over, earlier, call.new))
-                return await self._buy_under(call) if taken else None
+                return await self._buy_as_holder(call) if taken else None
             case Decision.OTHER_ARGUMENTS:
                 raise InvalidRequest(OTHER_ARGUMENTS)
             case Decision.OUTCOME_UNKNOWN:
                 raise OutcomeUnknown(UNKNOWN_BEFORE)
 
-    async def _reconciled(self, earlier: Purchase, call: _Call) -> str | None:
-        """Reconcile a purchase of unknown outcome: return its task and record it; None if it stays unknown."""
+    async def _reconcile(self, earlier: Purchase, call: _Call) -> str | None:
+        """Find and record the task of a purchase with an unknown outcome, and return its id; None if not found."""
         if earlier.callback_id is None:
             return None
         task_id = await call.reconcile(earlier.callback_id)
         if task_id is not None:
-            found = partial(self._purchases.record_outcome, earlier.attempt, PurchaseState.STARTED, task_id)
-            await self._turns.run(call.new.caller, found)
+            record = partial(self._purchases.record_outcome, earlier.attempt, PurchaseState.STARTED, task_id)
+            await self._turns.run(call.new.caller, record)
         return task_id
 
     async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> PurchaseResult:
         """Send, and record the outcome. Until then the purchase is `sent`, so other calls with its key do not buy."""
 
-        async def ended(state: PurchaseState | None, task_id: str | None = None) -> None:
+        async def write(state: PurchaseState | None, task_id: str | None = None) -> None:
             await self._writer.write(Outcome(new, state, task_id, is_recorded))
 
         try:
             task_id = await send()
         except LumaError as exc:
             if not isinstance(exc, _MAY_HAVE_BOUGHT):
-                leaves_none = isinstance(exc, Unauthorized) or self._unaccepted.leaves_none(new.caller)
-                await ended(None if leaves_none else PurchaseState.REFUSED)
+                is_deleted = isinstance(exc, Unauthorized) or self._unaccepted.deletes_unbought(new.caller)
+                await write(None if is_deleted else PurchaseState.REFUSED)
                 raise
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the submission may have been sent
+        except Exception as exc:  # noqa: BLE001 - the submission may have been sent
             self._faults.note(exc)
         else:
-            await ended(PurchaseState.STARTED, task_id)
+            await write(PurchaseState.STARTED, task_id)
             return PurchaseResult(task_id, replayed=False)
-        self._unaccepted.stays(new.caller)
-        await ended(PurchaseState.UNKNOWN)
+        self._unaccepted.record_unknown(new.caller)
+        await write(PurchaseState.UNKNOWN)
         sentence = self._backend.say(OutcomeUnknown.template)
         raise OutcomeUnknown(f"{sentence} {UNKNOWN_BEFORE}" if new.keys else sentence)
 
 
-def _refusal_of_earlier(exc: Exception) -> LumaError:
+def _legacy_lookup_error(exc: Exception) -> LumaError:
     """Return the error for the caller after a failed lookup of a key of release 1.0."""
     return exc if isinstance(exc, LumaError) else InternalError(REFUSED_WITHOUT_REDIS, retry_after_seconds=5.0)

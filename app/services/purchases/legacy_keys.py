@@ -17,6 +17,7 @@ from app.ports.coordination import Leases
 from app.ports.store import StoreRefuses, StoreUnavailable
 
 KEPT_SECONDS = 24 * 3600.0
+"""Time for which release 1.0 kept a key."""
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ class LegacyIdempotencyKeys:
         self._may_exist = True
 
     async def look(self) -> None:
-        """Search Redis for old keys. If there are none, purchases do not depend on Redis."""
-        if self._is_over():
+        """Search Redis for keys of release 1.0. If there are none, purchases do not depend on Redis."""
+        if self._all_have_expired():
             return
         try:
             self._may_exist = await self._leases.any_key("*:reservation:1:*")
@@ -59,26 +60,26 @@ class LegacyIdempotencyKeys:
                 "and refused while Redis does not answer"
             )
 
-    def _is_over(self) -> bool:
+    def _all_have_expired(self) -> bool:
         return self._wall_clock() >= self._created_at() + KEPT_SECONDS
 
     async def task_of(
         self, owners: Sequence[str], idempotency_key: str, fingerprint: str, *, retry_unknown: bool
     ) -> str | None:
-        """Return the task that release 1.0 bought under the key, by any name in `owners`; None if the key may buy.
+        """Return the task that release 1.0 bought with the key, for any name in `owners`; None if the key may buy.
 
         With `retry_unknown`, the key may buy if release 1.0 recorded no outcome. Raises InvalidRequest for other
         arguments, OutcomeUnknown if a video may have been bought or the reservation is not valid, and StoreUnavailable.
         """
-        if not self._may_exist or self._is_over():
+        if not self._may_exist or self._all_have_expired():
             return None
         for owner in owners:
-            kept = await self._kept(key := _key(owner, idempotency_key))
-            if kept is not None and (task_id := _bought(kept, key, fingerprint, retry_unknown=retry_unknown)):
+            stored = await self._get(key := _key(owner, idempotency_key))
+            if stored is not None and (task_id := _task_in(stored, key, fingerprint, retry_unknown=retry_unknown)):
                 return task_id
         return None
 
-    async def _kept(self, key: str) -> bytes | None:
+    async def _get(self, key: str) -> bytes | None:
         try:
             return await self._leases.get(key)
         except StoreRefuses as exc:
@@ -87,9 +88,10 @@ class LegacyIdempotencyKeys:
             raise
 
 
-def _bought(kept: bytes, key: str, fingerprint: str, *, retry_unknown: bool) -> str | None:
+def _task_in(stored: bytes, key: str, fingerprint: str, *, retry_unknown: bool) -> str | None:
+    """Return the task of a stored reservation; None if the key may buy. Raises as `task_of` does."""
     try:
-        found = _Reservation.model_validate_json(kept)
+        found = _Reservation.model_validate_json(stored)
     except ValidationError:
         raise OutcomeUnknown(UNKNOWN_BEFORE) from None
     if found.filed_under not in (None, key):  # somebody copied it here from another key

@@ -1,4 +1,4 @@
-"""Limits the concurrent submissions of each credential to what the backend accepts."""
+"""Limits the concurrent submissions per credential to the number that the backend accepts."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from app.domain.errors import RateLimited
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
 LONGEST_WAIT_SECONDS = 20.0
-"""Longest wait for a free place. The caller is then told to try again."""
+"""Longest wait for a place, the right to submit. The caller is then told to try again."""
 
 MOST_WAITING = 50
 """Waiting submissions of one owner: about as many as five places can serve in LONGEST_WAIT_SECONDS."""
@@ -22,11 +22,11 @@ TOO_MANY_WAIT = (
     "already. Nothing was sent: wait for the calls in flight, then try again."
 )
 
-LOOK_AGAIN_SECONDS = 2.0
-"""Pause before a retry after the backend's limit was reached. Nothing was started, so a retry is safe."""
+RETRY_SECONDS = 2.0
+"""Pause before a retry if the backend refused with RateLimited and no time. Nothing was started, so it is safe."""
 
 MOST_NUMBERED = 50
-"""Credentials of teams whose free places are shown."""
+"""Limit of team credentials with a number in the metric of free places."""
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ Send = Callable[[Credential], Awaitable[str]]
 
 
 class ConcurrencyLimiter:
-    """Runs at most as many concurrent submissions per credential as the backend accepts.
+    """Runs at most as many concurrent submissions per credential as the backend accepts. Others wait in a queue.
 
-    Each submission uses the owner's credential with the fewest submissions in flight. Others wait for a limited time.
-    The callers of one owner, such as the members of a team, are served round-robin.
+    Each submission uses the owner's credential with the fewest submissions in flight. The callers of one owner, such as
+    the members of a team, are served round-robin.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class ConcurrencyLimiter:
     ) -> None:
         """Enforce the limits of `backend`. `clock` is monotonic, in seconds; `sleep` uses the same clock.
 
-        `free` receives the number of a team's credential, from 1 on in the order of first use, and its free places
-        whenever they change.
+        `free` is called whenever the free places of a team's credential change: with the credential's number, from 1 on
+        in the order of first use, and the number of free places.
         """
         self._free = free
         self._numbers: dict[str, int] = {}
@@ -85,7 +85,7 @@ class ConcurrencyLimiter:
                 del self._queues[caller.owner]
 
     def _queue_of(self, owner: str, credentials: Sequence[Credential]) -> "_OwnerQueue":
-        """Return the owner's queue; a new one if its credentials have changed."""
+        """Return the owner's queue; a new one if the owner's credentials have changed."""
         ids = frozenset(credential.id for credential in credentials)
         queue = self._queues.get(owner)
         if queue is None or queue.credential_ids != ids:
@@ -93,7 +93,7 @@ class ConcurrencyLimiter:
         return queue
 
     async def _take_place(self, queue: "_OwnerQueue", subject: str) -> bool:
-        """Wait for a place, and return the argument `accepted` for `give_back`. Raises RateLimited on timeout."""
+        """Wait for a place. Return the argument `accepted` for `give_back`. Raises RateLimited on timeout."""
         accepted = queue.limiter.take_at_once(subject)
         if accepted is not None:
             return accepted
@@ -114,7 +114,7 @@ class ConcurrencyLimiter:
                 place.cancel()
 
     def _count(self, credential: Credential, change: int, *, is_shared: bool) -> None:
-        """Count a submission of a credential that begins (1) or ends (-1). Those of teams are shown as free places."""
+        """Count the start (1) or end (-1) of a submission. `is_shared`: a team's credential, which has a metric."""
         self._running[credential.id] += change
         running = self._running[credential.id]
         if not running:
@@ -133,7 +133,7 @@ class ConcurrencyLimiter:
             try:
                 return await send(credential)
             except RateLimited as exc:
-                pause = exc.retry_after_seconds or LOOK_AGAIN_SECONDS
+                pause = exc.retry_after_seconds or RETRY_SECONDS
                 if self._clock() + pause >= give_up_at:
                     raise
             finally:

@@ -1,4 +1,4 @@
-"""The outcomes of purchases that are not written yet, with a share for each caller."""
+"""A bounded queue of purchase outcomes that are not yet written to the database, fair between callers."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 MOST_UNWRITTEN = 10_000
 MOST_OF_A_CALLER = 2_000
 MOST_OF_UNACCEPTED = 2_500
-"""Unwritten outcomes in each process, under 1 KB each: in all, of a caller, and of all unaccepted tokens together."""
+"""Limits of queued outcomes per process, under 1 KB each: in total, per caller, and for all unaccepted tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Outcome:
 
     Attributes:
         purchase: the submission.
-        state: the new state; None deletes the row, because nothing was bought and the row must not stay.
+        state: the new state; None deletes the row. Nothing was bought then.
         task_id: the task that was started; None if none is known.
         is_recorded: whether the purchase itself is in the database. False if that is not certain.
 
@@ -32,10 +32,10 @@ class Outcome:
 
 
 class OutcomeQueue:
-    """A queue for each caller. Callers are served in turn, and those of accepted tokens have every second turn."""
+    """A queue for each caller. Callers are served round-robin; those with accepted tokens have every second turn."""
 
     def __init__(self, is_accepted: Callable[[str], bool]) -> None:
-        """Start empty. `is_accepted` tells whether the backend has accepted a caller's token lately."""
+        """Start empty. `is_accepted` returns whether the backend has accepted a caller's token lately."""
         limits = QuotaLimits(MOST_UNWRITTEN, MOST_OF_A_CALLER, MOST_OF_UNACCEPTED)
         self._quota = CallerQuota(limits, is_accepted)
         self._is_accepted = is_accepted
@@ -43,11 +43,11 @@ class OutcomeQueue:
         self._next = 0
 
     def __len__(self) -> int:
-        """Return the number of outcomes, with the one that was taken."""
+        """Return the number of outcomes, including those taken and not yet removed."""
         return self._quota.in_use
 
     def add(self, outcome: Outcome) -> bool:
-        """Add an outcome, and return whether its caller's share has room for it."""
+        """Add an outcome. Return False, and drop it, if the queue or its caller's share is full."""
         caller = outcome.purchase.caller
         if not self._quota.take(caller):
             return False
@@ -55,7 +55,7 @@ class OutcomeQueue:
         return True
 
     def take(self) -> Outcome | None:
-        """Return the next outcome, for `remove` or `put_back`; None without any."""
+        """Return the next outcome; None if the queue is empty. Call `remove` or `put_back` with it afterwards."""
         for turns in (self._turns[self._next], self._turns[1 - self._next]):
             if turns:
                 self._next = 1 - self._next
@@ -67,7 +67,7 @@ class OutcomeQueue:
         return None
 
     def remove(self, outcome: Outcome) -> None:
-        """Remove an outcome that was taken and is written."""
+        """Free the place of an outcome that was taken and written."""
         self._quota.give_back(outcome.purchase.caller)
 
     def put_back(self, outcome: Outcome) -> None:

@@ -6,12 +6,12 @@ from app.domain.errors import LumaError, NotFound
 from app.domain.generation import ExtendVideo
 from app.domain.purchase import PurchaseState
 from app.ports.auth import Caller
-from app.services.purchases.submitted_tasks import Place, SubmittedTasks
+from app.services.purchases.submitted_tasks import PagePosition, SubmittedTasks
 from app.services.tasks.lookup import TaskService
 
 PAGE = 200
 MOST_PAGES = 10
-"""Tasks that are searched for a video: at most MOST_PAGES pages of PAGE tasks, newest first. Most are cached."""
+"""A search for a video covers the newest PAGE * MOST_PAGES tasks. Most of them are cached."""
 
 
 class OwnedVideos:
@@ -27,7 +27,7 @@ class OwnedVideos:
         """Raise NotFound if the caller may not extend the video, and another LumaError if that cannot be checked."""
         if caller.principal.sees is Visibility.ALL:
             return
-        before: Place | None = None
+        before: PagePosition | None = None
         error: LumaError = self._backend.error(NotFound)
         for _ in range(MOST_PAGES):
             page = await self._submitted.newest(caller.principal, PAGE, outcome=PurchaseState.STARTED, before=before)

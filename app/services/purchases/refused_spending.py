@@ -1,4 +1,4 @@
-"""Turns a budget's refusal into the error for the caller."""
+"""Converts a budget's refusal into the error for the caller."""
 
 from app.domain.budget import BudgetExceeded, PriceUnknown, Spender, SpendingRefused
 from app.domain.calendar import utc_text

@@ -1,4 +1,4 @@
-"""Paid calls: the request, its result, and the functions that a purchase calls."""
+"""The request and the result of a purchase, and the types of the functions that a purchase calls."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ Reconcile = Callable[[str], Awaitable[str | None]]
 
 @dataclass(frozen=True, slots=True)
 class PurchaseRequest:
-    """A paid call.
+    """A request to buy one generation.
 
     Attributes:
         owners: the owner of the purchase: the caller's team, or the caller's name under each secret key of the service,
@@ -27,7 +27,7 @@ class PurchaseRequest:
         fingerprint: a hash of the tool and its arguments, without `idempotency_key` and `retry_unknown`.
         idempotency_key: the caller's key; None if the call has none.
         retry_unknown: whether to submit again if the outcome of an earlier call with this key is unknown.
-        charge: what the purchase costs the caller's team; None outside of teams.
+        charge: the cost of the purchase for the caller's team; None outside of teams.
 
     """
 
@@ -70,8 +70,8 @@ class PurchaseResult:
 B = TypeVar("B", PurchaseResult, PurchaseResult | None)
 
 
-class Outlive(Protocol):
-    """Runs a purchase to its end, also if its caller disconnects."""
+class RunShielded(Protocol):
+    """Runs a purchase to its end, also if its caller disconnects, like `asyncio.shield`."""
 
     async def __call__(self, purchase: Coroutine[Any, Any, B]) -> B:
         """Return what `purchase` returns, or raise what it raises."""

@@ -1,4 +1,4 @@
-"""Submits generations: the calls that cost money."""
+"""Submits generations to the backend, which costs money."""
 
 import asyncio
 import logging
@@ -89,8 +89,8 @@ class VideoService:
     ) -> None:
         """Submit through `backend`, without a callback URL if `callbacks` is None.
 
-        Each submission holds one of `places` until it ends, also after its caller disconnected. `limits` are those of
-        the caller's team. `in_flight` receives the number of submissions whenever it changes.
+        Each submission holds one of `places` until it ends, also after its caller disconnected. `limits` enforces the
+        rate limits of teams. `in_flight` is called with the number of submissions whenever it changes.
         """
         self._in_flight = in_flight
         self._limits = limits
@@ -105,10 +105,10 @@ class VideoService:
         self._price = price_of_generation(backend.description.policy.price)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._faults = ThrottledExceptionLog(
-            log, "A video was started, but its task could not be noted; its caller gets the task_id."
+            log, "A video was started, but its task could not be recorded. Its caller gets the task_id."
         )
 
-    async def start(self, caller: Caller, order: GenerationRequest) -> PurchaseResult:
+    async def start(self, caller: Caller, generation: GenerationRequest) -> PurchaseResult:
         """Return the task, submitted now or by an earlier call with the same idempotency key.
 
         Raises LumaError if nothing was started, and OutcomeUnknown if a video may have been started.
@@ -118,48 +118,48 @@ class VideoService:
         if self._token_status.just_refused(caller.principal.subject):
             self._telemetry.call_withheld("token_refused")
             raise self._backend.description.error(Unauthorized)
-        self._backend.description.check(order.command)
-        url = self._callback_url(caller.principal, order.command)
-        callback_id = self._callbacks.digest(url) if self._callbacks is not None and url is not None else None
+        self._backend.description.check(generation.command)
+        url = self._callback_url(caller.principal, generation.command)
+        callback_id = self._callbacks.callback_id_of(url) if self._callbacks is not None and url is not None else None
 
-        async def send() -> str:  # a call whose key has bought before does not get here, so it is not limited
+        async def send() -> str:  # not called for a key that has bought before, so a replay is not rate limited
             await self._limits.check(caller.principal, LimitKind.GENERATIONS)
-            return await self._submit(caller, order.command, url)
+            return await self._submit(caller, generation.command, url)
 
         async def reconcile(earlier: str) -> str | None:
             if self._callbacks is None:
                 return None
-            return await self._callbacks.claimed(self._backend, caller, earlier, order.command)
+            return await self._callbacks.find_task(self._backend, caller, earlier, generation.command)
 
-        async def outlive(purchase: Coroutine[Any, Any, B]) -> B:
-            return await self._outliving_the_caller(caller.principal, callback_id, purchase)
+        async def run_shielded(purchase: Coroutine[Any, Any, B]) -> B:
+            return await self._run_shielded(caller.principal, callback_id, purchase)
 
         request = PurchaseRequest(
             caller.principal.owners,
-            "generate" if isinstance(order.command, GenerateVideo) else "extend",
-            order.fingerprint,
-            order.idempotency_key,
-            order.retry_unknown,
-            self._charge(caller.principal, order.request_id),
+            "generate" if isinstance(generation.command, GenerateVideo) else "extend",
+            generation.fingerprint,
+            generation.idempotency_key,
+            generation.retry_unknown,
+            self._charge(caller.principal, generation.request_id),
         )
         try:
-            return await self._purchases.buy(request, callback_id, send, reconcile, outlive)
+            return await self._purchases.buy(request, callback_id, send, reconcile, run_shielded)
         except InFlightLimitReached as exc:
             raise self._limits.in_flight_refusal(exc) from exc
 
     def _charge(self, principal: Principal, request_id: str | None) -> Charge | None:
-        """Return what a purchase costs the caller's team; None outside of teams."""
+        """Return the charge of one purchase to the caller's team; None outside of teams."""
         if principal.team is None:
             return None
         return Charge(Spender(principal.team, principal.subject, principal.key), self._price, request_id)
 
-    async def _followed_up(self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
-        """Run a purchase. Once its task is recorded, process a callback that arrived before."""
+    async def _run(self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+        """Run a purchase. Once its task is recorded, process callbacks that arrived before."""
         bought = await purchase
         if bought is None or bought.replayed or self._callbacks is None or callback_id is None:
             return bought
         try:
-            await self._callbacks.submitted(principal, callback_id, bought.task_id)
+            await self._callbacks.process_early(principal, callback_id, bought.task_id)
         except Exception as exc:  # noqa: BLE001 - the task is bought, and its caller must get its id
             self._faults.note(exc)
         return bought
@@ -181,7 +181,7 @@ class VideoService:
         sent = command if url is None else replace(command, callback_url=url)
 
         async def send(credential: Credential) -> str:
-            await self._check_again(caller)
+            await self._check_may_still_spend(caller)
             return await self._backend.submit(credential, sent)
 
         task_id = await self._limiter.run(caller.principal, credentials, send)
@@ -191,33 +191,31 @@ class VideoService:
             self._faults.note(exc)
         return task_id
 
-    async def _check_again(self, caller: Caller) -> None:
-        """Raise LumaError if the caller may not spend any more: a submission may have waited for its place."""
+    async def _check_may_still_spend(self, caller: Caller) -> None:
+        """Raise LumaError if the caller lost the right to spend while the submission waited for its place."""
         now = await caller.now()
         if now is None:
             raise Unauthorized(KEY_ENDED)
         if now.is_stopped or Scope.GENERATE not in now.scopes:
             raise self._backend.description.error(Stopped if now.is_stopped else Forbidden)
 
-    async def _outliving_the_caller(
-        self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]
-    ) -> B:
-        """Run `purchase` to its end, also if the caller disconnects. The request's memory lease lasts as long.
+    async def _run_shielded(self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
+        """Run `purchase` to its end, also if the caller disconnects. The request's memory lease is held until then.
 
         Raises RateLimited if too many are in flight.
         """
         if not self._places.take(principal.subject):
             purchase.close()
             raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
-        task = asyncio.get_running_loop().create_task(self._followed_up(principal, callback_id, purchase))
+        task = asyncio.get_running_loop().create_task(self._run(principal, callback_id, purchase))
         self._under_way.add(task)
         self._in_flight(len(self._under_way))
         if (lease := MEMORY_LEASE.get()) is not None:
             lease.keep()
-        task.add_done_callback(partial(self._landed, principal.subject, lease))
+        task.add_done_callback(partial(self._on_done, principal.subject, lease))
         return await asyncio.shield(task)
 
-    def _landed(self, subject: str, lease: MemoryLease | None, task: asyncio.Task[Any]) -> None:
+    def _on_done(self, subject: str, lease: MemoryLease | None, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         self._in_flight(len(self._under_way))
         self._places.give_back(subject)

@@ -1,4 +1,4 @@
-"""Detects replicas that share a Redis but not a database. A key could then buy once in each database."""
+"""Detects replicas that share a Redis but not a database. An idempotency key could then buy once per database."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class SharedDatabase:
-    """Writes the database's id to Redis if there is none, and compares the two."""
+    """Stores the id of this process's database in Redis unless one is there, and compares the two."""
 
     def __init__(
         self,
@@ -40,7 +40,9 @@ class SharedDatabase:
         self._key = keys.key("database", "id")
         self._database_id = database_id
         self._sleep = sleep
-        self._faults = ThrottledExceptionLog(log, "The databases of the replicas could not be compared")
+        self._faults = ThrottledExceptionLog(
+            log, "The databases of the replicas could not be compared. The next attempt is in 30 s"
+        )
         self.is_other = False
         """Whether other replicas with this Redis use another database."""
 
@@ -53,7 +55,7 @@ class SharedDatabase:
         while True:
             try:
                 await self.compare()
-            except Exception as exc:  # noqa: BLE001 - the loop must go on, or differences would not be noticed
+            except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)
             await self._sleep(RENEW_SECONDS)
 
@@ -68,7 +70,7 @@ class SharedDatabase:
             return False
 
     async def compare(self) -> None:
-        """Compare once. If Redis does not answer or the database is not open, the last result stays valid."""
+        """Compare once, and log changes. If Redis does not answer or the database is not open, keep the last result."""
         if (database_id := self._database_id()) is None:
             return
         own_id = database_id.encode()

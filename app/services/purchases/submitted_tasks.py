@@ -1,4 +1,4 @@
-"""A caller's own submissions, newest first: for the list of tasks, and for completion of task ids."""
+"""The submissions that a caller may see, newest first: for the list of tasks, and for completion of task ids."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,8 @@ NO_DATABASE = (
 
 TOO_MANY_READS = "This service reads as many lists of tasks as it does at once. Nothing is lost: ask again shortly."
 
-Place = tuple[float, str]
-"""`created_at` and `attempt` of the purchase that a page follows."""
+PagePosition = tuple[float, str]
+"""`created_at` and `attempt` of the last purchase on the previous page (keyset pagination)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Page:
     """A page of purchases. `next` is the position for the next page; None on the last page."""
 
     purchases: list[Purchase]
-    next: Place | None
+    next: PagePosition | None
 
 
 class SubmittedTasks:
-    """Reads the purchases of one caller. A caller may have several owner names, one for each secret key."""
+    """Reads the purchases of callers. A caller outside of teams has one owner name per secret key of the service."""
 
     def __init__(self, purchases: Purchases, reads: DatabaseTurns) -> None:
-        """Read from `purchases`, in `reads`."""
+        """Read from `purchases`. `reads` limits concurrent queries."""
         self._purchases = purchases
         self._reads = reads
 
@@ -50,13 +50,13 @@ class SubmittedTasks:
         *,
         outcome: PurchaseState | None = None,
         since: float | None = None,
-        before: Place | None = None,
+        before: PagePosition | None = None,
         member_name: str | None = None,
     ) -> Page:
         """Return at most `most` purchases that the caller may see, submitted at `since` (unix seconds) or later.
 
         The newest comes first. `outcome` None means the outcomes in LISTED. `before` is `next` of the previous page.
-        With `member_name`, only those of the team member with this name.
+        `member_name` restricts the list to the team member with this name.
         Raises InternalError if the database does not answer, and RateLimited if too many reads wait.
         """
         read = partial(

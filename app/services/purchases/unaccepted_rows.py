@@ -1,7 +1,7 @@
 """Limits the database rows of tokens that the backend has not accepted.
 
-Any string is a token, and each call can have another idempotency key. Of such tokens, a purchase that bought nothing is
-deleted at once. One with an unknown outcome must be kept, so their number is limited.
+Any string is a token, and each call can have another idempotency key. A purchase of such a token that bought nothing is
+deleted at once. A purchase with an unknown outcome must be kept, so the number of these is limited.
 """
 
 from collections import Counter, deque
@@ -17,29 +17,29 @@ class UnacceptedPurchases:
     """Counts purchases with an unknown outcome in this process."""
 
     def __init__(self, clock: Callable[[], float], is_accepted: Callable[[str], bool]) -> None:
-        """`clock` is monotonic, in seconds. `is_accepted` tells whether the backend has accepted a token lately."""
+        """`clock` is monotonic, in seconds. `is_accepted` returns whether the backend has accepted a token lately."""
         self._clock = clock
         self.is_accepted = is_accepted
-        self._left: deque[tuple[float, str]] = deque()
-        self._of_tenant: Counter[str] = Counter()
+        self._unknown: deque[tuple[float, str]] = deque()
+        self._unknown_of: Counter[str] = Counter()
 
-    def leaves_none(self, tenant: str) -> bool:
-        """Return whether the row of a call that bought nothing is deleted."""
+    def deletes_unbought(self, tenant: str) -> bool:
+        """Return whether rows of the tenant's purchases that bought nothing are to be deleted."""
         return not self.is_accepted(tenant)
 
-    def admit(self, tenant: str) -> bool:
+    def may_record(self, tenant: str) -> bool:
         """Return whether a call of the tenant may record a purchase."""
         if self.is_accepted(tenant):
             return True
-        while self._left and self._left[0][0] <= self._clock() - WINDOW_SECONDS:
-            _, gone = self._left.popleft()
-            self._of_tenant[gone] -= 1
-            if not self._of_tenant[gone]:
-                del self._of_tenant[gone]
-        return len(self._left) < MOST_OF_ALL and self._of_tenant.get(tenant, 0) < MOST_PER_TOKEN
+        while self._unknown and self._unknown[0][0] <= self._clock() - WINDOW_SECONDS:
+            _, expired = self._unknown.popleft()
+            self._unknown_of[expired] -= 1
+            if not self._unknown_of[expired]:
+                del self._unknown_of[expired]
+        return len(self._unknown) < MOST_OF_ALL and self._unknown_of.get(tenant, 0) < MOST_PER_TOKEN
 
-    def stays(self, tenant: str) -> None:
-        """Record that a call of the tenant left a purchase with an unknown outcome."""
+    def record_unknown(self, tenant: str) -> None:
+        """Count a purchase of the tenant with an unknown outcome."""
         if not self.is_accepted(tenant):
-            self._left.append((self._clock(), tenant))
-            self._of_tenant[tenant] += 1
+            self._unknown.append((self._clock(), tenant))
+            self._unknown_of[tenant] += 1

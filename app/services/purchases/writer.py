@@ -11,7 +11,8 @@ from app.services.limits.database_turns import DatabaseTurns
 from app.services.log_throttle import LogThrottle
 from app.services.purchases.outcome_queue import Outcome, OutcomeQueue
 
-WRITE_AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+"""Pause between two attempts to write the queued outcomes."""
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,9 @@ class PurchaseWriter:
         sleep: Callable[[float], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
-        """Write to `purchases`: at once in `turns`, or later and one by one from `unwritten`.
+        """Write to `purchases`: at once within the limits of `turns`, or later and one by one from `unwritten`.
 
-        `clock` is monotonic, in seconds, and limits the log lines.
+        `clock` is monotonic, in seconds, and throttles the log lines.
         """
         self._purchases = purchases
         self._turns = turns
@@ -42,7 +43,7 @@ class PurchaseWriter:
     async def write(self, outcome: Outcome) -> None:
         """Write the outcome now or later. Never raises DatabaseUnavailable.
 
-        If the purchase itself is not recorded, the outcome is queued: its caller has already waited for the database.
+        If the purchase itself is not recorded, the outcome is queued: its caller already waited for the database.
         """
         if not outcome.is_recorded:
             self._write_later(outcome)
@@ -53,7 +54,7 @@ class PurchaseWriter:
             self._write_later(outcome)
 
     async def aclose(self) -> None:
-        """Try once more to write the queued outcomes. Without one, a purchase stays `sent` and its key is refused."""
+        """Try once more to write the queued outcomes. If lost, a purchase stays `sent` and its key is refused."""
         self._closing.set()
         if self._writing is not None:
             await asyncio.wait([self._writing])
@@ -89,7 +90,7 @@ class PurchaseWriter:
                 len(self._unwritten),
             )
         while self._unwritten:
-            await wait_for_event(self._closing, WRITE_AGAIN_SECONDS, self._sleep)
+            await wait_for_event(self._closing, RETRY_SECONDS, self._sleep)
             if self._closing.is_set():
                 return
             await self._write_all()
