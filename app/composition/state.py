@@ -93,8 +93,8 @@ def build_shared_state(
             backend,
             coordination,
             keys,
-            missing=partial(metrics.count_callback, "missing"),
-            doubted=metrics.callbacks_doubted.set,
+            on_missing=partial(metrics.count_callback, "missing"),
+            set_doubted=metrics.callbacks_doubted.set,
         ),
     )
 

@@ -1,1 +1,1 @@
-"""Services: tasks, polling, purchases and limits. They are independent of MCP, HTTP and settings."""
+"""Services: tasks, polling, purchases, limits, teams and sign-in. They are independent of MCP, HTTP and settings."""

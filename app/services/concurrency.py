@@ -1,4 +1,4 @@
-"""Helpers that wait for the first of several coroutines, or for an event with a timeout."""
+"""Helpers to wait for the first of several coroutines, or for an event with a timeout."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine

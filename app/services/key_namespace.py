@@ -1,4 +1,4 @@
-"""The names of keys and channels in Redis. No other module composes them."""
+"""Composes the names of all keys and channels in Redis."""
 
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -9,8 +9,8 @@ class KeyNamespace:
     """The names of one deployment, so that several deployments can share a Redis.
 
     Attributes:
-        root: start of all names: a prefix that an ACL can match, and the backend's URL, because task ids are only
-            unique within a backend.
+        root: prefix of all names: the configured prefix, which an ACL can match, and the backend's URL, because task
+            ids are only unique within a backend.
 
     """
 

@@ -1,10 +1,11 @@
-"""Throttles repeated log lines. The first event is logged at once, later ones at most once a minute with a count."""
+"""Throttles repeated log lines. The first event is logged at once, later ones at most once a minute, counted."""
 
 import logging
 import time
 from collections.abc import Callable
 
 QUIET_SECONDS = 60.0
+"""Minimum between two log lines."""
 
 
 class LogThrottle:

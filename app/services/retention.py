@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OldRows:
-    """Rows that are deleted once an hour.
+    """A kind of rows that expire, for `delete_old_rows`.
 
     Attributes:
-        name: what they are, as in "purchases older than 90 days".
+        name: name of the rows in log lines, such as "purchases older than 90 days".
         delete: deletes them and returns their number. Raises DatabaseUnavailable.
 
     """
@@ -33,7 +33,9 @@ async def delete_old_rows(kinds: Sequence[OldRows], sleep: Callable[[float], Awa
             try:
                 deleted = await rows.delete()
             except DatabaseUnavailable:
-                log.info("The database does not answer, so %s are not deleted. The next try is in an hour", rows.name)
+                log.info(
+                    "The database does not answer, so %s are not deleted. The next attempt is in an hour", rows.name
+                )
             else:
                 if deleted:
                     log.info("Deleted %d %s", deleted, rows.name)

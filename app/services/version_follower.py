@@ -1,4 +1,4 @@
-"""The background work of a cache that follows a version in the database."""
+"""Background task of a cache that is invalidated by a version number in the database."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -8,15 +8,15 @@ from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 
 VERSION_SECONDS = 2.0
-"""Interval at which the version is read. What has ended counts for so long at most."""
+"""Interval between reads of the version. A revoked key or grant is accepted for at most this time."""
 
-USED_SECONDS = 60.0
-"""Interval at which it is recorded what was used."""
+RECORD_USE_SECONDS = 60.0
+"""Interval at which the last use of keys or grants is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheClocks:
-    """Unix seconds, seconds that never go back, and a sleep by the latter."""
+    """Clocks in seconds: `wall` is unix time. `sleep` uses the monotonic clock."""
 
     wall: Callable[[], float]
     monotonic: Callable[[], float]
@@ -25,35 +25,35 @@ class CacheClocks:
 
 @dataclass(frozen=True, slots=True)
 class FollowedCache:
-    """What a cache does again and again.
+    """The periodic operations of a cache, and the log lines for their failures.
 
     Attributes:
-        follow: reads the version, and drops what it has outdated. Raises DatabaseUnavailable.
-        note_used: records what was used. Raises DatabaseUnavailable.
-        outage: the log line while the database is out; it takes the exception and a number of times.
+        follow: reads the version, and drops the entries that it has outdated. Raises DatabaseUnavailable.
+        record_use: records the last use of keys or grants. Raises DatabaseUnavailable.
+        outage: the log line while the database is out, with %s for the exception and %d for the number of failures.
         fault: the log line for an unexpected exception.
 
     """
 
     follow: Callable[[], Awaitable[None]]
-    note_used: Callable[[], Awaitable[None]]
+    record_use: Callable[[], Awaitable[None]]
     outage: str
     fault: str
 
 
 async def follow_version(cache: FollowedCache, clocks: CacheClocks, log: logging.Logger) -> None:
-    """Follow the version, and record what was used. The coroutine runs until it is cancelled."""
+    """Call `follow` and `record_use` at their intervals. The coroutine runs until it is cancelled."""
     faults, outages = ThrottledExceptionLog(log, cache.fault), LogThrottle(clocks.monotonic)
-    note_at = clocks.monotonic() + USED_SECONDS
+    record_at = clocks.monotonic() + RECORD_USE_SECONDS
     while True:
         try:
             await cache.follow()
-            if clocks.monotonic() >= note_at:
-                note_at = clocks.monotonic() + USED_SECONDS
-                await cache.note_used()
+            if clocks.monotonic() >= record_at:
+                record_at = clocks.monotonic() + RECORD_USE_SECONDS
+                await cache.record_use()
         except DatabaseUnavailable as exc:
             if (count := outages.count()) is not None:
                 log.warning(cache.outage, exc, count)
-        except Exception as exc:  # noqa: BLE001 - without it, what was revoked would count for good
+        except Exception as exc:  # noqa: BLE001 - if the loop ended, revocations would never take effect
             faults.note(exc)
         await clocks.sleep(VERSION_SECONDS)

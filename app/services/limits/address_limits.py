@@ -1,4 +1,4 @@
-"""Limits how often one network address may do something that anybody can ask for."""
+"""Rate limits per network address, for requests without authentication."""
 
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
@@ -6,14 +6,14 @@ from ipaddress import IPv6Address, ip_address
 from cachetools import LRUCache
 
 MOST_ADDRESSES = 10_000
-"""Addresses that are counted at once, about 200 bytes each."""
+"""Addresses that are remembered, about 200 bytes each. The least recently used is evicted."""
 
 IPV6_HOST_BITS = 64
 """A subscriber usually has all addresses of a /64 network, so they count as one."""
 
 
 class AddressLimit:
-    """Counts events of each address, and of all together, in windows that follow each other. In this process only."""
+    """Counts events per address and in total in fixed windows, in this process only."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class AddressLimit:
         clock: Callable[[], float],
         refused: Callable[[], None] = lambda: None,
     ) -> None:
-        """Allow so many events in each window of `seconds`. `clock` is monotonic; `refused` is told of each refusal."""
+        """Allow so many events in each window of `seconds`. `clock` is monotonic. `refused` is called per refusal."""
         self._refused = refused
         self._per_address = per_address
         self._in_all = in_all
@@ -34,9 +34,9 @@ class AddressLimit:
         self._window_ends = -1.0
 
     def take(self, address: str) -> float | None:
-        """Count an event of `address` and return None; if it is one too many, return the seconds until the next window.
+        """Count an event of `address` and return None. Over a limit, return the seconds until the next window.
 
-        An event that is refused is not counted in the total, so one address cannot use it up.
+        Refused events are not counted, so refusals of one address do not use up the total.
         """
         now = self._clock()
         if now >= self._window_ends:
@@ -52,7 +52,7 @@ class AddressLimit:
         return None
 
     def give_back(self, address: str) -> None:
-        """Do not count an event of `address` after all."""
+        """Take back one counted event of `address`."""
         network = network_of(address)
         if self._counts.get(network, 0) > 0:
             self._counts[network] -= 1
@@ -60,7 +60,7 @@ class AddressLimit:
 
 
 def network_of(address: str) -> str:
-    """Return what an address is counted as: itself, or the /64 network of an IPv6 address."""
+    """Return the key under which an address is counted: itself, or the /64 network of an IPv6 address."""
     try:
         parsed = ip_address(address)
     except ValueError:

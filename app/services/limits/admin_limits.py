@@ -1,4 +1,4 @@
-"""Limits of administration over HTTP, in this process. Its changes lock the directory, and its reads may be long."""
+"""Limits of administration over HTTP, in this process. Its changes lock the directory; its reads may be long."""
 
 from collections.abc import Callable
 
@@ -7,19 +7,19 @@ from app.services.limits.request_rate import RequestRate
 
 READS_PER_SECOND, MOST_READS = 5.0, 60
 CHANGES_PER_SECOND, MOST_CHANGES = 1.0, 60
-"""Rates of one team, and the requests that it may send at once. Each change has every replica read its teams anew."""
+"""Rate and burst of one team. After each change, every replica reads its teams again."""
 
 PLACES = Shares(places=2, per_tenant=1, unaccepted=2)
-"""Requests that are worked on at once: the other half of the database connections is for calls."""
+"""Concurrent requests. They use half of the four database connections; the other half is for tool calls."""
 
 
 class AdminLimits:
-    """How often a team may read and change something, and the places in which its requests are worked on.
+    """The limits of administration by team id.
 
     Attributes:
-        reads: takes a team's id.
-        changes: takes a team's id.
-        places: takes a team's id.
+        reads: rate of reads.
+        changes: rate of changes.
+        places: limiter of concurrent requests.
 
     """
 

@@ -1,4 +1,4 @@
-"""Concurrency limits of this process: calls to the backend, and reads of the store."""
+"""Concurrency limits of this process for calls to the backend and reads of the store."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ READS = Shares(places=32, per_tenant=8, unaccepted=24)
 
 PURCHASE_PLACES = 16
 UNACCEPTED_PURCHASES = 12
-"""Concurrent submissions. They have a limiter of their own, so they never wait behind reads."""
+"""Concurrent submissions. Their limiter is separate, so they never wait behind reads."""
 
 SPARE_CONNECTIONS = 4
-"""Connections in each pool beyond the concurrency limit, for those still being closed: a full pool fails calls."""
+"""Connections in each pool beyond the concurrency limit: calls fail if connections being closed fill the pool."""
 
 STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
-"""Concurrent reads of the store. The values of 200 tasks take some MB until they are unpacked."""
+"""Concurrent reads of the store. The values of 200 tasks take a few MB until they are unpacked."""
 
 
 class BackendLimits:

@@ -2,8 +2,8 @@
 
 Any string is a token, so all callers with tokens that the backend has not accepted share a part of the quota. They
 cannot take the rest from accepted callers. The last quarter of the quota is reserved for callers that hold little or
-nothing, so that the largest users leave room for new ones. The last eighth is reserved for those of them whose token
-is accepted, so that any number of invented tokens leaves room for customers.
+nothing, so that large users leave room for new ones. Of this quarter, the last half is reserved for accepted callers,
+so that any number of made-up tokens leaves room for customers.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ class QuotaLimits:
 
 
 class CallerQuota:
-    """Counts what callers hold in this process. The unit depends on the resource: calls, ids or bytes.
+    """Counts the amounts that callers hold in this process. The unit depends on the resource: calls, ids or bytes.
 
     A caller that holds nothing takes no memory.
 
@@ -51,9 +51,9 @@ class CallerQuota:
         refused: Callable[[], None] = lambda: None,
         changed: Callable[[int], None] = lambda _in_use: None,
     ) -> None:
-        """Enforce `limits`. `is_accepted` tells whether the backend has accepted a caller's token lately.
+        """Enforce `limits`. `is_accepted` returns whether the backend has accepted a caller's token lately.
 
-        `refused` is called for each refusal. `changed` receives the amount in use when `place` takes or releases.
+        `refused` is called for each refusal. `changed` is called with the amount in use when `place` takes or releases.
         """
         self._changed = changed
         self._limits = limits
@@ -91,7 +91,7 @@ class CallerQuota:
         return True
 
     def _may_use_reserve(self, held: int, amount: int, *, is_accepted: bool) -> bool:
-        """Return whether a caller may take `amount` from the reserve, and then hold `held` in all."""
+        """Return whether a caller may take `amount` from the reserve; `held` is its total afterwards."""
         limits = self._limits
         return amount == 0 or (
             (held == amount or held <= limits.per_caller // SMALL_SHARE)
@@ -103,17 +103,17 @@ class CallerQuota:
         """Release `amount` that was taken for `owner`."""
         if not amount:
             return
-        left = self._held[owner] - amount
+        remaining = self._held[owner] - amount
         self.in_use -= amount
-        if left:
-            self._held[owner] = left
+        if remaining:
+            self._held[owner] = remaining
         else:
             del self._held[owner]
         if (unaccepted := self._unaccepted.get(owner)) is not None:
-            less = min(amount, unaccepted)
-            self._unaccepted_in_use -= less
-            if unaccepted > less:
-                self._unaccepted[owner] = unaccepted - less
+            released = min(amount, unaccepted)
+            self._unaccepted_in_use -= released
+            if unaccepted > released:
+                self._unaccepted[owner] = unaccepted - released
             else:
                 del self._unaccepted[owner]
 

@@ -1,6 +1,6 @@
-"""Lets callers use the database in turn, because its few connections serve whoever asks first.
+"""A fair concurrency limiter for operations on the database: its few connections are shared between callers in turn.
 
-An operation keeps its place until it ends, also if its caller disconnects: the database runs it to its end anyway.
+An operation keeps its place until it ends, also if its caller disconnects, because the database completes it anyway.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class DatabaseTurns:
-    """Runs operations of callers: at most as many at once as the limiter allows, and those of waiting callers in turn.
+    """Runs as many concurrent operations as a FairLimiter allows. Others wait, and callers take turns.
 
     Callers whose token the backend has not accepted share a part of the places.
     """
@@ -31,9 +31,10 @@ class DatabaseTurns:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, caller: str, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run `operation` in a turn of `caller`, and return its result.
+        """Wait for a turn of `caller`, run `operation`, and return its result.
 
-        Raises DatabaseBusy if no turn came: the operation was not started. Raises whatever the operation raises.
+        Raises DatabaseBusy, without starting the operation, if too many wait or no turn comes within
+        LONGEST_WAIT_SECONDS. Raises whatever the operation raises.
         """
         accepted = self._places.take_at_once(caller)
         if accepted is None:
@@ -41,13 +42,13 @@ class DatabaseTurns:
         task = asyncio.get_running_loop().create_task(operation())
         self._running.add(task)
 
-        def ended(task: asyncio.Task[T]) -> None:
+        def on_done(task: asyncio.Task[T]) -> None:
             self._running.discard(task)
             self._places.give_back(caller, accepted=accepted)
             if not task.cancelled():
                 task.exception()  # avoids asyncio's warning if the caller has disconnected
 
-        task.add_done_callback(ended)
+        task.add_done_callback(on_done)
         await asyncio.wait([task])  # a cancellation of the caller does not reach the operation
         return task.result()
 
@@ -66,12 +67,12 @@ class DatabaseTurns:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLimits:
-    """The turns of all callers at the database. Each kind has connections of its own.
+    """The limiters of operations on the database, by kind. Each kind has connections of its own.
 
     Attributes:
-        reads: of lists of tasks, of the owners of tasks, and of usage.
-        purchases: what purchases read and write.
-        callbacks: what callbacks of the backend read and write.
+        reads: reads of task lists, of the owners of tasks, and of usage.
+        purchases: reads and writes of purchases.
+        callbacks: reads and writes for callbacks of the backend.
 
     """
 

@@ -2,8 +2,8 @@
 
 A place is the right to run one call. Each tenant has its own queue, and the queues are served round-robin, so the wait
 depends on the number of waiting tenants and not on their numbers of calls. Tenants whose token the backend has not
-accepted lately share a part of the places, because anybody can invent tokens. Among them the newest tenant is served
-first, so that a thousand invented tokens do not delay a new user.
+accepted lately share a part of the places, because anybody can make up tokens. Among them the newest tenant is served
+first, so that a thousand made-up tokens do not delay a new user.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ class FairLimiter:
     """Grants places. A tenant without running or queued calls takes no memory."""
 
     def __init__(self, shares: Shares, is_accepted: Callable[[str], bool]) -> None:
-        """Enforce `shares`. `is_accepted` tells whether the backend has accepted a tenant's token lately."""
+        """Enforce `shares`. `is_accepted` returns whether the backend has accepted a tenant's token lately."""
         self._shares = shares
         self._is_accepted = is_accepted
         self._tenants: dict[str, _Tenant] = {}
         self._turns: dict[bool, OrderedDict[str, None]] = {True: OrderedDict(), False: OrderedDict()}
-        """Tenants that can use a place, in order, by whether their token is accepted."""
+        """Round-robin queues of tenants that can use a place, by whether their token is accepted."""
         self._running = 0
         self._unaccepted = 0
         self._last_turn = False
@@ -53,7 +53,7 @@ class FairLimiter:
         return _Place(self, tenant)
 
     def take_at_once(self, tenant: str) -> bool | None:
-        """Take a place without waiting. Return whether it counts as an accepted tenant's; None if it must wait."""
+        """Take a place without waiting. Return whether it counts as an accepted tenant's; None if none is free."""
         state = self._tenants.get(tenant)
         if state is not None and (state.queue or state.running >= self._shares.per_tenant):
             return None
@@ -71,18 +71,18 @@ class FairLimiter:
         if accepted is not None:
             return accepted
         state = self._tenants.setdefault(tenant, _Tenant())
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        state.queue.append(turn)
-        self._queue_up(tenant, state)
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        state.queue.append(granted)
+        self._update_turn(tenant, state)
         try:
-            return await turn
+            return await granted
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give_back(tenant, accepted=turn.result())
+            if granted.done() and not granted.cancelled():
+                self.give_back(tenant, accepted=granted.result())
             elif self._tenants.get(tenant) is state:
-                if turn in state.queue:
-                    state.queue.remove(turn)
-                self._queue_up(tenant, state)
+                if granted in state.queue:
+                    state.queue.remove(granted)
+                self._update_turn(tenant, state)
             raise
 
     def _has_room(self, *, accepted: bool) -> bool:
@@ -100,14 +100,14 @@ class FairLimiter:
         self._running -= 1
         self._unaccepted -= not accepted
         if state.queue:
-            self._queue_up(tenant, state)
+            self._update_turn(tenant, state)
         elif not state.running:
             del self._tenants[tenant]
-        while self._next_turn():
+        while self._grant_next():
             pass
 
-    def _queue_up(self, tenant: str, state: _Tenant) -> None:
-        """Put the tenant into the round if it can use a place, else remove it from the round.
+    def _update_turn(self, tenant: str, state: _Tenant) -> None:
+        """Put the tenant into its round-robin queue if it can use a place, else remove it from there.
 
         A tenant without running or queued calls is deleted.
         """
@@ -126,19 +126,19 @@ class FairLimiter:
             if not accepted and state.running:  # it was served before, so newer tenants go first
                 turns.move_to_end(tenant, last=False)
 
-    def _next_turn(self) -> bool:
-        """Grant one place, alternating between accepted and other tenants. Return whether a tenant had its turn."""
+    def _grant_next(self) -> bool:
+        """Grant one place, alternating between accepted and other tenants. Return whether a queue was served."""
         for accepted in (not self._last_turn, self._last_turn):
             turns = self._turns[accepted]
             if turns and self._has_room(accepted=accepted):
                 tenant, _ = turns.popitem(last=not accepted)
                 state = self._tenants[tenant]
-                turn = state.queue.popleft()
-                if not turn.cancelled():  # the call was cancelled, but its task has not run since
-                    turn.set_result(accepted)
+                granted = state.queue.popleft()
+                if not granted.cancelled():  # a call may be cancelled whose task has not run since
+                    granted.set_result(accepted)
                     self._grant(state, accepted=accepted)
                     self._last_turn = accepted
-                self._queue_up(tenant, state)
+                self._update_turn(tenant, state)
                 return True
         return False
 

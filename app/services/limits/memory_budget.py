@@ -2,7 +2,7 @@
 
 A request takes its memory from the budget, or is refused. A connection's memory is its unprocessed input and its unsent
 output. Connections may use the memory that requests leave, and at least an eighth of the budget. If they exceed it,
-connections are closed: of the owner whose connections hold most, the one that has held memory for longest.
+connections are closed: each time, of the owner whose connections hold most, the one that has held memory longest.
 
 All tokens that the backend has not accepted, and connections without a token, share at most half of the budget.
 """
@@ -14,7 +14,7 @@ from typing import Protocol
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 
 SHARE_OF_ONE_CALLER = 14
-"""The requests of one token may hold at most 1/SHARE_OF_ONE_CALLER of the budget: 100 waits, by default."""
+"""The requests of one token may hold at most 1/SHARE_OF_ONE_CALLER of the budget: by default, 100 waiting calls."""
 
 SHARE_OF_CONNECTIONS = 8
 """1/SHARE_OF_CONNECTIONS of the budget is reserved for connections."""
@@ -57,7 +57,7 @@ class MemoryBudget(CallerQuota):
         refused: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """Limit all to `most` bytes. `is_accepted` tells whether the backend has accepted an owner's token lately.
+        """Limit all to `most` bytes. `is_accepted` returns whether the backend has accepted an owner's token lately.
 
         `refused` is called for each refused request, and `ended` for each closed connection.
         """
@@ -71,16 +71,16 @@ class MemoryBudget(CallerQuota):
         self.held = 0
 
     def take(self, owner: str, amount: int = 1) -> bool:
-        """Take `amount` bytes for a request, and return whether its limits allow it. Connections may be closed."""
+        """Take `amount` bytes for a request, and return whether the limits allow it. Close connections if necessary."""
         is_taken = super().take(owner, amount)
         if is_taken and self.held:
             self._make_room()
         return is_taken
 
     def hold(self, connection: Holder, owner: str, amount: int) -> None:
-        """Record the bytes that a connection of `owner` holds now; NOBODY if it has no token.
+        """Record the bytes that a connection holds now. `owner` is NOBODY if it has no token.
 
-        Connections, including this one, are closed if all hold too much.
+        Connections, maybe this one, are closed if all together hold too much.
         """
         name = owner if owner and self._is_accepted(owner) else NOBODY
         if self._owners.get(connection, name) != name:

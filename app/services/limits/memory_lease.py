@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 
 class MemoryLease:
-    """A reference-counted lease. It is released once, with its last user."""
+    """A reference-counted lease. It is released when its last user ends."""
 
     def __init__(self, give_back: Callable[[], None]) -> None:
         """Start with one user. `give_back` is called when the last user ends."""
@@ -23,5 +23,5 @@ class MemoryLease:
             self._give_back()
 
 
-MEMORY_LEASE: ContextVar[MemoryLease | None] = ContextVar("luma_mcp_loan", default=None)
+MEMORY_LEASE: ContextVar[MemoryLease | None] = ContextVar("luma_mcp_memory_lease", default=None)
 """The lease of the current request; None where memory is not counted, as over stdio."""

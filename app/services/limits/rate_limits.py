@@ -1,7 +1,7 @@
 """Enforces the rate limits of teams, members and keys, which their administrators set.
 
-Callers without limits cost nothing here. Limits fail open: they protect a team from its own members, and what must not
-be overspent has a budget, which is in the database.
+Callers without limits cost nothing here. Without Redis, all calls pass: rate limits protect a team from its own
+members, and money is protected by budgets, which the database enforces.
 """
 
 import logging
@@ -19,19 +19,19 @@ from app.ports.store import StoreBusy, StoreUnavailable
 from app.services.log_throttle import LogThrottle
 
 COOLDOWN_SECONDS = 1.0
-"""Pause after a failure of Redis. Then one call tries."""
+"""Pause after a failure of Redis. One call then tries it again."""
 
-LONGEST_MEMORY_SECONDS = 60.0
-"""Time for which this process refuses by a limit without asking Redis, which may have lost its windows meanwhile."""
+LONGEST_CACHED_SECONDS = 60.0
+"""Longest time for which a refusal is repeated from memory. Redis may have lost the windows meanwhile."""
 
-MOST_REMEMBERED = 10_000
-"""Limits that have refused, and callers whom they refused; about 300 bytes each."""
+MOST_CACHED = 10_000
+"""Size of the caches of limits that refuse, and of callers that were refused; about 300 bytes an entry."""
 
 FLOOD_REFUSALS = 10
-"""Calls of a caller that are refused one by one. While the limit still refuses, HTTP answers 429 to further ones."""
+"""Refused calls after which a caller gets 429 for whole HTTP requests, as long as the limit refuses."""
 
 IN_FLIGHT_RETRY_SECONDS = 10.0
-"""Advice to callers with as many generations in flight as they may have. Nobody can tell when the next one ends."""
+"""Advised pause after a refusal by the limit of generations in flight. The end of a generation is not predictable."""
 
 SENTENCES = {
     LimitKind.CALLS: (
@@ -52,8 +52,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusing:
-    """A limit that refuses whatever is asked: when it has room again, and when Redis is asked again at the latest."""
+class _CachedRefusal:
+    """A limit that is reached. Times are monotonic.
+
+    Attributes:
+        until: when the limit has room again.
+        ask_at: when Redis is asked again.
+
+    """
 
     until: float
     ask_at: float
@@ -61,7 +67,7 @@ class _Refusing:
 
 @dataclass(slots=True)
 class _Flood:
-    """The refusals of one caller since its limit began to refuse, and when that ends."""
+    """The number of refused calls of a caller, until its limit has room again at the monotonic time `until`."""
 
     until: float
     refusals: int = 0
@@ -81,16 +87,16 @@ class RateLimits:
     ) -> None:
         """Count with `limiter`. `clock` is monotonic, in seconds.
 
-        `refused` is called with the kind of limit for each refusal, `flooded` for each call of a flood, and `failed`
-        whenever Redis fails.
+        `refused` is called with the kind of limit for each refused call, `flooded` for each HTTP request that
+        `refuse_flood` refuses, and `failed` for each failure of Redis.
         """
         self._limiter = limiter
         self._clock = clock
         self._count_refusal = refused
         self._count_flood = flooded
         self._count_failure = failed
-        self._refusing: LRUCache[RateLimit, _Refusing] = LRUCache(MOST_REMEMBERED)
-        self._floods: LRUCache[str, _Flood] = LRUCache(MOST_REMEMBERED)
+        self._refusals: LRUCache[RateLimit, _CachedRefusal] = LRUCache(MOST_CACHED)
+        self._floods: LRUCache[str, _Flood] = LRUCache(MOST_CACHED)
         self._resume_at: float | None = None
         self._outages, self._bursts = LogThrottle(clock), LogThrottle(clock)
 
@@ -100,15 +106,15 @@ class RateLimits:
         if not limits:
             return
         now = self._clock()
-        over = self._remembered(limits, now) if self._refusing else None
-        if over is None and (over := await self._taken(principal.owner, limits)) is not None:
-            ask_at = now + min(over.wait_seconds, LONGEST_MEMORY_SECONDS)
-            self._refusing[over.limit] = _Refusing(now + over.wait_seconds, ask_at)
+        over = self._cached_refusal(limits, now) if self._refusals else None
+        if over is None and (over := await self._count(principal.owner, limits)) is not None:
+            ask_at = now + min(over.wait_seconds, LONGEST_CACHED_SECONDS)
+            self._refusals[over.limit] = _CachedRefusal(now + over.wait_seconds, ask_at)
         if over is not None:
             raise self._refusal(principal, over, now)
 
     def refuse_flood(self, principal: Principal) -> float | None:
-        """Return how long a caller must wait who goes on calling although many calls were refused; else None."""
+        """Return None if the caller has fewer than FLOOD_REFUSALS refused calls, else the seconds to wait."""
         flood = self._floods.get(_name(principal))
         if flood is None or flood.refusals < FLOOD_REFUSALS or (wait := flood.until - self._clock()) <= 0:
             return None
@@ -129,21 +135,21 @@ class RateLimits:
         sentence = SENTENCES[LimitKind.IN_FLIGHT].format(level=refusal.level, most=refusal.most)
         return RateLimited(sentence, retry_after_seconds=IN_FLIGHT_RETRY_SECONDS)
 
-    def _remembered(self, limits: list[RateLimit], now: float) -> OverLimit | None:
+    def _cached_refusal(self, limits: list[RateLimit], now: float) -> OverLimit | None:
         for limit in limits:
-            if (known := self._refusing.get(limit)) is not None:
-                if now < known.ask_at:
-                    return OverLimit(limit, known.until - now)
-                del self._refusing[limit]
+            if (cached := self._refusals.get(limit)) is not None:
+                if now < cached.ask_at:
+                    return OverLimit(limit, cached.until - now)
+                del self._refusals[limit]
         return None
 
-    async def _taken(self, owner: str, limits: list[RateLimit]) -> OverLimit | None:
-        """Return the limit that refuses; None if the call is counted, or cannot be."""
-        if self._is_paused():
+    async def _count(self, owner: str, limits: list[RateLimit]) -> OverLimit | None:
+        """Count a call in Redis. Return the limit that refuses it; None if it was counted or Redis failed."""
+        if not self._try_redis():
             return None
         try:
             over = await self._limiter.take(owner, limits)
-        except StoreBusy:  # a limit of this process, which its own log line explains
+        except StoreBusy:  # a limit of this process, which has its own log line
             return None
         except StoreUnavailable as exc:
             self._fail(exc)
@@ -151,15 +157,15 @@ class RateLimits:
         self._resume_at = None
         return over
 
-    def _is_paused(self) -> bool:
-        """Return whether Redis has just failed. At the end of the pause, one caller may try, and a new pause begins."""
+    def _try_redis(self) -> bool:
+        """Return whether the call may use Redis: not in the pause after a failure. At its end, one call tries it."""
         if self._resume_at is None:
-            return False
+            return True
         now = self._clock()
         if now >= self._resume_at:
             self._resume_at = now + COOLDOWN_SECONDS
-            return False
-        return True
+            return True
+        return False
 
     def _fail(self, exc: StoreUnavailable) -> None:
         self._resume_at = self._clock() + COOLDOWN_SECONDS
@@ -176,11 +182,11 @@ class RateLimits:
         limit = over.limit
         self._count_refusal(limit.kind)
         if limit.kind is LimitKind.CALLS:
-            self._note_flood(principal, now + min(over.wait_seconds, 2 * limit.window_seconds), now)
+            self._record_flood(principal, now + min(over.wait_seconds, 2 * limit.window_seconds), now)
         sentence = SENTENCES[limit.kind].format(level=limit.level, most=limit.most)
         return RateLimited(sentence, retry_after_seconds=float(math.ceil(over.wait_seconds)))
 
-    def _note_flood(self, principal: Principal, until: float, now: float) -> None:
+    def _record_flood(self, principal: Principal, until: float, now: float) -> None:
         flood = self._floods.get(_name(principal))
         if flood is None or flood.until <= now:
             flood = self._floods[_name(principal)] = _Flood(until)

@@ -1,8 +1,8 @@
-"""Throttles the refused tokens of one network address, so that a flood of them is not looked up.
+"""Throttles refused tokens by network address, so that a flood of them causes no look-ups.
 
-A shared address, such as that of an office, also sends valid tokens. So only refused tokens are throttled: while an
-address is over its limit, a token that was accepted in this process gets through, one that was refused within the last
-minute does not, and of all others one is checked each second.
+A shared address, such as that of an office, also sends valid tokens. While an address is over its limit, a token that
+was accepted in this process is therefore checked as usual, and a token that was refused within the last minute is not
+checked. Of all other tokens, one is checked each second.
 """
 
 import logging
@@ -16,26 +16,26 @@ from app.services.log_throttle import LogThrottle
 
 PERIOD_SECONDS = 60.0
 TRIAL_SECONDS = 1.0
-"""Interval at which a token that is not known is checked, although its address is over the limit."""
+"""Interval at which one unknown token of an address over its limit is checked."""
 
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that count: a customer of a provider has all addresses behind them."""
+"""Length of the network prefix under which IPv6 addresses are counted: a subscriber usually has a whole /64."""
 
 LONGEST_ADDRESS = 64
-"""Characters. A proxy passes on what a client calls its address; longer ones are no IP addresses."""
+"""Characters. A proxy may pass on any text of a client as its address; longer texts are no IP addresses."""
 
 MOST_ADDRESSES = 10_000
 MOST_TOKENS = 10_000
-"""Addresses and refused tokens that are remembered, about 200 bytes each."""
+"""Sizes of the LRU caches of addresses and of refused tokens, about 200 bytes an entry."""
 
 UNKNOWN = "unknown"
-"""Stands for all clients without an IP address, such as those of a Unix socket."""
+"""The key for all clients without an IP address, such as those of a Unix socket."""
 
 log = logging.getLogger(__name__)
 
 
 class RefusedTokens:
-    """Counts refused tokens by address, in this process only. An address that sends none costs nothing."""
+    """Counts refused tokens by address, in this process only. An address without refused tokens takes no memory."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class RefusedTokens:
     ) -> None:
         """Allow `most` refused tokens a minute from one address. `clock` is monotonic, in seconds.
 
-        `name` returns a keyed hash of a token. `is_trusted` takes a token and that hash, and returns whether the token
-        was accepted here, or is of a form that is never refused. `throttled` is called for each token that is not
-        checked.
+        `name` returns the keyed hash of a token. `is_trusted` is called with a token and that hash, and returns whether
+        the token was accepted in this process, or has a form that is never refused. `throttled` is called for each
+        token that is not to be checked.
         """
         self._most = most
         self._interval = PERIOD_SECONDS / most
@@ -59,18 +59,18 @@ class RefusedTokens:
         self._is_trusted = is_trusted
         self._throttled = throttled
         self._spent_until: LRUCache[str, float] = LRUCache(MOST_ADDRESSES)
-        """By address: the time at which all of its refused tokens are forgotten, one after another (GCRA)."""
+        """By address: the theoretical arrival time of GCRA, at which its refused tokens no longer count."""
         self._trial_at: LRUCache[str, float] = LRUCache(MOST_ADDRESSES)
         self._refused: TTLCache[str, None] = TTLCache(MOST_TOKENS, PERIOD_SECONDS, timer=clock)
         self._bursts = LogThrottle(clock)
 
-    def wait_seconds(self, address: str | None, token: str) -> float | None:
-        """Return None if `token` is to be checked; else how long its address must wait."""
+    def throttle(self, address: str | None, token: str) -> float | None:
+        """Return None if `token` is to be checked. Otherwise count and log it, and return the seconds to wait."""
         if not self._spent_until:
             return None
         network, now = network_of(address), self._clock()
         wait = self._spent_until.get(network, now) - now - PERIOD_SECONDS + self._interval
-        if wait <= 0 or self._may_pass(network, token, now):
+        if wait <= 0 or self._admit(network, token, now):
             return None
         self._throttled()
         if (count := self._bursts.count()) is not None:
@@ -84,14 +84,15 @@ class RefusedTokens:
             )
         return wait
 
-    def note(self, address: str | None, token: str) -> None:
-        """Count a token that was refused."""
+    def record_refused(self, address: str | None, token: str) -> None:
+        """Count a token that was checked and refused."""
         network, now = network_of(address), self._clock()
         spent_until = max(self._spent_until.get(network, now), now) + self._interval
         self._spent_until[network] = min(spent_until, now + PERIOD_SECONDS)
         self._refused[self._name(token)] = None
 
-    def _may_pass(self, network: str, token: str, now: float) -> bool:
+    def _admit(self, network: str, token: str, now: float) -> bool:
+        """Return whether a token is checked although its address is over the limit. One trial a second is used up."""
         name = self._name(token)
         if name in self._refused:
             return False
@@ -104,7 +105,7 @@ class RefusedTokens:
 
 
 def network_of(address: str | None) -> str:
-    """Return what an address is counted as: an IPv4 address, the network of an IPv6 address, or UNKNOWN."""
+    """Return the key under which an address is counted: an IPv4 address, an IPv6 network, or UNKNOWN."""
     return UNKNOWN if address is None or len(address) > LONGEST_ADDRESS else _network(address)
 
 

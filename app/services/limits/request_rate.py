@@ -1,25 +1,25 @@
-"""The rate at which each caller may send requests, in this process."""
+"""A rate limit of requests per caller (token bucket), in this process."""
 
 from collections.abc import Callable
 
 from cachetools import LRUCache
 
 MOST_CALLERS = 10_000
-"""Callers that are remembered, about 0.2 KB each. One that is forgotten may send a burst again."""
+"""Callers that are remembered, about 0.2 KB each. An evicted caller may send a burst again."""
 
 
 class RequestRate:
-    """A bucket of tokens for each caller: it holds a burst, and fills at a steady rate."""
+    """A token bucket for each caller."""
 
     def __init__(self, per_second: float, burst: int, clock: Callable[[], float]) -> None:
-        """Allow each caller `burst` requests at once, and `per_second` for ever. `clock` never goes back."""
+        """Allow each caller `burst` requests at once and `per_second` on average. `clock` is monotonic, in seconds."""
         self._per_second = per_second
         self._burst = burst
         self._clock = clock
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MOST_CALLERS)
 
     def take(self, caller: str) -> float:
-        """Take a request's token and return 0; without one, take nothing and return the seconds until there is one."""
+        """Take one token and return 0. If the bucket is empty, return the seconds until it has one."""
         now = self._clock()
         tokens, since = self._buckets.get(caller, (float(self._burst), now))
         tokens = min(self._burst, tokens + (now - since) * self._per_second)

@@ -1,9 +1,9 @@
-"""A sliding window in 60 buckets.
+"""A sliding-window counter with 60 buckets.
 
-No window of any position holds more than the limit, and the memory does not depend on the limit. A call counts until
-its whole bucket is older than the window, so it counts for up to a sixtieth of the window longer than needed. The other
-ways were worse: GCRA with a burst of the whole limit lets nearly twice the limit into one window, and without a burst
-it refuses the second of two calls at once; a log of the times of calls takes memory in proportion to the limit.
+No interval of the window's length has more calls than the limit, and the memory does not depend on the limit. A call
+counts until its whole bucket is older than the window, up to a sixtieth of the window longer than needed. The
+alternatives are worse: GCRA with a burst of the whole limit admits nearly twice the limit in one window, and without a
+burst it refuses the second of two simultaneous calls; a log of timestamps takes memory in proportion to the limit.
 
 `TAKE` in `app/adapters/redis/scripts.py` is the same in Lua.
 """
@@ -12,22 +12,22 @@ BUCKETS = 60
 
 
 class SlidingWindow:
-    """The calls of one window. Times are in whole milliseconds by one clock, which may go back a little."""
+    """The counter of one limit. Times are whole milliseconds of one clock, which may go back a little."""
 
     def __init__(self, window_seconds: int) -> None:
-        """Start empty."""
+        """Start empty. `window_seconds` is the length of the window."""
         self._width = window_seconds * 1000 // BUCKETS
         self._counts: dict[int, int] = {}  # by number of the bucket, ascending
         self._total = 0
 
     def wait_ms(self, most: int, now_ms: int) -> int:
-        """Return how long it takes until the window has room for a call, of `most`; 0 if it has."""
+        """Return the milliseconds until the window has fewer than `most` calls; 0 if it has now."""
         self._drop_old(now_ms)
-        left, wait = self._total, 0
+        remaining, wait = self._total, 0
         for bucket, count in self._counts.items():
-            if left < most:
+            if remaining < most:
                 break
-            left -= count
+            remaining -= count
             wait = (bucket + BUCKETS + 1) * self._width - now_ms
         return wait
 
@@ -40,7 +40,7 @@ class SlidingWindow:
     def _drop_old(self, now_ms: int) -> None:
         """Drop the buckets that are older than the window.
 
-        If the newest bucket is a window ahead, a clock was wrong, and nothing of it counts.
+        If the newest bucket is more than a window ahead, the clock was wrong, and all buckets are dropped.
         """
         newest, bucket = next(reversed(self._counts), 0), now_ms // self._width
         if newest > bucket + BUCKETS:

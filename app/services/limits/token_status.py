@@ -1,4 +1,4 @@
-"""Caches whether the backend accepted or refused each token. A refused token costs no calls and gets no results."""
+"""Caches whether the backend accepted or refused each token. Refused tokens cause few calls, and get no results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 REFUSED_SECONDS = 1.5
-"""Time after a refusal without calls for the token. It is short, because a single 401 may be a backend error."""
+"""Time after a refusal during which no call is sent for the token. A single 401 may be an error of the backend."""
 
-ASK_AGAIN_SECONDS = 300.0
-"""Minimum between two calls that only check whether a refused token may get cached results again."""
+VERIFY_SECONDS = 300.0
+"""Minimum between two calls that only verify whether a refused token may get cached results again."""
 
 MOST_TOKENS = 10_000
 """Size of each LRU cache of tenants, about 200 bytes an entry."""
@@ -18,7 +18,7 @@ MOST_TOKENS = 10_000
 @dataclass(slots=True)
 class _Refusal:
     at: float
-    ask_again_at: float
+    verify_at: float
 
 
 class TokenStatusCache:
@@ -30,7 +30,7 @@ class TokenStatusCache:
         self._accepted: LRUCache[str, None] = LRUCache(MOST_TOKENS)
         self._refused: LRUCache[str, _Refusal] = LRUCache(MOST_TOKENS)
         self._withheld: LRUCache[str, _Refusal] = LRUCache(MOST_TOKENS)
-        """Refused tokens with cached results. Invented tokens are not in this cache, so they cannot evict these."""
+        """Refused tokens with cached results. Made-up tokens have none, so they cannot evict these."""
 
     def is_accepted(self, tenant: str) -> bool:
         """Return whether the backend has accepted the token and not refused it since."""
@@ -46,22 +46,22 @@ class TokenStatusCache:
         return refusal is not None and self._clock() < refusal.at + REFUSED_SECONDS
 
     def try_start_verification(self, tenant: str) -> bool:
-        """Return whether to check a refused token now for the sake of cached results.
+        """Return whether to verify the token now, for the sake of cached results.
 
-        True is returned at most once in ASK_AGAIN_SECONDS for each refused token.
+        For a refused token, True is returned at most once in VERIFY_SECONDS.
         """
         refusal, now = self._refusal(tenant), self._clock()
         if refusal is None:
             return True
-        if now < refusal.ask_again_at:
+        if now < refusal.verify_at:
             return False
-        refusal.ask_again_at = now + ASK_AGAIN_SECONDS
+        refusal.verify_at = now + VERIFY_SECONDS
         return True
 
     def retry_verification_soon(self, tenant: str) -> None:
-        """Allow the next check after REFUSED_SECONDS, because the last one failed for another reason."""
+        """Allow the next verification after REFUSED_SECONDS, because the last one failed for another reason."""
         if (refusal := self._refusal(tenant)) is not None:
-            refusal.ask_again_at = self._clock() + REFUSED_SECONDS
+            refusal.verify_at = self._clock() + REFUSED_SECONDS
 
     def accept(self, tenant: str) -> None:
         """Record that the backend has just accepted the token."""
@@ -74,13 +74,13 @@ class TokenStatusCache:
         """Record that the backend has just refused the token itself."""
         now = self._clock()
         before = self._refusal(tenant)
-        ask_again_at = now + REFUSED_SECONDS if before is None else max(before.ask_again_at, now + REFUSED_SECONDS)
+        verify_at = now + REFUSED_SECONDS if before is None else max(before.verify_at, now + REFUSED_SECONDS)
         has_results = tenant in self._accepted or tenant in self._withheld
         self._accepted.pop(tenant, None)
-        (self._withheld if has_results else self._refused)[tenant] = _Refusal(now, ask_again_at)
+        (self._withheld if has_results else self._refused)[tenant] = _Refusal(now, verify_at)
 
     def withhold(self, tenant: str) -> None:
-        """Record that a refused token has cached results, so that refusals of invented tokens cannot evict its own."""
+        """Record that a refused token has cached results. Refusals of made-up tokens then cannot evict its refusal."""
         if (refusal := self._refused.get(tenant)) is not None:
             self._refused.pop(tenant, None)
             self._withheld[tenant] = refusal

@@ -1,6 +1,6 @@
-"""Detects whether callbacks arrive. While they do, tasks with a callback are polled rarely; otherwise on schedule.
+"""Detects whether callbacks arrive. While they do, tasks that expect one are polled rarely, otherwise on schedule.
 
-Submissions carry a callback URL in both cases, so trust returns with the next callback.
+Submissions carry a callback URL in both cases, so the next callback that arrives restores trust.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ from app.ports.coordination import Leases
 from app.ports.store import StoreUnavailable
 from app.services.key_namespace import KeyNamespace
 
-MISSES_AT_FIRST = 1
-MISSES = 2
-"""Tasks that end without a callback, in a row, before callbacks are doubted: before and after the first callback."""
+MISSES_BEFORE_FIRST_CALLBACK = 1
+MISSES_AFTER_FIRST_CALLBACK = 2
+"""Consecutive tasks without a callback at which trust in callbacks is lost."""
 
 LATE_SECONDS = 30.0
-"""Time after the end of a task before its callback counts as missing."""
+"""Time after the end of a task from which its callback counts as missing."""
 
 KEPT_SECONDS = 30 * 24 * 3600.0
-"""Time for which the store keeps the mark of doubted callbacks, for `luma-mcp check`. A callback removes it."""
+"""Time to live of the mark in the store that trust is lost, for `luma-mcp check`. A callback removes it."""
 
 log = logging.getLogger(__name__)
 
@@ -37,24 +37,25 @@ class CallbackTrust:
         leases: Leases,
         keys: KeyNamespace,
         *,
-        missing: Callable[[], None],
-        doubted: Callable[[int], None],
+        on_missing: Callable[[], None],
+        set_doubted: Callable[[int], None],
     ) -> None:
         """Watch callbacks of `backend` to `address`, the public address of this service.
 
-        `missing` is called for each missing callback. `doubted` receives 1 when trust is lost and 0 when it returns.
+        `on_missing` is called for each missing callback. `set_doubted` is called with 1 when trust is lost and with 0
+        when it is restored.
         """
         self._backend = backend
         self._leases = leases
         self._key = keys.key("callbacks", "doubted", hashlib.sha256(address.encode()).hexdigest()[:16])
-        self._missing = missing
-        self._doubted = doubted
-        self._misses, self._allowed = 0, MISSES_AT_FIRST
+        self._on_missing = on_missing
+        self._set_doubted = set_doubted
+        self._misses, self._miss_limit = 0, MISSES_BEFORE_FIRST_CALLBACK
 
     @property
     def is_trusted(self) -> bool:
-        """Whether callbacks arrive, by the count of this replica."""
-        return self._misses < self._allowed
+        """Whether callbacks arrive, according to the tasks that this replica has read."""
+        return self._misses < self._miss_limit
 
     async def after_read(
         self, before: Mapping[str, TaskSnapshot | None], tasks: Mapping[str, RenderedTask], now: float
@@ -66,29 +67,35 @@ class CallbackTrust:
         for task_id, task in tasks.items():
             snapshot = before[task_id]
             if snapshot is not None and snapshot.expects_callback and _ended_long_ago(task, now):
-                self._missing()
-                await self._miss()
+                self._on_missing()
+                await self._record_miss()
 
     async def record_callback(self) -> None:
-        """Record a callback that this replica received for a task not yet known to be final."""
-        self.arrived_elsewhere()
+        """Restore trust in this process and remove the mark in the store.
+
+        Call it after a callback to this replica for a task that is not yet known to be final.
+        """
+        self.restore()
         try:
             await self._leases.remove(self._key, b"1")
         except StoreUnavailable:
             return
 
-    def arrived_elsewhere(self) -> None:
-        """Record a callback, received by this or another replica, in this process only."""
+    def restore(self) -> None:
+        """Restore trust in this process, after a callback to any replica."""
         if not self.is_trusted:
             log.info("%s calls back again. Running tasks are read when their callbacks arrive", self._backend.name)
-            self._doubted(0)
-        self._misses, self._allowed = 0, MISSES
+            self._set_doubted(0)
+        self._misses, self._miss_limit = 0, MISSES_AFTER_FIRST_CALLBACK
 
     async def is_doubted_anywhere(self) -> bool:
-        """Return whether a replica that shares the store doubts callbacks. Raises StoreUnavailable."""
+        """Return whether any replica lost trust in the last 30 days and no callback has come since.
+
+        Raises StoreUnavailable.
+        """
         return await self._leases.get(self._key) is not None
 
-    async def _miss(self) -> None:
+    async def _record_miss(self) -> None:
         was_trusted = self.is_trusted
         self._misses += 1
         if not was_trusted or self.is_trusted:
@@ -101,7 +108,7 @@ class CallbackTrust:
             self._misses,
             self._backend.name,
         )
-        self._doubted(1)
+        self._set_doubted(1)
         try:
             await self._leases.put_if_absent(self._key, b"1", KEPT_SECONDS)
         except StoreUnavailable:

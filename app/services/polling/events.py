@@ -8,12 +8,12 @@ from pydantic import TypeAdapter, ValidationError
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """News about tasks of one tenant. The fields are the JSON members of the message.
+    """An event about tasks of one tenant. The fields are the JSON members of the message.
 
     Attributes:
         changed: tasks whose state changed between two reads.
-        missing: tasks that a read found unknown to the backend.
-        hinted: tasks that a callback reported as ended. A read must confirm it.
+        missing: tasks that the backend did not know in a read.
+        hinted: tasks whose end a callback reported. A read must confirm it.
 
     """
 

@@ -1,9 +1,9 @@
 """Polls the backend for one tenant's running tasks: one replica reads for all of them.
 
-The replicas elect a leader through a lease. The leader reads every awaited task in one batch; the others read its
-snapshots from the store. The lease of a leader that died expires. While the store is down, each process polls for its
-own callers. Events between replicas only trigger a read; they never carry an answer. A process with an overdue task
-reads for itself, because the leader may be unable to reach the backend.
+The replicas elect a leader through a lease. The leader reads every awaited task in one batch. The others (followers)
+read its snapshots from the store. The lease of a leader that died expires. While the store is down, each process polls
+for its own callers. Events between replicas only trigger a read; they never carry results. A process with an overdue
+task reads for itself, because the leader may be unable to reach the backend.
 """
 
 import asyncio
@@ -41,14 +41,14 @@ LOOK_SECONDS = 2.0
 """Interval at which a follower reads the leader's snapshots, in case an event was lost."""
 
 JITTER = 0.1
-"""Largest share by which a read is delayed at random, so that replicas do not read in step."""
+"""Largest random delay of a read, as a fraction of the pause before it. It keeps replicas from reading in step."""
 
 MOST_WATCHED = 1000
 """Tasks that one leader reads for other replicas, in addition to its own."""
 
 MOST_AWAITED = 6_000
 MOST_AWAITED_PER_CALLER = 1_200
-"""Distinct tasks that calls wait for: in this process, and of one caller.
+"""Limits of the distinct tasks that calls wait for: in this process, and of one caller.
 
 A poller reads all of its tasks in one batch, together with MOST_WATCHED of other replicas. The batch must be smaller
 than the limit of queued ids per token (`MOST_PER_TENANT` in queued_ids.py).
@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 def _fault_log() -> ThrottledExceptionLog:
     return ThrottledExceptionLog(
-        log, "Polling for tasks failed unexpectedly. Polling continues, less often; callers may see old states."
+        log, "Polling for tasks failed unexpectedly. It continues with longer pauses, and callers may see old states."
     )
 
 
@@ -150,19 +150,19 @@ class TenantPoller:
         return self._running
 
     def on_event(self, event: TaskEvent) -> None:
-        """Wake the poller, and bring reads of the tasks in `event` forward. It is from a replica or a callback."""
+        """Wake the poller, and read hinted and missing tasks early. `event` comes from a replica, maybe this one."""
         now = self._parts.wall_clock()
         for task_id in (*event.hinted, *event.missing):
             watched = self._watched.get(task_id)
             if watched is not None and not watched.settled:
                 watched.hinted_at = max(now, watched.hints_from)
-                watched.is_doubted = watched.is_doubted or task_id in event.missing
+                watched.is_missing_elsewhere = watched.is_missing_elsewhere or task_id in event.missing
         self._wake.set()
 
     async def _run(self) -> None:
         pause = LOOK_SECONDS
         try:
-            while not self._stopping:  # a client library may swallow the cancellation, so it is not enough
+            while not self._stopping:  # not only cancellation, which a client library may swallow
                 try:
                     await self._step()
                     pause = LOOK_SECONDS
@@ -228,7 +228,7 @@ class TenantPoller:
         for task_id in self._unsettled():
             watched = self._watched[task_id]
             due_at = self._due_at(task_id, watched.snapshot)
-            if due_at <= now and (watched.is_doubted or max(due_at, watched.since) + LEASE_SECONDS <= now):
+            if due_at <= now and (watched.is_missing_elsewhere or max(due_at, watched.since) + LEASE_SECONDS <= now):
                 return True
         return False
 
@@ -247,7 +247,7 @@ class TenantPoller:
         return 0.0
 
     def _due_at(self, task_id: str, snapshot: TaskSnapshot | None) -> float:
-        """Return when to read the task next (unix seconds); a task without a snapshot is due at once."""
+        """Return when to read the task next (unix seconds). A task without a snapshot is due at once."""
         is_trusted = self._parts.callback_trust.is_trusted
         due_at = (
             next_read_at(snapshot, self._parts.backend.policy.polling, callbacks_come=is_trusted)
@@ -268,12 +268,12 @@ class TenantPoller:
         return snapshots
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
-        """Read the tasks in `known`, store and apply the results, and publish what changed since these snapshots."""
+        """Read the tasks in `known`, store and apply the results, and publish the changes since these snapshots."""
         next_hints_from = self._parts.wall_clock() + HINT_SECONDS
         for watched in self._watched.values():
             if watched.hinted_at is not None:
                 watched.hints_from = next_hints_from
-            watched.hinted_at, watched.is_doubted = None, False
+            watched.hinted_at, watched.is_missing_elsewhere = None, False
         answers = await self._read_backend(list(known))
         now = self._parts.wall_clock()
         self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.polling.shortest_pause_seconds)

@@ -67,6 +67,6 @@ class PollerRegistry:
     def _on_message(self, message: bytes) -> None:
         event = unpack(message)
         if event is not None and event.hinted:
-            self._parts.callback_trust.arrived_elsewhere()
+            self._parts.callback_trust.restore()
         if event is not None and (poller := self._pollers.get(event.tenant)) is not None:
             poller.on_event(event)

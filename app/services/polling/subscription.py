@@ -20,8 +20,8 @@ class WatchedTask:
         answered: whether there is a result.
         hinted_at: when to read the task early, because a callback reported its end or another replica found it
             missing; None without such an event.
-        hints_from: earliest time of the next such read.
-        is_doubted: whether another replica found the task missing. This replica then reads it itself.
+        hints_from: earliest time of the next such early read.
+        is_missing_elsewhere: whether another replica found the task missing. This replica then reads it itself.
 
     """
 
@@ -32,7 +32,7 @@ class WatchedTask:
     answered: bool = False
     hinted_at: float | None = None
     hints_from: float = 0.0
-    is_doubted: bool = False
+    is_missing_elsewhere: bool = False
 
     @property
     def settled(self) -> bool:
@@ -41,7 +41,7 @@ class WatchedTask:
 
 
 class Subscription:
-    """A waiting call's view of its tasks."""
+    """The tasks of one waiting call, with their latest results."""
 
     def __init__(self, watched: Mapping[str, WatchedTask]) -> None:
         """Read from `watched`, which the poller updates."""

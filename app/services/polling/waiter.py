@@ -15,10 +15,12 @@ from app.services.tasks.cache import TaskCache
 from app.services.tasks.lookup import TaskService
 
 PROGRESS_SECONDS = 5.0
-"""Interval of progress notifications. Clients that extend their time-out on progress need it."""
+"""Interval of progress notifications. Some clients extend their timeout with each."""
 
 CHECK_SECONDS = 2.0
-"""Interval at which a wait checks that its caller's key is still accepted. The directory is read as often."""
+"""Interval at which a wait checks that its caller's key is still accepted. The version of the directory is read
+as often.
+"""
 
 KEY_ENDED = (
     "The key of this call was revoked, has expired, or may read less than when the call began. Ask the user for a "
@@ -27,20 +29,22 @@ KEY_ENDED = (
 
 MOST_WAITING = 3_000
 MOST_WAITING_PER_CALLER = 100
+"""Limits of waiting calls in this process, and of one caller."""
+
 TOO_MANY_WAITING = (
     f"This service holds at most {MOST_WAITING_PER_CALLER} waiting calls per token and {MOST_WAITING} in all, and one "
     "of these limits is reached. Ask with wait_seconds 0, or about more tasks in one call."
 )
 
-LEAST_PROGRESS_SECONDS = 0.001
-"""Least increase between two progress values: MCP requires that progress increases every time."""
+PROGRESS_STEP_SECONDS = 0.001
+"""Minimum increase between two progress values: MCP requires that progress increases every time."""
 
 ProgressCallback = Callable[[float, int, int], Awaitable[None]]
-"""Receives the seconds waited, the number of final tasks, and the number of all tasks."""
+"""Called with the seconds waited, the number of final tasks, and the number of all tasks."""
 
 
 class TaskWaiter:
-    """Finds tasks like TaskService, and waits for running ones."""
+    """Looks up tasks like TaskService, and waits for running ones."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a wait is its sources, its clock and its limit
         self,
@@ -67,16 +71,17 @@ class TaskWaiter:
         self._is_closing = False
 
     def close(self) -> None:
-        """End all waits: each call is answered with the known states when its next progress notification is due."""
+        """End all waits. Each call returns the known states when its next progress notification is due."""
         self._is_closing = True
 
     async def find(
         self, caller: Caller, task_ids: Sequence[str], wait_seconds: float, report: ProgressCallback
     ) -> Lookup:
-        """Return one result for each distinct id, in the order of `task_ids`, when all are final or the time is over.
+        """Return one result for each distinct id, in the order of `task_ids`, once all are settled or time is up.
 
         During the wait, only the poller reads the backend. Tasks without a result after `wait_seconds` are read once.
-        Raises RateLimited if too many calls wait already, or for too many tasks.
+        Raises RateLimited if too many calls wait already, or wait for too many tasks, and Unauthorized if the caller's
+        key ends during the wait.
         """
         principal = caller.principal
         denied = await self._tasks.access.denied(principal, task_ids) if principal.team is not None else {}
@@ -92,7 +97,7 @@ class TaskWaiter:
     ) -> Lookup:
         principal = caller.principal
         if self._tasks.was_refused(principal.subject):
-            await self._tasks.find(caller, wanted[:1])  # asks the backend whether it accepts the token again
+            await self._tasks.find(caller, wanted[:1])  # verifies the token again, if that is due
             if self._tasks.was_refused(principal.subject):
                 return Lookup(dict.fromkeys(wanted, self._backend.error(Unauthorized)), LookupStats())
         cached = await self._cache.get_many(principal.owner, wanted)
@@ -116,14 +121,16 @@ class TaskWaiter:
         finished: int,
         report: ProgressCallback,
     ) -> None:
-        """Wait until all tasks have ended, or the time is over. Raises Unauthorized if the caller's key has ended."""
-        longest = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS
-        began, reported = self._clock(), -LEAST_PROGRESS_SECONDS
-        asked = finished + subscription.count
-        while not (subscription.settled or self._is_closing) and (left := began + wait_seconds - self._clock()) > 0:
-            reported = max(round(self._clock() - began, 3), reported + LEAST_PROGRESS_SECONDS)
-            await report(reported, finished + subscription.settled_count, asked)
+        """Wait until all tasks are settled or the time is over. Raises Unauthorized if the caller's key has ended."""
+        interval = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS
+        began, reported = self._clock(), -PROGRESS_STEP_SECONDS
+        total = finished + subscription.count
+        while (
+            not (subscription.settled or self._is_closing) and (remaining := began + wait_seconds - self._clock()) > 0
+        ):
+            reported = max(round(self._clock() - began, 3), reported + PROGRESS_STEP_SECONDS)
+            await report(reported, finished + subscription.settled_count, total)
             subscription.changed.clear()
-            await wait_for_event(subscription.changed, min(left, longest), self._sleep)
+            await wait_for_event(subscription.changed, min(remaining, interval), self._sleep)
             if not await caller.may_go_on():
                 raise Unauthorized(KEY_ENDED)

@@ -51,7 +51,7 @@ class BearerAuthMiddleware:
         authorization = header(scope, b"authorization")
         token = bearer_token(authorization)
         address = client[0] if (client := scope.get("client")) else None
-        if token is not None and (wait := self._refused_tokens.wait_seconds(address, token)) is not None:
+        if token is not None and (wait := self._refused_tokens.throttle(address, token)) is not None:
             await self._ask_to_wait(wait, send)
             return
         try:
@@ -66,7 +66,7 @@ class BearerAuthMiddleware:
             return
         if caller is None:
             if token is not None:
-                self._refused_tokens.note(address, token)
+                self._refused_tokens.record_refused(address, token)
             await self._ask_for_token(authorization, send)
         elif caller.can_ask_for_scopes and not caller.principal.scopes:
             self._metrics.refused(403)

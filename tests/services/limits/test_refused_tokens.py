@@ -39,10 +39,10 @@ class World:
 
     def send(self, address: str | None, token: str) -> bool:
         """Send a token; return whether it was checked. One that is not accepted is refused."""
-        if self.tokens.wait_seconds(address, token) is not None:
+        if self.tokens.throttle(address, token) is not None:
             return False
         if token not in self.accepted:
-            self.tokens.note(address, token)
+            self.tokens.record_refused(address, token)
         return True
 
     def flood(self, address: str | None, count: int = MOST) -> None:
@@ -95,7 +95,7 @@ def test_a_key_that_was_accepted_before_it_was_revoked_is_checked_once_a_minute(
 
 def test_an_address_is_free_again_after_the_flood_and_the_wait_is_told(world: World, clock: HandClock) -> None:
     world.flood(OFFICE)
-    wait = world.tokens.wait_seconds(OFFICE, "bad-0")
+    wait = world.tokens.throttle(OFFICE, "bad-0")
     assert wait is not None
     assert wait == pytest.approx(PERIOD_SECONDS / MOST)
     clock.advance(wait)

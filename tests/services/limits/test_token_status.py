@@ -1,6 +1,6 @@
 """TokenStatusCache: how long refusals count, and how often a refused token is checked again."""
 
-from app.services.limits.token_status import ASK_AGAIN_SECONDS, MOST_TOKENS, REFUSED_SECONDS, TokenStatusCache
+from app.services.limits.token_status import MOST_TOKENS, REFUSED_SECONDS, VERIFY_SECONDS, TokenStatusCache
 from tests.support.clock import HandClock
 
 
@@ -27,7 +27,7 @@ def test_may_verify_allows_one_check_of_a_refused_token_in_five_minutes(clock: H
     clock.advance(REFUSED_SECONDS)
     assert [token_status.try_start_verification("a") for _ in range(3)] == [True, False, False]
     token_status.refuse("a")
-    clock.advance(ASK_AGAIN_SECONDS - 1)
+    clock.advance(VERIFY_SECONDS - 1)
     assert not token_status.try_start_verification("a")
     clock.advance(1)
     assert token_status.try_start_verification("a")

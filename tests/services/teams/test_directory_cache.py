@@ -14,7 +14,7 @@ from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
 from app.services.teams.directory_cache import OUTAGE_SECONDS, DirectoryCache
 from app.services.teams.key_lookups import MOST_WAITING
-from app.services.version_follower import USED_SECONDS, VERSION_SECONDS, CacheClocks
+from app.services.version_follower import RECORD_USE_SECONDS, VERSION_SECONDS, CacheClocks
 from tests.support.clock import HandClock, while_time_passes
 
 
@@ -203,7 +203,7 @@ async def test_the_last_use_is_noted_to_the_minute_and_once_for_all_calls(watche
         noted = await watched.cache.key("one")
         assert noted is not None
         watched.cache.note_use(noted)
-    await watched.settle(USED_SECONDS + 5)
+    await watched.settle(RECORD_USE_SECONDS + 5)
     [(key_ids, minute)] = watched.rows.noted
     assert key_ids == {"key-1"}
     assert minute % 60 == 0
