@@ -89,13 +89,13 @@ class VideoBackend(Protocol):
         credential: Credential,
         command: Command,
         claimed: Sequence[str],
-        is_callback_of_purchase: Callable[[str], bool],
+        is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
-        """Return the id of the task that was submitted with `command` and the callback URL of one purchase.
+        """Return the id of the task that a purchase became; None if it cannot be determined.
 
-        `claimed` are the task ids in callbacks to this URL. They are not authenticated. A backend that can list its
-        tasks does not need them. `is_callback_of_purchase` returns whether a URL is that callback URL. None means that
-        the task cannot be determined. Raises LumaError if a read failed.
+        The task was submitted with `command` and a callback URL that satisfies `is_purchase_callback`. `claimed` are
+        the task ids in callbacks to this URL. They are not authenticated. A backend that can list its tasks does not
+        need them. Raises LumaError if a read failed.
         """
         ...
 

@@ -41,7 +41,7 @@ class NoBackend:
         credential: Credential,
         command: Command,
         claimed: Sequence[str],
-        is_callback_of_purchase: Callable[[str], bool],
+        is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
         raise NotImplementedError
 
@@ -127,10 +127,10 @@ class Studio(NoBackend):
         credential: Credential,
         command: Command,
         claimed: Sequence[str],
-        is_callback_of_purchase: Callable[[str], bool],
+        is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
         urls = {made.id: made.callback_url for made in self.made.values() if made.callback_url is not None}
-        return next((task_id for task_id, url in urls.items() if is_callback_of_purchase(url)), None)
+        return next((task_id for task_id, url in urls.items() if is_purchase_callback(url)), None)
 
     def parse_callback(self, body: bytes) -> CallbackReport | None:
         event = json.loads(body)

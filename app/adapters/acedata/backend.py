@@ -101,11 +101,12 @@ class AceDataBackend:
         credential: Credential,
         command: Command,
         claimed: Sequence[str],
-        is_callback_of_purchase: Callable[[str], bool],
+        is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
-        """Return the one of `claimed` whose record echoes `command` and the callback URL of the purchase.
+        """Return the first of the `claimed` ids whose record is that of the purchase; None if there is none.
 
-        The record of each id is read. Raises LumaError if none matches and a read failed.
+        Such a record echoes `command` and a callback URL that satisfies `is_purchase_callback`. The records are read
+        one after another. Raises LumaError if none matches and a read failed.
         """
         error: LumaError | None = None
         for task_id in claimed:
@@ -114,7 +115,7 @@ class AceDataBackend:
             except LumaError as exc:  # a false claim that cannot be read must not hide the true one
                 error = exc
                 continue
-            if url is not None and is_callback_of_purchase(url):
+            if url is not None and is_purchase_callback(url):
                 return task_id
         if error is not None:
             raise error
