@@ -38,7 +38,7 @@ from app.services.sign_in.grant_cache import GrantCache
 from app.services.sign_in.liveness import LoginCheck, SuspectLogins
 from app.services.sign_in.opening import OpenMint
 from app.services.sign_in.requests import RequestCheck
-from app.services.sign_in.retention import delete_what_is_over
+from app.services.sign_in.retention import delete_expired
 from app.services.sign_in.tokens import TokenService
 from app.services.teams.opening import OpenDirectory
 from app.services.version_follower import CacheClocks
@@ -94,7 +94,7 @@ class SignIn:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the ends of grants, check suspect logins and delete what is over while entered."""
-        work = (self.cache.run(), self.suspects.run(), delete_what_is_over(self.store, self.clocks.sleep))
+        work = (self.cache.run(), self.suspects.run(), delete_expired(self.store, self.clocks.sleep))
         async with self.login.running:
             tasks = [asyncio.create_task(one) for one in work]
             await asyncio.sleep(0)

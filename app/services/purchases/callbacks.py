@@ -173,12 +173,12 @@ class Callbacks:
         it cannot be asked, and DatabaseUnavailable if the claims cannot be read.
         """
 
-        def is_callback_of_purchase(url: str) -> bool:
+        def is_purchase_callback(url: str) -> bool:
             ticket = self._ticket_in(url)
             return ticket is not None and ticket["tenant"] in owners and self._callback_id(ticket) == callback_id
 
         owners, claims = caller.principal.owners, await self._claims(caller.principal, callback_id)
-        return await backend.find_by_callback(await caller.credentials.one(), command, claims, is_callback_of_purchase)
+        return await backend.find_by_callback(await caller.credentials.one(), command, claims, is_purchase_callback)
 
     async def _claims(self, principal: Principal, callback_id: str) -> list[str]:
         """Return the task ids that callbacks of this submission have named, oldest first."""

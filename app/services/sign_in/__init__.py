@@ -1,1 +1,1 @@
-"""Sign-in: clients, the consent and the login of people, and the tokens that follow."""
+"""Sign-in (OAuth 2.1): registration of clients, consent, login at the upstream, grants and tokens."""

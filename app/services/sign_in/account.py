@@ -1,4 +1,4 @@
-"""What a person sees and ends on the account page."""
+"""The account page's service: lists and ends the grants of a person."""
 
 from app.domain.sign_in import Grant, Person, RevokeReason
 from app.ports.sign_in import SignInTelemetry
@@ -6,18 +6,18 @@ from app.ports.sign_in_store import Grants
 
 
 class Account:
-    """The grants of people. Every method raises DatabaseUnavailable."""
+    """Lists and ends grants. Every method raises DatabaseUnavailable."""
 
     def __init__(self, grants: Grants, telemetry: SignInTelemetry) -> None:
-        """Show and end the grants in `grants`."""
+        """Use the repository `grants`. `telemetry` counts the ends of grants."""
         self._grants = grants
         self._telemetry = telemetry
 
     async def grants_of(self, person: Person) -> list[Grant]:
-        """Return what a person has granted and not ended, the newest first."""
+        """Return the active grants of a person, newest first."""
         return await self._grants.of_person(person.id)
 
     async def end(self, person: Person, grant_id: str) -> None:
-        """End one grant of a person. A grant of somebody else, or one that has ended, is left as it is."""
+        """End one grant of a person. The grant of another person, or one that has ended, is not changed."""
         if await self._grants.revoke(grant_id, RevokeReason.PERSON, person_id=person.id) is not None:
             self._telemetry.grant_ended(RevokeReason.PERSON)

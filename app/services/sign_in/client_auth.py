@@ -16,7 +16,7 @@ _UNKNOWN = "This client is not registered here, or its registration has ended: r
 
 @dataclass(frozen=True, slots=True)
 class ClientProof:
-    """What a request says of its client. A secret may have come in the form or as HTTP Basic authentication."""
+    """The client credentials in a request. `secret` is from the form or from HTTP Basic authentication."""
 
     client_id: str | None
     secret: str | None = field(default=None, repr=False)
@@ -25,7 +25,7 @@ class ClientProof:
 
 
 class ClientAuthenticator:
-    """Finds out which client makes a request, by the method that the client is registered with."""
+    """Authenticates the client of a request by the method that the client is registered with."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ClientAuthenticator:
         assertions: AssertionCheck,
         mint: OpenMint,
     ) -> None:
-        """Look clients up in `registry`. `clients` remembers the assertions that were used."""
+        """Look up clients in `registry`. `clients` stores used assertions, so that each is accepted once."""
         self._registry = registry
         self._clients = clients
         self._documents = documents
@@ -43,19 +43,23 @@ class ClientAuthenticator:
         self._mint = mint
 
     async def client(self, proof: ClientProof, address: str) -> OAuthClient:
-        """Return the client. Raises OAuthError, TooMany and DatabaseUnavailable."""
+        """Return the authenticated client.
+
+        `address` is the network address that the request comes from: fetches of documents are limited per address.
+        Raises OAuthError, TooManyRequests and DatabaseUnavailable.
+        """
         if not proof.client_id:
             raise OAuthError("invalid_client", "The request names no client: send client_id.")
         client = await self._registry.known(proof.client_id)
         if client is None:
-            client = await self._found(proof.client_id, address)
+            client = await self._find(proof.client_id, address)
         if client.auth is ClientAuth.SECRET:
             await self._check_secret(client, proof)
         elif client.auth is ClientAuth.ASSERTION or proof.assertion is not None:
             await self._check_assertion(client, proof)
         return client
 
-    async def _found(self, client_id: str, address: str) -> OAuthClient:
+    async def _find(self, client_id: str, address: str) -> OAuthClient:
         try:
             return await self._registry.find(client_id, address)
         except ClientRefused:
@@ -78,7 +82,7 @@ class ClientAuthenticator:
         found = self._assertions.claims(proof.assertion, keys, client.id)
         if found is None:
             raise OAuthError("invalid_client", "The client's assertion is not valid: check its key, audience and time.")
-        number, seconds = found
-        digest = (await self._mint.mint()).digest(f"{client.id} {number}")
+        assertion_id, seconds = found
+        digest = (await self._mint.mint()).digest(f"{client.id} {assertion_id}")
         if not await self._clients.use_assertion(digest, seconds):
             raise OAuthError("invalid_client", "The client's assertion was used before: sign a new one each time.")

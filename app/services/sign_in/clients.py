@@ -1,4 +1,4 @@
-"""Finds and registers OAuth clients."""
+"""Looks up and registers OAuth clients."""
 
 import hashlib
 import json
@@ -27,24 +27,24 @@ _SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 
 
 class ClientRefused(Exception):
-    """No client can be used; `str()` is a sentence for the person in the browser and the client's developer."""
+    """The client is unknown or not acceptable. `str()` is a sentence for the person and the client's developer."""
 
 
-class TooMany(Exception):
-    """An address has asked for too much. `retry_after_seconds` is when it may ask again."""
+class TooManyRequests(Exception):
+    """A rate limit of a network address is reached. `retry_after_seconds` is the time until it may try again."""
 
     def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__("too many")
+        super().__init__("too many requests")
         self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class NewClient:
-    """A registration.
+    """The result of a registration.
 
     Attributes:
-        secret: shown this once; None for a client without one.
-        is_new: whether it was recorded, rather than found among those before.
+        secret: the client's secret, which is not stored and cannot be shown again; None for a public client.
+        is_new: whether the client was recorded now; False if an equal one was registered before.
 
     """
 
@@ -54,7 +54,7 @@ class NewClient:
 
 
 class ClientRegistry:
-    """The clients that are registered, and those that a document describes."""
+    """Registered clients, and clients that a Client ID Metadata Document describes."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a client comes from the database, from a document, or is registered
         self,
@@ -65,7 +65,7 @@ class ClientRegistry:
         telemetry: SignInTelemetry,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Keep clients in `clients`. `fetches` limits how often an address may have documents fetched."""
+        """Store clients in `clients`. `fetches` limits fetches of documents per network address."""
         self._clients = clients
         self._documents = documents
         self._mint = mint
@@ -74,13 +74,14 @@ class ClientRegistry:
         self._wall_clock = wall_clock
 
     async def known(self, client_id: str) -> OAuthClient | None:
-        """Return a client without a fetch, whatever the age of its document. Raises DatabaseUnavailable."""
+        """Return a stored client without a fetch, also if its document is stale. Raises DatabaseUnavailable."""
         return await self._clients.client(client_id) if len(client_id) <= LONGEST_CLIENT_ID else None
 
     async def find(self, client_id: str, address: str) -> OAuthClient:
-        """Return the client with this id; its document is fetched unless it is fresh.
+        """Return the client with this id. Its document, if it has one, is fetched unless the stored one is fresh.
 
-        Raises ClientRefused, TooMany and DatabaseUnavailable.
+        If a limit or an outage prevents the fetch, a stale one is used. Raises ClientRefused, TooManyRequests and
+        DatabaseUnavailable.
         """
         known = await self.known(client_id)
         if not self._documents.is_document_id(client_id):
@@ -95,10 +96,10 @@ class ClientRegistry:
         if (wait := self._fetches.take(address)) is not None:
             if known is not None:
                 return known
-            raise TooMany(wait)
-        return await self._fetched(client_id, known)
+            raise TooManyRequests(wait)
+        return await self._fetch(client_id, known)
 
-    async def _fetched(self, client_id: str, known: OAuthClient | None) -> OAuthClient:
+    async def _fetch(self, client_id: str, known: OAuthClient | None) -> OAuthClient:
         try:
             client, fresh_seconds = await self._documents.fetch(client_id)
         except DocumentRefused as exc:
@@ -113,9 +114,10 @@ class ClientRegistry:
         return client
 
     async def register(self, metadata: Mapping[str, Any]) -> NewClient:
-        """Register a client by the metadata of RFC 7591; unknown fields are ignored.
+        """Register a client by its metadata (RFC 7591). Unknown fields are ignored.
 
-        Clients without a secret that say the same of themselves are one. Raises OAuthError and DatabaseUnavailable.
+        Public clients with the same name and redirect URIs share one registration. Raises OAuthError and
+        DatabaseUnavailable.
         """
         redirects = _redirects(metadata.get("redirect_uris"))
         auth = _auth(metadata.get("token_endpoint_auth_method"))
@@ -147,7 +149,7 @@ def _redirects(given: Any) -> tuple[str, ...]:
 
 
 def _auth(method: Any) -> ClientAuth:
-    """Return the method that a client gets. Without one it is public: PKCE protects it, and a secret would leak."""
+    """Return the authentication method for a client. The default is a public client, which PKCE protects."""
     if method in (None, "none"):
         return ClientAuth.NONE
     if method in _SECRET_METHODS:
@@ -160,7 +162,7 @@ def _auth(method: Any) -> ClientAuth:
 
 
 def _fingerprint(client: OAuthClient) -> str:
-    """Return what registrations of one program have in common. The ports of loopback redirects are not part of it."""
+    """Return a hash that is equal for registrations of one program. It ignores the ports of loopback redirect URIs."""
     redirects = sorted(map(_without_port, client.redirect_uris))
     return hashlib.sha256(json.dumps([redirects, client.name]).encode()).hexdigest()
 

@@ -1,7 +1,7 @@
-"""The way of a person from the authorization endpoint to the client: consent, login upstream, code.
+"""The authorization code flow for a person: consent page, login at the upstream, redirect to the client with a code.
 
-Nothing is recorded before the person has agreed. Each step can be taken on any replica: what it needs is sealed in the
-form that the browser holds, or in the database. Both are bound to a secret in a cookie of that browser.
+Nothing is recorded before the person has agreed. Any replica can serve each step: the state of the flow is sealed in
+the form of the consent page, or stored in the database. Both are bound to a secret in a cookie of the browser.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,13 +18,17 @@ from app.services.sign_in.opening import OpenMint
 from app.services.sign_in.requests import RequestCheck, request_content, request_of
 
 CONSENT_SECONDS = 900.0
-"""How long a consent page can be answered, and how long a login may take."""
+"""Time limit for answering a consent page, and for the login at the upstream."""
 
 CODE_SECONDS = 120.0
+"""Lifetime of an authorization code."""
+
 SESSION_SECONDS = 12 * 3600.0
-"""How long a browser stays signed in to the account page, and need not log in again for another client."""
+"""Lifetime of a browser's session, in which the account page and other clients need no new login."""
 
 LONGEST_SEALED = 16_384
+"""Longest accepted sealed form field, in characters."""
+
 _CONSENT, _PENDING, _FORM = "consent", "login", "form"
 
 
@@ -34,7 +38,13 @@ class FlowEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """The secrets in a browser's cookies: one that binds it to its sign-ins, one of its session, if it has one."""
+    """The secrets in a browser's cookies.
+
+    Attributes:
+        secret: binds the steps of a sign-in to this browser.
+        session: identifies the session; None if the browser is not signed in.
+
+    """
 
     secret: str = field(repr=False)
     session: str | None = field(default=None, repr=False)
@@ -42,7 +52,7 @@ class Browser:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where a browser goes next, and the secret of its new session if it has just signed in."""
+    """The URL to redirect the browser to, and the secret of its new session if it has just signed in."""
 
     url: str
     session: str | None = field(default=None, repr=False)
@@ -50,10 +60,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What the consent page needs: the sealed request for its form, and the account that the browser is signed in to.
+    """The contents of a consent page.
 
     Attributes:
-        label: None where the person signs in after agreeing.
+        sealed: the sealed authorization request, for a hidden field of the form.
+        label: name of the account that the browser is signed in to; None if the person signs in after agreeing.
 
     """
 
@@ -62,7 +73,7 @@ class Consent:
 
 
 class SignInFlow:
-    """Leads people through sign-ins. Every method raises DatabaseUnavailable."""
+    """The steps of sign-ins, and the sessions of browsers. Every method may raise DatabaseUnavailable."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a sign-in
         self,
@@ -75,7 +86,7 @@ class SignInFlow:
         requests: RequestCheck,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Sign people in with `upstream`."""
+        """Sign people in with `upstream`. `wall_clock` returns unix seconds."""
         self._store = store
         self._mint = mint
         self._upstream = upstream
@@ -86,7 +97,7 @@ class SignInFlow:
         self._wall_clock = wall_clock
 
     async def consent(self, request: AuthorizationRequest, browser: Browser) -> Consent:
-        """Return what the consent page for `request` needs in this browser."""
+        """Return the contents of the consent page for `request` in this browser."""
         person = None if request.login else await self.person(browser)
         known = self._vault.open(person) if person is not None else None
         content = {
@@ -97,33 +108,34 @@ class SignInFlow:
         sealed = self._sealer.seal(_CONSENT, content, browser.secret)
         return Consent(sealed, known.label if known is not None else None)
 
-    async def denied(self, sealed: str, browser: Browser) -> Step:
-        """Return the way back to the client after the person has declined. Raises FlowEnded."""
-        request, _ = self._consented(sealed, browser)
+    async def deny(self, sealed: str, browser: Browser) -> Step:
+        """Return the redirect to the client after the person declined. Raises FlowEnded."""
+        request, _ = self._unseal_consent(sealed, browser)
         error = OAuthError("access_denied", "The person has declined.")
         return Step(self._requests.error_url(request.redirect_uri, request.state, error))
 
-    async def approved(self, sealed: str, browser: Browser, *, read_only: bool) -> Step:
-        """Return the way to the login, or to the client if the browser is signed in as the page has shown.
+    async def approve(self, sealed: str, browser: Browser, *, read_only: bool) -> Step:
+        """Return the redirect after the person agreed, with `read_only` to the scope `read` alone.
 
+        It leads to the client if the browser is still signed in to the account that the page showed, else to the login.
         Raises FlowEnded and LoginUnavailable.
         """
-        request, shown = self._consented(sealed, browser)
+        request, shown = self._unseal_consent(sealed, browser)
         if read_only:
             request = replace(request, scopes=request.scopes & {Scope.READ} or frozenset({Scope.READ}))
         person = await self.person(browser) if shown is not None else None
-        if person is not None and person.id == shown and await self._logins.is_alive(person, at_once=True):
-            return await self._with_code(request, person)
-        return await self._to_login({"request": request_content(request), "person": shown}, browser)
+        if person is not None and person.id == shown and await self._logins.check(person, is_suspect=True):
+            return await self._issue_code(request, person)
+        return await self._begin_login({"request": request_content(request), "person": shown}, browser)
 
-    async def account_login(self, browser: Browser) -> Step:
-        """Return the way to the login for the account page. Raises LoginUnavailable."""
-        return await self._to_login({"request": None, "person": None}, browser)
+    async def begin_account_login(self, browser: Browser) -> Step:
+        """Return the redirect to the login for the account page. Raises LoginUnavailable."""
+        return await self._begin_login({"request": None, "person": None}, browser)
 
-    async def returned(self, query: Mapping[str, str], browser: Browser, account_url: str) -> Step:
-        """Return the way to the client, or to the account page, after the login.
+    async def finish_login(self, query: Mapping[str, str], browser: Browser, account_url: str) -> Step:
+        """Record the login, and return the redirect to the client, or to the account page if that began the login.
 
-        Raises FlowEnded, LoginRefused and LoginUnavailable.
+        `query` is that of the redirect from the upstream. Raises FlowEnded, LoginRefused and LoginUnavailable.
         """
         mint = await self._mint.mint()
         digests = mint.digest(query.get("state", "")), mint.digest(browser.secret)
@@ -135,7 +147,7 @@ class SignInFlow:
             )
         request = request_of(content["request"]) if content["request"] is not None else None
         if query.get("error") == "access_denied":
-            return self._after_refusal(request, account_url)
+            return self._after_denied_login(request, account_url)
         attempt = LoginAttempt(query["state"], content["verifier"], content["nonce"])
         signed_in = await self._upstream.finish(attempt, query)
         person_id = mint.person_id(signed_in.issuer, signed_in.subject)
@@ -148,37 +160,37 @@ class SignInFlow:
             return Step(account_url, session)
         if content["person"] not in (None, person.id):
             raise FlowEnded("You have signed in with another account than the page has shown, so nothing was allowed.")
-        return replace(await self._with_code(request, person), session=session)
+        return replace(await self._issue_code(request, person), session=session)
 
     async def person(self, browser: Browser) -> Person | None:
-        """Return who is signed in with a browser; None where nobody is."""
+        """Return the person who is signed in with a browser; None if nobody is."""
         if browser.session is None:
             return None
         mint = await self._mint.mint()
         return await self._store.people.in_session(mint.digest(browser.session))
 
     def label(self, person: Person) -> str:
-        """Return the name that a person knows the account by."""
+        """Return the account's name for the person, such as an email address; the subject if it cannot be unsealed."""
         known = self._vault.open(person)
         return known.label if known is not None else person.subject
 
     def form_token(self, browser: Browser) -> str:
-        """Return a token for the forms of a page that this browser has opened: another each time."""
+        """Return a new anti-CSRF token for the forms of a page in this browser, valid for SESSION_SECONDS."""
         return self._sealer.seal(_FORM, {"until": self._wall_clock() + SESSION_SECONDS}, browser.secret)
 
     def is_form_token(self, text: str, browser: Browser) -> bool:
-        """Return whether a form comes from a page that this browser has opened, not long ago."""
+        """Return whether `text` is a valid anti-CSRF token of this browser."""
         content = self._sealer.unseal(_FORM, text, browser.secret) if len(text) <= LONGEST_SEALED else None
         return content is not None and content["until"] > self._wall_clock()
 
     async def sign_out(self, browser: Browser) -> None:
-        """Sign a browser out. Its clients keep what was granted to them."""
+        """End the browser's session. Grants of clients are not affected."""
         if browser.session is not None:
             mint = await self._mint.mint()
             await self._store.people.end_session(mint.digest(browser.session))
 
-    def _consented(self, sealed: str, browser: Browser) -> tuple[AuthorizationRequest, str | None]:
-        """Return the request that a consent page has shown, and the id of the person that it has named."""
+    def _unseal_consent(self, sealed: str, browser: Browser) -> tuple[AuthorizationRequest, str | None]:
+        """Return the request of a consent page, and the id of the person whose account it showed. Raises FlowEnded."""
         content = self._sealer.unseal(_CONSENT, sealed, browser.secret) if len(sealed) <= LONGEST_SEALED else None
         if content is None:
             raise FlowEnded("This page was not opened in this browser, or the browser keeps no cookies for this site.")
@@ -186,13 +198,13 @@ class SignInFlow:
             raise FlowEnded("This page was open for too long.")
         return request_of(content["request"]), content["person"]
 
-    def _after_refusal(self, request: AuthorizationRequest | None, account_url: str) -> Step:
+    def _after_denied_login(self, request: AuthorizationRequest | None, account_url: str) -> Step:
         if request is None:
             return Step(account_url)
         error = OAuthError("access_denied", "The person has not signed in.")
         return Step(self._requests.error_url(request.redirect_uri, request.state, error))
 
-    async def _with_code(self, request: AuthorizationRequest, person: Person) -> Step:
+    async def _issue_code(self, request: AuthorizationRequest, person: Person) -> Step:
         mint = await self._mint.mint()
         code = mint.code()
         record = AuthorizationCode(
@@ -201,7 +213,8 @@ class SignInFlow:
         await self._store.steps.add_code(record, CODE_SECONDS)
         return Step(self._requests.code_url(request, code))
 
-    async def _to_login(self, content: dict[str, Any], browser: Browser) -> Step:
+    async def _begin_login(self, content: dict[str, Any], browser: Browser) -> Step:
+        """Store a pending login with `content`, and return the redirect to the upstream."""
         mint = await self._mint.mint()
         attempt = LoginAttempt(mint.random(), mint.random(), mint.random())
         url = await self._upstream.begin(attempt)

@@ -1,4 +1,4 @@
-"""Caches access tokens for as long as no grant has ended, so that no call waits for the database."""
+"""Caches access tokens until a grant ends, so that calls with known tokens do not wait for the database."""
 
 import asyncio
 import logging
@@ -15,24 +15,26 @@ from app.ports.sign_in_store import AccessHolder, Grants
 from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
 MOST_TOKENS = 10_000
-"""Tokens that are remembered, about 2 KB each. Another as many digests are remembered as unknown."""
+"""Sizes of the caches of known tokens, about 2 KB an entry, and of digests of unknown tokens."""
 
 UNKNOWN_SECONDS = 10.0
-"""How long a digest is remembered as unknown. A token that has expired may be renewed."""
+"""Time for which a digest is cached as unknown. It is short, because an expired token may be renewed."""
 
 MOST_LOOKUPS = 2
-"""Tokens that are looked up in the database at once: there are four connections, and purchases need them."""
+"""Concurrent look-ups in the database. It has four connections, which purchases need too."""
 
 MOST_WAITING = 200
+"""Limit of look-ups in progress or waiting."""
+
 OUTAGE_SECONDS = 60.0
-"""How long known tokens count while the version cannot be read: a failover of the database takes less."""
+"""Time for which known tokens are accepted while the version cannot be read. A database failover takes less."""
 
 TOO_MANY_LOOKUPS = "This service looks up as many access tokens as it may at once. Try again in a moment."
 NO_DATABASE = "Access tokens cannot be checked right now, because this service's database does not answer. Try again."
 
 OUTAGE = (
     "Grants cannot be read (the database %s, %d times since the last such line): sign-ins and "
-    "refreshes fail, known access tokens count for a minute, unknown ones get 503"
+    "refreshes fail, known access tokens are accepted for a minute, unknown ones get 503"
 )
 FAULT = "The version of grants could not be read"
 
@@ -50,7 +52,7 @@ class Callers(Protocol):
         ...
 
     async def of(self, holder: AccessHolder) -> Caller | None:
-        """Return the caller; None where the person has to sign in again.
+        """Return the caller; None if the person has to sign in again.
 
         Raises AccessRefused, AuthenticationUnavailable and DatabaseUnavailable.
         """
@@ -59,12 +61,12 @@ class Callers(Protocol):
 
 @dataclass(slots=True)
 class KnownToken:
-    """An access token whose grant has not ended.
+    """A cached access token, with the caller that it stands for.
 
     Attributes:
         ends_at: monotonic time of its expiry.
         epoch: that of the teams when it was looked up.
-        noted_at: monotonic time of the last use that was noted.
+        noted_at: monotonic time of the last use that was passed to `note_use`.
 
     """
 
@@ -76,10 +78,10 @@ class KnownToken:
 
 
 class GrantCache:
-    """Access tokens by digest, dropped whenever a grant ends. While the database is out, they are used for a minute."""
+    """Access tokens by digest. All are dropped when a grant ends. In an outage, they are used for OUTAGE_SECONDS."""
 
     def __init__(self, grants: Grants, callers: Callers, clocks: CacheClocks) -> None:
-        """Cache the tokens of `grants`, each with its caller."""
+        """Cache the access tokens in `grants`. `callers` makes the caller of each."""
         self._grants = grants
         self._callers = callers
         self._clock = clocks.monotonic
@@ -95,15 +97,15 @@ class GrantCache:
 
     @property
     def confirmed_at(self) -> float:
-        """The monotonic time at which the last answer about the version was asked for."""
+        """The monotonic time at which the last successful read of the version began."""
         return self._confirmed_at
 
     async def run(self) -> None:
-        """Follow the version of grants, and record which were used, for ever."""
-        await follow_version(FollowedCache(self._follow, self._note_used, OUTAGE, FAULT), self._clocks, log)
+        """Follow the version of grants, and record which were used. The coroutine runs until it is cancelled."""
+        await follow_version(FollowedCache(self._follow, self._record_use, OUTAGE, FAULT), self._clocks, log)
 
     def known(self, digest: str) -> KnownToken | None:
-        """Return the token with this digest, if it is remembered. Raises AuthenticationUnavailable."""
+        """Return the cached token with this digest; None if it is not cached. Raises AuthenticationUnavailable."""
         if self._clock() - self._confirmed_at > OUTAGE_SECONDS:
             raise AuthenticationUnavailable(NO_DATABASE)
         known = self._tokens.get(digest)
@@ -123,29 +125,29 @@ class GrantCache:
         self._waiting += 1
         try:
             async with self._lookups:
-                return await self._looked_up(digest)
+                return await self._look_up(digest)
         except DatabaseUnavailable:
             raise AuthenticationUnavailable(NO_DATABASE) from None
         finally:
             self._waiting -= 1
 
     def note_use(self, token: KnownToken) -> None:
-        """Note that a token was used."""
+        """Remember that a token was used. The database is updated once a minute."""
         self._used.add(token.grant_id)
 
-    async def _looked_up(self, digest: str) -> KnownToken | None:
-        if (known := self.known(digest)) is not None:  # another call has asked meanwhile
+    async def _look_up(self, digest: str) -> KnownToken | None:
+        if (known := self.known(digest)) is not None:  # another call has looked it up meanwhile
             return known
         generation = self._generation
         holder = await self._grants.access(digest)
         known = await self._token_of(holder) if holder is not None else None
-        if generation == self._generation:  # what was read before an end may be older than the end
+        if generation == self._generation:  # a grant may have ended after the read
             if known is None:
                 self._unknown[digest] = None
             else:
                 self._tokens[digest] = known
         if known is not None and holder is not None and _is_first_use(holder):
-            with suppress(DatabaseUnavailable):  # the grace of the token before is longer then
+            with suppress(DatabaseUnavailable):  # the grace period of the previous refresh token is then longer
                 await self._grants.confirm(holder.grant.id, holder.generation)
         return known
 
@@ -166,7 +168,7 @@ class GrantCache:
             self._tokens.clear()
             self._unknown.clear()
 
-    async def _note_used(self) -> None:
+    async def _record_use(self) -> None:
         if used := self._used:
             self._used = set()
             await self._grants.note_used(used, self._clocks.wall() // 60 * 60)

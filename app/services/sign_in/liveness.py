@@ -1,4 +1,4 @@
-"""Asks the upstream whether a person's login still counts, and ends the person's grants if it does not."""
+"""Checks whether the login of a person at the upstream is still valid, and ends the person's grants if it is not."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -9,20 +9,22 @@ from app.ports.sign_in import Liveness, PersonVault, SignInTelemetry, Upstream
 from app.ports.sign_in_store import SignInStore
 from app.services.log_throttle import ThrottledExceptionLog
 
-CHECKED_SECONDS = 600.0
-"""How long a login counts as alive after a check. Clients refresh about once an hour."""
+CHECK_INTERVAL_SECONDS = 600.0
+"""Minimum between two checks of a login. Clients refresh about once an hour."""
 
-AT_ONCE_SECONDS = 30.0
-"""The same for a check that there is a reason for: a new client, or a credential that the backend has refused."""
+SUSPECT_INTERVAL_SECONDS = 30.0
+"""The same if there is a reason to check: a new client, or a credential that the backend has refused."""
 
 SUSPECTS_SECONDS = 2.0
+"""Interval at which suspect logins are checked."""
+
 MOST_SUSPECTS = 1_000
 
 log = logging.getLogger(__name__)
 
 
 class LoginCheck:
-    """Checks logins, each on one replica at a time: an upstream may take a second renewal for a theft."""
+    """Checks logins, each on one replica at a time: an upstream may treat a second renewal as theft of a token."""
 
     def __init__(
         self,
@@ -32,20 +34,21 @@ class LoginCheck:
         telemetry: SignInTelemetry,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Ask `upstream`. What it renews is sealed with `vault` and kept in `store`."""
+        """Check with `upstream`. Renewed secrets are sealed with `vault` and written to `store`."""
         self._upstream = upstream
         self._store = store
         self._vault = vault
         self._telemetry = telemetry
         self._wall_clock = wall_clock
 
-    async def is_alive(self, person: Person, *, at_once: bool = False) -> bool:
-        """Return whether the login of `person` may count. If it is dead, the person's grants and sessions end.
+    async def check(self, person: Person, *, is_suspect: bool = False) -> bool:
+        """Return whether the login of `person` is valid. If it is dead, end the person's grants and sessions.
 
-        `at_once` says that there is a reason to ask. Raises DatabaseUnavailable.
+        The login counts as valid if the last check began recently (`is_suspect` shortens that time), or if the upstream
+        does not answer. Return False without a check if the secrets cannot be unsealed. Raises DatabaseUnavailable.
         """
-        enough = AT_ONCE_SECONDS if at_once else CHECKED_SECONDS
-        if self._wall_clock() - person.checked_at < enough or not await self._store.people.claim_check(person):
+        interval = SUSPECT_INTERVAL_SECONDS if is_suspect else CHECK_INTERVAL_SECONDS
+        if self._wall_clock() - person.checked_at < interval or not await self._store.people.claim_check(person):
             return True
         if (known := self._vault.open(person)) is None:
             return False
@@ -62,12 +65,14 @@ class LoginCheck:
         for _ in range(ended):
             self._telemetry.grant_ended(RevokeReason.LOGIN)
         log.info(
-            "The login of person %s is dead upstream: ended %d grants. Signing in again repairs it", person.id, ended
+            "The login of person %s is dead upstream: ended %d grants. The person has to sign in again",
+            person.id,
+            ended,
         )
 
 
 class SuspectLogins:
-    """People whose credential the backend has refused. Their logins are checked in the background."""
+    """Checks, in the background, the logins of people whose credential the backend has refused."""
 
     def __init__(self, logins: LoginCheck, store: SignInStore, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Check with `logins`."""
@@ -78,7 +83,7 @@ class SuspectLogins:
         self._faults = ThrottledExceptionLog(log, "Logins whose credential was refused could not be checked")
 
     def note(self, person_id: str) -> None:
-        """Have the login of a person checked soon. Beyond MOST_SUSPECTS, it is checked at the next refresh."""
+        """Queue the login of a person for a check. If the queue is full, it is checked at the next refresh."""
         if len(self._suspects) < MOST_SUSPECTS:
             self._suspects.add(person_id)
 
@@ -90,8 +95,8 @@ class SuspectLogins:
             try:
                 for person_id in suspects:
                     if (person := await self._store.people.person(person_id)) is not None:
-                        await self._logins.is_alive(person, at_once=True)
+                        await self._logins.check(person, is_suspect=True)
             except DatabaseUnavailable:
                 continue
-            except Exception as exc:  # noqa: BLE001 - without it no suspect would be checked any more
+            except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)

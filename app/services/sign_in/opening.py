@@ -1,4 +1,4 @@
-"""Reads the keys of tokens from the database when they are first needed."""
+"""Loads the secrets behind tokens from the database on first use."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,10 +6,15 @@ from app.ports.sign_in import TokenMint
 
 
 class OpenMint:
-    """The TokenMint of a process, once the database has been read."""
+    """The TokenMint of a process, loaded from the database on first use.
+
+    Attributes:
+        known: the mint; None until it is loaded.
+
+    """
 
     def __init__(self, opening: Callable[[], Awaitable[TokenMint]]) -> None:
-        """Read the keys with `opening`, which raises DatabaseUnavailable and may be called several times."""
+        """Load the mint with `opening`, which raises DatabaseUnavailable and may be called several times."""
         self._opening = opening
         self.known: TokenMint | None = None
 

@@ -1,4 +1,4 @@
-"""Checks requests at the authorization endpoint, and writes the answers that go back to the client."""
+"""Validates requests at the authorization endpoint, and makes the redirect URLs to the client."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ _AGAIN = "Go back to the app and connect again."
 
 
 class RequestRefused(Exception):
-    """An authorization request whose error goes to the client. `url` leads there."""
+    """An invalid authorization request. `url` is the redirect that reports the error to the client."""
 
     def __init__(self, url: str) -> None:
         super().__init__("refused")
@@ -23,25 +23,25 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
-    """A request, and the client that it comes from."""
+    """A valid request, and its client."""
 
     request: AuthorizationRequest
     client: OAuthClient
 
 
 class RequestCheck:
-    """Checks authorization requests of the clients in a registry."""
+    """Validates authorization requests of the clients in a registry."""
 
     def __init__(self, registry: ClientRegistry, public_url: str) -> None:
-        """`public_url` is the issuer, and the resource's address without /mcp."""
+        """`public_url` is the issuer, and the resource's URL without /mcp."""
         self._registry = registry
         self.public_url = public_url
 
     async def check(self, query: Mapping[str, str], address: str, *, repeated: bool) -> CheckedRequest:
-        """Return the request in a query. `repeated` tells whether a parameter is there more than once.
+        """Return the request in `query`. `repeated` tells whether a parameter occurs more than once.
 
-        Raises ClientRefused where nobody can be trusted with an answer but the person, RequestRefused with the answer
-        for the client, TooMany, and DatabaseUnavailable.
+        Raises ClientRefused for an error that only the person may see, because the redirect URI is not trusted;
+        RequestRefused for an error that the client is told; TooManyRequests and DatabaseUnavailable.
         """
         if not query.get("client_id"):
             raise ClientRefused(f"The address that the app has opened names no client (client_id). {_AGAIN}")
@@ -59,7 +59,7 @@ class RequestCheck:
     ) -> AuthorizationRequest:
         state = query.get("state")
         if repeated:
-            raise OAuthError("invalid_request", "A parameter is there more than once.")
+            raise OAuthError("invalid_request", "A parameter occurs more than once.")
         if state is not None and len(state) > LONGEST_STATE:
             raise OAuthError("invalid_request", f"state has more than {LONGEST_STATE} characters.")
         if query.get("response_type") != "code":
@@ -78,15 +78,15 @@ class RequestCheck:
         return AuthorizationRequest(client.id, redirect_uri, state, challenge, scopes, login)
 
     def code_url(self, request: AuthorizationRequest, code: str) -> str:
-        """Return the URL that takes the code to the client."""
-        return self._answer(request.redirect_uri, {"code": code, "state": request.state})
+        """Return the redirect URL with the code for the client."""
+        return self._redirect(request.redirect_uri, {"code": code, "state": request.state})
 
     def error_url(self, redirect_uri: str, state: str | None, error: OAuthError) -> str:
-        """Return the URL that takes an error to the client."""
-        return self._answer(redirect_uri, {"error": error.code, "error_description": str(error), "state": state})
+        """Return the redirect URL with an error for the client."""
+        return self._redirect(redirect_uri, {"error": error.code, "error_description": str(error), "state": state})
 
-    def _answer(self, redirect_uri: str, values: Mapping[str, str | None]) -> str:
-        """Return the redirect URI with `values` and the issuer (RFC 9207) behind its own query."""
+    def _redirect(self, redirect_uri: str, values: Mapping[str, str | None]) -> str:
+        """Return the redirect URI with `values` and the issuer (RFC 9207) appended to its query."""
         added = "&".join(
             f"{name}={quote(value, safe='')}"
             for name, value in {**values, "iss": self.public_url}.items()
@@ -98,7 +98,7 @@ class RequestCheck:
 
 
 def _redirect_uri(given: str | None, client: OAuthClient) -> str:
-    """Return where the answer goes. Only a redirect URI that the client has registered is ever redirected to."""
+    """Return the redirect URI of a request. Raises ClientRefused unless the client has registered it."""
     if given is None and len(client.redirect_uris) == 1:
         return client.redirect_uris[0]
     if given is None or not client.redirects_to(given):
@@ -110,10 +110,10 @@ def _redirect_uri(given: str | None, client: OAuthClient) -> str:
 
 
 def request_content(request: AuthorizationRequest) -> dict[str, Any]:
-    """Return a request as JSON values, to be sealed."""
+    """Return a request as JSON values, for sealing."""
     return asdict(request) | {"scopes": written_scopes(request.scopes)}
 
 
 def request_of(content: Mapping[str, Any]) -> AuthorizationRequest:
-    """Return the request that `request_content` has written."""
+    """Return the request from the values of `request_content`."""
     return AuthorizationRequest(**{**content, "scopes": parsed_scopes(content["scopes"])})

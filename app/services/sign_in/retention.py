@@ -1,4 +1,7 @@
-"""Deletes what is over: codes, sign-ins, sessions, tokens, ended grants, and clients that nobody uses."""
+"""Deletes expired codes, sign-ins, sessions and tokens, ended grants, and unused clients.
+
+Clients that an operator registered are kept.
+"""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -10,25 +13,31 @@ from app.services.log_throttle import ThrottledExceptionLog
 EVERY_SECONDS = 600.0
 DAY_SECONDS = 86_400.0
 ENDED_SECONDS = 30 * DAY_SECONDS
-"""How long a grant is kept after its end, so that a token of it is still known as one that has ended."""
+"""Age of an ended grant when it is deleted. Until then, a reused token is reported as ended rather than unknown."""
 
 UNUSED_CLIENT_SECONDS = DAY_SECONDS
-"""How long a client is kept that has registered and got no grant."""
+"""Age at which a registered client that never got a grant is deleted."""
 
 IDLE_CLIENT_SECONDS = 90 * DAY_SECONDS
+"""Time since its last use after which any other client is deleted."""
 
 log = logging.getLogger(__name__)
 
 
-async def delete_what_is_over(store: SignInStore, sleep: Callable[[float], Awaitable[None]]) -> None:
-    """Delete every EVERY_SECONDS. The coroutine runs until it is cancelled."""
-    faults = ThrottledExceptionLog(log, "What is over of sign-ins could not be deleted")
+async def delete_expired(store: SignInStore, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Delete expired rows every EVERY_SECONDS. The coroutine runs until it is cancelled."""
+    faults = ThrottledExceptionLog(
+        log, "Expired sign-ins, grants and clients could not be deleted. The next attempt is in 10 minutes"
+    )
     while True:
         try:
             await store.grants.delete_old(ENDED_SECONDS)
             await store.clients.delete_idle(UNUSED_CLIENT_SECONDS, IDLE_CLIENT_SECONDS)
         except DatabaseUnavailable:
-            log.info("Old sign-ins could not be deleted: the database does not answer. The next try is in 10 minutes")
-        except Exception as exc:  # noqa: BLE001 - without it nothing would ever be deleted again
+            log.info(
+                "The database does not answer, so expired sign-ins, grants and clients are not deleted. The next "
+                "attempt is in 10 minutes"
+            )
+        except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
             faults.note(exc)
         await sleep(EVERY_SECONDS)

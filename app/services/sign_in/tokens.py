@@ -1,4 +1,4 @@
-"""The token endpoint: exchanges codes, refreshes and revokes."""
+"""The service of the token and revocation endpoints: exchanges codes, refreshes and revokes tokens."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, Sign
 from app.services.sign_in.liveness import LoginCheck
 from app.services.sign_in.opening import OpenMint
 
-MOST_RACES = 4
-"""How often a refresh is judged anew after others have refreshed meanwhile."""
+MOST_ATTEMPTS = 4
+"""Attempts of one refresh. An attempt fails if another refresh of the same grant comes between."""
 
 _BAD_CODE = "The authorization code is not valid, has expired, or is not this client's: start the sign-in again."
 _BAD_REFRESH = "The refresh token is not valid, has ended, or is not this client's: start the sign-in again."
@@ -22,7 +22,13 @@ _BAD_REFRESH = "The refresh token is not valid, has ended, or is not this client
 
 @dataclass(frozen=True, slots=True)
 class IssuedTokens:
-    """What a client gets: tokens, the life of the access token in seconds, and the scopes that were granted."""
+    """The tokens for a client.
+
+    Attributes:
+        seconds: lifetime of the access token.
+        scopes: the scopes of the access token.
+
+    """
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
@@ -31,7 +37,7 @@ class IssuedTokens:
 
 
 class TokenService:
-    """Issues and ends tokens. Every method raises OAuthError and DatabaseUnavailable."""
+    """Issues and revokes tokens. Every method raises OAuthError and DatabaseUnavailable."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that tokens depend on
         self,
@@ -42,7 +48,7 @@ class TokenService:
         telemetry: SignInTelemetry,
         public_url: str,
     ) -> None:
-        """Keep tokens in `store`. `public_url` is the issuer, and the resource's address without /mcp."""
+        """Store digests of tokens in `store`. `public_url` is the issuer, and the resource's URL without /mcp."""
         self._store = store
         self._mint = mint
         self._logins = logins
@@ -53,7 +59,7 @@ class TokenService:
     async def exchange(
         self, client: OAuthClient, code: str, verifier: str | None, *, redirect_uri: str | None, resource: str | None
     ) -> IssuedTokens:
-        """Return the tokens for an authorization code. A code that was used before ends its grant."""
+        """Return the tokens for an authorization code. The second use of a code ends its grant."""
         self._check_resource(resource)
         mint = await self._mint.mint()
         found = await self._store.steps.code(mint.digest(code)) if CODE.is_well_formed(code) else None
@@ -66,14 +72,17 @@ class TokenService:
             raise OAuthError("invalid_grant", _BAD_CODE)
         if not proves(verifier, found.challenge):
             raise OAuthError("invalid_grant", "The code_verifier does not fit the code_challenge of this sign-in.")
-        return await self._redeemed(mint, client, found)
+        return await self._redeem(mint, client, found)
 
-    async def _redeemed(self, mint: TokenMint, client: OAuthClient, code: AuthorizationCode) -> IssuedTokens:
+    async def _redeem(self, mint: TokenMint, client: OAuthClient, code: AuthorizationCode) -> IssuedTokens:
         grant_id = secrets.token_hex(16)
         refresh = mint.first_refresh(grant_id)
         access = mint.access(refresh, code.scopes)
         new = NewGrant(grant_id, mint.digest(refresh), client, shown_host(code.redirect_uri))
-        if await self._store.grants.redeem(code, new, self._new(mint, access, code.scopes), self._lifetimes) is None:
+        if (
+            await self._store.grants.redeem(code, new, self._new_access(mint, access, code.scopes), self._lifetimes)
+            is None
+        ):
             raise OAuthError("invalid_grant", _BAD_CODE)
         await self._store.clients.note_used(client.id)
         self._telemetry.granted(client.registration, client.name)
@@ -82,11 +91,11 @@ class TokenService:
     async def refresh(
         self, client: OAuthClient, token: str, *, scope: str | None, resource: str | None
     ) -> IssuedTokens:
-        """Return the successor of a refresh token. An old one outside of its grace ends the grant."""
+        """Return the next tokens for a refresh token. An old refresh token ends the grant after its grace period."""
         self._check_resource(resource)
         mint = await self._mint.mint()
         grant_id = mint.grant_of(token)
-        for _ in range(MOST_RACES):
+        for _ in range(MOST_ATTEMPTS):
             found = await self._store.grants.grant(grant_id) if grant_id is not None else None
             if found is None or found[0].client_id != client.id:
                 self._telemetry.refreshed("invalid")
@@ -97,18 +106,18 @@ class TokenService:
                 await self._refuse(grant, judgement)
             if judgement is RefreshJudgement.CURRENT:
                 await self._check_login(grant)
-            if (issued := await self._followed(mint, grant, token, judgement, scope)) is not None:
+            if (issued := await self._rotate(mint, grant, token, judgement, scope)) is not None:
                 self._telemetry.refreshed(judgement)
                 return issued
         raise OAuthError("temporarily_unavailable", "Many refreshes of this token are under way. Try again shortly.")
 
-    async def _followed(
+    async def _rotate(
         self, mint: TokenMint, grant: Grant, token: str, judgement: RefreshJudgement, scope: str | None
     ) -> IssuedTokens | None:
-        """Return the successor of `token`; None if another refresh has come between."""
+        """Record and return the tokens that follow `token`; None if another refresh of the grant has come between."""
         refresh, scopes = mint.successor(token), narrowed_scopes(scope, grant.scopes)
         access = mint.access(refresh, scopes)
-        new = self._new(mint, access, scopes)
+        new = self._new_access(mint, access, scopes)
         if judgement is RefreshJudgement.CURRENT:
             is_done = await self._store.grants.rotate(grant, mint.digest(refresh), new, self._lifetimes)
             await self._store.clients.note_used(grant.client_id)
@@ -124,12 +133,12 @@ class TokenService:
 
     async def _check_login(self, grant: Grant) -> None:
         person = await self._store.people.person(grant.person_id)
-        if person is None or not await self._logins.is_alive(person):
+        if person is None or not await self._logins.check(person):
             self._telemetry.refreshed("dead_login")
             raise OAuthError("invalid_grant", "The login that this access rests on has ended: sign in again.")
 
     async def revoke(self, client: OAuthClient, token: str) -> None:
-        """End the grant of a token of this client. Any other token is no error (RFC 7009)."""
+        """End the grant of one of the client's tokens. Any other token is ignored, which is no error (RFC 7009)."""
         mint = await self._mint.mint()
         grant_id = mint.grant_of(token)
         if ACCESS.is_well_formed(token):
@@ -147,5 +156,5 @@ class TokenService:
         if resource and not is_our_resource(resource, self._public_url):
             raise OAuthError("invalid_target", f"This server issues tokens for {self._public_url}/mcp alone.")
 
-    def _new(self, mint: TokenMint, access: str, scopes: frozenset[Scope]) -> NewAccess:
+    def _new_access(self, mint: TokenMint, access: str, scopes: frozenset[Scope]) -> NewAccess:
         return NewAccess(mint.digest(access), scopes, self._lifetimes.access)

@@ -55,7 +55,7 @@ class AccountEndpoint:
         if browser is None or not is_ours or not self._flow.is_form_token(form.get("token", ""), browser):
             return responses.message("Nothing was changed", _STALE, status=403)
         if form.get("action") == "sign-in":
-            return responses.redirect((await self._flow.account_login(browser)).url)
+            return responses.redirect((await self._flow.begin_account_login(browser)).url)
         if form.get("action") == "sign-out":
             return await self._signed_out(browser)
         person = await self._flow.person(browser)

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from app.ports.repositories import DatabaseUnavailable
 from app.ports.sign_in import LoginRefused, LoginUnavailable
 from app.services.limits.address_limits import AddressLimit
-from app.services.sign_in.clients import ClientRefused, TooMany
+from app.services.sign_in.clients import ClientRefused, TooManyRequests
 from app.services.sign_in.flow import FlowEnded, SignInFlow, Step
 from app.services.sign_in.requests import RequestCheck, RequestRefused
 from app.web.auth import responses
@@ -65,9 +65,9 @@ class AuthorizeEndpoint:
             return responses.not_connected(_NO_COOKIES, status=403)
         sealed = form.get("request", "")
         if form.get("decision") == "approve":
-            step = await self._flow.approved(sealed, browser, read_only="read_only" in form)
+            step = await self._flow.approve(sealed, browser, read_only="read_only" in form)
         elif form.get("decision") == "deny":
-            step = await self._flow.denied(sealed, browser)
+            step = await self._flow.deny(sealed, browser)
         else:
             return responses.not_connected("The form names no decision.")
         return self._onward(step)
@@ -78,7 +78,7 @@ class AuthorizeEndpoint:
         if browser is None:
             return responses.not_connected(_NO_COOKIES, status=403)
         query, _ = query_of(request)
-        return self._onward(await self._flow.returned(query, browser, f"{self._site.public_url}/account"))
+        return self._onward(await self._flow.finish_login(query, browser, f"{self._site.public_url}/account"))
 
     def _onward(self, step: Step) -> Response:
         response = responses.redirect(step.url)
@@ -102,7 +102,7 @@ def for_people(handler: Handler) -> Handler:
             return await handler(request)
         except RequestRefused as exc:
             return responses.redirect(exc.url)
-        except TooMany as exc:
+        except TooManyRequests as exc:
             return responses.too_many(exc.retry_after_seconds)
         except DatabaseUnavailable:
             return responses.database_down()

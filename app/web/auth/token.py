@@ -14,7 +14,7 @@ from app.domain.sign_in import OAuthClient
 from app.ports.repositories import DatabaseUnavailable
 from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.client_auth import ClientAuthenticator, ClientProof
-from app.services.sign_in.clients import ClientRegistry, NewClient, TooMany
+from app.services.sign_in.clients import ClientRegistry, NewClient, TooManyRequests
 from app.services.sign_in.tokens import IssuedTokens, TokenService
 from app.web.auth import responses
 from app.web.auth.requests import BadForm, address_of, basic_credentials, body_of, form_of
@@ -77,9 +77,9 @@ class ClientEndpoints:
     async def _register(self, request: Request) -> Response:
         address = address_of(request)
         if (wait := self._limits.registrations.take(address)) is not None:
-            raise TooMany(wait)
+            raise TooManyRequests(wait)
         if (wait := self._limits.new_clients.take(address)) is not None:
-            raise TooMany(wait)
+            raise TooManyRequests(wait)
         new = await self._registry.register(_metadata(await body_of(request)))
         if not new.is_new:
             self._limits.new_clients.give_back(address)
@@ -89,7 +89,7 @@ class ClientEndpoints:
         """Return the form of a request, and the client that has proved to have sent it."""
         address = address_of(request)
         if (wait := self._limits.tokens.take(address)) is not None:
-            raise TooMany(wait)
+            raise TooManyRequests(wait)
         form, basic = await form_of(request), basic_credentials(request)
         named, secret = basic if basic is not None else (form.get("client_id"), form.get("client_secret"))
         if basic is not None and form.get("client_id", named) != named:
@@ -112,7 +112,7 @@ def for_programs(handler: Callable[[Request], Awaitable[Response]]) -> Callable[
             return responses.oauth_error(exc, basic=basic_credentials(request) is not None)
         except BadForm as exc:
             return responses.oauth_error(OAuthError("invalid_request", str(exc)))
-        except TooMany as exc:
+        except TooManyRequests as exc:
             error = OAuthError("temporarily_unavailable", "This address asks too often. Try again later.")
             return responses.oauth_error(error, retry_after_seconds=exc.retry_after_seconds)
         except DatabaseUnavailable:

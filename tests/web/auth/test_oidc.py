@@ -8,7 +8,7 @@ import pytest
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import Limits
 from app.ports.budgets import BudgetOwner
-from app.services.sign_in.liveness import CHECKED_SECONDS
+from app.services.sign_in.liveness import CHECK_INTERVAL_SECONDS
 from app.services.version_follower import VERSION_SECONDS
 from tests.support.acedata_login import FakeAceData
 from tests.support.clock import HandClock, while_time_passes
@@ -181,12 +181,12 @@ async def test_an_issuer_that_is_out_is_told_to_the_person(world: World, browser
 async def test_a_dead_login_ends_its_grants(world: World, browser: Browser) -> None:
     client = await world.fleet.registered()
     tokens = await client.connect(browser)
-    world.clock.advance(CHECKED_SECONDS)
+    world.clock.advance(CHECK_INTERVAL_SECONDS)
     await world.settle()
     tokens = (await client.refresh(tokens["refresh_token"])).json()
     assert await world.fleet.status(tokens["access_token"]) == 200
     world.realm.sign_out()
-    world.clock.advance(CHECKED_SECONDS)
+    world.clock.advance(CHECK_INTERVAL_SECONDS)
     assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
     await world.settle()
     assert await world.fleet.status(tokens["access_token"]) == 401

@@ -8,7 +8,7 @@ import pytest
 from app.adapters.sql.directory import sql_directory
 from app.domain.access import PASSTHROUGH_SCOPES
 from app.domain.oauth import written_oauth_scopes
-from app.services.sign_in.liveness import CHECKED_SECONDS
+from app.services.sign_in.liveness import CHECK_INTERVAL_SECONDS
 from tests.support.acedata_login import FakeAceData
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import empty_database
@@ -181,7 +181,7 @@ async def test_a_dead_login_ends_its_grants_at_the_next_refresh(fleet: SignInFle
         fleet.acedata.sign_out_everywhere()
     else:
         fleet.acedata.credentials.clear()
-    fleet.clock.advance(CHECKED_SECONDS)
+    fleet.clock.advance(CHECK_INTERVAL_SECONDS)
     assert refused(await client.refresh(one["refresh_token"])) == "invalid_grant"
     await fleet.settle()
     assert [await fleet.status(tokens["access_token"]) for tokens in (one, other)] == [401, 401]
