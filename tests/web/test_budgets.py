@@ -11,7 +11,7 @@ from app.domain.calendar import Window
 from app.domain.money import Money
 from app.domain.teams import AuditEntry
 from app.ports.budgets import BudgetOwner, BudgetTerms
-from app.services.teams.settlement import LOOK_SECONDS
+from app.services.teams.settlement import POLL_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.fleet import Fleet, running_fleet
 from tests.support.service import SECONDS, Service
@@ -85,7 +85,7 @@ async def test_a_task_that_nobody_asks_about_is_settled_when_it_is_overdue(fleet
     anna = await fleet.teams.member("film", "anna")
     await limit(fleet, 5)
     await started(fleet.one, anna)
-    await while_time_passes(fleet.clock, fleet.clock.sleep(OVERDUE_SECONDS + 2 * LOOK_SECONDS), step=LOOK_SECONDS / 2)
+    await while_time_passes(fleet.clock, fleet.clock.sleep(OVERDUE_SECONDS + 2 * POLL_SECONDS), step=POLL_SECONDS / 2)
     await settled(fleet, (1, 0))
 
 

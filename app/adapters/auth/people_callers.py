@@ -57,7 +57,7 @@ class TeamPeople:
     async def admit(self, signed_in: SignedIn) -> None:
         """Return if a person who has just signed in is a member of a team. Raises LoginRefused and LoginUnavailable."""
         try:
-            await self.memberships.of(team_person(signed_in.issuer, signed_in.subject, signed_in.secrets))
+            await self.memberships.find_or_join(team_person(signed_in.issuer, signed_in.subject, signed_in.secrets))
         except AccessRefused as exc:
             raise LoginRefused(str(exc)) from None
         except AuthenticationUnavailable as exc:
@@ -72,7 +72,7 @@ class TeamPeople:
         if known is None:
             return None
         person = team_person(holder.person.issuer, holder.person.subject, known)
-        membership = await self.memberships.of(person)
+        membership = await self.memberships.find_or_join(person)
         principal = principal_of(membership, holder.scopes)
         return Caller(principal, self.credentials_of(membership.team.id), can_ask_for_scopes=True)
 

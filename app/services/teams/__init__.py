@@ -1,1 +1,1 @@
-"""Teams: who holds a key, and what their team asks the backend with."""
+"""Teams: look-up and administration of keys, members, credentials, budgets and limits; settlement and usage."""

@@ -1,7 +1,7 @@
-"""Administration of a team by its own keys: those with the scope `admin`.
+"""Administration of a team with one of its own keys that has the scope `admin`.
 
-A key administers its own team alone, and never makes a key that may do more than itself. Every method raises
-AdministrationRefused and DatabaseUnavailable; those that make a secret raise OtherSecretKey too.
+A key administers only its own team, and cannot create a key that may do more than itself. Every method raises
+AdministrationRefused and DatabaseUnavailable; those that create or seal a secret raise OtherSecretKey too.
 """
 
 from collections.abc import Collection
@@ -15,11 +15,11 @@ from app.ports.sealing import SecretMaker
 
 MOST_MEMBERS = 1_000
 MOST_CREDENTIALS = 50
-"""Members and credentials of a team that its own keys may make: each replica holds them, and lists are whole."""
+"""Limits of members and credentials that a team's own keys may create. Lists of them are not paginated."""
 
 
 class NotPermitted(AdministrationRefused):
-    """The caller may not do this."""
+    """The caller lacks the permission for the operation."""
 
 
 class NoAdministrator(NotPermitted):
@@ -32,7 +32,7 @@ class KeyEnded(AdministrationRefused):
 
 @dataclass(frozen=True, slots=True)
 class TeamAdmin:
-    """A caller who administers a team, and how the audit log names the caller."""
+    """A caller who administers a team, and the caller's entry in the audit log."""
 
     holder: KeyHolder
     actor: Actor
@@ -43,7 +43,7 @@ class TeamAdmin:
         return self.holder.team
 
     def require_spending(self) -> None:
-        """Raise NotPermitted where the caller's key or member is stopped: a stop is not lifted by whom it stops."""
+        """Raise NotPermitted if the caller's key or member is stopped. A stopped caller cannot lift the stop."""
         if self.holder.key.is_stopped or self.holder.member.is_stopped:
             raise NotPermitted(
                 "Your key, or its member, is stopped. Until another administrator resumes it, it makes no keys, and "
@@ -51,7 +51,7 @@ class TeamAdmin:
             )
 
     def require_scopes(self, scopes: frozenset[Scope]) -> None:
-        """Raise NotPermitted where a key with `scopes` could do more than the caller."""
+        """Raise NotPermitted if `scopes` has a scope that the caller's key lacks."""
         if beyond := scopes - self.holder.key.scopes:
             raise NotPermitted(
                 f"Your key does not have {written_scopes(beyond)}, so you cannot hold a new key that does. Ask the "
@@ -70,20 +70,23 @@ def require_admin(principal: Principal) -> str:
 
 
 class TeamAdministration:
-    """What a key with the scope `admin` does with the directory of its team."""
+    """Operations of a key with the scope `admin` on the directory of its team."""
 
     def __init__(self, directory: Directory, secrets: SecretMaker, backends: Collection[str]) -> None:
-        """Change `directory`. `backends` are those that credentials are for."""
+        """Change `directory`. `backends` are the names of the backends that credentials can be for."""
         self._directory = directory
         self._secrets = secrets
         self._backends = backends
 
     async def admin(self, principal: Principal, request_id: str) -> TeamAdmin:
-        """Return the caller as an administrator, by what the database says now. Raises NoAdministrator and KeyEnded."""
+        """Return the caller as an administrator. The key is read from the database, not from a cache.
+
+        Raises NoAdministrator and KeyEnded.
+        """
         require_admin(principal)
         try:
             holder = await self._directory.keys.holder(principal.key or "")
-        except NotThere:  # such as behind a backup of the database
+        except NotThere:  # such as after the database was restored from a backup
             raise KeyEnded("Your key is not known any more. Use another one.") from None
         if (state := holder.key.state(holder.read_at)) is not KeyState.ACTIVE:
             raise KeyEnded(f"Your key is {state}. Use another one.")
@@ -97,7 +100,7 @@ class TeamAdministration:
         members_see_all: bool | None,
         asks_above: int | Literal["never"] | None,
     ) -> Team:
-        """Change what is not None of the team; "never" asks for no confirmation any more."""
+        """Change the settings that are not None. `asks_above="never"` turns confirmations off."""
         return await self._directory.teams.change(
             admin.team.name,
             admin.actor,
@@ -107,13 +110,13 @@ class TeamAdministration:
         )
 
     async def stop(self, admin: TeamAdmin, *, is_stopped: bool) -> Team:
-        """Stop the spending of the whole team, or let it go on."""
+        """Stop or resume the spending of the whole team."""
         if not is_stopped:
             admin.require_spending()
         return await self._directory.teams.stop(admin.team.name, admin.actor, is_stopped=is_stopped)
 
     async def members(self, admin: TeamAdmin) -> list[Member]:
-        """Return the members by name."""
+        """Return the members, ordered by name."""
         return await self._directory.teams.members(admin.team.name)
 
     async def member(self, admin: TeamAdmin, member_id: str) -> Member:
@@ -130,20 +133,20 @@ class TeamAdministration:
         return await self._directory.teams.add_member(admin.team.name, name, admin.actor)
 
     async def stop_member(self, admin: TeamAdmin, member_id: str, *, is_stopped: bool) -> Member:
-        """Stop the spending of the member with this id, or let it go on."""
+        """Stop or resume the spending of the member with this id."""
         if not is_stopped:
             admin.require_spending()
         member = await self.member(admin, member_id)
         return await self._directory.teams.stop_member(admin.team.name, member.name, admin.actor, is_stopped=is_stopped)
 
     async def keys(self, admin: TeamAdmin, most: int, after: str | None) -> list[KeyHolder]:
-        """Return at most `most` keys, the oldest first, that are younger than the key with the id `after`."""
+        """Return at most `most` keys, oldest first, that are younger than the key with the id `after`."""
         return await self._directory.keys.of_team(admin.team.name, most=most, after=after)
 
     async def create_key(
         self, admin: TeamAdmin, member: str, scopes: frozenset[Scope], expires_seconds: int | None, note: str
     ) -> tuple[str, KeyHolder]:
-        """Create a key of a member, and return it."""
+        """Create a key for a member. Return the secret key, which is shown only once, and its record."""
         admin.require_spending()
         admin.require_scopes(scopes)
         key, new = await self._secrets.new_key()
@@ -153,37 +156,37 @@ class TeamAdministration:
         return key, holder
 
     async def rotate_key(self, admin: TeamAdmin, key_id: str, grace_seconds: int) -> tuple[str, KeyHolder]:
-        """Create a key in the place of another, which works on for a while, and return it."""
+        """Create a key that replaces another, which stays valid for `grace_seconds`. Return as `create_key` does."""
         admin.require_spending()
         admin.require_scopes((await self._own_key(admin, key_id)).key.scopes)
         key, new = await self._secrets.new_key()
         return key, await self._directory.keys.rotate(key_id, new, grace_seconds, admin.actor)
 
     async def revoke_key(self, admin: TeamAdmin, key_id: str) -> KeyHolder:
-        """Refuse a key for good."""
+        """Revoke a key, which cannot be undone."""
         await self._own_key(admin, key_id)
         return await self._directory.keys.revoke(key_id, admin.actor)
 
     async def block_key(self, admin: TeamAdmin, key_id: str, *, is_blocked: bool) -> KeyHolder:
-        """Refuse a key until it is unblocked, or unblock it."""
+        """Block a key, so that it is refused, or unblock it."""
         if not is_blocked:
             admin.require_spending()
         await self._own_key(admin, key_id)
         return await self._directory.keys.block(key_id, admin.actor, is_blocked=is_blocked)
 
     async def stop_key(self, admin: TeamAdmin, key_id: str, *, is_stopped: bool) -> KeyHolder:
-        """Stop the spending with a key, or let it go on."""
+        """Stop or resume the spending with a key."""
         if not is_stopped:
             admin.require_spending()
         await self._own_key(admin, key_id)
         return await self._directory.keys.stop(key_id, admin.actor, is_stopped=is_stopped)
 
     async def credentials(self, admin: TeamAdmin) -> list[TeamCredential]:
-        """Return the credentials in use, the oldest first."""
+        """Return the credentials in use, oldest first."""
         return await self._directory.credentials.of_team(admin.team.id)
 
     async def add_credential(self, admin: TeamAdmin, backend: str, secret: str) -> TeamCredential:
-        """Put in a credential."""
+        """Add a credential for a backend."""
         if backend not in self._backends:
             raise NotAllowed(f"Credentials are for one of these backends: {', '.join(self._backends)}.")
         if len(await self.credentials(admin)) >= MOST_CREDENTIALS:
@@ -194,15 +197,18 @@ class TeamAdministration:
         return await self._directory.credentials.add(sealed, admin.actor)
 
     async def remove_credential(self, admin: TeamAdmin, credential_id: str) -> TeamCredential:
-        """Take a credential out of use and erase its secret."""
+        """Remove a credential and erase its secret."""
         return await self._directory.credentials.remove(admin.team.name, credential_id, admin.actor)
 
     async def audit(self, admin: TeamAdmin, most: int, since: float | None, after: int) -> list[AuditEntry]:
-        """Return at most `most` rows of the audit log that concern the team, with ids above `after`."""
+        """Return at most `most` entries of the audit log about the team, with ids above `after`.
+
+        `since` is the earliest time, in unix seconds.
+        """
         return await self._directory.audit.entries(most, team_id=admin.team.id, since=since, after=after)
 
     async def _own_key(self, admin: TeamAdmin, key_id: str) -> KeyHolder:
-        """Return a key of the team. Raises NotThere, in the same words for a key of another team."""
+        """Return a key of the team. Raises NotThere, also for a key of another team, with the same sentence."""
         missing = NotThere(f"Team {admin.team.name} has no key with the id {key_id}. Look at the list of its keys.")
         try:
             holder = await self._directory.keys.holder(key_id)

@@ -1,4 +1,4 @@
-"""Administration of a team's budgets by its own keys, those with the scope `admin`, and what the team has spent.
+"""Administration of a team's budgets with one of its own keys that has the scope `admin`, and the team's usage.
 
 Every method raises AdministrationRefused and DatabaseUnavailable.
 """
@@ -14,14 +14,14 @@ from app.ports.sealing import SecretMaker
 from app.services.teams.administration import TeamAdmin
 
 MOST_BUDGETS = 300
-"""Budgets of a team that its own keys may set: the list of them is whole."""
+"""Limit of budgets that a team's own keys may set. The list of them is not paginated."""
 
 NO_PRICE = "The backend names no price, so a budget would refuse every generation."
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a budget is set to. `amount` is in millionths; `alert_url` None sends no alerts."""
+    """The values of a budget to set. `amount` is in millionths. `alert_url` None means no alerts."""
 
     amount: int
     is_soft: bool
@@ -29,10 +29,10 @@ class Limit:
 
 
 class BudgetAdministration:
-    """What a key with the scope `admin` does with the budgets of its team."""
+    """Operations of a key with the scope `admin` on the budgets of its team."""
 
     def __init__(self, budgets: Budgets, secrets: SecretMaker, price: Money | None) -> None:
-        """Change `budgets`. `price` is that of one generation; None where it is not known."""
+        """Change `budgets`. `price` is the price of one generation; None if the backend names none."""
         self._budgets = budgets
         self._secrets = secrets
         self._price = price
@@ -44,7 +44,7 @@ class BudgetAdministration:
     async def set(
         self, admin: TeamAdmin, owner: BudgetOwner, window: Window, limit: Limit
     ) -> tuple[OwnedUse, str | None]:
-        """Set a budget; return it, and the secret of the signatures of its alerts. Raises OtherSecretKey."""
+        """Set a budget. Return it, and the secret that signs its alerts, None without alerts. Raises OtherSecretKey."""
         if self._price is None:
             raise NotAllowed(NO_PRICE)
         found = await self.budgets(admin)
@@ -59,13 +59,16 @@ class BudgetAdministration:
         return await self._budgets.set(owner, terms, admin.actor), secret
 
     async def increase(self, admin: TeamAdmin, owner: BudgetOwner, window: Window, by: int, until: date) -> OwnedUse:
-        """Raise a budget by millionths up to the end of a day of the team's, in the place of an earlier raise."""
+        """Raise a budget by `by` millionths until the end of the day `until` in the team's time zone.
+
+        The raise replaces an earlier one.
+        """
         return await self._budgets.increase(owner, window, by=by, until=until, actor=admin.actor)
 
     async def remove(self, admin: TeamAdmin, owner: BudgetOwner, window: Window) -> OwnedUse:
-        """Remove a budget, and return it as it was."""
+        """Remove a budget, and return its last state."""
         return await self._budgets.remove(owner, window, admin.actor)
 
     async def usage(self, admin: TeamAdmin, since: date | None, by: SpendingGroup | None) -> Usage:
-        """Return what the team has bought since a day began, by default the first of this month."""
+        """Return the team's usage since the start of the day `since`, by default the first of this month."""
         return await self._budgets.usage(admin.team.name, since, by)

@@ -1,4 +1,4 @@
-"""Sends the alerts of budgets: each once, and again with growing pauses where its receiver fails."""
+"""Sends the alerts of budgets, with retries and exponential backoff if the receiver fails."""
 
 import asyncio
 import logging
@@ -8,17 +8,17 @@ from app.ports.alerts import Alerts, AlertSender, BudgetAlert, NotDelivered
 from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import ThrottledExceptionLog
 
-LOOK_SECONDS = 5.0
-"""Pause between two looks for alerts that are due."""
+POLL_SECONDS = 5.0
+"""Interval at which the database is read for alerts that are due."""
 
-AT_ONCE = 20
-TAKEN_SECONDS = 60.0
-"""Time after which an alert is sent by another process, if this one has ended meanwhile."""
+BATCH_SIZE = 20
+LEASE_SECONDS = 60.0
+"""Time after which another process sends an alert that this one took and did not settle."""
 
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 6 * 3600.0
-MOST_TRIES = 10
-"""The last try comes about a day after the first."""
+MOST_ATTEMPTS = 10
+"""Limit of attempts. The last is about a day after the first."""
 
 log = logging.getLogger(__name__)
 
@@ -37,29 +37,30 @@ class BudgetAlerts:
     ) -> None:
         """Send `alerts` with `sender`.
 
-        `passed` counts a threshold by its percentage, `ended` the end of each try: "sent", "failed" or "given_up".
+        `passed` is called with the percentage of each threshold that was passed. `ended` is called with the outcome of
+        each attempt: "sent", "failed" or "given_up".
         """
         self._alerts = alerts
         self._sender = sender
         self._sleep = sleep
         self._passed = passed
         self._ended = ended
-        self._faults = ThrottledExceptionLog(log, "Alerts of budgets could not be sent")
+        self._faults = ThrottledExceptionLog(log, "Alerts of budgets could not be sent. They are retried")
 
     async def run(self) -> None:
-        """Look for alerts every LOOK_SECONDS. The coroutine runs until it is cancelled."""
+        """Send alerts that are due, every POLL_SECONDS. The coroutine runs until it is cancelled."""
         while True:
             try:
                 await self.send_due()
             except DatabaseUnavailable:
-                pass  # they stay due, and the database's own log lines tell of the outage
-            except Exception as exc:  # noqa: BLE001 - the loop must go on, or no alert would be sent any more
+                pass  # the alerts stay due, and the outage has its own log lines
+            except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)
-            await self._sleep(LOOK_SECONDS)
+            await self._sleep(POLL_SECONDS)
 
     async def send_due(self) -> None:
         """Send the alerts that are due. Raises DatabaseUnavailable."""
-        due = await self._alerts.take_due(AT_ONCE, TAKEN_SECONDS)
+        due = await self._alerts.take_due(BATCH_SIZE, LEASE_SECONDS)
         await asyncio.gather(*map(self._send, due))
 
     async def _send(self, alert: BudgetAlert) -> None:
@@ -72,18 +73,20 @@ class BudgetAlerts:
         try:
             await self._sender.send(alert)
         except NotDelivered as exc:
-            await self._try_again(alert, exc)
+            await self._retry_or_give_up(alert, exc)
         else:
             self._ended("sent")
             await self._alerts.settle(alert)
 
-    async def _try_again(self, alert: BudgetAlert, reason: NotDelivered) -> None:
-        if alert.tries >= MOST_TRIES:
+    async def _retry_or_give_up(self, alert: BudgetAlert, reason: NotDelivered) -> None:
+        if alert.tries >= MOST_ATTEMPTS:
             self._ended("given_up")
-            log.error("Gave up an alert of team %s after %d tries: its receiver %s", alert.team_id, alert.tries, reason)
+            log.error(
+                "Gave up an alert of team %s after %d attempts: its receiver %s", alert.team_id, alert.tries, reason
+            )
             await self._alerts.settle(alert)
             return
         self._ended("failed")
         pause = min(FIRST_PAUSE_SECONDS * 3 ** (alert.tries - 1), LONGEST_PAUSE_SECONDS)
-        log.warning("The receiver of alerts of team %s %s. The next try is in %.0f s", alert.team_id, reason, pause)
+        log.warning("The receiver of alerts of team %s %s. The next attempt is in %.0f s", alert.team_id, reason, pause)
         await self._alerts.put_off(alert, pause)

@@ -1,4 +1,4 @@
-"""Shows the use of the budgets of teams as a metric."""
+"""Publishes the use of team budgets as a metric."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,13 +9,13 @@ from app.services.log_throttle import ThrottledExceptionLog
 
 EVERY_SECONDS = 30.0
 MOST_TEAMS = 100
-"""Teams that are shown, the oldest first: each is a series for each of its budgets."""
+"""Limit of teams in the metric, oldest first, because each budget is a time series."""
 
 log = logging.getLogger(__name__)
 
 
 class BudgetGauge:
-    """Reads the budgets of whole teams every EVERY_SECONDS."""
+    """Updates the metric every EVERY_SECONDS, for budgets of whole teams."""
 
     def __init__(
         self,
@@ -23,25 +23,25 @@ class BudgetGauge:
         show: Callable[[Mapping[tuple[str, str], float]], None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Read `ledger`. `show` receives the share that is used of each budget, by team and window."""
+        """Read `ledger`. `show` is called with the used fraction of each budget, by team name and window."""
         self._ledger = ledger
         self._show = show
         self._sleep = sleep
-        self._faults = ThrottledExceptionLog(log, "The use of budgets could not be shown as a metric")
+        self._faults = ThrottledExceptionLog(log, "The metric of budgets could not be updated, so it shows old values")
 
     async def run(self) -> None:
-        """Show the budgets again and again. The coroutine runs until it is cancelled."""
+        """Update the metric every EVERY_SECONDS. The coroutine runs until it is cancelled."""
         while True:
             try:
-                await self.show()
+                await self.update()
             except DatabaseUnavailable:
-                pass  # the metric keeps its last value, and the database's own log lines tell of the outage
-            except Exception as exc:  # noqa: BLE001 - the loop must go on
+                pass  # the metric keeps its last values, and the outage has its own log lines
+            except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)
             await self._sleep(EVERY_SECONDS)
 
-    async def show(self) -> None:
-        """Show the budgets once. Raises DatabaseUnavailable."""
+    async def update(self) -> None:
+        """Update the metric once. Raises DatabaseUnavailable."""
         budgets = await self._ledger.team_budgets(MOST_TEAMS)
         self._show(
             {

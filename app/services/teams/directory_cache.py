@@ -1,4 +1,4 @@
-"""Caches the directory of teams for as long as it has not changed, so that no call waits for the database."""
+"""Caches the directory of teams until it changes, so that calls with known keys do not wait for the database."""
 
 import asyncio
 import logging
@@ -18,17 +18,20 @@ from app.services.teams.key_lookups import KeyLookups
 from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
 MOST_KEYS = 10_000
-"""Keys that are remembered, about 1.5 KB each. Another as many digests are remembered as unknown."""
+"""Sizes of the caches of known keys, about 1.5 KB an entry, and of digests of unknown keys."""
 
 MOST_TEAMS = 1_000
+"""Size of the cache of teams' credentials."""
+
 MOST_LOOKUPS = 2
 MOST_WAITING = 200
-"""Members that are looked up in the database at once, and that wait for it."""
-MOST_READ = 500
-"""Keys that one query reads again after a change."""
+"""Limits of look-ups through `run_lookup`: concurrent ones, and all including those that wait."""
+
+REFRESH_BATCH = 500
+"""Known keys that one query reads again after a change."""
 
 OUTAGE_SECONDS = 60.0
-"""How long known keys count while the version cannot be read: a failover of the database takes less."""
+"""Time for which known keys are accepted while the version cannot be read. A database failover takes less."""
 
 TOO_MANY_LOOKUPS = "This service looks up as many tokens as it may at once. Try again in a moment."
 NO_DATABASE = "Tokens cannot be checked right now, because this service's database does not answer. Try again shortly."
@@ -37,21 +40,22 @@ T = TypeVar("T")
 
 OUTAGE = (
     "The directory of teams cannot be read (the database %s, %d times since the last such line): "
-    "changes of teams and keys take effect when it can. Known keys go on reading, unknown ones "
-    "get 503"
+    "changes of teams and keys take effect when it can. Known keys can read for a minute, "
+    "unknown ones get 503"
 )
-FAULT = "The directory of teams could not be read"
+FAULT = "The directory of teams could not be read, so changes of teams and keys do not take effect"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class KnownKey:
-    """A key holder, and the monotonic time at which it was read.
+    """A key that exists, with its holder.
 
     Attributes:
-        caller: who the holder is to the service; None until it was made.
-        noted_at: the monotonic time of the last use that was noted.
+        read_at: the monotonic time at which the holder was read.
+        caller: the Caller for this key; None until it is created at the first use.
+        noted_at: the monotonic time of the last use that was passed to `note_use`.
 
     """
 
@@ -66,10 +70,11 @@ class KnownKey:
 
 
 class DirectoryCache:
-    """Key holders and credentials. When the version of the directory changes, known keys are read again.
+    """Key holders and credentials.
 
-    Everything else is dropped then. Known keys do not wait behind unknown ones, of which anybody can make many.
-    While the database is out, what is known is used on for a minute.
+    When the version of the directory changes, known keys are read again and all other entries are dropped. Known keys
+    are found without a look-up, so they do not wait behind made-up ones. In an outage of the database, cached entries
+    are used for OUTAGE_SECONDS.
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class DirectoryCache:
         backend: str,
         clocks: CacheClocks,
     ) -> None:
-        """Cache `directory`. `opened` unseals a credential for `backend`, or returns None where it cannot."""
+        """Cache `directory`. `opened` unseals a credential for `backend`; it returns None if that is not possible."""
         self._directory = directory
         self._opened = opened
         self._backend = backend
@@ -97,31 +102,31 @@ class DirectoryCache:
         self._used: set[str] = set()
 
     async def run(self) -> None:
-        """Follow the version of the directory, and record which keys were used, for ever."""
-        await follow_version(FollowedCache(self._follow, self._note_used, OUTAGE, FAULT), self._clocks, log)
+        """Follow the version of the directory, and record which keys were used. Runs until it is cancelled."""
+        await follow_version(FollowedCache(self._follow, self._record_use, OUTAGE, FAULT), self._clocks, log)
 
     @property
     def version(self) -> int | None:
-        """Return the version of the directory that is cached; None before it was read."""
+        """The version of the cached directory; None before the first read."""
         return self._version
 
     @property
     def generation(self) -> int:
-        """A number that increases when the directory has changed. Whatever was read under a lower one is outdated."""
+        """A number that increases when the directory has changed. Data read under a lower number is outdated."""
         return self._generation
 
     def check(self) -> None:
-        """Raise AuthenticationUnavailable if what is known of the directory is too old to count."""
+        """Raise AuthenticationUnavailable if the cache was not confirmed for OUTAGE_SECONDS."""
         if self._clock() - self._confirmed_at > OUTAGE_SECONDS:
             raise AuthenticationUnavailable(NO_DATABASE)
 
     def known(self, digest: str) -> KnownKey | None:
-        """Return who holds the key with this digest, if that is remembered. Raises AuthenticationUnavailable."""
+        """Return the cached key with this digest; None if it is not cached. Raises AuthenticationUnavailable."""
         self.check()
         return self._keys.get(digest)
 
     async def key(self, digest: str) -> KnownKey | None:
-        """Return who holds the key with this digest; None if nobody does. Raises AuthenticationUnavailable."""
+        """Return the key with this digest; None if there is none. Raises AuthenticationUnavailable."""
         if (known := self.known(digest)) is not None:
             return known
         if digest in self._unknown:
@@ -132,24 +137,24 @@ class DirectoryCache:
             raise AuthenticationUnavailable(NO_DATABASE) from None
 
     def note_use(self, known: KnownKey) -> None:
-        """Note that the key was used."""
+        """Remember that the key was used. The database is updated once a minute."""
         self._used.add(known.holder.key.id)
 
     async def credentials(self, team_id: str) -> tuple[Credential, ...]:
-        """Return what the team asks the backend with; nothing where it has none. Raises DatabaseUnavailable."""
+        """Return the team's credentials for the backend; empty if it has none. Raises DatabaseUnavailable."""
         known = self._credentials.get(team_id)
         if known is not None:
             return known
         generation = self._generation
         found = await self._directory.credentials.of_team(team_id)
-        every = (self._opened(one) for one in found if one.backend == self._backend)
-        opened = tuple(one for one in every if one is not None)
+        unsealed = (self._opened(one) for one in found if one.backend == self._backend)
+        opened = tuple(one for one in unsealed if one is not None)
         if generation == self._generation:
             self._credentials[team_id] = opened
         return opened
 
-    async def looked_up(self, lookup: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of `lookup`, which reads the database, in its turn. Raises AuthenticationUnavailable."""
+    async def run_lookup(self, lookup: Callable[[], Awaitable[T]]) -> T:
+        """Run `lookup`, which reads the database, within the concurrency limit. Raises AuthenticationUnavailable."""
         if self._waiting >= MOST_WAITING:
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
@@ -162,7 +167,7 @@ class DirectoryCache:
             self._waiting -= 1
 
     async def _look_up(self, digests: Sequence[str]) -> dict[str, KnownKey]:
-        """Read keys, and remember which are known. What was read before a change may be older than the change."""
+        """Read keys, and cache the results unless the directory has changed during the read."""
         generation = self._generation
         holders = await self._directory.keys.key_holders(digests)
         now = self._clock()
@@ -173,28 +178,28 @@ class DirectoryCache:
         return found
 
     async def _follow(self) -> None:
-        """Read the version, and what has changed. Known keys count as they were until they are read again."""
+        """Read the version. If it changed, read the known keys again; until then, their old state is used."""
         asked_at = self._clock()
         version = await self._directory.facts.version()
         if version != self._version:
             self._generation += 1
             self._unknown.clear()
             self._credentials.clear()
-            await self._read_again(list(self._keys))
+            await self._refresh(list(self._keys))
         self._version = version
         self._confirmed_at = asked_at
 
-    async def _read_again(self, digests: Sequence[str]) -> None:
-        for start in range(0, len(digests), MOST_READ):
-            part = digests[start : start + MOST_READ]
-            holders = await self._directory.keys.key_holders(part)
+    async def _refresh(self, digests: Sequence[str]) -> None:
+        for start in range(0, len(digests), REFRESH_BATCH):
+            batch = digests[start : start + REFRESH_BATCH]
+            holders = await self._directory.keys.key_holders(batch)
             now = self._clock()
-            for digest in part:
+            for digest in batch:
                 before = self._keys.pop(digest, None)
                 if before is not None and (holder := holders.get(digest)) is not None:
                     self._keys[digest] = KnownKey(holder, now, noted_at=before.noted_at)
 
-    async def _note_used(self) -> None:
+    async def _record_use(self) -> None:
         if used := self._used:
             self._used = set()
             await self._directory.keys.note_used(used, self._clocks.wall() // 60 * 60)

@@ -1,4 +1,4 @@
-"""What programs are shown of teams, members, keys and credentials: by `luma-mcp … --json`, and over HTTP.
+"""JSON documents of teams, members, keys and credentials, for `luma-mcp … --json` and administration over HTTP.
 
 Times are in UTC, as `2026-11-26T15:30:00Z`. No document but `NewKeyDocument` holds a secret.
 """
@@ -12,9 +12,9 @@ from app.domain.teams import KeyHolder, KeyState, Member, Team, TeamCredential
 
 
 class TeamDocument(TypedDict):
-    """A team. Its days, weeks and months begin by its time zone.
+    """A team. The days, weeks and months of its budgets begin at midnight in its time zone.
 
-    A generation that costs more than `asks_above` is confirmed first; null asks for none.
+    A generation that costs more than `asks_above` has to be confirmed; null means that none has to.
     """
 
     id: str
@@ -38,7 +38,7 @@ class MemberDocument(TypedDict):
 
 
 class CredentialDocument(TypedDict):
-    """A credential of a team, without its secret. `hint` is the end of it."""
+    """A credential of a team, without its secret. `hint` is the end of the secret."""
 
     id: str
     team: str
@@ -56,7 +56,7 @@ class FullTeamDocument(TeamDocument):
 
 
 class KeyDocument(TypedDict):
-    """A key of a member, without the key itself. `is_stopped` is that of this key alone."""
+    """A key of a member, without the secret key. `is_stopped` is about this key, not its member or team."""
 
     id: str
     team: str
@@ -74,7 +74,7 @@ class KeyDocument(TypedDict):
 
 
 class NewKeyDocument(TypedDict):
-    """A new key, which is shown this once."""
+    """A new key with its secret, which is shown only once."""
 
     id: str
     key: str
@@ -85,7 +85,7 @@ class NewKeyDocument(TypedDict):
 
 
 def team_document(team: Team) -> TeamDocument:
-    """Return a team for programs."""
+    """Return the document of a team."""
     return {
         "id": team.id,
         "name": team.name,
@@ -99,7 +99,7 @@ def team_document(team: Team) -> TeamDocument:
 
 
 def full_team_document(team: Team, members: list[Member], credentials: list[TeamCredential]) -> FullTeamDocument:
-    """Return a team with what belongs to it."""
+    """Return the document of a team with its members and credentials."""
     return {
         **team_document(team),
         "members": [member_document(team.name, member) for member in members],
@@ -108,7 +108,7 @@ def full_team_document(team: Team, members: list[Member], credentials: list[Team
 
 
 def member_document(team: str, member: Member) -> MemberDocument:
-    """Return a member of the team of this name for programs."""
+    """Return the document of a member. `team` is the team's name."""
     return {
         "id": member.id,
         "team": team,
@@ -119,7 +119,7 @@ def member_document(team: str, member: Member) -> MemberDocument:
 
 
 def credential_document(team: str, credential: TeamCredential) -> CredentialDocument:
-    """Return a credential of the team of this name for programs."""
+    """Return the document of a credential. `team` is the team's name."""
     return {
         "id": credential.id,
         "team": team,
@@ -131,7 +131,7 @@ def credential_document(team: str, credential: TeamCredential) -> CredentialDocu
 
 
 def key_document(holder: KeyHolder) -> KeyDocument:
-    """Return a key for programs."""
+    """Return the document of a key, with its state at the time of the read."""
     key = holder.key
     return {
         "id": key.id,
@@ -151,7 +151,7 @@ def key_document(holder: KeyHolder) -> KeyDocument:
 
 
 def new_key_document(key: str, holder: KeyHolder) -> NewKeyDocument:
-    """Return a key that was made just now, with the key itself."""
+    """Return the document of a new key; `key` is the secret key."""
     return {
         "id": holder.key.id,
         "key": key,
@@ -163,10 +163,10 @@ def new_key_document(key: str, holder: KeyHolder) -> NewKeyDocument:
 
 
 def ordered(scopes: frozenset[Scope]) -> list[Scope]:
-    """Return scopes in their one order."""
+    """Return scopes in the order of their definition."""
     return [scope for scope in Scope if scope in scopes]
 
 
 def iso_time_or_none(moment: float | None) -> str | None:
-    """Return a time for programs; None where there is none."""
+    """Return unix seconds as ISO 8601 in UTC; None for None."""
     return None if moment is None else utc_text(moment)

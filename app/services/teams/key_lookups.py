@@ -1,6 +1,6 @@
-"""Looks up keys in the database that are not cached: all that wait are one query.
+"""Looks up uncached keys in the database. One query reads all keys that wait.
 
-Anybody can make keys of the right form, so a line of single queries would be full of them.
+Anybody can make up well-formed keys, and a queue of single queries would be full of them.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from app.ports.auth import AuthenticationUnavailable
 
 MOST_WAITING = 200
-"""Keys that wait for the next query. Beyond them, the one that has waited longest is refused."""
+"""Limit of keys that wait for the next query. Beyond it, the key that has waited longest is refused."""
 
 TOO_MANY_LOOKUPS = "This service looks up as many keys as it may at once. Try again in a moment."
 
@@ -18,22 +18,25 @@ T = TypeVar("T")
 
 
 class KeyLookups(Generic[T]):
-    """Runs one query at a time. Calls with the same key share their place in it."""
+    """Runs one query at a time. Concurrent calls for one key share its result."""
 
     def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]]) -> None:
-        """Look up with `read`, which returns what it finds by digest."""
+        """Look up with `read`, which returns the values that exist, by digest."""
         self._read = read
         self._waiting: dict[str, asyncio.Future[T | None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def find(self, digest: str) -> T | None:
-        """Return what belongs to a digest, or None. Raises AuthenticationUnavailable, and what `read` raises."""
+        """Return the value of a digest; None if there is none.
+
+        Raises AuthenticationUnavailable if too many wait, and what `read` raises.
+        """
         found = self._waiting.get(digest)
         if found is None:
             if len(self._waiting) >= MOST_WAITING:
                 self._waiting.pop(next(iter(self._waiting))).set_exception(AuthenticationUnavailable(TOO_MANY_LOOKUPS))
             found = self._waiting[digest] = asyncio.get_running_loop().create_future()
-            found.add_done_callback(_seen)
+            found.add_done_callback(_retrieve_exception)
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_all())
         return await asyncio.shield(found)
@@ -43,7 +46,7 @@ class KeyLookups(Generic[T]):
             waiting, self._waiting = self._waiting, {}
             try:
                 found = await self._read(list(waiting))
-            except Exception as exc:  # noqa: BLE001 - each of those who wait raises it
+            except Exception as exc:  # noqa: BLE001 - it is raised in all callers
                 for one in waiting.values():
                     one.set_exception(exc)
             else:
@@ -51,6 +54,6 @@ class KeyLookups(Generic[T]):
                     one.set_result(found.get(digest))
 
 
-def _seen(found: "asyncio.Future[T | None]") -> None:
+def _retrieve_exception(found: "asyncio.Future[T | None]") -> None:
     if not found.cancelled():
         found.exception()  # avoids asyncio's warning if every caller has disconnected

@@ -1,4 +1,4 @@
-"""Administration of a team's rate limits by its own keys, those with the scope `admin`.
+"""Administration of a team's rate limits with one of its own keys that has the scope `admin`.
 
 Every method raises AdministrationRefused and DatabaseUnavailable.
 """
@@ -12,27 +12,27 @@ from app.ports.rate_limits import OwnedLimits, TeamLimits
 from app.services.teams.administration import TeamAdmin
 
 MOST_LIMITED = 300
-"""Members and keys of a team to which its own keys may give limits: the list of them is whole."""
+"""Limit of members and keys with rate limits set by a team's own keys. The list of them is not paginated."""
 
 
 class LimitAdministration:
-    """What a key with the scope `admin` does with the rate limits of its team."""
+    """Operations of a key with the scope `admin` on the rate limits of its team."""
 
     def __init__(self, limits: TeamLimits) -> None:
         """Change `limits`."""
         self._limits = limits
 
     async def limits(self, admin: TeamAdmin) -> list[OwnedLimits]:
-        """Return all limits in the team."""
+        """Return the limits of the team, its members and its keys."""
         return await self._limits.of_team(admin.team.name)
 
     async def set(self, admin: TeamAdmin, owner: BudgetOwner, limits: Limits) -> OwnedLimits:
-        """Set the limits that are not None, leave the others, and return all of the owner's."""
+        """Set the limits that are not None, and return all limits of the owner."""
         found = await self.limits(admin)
         if len(found) >= MOST_LIMITED and owner not in [one.owner for one in found]:
             raise NotAllowed(f"At most {MOST_LIMITED} members and keys of a team have limits. Remove those of another.")
         return await self._limits.set(owner, limits, admin.actor)
 
     async def remove(self, admin: TeamAdmin, owner: BudgetOwner, kinds: Collection[LimitKind]) -> OwnedLimits:
-        """Remove the limits of these kinds, and return those that are left."""
+        """Remove the limits of these kinds, and return the remaining ones."""
         return await self._limits.remove(owner, kinds, admin.actor)

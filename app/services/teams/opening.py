@@ -1,4 +1,4 @@
-"""Opens the directory of teams: reads its pepper, and seals again what is under a former secret key."""
+"""Opens the directory of teams in the background, and keeps its cache up to date."""
 
 import asyncio
 import logging
@@ -11,8 +11,8 @@ from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import ThrottledExceptionLog
 from app.services.teams.directory_cache import DirectoryCache
 
-AGAIN_SECONDS = 2.0
-"""Pause before another try to open the directory, while the database is out."""
+RETRY_SECONDS = 2.0
+"""Pause before the next attempt to open the directory after a failure."""
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class OpenDirectory(Generic[T]):
-    """The directory of a process that serves: opened in the background, and followed from then on."""
+    """The directory of a serving process. T is the type of the digest of keys, which needs the directory's pepper."""
 
     def __init__(
         self,
@@ -29,7 +29,10 @@ class OpenDirectory(Generic[T]):
         opening: Callable[[], Awaitable[T]],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Follow the directory with `cache`. `opening` returns the digest of keys; it raises DatabaseUnavailable."""
+        """Follow the directory with `cache`. `opening` opens it and returns the digest of keys.
+
+        `opening` raises DatabaseUnavailable, and other exceptions such as for another secret key. It is then retried.
+        """
         self.cache = cache
         self.teams = teams
         self._opening = opening
@@ -43,7 +46,7 @@ class OpenDirectory(Generic[T]):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the directory, and follow its changes while entered."""
+        """Open the directory, and follow its changes, inside `async with`."""
         tasks = [asyncio.create_task(self._open()), asyncio.create_task(self.cache.run())]
         await asyncio.sleep(0)
         try:
@@ -58,7 +61,7 @@ class OpenDirectory(Generic[T]):
             try:
                 self._digest = await self._opening()
             except DatabaseUnavailable:
-                await self._sleep(AGAIN_SECONDS)
+                await self._sleep(RETRY_SECONDS)
             except Exception as exc:  # noqa: BLE001 - another secret key, or a pepper that was changed
                 self._faults.note(exc)
-                await self._sleep(AGAIN_SECONDS)
+                await self._sleep(RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Settles what purchases of teams have reserved: taken when the task completes, given back when it fails."""
+"""Settles the reservations of teams' purchases: charged when the task completes, released when it fails."""
 
 import asyncio
 import logging
@@ -13,23 +13,25 @@ from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import ThrottledExceptionLog
 
 MOST_ENDED = 10_000
-"""Ended tasks that wait to be settled, about 0.2 KB each. What is beyond is settled when it is overdue."""
+"""Queue size of ended tasks to settle, about 0.2 KB each. Tasks that do not fit are settled once overdue."""
 
-AGAIN_SECONDS = 5.0
-"""Pause after a try that the database did not answer."""
+RETRY_SECONDS = 5.0
+"""Pause before the next attempt if the database does not answer."""
 
-LOOK_SECONDS = 30.0
-"""Pause between two looks for overdue reservations."""
+POLL_SECONDS = 30.0
+"""Interval at which the database is read for overdue reservations."""
 
-ASKED_AT_ONCE = 100
+BATCH_SIZE = 100
+"""Overdue reservations that are read at once."""
 
 log = logging.getLogger(__name__)
 
 Read = Callable[[Caller, Sequence[str]], Awaitable[Any]]
+"""Reads tasks at the backend. Tasks that have ended are then passed to `Settlement.note`."""
 
 
 class Settlement:
-    """Settles the purchases of tasks that are seen to have ended, in the background."""
+    """Settles, in the background, the purchases of tasks that a read has found ended."""
 
     def __init__(self, ledger: Ledger, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Settle in `ledger`."""
@@ -40,34 +42,34 @@ class Settlement:
         self._faults = ThrottledExceptionLog(log, "Purchases of teams could not be settled: they become overdue")
 
     def note(self, team_id: str, tasks: Sequence[Task]) -> None:
-        """Settle those of a team's tasks that have ended, soon."""
+        """Queue those of a team's tasks that have ended."""
         for task in tasks:
             if task.is_final and len(self._ended) < MOST_ENDED:
                 self._ended[team_id, task.id] = task.state is TaskState.COMPLETED
                 self._wake.set()
 
     async def run(self) -> None:
-        """Settle what is noted. The coroutine runs until it is cancelled."""
+        """Settle queued tasks. The coroutine runs until it is cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             try:
-                await self.settle_noted()
+                await self.settle_queued()
             except DatabaseUnavailable:
-                await self._sleep(AGAIN_SECONDS)
+                await self._sleep(RETRY_SECONDS)
                 self._wake.set()
-            except Exception as exc:  # noqa: BLE001 - the loop must go on, or nothing would be settled any more
+            except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)
 
     async def settle_last(self) -> None:
-        """Settle what is noted before the process ends. What the database does not take becomes overdue."""
+        """Settle queued tasks before the process ends. Those that remain become overdue."""
         try:
-            await self.settle_noted()
+            await self.settle_queued()
         except DatabaseUnavailable:
             log.info("The database does not answer, so %d ended tasks are settled after a restart", len(self._ended))
 
-    async def settle_noted(self) -> None:
-        """Settle what is noted, once. Raises DatabaseUnavailable, and keeps what is left."""
+    async def settle_queued(self) -> None:
+        """Settle all queued tasks. Raises DatabaseUnavailable; the remaining ones then stay queued."""
         while self._ended:
             team_id, task_id = next(iter(self._ended))
             is_paid = self._ended[team_id, task_id]
@@ -76,7 +78,7 @@ class Settlement:
 
 
 class OverdueReservations:
-    """Reads the tasks of reservations that nobody has settled for long: `Settlement` then sees whether they ended."""
+    """Reads the tasks of overdue reservations, so that `Settlement` is told of those that have ended."""
 
     def __init__(
         self,
@@ -85,7 +87,7 @@ class OverdueReservations:
         caller_of: Callable[[str], Caller],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Take overdue reservations from `ledger`, and `read` their tasks as `caller_of` their team."""
+        """Take overdue reservations from `ledger`, and `read` their tasks as `caller_of(team_id)`."""
         self._ledger = ledger
         self._read = read
         self._caller_of = caller_of
@@ -93,20 +95,20 @@ class OverdueReservations:
         self._faults = ThrottledExceptionLog(log, "Overdue reservations could not be read")
 
     async def run(self) -> None:
-        """Look for overdue reservations every LOOK_SECONDS. The coroutine runs until it is cancelled."""
+        """Read the tasks of overdue reservations every POLL_SECONDS. The coroutine runs until it is cancelled."""
         while True:
-            await self._sleep(LOOK_SECONDS)
+            await self._sleep(POLL_SECONDS)
             try:
                 await self.read_overdue()
             except DatabaseUnavailable:
-                pass  # they stay due
-            except Exception as exc:  # noqa: BLE001 - the loop must go on, or nothing would be settled any more
+                pass  # they stay overdue
+            except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)
 
     async def read_overdue(self) -> None:
-        """Read the tasks of reservations that are due. Each process takes others. Raises DatabaseUnavailable."""
+        """Read the tasks of overdue reservations that no other process has taken. Raises DatabaseUnavailable."""
         by_team: dict[str, list[str]] = defaultdict(list)
-        for entry in await self._ledger.take_overdue(ASKED_AT_ONCE):
+        for entry in await self._ledger.take_overdue(BATCH_SIZE):
             if entry.task_id is not None:
                 by_team[entry.spender.team].append(entry.task_id)
         for team_id, task_ids in by_team.items():

@@ -1,6 +1,6 @@
-"""What programs are shown of budgets, limits, spending and the audit log.
+"""JSON documents of budgets, limits, spending and the audit log.
 
-Amounts are decimal numbers in text, which lose nothing.
+Amounts are decimal numbers as strings, which are exact.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from app.services.teams.documents import iso_time_or_none
 
 
 class BudgetDocument(TypedDict):
-    """A budget, and what its present window has used. `limit` is `amount` with a raise, where there is one."""
+    """A budget, and the use of its current window. `limit` is `amount` plus a raise, if there is one."""
 
     team: str
     member: str | None
@@ -37,11 +37,11 @@ class BudgetDocument(TypedDict):
     began_at: str
     renews_at: str
     alert_secret: NotRequired[str]
-    """The secret of the signatures of alerts, where the budget was set with a URL for them."""
+    """The secret that signs alerts; only in the answer that sets a budget with a URL for alerts."""
 
 
 class LimitsDocument(TypedDict):
-    """The rate limits of a team, a member or a key; null where there is no limit."""
+    """The rate limits of a team, a member or a key; null means no limit."""
 
     team: str
     member: str | None
@@ -52,7 +52,7 @@ class LimitsDocument(TypedDict):
 
 
 class SpendingDocument(TypedDict):
-    """What was bought in one unit, by one member, key or day where that was asked for."""
+    """Spending in one unit; of one member, key or day if usage is grouped by these."""
 
     member: NotRequired[str | None]
     key: NotRequired[str | None]
@@ -64,7 +64,7 @@ class SpendingDocument(TypedDict):
 
 
 class UnsettledDocument(TypedDict):
-    """A reservation whose outcome is overdue."""
+    """An overdue reservation: the outcome of its generation is not known."""
 
     attempt: str
     member_id: str | None
@@ -76,7 +76,7 @@ class UnsettledDocument(TypedDict):
 
 
 class UsageDocument(TypedDict):
-    """What a team has bought since a day, and what its budgets have left."""
+    """The spending of a team since a day, and its budgets."""
 
     team: str
     since: str
@@ -87,7 +87,7 @@ class UsageDocument(TypedDict):
 
 
 class AuditDocument(TypedDict):
-    """A row of the audit log."""
+    """An entry of the audit log."""
 
     id: int | None
     at: str | None
@@ -108,7 +108,7 @@ class AuditDocument(TypedDict):
 
 
 def budget_document(owned: OwnedUse) -> BudgetDocument:
-    """Return a budget for programs."""
+    """Return the document of a budget."""
     use, budget = owned.use, owned.use.budget
     is_raised = use.limit != budget.amount
     return {
@@ -132,7 +132,7 @@ def budget_document(owned: OwnedUse) -> BudgetDocument:
 
 
 def limits_document(owned: OwnedLimits) -> LimitsDocument:
-    """Return rate limits for programs."""
+    """Return the document of rate limits."""
     limits = owned.limits
     return {
         "team": owned.owner.team,
@@ -145,7 +145,7 @@ def limits_document(owned: OwnedLimits) -> LimitsDocument:
 
 
 def usage_document(team: str, usage: Usage, by: SpendingGroup | None) -> UsageDocument:
-    """Return the usage of the team of this name for programs."""
+    """Return the document of a team's usage. `team` is the team's name."""
     return {
         "team": team,
         "since": str(usage.since),
@@ -181,7 +181,7 @@ def _unsettled_document(entry: UnsettledEntry) -> UnsettledDocument:
 
 
 def audit_document(names: Mapping[str, str], entry: AuditEntry) -> AuditDocument:
-    """Return a row of the audit log for programs; `names` are those of teams, by id."""
+    """Return the document of an entry of the audit log. `names` are the names of teams by id."""
     return {
         "id": entry.id,
         "at": iso_time_or_none(entry.at),
@@ -203,7 +203,7 @@ def audit_document(names: Mapping[str, str], entry: AuditEntry) -> AuditDocument
 
 
 def readable(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return values with their times as text."""
+    """Return `values` with unix seconds in fields named `…_at` as ISO 8601; None for None."""
     if values is None:
         return None
     return {

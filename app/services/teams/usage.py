@@ -1,4 +1,4 @@
-"""What a caller has spent: by the ledger of the caller's team, else by the submissions that this service has seen."""
+"""Usage of a caller: from the ledger of the caller's team, else from the submissions that this service recorded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +22,12 @@ TOO_MANY_READS = "This service reads as much usage as it does at once. Nothing i
 
 @dataclass(frozen=True, slots=True)
 class CallerUsage:
-    """What was spent since `since`, the beginning of a month, in unix seconds.
+    """The usage of a caller in the current month.
 
     Attributes:
-        caller: what the caller has bought; outside of teams the submissions that were started, as if each were paid.
-        team: what the caller's whole team has bought; None outside of teams.
+        since: start of the month, in unix seconds.
+        caller: the caller's spending. Outside of teams, all started submissions count as paid.
+        team: the spending of the caller's whole team; None outside of teams.
         budgets: the budgets that count the caller's purchases.
 
     """
@@ -38,7 +39,7 @@ class CallerUsage:
 
 
 class UsageReports:
-    """Reads the usage of one caller."""
+    """Reads the usage of callers."""
 
     def __init__(
         self,
@@ -48,7 +49,10 @@ class UsageReports:
         price: Money | None,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Read `ledger` and `purchases`, in `reads`. `price` is that of a generation."""
+        """Read `ledger` and `purchases`. `reads` limits concurrent queries.
+
+        `price` is the price of a generation; None if it is not known. `wall_clock` returns unix seconds.
+        """
         self._ledger = ledger
         self._purchases = purchases
         self._reads = reads
@@ -56,7 +60,10 @@ class UsageReports:
         self._wall_clock = wall_clock
 
     async def of(self, principal: Principal) -> CallerUsage:
-        """Return what the caller has spent this month. Raises InternalError without the database, and RateLimited."""
+        """Return the caller's usage this month.
+
+        Raises InternalError if the database does not answer, and RateLimited if too many reads wait.
+        """
         try:
             return await self._reads.run(principal.subject, partial(self._usage, principal))
         except DatabaseBusy:
@@ -66,14 +73,14 @@ class UsageReports:
 
     async def _usage(self, principal: Principal) -> CallerUsage:
         if principal.team is None:
-            return await self._seen(principal)
+            return await self._outside_of_teams(principal)
         spender = Spender(principal.team, principal.subject, principal.key)
         budgets = await self._ledger.budgets_counting(spender)
         unit = None if self._price is None else self._price.unit
         month = await self._ledger.spent_this_month(spender, unit)
         return CallerUsage(month.since, month.member, month.team, tuple(budgets))
 
-    async def _seen(self, principal: Principal) -> CallerUsage:
+    async def _outside_of_teams(self, principal: Principal) -> CallerUsage:
         now = datetime.fromtimestamp(self._wall_clock(), UTC)
         since = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
         started = await self._purchases.count_started(principal.owners, since)

@@ -3,7 +3,7 @@
 import pytest
 
 from app.ports.alerts import BudgetAlert, NotDelivered
-from app.services.teams.budget_alerts import MOST_TRIES, BudgetAlerts
+from app.services.teams.budget_alerts import MOST_ATTEMPTS, BudgetAlerts
 
 
 class Receiver:
@@ -63,9 +63,9 @@ async def test_an_alert_without_an_address_is_counted_alone() -> None:
 
 async def test_an_alert_is_sent_again_with_growing_pauses_and_given_up_after_a_day() -> None:
     receiver = Receiver(is_up=False)
-    for _ in range(MOST_TRIES + 2):
+    for _ in range(MOST_ATTEMPTS + 2):
         await receiver.sending().send_due()
-    assert receiver.counted == ["50", *["failed"] * (MOST_TRIES - 1), "given_up"]
+    assert receiver.counted == ["50", *["failed"] * (MOST_ATTEMPTS - 1), "given_up"]
     assert receiver.pauses[:3] == [30.0, 90.0, 270.0]
     assert receiver.pauses == sorted(receiver.pauses)
     assert 20 * 3600 < sum(receiver.pauses) < 36 * 3600

@@ -93,7 +93,7 @@ class JwtAuthenticator:
         keys = self._verifier.keys_digest
         verified = await self._verifier.verify(token)
         generation = self._memberships.generation
-        membership = await self._memberships.of(verified.person)
+        membership = await self._memberships.find_or_join(verified.person)
         credentials = self._credentials_of(membership.team.id)
         caller = Caller(principal_of(membership, verified.scopes), credentials, can_ask_for_scopes=True)
         now = self._clocks.monotonic()
