@@ -1,1 +1,1 @@
-"""Values and rules of the service, without I/O, clocks or frameworks."""
+"""Domain values and rules of the service, without I/O, clocks or frameworks."""

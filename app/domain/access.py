@@ -1,4 +1,4 @@
-"""Who calls, what they may do, and what the backend is asked with for them."""
+"""Principals (authenticated callers), their permissions, and credentials for the backend."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,33 +16,34 @@ class Scope(StrEnum):
 
 
 class Visibility(StrEnum):
-    """Which tasks a caller may read, beside those that the backend would not show."""
+    """The tasks that a caller may read."""
 
     ALL = "all"
+    """All tasks that the backend returns for the caller's credential."""
     TEAM = "team"
-    """Those that the caller's team has made."""
+    """The tasks that the caller's team has bought."""
     OWN = "own"
-    """Those that the caller has made."""
+    """The tasks that the caller has bought."""
 
 
 PASSTHROUGH_SCOPES = frozenset({Scope.READ, Scope.GENERATE})
-"""The scopes of a caller who brings a credential of their own."""
+"""The scopes of a caller whose bearer token is the credential for the backend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller. Nothing in it is secret.
+    """An authenticated caller, without secrets.
 
     Attributes:
-        subject: a keyed hash that names the caller: equal for equal callers, safe in keys and logs.
-        team: the team that the caller acts for; None outside of teams.
+        subject: id of the caller, such as a keyed hash of the token. It may appear in keys and logs.
+        team: id of the team that the caller acts for; None outside of teams.
         key: id of the team key that the caller used; None without one.
-        is_stopped: the caller may not spend. Reads go on.
-        sees: whose tasks the caller may read.
-        asks_above: a generation that costs more has to be confirmed, in millionths; None asks for none.
-        scopes: what the caller may do.
-        limits: how often the caller may call and generate, in sliding windows. All of them apply at once.
-        former: names of the subject under the service's older secret keys, in their order.
+        is_stopped: whether the caller may not spend. Reads are still allowed.
+        sees: the tasks that the caller may read.
+        asks_above: price above which a generation has to be confirmed, in millionths; None if none has to be.
+        scopes: permissions of the caller.
+        limits: rate limits of the caller's team, member and key. All of them apply.
+        former: the subject under each former secret key of the service, in the order of these keys.
 
     """
 
@@ -58,27 +59,27 @@ class Principal:
 
     @property
     def owner(self) -> str:
-        """Return the name under which tasks are cached, watched and recorded: the team, else the subject."""
+        """The id under which tasks are cached, polled and recorded: the team, else the subject."""
         return self.team or self.subject
 
     @property
     def only_member(self) -> str | None:
-        """Return the member whose tasks alone the caller may see; None where there is no such limit."""
+        """The member to whose tasks the caller is restricted; None without this restriction."""
         return self.subject if self.sees is Visibility.OWN else None
 
     @property
     def owners(self) -> tuple[str, ...]:
-        """Return every name under which purchases may be recorded: the owner, then its names under older keys."""
+        """All ids under which purchases may be recorded: the owner, then its ids under former secret keys."""
         return (self.team,) if self.team is not None else (self.subject, *self.former)
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What the backend is asked with.
+    """A credential for calls to the backend.
 
     Attributes:
-        id: a keyed hash of the secret: equal for equal secrets, safe in keys and logs.
-        secret: the token itself, sent to the backend and shown nowhere.
+        id: keyed hash of the secret. It may appear in keys and logs.
+        secret: the token itself. It is sent to the backend only.
 
     """
 

@@ -1,4 +1,4 @@
-"""How a key is written: `lmk_`, 32 random bytes in base62, and a checksum that tells typing errors and inventions."""
+"""The format of team keys: `lmk_`, 32 random bytes in base62, and a checksum that detects typing errors."""
 
 from app.domain.token_form import TokenForm
 
@@ -8,10 +8,10 @@ RANDOM_BYTES = 32
 _FORM = TokenForm(PREFIX, RANDOM_BYTES)
 
 written = _FORM.written
-"""Return the key that stands for 32 random bytes."""
+"""Return the key with these 32 random bytes."""
 
 is_well_formed = _FORM.is_well_formed
-"""Return whether a text is written as a key is. Only the database tells if it is one."""
+"""Return whether a text has the format of a key. Whether the key exists, only the database can tell."""
 
 hint = _FORM.hint
-"""Return the part of a key that lists show."""
+"""Return the abbreviation of a key that lists show: the prefix and the last four characters."""

@@ -41,7 +41,7 @@ class BackendPolicy:
 
     Attributes:
         polling: expected duration of a generation, and intervals between reads.
-        duration: expected duration of a generation, as words for tools' texts.
+        duration: expected duration of a generation, in words, for the texts of tools.
         link_life_seconds: time for which a result URL works after the end of its task.
         generations_at_once: number of generations that one token may run concurrently.
         price: usual price of a generation.

@@ -1,4 +1,4 @@
-"""What a team, a member or a key may spend in a calendar window, and how much of it is used."""
+"""Budgets: limits of the spending of a team, a member or a key in a calendar window, and their use."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,20 +8,20 @@ from app.domain.calendar import Window
 from app.domain.money import Money
 
 OVERDUE_SECONDS = 600.0
-"""Age of a reservation at which its task is asked for: backends give a generation up before."""
+"""Age from which a reservation is overdue and its task is read. Backends abandon a generation earlier than that."""
 
 THRESHOLDS = (50, 80, 100)
-"""Percentages of a budget at which its team is alerted, once a window each."""
+"""Percentages of a budget at which its team is alerted, each once per window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spender:
-    """A team, one member of it or one of its keys: whose purchases a budget counts.
+    """A team, one of its members or one of its keys. A budget counts the purchases of one spender.
 
     Attributes:
         team: the team's id.
         member: the member's id; None unless it is one member.
-        key: the key's id; None unless it is one key. A budget names the first key of a line of rotations.
+        key: the key's id; None unless it is one key. In a budget, the first key of a chain of rotations.
 
     """
 
@@ -36,8 +36,8 @@ class Charge:
 
     Attributes:
         spender: the team, the member and the key that buy.
-        price: None where it is not known.
-        request_id: the id of the call in the log.
+        price: None if it is not known.
+        request_id: id of the call in the log.
 
     """
 
@@ -48,11 +48,11 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class AlertTarget:
-    """Where the alerts of a budget are sent.
+    """The receiver of the alerts of a budget.
 
     Attributes:
-        sealed: the URL, sealed for the team: such addresses often hold a secret.
-        host: the host in it, which may be shown.
+        sealed: the URL, encrypted for the team, because such URLs often contain a secret.
+        host: the host of the URL, which may be shown.
 
     """
 
@@ -61,26 +61,26 @@ class AlertTarget:
 
 
 class EntryState(StrEnum):
-    """The states of an entry of the ledger, which is the cost of one purchase. The last two are final."""
+    """The states of a ledger entry, which records the cost of one purchase. The last two are final."""
 
     RESERVED = "reserved"
-    """The purchase was claimed, and it is not known yet whether it has to be paid."""
+    """The purchase is in progress, and its outcome is not known yet."""
     TAKEN = "taken"
-    """The generation succeeded: it is paid."""
+    """The generation succeeded, so it is charged."""
     GIVEN_BACK = "given_back"
-    """Nothing was bought."""
+    """Nothing was bought, so the reservation is released."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit of what may be spent in each window.
+    """A spending limit per window.
 
     Attributes:
-        spender: whose purchases it counts.
+        spender: the spender whose purchases it counts.
         amount: in millionths of `unit`, without a raise.
-        is_soft: whether it only alerts; a hard budget refuses too.
-        alert: where an alert is sent; None sends none.
-        raised_by: in millionths, added to `amount` before `raised_until`.
+        is_soft: whether it only alerts; a hard budget also refuses purchases.
+        alert: receiver of alerts; None means no alerts.
+        raised_by: in millionths, added to `amount` until `raised_until`.
         raised_until: unix seconds; None without a raise.
 
     """
@@ -96,21 +96,21 @@ class Budget:
     raised_until: float | None = None
 
     def cap(self, moment: float) -> int:
-        """Return the amount that counts at `moment`, a raise that has not ended among it."""
+        """Return the amount at `moment` (unix seconds), including a raise that has not ended."""
         is_raised = self.raised_until is not None and moment < self.raised_until
         return self.amount + (self.raised_by if is_raised else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class WindowUse:
-    """How much of a budget one window has used; amounts are in millionths of the budget's unit.
+    """The use of a budget in one window. Amounts are in millionths of the budget's unit, times in unix seconds.
 
     Attributes:
-        limit: what may be used, a raise among it.
-        spent: what finished generations cost.
-        reserved: what generations under way will cost, and those whose outcome is not known.
-        start: when the window began, in unix seconds.
-        renews_at: when the next window begins.
+        limit: the amount of the budget, including a raise.
+        spent: cost of finished generations.
+        reserved: cost of generations in progress, and of those whose outcome is not known.
+        start: start of the window.
+        renews_at: start of the next window.
 
     """
 
@@ -123,21 +123,22 @@ class WindowUse:
 
     @property
     def left(self) -> int:
-        """Return what is left; below zero where a soft budget was passed, or a budget was lowered."""
+        """The amount that remains. It is negative if a soft budget was exceeded or a budget was lowered."""
         return self.limit - self.spent - self.reserved
 
     def refuses(self, amount: int) -> bool:
-        """Return whether a purchase of `amount` is one too many."""
+        """Return whether the budget refuses a purchase of `amount`: a hard budget with less left."""
         return not self.budget.is_soft and amount > self.left
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was bought; amounts are in millionths.
+    """Total spending. Amounts are in millionths.
 
     Attributes:
-        generations: those that were paid or are reserved.
-        reserved: for generations whose end is not known yet.
+        generations: number of generations that were charged or are reserved.
+        spent: cost of finished generations.
+        reserved: cost of generations whose outcome is not known yet.
 
     """
 
@@ -148,9 +149,11 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class MonthSpent:
-    """What a team, and one member of it, have bought since the month began, in the team's time zone.
+    """The spending of a team, and of one of its members, in the current month of the team's time zone.
 
-    `since` is in unix seconds.
+    Attributes:
+        since: start of the month, in unix seconds.
+
     """
 
     since: float
@@ -160,10 +163,10 @@ class MonthSpent:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdPassed:
-    """A threshold that a window has passed for the first time, by what is spent and reserved.
+    """A threshold that the spent and reserved amount of a window has passed for the first time.
 
     Attributes:
-        percent: one of `THRESHOLDS`; the highest where one purchase passes several.
+        percent: one of `THRESHOLDS`; the highest if one purchase passes several.
 
     """
 
@@ -176,11 +179,11 @@ class UnsettledEntry:
     """A reservation whose outcome is not known.
 
     Attributes:
-        attempt: the purchase's random name.
-        price: what it costs; None where that is not known.
-        task_id: its task; None where none is known, so that nothing can be asked.
+        attempt: random id of the purchase.
+        price: None if it is not known.
+        task_id: its task; None if none is known, so that the backend cannot be asked.
         created_at: unix seconds by the database's clock.
-        age_seconds: time since then, when it was read.
+        age_seconds: time since `created_at`, at the time of the read.
 
     """
 
@@ -193,20 +196,20 @@ class UnsettledEntry:
 
 
 class SpendingRefused(Exception):
-    """A purchase that may not be made. Nothing was reserved."""
+    """A limit refuses a purchase. Nothing was reserved."""
 
 
 class BudgetExceeded(SpendingRefused):
-    """A purchase costs more than what is left.
+    """A purchase costs more than a budget has left.
 
     Attributes:
-        use: the window that refuses; of several, the one that renews last.
-        price: what the purchase costs.
+        use: the budget's window; if several refuse, the one that renews last.
+        price: price of the purchase.
 
     """
 
     def __init__(self, use: WindowUse, price: Money) -> None:
-        """Carry the window that refuses."""
+        """Refuse by `use` a purchase that costs `price`."""
         left, limit = (Money(amount, use.budget.unit) for amount in (max(use.left, 0), use.limit))
         super().__init__(f"The {use.budget.window}'s budget of {limit} has {left} left; this costs {price}.")
         self.use = use
@@ -214,22 +217,25 @@ class BudgetExceeded(SpendingRefused):
 
 
 class PriceUnknown(SpendingRefused):
-    """There is a budget, and no price in its unit to hold against it."""
+    """A budget cannot be checked, because the price is unknown or in another unit."""
 
     def __init__(self, budget: Budget, unit: str | None) -> None:
-        """Carry the budget, and the unit of the price; None where no price is known."""
+        """Refuse by `budget` a price in `unit`; None if no price is known."""
         price = "no price is known" if unit is None else f"the price is in {unit}"
         super().__init__(f"There is a budget in {budget.unit}, and {price}.")
         self.budget = budget
         self.unit = unit
 
 
-def threshold_passed(used: int, limit: int, told: int) -> int | None:
-    """Return the highest threshold that `used` has reached and that is above `told`; None where there is none."""
-    reached = [percent for percent in THRESHOLDS if percent > told and used * 100 >= limit * percent]
+def threshold_passed(used: int, limit: int, alerted: int) -> int | None:
+    """Return the highest threshold that `used` has reached and that is above `alerted`; None if there is none.
+
+    `alerted` is the percentage of the last alert in this window, or 0.
+    """
+    reached = [percent for percent in THRESHOLDS if percent > alerted and used * 100 >= limit * percent]
     return max(reached, default=None)
 
 
-def refusing(uses: Iterable[WindowUse], amount: int) -> WindowUse | None:
-    """Return the window that refuses a purchase of `amount`, and of several the one that renews last."""
+def refusing_window(uses: Iterable[WindowUse], amount: int) -> WindowUse | None:
+    """Return the window that refuses a purchase of `amount`; if several do, the one that renews last, else None."""
     return max((use for use in uses if use.refuses(amount)), key=lambda use: use.renews_at, default=None)

@@ -1,7 +1,7 @@
 """Days, weeks and months of a time zone, as intervals of unix seconds.
 
-The intervals follow each other without a gap and never overlap, whatever the clocks do. A day begins at the first
-instant whose local date it is, so a midnight that daylight saving time skips or repeats ends no day early or twice.
+The intervals have no gaps and never overlap, also when daylight saving time skips or repeats a midnight. A day begins
+at the first instant that has its local date.
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Window(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """From `start` to just before `end`, in unix seconds."""
+    """A half-open interval in unix seconds: `end` is not part of it."""
 
     start: float
     end: float
 
 
 def time_zone(name: str) -> ZoneInfo:
-    """Return the IANA time zone of this name. Raises ValueError, with a sentence, where there is none."""
+    """Return the IANA time zone with this name. Raises ValueError, whose text is a sentence, if there is none."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError for names such as "Europe", which are folders
@@ -39,7 +39,7 @@ def time_zone(name: str) -> ZoneInfo:
 
 
 def parse_day(text: str) -> date:
-    """Return the day that an ISO date such as `2026-12-31` names. Raises ValueError, with a sentence."""
+    """Parse an ISO date such as `2026-12-31`. Raises ValueError, whose text is a sentence."""
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
@@ -50,29 +50,29 @@ def parse_day(text: str) -> date:
 
 
 def window_at(window: Window, moment: float, zone: ZoneInfo) -> Interval:
-    """Return the window of `zone`'s calendar that holds `moment`.
+    """Return the day, week or month in `zone` that contains `moment` (unix seconds).
 
-    Where clocks go back over midnight, the repeated part of the old day belongs to the day that has begun.
+    If clocks go back over midnight, the repeated part of the old day belongs to the new day.
     """
     first = _first_day(window, datetime.fromtimestamp(moment, zone).date())
-    start, following = start_of_day(first, zone), _next(window, first)
+    start, following = start_of_day(first, zone), _next_first_day(window, first)
     while (end := start_of_day(following, zone)) <= moment:
-        start, following = end, _next(window, following)
+        start, following = end, _next_first_day(window, following)
     return Interval(start, end)
 
 
 def day_of(moment: float, zone: ZoneInfo) -> date:
-    """Return the day whose window holds `moment`."""
+    """Return the date of the day that contains `moment` (unix seconds)."""
     return datetime.fromtimestamp(window_at(Window.DAY, moment, zone).start, zone).date()
 
 
 def start_of_day(day: date, zone: ZoneInfo) -> float:
-    """Return the first instant whose local date is `day` or a later one."""
+    """Return the first instant (unix seconds) whose local date is `day` or later."""
     midnight = datetime.combine(day, time())
     found = midnight.replace(tzinfo=zone).timestamp()
     if _local(found, zone) == midnight:
         return found
-    # The clocks skip midnight. Read with the offset after the change, it lies before it.
+    # The clocks skip midnight. Interpreted with the offset after the change, midnight lies before the change: bisect.
     before = midnight.replace(tzinfo=zone, fold=1).timestamp()
     while found - before > 1:
         middle = (found + before) // 2
@@ -94,7 +94,7 @@ def _first_day(window: Window, day: date) -> date:
             return day.replace(day=1)
 
 
-def _next(window: Window, first: date) -> date:
+def _next_first_day(window: Window, first: date) -> date:
     match window:
         case Window.DAY:
             return first + timedelta(days=1)

@@ -5,7 +5,7 @@ LumaError
 ├── NotFound          the backend does not know the task id
 ├── Unauthorized      the bearer token is missing, wrong or expired
 ├── Forbidden         the caller may not do this: a scope is missing
-├── LeftOut           the settings of the connection leave out the tool
+├── LeftOut           the client's settings of the connection exclude the tool
 ├── Stopped           the team has stopped the spending of this caller
 ├── OverBudget        a budget of the caller's team, member or key has too little left
 ├── NoCredential      the team has no credential for the backend
@@ -14,7 +14,7 @@ LumaError
 ├── Refused           moderation turned the prompt or an image down
 ├── RateLimited       too many requests or generations at once
 ├── BackendTimeout    the backend did not answer in time
-├── OutcomeUnknown    a submission was sent and its answer was lost: it may have been started and charged
+├── OutcomeUnknown    a submission was sent and no answer came: it may have been started and charged
 ├── BackendError      the backend failed, or its answer cannot be used
 └── InternalError     this service failed; not a failure of the backend
 
@@ -107,7 +107,7 @@ class Forbidden(LumaError):
 
 
 class LeftOut(LumaError):
-    """The settings of the connection leave out the tool."""
+    """The client's settings of the connection (URL or headers) exclude the tool."""
 
     code = ErrorCode.FORBIDDEN
     template = (

@@ -1,7 +1,7 @@
 """Sanitizes untrusted text from a backend, a caller or a store before a model reads it.
 
 The result is one bounded line without invisible characters: control and format characters, directional marks, Unicode
-tags, variation selectors, fillers and blanks. A person does not see them in a result, but a model reads them. Source:
+tags, variation selectors, fillers and blanks. A person does not see them in a result, but a model reads them. Sources:
 Unicode 15, general categories C and Z, the property Default_Ignorable_Code_Point, and the charts for characters with an
 empty glyph.
 """

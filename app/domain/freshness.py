@@ -33,8 +33,8 @@ class PollingPolicy:
         shortest_pause_seconds: minimum between two reads of a task by the service.
         longest_pause_seconds: maximum between two reads of a task by the service.
         read_without_callback_seconds: age at which a task is read although its callback has not arrived.
-        first_question_seconds: age of a task at which a caller is told to ask for the first time.
-        next_question_seconds: pause that callers are told to make between later questions.
+        first_question_seconds: age of a task at which callers are advised to ask for it first.
+        next_question_seconds: advised pause between later requests of a caller.
         stuck_after_seconds: age after which a running task is reported as likely stuck.
 
     """
@@ -49,19 +49,19 @@ class PollingPolicy:
     stuck_after_seconds: float
 
 
-def time_to_live(task: Task, now: float, lifetimes: CachePolicy) -> float:
+def time_to_live(task: Task, now: float, policy: CachePolicy) -> float:
     """Return the time to live of `task` in the cache, in seconds; always more than zero.
 
     A final task whose video URL has expired is cached only as long as a running one, and then read again.
     """
     if not task.is_final:
-        return lifetimes.pending_seconds
+        return policy.pending_seconds
     ended_at = task.finished_at if task.finished_at is not None else task.created_at
     age = max(0.0, now - ended_at) if ended_at is not None else 0.0
-    left = lifetimes.result_seconds - age
+    remaining = policy.result_seconds - age
     if (expiry := expires_at(task)) is not None:
-        left = min(left, expiry - now)
-    return max(left, lifetimes.pending_seconds)
+        remaining = min(remaining, expiry - now)
+    return max(remaining, policy.pending_seconds)
 
 
 def expires_at(task: Task) -> float | None:

@@ -16,12 +16,12 @@ LONGEST_PROMPT = 5000
 
 @dataclass(frozen=True, slots=True)
 class GenerateVideo:
-    """A command for a new video from a prompt and optional images. None leaves a choice to the backend.
+    """A command for a new video from a prompt and optional images.
 
     Attributes:
         enhancement: whether the backend may rewrite the prompt.
-        timeout_seconds: time limit of the generation at the backend.
-        callback_url: URL that the backend calls when the task ends.
+        timeout_seconds: time limit of the generation at the backend; None leaves it to the backend.
+        callback_url: URL that the backend calls when the task ends; None for no callback.
 
     """
 

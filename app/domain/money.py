@@ -1,4 +1,4 @@
-"""Money as whole numbers: millionths of a named unit, `credits` or `USD`. Fractions of floats never add up."""
+"""Money as integers: millionths of a unit, `credits` or `USD`, because sums of floats are not exact."""
 
 import re
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from app.domain.backend import Price
 
 MILLIONTHS = 1_000_000
 MOST_UNITS = 1_000_000_000
-"""The largest amount of one budget or price, in units: as millionths it is still exact in JSON, as a float."""
+"""The largest amount of a budget or price, in units. In millionths it is still exact as a float, as in JSON."""
 
 _AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,6}))?", re.ASCII)
 
 _UNITS = {"US cents": ("USD", 100)}
-"""Units of prices that are counted in another one, and how many millionths of it a hundredth of theirs is."""
+"""Conversion of price units: the target unit, and the millionths of it in a hundredth of the price unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Money:
 
 
 def parse_amount(text: str) -> int:
-    """Return the millionths that an amount such as `25` or `1.19` is, exactly.
+    """Parse an amount such as `25` or `1.19`, exactly, into millionths.
 
-    Raises ValueError, with a sentence, for anything else, and for more than `MOST_UNITS`.
+    Raises ValueError, whose text is a sentence, for other text and for more than `MOST_UNITS`.
     """
     if (match := _AMOUNT.fullmatch(text)) is None:
         raise ValueError("An amount is a number such as 25 or 1.19, with at most six digits after the point.")
@@ -48,12 +48,12 @@ def parse_amount(text: str) -> int:
 
 
 def amount_text(amount: int) -> str:
-    """Return millionths as people write them: `25`, `1.19`, `-0.5`."""
+    """Format millionths as a decimal number of units: `25`, `1.19`, `-0.5`."""
     return f"{(Decimal(amount) / MILLIONTHS).normalize():f}"
 
 
 def price_of_generation(price: Price | None) -> Money | None:
-    """Return what one generation costs; None where the backend's price is unknown."""
+    """Convert the backend's price of a generation; None if it is unknown."""
     if price is None:
         return None
     unit, millionths = _UNITS.get(price.unit, (price.unit, MILLIONTHS // 100))

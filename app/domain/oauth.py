@@ -1,4 +1,4 @@
-"""The rules of OAuth 2.1 that need no state: errors, scopes, resource indicators, PKCE and audiences."""
+"""The stateless rules of OAuth 2.1: errors, scopes, resource indicators and PKCE."""
 
 import base64
 import hashlib
@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 from app.domain.access import PASSTHROUGH_SCOPES, Scope
 
 OFFLINE_ACCESS = "offline_access"
-"""Accepted and ignored: every grant has a refresh token. It is listed because some clients ask for it only then."""
+"""A scope that is accepted and ignored, because every grant has a refresh token. Some clients request it if listed."""
 
 GRANTABLE = (Scope.READ, Scope.GENERATE)
-"""The scopes that a person may grant, in the order in which they are shown."""
+"""The scopes that a person may grant, in display order."""
 
 LONGEST_STATE = 1024
+"""Longest accepted `state`, in characters."""
+
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 """The base64url form of a SHA-256 hash, without padding."""
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -26,39 +28,39 @@ class OAuthError(Exception):
     """An error of RFC 6749. `str()` is its description: one sentence for the developer or the person."""
 
     def __init__(self, code: str, description: str) -> None:
-        """`code` is a word of the OAuth registries, such as `invalid_grant`."""
+        """`code` is a registered OAuth error code, such as `invalid_grant`."""
         super().__init__(description)
         self.code = code
 
     @property
     def status(self) -> int:
-        """Return the HTTP status of this error at the token endpoint."""
+        """The HTTP status of this error at the token endpoint."""
         return _STATUS.get(self.code, 400)
 
 
 def requested_scopes(text: str | None) -> frozenset[Scope]:
-    """Return the scopes that `text` names; unknown ones are dropped, and none at all means all that can be granted.
+    """Return the grantable scopes in `text`, or all grantable scopes if it has none. Unknown scopes are ignored.
 
-    Clients send scopes of other services, empty text, and `offline_access`. An error would end the sign-in for nothing.
+    Clients send scopes of other services, empty text, and `offline_access`. An error would needlessly end the sign-in.
     """
     named = frozenset(scope for scope in GRANTABLE if scope in (text or "").split())
     return named or PASSTHROUGH_SCOPES
 
 
 def narrowed_scopes(text: str | None, granted: frozenset[Scope]) -> frozenset[Scope]:
-    """Return the scopes for a refresh: those of `text` that were granted, or all of them if it names none."""
+    """Return the scopes for a refresh: those in `text` that were granted, or all granted ones if it names none."""
     return (requested_scopes(text) & granted) if text and set(text.split()) & set(GRANTABLE) else granted
 
 
 def written_oauth_scopes(scopes: frozenset[Scope]) -> str:
-    """Return scopes as OAuth writes them, in their one order."""
+    """Format scopes for OAuth: separated by spaces, in the order of GRANTABLE."""
     return " ".join(scope for scope in GRANTABLE if scope in scopes)
 
 
 def is_our_resource(given: str, public_url: str) -> bool:
-    """Return whether a resource indicator (RFC 8707) means this service, whose MCP endpoint is `public_url`/mcp.
+    """Return whether a resource indicator (RFC 8707) refers to this service, whose MCP endpoint is `public_url`/mcp.
 
-    Clients add query parameters, a fragment or a trailing slash, and some send the origin alone.
+    Query parameters, a fragment, a trailing slash and the bare origin are accepted, because clients send them.
     """
     try:
         theirs, ours = urlsplit(given.strip()), urlsplit(public_url)
@@ -76,8 +78,8 @@ def check_challenge(challenge: str | None, method: str | None) -> str:
     return challenge
 
 
-def proves(verifier: str | None, challenge: str) -> bool:
-    """Return whether `verifier` is what the S256 `challenge` was made from."""
+def matches_challenge(verifier: str | None, challenge: str) -> bool:
+    """Return whether `challenge` is the S256 PKCE challenge of `verifier`."""
     if verifier is None or not _VERIFIER.fullmatch(verifier):
         return False
     return hmac.compare_digest(s256(verifier), challenge)

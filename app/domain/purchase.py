@@ -7,7 +7,7 @@ from enum import StrEnum
 from app.domain.budget import Charge
 
 SENDING_SECONDS = 60.0
-"""Longest duration of a submission, including the wait in the concurrency limiter. The sender of an older one died."""
+"""Longest duration of a submission, with its wait for a place. The sender of an older one is presumed dead."""
 
 OTHER_ARGUMENTS = (
     "This `idempotency_key` was used before for another tool or other arguments. Use a new key for a new "
@@ -62,14 +62,14 @@ class NewPurchase:
     """A purchase before it is recorded.
 
     Attributes:
-        attempt: random name of this submission, 32 hex digits.
+        attempt: random id of this submission, 32 hex digits.
         owner: digest of the caller to whom the purchase belongs.
         action: the kind of command, `generate` or `extend`.
         request_hash: digest of the tool and its arguments, under the current secret key.
-        keys: the names of the idempotency key, one for each secret key, starting with the current one; empty if the
-            call has no idempotency key.
+        keys: the forms of the idempotency key under each secret key, starting with the current one; empty if the call
+            has no idempotency key.
         callback_id: digest of the ticket in the callback URL; None without a callback of this service.
-        charge: what the purchase costs its team; None outside of teams.
+        charge: the cost of the purchase for its team; None outside of teams.
 
     """
 
@@ -101,7 +101,7 @@ class Purchase:
             is under the same secret key as the KeyName that matched.
         task_id: the task that was started; None in every state except `started`.
         age_seconds: time since the last change of state, at the time of the read.
-        member_name: the team member who bought; None outside of teams, and where the name was not read.
+        member_name: name of the team member who bought; None outside of teams, and if the name was not read.
 
     """
 

@@ -1,4 +1,4 @@
-"""How often a team, a member or a key may call and generate, and how many generations may be in flight."""
+"""Rate limits of teams, members and keys: calls, generations, and generations in flight."""
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -6,11 +6,11 @@ from enum import StrEnum
 from app.domain.budget import SpendingRefused
 
 MOST = 1_000_000
-"""The highest limit of any kind."""
+"""The largest value of any limit."""
 
 
 class LimitLevel(StrEnum):
-    """Whose calls a limit counts. Limits of all levels apply at once."""
+    """The level at which a limit counts. A call must be within the limits of all levels."""
 
     TEAM = "team"
     MEMBER = "member"
@@ -18,7 +18,7 @@ class LimitLevel(StrEnum):
 
 
 class LimitKind(StrEnum):
-    """What a limit counts. The first two count in a sliding window."""
+    """The quantity that a limit counts. The first two are counted in a sliding window."""
 
     CALLS = "calls_per_minute"
     GENERATIONS = "generations_per_hour"
@@ -31,14 +31,14 @@ WINDOW_SECONDS = {LimitKind.CALLS: 60, LimitKind.GENERATIONS: 3600}
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one team, member or key, by the names of LimitKind. None sets no limit."""
+    """The limits of one team, member or key. The fields are named after LimitKind. None means no limit."""
 
     calls_per_minute: int | None = None
     generations_per_hour: int | None = None
     in_flight: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a limit that is out of range."""
+        """Raise ValueError if a limit is out of range."""
         for kind, most in self.by_kind().items():
             if most is not None and not 1 <= most <= MOST:
                 raise ValueError(f"{kind} is out of range")
@@ -57,8 +57,8 @@ class RateLimit:
 
     Attributes:
         kind: CALLS or GENERATIONS.
-        holder: the id of the team, member or key; of a rotated key, the first id of its line.
-        most: the number that fits into any window.
+        holder: id of the team, member or key; of a rotated key, the first id in its chain of rotations.
+        most: largest number in any window.
 
     """
 
@@ -69,15 +69,15 @@ class RateLimit:
 
     @property
     def window_seconds(self) -> int:
-        """Return the length of the window."""
+        """The length of the window."""
         return WINDOW_SECONDS[self.kind]
 
 
 class InFlightLimitReached(SpendingRefused):
-    """A purchase was refused, because as many generations are in flight as may be. Nothing was reserved."""
+    """A purchase was refused by the limit of generations in flight. Nothing was reserved."""
 
     def __init__(self, level: LimitLevel, most: int) -> None:
-        """Carry whose limit it is, and the limit."""
+        """`level` and `most` are those of the limit."""
         super().__init__(f"This {level} has {most} generations in flight, which is its limit.")
         self.level = level
         self.most = most

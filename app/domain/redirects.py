@@ -1,4 +1,4 @@
-"""Redirect URIs of OAuth clients: which may be registered, and which match a registered one."""
+"""Redirect URIs of OAuth clients: rules for registration and for matching."""
 
 import re
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -8,7 +8,7 @@ LONGEST_REDIRECT = 1024
 """Characters. The redirect URI is part of an authorization URL, which is limited to 4 KB."""
 
 APP_SCHEMES = frozenset(("cursor", "vscode", "vscode-insiders"))
-"""Private-use schemes of known clients. Any program can claim such a scheme on a computer, so others are refused."""
+"""Private-use URI schemes of known clients. Others are refused, because any program can register for a scheme."""
 
 _UNSAFE = re.compile(r"[^!-~]|[\\<>\"^`{|}#]")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?")
@@ -16,14 +16,14 @@ _LOOPBACK_IPV4 = ip_network("127.0.0.0/8")
 
 
 class BadRedirect(ValueError):
-    """A redirect URI that may not be registered. `str()` is the end of a sentence about it."""
+    """A redirect URI that may not be registered. `str()` completes a sentence that begins with the URI."""
 
 
 def check_redirect(uri: str) -> str:
     """Return `uri` if it may be registered. Raises BadRedirect.
 
-    https is allowed for any host, http for this computer only, and the schemes of APP_SCHEMES. So a code never goes to
-    `javascript:`, `data:` or a file, nor over a network without encryption.
+    Allowed are https with any host, http with a loopback host, and the schemes of APP_SCHEMES. A code is therefore
+    never sent to `javascript:`, `data:` or a file, nor unencrypted over a network.
     """
     if len(uri) > LONGEST_REDIRECT:
         raise BadRedirect(f"is longer than {LONGEST_REDIRECT} characters")
@@ -44,15 +44,15 @@ def check_redirect(uri: str) -> str:
 
 
 def is_loopback(uri: str) -> bool:
-    """Return whether a redirect URI leads to a program on the person's own computer, whatever its port."""
+    """Return whether a redirect URI is plain http with a loopback host: a program on the person's own computer."""
     parts = _split(uri)
     return parts.scheme == "http" and is_loopback_host(parts.hostname or "")
 
 
 def matches(registered: str, given: str) -> bool:
-    """Return whether `given` is the registered URI. The port of a loopback URI is free (RFC 8252, section 7.3).
+    """Return whether `given` is the registered URI. The ports of loopback URIs may differ (RFC 8252, section 7.3).
 
-    The name `localhost` is treated like an address, because clients listen on a random port under it as well.
+    This includes the name `localhost`, because clients use it with a random port as well.
     """
     if registered == given:
         return True
@@ -68,13 +68,13 @@ def matches(registered: str, given: str) -> bool:
 
 
 def shown_host(uri: str) -> str:
-    """Return the place that a redirect URI leads to, for people: a host, or the scheme of an app."""
+    """Return the destination of a redirect URI for display: its host, or the scheme of an app."""
     parts = _split(uri)
     return f"{parts.scheme}:" if parts.scheme in APP_SCHEMES else parts.hostname or ""
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return whether a host name or address means the computer that it is used on."""
+    """Return whether `host` is `localhost` or a loopback address."""
     try:
         address = ip_address(host)
     except ValueError:

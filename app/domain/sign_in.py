@@ -1,4 +1,4 @@
-"""Sign-in: clients, people, their grants, and the rules of refresh tokens that hold without a database."""
+"""Sign-in: clients, people and grants, and the rules of refresh token rotation."""
 
 import re
 import unicodedata
@@ -16,7 +16,7 @@ _INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
 
 
 class Registration(StrEnum):
-    """How this service has come to know a client."""
+    """The way in which a client was registered."""
 
     DYNAMIC = "dynamic"
     """Dynamic Client Registration (RFC 7591)."""
@@ -27,7 +27,7 @@ class Registration(StrEnum):
 
 
 class ClientAuth(StrEnum):
-    """How a client authenticates at the token endpoint."""
+    """The authentication method of a client at the token endpoint."""
 
     NONE = "none"
     SECRET = "client_secret_post"  # noqa: S105 - the name of a method
@@ -36,14 +36,14 @@ class ClientAuth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """A program that asks for access in a person's name. What it says about itself is not verified.
+    """An OAuth client: a program that requests access on behalf of a person. Its metadata are not verified.
 
     Attributes:
         id: a random id, or the URL of its metadata document.
-        secret_digest: stands for its secret; None for a client without one.
-        jwks_uri: where its public keys are, for `private_key_jwt`.
-        jwks: its public keys as JSON, where its document holds them.
-        fresh_until: when its document is to be fetched again, in unix seconds; None without a document.
+        secret_digest: keyed hash of its secret; None for a client without one.
+        jwks_uri: URL of its public keys, for `private_key_jwt`.
+        jwks: its public keys as JSON, if they are in its document.
+        fresh_until: time from which its document is fetched again, in unix seconds; None without a document.
 
     """
 
@@ -67,7 +67,7 @@ class AuthorizationRequest:
     """A valid request at the authorization endpoint: redirect URI, state and PKCE challenge of the client.
 
     Attributes:
-        scopes: those that the client asks for.
+        scopes: the requested scopes.
         login: whether the client wants the person to sign in again (`prompt=login` or `select_account`).
 
     """
@@ -85,11 +85,11 @@ class Person:
     """A person who has signed in.
 
     Attributes:
-        id: a keyed hash of issuer and subject; names the person as a tenant.
-        issuer: the URL of the login that vouches for the person.
-        subject: the person's id there.
-        sealed: the PersonSecrets, sealed for this id.
-        checked_at: when a check of the login was last begun, in unix seconds.
+        id: keyed hash of issuer and subject; also the tenant of the person.
+        issuer: URL of the upstream that authenticated the person.
+        subject: the person's id at the issuer.
+        sealed: the PersonSecrets, encrypted for this id.
+        checked_at: start of the last check of the login, in unix seconds.
 
     """
 
@@ -102,13 +102,13 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class PersonSecrets:
-    """What is known of a person and kept sealed.
+    """The data of a person that are stored encrypted.
 
     Attributes:
-        label: the name that the person knows the account by, such as an email address.
-        credential: what the backend is asked with; None where the person's team has it.
-        login: what the upstream needs to tell whether the login is still alive, in a form of its own.
-        teams: names of teams, one of which the person should belong to; None for a person who is a tenant alone.
+        label: name of the account for the person, such as an email address.
+        credential: secret for the backend; None if the person's team has the credential.
+        login: data with which the upstream can check the login, in a format of the upstream's adapter.
+        teams: names of teams of which exactly one should exist; None for a person who is a tenant of their own.
 
     """
 
@@ -119,40 +119,43 @@ class PersonSecrets:
 
 
 class RevokeReason(StrEnum):
-    """Why a grant has ended before its time."""
+    """The reason why a grant has ended before its expiry."""
 
     CLIENT = "client"
     """The client has revoked it (RFC 7009)."""
     PERSON = "person"
     """The person has ended it on the account page."""
     REPLAY = "replay"
-    """A refresh token was used again after its grace: somebody else may have it."""
+    """A refresh token was used again after its grace period, so it may be stolen."""
     CODE = "code"
     """An authorization code was used twice."""
     LOGIN = "login"
     """The login upstream is dead."""
     LIMIT = "limit"
-    """The person has granted more than MOST_GRANTS; this was the one that was not used for longest."""
+    """The person had more than MOST_GRANTS grants, and this one was the least recently used."""
 
 
 MOST_GRANTS = 100
-"""Grants of one person. Some clients register anew with each connection, and leave their grants behind."""
+"""Limit of grants per person. Some clients register again with each connection, and abandon their grants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a person has allowed one client. Its refresh tokens are a family, of which one is current.
+    """The access that a person has granted to a client. Of its refresh tokens, one is current.
+
+    Times are unix seconds by the database's clock.
 
     Attributes:
-        redirect_host: where the client was sent to, for people.
+        redirect_host: host of the redirect URI, for display.
         generation: number of refreshes.
         current: digest of the current refresh token.
-        previous: digest of the one before it; None in the first generation.
-        rotated_at: when the current one was made.
+        previous: digest of the previous refresh token; None before the first refresh.
+        rotated_at: when the current refresh token was issued.
         confirmed_at: when a token of the current generation was first used; None before that.
-        refresh_until: when the current refresh token ends unless it is used.
-        ends_at: when the grant ends in any case.
-        last_used_at: to the minute.
+        refresh_until: expiry of the current refresh token. Each refresh extends it.
+        ends_at: expiry of the grant. Nothing extends it.
+        last_used_at: to the minute; None if never used.
+        reason: the RevokeReason; None unless it was revoked.
 
     """
 
@@ -176,27 +179,27 @@ class Grant:
     reason: str | None = None
 
     def is_alive(self, now: float) -> bool:
-        """Return whether the grant counts at `now`, by the database's clock."""
+        """Return whether the grant is neither revoked nor expired at `now`, by the database's clock."""
         return self.revoked_at is None and now < min(self.refresh_until, self.ends_at)
 
 
 class RefreshJudgement(StrEnum):
-    """What a presented refresh token is to its family."""
+    """The relation of a presented refresh token to its grant."""
 
     CURRENT = "current"
     REPEATED = "repeated"
-    """The one before, within its grace: it gets the same successor again."""
+    """The previous token within its grace period. It gets the same successor again."""
     REPLAYED = "replayed"
-    """An older one, or the one before after its grace."""
+    """An older token, or the previous token after its grace period."""
     ENDED = "ended"
     """The grant has ended."""
 
 
 def judge_refresh(grant: Grant, digest: str, now: float, grace_seconds: float) -> RefreshJudgement:
-    """Return what the refresh token with this digest is, whose genuineness was checked.
+    """Classify the refresh token with this digest. The caller has checked that this service issued it for `grant`.
 
-    The token before the current one stays valid until a token of the current generation is used, because the answer
-    with that may have been lost; and for `grace_seconds` after that, because a client may be several processes.
+    The previous token stays valid until a token of the current generation is used, because the response with that may
+    have been lost, and for `grace_seconds` afterwards, because a client may consist of several processes.
     """
     if digest not in (grant.current, grant.previous):
         return RefreshJudgement.REPLAYED if grant.is_alive(now) else RefreshJudgement.ENDED

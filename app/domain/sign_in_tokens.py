@@ -1,10 +1,10 @@
-"""The forms of the tokens of sign-in. Each has a prefix of its own, so that no token is taken for another kind."""
+"""The formats of the tokens of sign-in. Each kind has its own prefix, so kinds cannot be confused."""
 
 from app.domain.token_form import TokenForm
 
 ACCESS = TokenForm("lat_", 32)
 REFRESH = TokenForm("lrt_", 48)
-"""The grant's id (16 bytes), a secret (24) and a tag (8) that tells tokens of this service from inventions."""
+"""The grant's id (16 bytes), a secret (24) and an authentication tag (8), which detects made-up tokens."""
 CODE = TokenForm("lac_", 32)
 
 GRANT_BYTES = 16
@@ -15,5 +15,5 @@ PREFIXES = (ACCESS.prefix, REFRESH.prefix, CODE.prefix)
 
 
 def is_of_sign_in(token: str) -> bool:
-    """Return whether a text begins as a token of sign-in does. It is never passed on to a backend."""
+    """Return whether a text has the prefix of a sign-in token. Such a text is never passed on to a backend."""
     return token.startswith(PREFIXES)

@@ -1,4 +1,4 @@
-"""Snapshots of running tasks: transitions, and the time of the next read."""
+"""Snapshots of running tasks: changes of state, and the time of the next read."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -85,13 +85,13 @@ PAUSE_SHARE: Final = 1 / 10
 """Pause before the next read as a fraction of the task's age, within the bounds of the polling policy."""
 
 
-def next_read_at(snapshot: TaskSnapshot, polling: PollingPolicy, *, callbacks_come: bool = True) -> float:
+def next_read_at(snapshot: TaskSnapshot, polling: PollingPolicy, *, callbacks_arrive: bool = True) -> float:
     """Return when to read a running task next (unix seconds), by its age at the last read.
 
-    `callbacks_come` tells whether callbacks arrive. If not, tasks that expect one are read on schedule, like others.
+    If `callbacks_arrive` is false, tasks that expect a callback are read on schedule, like others.
     """
     began_at = snapshot.began_at if snapshot.began_at is not None else snapshot.read_at or 0.0
-    if snapshot.expects_callback and callbacks_come:
+    if snapshot.expects_callback and callbacks_arrive:
         return began_at + polling.read_without_callback_seconds
     first = began_at + polling.first_read_seconds
     if snapshot.read_at is None:

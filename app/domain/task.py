@@ -79,7 +79,7 @@ class LookupStats:
     Attributes:
         local_hits: ids found in the cache of this process.
         shared_hits: ids found in the shared store.
-        joined: ids whose fetch was under way for another caller, or that a poller read.
+        joined: ids whose fetch was in flight for another caller, or that a poller read.
         fetched: ids that needed a read at the backend.
         backend_calls: number of HTTP calls for these reads.
 

@@ -1,4 +1,4 @@
-"""What administrators write of credentials, times and prices: rules that hold without a database."""
+"""Parses and validates the input of administrators: credentials, times and thresholds."""
 
 import re
 from datetime import UTC, datetime
@@ -8,11 +8,11 @@ from app.domain.money import parse_amount
 from app.domain.teams import parsed_duration
 
 LONGEST_SECRET = 4000
-"""Characters of a credential; with its scheme, it fits an Authorization header."""
+"""Longest credential, in characters. With its scheme it fits into an Authorization header."""
 
 NEVER: Literal["never"] = "never"
 _SECRET = re.compile(rf"[!-~]{{1,{LONGEST_SECRET}}}")
-"""ASCII without blanks, as it has to be in a header."""
+"""Visible ASCII characters, as a header requires."""
 
 
 def is_credential(text: str) -> bool:
@@ -21,7 +21,7 @@ def is_credential(text: str) -> bool:
 
 
 def parsed_time(text: str) -> float:
-    """Return the unix seconds of a date or an ISO time, in UTC unless it says otherwise. Raises ValueError."""
+    """Parse a date or an ISO time into unix seconds; UTC unless it has an offset. Raises ValueError with a sentence."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -30,7 +30,7 @@ def parsed_time(text: str) -> float:
 
 
 def parsed_moment(text: str, now: float) -> float:
-    """Return the unix seconds of a date, an ISO time or a duration before `now`. Raises ValueError with a sentence."""
+    """Parse a date, an ISO time or a duration before `now` into unix seconds. Raises ValueError with a sentence."""
     for parse in (parsed_time, lambda given: now - parsed_duration(given)):
         try:
             return parse(text)
@@ -40,7 +40,10 @@ def parsed_moment(text: str, now: float) -> float:
 
 
 def parsed_threshold(text: str) -> int | Literal["never"]:
-    """Return the millionths above which a generation is confirmed, or "never". Raises ValueError with a sentence."""
+    """Parse the price above which generations must be confirmed, in millionths, or "never".
+
+    Raises ValueError with a sentence.
+    """
     if text == NEVER:
         return NEVER
     try:

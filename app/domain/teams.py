@@ -1,4 +1,4 @@
-"""Teams, their members, keys and credentials, and the audit log: values and the rules that hold without a database."""
+"""Teams, members, keys, credentials and audit entries, and the rules for their values."""
 
 import re
 import unicodedata
@@ -25,12 +25,12 @@ class Team:
     """A group that shares tasks, credentials and budgets.
 
     Attributes:
-        timezone: an IANA name; days, weeks and months of budgets begin by it.
-        is_stopped: nobody of the team may spend; reads go on.
-        allows_foreign_ids: members may read tasks that the team has not made.
-        members_see_all: members see the tasks of the whole team, not only their own.
-        asks_above: a generation that costs more has to be confirmed, in millionths; None asks for none.
-        created_at: unix seconds by the database's clock, as every time here.
+        timezone: an IANA name. Days, weeks and months of budgets begin at midnight there.
+        is_stopped: whether nobody in the team may spend. Reads are still allowed.
+        allows_foreign_ids: whether members may read tasks that the team has not bought.
+        members_see_all: whether members see the tasks of the whole team, not only their own.
+        created_at: unix seconds by the database's clock, like all times in this module.
+        asks_above: price above which a generation has to be confirmed, in millionths; None if none has to be.
 
     """
 
@@ -45,7 +45,7 @@ class Team:
 
     @property
     def visibility(self) -> Visibility:
-        """Return whose tasks the members may read."""
+        """The tasks that members may read."""
         if not self.members_see_all:
             return Visibility.OWN
         return Visibility.ALL if self.allows_foreign_ids else Visibility.TEAM
@@ -53,7 +53,7 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person or program of one team; spending belongs to it, whichever of its keys is used."""
+    """A person or program in a team. Spending is counted for the member, whichever of its keys is used."""
 
     id: str
     team_id: str
@@ -64,7 +64,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A member with their team, and the limits in a window that apply to both."""
+    """A member with its team, and the rate limits of both."""
 
     member: Member
     team: Team
@@ -72,19 +72,19 @@ class Membership:
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether spending is refused: the member or the team was stopped."""
+        """Whether spending is refused, because the member or the team is stopped."""
         return self.member.is_stopped or self.team.is_stopped
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person or program whom an identity provider names.
+    """A person or program that an identity provider has authenticated.
 
     Attributes:
-        issuer: the URL of the identity provider.
-        subject: the provider's lasting name for the person, in printable ASCII. Nobody else of this issuer has it.
-        name: a valid name of a member, for lists. It may change, and another person may have it too.
-        teams: valid names of teams, one of which should exist here.
+        issuer: URL of the identity provider.
+        subject: permanent id of the person, unique within the issuer, in printable ASCII.
+        name: display name, valid as a member's name. It may change, and is not unique.
+        teams: valid team names, of which exactly one should exist in this service.
 
     """
 
@@ -95,25 +95,25 @@ class Person:
 
 
 class KeyState(StrEnum):
-    """Whether a key opens the door. A stopped key does, but may not spend."""
+    """The state of a key. Only an active key is accepted. A stopped key may be active, but may not spend."""
 
     ACTIVE = "active"
     BLOCKED = "blocked"
     """Refused until it is unblocked."""
     EXPIRED = "expired"
     REVOKED = "revoked"
-    """Refused for good."""
+    """Refused permanently."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key of a member. Neither the key nor its digest is in here.
+    """The record of a key of a member, without the secret key and its digest.
 
     Attributes:
-        hint: the prefix and the last characters, to recognise the key by.
-        expires_at: None where the key does not expire.
-        last_used_at: to the minute; None where the key was never used.
-        replaced_by: id of the key that a rotation made.
+        hint: prefix and last characters of the key, for recognition.
+        expires_at: None if the key does not expire.
+        last_used_at: to the minute; None if the key was never used.
+        replaced_by: id of the key that replaced it in a rotation; None if it was not rotated.
 
     """
 
@@ -144,7 +144,7 @@ class KeyHolder:
     """A key with its member and team, as they were at `read_at` by the database's clock.
 
     Attributes:
-        limits: the limits in a window that apply to the key: its own, its member's and its team's.
+        limits: the rate limits that apply to the key: its own, its member's and its team's.
 
     """
 
@@ -156,12 +156,12 @@ class KeyHolder:
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether spending is refused: the key, the member or the team was stopped."""
+        """Whether spending is refused, because the key, the member or the team is stopped."""
         return self.key.is_stopped or self.member.is_stopped or self.team.is_stopped
 
 
 def principal_of(who: Membership | KeyHolder, scopes: frozenset[Scope], key: str | None = None) -> Principal:
-    """Return a member as the caller that they are now, with what their team has set. `key` is the key's id."""
+    """Return the principal of a member, with the settings of the team. `key` is the id of the key used, if any."""
     return Principal(
         who.member.id,
         who.team.id,
@@ -176,10 +176,11 @@ def principal_of(who: Membership | KeyHolder, scopes: frozenset[Scope], key: str
 
 @dataclass(frozen=True, slots=True)
 class TeamCredential:
-    """A secret of a team's for a backend. Removal empties `sealed`.
+    """A credential of a team for a backend.
 
     Attributes:
-        hint: the last characters of a long secret.
+        sealed: the encrypted secret; empty after removal.
+        hint: the last characters of the secret, if it is long enough.
         removed_at: None while the credential is in use.
 
     """
@@ -195,7 +196,13 @@ class TeamCredential:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes an administrative change: such as `cli:root` or `key:` and its id, and in which request."""
+    """The author of an administrative change.
+
+    Attributes:
+        name: such as `cli:root`, or `key:` with the id of a key.
+        request_id: id of the HTTP request; None outside of HTTP.
+
+    """
 
     name: str
     request_id: str | None = None
@@ -203,17 +210,17 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """A row of the audit log. Nothing in it is secret.
+    """An entry of the audit log, without secrets.
 
     Attributes:
-        actor: who did it.
-        action: what was done, as `team.create`.
-        subject: the names of what it was done to.
-        team_id: the team that it concerns, as `member_id` and `key_id`.
-        before: values that have changed, as they were; None for what is new.
-        after: the same values afterwards.
+        actor: name of the author.
+        action: the operation, such as `team.create`.
+        subject: names of the objects of the operation.
+        team_id: the team concerned. `member_id` and `key_id` are the member and the key concerned.
+        before: the changed values before the change; None if the object is new.
+        after: the same values after the change.
         amount: millionths of `unit`.
-        id: ascending in the order of recording; None before that, as `at`.
+        id: ascending in the order of recording; None before it is recorded, like `at`.
 
     """
 
@@ -235,7 +242,7 @@ class AuditEntry:
 
 
 def valid_name(text: str) -> str:
-    """Return the one spelling (NFC) of a team's or member's name. Raises ValueError with a sentence."""
+    """Return a team's or member's name in its canonical spelling (NFC). Raises ValueError with a sentence."""
     name = unicodedata.normalize("NFC", text)
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
         raise ValueError(f"A name has 1 to {LONGEST_NAME} visible characters, and no blank at its start or end.")
@@ -243,21 +250,21 @@ def valid_name(text: str) -> str:
 
 
 def valid_note(text: str) -> str:
-    """Return the note of a key. Raises ValueError with a sentence."""
+    """Return `text` if it is valid as the note of a key. Raises ValueError with a sentence."""
     if len(text) > LONGEST_NOTE or not text.isprintable():
         raise ValueError(f"A note has at most {LONGEST_NOTE} visible characters.")
     return text
 
 
 def valid_timezone(text: str) -> str:
-    """Return the name of a time zone. Raises ValueError with a sentence."""
-    if text != "UTC" and text not in available_timezones():  # a machine without a database of zones knows UTC
+    """Return `text` if it is the name of an IANA time zone. Raises ValueError with a sentence."""
+    if text != "UTC" and text not in available_timezones():  # UTC is valid even without a time zone database
         raise ValueError("A time zone is an IANA name such as Europe/Berlin or UTC, in this very spelling.")
     return text
 
 
 def parsed_scopes(text: str) -> frozenset[Scope]:
-    """Return scopes that are written with commas. Raises ValueError with a sentence."""
+    """Parse scopes separated by commas. Raises ValueError with a sentence."""
     names = {part.strip() for part in text.split(",")}
     if not names <= set(Scope):
         raise ValueError(f"Scopes are {', '.join(Scope)}, separated by commas.")
@@ -265,12 +272,12 @@ def parsed_scopes(text: str) -> frozenset[Scope]:
 
 
 def written_scopes(scopes: frozenset[Scope]) -> str:
-    """Return scopes with commas, in their one order."""
+    """Format scopes, separated by commas, in the order of their definition."""
     return ",".join(scope for scope in Scope if scope in scopes)
 
 
 def parsed_duration(text: str) -> int:
-    """Return the seconds of a duration such as `30d`, `24h`, `90m` or `0`. Raises ValueError with a sentence."""
+    """Parse a duration such as `30d`, `24h`, `90m` or `0` into seconds. Raises ValueError with a sentence."""
     match = _DURATION.fullmatch(text)
     seconds = int(match[1]) * _UNITS[match[2]] if match else 0
     if (match is None and text != "0") or seconds > LONGEST_DURATION:

@@ -1,4 +1,4 @@
-"""How this service writes tokens: a prefix, random bytes in base62, and a checksum that detects typing errors."""
+"""The format of this service's tokens: a prefix, random bytes in base62, and a checksum that detects typing errors."""
 
 import hashlib
 import re
@@ -6,18 +6,18 @@ import string
 from dataclasses import dataclass, field
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_CHECKSUM = 6
-"""Characters of base62 that hold 32 bits."""
-_HINT = 4
+_CHECKSUM_LENGTH = 6
+"""Base62 characters for 32 bits."""
+_HINT_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
 class TokenForm:
-    """The form of one kind of token.
+    """The format of one kind of token.
 
     Attributes:
-        prefix: what each token begins with, such as `lmk_`.
-        size: number of bytes in a token.
+        prefix: start of each token, such as `lmk_`.
+        size: number of bytes that a token encodes.
 
     """
 
@@ -29,46 +29,46 @@ class TokenForm:
     def __post_init__(self) -> None:
         length = next(count for count in range(2 * self.size) if 62**count >= 256**self.size)
         object.__setattr__(self, "_length", length)
-        object.__setattr__(self, "_form", re.compile(rf"{self.prefix}[0-9A-Za-z]{{{length + _CHECKSUM}}}"))
+        object.__setattr__(self, "_form", re.compile(rf"{self.prefix}[0-9A-Za-z]{{{length + _CHECKSUM_LENGTH}}}"))
 
     def written(self, content: bytes) -> str:
-        """Return the token that stands for `content`."""
+        """Return the token that encodes `content`. Raises ValueError for another number of bytes than `size`."""
         if len(content) != self.size:
             raise ValueError(f"a token with the prefix {self.prefix} is made of {self.size} bytes")
         body = _base62(int.from_bytes(content), self._length)
         return f"{self.prefix}{body}{_checksum(body)}"
 
     def is_well_formed(self, text: str) -> bool:
-        """Return whether `text` has this form, with the right checksum. Only the database tells if it is a token."""
+        """Return whether `text` has this format and the right checksum. Whether the token exists is not checked."""
         if self._form.fullmatch(text) is None:
             return False
-        body = text[len(self.prefix) : -_CHECKSUM]
-        return text[-_CHECKSUM:] == _checksum(body)
+        body = text[len(self.prefix) : -_CHECKSUM_LENGTH]
+        return text[-_CHECKSUM_LENGTH:] == _checksum(body)
 
     def content(self, text: str) -> bytes | None:
-        """Return the bytes that a token stands for; None if it is not well-formed."""
+        """Return the bytes that a token encodes; None if it is not well-formed."""
         if not self.is_well_formed(text):
             return None
         number = 0
-        for sign in text[len(self.prefix) : -_CHECKSUM]:
-            number = number * len(_ALPHABET) + _VALUES[sign]
+        for digit in text[len(self.prefix) : -_CHECKSUM_LENGTH]:
+            number = number * len(_ALPHABET) + _VALUES[digit]
         return number.to_bytes(self.size) if number < 256**self.size else None
 
     def hint(self, token: str) -> str:
-        """Return the part of a token that lists show."""
-        return f"{self.prefix}…{token[-_HINT:]}"
+        """Return the abbreviation of a token that lists show: the prefix and the last four characters."""
+        return f"{self.prefix}…{token[-_HINT_LENGTH:]}"
 
 
-_VALUES = {sign: value for value, sign in enumerate(_ALPHABET)}
+_VALUES = {digit: value for value, digit in enumerate(_ALPHABET)}
 
 
 def _checksum(body: str) -> str:
-    return _base62(int.from_bytes(hashlib.sha256(body.encode()).digest()[:4]), _CHECKSUM)
+    return _base62(int.from_bytes(hashlib.sha256(body.encode()).digest()[:4]), _CHECKSUM_LENGTH)
 
 
 def _base62(number: int, length: int) -> str:
-    signs = []
+    digits = []
     for _ in range(length):
-        number, sign = divmod(number, len(_ALPHABET))
-        signs.append(_ALPHABET[sign])
-    return "".join(reversed(signs))
+        number, value = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[value])
+    return "".join(reversed(digits))

@@ -2,7 +2,15 @@
 
 import pytest
 
-from app.domain.budget import Budget, BudgetExceeded, PriceUnknown, Spender, WindowUse, refusing, threshold_passed
+from app.domain.budget import (
+    Budget,
+    BudgetExceeded,
+    PriceUnknown,
+    Spender,
+    WindowUse,
+    refusing_window,
+    threshold_passed,
+)
 from app.domain.calendar import Window
 from app.domain.money import Money
 
@@ -34,8 +42,8 @@ def test_a_hard_budget_refuses_what_is_more_than_left() -> None:
 
 def test_of_several_windows_the_one_that_renews_last_is_named() -> None:
     day, month, roomy = use(BUDGET, 25_000_000), use(BUDGET, 25_000_000, renews_at=900.0), use(BUDGET, 0)
-    assert refusing([day, month, roomy], 1) == month
-    assert refusing([roomy], 1) is None
+    assert refusing_window([day, month, roomy], 1) == month
+    assert refusing_window([roomy], 1) is None
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from app.domain.oauth import (
     OAuthError,
     check_challenge,
     is_our_resource,
+    matches_challenge,
     narrowed_scopes,
-    proves,
     requested_scopes,
     s256,
     written_oauth_scopes,
@@ -78,11 +78,11 @@ def test_a_verifier_proves_its_own_challenge_alone() -> None:
     # RFC 7636, appendix B
     verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
     assert s256(verifier) == challenge
-    assert proves(verifier, challenge)
-    assert not proves(verifier[:-1] + "X", challenge)
-    assert not proves(None, challenge)
-    assert not proves(challenge, challenge)
-    assert not proves("short", s256("short"))
+    assert matches_challenge(verifier, challenge)
+    assert not matches_challenge(verifier[:-1] + "X", challenge)
+    assert not matches_challenge(None, challenge)
+    assert not matches_challenge(challenge, challenge)
+    assert not matches_challenge("short", s256("short"))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from app.domain.budget import (
     ThresholdPassed,
     UnsettledEntry,
     WindowUse,
-    refusing,
+    refusing_window,
     threshold_passed,
 )
 from app.domain.money import Money
@@ -189,7 +189,7 @@ async def _reserve_in(
         row = await _add(connection, window, price.amount)
     if row is None:
         uses = await used(connection, windows)
-        raise BudgetExceeded(refusing(uses, price.amount) or uses[0], price)
+        raise BudgetExceeded(refusing_window(uses, price.amount) or uses[0], price)
     use = with_use(window, row)
     passed = threshold_passed(use.spent + use.reserved, use.limit, row.told)
     if passed is None:

@@ -250,7 +250,7 @@ class TenantPoller:
         """Return when to read the task next (unix seconds). A task without a snapshot is due at once."""
         is_trusted = self._parts.callback_trust.is_trusted
         due_at = (
-            next_read_at(snapshot, self._parts.backend.policy.polling, callbacks_come=is_trusted)
+            next_read_at(snapshot, self._parts.backend.policy.polling, callbacks_arrive=is_trusted)
             if snapshot is not None
             else 0.0
         )

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from app.domain.access import Scope
-from app.domain.oauth import OAuthError, is_our_resource, narrowed_scopes, proves
+from app.domain.oauth import OAuthError, is_our_resource, matches_challenge, narrowed_scopes
 from app.domain.redirects import shown_host
 from app.domain.sign_in import Grant, OAuthClient, RefreshJudgement, RevokeReason, judge_refresh
 from app.domain.sign_in_tokens import ACCESS, CODE
@@ -70,7 +70,7 @@ class TokenService:
             raise OAuthError("invalid_grant", _BAD_CODE)
         if found.is_expired or found.client_id != client.id or redirect_uri not in (None, found.redirect_uri):
             raise OAuthError("invalid_grant", _BAD_CODE)
-        if not proves(verifier, found.challenge):
+        if not matches_challenge(verifier, found.challenge):
             raise OAuthError("invalid_grant", "The code_verifier does not fit the code_challenge of this sign-in.")
         return await self._redeem(mint, client, found)
 

@@ -91,9 +91,8 @@ class Memberships:
         if len(teams) != 1:
             return SEVERAL_TEAMS if teams else NO_TEAM
         [team] = teams
-        member_id = digest(f"member {team.id} {person.issuer} {person.subject}")[
-            :32
-        ]  # unambiguous: only the subject may contain blanks
+        # The hashed text is unambiguous, because only the subject may contain blanks.
+        member_id = digest(f"member {team.id} {person.issuer} {person.subject}")[:32]
         member = await self._teams.member(team.id, member_id)
         if member is None:
             member = await self._teams.join(team, member_id, person.name, Actor(f"issuer:{person.issuer}"[:200]))
