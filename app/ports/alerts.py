@@ -1,4 +1,4 @@
-"""Alerts of budgets that wait to be sent, and the way in which they are sent."""
+"""Interfaces of the queue of budget alerts and of their sender."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class BudgetAlert:
-    """A budget has passed a threshold in a window for the first time.
+    """An alert that a budget has passed a threshold in a window for the first time.
 
     Attributes:
-        percent: 50, 80 or 100.
-        content: the alert for programs, with names and amounts.
-        sealed_url: where it is sent, sealed for the team; None sends it nowhere.
+        percent: the threshold: 50, 80 or 100.
+        content: JSON content of the alert, with names and amounts.
+        sealed_url: URL of the receiver, encrypted for the team; None if the budget has no receiver.
         created_at: when the threshold was passed, in unix seconds by the database's clock.
-        tries: how often it was taken to be sent, this time among them.
+        tries: number of times that `take_due` has returned the alert, including this one.
 
     """
 
@@ -31,11 +31,14 @@ class Alerts(Protocol):
     """The alerts of all teams. Every method raises DatabaseUnavailable, and may be repeated."""
 
     async def take_due(self, most: int, again_seconds: float) -> list[BudgetAlert]:
-        """Return at most `most` alerts that are due, each to one caller; they are due again after `again_seconds`."""
+        """Return at most `most` alerts that are due, and make them due again after `again_seconds`.
+
+        Until then, no other process gets them.
+        """
         ...
 
     async def settle(self, alert: BudgetAlert) -> None:
-        """Record that an alert was sent, or is given up."""
+        """Record that an alert was sent or abandoned. It is never due again."""
         ...
 
     async def put_off(self, alert: BudgetAlert, seconds: float) -> None:
@@ -51,11 +54,11 @@ class AlertUrls(Protocol):
     """The sealed URLs of the budgets of all teams. Every method raises DatabaseUnavailable."""
 
     async def sealed_urls(self) -> list[tuple[str, str]]:
-        """Return the id of the team and the sealed URL, for each budget that has one."""
+        """Return the team's id and the sealed URL of each budget that has one."""
         ...
 
     async def replace_sealed_url(self, team_id: str, before: str, after: str) -> None:
-        """Replace a sealed URL of a team's budgets with the same URL, sealed anew."""
+        """Replace the sealed URL `before` of a team's budgets with `after`, the same URL under another secret key."""
         ...
 
 

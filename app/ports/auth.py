@@ -25,9 +25,10 @@ class Caller:
     """The caller of one request, and the source of the caller's backend credentials.
 
     Attributes:
-        can_ask_for_scopes: the issuer of the caller's token grants scopes on request, so HTTP tells the missing ones.
-        current: returns the principal as it is now; None if its token is no longer accepted. It may raise LumaError.
-            None where only the backend can tell.
+        can_ask_for_scopes: whether the issuer of the caller's token grants scopes on request. HTTP responses then name
+            missing scopes.
+        current: returns the current principal of the token; None if the token is no longer accepted. It may raise
+            LumaError. The attribute is None if only the backend can check the token.
 
     """
 
@@ -37,28 +38,31 @@ class Caller:
     current: Callable[[], Awaitable[Principal | None]] | None = field(default=None, repr=False, compare=False)
 
     async def now(self) -> Principal | None:
-        """Return the principal as it is now; None if its token is no longer accepted. Raises LumaError."""
+        """Return the current principal of the token; None if the token is no longer accepted. Raises LumaError."""
         return self.principal if self.current is None else await self.current()
 
     async def may_go_on(self) -> bool:
-        """Return whether the caller may read what it could when the call began. Long calls ask. Raises LumaError."""
+        """Return whether the caller has the same rights to read as at the start of the call. Raises LumaError.
+
+        Long calls check it repeatedly.
+        """
         now = await self.now()
         return now is not None and (now.sees, now.scopes) == (self.principal.sees, self.principal.scopes)
 
 
 class AuthenticationUnavailable(Exception):
-    """A token cannot be checked now. `str()` is a sentence for its holder."""
+    """A token cannot be checked now. `str()` is a sentence for the caller."""
 
 
 class AccessRefused(Exception):
-    """A token is valid, and its holder may not use this service. `str()` is a sentence for the holder."""
+    """A token is valid, but its holder may not use this service. `str()` is a sentence for the caller."""
 
 
 class TokenFault(StrEnum):
-    """Why a bearer token was refused. Metrics are labelled with it."""
+    """The reason for the refusal of a bearer token, which is a label of metrics."""
 
     FORM = "form"
-    """No way to authenticate that is on takes tokens of this form."""
+    """No enabled authenticator accepts tokens of this form."""
     OVERSIZED = "oversized"
     CHECKSUM = "checksum"
     """A team key with a wrong checksum, or of another length."""
@@ -67,19 +71,19 @@ class TokenFault(StrEnum):
     ACCESS_TOKEN = "access_token"  # noqa: S105 - a label
     """An access token of sign-in that is unknown, has expired or whose grant has ended."""
     HEADER = "header"
-    """A token of another type, or with an extension that must be understood."""
+    """A JWT of another type, or with a critical header parameter (`crit`)."""
     ALGORITHM = "algorithm"
-    """An algorithm that is not accepted, or does not fit the key."""
+    """A signature algorithm that is not accepted, or does not match the key."""
     KEY = "key"
-    """A key that the issuer does not have."""
+    """A key id that is not among the issuer's keys."""
     SIGNATURE = "signature"
     AUDIENCE = "audience"
     EXPIRED = "expired"
     PREMATURE = "premature"
     CLAIMS = "claims"
-    """A claim that is missing or of a wrong type, or one that binds the token to a key of its holder."""
+    """A claim that is missing or has the wrong type, or that binds the token to a key of its holder."""
     TEAM = "team"
-    """The token is valid and names no team of this service, or several."""
+    """The token is valid, but does not name exactly one team of this service."""
 
 
 class TokenCheck(Protocol):

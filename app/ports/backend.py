@@ -26,7 +26,7 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class CallbackReport:
-    """The content of a callback, which is not authenticated.
+    """The parsed body of a callback, which is not authenticated.
 
     Attributes:
         task_id: the task that the callback names.
@@ -44,7 +44,7 @@ class Health:
 
     Attributes:
         is_good: whether the backend answered without a server error.
-        words: one line about the result for operators.
+        words: the result as one line for operators.
 
     """
 

@@ -1,6 +1,6 @@
-"""Budgets and usage as administrators see them: teams and members by name, keys by id.
+"""Interfaces for the administration of budgets, and for usage. Teams and members are named, keys identified by id.
 
-Every method raises DatabaseUnavailable, and NotThere where the team, its member, its key or the budget does not exist.
+Every method raises DatabaseUnavailable, and NotThere if the team, its member, its key or the budget does not exist.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from app.domain.teams import Actor
 
 @dataclass(frozen=True, slots=True)
 class BudgetOwner:
-    """Whose spending a budget limits: the whole team, a member of it by name, or a key of it by id."""
+    """The owner of a budget or of limits: a team, a member of it by name, or a key of it by id."""
 
     team: str
     member: str | None = None
@@ -25,7 +25,7 @@ class BudgetOwner:
 
 @dataclass(frozen=True, slots=True)
 class BudgetTerms:
-    """What a budget allows. `alert` is where alerts are sent; None sends none."""
+    """The terms of a budget. `alert` is the receiver of alerts; None means no alerts."""
 
     amount: Money
     window: Window
@@ -35,14 +35,17 @@ class BudgetTerms:
 
 @dataclass(frozen=True, slots=True)
 class OwnedUse:
-    """A budget, what its present window has used, and whose it is. A key is named by the newest id of its line."""
+    """A budget with its owner and the use of its current window.
+
+    An owner that is a rotated key is identified by the newest id in its chain of rotations.
+    """
 
     owner: BudgetOwner
     use: WindowUse
 
 
 class SpendingGroup(StrEnum):
-    """What usage is added up by."""
+    """The grouping of usage."""
 
     MEMBER = "member"
     KEY = "key"
@@ -51,12 +54,12 @@ class SpendingGroup(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What was bought in one unit.
+    """Spending in one unit.
 
     Attributes:
-        name: the member's name, the key's id or the day; None for all together, and for purchases without a key.
-        unit: None where the price was not known.
-        generations: those that were paid or are reserved.
+        name: the member's name, the key's id or the day; None without grouping, and for purchases without a key.
+        unit: None if the price was not known.
+        generations: number of generations that were charged or are reserved.
         spent: in millionths.
         reserved: in millionths.
 
@@ -71,7 +74,7 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a team has bought since `since`, its budgets, and reservations that are overdue."""
+    """A team's spending since the start of the day `since`, its budgets, and its overdue reservations."""
 
     since: date
     rows: list[Spending]
@@ -83,27 +86,30 @@ class Budgets(Protocol):
     """The budgets of teams."""
 
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedUse:
-        """Set the budget of an owner for a kind of window. It replaces an earlier one, its raise too, and counts on."""
+        """Set the budget of an owner for a kind of window. It replaces an earlier one and its raise; the use stays."""
         ...
 
     async def of_team(self, team: str) -> list[OwnedUse]:
-        """Return every budget of a team, its own first, then those of members and of keys."""
+        """Return all budgets in a team: first its own, then those of members and of keys."""
         ...
 
     async def increase(
         self, owner: BudgetOwner, window: Window | None, *, by: int, until: date, actor: Actor
     ) -> OwnedUse:
-        """Raise a budget by millionths up to the end of a day of the team's, in the place of an earlier raise.
+        """Raise a budget by `by` millionths until the end of the day `until`, in the team's time zone.
 
-        Without a window it is the owner's only budget. Raises NotAllowed where there are several, and where the day
-        has ended.
+        The raise replaces an earlier one. `window` may be None if the owner has only one budget. Raises NotAllowed if
+        there are several, and if the day has ended.
         """
         ...
 
     async def remove(self, owner: BudgetOwner, window: Window | None, actor: Actor) -> OwnedUse:
-        """Remove a budget, and return it as it was. Raises NotAllowed as `increase` does."""
+        """Remove a budget, and return its last state. Raises NotAllowed like `increase`."""
         ...
 
     async def usage(self, team: str, since: date | None, by: SpendingGroup | None) -> Usage:
-        """Return what a team has bought since the beginning of a day of its own, by default of this month."""
+        """Return a team's usage since the start of the day `since`, by default the first of this month.
+
+        Days are those of the team's time zone.
+        """
         ...

@@ -12,7 +12,7 @@ class Leases(Protocol):
     """Values with a time to live, shared by all replicas. Concurrent writers use compare-and-set."""
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value, or None."""
+        """Return the value; None if there is none."""
         ...
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:

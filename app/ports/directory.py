@@ -1,7 +1,7 @@
-"""The directory of teams, members, keys and credentials: its repositories, and their refusals.
+"""Interfaces of the directory: the repositories of teams, members, keys and credentials, and their exceptions.
 
-Every method raises DatabaseUnavailable, and may be repeated. Each change is one transaction with its row of the audit
-log and the next version of the directory. Names are spelled as `app.domain.teams.valid_name` returns them.
+Every method raises DatabaseUnavailable, and is safe to retry. Each change is one transaction with its entry in the
+audit log and an increment of the directory's version. Names are spelled as `app.domain.teams.valid_name` returns them.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from app.domain.teams import Actor, AuditEntry, KeyHolder, Member, Team, TeamCre
 
 
 class AdministrationRefused(Exception):
-    """An administrative operation was refused and has changed nothing; `str()` is a sentence for its operator."""
+    """An administrative operation was refused, and changed nothing. `str()` is a sentence for the administrator."""
 
 
 class NotThere(AdministrationRefused):
@@ -26,12 +26,12 @@ class AlreadyThere(AdministrationRefused):
 
 
 class NotAllowed(AdministrationRefused):
-    """The state of the subject does not allow the change."""
+    """The state of the object does not allow the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key before it is recorded; `digest` stands for it in the database."""
+    """A key before it is recorded. The database stores `digest`, a keyed hash of it."""
 
     id: str
     digest: str = field(repr=False)
@@ -46,7 +46,7 @@ class Teams(Protocol):
         ...
 
     async def all(self) -> list[Team]:
-        """Return every team by name."""
+        """Return all teams, ordered by name."""
         ...
 
     async def team(self, name: str) -> Team:
@@ -54,7 +54,7 @@ class Teams(Protocol):
         ...
 
     async def stop(self, name: str, actor: Actor, *, is_stopped: bool = True) -> Team:
-        """Stop the spending of a whole team, or let it go on. Raises NotThere."""
+        """Stop or resume the spending of a whole team. Raises NotThere."""
         ...
 
     async def change(  # noqa: PLR0913 - a team has these settings
@@ -67,7 +67,7 @@ class Teams(Protocol):
         members_see_all: bool | None = None,
         asks_above: int | Literal["never"] | None = None,
     ) -> Team:
-        """Change what is not None; "never" asks for no confirmation any more. Raises NotThere."""
+        """Change the settings that are not None. `asks_above="never"` turns confirmations off. Raises NotThere."""
         ...
 
     async def add_member(self, team: str, name: str, actor: Actor) -> Member:
@@ -75,46 +75,46 @@ class Teams(Protocol):
         ...
 
     async def named(self, names: Collection[str]) -> list[Team]:
-        """Return the teams that have one of these names."""
+        """Return the teams with one of these names."""
         ...
 
     async def member(self, team_id: str, member_id: str) -> Member | None:
-        """Return the member with this id of the team with that id; None where there is none."""
+        """Return the member of a team, both by id; None if there is none."""
         ...
 
     async def window_limits(self, team_id: str, member_id: str) -> tuple[RateLimit, ...]:
-        """Return the limits in a window that apply to a member without a key: the member's and the team's."""
+        """Return the rate limits that apply to a member without a key: the member's and the team's."""
         ...
 
     async def join(self, team: Team, member_id: str, name: str, actor: Actor) -> Member:
-        """Return the member with this id, who is added to `team` where they are not in it.
+        """Return the member with this id, after adding it to `team` if necessary.
 
-        If the name is taken, a part of the id is added to it. `member_id` has 32 hex digits.
+        If the name is taken, a part of the id is appended. `member_id` has 32 hex digits.
         """
         ...
 
     async def members(self, team: str) -> list[Member]:
-        """Return the members of a team by name. Raises NotThere."""
+        """Return the members of a team, ordered by name. Raises NotThere."""
         ...
 
     async def stop_member(self, team: str, name: str, actor: Actor, *, is_stopped: bool = True) -> Member:
-        """Stop a member's spending, or let it go on. Raises NotThere."""
+        """Stop or resume a member's spending. Raises NotThere."""
         ...
 
 
 class ApiKeys(Protocol):
-    """Keys. An id of a key names it among those of all teams."""
+    """Keys. Their ids are unique among all teams."""
 
     async def key_holder(self, digest: str) -> KeyHolder | None:
-        """Return the key with this digest, in whatever state it is; None where there is none."""
+        """Return the key with this digest, in any state; None if there is none."""
         ...
 
     async def key_holders(self, digests: Collection[str]) -> dict[str, KeyHolder]:
-        """Return the keys with these digests, at most 500, in whatever state they are; those that exist, by digest."""
+        """Return the keys that exist, in any state, by digest. At most 500 digests are allowed."""
         ...
 
     async def note_used(self, key_ids: Collection[str], minute: float) -> None:
-        """Note that keys were used in the minute that began at `minute`, in unix seconds. No version follows."""
+        """Record `minute` (unix seconds) as the last use of keys. The directory's version is not incremented."""
         ...
 
     async def holder(self, key_id: str) -> KeyHolder:
@@ -122,7 +122,7 @@ class ApiKeys(Protocol):
         ...
 
     async def of_team(self, team: str, *, most: int | None = None, after: str | None = None) -> list[KeyHolder]:
-        """Return the keys of a team, the oldest first: at most `most`, from behind the key with the id `after` on.
+        """Return at most `most` keys of a team, oldest first, that are younger than the key with the id `after`.
 
         Raises NotThere.
         """
@@ -139,26 +139,26 @@ class ApiKeys(Protocol):
         expires_seconds: float | None = None,
         note: str = "",
     ) -> KeyHolder:
-        """Record a key of a member. Raises NotThere."""
+        """Record a new key of a member. `expires_seconds` None means no expiry. Raises NotThere."""
         ...
 
     async def revoke(self, key_id: str, actor: Actor) -> KeyHolder:
-        """Refuse a key for good. Raises NotThere."""
+        """Revoke a key, which cannot be undone. Raises NotThere."""
         ...
 
     async def block(self, key_id: str, actor: Actor, *, is_blocked: bool = True) -> KeyHolder:
-        """Refuse a key until it is unblocked, or unblock it. Raises NotThere; NotAllowed for a revoked one."""
+        """Block a key, so that it is refused, or unblock it. Raises NotThere; NotAllowed for a revoked one."""
         ...
 
     async def stop(self, key_id: str, actor: Actor, *, is_stopped: bool = True) -> KeyHolder:
-        """Stop a key's spending, or let it go on. Raises NotThere; NotAllowed for a revoked one."""
+        """Stop or resume a key's spending. Raises NotThere; NotAllowed for a revoked one."""
         ...
 
     async def rotate(self, key_id: str, new: NewKey, grace_seconds: float, actor: Actor) -> KeyHolder:
-        """Record a key in the place of an active one, which ends after `grace_seconds` or at its own time.
+        """Record a key that replaces an active one, which expires after `grace_seconds` or at its own expiry.
 
-        The new key has the member, scopes and note of the old one, and lives as long as that was made to live.
-        Raises NotThere; NotAllowed for a key that is not active, or was rotated already.
+        The new key has the member, scopes and note of the old one, and the same lifetime from now on. Raises NotThere;
+        NotAllowed for a key that is not active, or was rotated already.
         """
         ...
 
@@ -167,15 +167,15 @@ class TeamCredentials(Protocol):
     """Sealed credentials of teams for backends."""
 
     async def add(self, credential: TeamCredential, actor: Actor) -> TeamCredential:
-        """Record a sealed credential; the database sets its time. Raises NotThere where the team does not exist."""
+        """Record a sealed credential. The database sets `created_at`. Raises NotThere if the team does not exist."""
         ...
 
     async def of_team(self, team_id: str) -> list[TeamCredential]:
-        """Return the credentials in use of the team with this id, the oldest first."""
+        """Return the credentials in use of the team with this id, oldest first."""
         ...
 
     async def remove(self, team: str, credential_id: str, actor: Actor) -> TeamCredential:
-        """Take a credential out of use and erase its secret. Raises NotThere."""
+        """Remove a credential and erase its secret. Raises NotThere."""
         ...
 
     async def in_use(self) -> list[TeamCredential]:
@@ -183,15 +183,18 @@ class TeamCredentials(Protocol):
         ...
 
     async def replace_sealed(self, credential: TeamCredential, sealed: str) -> bool:
-        """Compare-and-set what `credential.sealed` is, and return whether it was. No audit row or version follows."""
+        """Compare-and-set the sealed secret from `credential.sealed` to `sealed`, and return whether it was replaced.
+
+        The change has no entry in the audit log, and does not increment the directory's version.
+        """
         ...
 
 
 class AuditLog(Protocol):
-    """The append-only log."""
+    """The append-only log of administrative changes and purchases."""
 
     async def append(self, entry: AuditEntry) -> None:
-        """Record an entry, other than that of an administrative change, which records its own."""
+        """Record an entry. Administrative changes record their own, so it is for other events."""
         ...
 
     async def entries(
@@ -201,27 +204,27 @@ class AuditLog(Protocol):
         ...
 
     async def delete_old(self, seconds: float) -> int:
-        """Delete entries older than `seconds`, and return how many they were."""
+        """Delete entries older than `seconds`, and return their number."""
         ...
 
 
 class DirectoryFacts(Protocol):
-    """The version of the directory, and its sealed pepper."""
+    """The version of the directory, and its sealed pepper: the secret with which keys are hashed."""
 
     async def version(self) -> int:
         """Return a number that every administrative change increments."""
         ...
 
     async def pepper(self) -> str | None:
-        """Return the sealed pepper; None before it is made."""
+        """Return the sealed pepper; None if none is recorded yet."""
         ...
 
     async def keep_pepper(self, sealed: str) -> str:
-        """Record the pepper unless there is one, and return the one that is recorded."""
+        """Record the pepper unless there is one, and return the recorded one."""
         ...
 
     async def replace_pepper(self, before: str, sealed: str) -> bool:
-        """Compare-and-set the pepper from `before` to `sealed`, and return whether it was `before`."""
+        """Compare-and-set the pepper from `before` to `sealed`, and return whether it was replaced."""
         ...
 
 

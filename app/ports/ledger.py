@@ -1,4 +1,7 @@
-"""The ledger: what purchases of teams cost. Reserving is part of claiming a purchase, in one transaction with it."""
+"""The interface of the ledger, which records the costs of teams' purchases.
+
+A purchase reserves its price in the transaction that claims it (`Purchases.claim`).
+"""
 
 from typing import Protocol
 
@@ -6,27 +9,27 @@ from app.domain.budget import MonthSpent, Spender, UnsettledEntry, WindowUse
 
 
 class Ledger(Protocol):
-    """Settles what was reserved. Every method raises DatabaseUnavailable, and may be repeated."""
+    """Settles reservations, and reads spending. Every method raises DatabaseUnavailable, and is safe to retry."""
 
     async def settle_task(self, team: str, task_id: str, *, is_paid: bool) -> bool:
-        """Take or give back what the purchase of a team's task reserved; return whether it was still reserved."""
+        """Charge (`is_paid`) or release the reservation for a team's task. Return whether it was still reserved."""
         ...
 
     async def take_overdue(self, most: int) -> list[UnsettledEntry]:
-        """Return at most `most` reservations whose task is to be asked for, each to one caller.
+        """Return at most `most` overdue reservations. No other process gets them meanwhile.
 
-        Each is due again after a tenth of its age, at least a minute.
+        Each is returned again after a tenth of its age, but at least a minute.
         """
         ...
 
     async def spent_this_month(self, spender: Spender, unit: str | None) -> MonthSpent:
-        """Return what the spender's team, and the member, have bought in `unit` this month."""
+        """Return the spending of the spender's team and member in `unit` this month."""
         ...
 
     async def team_budgets(self, most: int) -> list[tuple[str, WindowUse]]:
-        """Return the budgets of whole teams, by the team's name, of at most `most` teams."""
+        """Return the budgets of whole teams with the team's name, for at most `most` teams, oldest first."""
         ...
 
     async def budgets_counting(self, spender: Spender) -> list[WindowUse]:
-        """Return the budgets that count a purchase of `spender` with what their present windows have used."""
+        """Return the budgets that count purchases of `spender`, with the use of their current windows."""
         ...

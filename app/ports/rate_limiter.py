@@ -1,4 +1,4 @@
-"""Counts calls and generations in sliding windows."""
+"""The interface of the rate limiter, which counts calls and generations in sliding windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from app.domain.rate_limit import RateLimit
 
 @dataclass(frozen=True, slots=True)
 class OverLimit:
-    """The limit that refuses a call; of several, the one with the longest wait.
+    """The limit that refuses a call; if several do, the one with the longest wait.
 
     Attributes:
-        wait_seconds: time after which all limits have room again, if nothing else is counted meanwhile.
+        wait_seconds: time until all limits have room again, if nothing else is counted meanwhile.
 
     """
 
@@ -21,11 +21,11 @@ class OverLimit:
 
 
 class RateLimiter(Protocol):
-    """The windows of all callers, shared by the replicas where there is Redis."""
+    """The windows of all callers. Replicas share them through Redis if there is one."""
 
     async def take(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
-        """Count one call in the windows of all `limits`, and return None; or in none of them, if one has no room.
+        """Count one call in the windows of all `limits` and return None. If one has no room, count it in none.
 
-        All limits belong to the team `owner`. Raises StoreUnavailable, and the call may or may not have been counted.
+        All limits belong to the team `owner`. Raises StoreUnavailable; the call may or may not have been counted then.
         """
         ...

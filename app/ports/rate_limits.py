@@ -1,6 +1,6 @@
-"""Rate limits as administrators see them: teams and members by name, keys by id.
+"""The interface for the administration of rate limits. Teams and members are named, keys identified by id.
 
-Every method raises DatabaseUnavailable, and NotThere where the team, its member, its key or the limits do not exist.
+Every method raises DatabaseUnavailable, and NotThere if the team, its member, its key or the limits do not exist.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from app.ports.budgets import BudgetOwner
 
 @dataclass(frozen=True, slots=True)
 class OwnedLimits:
-    """Limits, and whose they are. A key is named by the newest id of its line."""
+    """Limits with their owner. A rotated key is identified by the newest id in its chain of rotations."""
 
     owner: BudgetOwner
     limits: Limits
@@ -24,13 +24,13 @@ class TeamLimits(Protocol):
     """The rate limits of teams."""
 
     async def set(self, owner: BudgetOwner, limits: Limits, actor: Actor) -> OwnedLimits:
-        """Set the limits that are not None, leave the others, and return all of the owner's."""
+        """Set the limits that are not None, and return all limits of the owner."""
         ...
 
     async def of_team(self, team: str) -> list[OwnedLimits]:
-        """Return all limits in a team, its own first, then those of members and of keys."""
+        """Return all limits in a team: first its own, then those of members and of keys."""
         ...
 
     async def remove(self, owner: BudgetOwner, kinds: Collection[LimitKind], actor: Actor) -> OwnedLimits:
-        """Remove the limits of these kinds, and return those that are left."""
+        """Remove the limits of these kinds, and return the remaining ones."""
         ...

@@ -1,4 +1,4 @@
-"""Interfaces of the repositories in the database, and the exceptions of the database."""
+"""The interface of the repository of purchases, and the exceptions of the database."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -14,10 +14,10 @@ class DatabaseUnavailable(Exception):
 
 
 class DatabaseBusy(DatabaseUnavailable):
-    """The operations of other callers were in the way for too long. The operation was not executed."""
+    """The operation was not executed, because operations of other callers took too long."""
 
     def __init__(self) -> None:
-        """Say that the database is busy."""
+        """Complete the sentence that begins with the database's name."""
         super().__init__("is busy with the operations of other calls")
 
 
@@ -67,7 +67,7 @@ class Purchases(Protocol):
         ...
 
     async def record_callback(self, attempt: str) -> bool:
-        """Record that the callback of this purchase arrived, and return whether it was the first one."""
+        """Record that a callback for this purchase has arrived, and return whether it was the first one."""
         ...
 
     async def add_claim(self, callback_id: str, task_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Interfaces for encrypted texts, encrypted or signed values, and keys, which only this service can create."""
+"""Interfaces for encryption and signing with the service's secret keys, and for the secrets of teams."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from app.ports.directory import NewKey
 
 
 class Sealer(Protocol):
-    """Encrypts and authenticates texts that callers or the backend hold. Only this service can read them."""
+    """Encrypts and authenticates texts that callers or the backend keep. Only this service can read them."""
 
     def seal(self, purpose: str, content: dict[str, Any], audience: str = "") -> str:
         """Return `content` sealed for `purpose` and `audience`, in URL-safe characters."""
@@ -27,7 +27,7 @@ class ValueSealer(Protocol):
     """Encrypts values in a shared store, so that others can neither read nor replace them."""
 
     def seal(self, place: str, body: bytes) -> bytes:
-        """Return `body` sealed for `place`, its key in the store."""
+        """Return `body` sealed for `place`, its key in the store. It can be unsealed for this place only."""
         ...
 
     def unseal_each(self, sealed: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
@@ -56,25 +56,25 @@ class OtherSecretKey(Exception):
 
 
 class SecretMaker(Protocol):
-    """Makes the secrets of teams that are shown once, and seals those that are never shown.
+    """Creates secrets of teams, which are shown only once, and encrypts secrets that are never shown.
 
     Every method but `signing_secret` raises OtherSecretKey and DatabaseUnavailable.
     """
 
     async def new_key(self) -> tuple[str, NewKey]:
-        """Return a key, and what the directory records of it."""
+        """Return a new secret key, and its record for the directory."""
         ...
 
     async def alert_target(self, team: Team, url: str) -> AlertTarget:
-        """Return where alerts of a team's budgets are sent, sealed."""
+        """Return the receiver `url` of a team's alerts, with the URL sealed."""
         ...
 
     async def new_client_secret(self) -> tuple[str, str]:
-        """Return a secret of an OAuth client, and the digest that stands for it."""
+        """Return a new secret for an OAuth client, and its keyed hash."""
         ...
 
     def signing_secret(self, team: Team) -> str:
-        """Return the secret with which the receiver of a team's alerts checks their signatures."""
+        """Return the secret that signs a team's alerts, with which the receiver verifies them."""
         ...
 
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:

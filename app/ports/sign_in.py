@@ -1,4 +1,4 @@
-"""Interfaces of sign-in: the login upstream, the documents of clients, tokens, sealing and counting."""
+"""Interfaces of sign-in: the upstream login, documents of clients, tokens, encryption and telemetry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,25 +10,25 @@ from app.domain.sign_in import OAuthClient, Person, PersonSecrets
 
 
 class LoginRefused(Exception):
-    """The upstream did not sign the person in; `str()` is a sentence for the person."""
+    """The upstream refused the login. `str()` is a sentence for the person."""
 
 
 class LoginUnavailable(Exception):
-    """The upstream does not answer, or not in a form that can be used; `str()` is a sentence for the person."""
+    """The upstream does not answer, or its answer cannot be used. `str()` is a sentence for the person."""
 
 
 class Liveness(StrEnum):
-    """Whether a login upstream still counts."""
+    """Whether a login at the upstream is still valid."""
 
     ALIVE = "alive"
     DEAD = "dead"
     UNKNOWN = "unknown"
-    """The upstream does not answer, or cannot tell. The grant goes on."""
+    """The upstream does not answer, or its answer is unclear. The login counts as valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A person whom the upstream has just signed in, by issuer and subject; `issuer|subject` is unique."""
+    """A person whom the upstream has just authenticated. `subject` is unique within `issuer`."""
 
     issuer: str
     subject: str
@@ -37,7 +37,14 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """The secrets of one sign-in at the upstream: `state` returns in the URL, the others prove whose it is."""
+    """The secrets of one login at the upstream.
+
+    Attributes:
+        state: returned by the upstream in the redirect URL.
+        verifier: PKCE code verifier.
+        nonce: returned by the upstream in the ID token, if it issues one.
+
+    """
 
     state: str = field(repr=False)
     verifier: str = field(repr=False)
@@ -45,16 +52,16 @@ class LoginAttempt:
 
 
 class Upstream(Protocol):
-    """The login that vouches for people. It never sees the client, nor the client it."""
+    """The upstream login, which authenticates people. It has no contact with OAuth clients of this service."""
 
     @property
     def name(self) -> str:
-        """Return its name for people."""
+        """The name of the upstream, for display."""
         ...
 
     @property
     def origin(self) -> str:
-        """Return the scheme, host and port of its login page."""
+        """The origin (scheme, host and port) of its login page."""
         ...
 
     async def begin(self, attempt: LoginAttempt) -> str:
@@ -62,7 +69,7 @@ class Upstream(Protocol):
         ...
 
     async def finish(self, attempt: LoginAttempt, returned: Mapping[str, str]) -> SignedIn:
-        """Return who has signed in, by the query that the browser returned with.
+        """Complete the login, and return the person. `returned` is the query of the redirect from the upstream.
 
         Raises LoginRefused and LoginUnavailable.
         """
@@ -78,11 +85,11 @@ class Upstream(Protocol):
 
 
 class DocumentRefused(Exception):
-    """A client's metadata document cannot be used; `str()` is a sentence for the person and the developer."""
+    """A client's metadata document is not valid. `str()` is a sentence for the person and the client's developer."""
 
 
 class DocumentUnavailable(Exception):
-    """A client's metadata document cannot be fetched now; `str()` is a sentence for the person and the developer."""
+    """A client's metadata document cannot be fetched now. `str()` is a sentence for the person and the developer."""
 
 
 class ClientDocuments(Protocol):
@@ -93,7 +100,7 @@ class ClientDocuments(Protocol):
         ...
 
     async def fetch(self, client_id: str) -> tuple[OAuthClient, float]:
-        """Return the client and the seconds for which its document is fresh.
+        """Fetch a document. Return its client and the seconds for which the document is fresh.
 
         Raises DocumentRefused and DocumentUnavailable.
         """
@@ -108,12 +115,12 @@ class AssertionCheck(Protocol):
     """Verifies the signed assertions of `private_key_jwt` clients (RFC 7523)."""
 
     def claims(self, assertion: str, keys: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
-        """Return the id of an assertion and the seconds until it expires; None if it is not the client's."""
+        """Return the id (`jti`) of an assertion and the seconds until it expires; None if it is not valid."""
         ...
 
 
 class TokenMint(Protocol):
-    """Makes tokens, and the digests that stand for them in the database."""
+    """Creates tokens, and the digests under which the database stores them."""
 
     def code(self) -> str:
         """Return a new authorization code."""
@@ -124,44 +131,44 @@ class TokenMint(Protocol):
         ...
 
     def successor(self, refresh: str) -> str:
-        """Return the refresh token that follows `refresh`: always the same, so that repeated refreshes agree."""
+        """Return the refresh token that follows `refresh`. It is deterministic, so that repeated refreshes agree."""
         ...
 
     def access(self, refresh: str, scopes: frozenset[Scope]) -> str:
-        """Return the access token that belongs to a refresh token and these scopes: always the same."""
+        """Return the access token for a refresh token and scopes. It is deterministic."""
         ...
 
     def grant_of(self, refresh: str) -> str | None:
-        """Return the id of the grant of a refresh token that this service has made; None for any other text."""
+        """Return the grant's id in a refresh token of this service; None for any other text."""
         ...
 
     def random(self) -> str:
-        """Return a new random secret in URL-safe characters: of a client, a browser or a session."""
+        """Return a new random secret for a client, a browser or a session, in URL-safe characters."""
         ...
 
     def digest(self, token: str) -> str:
-        """Return the keyed hash that stands for a secret in the database: 64 hexadecimal digits."""
+        """Return the keyed hash of a token or secret for the database: 64 hexadecimal digits."""
         ...
 
     def person_id(self, issuer: str, subject: str) -> str:
-        """Return the keyed hash that names a person: 32 hexadecimal digits."""
+        """Return the id of a person, a keyed hash: 32 hexadecimal digits."""
         ...
 
 
 class PersonVault(Protocol):
-    """Seals what is known of people."""
+    """Encrypts the secrets of people."""
 
     def seal(self, person_id: str, secrets: PersonSecrets) -> str:
         """Return `secrets` sealed for the person with this id."""
         ...
 
     def open(self, person: Person) -> PersonSecrets | None:
-        """Return what is sealed; None if it was sealed under another secret key."""
+        """Return the unsealed secrets; None if they were sealed under another secret key."""
         ...
 
 
 class SignInTelemetry(Protocol):
-    """Counts events of sign-in. All values are from closed sets."""
+    """Counts events of sign-in. All label values are from closed sets."""
 
     def refreshed(self, outcome: str) -> None:
         """Count one refresh by its outcome: a RefreshJudgement, "invalid" or "dead_login"."""
@@ -176,12 +183,12 @@ class SignInTelemetry(Protocol):
         ...
 
     def granted(self, registration: str, client_name: str) -> None:
-        """Count one grant by how its client is registered, and by the family that its name belongs to."""
+        """Count one grant by the Registration of its client, and by the family of clients that its name belongs to."""
         ...
 
 
 class ContentSealer(Protocol):
-    """Seals short contents that a browser or the database holds, so that only this service can read or make them."""
+    """Encrypts short contents that a browser or the database keeps. Only this service can read or create them."""
 
     def seal(self, purpose: str, content: Mapping[str, Any], *context: str) -> str:
         """Return `content` sealed for `purpose` and `context`, in characters that a form can carry."""

@@ -1,6 +1,6 @@
-"""Interfaces of the repositories of sign-in in the database, and what is recorded in them.
+"""Interfaces of the repositories of sign-in, and their records.
 
-Every method raises DatabaseUnavailable, and may be repeated. Times are those of the database's clock.
+Every method raises DatabaseUnavailable, and is safe to retry. Times are unix seconds by the database's clock.
 """
 
 from collections.abc import Collection
@@ -13,12 +13,12 @@ from app.domain.sign_in import Grant, OAuthClient, Person, RevokeReason
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """A sign-in under way at the upstream.
+    """A login in progress at the upstream.
 
     Attributes:
-        state: digest of the state that will return in the URL.
+        state: digest of the `state` parameter that the upstream will return.
         browser: digest of the secret in the browser's cookie.
-        content: the request and the secrets of the attempt, sealed.
+        content: the authorization request and the secrets of the attempt, sealed.
 
     """
 
@@ -29,11 +29,13 @@ class PendingLogin:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationCode:
-    """A code, which one client may exchange once. `digest` stands for it.
+    """An authorization code, which its client may exchange once.
 
     Attributes:
+        digest: keyed hash of the code.
+        challenge: PKCE challenge of the request.
         grant_id: the grant that it was exchanged for; None before that.
-        is_expired: whether its time was over when it was read.
+        is_expired: whether it had expired when it was read.
 
     """
 
@@ -49,7 +51,7 @@ class AuthorizationCode:
 
 @dataclass(frozen=True, slots=True)
 class NewAccess:
-    """An access token before it is recorded; `digest` stands for it."""
+    """An access token to record, by its digest. `seconds` is its lifetime."""
 
     digest: str
     scopes: frozenset[Scope]
@@ -58,7 +60,7 @@ class NewAccess:
 
 @dataclass(frozen=True, slots=True)
 class NewGrant:
-    """A grant before it is recorded; `refresh` is the digest of its first refresh token."""
+    """A grant to record. `refresh` is the digest of its first refresh token."""
 
     id: str
     refresh: str
@@ -68,7 +70,15 @@ class NewGrant:
 
 @dataclass(frozen=True, slots=True)
 class TokenLifetimes:
-    """How long tokens count, in seconds: access tokens, refresh tokens that nobody uses, and grants in any case."""
+    """Lifetimes in seconds.
+
+    Attributes:
+        access: of an access token.
+        refresh: of a refresh token that is not used.
+        grant: of a grant, however often it is refreshed.
+        grace: of the previous refresh token after the first use of its successor.
+
+    """
 
     access: float
     refresh: float
@@ -78,7 +88,12 @@ class TokenLifetimes:
 
 @dataclass(frozen=True, slots=True)
 class AccessHolder:
-    """An access token with its grant and person, as they were at `read_at` by the database's clock."""
+    """An access token with its grant and person, as they were at `read_at`.
+
+    Attributes:
+        generation: generation of the grant in which the token was issued.
+
+    """
 
     grant: Grant
     person: Person
@@ -89,30 +104,30 @@ class AccessHolder:
 
 
 class Clients(Protocol):
-    """Registered clients, and what the documents of others say."""
+    """Registered clients, and cached metadata documents of other clients."""
 
     async def client(self, client_id: str) -> OAuthClient | None:
-        """Return the client with this id; None where there is none."""
+        """Return the client with this id; None if there is none."""
         ...
 
     async def register(self, client: OAuthClient, fingerprint: str | None) -> OAuthClient:
-        """Record a client. If one with this fingerprint is there, return that one, and record nothing."""
+        """Record a client. If one with this fingerprint exists, return that one, and record nothing."""
         ...
 
     async def keep_document(self, client: OAuthClient, fresh_seconds: float) -> None:
-        """Record what a client's document says, in the place of what it said before."""
+        """Record a client from its document. It replaces an earlier record."""
         ...
 
     async def note_used(self, client_id: str) -> None:
-        """Note that a person has granted a client something, or that it has used what was granted."""
+        """Record the current time as the last use of a client: a new grant or a refresh."""
         ...
 
     async def of_operator(self) -> list[OAuthClient]:
-        """Return the clients that an operator has registered, by name."""
+        """Return the clients that an operator has registered, ordered by name."""
         ...
 
     async def remove(self, client_id: str) -> bool:
-        """Delete a client that an operator has registered, and return whether it was there."""
+        """Delete a client that an operator has registered, and return whether it existed."""
         ...
 
     async def use_assertion(self, digest: str, seconds: float) -> bool:
@@ -120,70 +135,73 @@ class Clients(Protocol):
         ...
 
     async def delete_idle(self, unused_seconds: float, idle_seconds: float) -> int:
-        """Delete clients that were not used for so long: `unused_seconds` since their registration if never."""
+        """Delete clients not used for `idle_seconds`, or never used since their registration `unused_seconds` ago.
+
+        Return their number. Clients that an operator registered are kept. Expired assertions are deleted too.
+        """
         ...
 
 
 class People(Protocol):
-    """People, and the browsers that they are signed in with."""
+    """People, and their browser sessions."""
 
     async def keep(self, person: Person) -> None:
-        """Record a person who has signed in, in the place of what was known. Tokens are looked up anew from then on."""
+        """Record a person who has signed in, or replace the record. The version of the grants is incremented."""
         ...
 
     async def person(self, person_id: str) -> Person | None:
-        """Return the person with this id; None where there is none."""
+        """Return the person with this id; None if there is none."""
         ...
 
     async def replace_sealed(self, person: Person, sealed: str) -> bool:
-        """Compare-and-set what `person.sealed` is, and return whether it was."""
+        """Compare-and-set the secrets from `person.sealed` to `sealed`, and return whether they were replaced."""
         ...
 
     async def claim_check(self, person: Person) -> bool:
-        """Compare-and-set what `person.checked_at` is to the present, and return whether it was."""
+        """Compare-and-set the time of the last check from `person.checked_at` to now, and return whether it was set."""
         ...
 
     async def all_sealed(self, most: int, after: str) -> list[Person]:
-        """Return at most `most` people with an id above `after`, by id."""
+        """Return at most `most` people with an id above `after`, ordered by id."""
         ...
 
     async def add_session(self, digest: str, person_id: str, seconds: float) -> None:
-        """Record that a browser is signed in."""
+        """Record a browser session of a person. `digest` is that of the session's secret."""
         ...
 
     async def in_session(self, digest: str) -> Person | None:
-        """Return who is signed in with a browser; None where nobody is, or the time is over."""
+        """Return the person of a browser session; None if there is none or it has expired."""
         ...
 
     async def end_session(self, digest: str) -> None:
-        """Sign a browser out."""
+        """End a browser session."""
         ...
 
     async def end_sessions(self, person_id: str) -> None:
-        """Sign a person out in every browser."""
+        """End all browser sessions of a person."""
         ...
 
 
 class SignInSteps(Protocol):
-    """Sign-ins under way at the upstream, and the codes that they end with."""
+    """Logins in progress at the upstream, and authorization codes."""
 
     async def add_pending(self, pending: PendingLogin, seconds: float) -> None:
-        """Record a sign-in that is under way."""
+        """Record a login in progress, which expires after `seconds`."""
         ...
 
     async def take_pending(self, state: str, browser: str) -> PendingLogin | None:
-        """Return the sign-in with this state and browser, and delete it; None where there is none, or it is too old.
+        """Delete and return the login with this state and browser; None if there is none or it has expired.
 
-        A sign-in of another browser stays as it is.
+        A login of another browser is not changed.
         """
         ...
 
     async def add_code(self, code: AuthorizationCode, seconds: float) -> None:
-        """Record a code."""
+        """Record a code, which expires after `seconds`."""
         ...
 
     async def code(self, digest: str) -> AuthorizationCode | None:
-        """Return the code with this digest, used or not; None where there is none."""
+        """Return the code with this digest, used or not; None if there is none."""
         ...
 
 
@@ -193,54 +211,58 @@ class Grants(Protocol):
     async def redeem(
         self, code: AuthorizationCode, new: NewGrant, access: NewAccess, lifetimes: TokenLifetimes
     ) -> Grant | None:
-        """Exchange a code for a grant with its tokens; None if it was exchanged already."""
+        """Record a grant with its tokens for a code, and return it; None if the code was exchanged already."""
         ...
 
     async def grant(self, grant_id: str) -> tuple[Grant, float] | None:
-        """Return a grant, and the time when it was read; None where there is none."""
+        """Return a grant, and the time of the read; None if there is none."""
         ...
 
     async def rotate(self, grant: Grant, refresh: str, access: NewAccess, lifetimes: TokenLifetimes) -> bool:
-        """Put the refresh token with the digest `refresh` in the place of `grant.current`.
+        """Compare-and-set the current refresh token from `grant.current` to the digest `refresh`.
 
-        Return False, without a change, if that is current no more.
+        `access` is the access token of the new generation. Return False, without a change, if `grant.current` is no
+        longer current.
         """
         ...
 
     async def renew_access(self, grant: Grant, access: NewAccess) -> bool:
-        """Let the access token of the current generation begin anew; False if another generation is current."""
+        """Restart the lifetime of the current generation's access token; False if another generation is current."""
         ...
 
     async def access(self, digest: str) -> AccessHolder | None:
-        """Return who holds the access token with this digest; None where there is none that counts."""
+        """Return the access token with this digest; None if it is unknown or expired, or its grant was revoked."""
         ...
 
     async def confirm(self, grant_id: str, generation: int) -> None:
-        """Note that a token of this generation was used, unless that is known."""
+        """Record the first use of a token of this generation. Later calls change nothing."""
         ...
 
     async def note_used(self, grant_ids: Collection[str], minute: float) -> None:
-        """Note that grants were used in the minute that began at `minute`, in unix seconds."""
+        """Record `minute` (unix seconds) as the last use of grants."""
         ...
 
     async def of_person(self, person_id: str) -> list[Grant]:
-        """Return the grants of a person that have not ended, the newest first."""
+        """Return the grants of a person that have not ended, newest first."""
         ...
 
     async def revoke(self, grant_id: str, reason: RevokeReason, *, person_id: str | None = None) -> Grant | None:
-        """End a grant, of `person_id` if given. Return it, or None where there is none that could be ended."""
+        """End a grant; if `person_id` is given, only one of this person. Return it; None if there is no active one."""
         ...
 
     async def revoke_all(self, person_id: str, reason: RevokeReason) -> int:
-        """End every grant of a person, and return how many they were."""
+        """End all grants of a person, and return their number."""
         ...
 
     async def version(self) -> int:
-        """Return a number that every end of a grant increments, and every new sign-in of a known person."""
+        """Return a number that increases with each end of a grant and each sign-in of a person."""
         ...
 
     async def delete_old(self, ended_seconds: float) -> int:
-        """Delete expired codes, sign-ins, sessions and tokens, and grants that ended so long ago."""
+        """Delete expired codes, logins, sessions and tokens, and grants that ended `ended_seconds` ago.
+
+        Return the number of deleted rows.
+        """
         ...
 
 

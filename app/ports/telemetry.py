@@ -3,7 +3,7 @@
 from typing import Protocol
 
 WITHHELD = ("queue_full", "queue_slow", "token_refused")
-"""Reasons why a call is not sent to the backend: too many are queued, it was queued too long, its token was refused."""
+"""Reasons for not sending a call to the backend: too many are queued, it was queued too long, its token was refused."""
 
 
 class Telemetry(Protocol):
