@@ -1,4 +1,4 @@
-"""The rules of a budget: what counts, what is left, what is refused, and which thresholds were passed."""
+"""The rules of budgets: raises, remaining amounts, refusals and thresholds."""
 
 import pytest
 
@@ -23,31 +23,31 @@ def use(budget: Budget, spent: int, reserved: int = 0, renews_at: float = 100.0)
     return WindowUse(budget, budget.amount, spent, reserved, 0.0, renews_at)
 
 
-def test_a_raise_counts_until_it_ends() -> None:
+def test_cap_includes_a_raise_until_its_end() -> None:
     assert [RAISED.cap(moment) for moment in (0.0, 999.9, 1000.0)] == [35, 35, 25]
     assert BUDGET.cap(0.0) == BUDGET.amount
 
 
-def test_spent_reserved_and_left_are_the_limit() -> None:
+def test_spent_reserved_and_left_add_up_to_the_limit() -> None:
     found = use(BUDGET, 3_000_000, 4_000_000)
     assert found.spent + found.reserved + found.left == found.limit
 
 
-def test_a_hard_budget_refuses_what_is_more_than_left() -> None:
+def test_only_a_hard_budget_refuses_more_than_is_left() -> None:
     full = use(BUDGET, 24_000_000)
     assert not full.refuses(1_000_000)
     assert full.refuses(1_000_001)
     assert not use(SOFT, 1000).refuses(1)
 
 
-def test_of_several_windows_the_one_that_renews_last_is_named() -> None:
+def test_refusing_window_returns_the_window_that_renews_last() -> None:
     day, month, roomy = use(BUDGET, 25_000_000), use(BUDGET, 25_000_000, renews_at=900.0), use(BUDGET, 0)
     assert refusing_window([day, month, roomy], 1) == month
     assert refusing_window([roomy], 1) is None
 
 
 @pytest.mark.parametrize(
-    ("used", "limit", "told", "passed"),
+    ("used", "limit", "alerted", "passed"),
     [
         (49, 100, 0, None),
         (50, 100, 0, 50),
@@ -61,11 +61,13 @@ def test_of_several_windows_the_one_that_renews_last_is_named() -> None:
         (1_600_000, 2_000_000, 50, 80),
     ],
 )
-def test_a_threshold_is_passed_once(used: int, limit: int, told: int, passed: int | None) -> None:
-    assert threshold_passed(used, limit, told) == passed
+def test_threshold_passed_returns_the_highest_new_threshold(
+    used: int, limit: int, alerted: int, passed: int | None
+) -> None:
+    assert threshold_passed(used, limit, alerted) == passed
 
 
-def test_a_refusal_says_what_is_left() -> None:
+def test_the_text_of_a_refusal_names_the_budget() -> None:
     exceeded = BudgetExceeded(use(BUDGET, 24_000_000), Money(1_190_000, "credits"))
     assert str(exceeded) == "The day's budget of 25 credits has 1 credits left; this costs 1.19 credits."
     assert "no price is known" in str(PriceUnknown(BUDGET, None))

@@ -1,4 +1,4 @@
-"""Sanitized text of others: one bounded line without invisible characters, and plain ids."""
+"""Sanitized untrusted text: one bounded line without invisible characters, and plain ids."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Amounts: parsed and printed exactly, and the price of a generation in millionths."""
+"""Amounts: exact parsing and formatting, and the price of a generation in millionths."""
 
 import pytest
 from hypothesis import given
@@ -20,12 +20,12 @@ def test_an_amount_is_parsed_exactly(text: str, amount: int) -> None:
     "text",
     ["", ".5", "5.", "-1", "+1", "1e3", "1,19", "nan", "inf", "1.0000001", " 1", "1\n", "1_0", "٣", "0x1", "1.1.1"],
 )
-def test_other_text_is_no_amount(text: str) -> None:
+def test_parse_amount_raises_for_other_text(text: str) -> None:
     with pytest.raises(ValueError, match="number such as 25"):
         parse_amount(text)
 
 
-def test_an_amount_stays_exact_where_programs_read_it_as_a_float() -> None:
+def test_the_largest_amount_is_exact_as_a_float() -> None:
     most = parse_amount(str(MOST_UNITS))
     assert int(float(most - 1)) == most - 1
     with pytest.raises(ValueError, match="at most"):
@@ -33,14 +33,14 @@ def test_an_amount_stays_exact_where_programs_read_it_as_a_float() -> None:
 
 
 @given(st.integers(0, MOST_UNITS * MILLIONTHS))
-def test_an_amount_is_read_as_it_is_printed(amount: int) -> None:
+def test_parse_amount_reverses_amount_text(amount: int) -> None:
     assert parse_amount(amount_text(amount)) == amount
 
 
 @pytest.mark.parametrize(
     ("amount", "text"), [(25_000_000, "25"), (1_190_000, "1.19"), (-500_000, "-0.5"), (0, "0"), (10**15, "1000000000")]
 )
-def test_an_amount_is_printed_as_people_write_it(amount: int, text: str) -> None:
+def test_amount_text_has_no_superfluous_zeros(amount: int, text: str) -> None:
     assert amount_text(amount) == text
     assert str(Money(amount, "credits")) == f"{text} credits"
 

@@ -1,4 +1,4 @@
-"""Scopes, resource indicators and PKCE, as the clients in the field send them."""
+"""Scopes, resource indicators and PKCE, with the values that real clients send."""
 
 import pytest
 
@@ -19,16 +19,16 @@ READ = frozenset({Scope.READ})
 
 
 @pytest.mark.parametrize("text", [None, "", " ", "offline_access", "openid profile email", "read generate", "admin"])
-def test_unknown_scopes_are_dropped_and_none_means_all(text: str | None) -> None:
+def test_requested_scopes_are_all_if_none_or_only_unknown_ones_are_named(text: str | None) -> None:
     assert requested_scopes(text) == PASSTHROUGH_SCOPES
 
 
-def test_scopes_that_are_named_are_those_that_are_asked_for() -> None:
+def test_requested_scopes_are_the_known_ones_that_are_named() -> None:
     assert requested_scopes("read offline_access admin") == READ
     assert written_oauth_scopes(PASSTHROUGH_SCOPES) == "read generate"
 
 
-def test_a_refresh_never_widens_what_was_granted() -> None:
+def test_narrowed_scopes_never_exceed_the_granted_ones() -> None:
     assert narrowed_scopes("read generate", READ) == READ
     assert narrowed_scopes("read", PASSTHROUGH_SCOPES) == READ
     assert narrowed_scopes("", PASSTHROUGH_SCOPES) == PASSTHROUGH_SCOPES
@@ -48,7 +48,7 @@ def test_a_refresh_never_widens_what_was_granted() -> None:
         "https://luma.example.com:443/mcp",
     ],
 )
-def test_our_resource_is_known_in_every_spelling_of_clients(given: str) -> None:
+def test_is_our_resource_accepts_every_spelling_of_clients(given: str) -> None:
     assert is_our_resource(given, PUBLIC)
 
 
@@ -65,16 +65,16 @@ def test_our_resource_is_known_in_every_spelling_of_clients(given: str) -> None:
         "",
     ],
 )
-def test_another_resource_is_refused(given: str) -> None:
+def test_is_our_resource_refuses_other_urls(given: str) -> None:
     assert not is_our_resource(given, PUBLIC)
 
 
-def test_a_resource_below_a_path_is_that_of_the_path() -> None:
+def test_is_our_resource_compares_the_path_of_the_public_url() -> None:
     assert is_our_resource(f"{PUBLIC}/luma/mcp", f"{PUBLIC}/luma")
     assert not is_our_resource(f"{PUBLIC}/other/mcp", f"{PUBLIC}/luma")
 
 
-def test_a_verifier_proves_its_own_challenge_alone() -> None:
+def test_a_verifier_matches_only_its_own_challenge() -> None:
     # RFC 7636, appendix B
     verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
     assert s256(verifier) == challenge
@@ -89,7 +89,7 @@ def test_a_verifier_proves_its_own_challenge_alone() -> None:
     ("challenge", "method"),
     [(None, "S256"), ("a" * 43, None), ("a" * 43, "plain"), ("a" * 42, "S256"), ("a" * 44, "S256"), ("ä" * 43, "S256")],
 )
-def test_a_request_without_s256_is_refused(challenge: str | None, method: str | None) -> None:
+def test_check_challenge_raises_unless_the_challenge_is_s256(challenge: str | None, method: str | None) -> None:
     with pytest.raises(OAuthError) as caught:
         check_challenge(challenge, method)
     assert caught.value.code == "invalid_request"

@@ -1,4 +1,4 @@
-"""Redirect URIs: where a code may be sent, and which ports are free."""
+"""Redirect URIs: registration, matching, and display."""
 
 import pytest
 
@@ -46,12 +46,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("uri", ALLOWED)
-def test_an_encrypted_or_local_address_is_allowed(uri: str) -> None:
+def test_check_redirect_accepts_https_loopback_and_app_schemes(uri: str) -> None:
     assert check_redirect(uri) == uri
 
 
 @pytest.mark.parametrize("uri", REFUSED)
-def test_anything_else_is_refused(uri: str) -> None:
+def test_check_redirect_raises_for_other_uris(uri: str) -> None:
     with pytest.raises(BadRedirect):
         check_redirect(uri)
 
@@ -66,7 +66,7 @@ def test_anything_else_is_refused(uri: str) -> None:
         ("https://claude.ai/cb?x=1", "https://claude.ai/cb?x=1"),
     ],
 )
-def test_only_the_port_of_this_computer_is_free(registered: str, given: str) -> None:
+def test_matches_ignores_the_port_of_a_loopback_uri(registered: str, given: str) -> None:
     assert matches(registered, given)
 
 
@@ -85,11 +85,11 @@ def test_only_the_port_of_this_computer_is_free(registered: str, given: str) -> 
         ("cursor://a.b/callback", "cursor://a.b/callback?x=1"),
     ],
 )
-def test_a_redirect_that_differs_elsewhere_is_another(registered: str, given: str) -> None:
+def test_matches_is_false_for_any_other_difference(registered: str, given: str) -> None:
     assert not matches(registered, given)
 
 
-def test_people_are_shown_where_a_redirect_leads() -> None:
+def test_shown_host_is_the_host_or_the_scheme_of_an_app() -> None:
     assert shown_host("https://claude.ai/api/mcp/auth_callback") == "claude.ai"
     assert shown_host("cursor://anysphere.cursor-mcp/oauth/callback") == "cursor:"
     assert is_loopback("http://localhost:1/callback")

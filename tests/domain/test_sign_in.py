@@ -1,4 +1,4 @@
-"""The rules of refresh tokens, and the names that clients give themselves."""
+"""Classification of refresh tokens, and sanitized names of clients."""
 
 from dataclasses import replace
 
@@ -31,21 +31,21 @@ def judged(grant: Grant, digest: str, now: float) -> RefreshJudgement:
     return judge_refresh(grant, digest, now, GRACE)
 
 
-def test_the_current_token_counts_until_its_time_is_over() -> None:
+def test_the_current_token_is_valid_until_the_grant_ends() -> None:
     assert judged(GRANT, "current", 4999.0) is RefreshJudgement.CURRENT
     assert judged(GRANT, "current", 5000.0) is RefreshJudgement.ENDED
     assert judged(replace(GRANT, ends_at=2000.0), "current", 2000.0) is RefreshJudgement.ENDED
     assert judged(replace(GRANT, revoked_at=1.0), "current", 1001.0) is RefreshJudgement.ENDED
 
 
-def test_the_token_before_counts_until_the_new_one_is_used_and_the_grace_is_over() -> None:
+def test_the_previous_token_is_valid_until_the_grace_period_after_the_first_use_of_the_new_one() -> None:
     assert judged(GRANT, "previous", 4000.0) is RefreshJudgement.REPEATED, "the answer may have been lost"
     used = replace(GRANT, confirmed_at=1100.0)
     assert judged(used, "previous", 1160.0) is RefreshJudgement.REPEATED
     assert judged(used, "previous", 1160.1) is RefreshJudgement.REPLAYED
 
 
-def test_an_older_token_is_a_replay_at_any_time() -> None:
+def test_an_older_token_is_always_a_replay() -> None:
     assert judged(GRANT, "older", 1000.0) is RefreshJudgement.REPLAYED
     assert judged(replace(GRANT, revoked_at=1.0), "older", 1000.0) is RefreshJudgement.ENDED
 

@@ -1,4 +1,4 @@
-"""Snapshots of running tasks: transitions, grace time, and the time of the next read."""
+"""Snapshots of running tasks: changes of state, grace period, and the time of the next read."""
 
 import pytest
 

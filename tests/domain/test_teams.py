@@ -1,4 +1,4 @@
-"""The rules of names, time zones, scopes and durations, and the states of a key."""
+"""Validation of names, notes, time zones, scopes and durations, and the states of a key."""
 
 from dataclasses import replace
 
@@ -20,21 +20,21 @@ KEY = ApiKey("id", "member", "lmk_…", frozenset(Scope), "", is_blocked=False, 
 
 
 @pytest.mark.parametrize("name", ["a", "film", "Film crew 2", "映画", "anna@example.com", "x" * 64])
-def test_a_name_is_kept_as_it_is(name: str) -> None:
+def test_valid_name_returns_a_valid_name_unchanged(name: str) -> None:
     assert valid_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", " ", " film", "film ", "fi\nlm", "fi\x00lm", "fi\u200blm", "x" * 65, "a\u2028b"])
-def test_a_name_that_nobody_can_see_or_type_is_refused(name: str) -> None:
+def test_valid_name_raises_for_invisible_characters_outer_blanks_and_length(name: str) -> None:
     with pytest.raises(ValueError, match="1 to 64 visible"):
         valid_name(name)
 
 
-def test_two_spellings_of_one_name_are_one_name() -> None:
+def test_valid_name_normalizes_to_nfc() -> None:
     assert valid_name("Zoe\u0308") == valid_name("Zo\u00eb") == "Zo\u00eb"
 
 
-def test_a_note_may_be_empty_and_is_bounded() -> None:
+def test_a_note_may_be_empty_and_its_length_is_limited() -> None:
     assert valid_note("") == ""
     for note in ("x" * 201, "a\nb"):
         with pytest.raises(ValueError, match="200"):
@@ -42,40 +42,40 @@ def test_a_note_may_be_empty_and_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"])
-def test_a_time_zone_is_known(name: str) -> None:
+def test_valid_timezone_accepts_iana_names(name: str) -> None:
     assert valid_timezone(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "Berlin", "europe/berlin", "../UTC", "/etc/localtime", "+01:00", "UTC\x00"])
-def test_a_time_zone_of_another_spelling_is_refused(name: str) -> None:
+def test_valid_timezone_raises_for_other_spellings(name: str) -> None:
     with pytest.raises(ValueError, match="Europe/Berlin"):
         valid_timezone(name)
 
 
-def test_scopes_are_written_in_one_order() -> None:
+def test_written_scopes_have_one_order() -> None:
     assert written_scopes(parsed_scopes("generate, read")) == "read,generate"
     assert parsed_scopes("read,generate") == PASSTHROUGH_SCOPES
     assert written_scopes(frozenset(Scope)) == "read,generate,admin"
 
 
 @pytest.mark.parametrize("text", ["", "write", "read,", "READ", "read generate"])
-def test_a_scope_that_does_not_exist_is_refused(text: str) -> None:
+def test_parsed_scopes_raises_for_an_unknown_scope(text: str) -> None:
     with pytest.raises(ValueError, match="read, generate, admin"):
         parsed_scopes(text)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30d", 2_592_000), ("24h", 86_400), ("90m", 5400), ("0", 0), ("0h", 0)])
-def test_a_duration_has_a_unit(text: str, seconds: int) -> None:
+def test_parsed_duration_returns_seconds(text: str, seconds: int) -> None:
     assert parsed_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5h", "1w", "30 d", "3651d", "999999999d", "٣d", "1h30m"])
-def test_another_duration_is_refused(text: str) -> None:
+def test_parsed_duration_raises_for_other_text(text: str) -> None:
     with pytest.raises(ValueError, match="30d, 24h or 90m"):
         parsed_duration(text)
 
 
-def test_the_states_of_a_key() -> None:
+def test_state_of_a_key() -> None:
     assert KEY.state(100) is KeyState.ACTIVE
     assert replace(KEY, expires_at=200.0).state(199.9) is KeyState.ACTIVE
     assert replace(KEY, expires_at=200.0).state(200) is KeyState.EXPIRED

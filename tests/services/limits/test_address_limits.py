@@ -1,4 +1,4 @@
-"""Limits per network address: each has its own, nobody uses up everybody's, and networks of IPv6 count as one."""
+"""AddressLimit: limits per network address and in total; an IPv6 /64 network counts as one address."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from app.services.limits.address_limits import AddressLimit, network_of
 from tests.support.clock import HandClock
 
 
-def test_an_address_has_its_own_limit_in_each_window(clock: HandClock) -> None:
+def test_each_address_has_its_own_limit_in_each_window(clock: HandClock) -> None:
     refused: list[None] = []
     limit = AddressLimit(2, 100, 60.0, clock, lambda: refused.append(None))
     assert [limit.take("192.0.2.1") for _ in range(2)] == [None, None]
@@ -18,7 +18,7 @@ def test_an_address_has_its_own_limit_in_each_window(clock: HandClock) -> None:
     assert limit.take("192.0.2.1") is None
 
 
-def test_all_addresses_together_have_a_limit_that_refusals_do_not_use_up(clock: HandClock) -> None:
+def test_refused_events_do_not_count_towards_the_total_limit(clock: HandClock) -> None:
     limit = AddressLimit(1, 3, 60.0, clock)
     for _ in range(10):
         limit.take("192.0.2.1")
@@ -26,7 +26,7 @@ def test_all_addresses_together_have_a_limit_that_refusals_do_not_use_up(clock: 
     assert limit.take("192.0.2.9") is not None
 
 
-def test_an_event_can_be_given_back(clock: HandClock) -> None:
+def test_give_back_frees_one_event_of_an_address(clock: HandClock) -> None:
     limit = AddressLimit(1, 1, 60.0, clock)
     limit.take("192.0.2.1")
     limit.give_back("192.0.2.1")

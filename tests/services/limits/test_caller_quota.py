@@ -65,13 +65,13 @@ def test_reserve_serves_a_new_caller_when_many_others_hold_their_maximum() -> No
 
 
 def test_last_eighth_is_reserved_for_new_accepted_callers() -> None:
-    """Busy customers hold three quarters, and invented tokens use up the reserve that is open to them."""
+    """Large customers hold three quarters, and made-up tokens use up the reserve that is open to them."""
     quota = CallerQuota(QuotaLimits(1000, 100, 500), lambda owner: owner.startswith("customer"))
     for number in range(40):
         while quota.take(f"customer-{number}"):
             pass
-    invented = [quota.take(f"invented-{number}") for number in range(1000)]
-    assert any(invented), "a new caller is served"
+    made_up = [quota.take(f"made-up-{number}") for number in range(1000)]
+    assert any(made_up), "a new caller is served"
     assert quota.in_use == 875
     assert all(quota.take(f"customer-{number}") for number in range(100, 225))
 

@@ -1,4 +1,4 @@
-"""Operations of the database are run in turns, keep their places until they end, and wait for a bounded time."""
+"""DatabaseTurns: fairness between callers, disconnected callers, and a full queue."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.support.turns import database_turns
 
 
 class Operations:
-    """Operations that end when the test says so."""
+    """Operations that end when the test sets `may_end`."""
 
     def __init__(self) -> None:
         self.began: list[str] = []
@@ -42,7 +42,7 @@ async def test_an_operation_keeps_its_place_when_its_caller_disconnects() -> Non
     assert await next_one == "second"
 
 
-async def test_a_caller_with_many_operations_delays_others_by_one() -> None:
+async def test_a_caller_with_many_operations_delays_others_by_at_most_one() -> None:
     turns, operations = database_turns(places=1), Operations()
     many = [asyncio.create_task(turns.run("many", lambda: operations.run("many"))) for _ in range(20)]
     await turn_of_the_loop()
@@ -53,7 +53,7 @@ async def test_a_caller_with_many_operations_delays_others_by_one() -> None:
     assert operations.began.index("one") <= 2
 
 
-async def test_unaccepted_callers_leave_a_place_to_accepted_ones() -> None:
+async def test_unaccepted_callers_leave_a_place_for_accepted_ones() -> None:
     is_accepted = "honest".__eq__
     waiting = CallerQuota(QuotaLimits(100, 100, 100), is_accepted)
     turns, operations = DatabaseTurns(FairLimiter(Shares(2, 1, 1), is_accepted), waiting), Operations()
@@ -65,7 +65,7 @@ async def test_unaccepted_callers_leave_a_place_to_accepted_ones() -> None:
     await asyncio.gather(honest, *made_up)
 
 
-async def test_an_operation_beyond_the_line_is_refused_and_does_not_run() -> None:
+async def test_an_operation_is_refused_and_does_not_run_when_the_queue_is_full() -> None:
     turns, operations = database_turns(places=1, waiting=4), Operations()
     first = [asyncio.create_task(turns.run(f"caller-{n}", lambda: operations.run("x"))) for n in range(5)]
     await turn_of_the_loop()
@@ -76,7 +76,7 @@ async def test_an_operation_beyond_the_line_is_refused_and_does_not_run() -> Non
     assert "late" not in operations.began
 
 
-async def test_the_fault_of_an_operation_is_raised() -> None:
+async def test_run_raises_the_exception_of_the_operation() -> None:
     async def fails() -> None:
         raise LookupError
 

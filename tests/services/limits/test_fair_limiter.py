@@ -9,7 +9,7 @@ from app.services.limits.fair_limiter import FairLimiter, Shares
 
 
 class HeldCalls:
-    """Calls that hold their places until the test ends them. `order` lists the tenants as they got places."""
+    """Calls that hold their places until the test ends them. `order` lists tenants in the order of their places."""
 
     def __init__(self, shares: Shares, accepted: set[str] | None = None) -> None:
         self.accepted = accepted if accepted is not None else set()
@@ -47,7 +47,7 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def test_tenants_take_turns_however_many_calls_each_has_queued() -> None:
+async def test_tenants_are_served_round_robin_regardless_of_their_queue_lengths() -> None:
     calls_held = HeldCalls(Shares(places=2, per_tenant=2, unaccepted=2))
     await calls_held.ask("junk", 50)
     await calls_held.ask("a", 2)
@@ -85,7 +85,7 @@ async def test_unaccepted_tenants_leave_places_for_accepted_ones() -> None:
     assert calls_held.limiter.is_idle
 
 
-async def test_accepted_tenants_and_others_take_turns() -> None:
+async def test_accepted_and_unaccepted_tenants_alternate() -> None:
     calls_held = HeldCalls(Shares(places=2, per_tenant=2, unaccepted=2), accepted={"known"})
     await calls_held.ask("known", 20)
     await calls_held.ask("new", 2)
@@ -108,7 +108,7 @@ async def test_a_call_cancelled_in_the_queue_gets_no_place() -> None:
 
 
 @pytest.mark.parametrize("turns_after", range(4))
-async def test_a_call_cancelled_as_it_gets_a_place_passes_it_on(turns_after: int) -> None:
+async def test_a_place_granted_to_a_cancelled_call_goes_to_the_next(turns_after: int) -> None:
     calls_held = HeldCalls(Shares(places=1, per_tenant=1, unaccepted=1))
     await calls_held.ask("a")
     await calls_held.ask("b")

@@ -1,4 +1,4 @@
-"""RateLimits: who is limited by what, without Redis, and callers who go on although they are refused."""
+"""RateLimits: refusals and their cache, failures of Redis, and floods of refused calls."""
 
 import logging
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ ANA = Principal("ana", "film", key="key-ana", limits=(TEAM, RateLimit(GENERATION
 BEN = Principal("ben", "film", key="key-ben", limits=(TEAM,))
 
 
-class Counting(MemoryRateLimiter):
-    """A limiter that records what it is asked, and can fail."""
+class RecordingLimiter(MemoryRateLimiter):
+    """A rate limiter that records its calls and raises `fault`, if set."""
 
     def __init__(self, clock: HandClock) -> None:
         super().__init__(clock)
@@ -39,10 +39,10 @@ class Counting(MemoryRateLimiter):
 
 
 class World:
-    """The limits over a counting limiter, and what they reported."""
+    """RateLimits over a recording limiter, with the reported refusals, floods and failures."""
 
     def __init__(self, clock: HandClock) -> None:
-        self.limiter = Counting(clock)
+        self.limiter = RecordingLimiter(clock)
         self.refused: list[LimitKind] = []
         self.failures = self.floods = 0
         self.limits = RateLimits(
@@ -70,14 +70,14 @@ def world(clock: HandClock) -> World:
     return World(clock)
 
 
-async def test_a_caller_without_limits_of_a_kind_asks_nobody(world: World) -> None:
+async def test_a_caller_without_limits_of_a_kind_causes_no_query(world: World) -> None:
     await world.limits.check(Principal("anybody"), CALLS)
     await world.limits.check(BEN, GENERATIONS)
     assert world.limiter.asked == []
     assert world.limits.refuse_flood(Principal("anybody")) is None
 
 
-async def test_a_refusal_says_whose_limit_it_is_and_how_long_it_lasts(world: World) -> None:
+async def test_a_refusal_names_the_level_of_the_limit_and_the_wait(world: World) -> None:
     await world.calls(ANA, 2)
     await world.calls(BEN, 1)
     error = await world.refusal(BEN)
@@ -92,7 +92,7 @@ async def test_a_refusal_says_whose_limit_it_is_and_how_long_it_lasts(world: Wor
     assert {owner for owner, _ in world.limiter.asked} == {"film"}
 
 
-async def test_a_limit_that_refuses_is_not_asked_again_before_it_has_room(world: World, clock: HandClock) -> None:
+async def test_a_refusal_is_cached_until_the_limit_has_room(world: World, clock: HandClock) -> None:
     await world.calls(ANA, 3)
     wait = (await world.refusal(ANA)).retry_after_seconds or 0
     asked = len(world.limiter.asked)
@@ -103,9 +103,7 @@ async def test_a_limit_that_refuses_is_not_asked_again_before_it_has_room(world:
     await world.calls(BEN, 1)
 
 
-async def test_a_long_wait_is_told_in_full_from_memory_and_redis_is_asked_again_each_minute(
-    world: World, clock: HandClock
-) -> None:
+async def test_a_cached_refusal_with_a_long_wait_is_verified_each_minute(world: World, clock: HandClock) -> None:
     await world.limits.check(ANA, GENERATIONS)
     wait = (await world.refusal(ANA, GENERATIONS)).retry_after_seconds or 0
     asked = len(world.limiter.asked)
@@ -117,7 +115,7 @@ async def test_a_long_wait_is_told_in_full_from_memory_and_redis_is_asked_again_
         assert len(world.limiter.asked) == asked + times
 
 
-async def test_a_limit_that_was_raised_counts_at_once(world: World) -> None:
+async def test_a_raised_limit_takes_effect_at_once(world: World) -> None:
     await world.calls(ANA, 3)
     await world.refusal(ANA)
     raised = Principal("ana", "film", key="key-ana", limits=(RateLimit(CALLS, LimitLevel.TEAM, "film", 4),))
@@ -125,7 +123,7 @@ async def test_a_limit_that_was_raised_counts_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("fault", [StoreUnavailable("TimeoutError"), StoreRefuses("NOPERM")])
-async def test_without_redis_calls_pass_and_the_log_says_so_once(
+async def test_calls_pass_and_one_warning_is_logged_when_redis_fails(
     world: World, clock: HandClock, caplog: pytest.LogCaptureFixture, fault: StoreUnavailable
 ) -> None:
     world.limiter.fault = fault
@@ -143,13 +141,13 @@ async def test_without_redis_calls_pass_and_the_log_says_so_once(
     assert "not enforced" in lines[0].getMessage()
 
 
-async def test_a_process_that_is_too_busy_for_redis_lets_calls_pass_and_goes_on_asking(world: World) -> None:
+async def test_calls_pass_without_a_cooldown_when_the_store_is_busy(world: World) -> None:
     world.limiter.fault = StoreBusy("the queue is full")
     await world.calls(ANA, 5)
     assert (len(world.limiter.asked), world.failures) == (5, 0)
 
 
-async def test_who_goes_on_calling_floods_until_the_limit_has_room(
+async def test_refuse_flood_after_ten_refused_calls_until_the_limit_has_room(
     world: World, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     await world.calls(ANA, 3)
@@ -179,7 +177,7 @@ async def test_a_flood_is_not_remembered_for_longer_than_two_windows(world: Worl
     assert world.limits.refuse_flood(ANA) is None
 
 
-async def test_refused_generations_are_no_flood(world: World) -> None:
+async def test_refused_generations_do_not_count_as_a_flood(world: World) -> None:
     await world.limits.check(ANA, GENERATIONS)
     for _ in range(FLOOD_REFUSALS + 1):
         await world.refusal(ANA, GENERATIONS)

@@ -1,4 +1,4 @@
-"""RefusedTokens: a flood of refused tokens from one address is not looked up, and valid tokens from there are."""
+"""RefusedTokens: an address over its limit, tokens that are checked nevertheless, and the keys of addresses."""
 
 import logging
 
@@ -20,7 +20,7 @@ MOST = 10
 
 
 class World:
-    """A throttle, the tokens that are valid, those that were once, and the number of tokens that were not checked."""
+    """A throttle, the valid tokens, the formerly valid ones, and the number of tokens that were not checked."""
 
     def __init__(self, clock: HandClock) -> None:
         self.accepted: set[str] = set()
@@ -38,7 +38,7 @@ class World:
         self.throttled += 1
 
     def send(self, address: str | None, token: str) -> bool:
-        """Send a token; return whether it was checked. One that is not accepted is refused."""
+        """Send a token, and return whether it was checked. It is refused unless it is in `accepted`."""
         if self.tokens.throttle(address, token) is not None:
             return False
         if token not in self.accepted:
@@ -55,20 +55,20 @@ def world(clock: HandClock) -> World:
     return World(clock)
 
 
-def test_as_many_refused_tokens_as_the_setting_allows_are_checked(world: World) -> None:
+def test_tokens_of_an_address_are_not_checked_over_the_limit(world: World) -> None:
     world.flood(OFFICE)
     assert not world.send(OFFICE, "bad-0")
     assert world.throttled == 1
     world.flood(HOME)
 
 
-def test_a_token_that_was_accepted_here_gets_through_a_flood(world: World) -> None:
+def test_an_accepted_token_is_checked_during_a_flood(world: World) -> None:
     world.accepted.add("good")
     world.flood(OFFICE)
     assert all(world.send(OFFICE, "good") for _ in range(100))
 
 
-def test_a_new_token_gets_through_while_one_bad_token_is_repeated(world: World) -> None:
+def test_a_new_token_is_checked_while_one_refused_token_is_repeated(world: World) -> None:
     for _ in range(MOST):
         assert world.send(OFFICE, "bad")
     assert not any(world.send(OFFICE, "bad") for _ in range(100))
@@ -76,7 +76,7 @@ def test_a_new_token_gets_through_while_one_bad_token_is_repeated(world: World) 
     assert world.send(OFFICE, "good")
 
 
-def test_of_tokens_that_nobody_knows_one_is_checked_each_second(world: World, clock: HandClock) -> None:
+def test_one_unknown_token_is_checked_each_second_during_a_flood(world: World, clock: HandClock) -> None:
     world.flood(OFFICE)
     for second in range(5):
         checked = [world.send(OFFICE, f"new-{second}-{number}") for number in range(50)]
@@ -84,7 +84,7 @@ def test_of_tokens_that_nobody_knows_one_is_checked_each_second(world: World, cl
         clock.advance(TRIAL_SECONDS)
 
 
-def test_a_key_that_was_accepted_before_it_was_revoked_is_checked_once_a_minute(world: World, clock: HandClock) -> None:
+def test_a_revoked_key_is_checked_once_a_minute_during_a_flood(world: World, clock: HandClock) -> None:
     world.flood(OFFICE)
     world.revoked.add("revoked")
     assert world.send(OFFICE, "revoked")
@@ -93,7 +93,7 @@ def test_a_key_that_was_accepted_before_it_was_revoked_is_checked_once_a_minute(
     assert world.send(OFFICE, "revoked")
 
 
-def test_an_address_is_free_again_after_the_flood_and_the_wait_is_told(world: World, clock: HandClock) -> None:
+def test_throttle_returns_the_wait_until_the_address_is_within_its_limit(world: World, clock: HandClock) -> None:
     world.flood(OFFICE)
     wait = world.tokens.throttle(OFFICE, "bad-0")
     assert wait is not None
@@ -105,7 +105,7 @@ def test_an_address_is_free_again_after_the_flood_and_the_wait_is_told(world: Wo
     world.flood(OFFICE)
 
 
-def test_the_log_has_one_line_a_burst(world: World, clock: HandClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_burst_logs_one_warning(world: World, clock: HandClock, caplog: pytest.LogCaptureFixture) -> None:
     world.flood(OFFICE)
     for _ in range(2):
         for _ in range(500):
@@ -132,7 +132,7 @@ def test_the_log_has_one_line_a_burst(world: World, clock: HandClock, caplog: py
         ("x" * 5000, UNKNOWN),
     ],
 )
-def test_an_address_counts_as_what_one_customer_has(address: str | None, counted_as: str) -> None:
+def test_network_of_returns_an_ipv4_address_or_an_ipv6_network(address: str | None, counted_as: str) -> None:
     assert network_of(address) == counted_as
 
 

@@ -1,4 +1,4 @@
-"""TokenStatusCache: how long refusals count, and how often a refused token is checked again."""
+"""TokenStatusCache: duration of a refusal, verification of refused tokens, and eviction."""
 
 from app.services.limits.token_status import MOST_TOKENS, REFUSED_SECONDS, VERIFY_SECONDS, TokenStatusCache
 from tests.support.clock import HandClock
@@ -20,7 +20,7 @@ def test_a_refusal_stays_until_the_token_is_accepted_but_is_recent_for_seconds_o
     assert (token_status.is_accepted("a"), token_status.was_refused("a")) == (True, False)
 
 
-def test_may_verify_allows_one_check_of_a_refused_token_in_five_minutes(clock: HandClock) -> None:
+def test_try_start_verification_is_true_once_in_five_minutes_for_a_refused_token(clock: HandClock) -> None:
     token_status = TokenStatusCache(clock)
     token_status.refuse("a")
     assert not token_status.try_start_verification("a")

@@ -1,6 +1,6 @@
 """Stateful test of purchases under a budget: two replicas, random failures and crashes, as in test_state_machine.
 
-What is spent, reserved and left adds up to the budget after each step, and each generated video is paid for once.
+After each step, the spent, reserved and remaining amounts add up to the budget, and each video is charged once.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class BudgetHistories(Histories):
         assert len(by_state) == len({row.attempt for row in rows})
 
     @invariant()
-    def each_purchase_has_the_cost_of_its_outcome(self) -> None:
+    def each_ledger_entry_matches_the_state_of_its_purchase(self) -> None:
         for row in self.runner.run(self.rows()):
             if row.purchase_state is not None:
                 assert row.entry_state in EXPECTED[PurchaseState(row.purchase_state)]

@@ -60,7 +60,7 @@ async def test_each_submission_uses_the_credential_with_the_fewest_in_flight(clo
     await asyncio.gather(*calls)
 
 
-async def test_members_of_a_team_take_turns(clock: HandClock) -> None:
+async def test_members_of_a_team_are_served_round_robin(clock: HandClock) -> None:
     limiter, order = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), []
     may_answer = asyncio.Event()
 
@@ -86,9 +86,9 @@ async def test_run_raises_rate_limited_after_the_longest_wait_and_leaks_no_place
     calls = [asyncio.create_task(limiter.run(A, credentials("a"), backend.send)) for _ in range(GENERATIONS_AT_ONCE)]
     await turns()
     late = asyncio.create_task(limiter.run(A, credentials("a"), backend.send))
-    left = asyncio.create_task(limiter.run(A, credentials("a"), backend.send))
+    disconnected = asyncio.create_task(limiter.run(A, credentials("a"), backend.send))
     await turns()
-    left.cancel()
+    disconnected.cancel()
     await while_time_passes(clock, clock.sleep(LONGEST_WAIT_SECONDS + 1))
     with pytest.raises(RateLimited):
         await late
@@ -109,7 +109,7 @@ async def test_an_added_credential_is_used_at_once(clock: HandClock) -> None:
     await asyncio.gather(*calls)
 
 
-async def test_the_free_places_of_a_teams_credentials_are_shown(clock: HandClock) -> None:
+async def test_free_is_called_with_the_free_places_of_a_teams_credentials(clock: HandClock) -> None:
     shown: list[tuple[int, int]] = []
     limiter = ConcurrencyLimiter(
         ACEDATACLOUD, clock, clock.sleep, free=lambda number, free: shown.append((number, free))

@@ -1,4 +1,4 @@
-"""Unwritten outcomes are taken in turns of their callers, and made-up tokens cannot fill the queue."""
+"""OutcomeQueue: fairness between callers, the order of outcomes, and limits for made-up tokens."""
 
 from app.domain.purchase import NewPurchase, PurchaseState
 from app.services.purchases.outcome_queue import MOST_OF_A_CALLER, MOST_OF_UNACCEPTED, Outcome, OutcomeQueue
@@ -13,7 +13,7 @@ def taken(queue: OutcomeQueue, count: int) -> list[str]:
     return [one.purchase.owner for one in found if one is not None]
 
 
-def test_callers_are_served_in_turn_and_accepted_ones_every_second_time() -> None:
+def test_callers_are_served_round_robin_and_accepted_ones_every_second_turn() -> None:
     queue = OutcomeQueue(lambda caller: caller.startswith("known"))
     for number in range(50):
         queue.add(outcome(f"made-up-{number}"))
@@ -30,7 +30,7 @@ def test_outcomes_of_one_caller_keep_their_order() -> None:
     assert [one.purchase.attempt for one in found if one is not None] == list("01234")
 
 
-def test_made_up_tokens_and_single_callers_leave_room_for_others() -> None:
+def test_made_up_tokens_and_single_callers_cannot_fill_the_queue() -> None:
     queue = OutcomeQueue(lambda caller: caller.startswith("known"))
     assert sum(queue.add(outcome(f"made-up-{number}")) for number in range(20_000)) <= MOST_OF_UNACCEPTED
     assert sum(queue.add(outcome("known-a")) for _ in range(20_000)) <= MOST_OF_A_CALLER
@@ -54,7 +54,7 @@ def test_putting_back_never_fails_however_full_the_queue_has_become() -> None:
     assert left.index("first") < left.index("second")
 
 
-def test_an_outcome_that_was_put_back_is_taken_again_and_a_removed_one_frees_its_place() -> None:
+def test_put_back_queues_an_outcome_again_and_remove_frees_its_place() -> None:
     queue = OutcomeQueue(lambda _caller: True)
     queue.add(outcome("a"))
     first = queue.take()

@@ -1,4 +1,4 @@
-"""A member extends a video of the team; an error says that a task could not be read, where one could not."""
+"""OwnedVideos: the video of a team may be extended, others not; a failed read of a task raises its error."""
 
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ MEMBER = Caller(Principal("anna", "team", sees=Visibility.TEAM), caller("anna").
 
 
 class Pages:
-    """Submissions in pages of one, and their tasks."""
+    """SubmittedTasks with one purchase per page, and TaskService with their results."""
 
     def __init__(self, *answers: TaskResult) -> None:
         self.answers = answers
@@ -42,27 +42,27 @@ class Pages:
         await OwnedVideos(pages, pages, ACEDATACLOUD).check(caller, ExtendVideo("On", video_id=video_id))
 
 
-def made(video_id: str) -> TaskResult:
+def completed(video_id: str) -> TaskResult:
     return rendered(Task("task", TaskState.COMPLETED, video=Video("https://cdn.example.com/a.mp4", video_id)))
 
 
 async def test_a_video_on_a_later_page_is_found() -> None:
-    await Pages(made("other"), None, made("mine")).check("mine")
+    await Pages(completed("other"), None, completed("mine")).check("mine")
 
 
-async def test_a_video_that_the_team_has_not_made_is_not_found() -> None:
+async def test_check_raises_not_found_for_a_video_of_others() -> None:
     with pytest.raises(NotFound):
-        await Pages(made("other"), None).check("mine")
+        await Pages(completed("other"), None).check("mine")
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
-async def test_a_task_that_could_not_be_read_may_have_made_the_video(position: int) -> None:
-    answers: list[TaskResult] = [made("other"), made("another")]
+async def test_check_raises_the_error_of_a_failed_read_when_the_video_is_not_found(position: int) -> None:
+    answers: list[TaskResult] = [completed("other"), completed("another")]
     answers.insert(position, ACEDATACLOUD.error(BackendError))
     with pytest.raises(LumaError) as caught:
         await Pages(*answers).check("mine")
     assert isinstance(caught.value, BackendError)
 
 
-async def test_a_caller_without_a_team_is_not_asked() -> None:
+async def test_check_allows_any_video_outside_of_teams() -> None:
     await Pages().check("any", caller("anna"))

@@ -97,11 +97,11 @@ class Histories(RuleBasedStateMachine):
         self.replicas = [self.new_replica(number) for number in (0, 1)]
 
     def new_replica(self, number: int) -> PurchaseService:
-        earlier = LegacyIdempotencyKeys(MemoryCoordination(self.clock), lambda: 0.0, self.clock)
+        legacy_keys = LegacyIdempotencyKeys(MemoryCoordination(self.clock), lambda: 0.0, self.clock)
         return PurchaseService(
             self.databases[number],
             HmacSigner(*self.secrets[number]),
-            earlier,
+            legacy_keys,
             turns=database_turns(),
             key_lives_seconds=DAY,
             key_fault=lambda: None,
@@ -214,7 +214,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def dead_replicas_are_restarted(self) -> None:
         for number, purchases in enumerate(self.databases):
-            if purchases.is_dead:  # a replica may die after its call, while it writes what it could not write before
+            if purchases.is_dead:  # a replica may die after its call, while it writes a queued outcome
                 self.restart(number)
 
     def teardown(self) -> None:

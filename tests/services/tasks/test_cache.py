@@ -1,4 +1,4 @@
-"""TaskCache: hits in both levels, times to live, bounds, and values that are not trusted."""
+"""TaskCache: hits in both levels, times to live, bounds, and altered values."""
 
 import struct
 from dataclasses import replace
@@ -161,10 +161,10 @@ async def test_tasks_of_one_tenant_are_not_returned_to_another(clock: HandClock)
 
 
 def body(value: bytes) -> bytes:
-    """Return what is sealed in a stored value under KEY_A."""
-    [opened] = SEALER.unseal_each([(KEY_A, value)])
-    assert opened is not None
-    return opened
+    """Unseal a stored value under KEY_A."""
+    [unsealed] = SEALER.unseal_each([(KEY_A, value)])
+    assert unsealed is not None
+    return unsealed
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""CancelMarks: the first mark stays, and marks written by others do not count."""
+"""CancelMarks: repeated marks, and marks without a valid signature."""
 
 import pytest
 
@@ -34,7 +34,7 @@ async def test_a_second_mark_keeps_the_time_of_the_first(clock: HandClock) -> No
     assert await marks.marked_at("other", "task-1") is None
 
 
-async def test_marks_that_others_copied_or_wrote_are_ignored(clock: HandClock) -> None:
+async def test_copied_and_unsigned_marks_are_ignored(clock: HandClock) -> None:
     leases = MemoryCoordination(clock)
     marks = marks_in(leases, clock)
     await marks.put("owner", "task-1")

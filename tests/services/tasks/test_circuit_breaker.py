@@ -63,7 +63,7 @@ async def test_a_failed_store_is_not_called_during_the_cooldown(clock: HandClock
     assert await store.get_many([KEY]) == [b"x"]
 
 
-async def test_after_the_cooldown_one_caller_tries_and_others_do_not_wait(clock: HandClock) -> None:
+async def test_after_the_cooldown_one_caller_uses_the_store_and_others_do_not_wait(clock: HandClock) -> None:
     answer = asyncio.Event()
 
     class SlowStore(CountingStore):
@@ -89,7 +89,7 @@ async def test_after_the_cooldown_one_caller_tries_and_others_do_not_wait(clock:
     assert await store.get_many([KEY]) == [b"x"], "all callers use the store again"
 
 
-async def test_a_failed_try_starts_another_cooldown(clock: HandClock) -> None:
+async def test_a_failure_after_the_cooldown_starts_another_one(clock: HandClock) -> None:
     inner = CountingStore()
     store = breaker_for(inner, clock)
     inner.is_out = True

@@ -1,4 +1,4 @@
-"""Doorkeeper: recognises keys seen before."""
+"""Doorkeeper: recognition of keys seen before, and false positives."""
 
 from app.services.tasks.doorkeeper import Doorkeeper
 

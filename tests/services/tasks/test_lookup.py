@@ -183,7 +183,7 @@ async def test_a_lookup_without_hits_is_one_read_and_one_write_of_the_store(cloc
     assert (len(store.asked), store.puts) == (1, 1)
 
 
-async def test_lookups_are_answered_while_the_store_is_unavailable(clock: HandClock) -> None:
+async def test_lookups_succeed_while_the_store_is_unavailable(clock: HandClock) -> None:
     backend, store = Backend(), CountingStore()
     tasks = {"a": running("a"), "b": done("b", clock)}
     backend.known = {**tasks}

@@ -1,4 +1,4 @@
-"""TaskSnapshots: the grace time of new tasks, storage for a day, and values that are not trusted."""
+"""TaskSnapshots: the grace period of new tasks, storage for a day, and altered values."""
 
 from collections.abc import Callable
 

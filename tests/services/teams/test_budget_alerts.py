@@ -1,4 +1,4 @@
-"""The sending of alerts: each at once, again with growing pauses, and given up in the end."""
+"""BudgetAlerts: sending, retries with backoff, giving up, and log lines without the URL."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from app.services.teams.budget_alerts import MOST_ATTEMPTS, BudgetAlerts
 
 
 class Receiver:
-    """Alerts in memory, their receiver, and what was counted."""
+    """One alert, its queue and its receiver. `counted` lists the reported thresholds and outcomes."""
 
     def __init__(self, *, is_up: bool, sealed_url: str | None = "sealed") -> None:
         self.is_up = is_up
@@ -54,14 +54,14 @@ async def test_an_alert_is_sent_once() -> None:
     assert receiver.counted == ["50", "sent"]
 
 
-async def test_an_alert_without_an_address_is_counted_alone() -> None:
+async def test_an_alert_without_a_url_is_counted_and_not_sent() -> None:
     receiver = Receiver(is_up=True, sealed_url=None)
     for _ in range(2):
         await receiver.sending().send_due()
     assert receiver.counted == ["50"]
 
 
-async def test_an_alert_is_sent_again_with_growing_pauses_and_given_up_after_a_day() -> None:
+async def test_a_failed_alert_is_retried_with_backoff_and_given_up_after_a_day() -> None:
     receiver = Receiver(is_up=False)
     for _ in range(MOST_ATTEMPTS + 2):
         await receiver.sending().send_due()
@@ -71,7 +71,7 @@ async def test_an_alert_is_sent_again_with_growing_pauses_and_given_up_after_a_d
     assert 20 * 3600 < sum(receiver.pauses) < 36 * 3600
 
 
-async def test_a_receiver_that_comes_back_gets_the_alert() -> None:
+async def test_an_alert_is_delivered_when_its_receiver_works_again() -> None:
     receiver = Receiver(is_up=False)
     await receiver.sending().send_due()
     receiver.is_up = True
@@ -81,7 +81,7 @@ async def test_a_receiver_that_comes_back_gets_the_alert() -> None:
 
 
 @pytest.mark.parametrize("is_up", [True, False])
-async def test_the_log_has_no_address(caplog: pytest.LogCaptureFixture, *, is_up: bool) -> None:
+async def test_the_log_does_not_contain_the_url(caplog: pytest.LogCaptureFixture, *, is_up: bool) -> None:
     caplog.set_level("INFO")
     await Receiver(is_up=is_up, sealed_url="a-secret").sending().send_due()
     assert caplog.text

@@ -1,4 +1,4 @@
-"""Keys are looked up once, dropped with every change, and not trusted for long without the database."""
+"""DirectoryCache: look-ups, changes of the directory, outages of the database, and the last use of keys."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -19,7 +19,7 @@ from tests.support.clock import HandClock, while_time_passes
 
 
 class Rows:
-    """A directory whose rows and faults are set by hand."""
+    """A directory whose rows and faults the test sets. `number` is its version."""
 
     def __init__(self) -> None:
         self.number = 1
@@ -72,7 +72,7 @@ def holder(key_id: str, now: float, expires_at: float | None = None) -> KeyHolde
 
 
 class Watched:
-    """A cache over rows, whose version is followed."""
+    """A DirectoryCache over Rows, with its background task."""
 
     def __init__(self, clock: HandClock) -> None:
         self.rows, self.clock = Rows(), clock
@@ -95,7 +95,7 @@ async def watched(clock: HandClock) -> AsyncIterator[Watched]:
     await asyncio.wait([following])
 
 
-async def test_a_key_is_looked_up_once_whether_it_is_known_or_not(watched: Watched) -> None:
+async def test_known_and_unknown_keys_are_looked_up_once(watched: Watched) -> None:
     watched.rows.holders["known"] = holder("key-1", watched.clock())
     for _ in range(3):
         assert await watched.cache.key("known") is not None
@@ -103,7 +103,7 @@ async def test_a_key_is_looked_up_once_whether_it_is_known_or_not(watched: Watch
     assert watched.rows.asked == ["known", "unknown"]
 
 
-async def test_a_change_is_seen_within_seconds(watched: Watched) -> None:
+async def test_a_change_of_the_directory_takes_effect_within_seconds(watched: Watched) -> None:
     known = watched.rows.holders["one"] = holder("key-1", watched.clock())
     await watched.cache.key("one")
     await watched.cache.key("other")
@@ -114,7 +114,7 @@ async def test_a_change_is_seen_within_seconds(watched: Watched) -> None:
     assert await watched.cache.key("other") is not None
 
 
-async def test_what_was_read_before_a_change_is_not_kept_after_it(watched: Watched) -> None:
+async def test_a_key_read_before_a_change_is_not_cached_after_it(watched: Watched) -> None:
     watched.rows.holders["one"] = holder("key-1", watched.clock())
     watched.rows.may_answer.clear()
     asking = asyncio.create_task(watched.cache.key("one"))
@@ -128,7 +128,7 @@ async def test_what_was_read_before_a_change_is_not_kept_after_it(watched: Watch
     assert await watched.cache.key("one") is None
 
 
-async def test_a_key_ends_at_its_time_though_nothing_changed(watched: Watched) -> None:
+async def test_a_cached_key_expires_without_a_change_of_the_directory(watched: Watched) -> None:
     watched.rows.holders["one"] = holder("key-1", watched.clock(), watched.clock() + 30)
     known = await watched.cache.key("one")
     assert known is not None
@@ -136,7 +136,7 @@ async def test_a_key_ends_at_its_time_though_nothing_changed(watched: Watched) -
     assert known.state(watched.clock() + 31) is KeyState.EXPIRED
 
 
-async def test_known_keys_count_for_a_minute_without_the_database_and_unknown_ones_do_not(watched: Watched) -> None:
+async def test_only_known_keys_are_accepted_for_a_minute_when_the_database_is_out(watched: Watched) -> None:
     watched.rows.holders["one"] = holder("key-1", watched.clock())
     await watched.cache.key("one")
     watched.rows.is_out = True
@@ -152,7 +152,7 @@ async def test_known_keys_count_for_a_minute_without_the_database_and_unknown_on
     assert await watched.cache.key("one") is not None
 
 
-async def test_keys_that_wait_are_one_query_and_the_oldest_gives_way_to_new_ones(watched: Watched) -> None:
+async def test_waiting_keys_share_one_query_and_the_oldest_is_refused_when_the_queue_is_full(watched: Watched) -> None:
     watched.rows.holders["real"] = holder("key-1", watched.clock())
     watched.rows.may_answer.clear()
     first = asyncio.create_task(watched.cache.key("first"))
@@ -170,7 +170,7 @@ async def test_keys_that_wait_are_one_query_and_the_oldest_gives_way_to_new_ones
     assert watched.rows.most_at_once == 1
 
 
-async def test_known_keys_are_read_again_after_a_change_and_need_no_lookup(watched: Watched) -> None:
+async def test_known_keys_are_read_again_after_a_change_and_need_no_look_up(watched: Watched) -> None:
     watched.rows.holders["one"] = holder("key-1", watched.clock())
     await watched.cache.key("one")
     watched.rows.number += 1
@@ -184,7 +184,7 @@ async def test_known_keys_are_read_again_after_a_change_and_need_no_lookup(watch
     assert watched.rows.asked.count("one") == 2
 
 
-async def test_a_change_that_could_not_be_read_is_read_later(watched: Watched) -> None:
+async def test_a_change_is_read_later_when_the_read_fails(watched: Watched) -> None:
     watched.rows.holders["one"] = holder("key-1", watched.clock())
     await watched.cache.key("one")
     watched.rows.holders = {}
@@ -196,7 +196,7 @@ async def test_a_change_that_could_not_be_read_is_read_later(watched: Watched) -
     assert await watched.cache.key("one") is None
 
 
-async def test_the_last_use_is_noted_to_the_minute_and_once_for_all_calls(watched: Watched) -> None:
+async def test_the_last_use_is_recorded_to_the_minute_and_once_for_all_calls(watched: Watched) -> None:
     known = holder("key-1", watched.clock())
     watched.rows.holders["one"] = replace(known)
     for _ in range(5):
