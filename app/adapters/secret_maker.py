@@ -26,7 +26,7 @@ class VaultSecretMaker:
     async def new_key(self) -> tuple[str, NewKey]:
         """Return a key, and what the directory records of it."""
         digest = await self._digest()
-        key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
+        key = api_key_format.encode(secrets.token_bytes(api_key_format.RANDOM_BYTES))
         return key, NewKey(secrets.token_hex(6), digest.of(key), api_key_format.hint(key))
 
     async def new_client_secret(self) -> tuple[str, str]:

@@ -7,7 +7,7 @@ RANDOM_BYTES = 32
 
 _FORM = TokenForm(PREFIX, RANDOM_BYTES)
 
-written = _FORM.written
+encode = _FORM.encode
 """Return the key with these 32 random bytes."""
 
 is_well_formed = _FORM.is_well_formed

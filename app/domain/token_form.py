@@ -31,7 +31,7 @@ class TokenForm:
         object.__setattr__(self, "_length", length)
         object.__setattr__(self, "_form", re.compile(rf"{self.prefix}[0-9A-Za-z]{{{length + _CHECKSUM_LENGTH}}}"))
 
-    def written(self, content: bytes) -> str:
+    def encode(self, content: bytes) -> str:
         """Return the token that encodes `content`. Raises ValueError for another number of bytes than `size`."""
         if len(content) != self.size:
             raise ValueError(f"a token with the prefix {self.prefix} is made of {self.size} bytes")
@@ -45,7 +45,7 @@ class TokenForm:
         body = text[len(self.prefix) : -_CHECKSUM_LENGTH]
         return text[-_CHECKSUM_LENGTH:] == _checksum(body)
 
-    def content(self, text: str) -> bytes | None:
+    def decode(self, text: str) -> bytes | None:
         """Return the bytes that a token encodes; None if it is not well-formed."""
         if not self.is_well_formed(text):
             return None

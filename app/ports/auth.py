@@ -37,17 +37,17 @@ class Caller:
     can_ask_for_scopes: bool = False
     current: Callable[[], Awaitable[Principal | None]] | None = field(default=None, repr=False, compare=False)
 
-    async def now(self) -> Principal | None:
+    async def current_principal(self) -> Principal | None:
         """Return the current principal of the token; None if the token is no longer accepted. Raises LumaError."""
         return self.principal if self.current is None else await self.current()
 
-    async def may_go_on(self) -> bool:
+    async def has_unchanged_access(self) -> bool:
         """Return whether the caller has the same rights to read as at the start of the call. Raises LumaError.
 
         Long calls check it repeatedly.
         """
-        now = await self.now()
-        return now is not None and (now.sees, now.scopes) == (self.principal.sees, self.principal.scopes)
+        current, before = await self.current_principal(), self.principal
+        return current is not None and (current.sees, current.scopes) == (before.sees, before.scopes)
 
 
 class AuthenticationUnavailable(Exception):

@@ -70,12 +70,12 @@ class Purchases(Protocol):
         """Record that a callback for this purchase has arrived, and return whether it was the first one."""
         ...
 
-    async def add_claim(self, callback_id: str, task_id: str) -> None:
-        """Store the task id in a callback. The number of ids for each callback is bounded."""
+    async def add_callback_task(self, callback_id: str, task_id: str) -> None:
+        """Store a task id that a callback has named. The number of ids per callback id is bounded."""
         ...
 
-    async def claims(self, callback_id: str) -> list[str]:
-        """Return the stored task ids of this callback, oldest first."""
+    async def callback_tasks(self, callback_id: str) -> list[str]:
+        """Return the stored task ids for this callback id, oldest first. They are not authenticated."""
         ...
 
     async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
@@ -113,7 +113,7 @@ class Purchases(Protocol):
         ...
 
     async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
-        """Delete purchases older than `seconds`, and refused ones and claims older than `refused_seconds`.
+        """Delete purchases older than `seconds`, and refused ones and callback tasks older than `refused_seconds`.
 
         Return the number of deleted purchases.
         """

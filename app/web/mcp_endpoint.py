@@ -207,7 +207,7 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
 async def _may_go_on(caller: Caller) -> bool:
     """Return whether the caller's next message of a batch is answered. The messages before it may have waited."""
     try:
-        return await caller.may_go_on()
+        return await caller.has_unchanged_access()
     except LumaError:
         return False
 

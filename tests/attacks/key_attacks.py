@@ -36,7 +36,7 @@ async def forging(port: int, _client: int) -> None:
     """Call with one forged key after another, each from another address."""
     connection = await connect(port)
     for _ in count():
-        key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
+        key = api_key_format.encode(secrets.token_bytes(api_key_format.RANDOM_BYTES))
         address = ".".join(map(str, secrets.token_bytes(3)))
         await connection.send(_call(key, **{"x-forwarded-for": f"11.{address}"}))
         await connection.answer()

@@ -72,7 +72,7 @@ async def _member(url: str) -> str:
         await directory.teams.add_member("bench", "anna", ACTOR)
         sealed = vault.seal_credential(team.id, "credential", "acedata", "token-of-the-team")
         await directory.credentials.add(TeamCredential("credential", team.id, "acedata", sealed, "…", 0.0), ACTOR)
-        key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
+        key = api_key_format.encode(secrets.token_bytes(api_key_format.RANDOM_BYTES))
         digest = (await load_key_digest(directory.facts, vault)).of(key)
         new = NewKey(secrets.token_hex(6), digest, api_key_format.hint(key))
         await directory.keys.create("bench", "anna", new, ACTOR, scopes=PASSTHROUGH_SCOPES)

@@ -6,26 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.api_key_format import hint, is_well_formed, written
+from app.domain.api_key_format import encode, hint, is_well_formed
 
-KEY = written(bytes(range(32)))
+KEY = encode(bytes(range(32)))
 
 
 @given(st.binary(min_size=32, max_size=32))
 def test_every_key_is_well_formed(random: bytes) -> None:
-    key = written(random)
+    key = encode(random)
     assert re.fullmatch(r"lmk_[0-9A-Za-z]{49}", key)
     assert is_well_formed(key)
 
 
 @pytest.mark.parametrize("random", [bytes(32), b"\xff" * 32])
 def test_the_smallest_and_the_largest_key_have_53_characters(random: bytes) -> None:
-    assert len(written(random)) == 53
-    assert is_well_formed(written(random))
+    assert len(encode(random)) == 53
+    assert is_well_formed(encode(random))
 
 
 def test_the_format_is_unchanged() -> None:
-    assert written(bytes(32)) == "lmk_00000000000000000000000000000000000000000003O9xIA"
+    assert encode(bytes(32)) == "lmk_00000000000000000000000000000000000000000003O9xIA"
     assert KEY == "lmk_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf3EfgbN"
 
 
@@ -45,7 +45,7 @@ def test_other_text_is_not_well_formed(text: str) -> None:
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_written_raises_for_another_number_of_bytes(size: int) -> None:
     with pytest.raises(ValueError, match="32"):
-        written(bytes(size))
+        encode(bytes(size))
 
 
 def test_a_hint_shows_the_last_four_characters() -> None:

@@ -21,5 +21,5 @@ def directory_at(database: Database, clock: HandClock) -> Directory:
 
 def new_key() -> tuple[str, NewKey]:
     """Return a key, and what the directory records of it."""
-    key = api_key_format.written(secrets.token_bytes(api_key_format.RANDOM_BYTES))
+    key = api_key_format.encode(secrets.token_bytes(api_key_format.RANDOM_BYTES))
     return key, NewKey(secrets.token_hex(6), DIGEST.of(key), api_key_format.hint(key))

@@ -52,11 +52,11 @@ class FaultyPurchases(Purchases):
     async def record_callback(self, attempt: str) -> bool:
         return await self._pass(lambda: self._true.record_callback(attempt))
 
-    async def add_claim(self, callback_id: str, task_id: str) -> None:
-        await self._pass(lambda: self._true.add_claim(callback_id, task_id))
+    async def add_callback_task(self, callback_id: str, task_id: str) -> None:
+        await self._pass(lambda: self._true.add_callback_task(callback_id, task_id))
 
-    async def claims(self, callback_id: str) -> list[str]:
-        return await self._pass(lambda: self._true.claims(callback_id))
+    async def callback_tasks(self, callback_id: str) -> list[str]:
+        return await self._pass(lambda: self._true.callback_tasks(callback_id))
 
     async def count_started(self, owners: Sequence[str], since: float) -> int:
         return await self._pass(lambda: self._true.count_started(owners, since))

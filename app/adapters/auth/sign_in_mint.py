@@ -23,7 +23,7 @@ class SignInMint:
 
     def code(self) -> str:
         """Return a new authorization code."""
-        return forms.CODE.written(os.urandom(forms.CODE.size))
+        return forms.CODE.encode(os.urandom(forms.CODE.size))
 
     def first_refresh(self, grant_id: str) -> str:
         """Return the first refresh token of a grant."""
@@ -36,11 +36,11 @@ class SignInMint:
 
     def access(self, refresh: str, scopes: frozenset[Scope]) -> str:
         """Return the access token that belongs to a refresh token and these scopes: always the same."""
-        return forms.ACCESS.written(self._keyed("access", f"{refresh} {written_scopes(scopes)}".encode()))
+        return forms.ACCESS.encode(self._keyed("access", f"{refresh} {written_scopes(scopes)}".encode()))
 
     def grant_of(self, refresh: str) -> str | None:
         """Return the id of the grant of a refresh token that this service has made; None for any other text."""
-        content = forms.REFRESH.content(refresh)
+        content = forms.REFRESH.decode(refresh)
         if content is None:
             return None
         made, tag = content[: -forms.TAG_BYTES], content[-forms.TAG_BYTES :]
@@ -62,7 +62,7 @@ class SignInMint:
 
     def _refresh(self, grant_id: bytes, secret: bytes) -> str:
         made = grant_id + secret
-        return forms.REFRESH.written(made + self._tag(made))
+        return forms.REFRESH.encode(made + self._tag(made))
 
     def _tag(self, made: bytes) -> bytes:
         return self._keyed("tag", made)[: forms.TAG_BYTES]

@@ -169,7 +169,7 @@ class SqlPurchases:
             .values(called_at=self._now())
         )
 
-    async def add_claim(self, callback_id: str, task_id: str) -> None:
+    async def add_callback_task(self, callback_id: str, task_id: str) -> None:
         """Remember which task a callback named; beyond the eighth, it takes the place of the latest.
 
         A callback's address may have leaked, so the first task is not the true one for certain; nor is the last.
@@ -189,7 +189,7 @@ class SqlPurchases:
 
         await self._database.run_as_one(operation)
 
-    async def claims(self, callback_id: str) -> list[str]:
+    async def callback_tasks(self, callback_id: str) -> list[str]:
         """Return the tasks that callbacks named, the first one first."""
         return await self._database.run(lambda connection: self._claims(connection, callback_id))
 

@@ -208,7 +208,7 @@ class SubscriptionStreams:
 async def _may_go_on(caller: Caller) -> bool:
     """Return whether a stream of `caller` may go on. Without the database it ends: its client opens another."""
     try:
-        return await caller.may_go_on()
+        return await caller.has_unchanged_access()
     except LumaError:
         return False
 

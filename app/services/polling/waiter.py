@@ -132,5 +132,5 @@ class TaskWaiter:
             await report(reported, finished + subscription.settled_count, total)
             subscription.changed.clear()
             await wait_for_event(subscription.changed, min(remaining, interval), self._sleep)
-            if not await caller.may_go_on():
+            if not await caller.has_unchanged_access():
                 raise Unauthorized(KEY_ENDED)

@@ -50,7 +50,7 @@ class CallbackOutcome(StrEnum):
     REPEATED = "repeated"
     """A later callback for the same task: ignored."""
     EARLY = "early"
-    """The submission has no recorded task yet: the task id is stored as a claim and checked later."""
+    """The submission has no recorded task yet: the task id is stored and checked later."""
     UNKNOWN_TICKET = "unknown_ticket"
     """The ticket has expired or was not issued by this service: ignored."""
     OTHER_TASK = "other_task"
@@ -113,18 +113,18 @@ class Callbacks:
     async def process_early(self, principal: Principal, callback_id: str, task_id: str) -> None:
         """Process callbacks that arrived before `task_id` was recorded as the task of the submission.
 
-        If the stored claims name only other tasks, or the database is down, the genuine callback may be lost. The task
+        If only other task ids are stored, or the database is down, the genuine callback may be lost. The task
         is then polled on schedule, as without callbacks.
         """
         owner = principal.owner
         try:
-            claimed = await self._claims(principal, callback_id)
+            reported = await self._callback_tasks(principal, callback_id)
         except DatabaseUnavailable:
             await self._stop_expecting(owner, task_id)
             return
-        if task_id in claimed:
+        if task_id in reported:
             await self._trigger_read(owner, task_id)
-        elif claimed:
+        elif reported:
             await self._stop_expecting(owner, task_id)
 
     def is_valid_ticket(self, sealed: str) -> bool:
@@ -159,7 +159,7 @@ class Callbacks:
         """Record a callback. Return its purchase, and whether this is the first callback about the purchase's task."""
         purchase = await self._purchases.of_callback(callback_id)
         if purchase is None or purchase.task_id is None:
-            await self._purchases.add_claim(callback_id, task_id)
+            await self._purchases.add_callback_task(callback_id, task_id)
             purchase = await self._purchases.of_callback(callback_id)  # the outcome may have been recorded meanwhile
         is_its_task = purchase is not None and purchase.task_id == task_id
         return purchase, purchase is not None and is_its_task and await self._purchases.record_callback(
@@ -170,19 +170,19 @@ class Callbacks:
         """Return the id of the task that a submission of `command` started; None if it cannot be determined.
 
         The backend must confirm that the task was submitted with this callback URL and `command`. Raises LumaError if
-        it cannot be asked, and DatabaseUnavailable if the claims cannot be read.
+        it cannot be asked, and DatabaseUnavailable if the stored task ids cannot be read.
         """
 
         def is_purchase_callback(url: str) -> bool:
             ticket = self._ticket_in(url)
             return ticket is not None and ticket["tenant"] in owners and self._callback_id(ticket) == callback_id
 
-        owners, claims = caller.principal.owners, await self._claims(caller.principal, callback_id)
-        return await backend.find_by_callback(await caller.credentials.one(), command, claims, is_purchase_callback)
+        owners, task_ids = caller.principal.owners, await self._callback_tasks(caller.principal, callback_id)
+        return await backend.find_by_callback(await caller.credentials.one(), command, task_ids, is_purchase_callback)
 
-    async def _claims(self, principal: Principal, callback_id: str) -> list[str]:
+    async def _callback_tasks(self, principal: Principal, callback_id: str) -> list[str]:
         """Return the task ids that callbacks of this submission have named, oldest first."""
-        return await self._turns.purchases.run(principal.subject, partial(self._purchases.claims, callback_id))
+        return await self._turns.purchases.run(principal.subject, partial(self._purchases.callback_tasks, callback_id))
 
     def _valid_ticket(self, sealed: str) -> dict[str, Any] | None:
         ticket = self._sealer.unseal(PURPOSE, sealed)

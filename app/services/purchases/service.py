@@ -193,11 +193,11 @@ class VideoService:
 
     async def _check_may_still_spend(self, caller: Caller) -> None:
         """Raise LumaError if the caller lost the right to spend while the submission waited for its place."""
-        now = await caller.now()
-        if now is None:
+        principal = await caller.current_principal()
+        if principal is None:
             raise Unauthorized(KEY_ENDED)
-        if now.is_stopped or Scope.GENERATE not in now.scopes:
-            raise self._backend.description.error(Stopped if now.is_stopped else Forbidden)
+        if principal.is_stopped or Scope.GENERATE not in principal.scopes:
+            raise self._backend.description.error(Stopped if principal.is_stopped else Forbidden)
 
     async def _run_shielded(self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
         """Run `purchase` to its end, also if the caller disconnects. The request's memory lease is held until then.

@@ -36,7 +36,7 @@ def test_a_successor_is_always_the_same_and_needs_the_pepper() -> None:
 def test_only_tokens_of_this_service_name_a_grant() -> None:
     refresh = MINT.first_refresh(GRANT)
     assert MINT.grant_of(refresh) == GRANT
-    invented = REFRESH.written(bytes.fromhex(GRANT) + secrets.token_bytes(32))
+    invented = REFRESH.encode(bytes.fromhex(GRANT) + secrets.token_bytes(32))
     for text in (invented, OTHER.first_refresh(GRANT), refresh[:-1], "", "lrt_", MINT.code(), "é" * 71):
         assert MINT.grant_of(text) is None
 

@@ -236,9 +236,9 @@ async def test_claims_of_a_callback_are_bounded_and_the_first_and_the_last_stay(
 ) -> None:
     named = [f"task-{number}" for number in range(MOST_CLAIMS + 2)]
     for task_id in (*named, named[0]):
-        await purchases.add_claim("callback", task_id)
+        await purchases.add_callback_task("callback", task_id)
         clock.advance(1)
-    assert await purchases.claims("callback") == [*named[: MOST_CLAIMS - 1], named[-1]]
+    assert await purchases.callback_tasks("callback") == [*named[: MOST_CLAIMS - 1], named[-1]]
 
 
 async def test_old_rows_are_deleted(purchases: SqlPurchases, clock: HandClock) -> None:
@@ -247,12 +247,12 @@ async def test_old_rows_are_deleted(purchases: SqlPurchases, clock: HandClock) -
         await purchases.claim(one)
     await purchases.record_outcome(started.attempt, PurchaseState.STARTED, "task")
     await purchases.record_outcome(refused.attempt, PurchaseState.REFUSED)
-    await purchases.add_claim("callback", "task")
+    await purchases.add_callback_task("callback", "task")
     clock.advance(2 * DAY)
     await purchases.claim(recent)
     assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 1
     assert {found.attempt for found in await purchases.newest(["owner"], 9)} == {started.attempt, recent.attempt}
-    assert await purchases.claims("callback") == []
+    assert await purchases.callback_tasks("callback") == []
     clock.advance(89 * DAY)
     assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 1
 
@@ -261,12 +261,12 @@ async def test_old_rows_are_deleted_in_lots(database: Database, clock: HandClock
     purchases = SqlPurchases(database, BACKEND, clock.sql, most_deleted=3)
     for number in range(10):
         await purchases.claim(new(f"key-{number}"))
-        await purchases.add_claim(f"callback-{number}", "task")
+        await purchases.add_callback_task(f"callback-{number}", "task")
     clock.advance(91 * DAY)
     await purchases.claim(new(None))
     assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 10
     assert len(await purchases.newest(["owner"], 20)) == 1
-    assert await purchases.claims("callback-0") == []
+    assert await purchases.callback_tasks("callback-0") == []
 
 
 async def test_a_forgotten_purchase_leaves_nothing(purchases: SqlPurchases) -> None:
