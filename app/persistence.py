@@ -62,7 +62,7 @@ class Persistence:
 
     async def status(self) -> str:
         """Return "up", "down", or "other" if the replicas that share a Redis use different databases."""
-        if self.shared.is_other:
+        if self.shared.has_mismatch:
             return "other"
         try:
             await self.try_database()
@@ -87,7 +87,7 @@ class Persistence:
                 self.database.place,
                 exc,
             )
-        await self.legacy_keys.look()
+        await self.legacy_keys.search()
         cleaning = delete_old_rows(self.old_rows, self.sleep)
         background = [asyncio.create_task(cleaning), asyncio.create_task(self.shared.run())]
         try:

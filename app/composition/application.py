@@ -198,7 +198,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     access = TaskAccess(persistence.purchases, turns.reads)
     settlement = build_settlement(persistence, clocks)
     tasks = TaskService(
-        backend, shared.cache, shared.snapshots, flights, token_status, queued, access, on_read=settlement.note
+        backend, shared.cache, shared.snapshots, flights, token_status, queued, access, on_read=settlement.enqueue
     )
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     directory, issuer = build_directory(settings, persistence, clocks), optional_issuer_keys(settings, clocks)

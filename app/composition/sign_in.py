@@ -35,8 +35,8 @@ from app.services.sign_in.client_auth import ClientAuthenticator
 from app.services.sign_in.clients import ClientRegistry
 from app.services.sign_in.flow import SignInFlow
 from app.services.sign_in.grant_cache import GrantCache
+from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck, SuspectLogins
-from app.services.sign_in.opening import OpenMint
 from app.services.sign_in.requests import RequestCheck
 from app.services.sign_in.retention import delete_expired
 from app.services.sign_in.tokens import TokenService
@@ -148,14 +148,14 @@ class _Parts:
         """Return the authorization server of these parts."""
         clocks, telemetry, limits = self.clocks, self.refusals.metrics, _limits(self.clocks, self.refusals)
         store, vault = sql_sign_in(self.persistence.database, clocks.database), Vault(*self.settings.secret_keys())
-        mint = OpenMint(partial(_opened, SqlDirectoryFacts(self.persistence.database), vault, store, self.people))
+        mint = LazyTokenMint(partial(_opened, SqlDirectoryFacts(self.persistence.database), vault, store, self.people))
         registry = ClientRegistry(store.clients, self.documents, mint, limits.fetches, telemetry, clocks.wall)
         requests = RequestCheck(registry, self.public_url)
         upstream = self.login.upstream
         logins = LoginCheck(upstream, store, self.people, telemetry, clocks.wall)
         suspects = SuspectLogins(logins, store, clocks.sleep)
         cache = GrantCache(store.grants, self.login.callers, CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep))
-        standing = Standing(token_status.was_refused, token_status.accept, suspects.note)
+        standing = Standing(token_status.was_refused, token_status.accept, suspects.enqueue)
         names = PassthroughAuthenticator(*self.settings.secret_keys())
         lifetimes = _lifetimes(self.settings)
         return SignIn(

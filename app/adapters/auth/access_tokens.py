@@ -7,7 +7,7 @@ from app.domain.sign_in_tokens import ACCESS
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.ports.repositories import DatabaseUnavailable
 from app.services.sign_in.grant_cache import NO_DATABASE, GrantCache
-from app.services.sign_in.opening import OpenMint
+from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
 NOTED_SECONDS = 1.0
 """How often it is noted that a token was used and accepted."""
@@ -35,7 +35,7 @@ class AccessTokenAuthenticator:
     def __init__(
         self,
         cache: GrantCache,
-        mint: OpenMint,
+        mint: LazyTokenMint,
         clock: Callable[[], float],
         name: Callable[[str], str],
         standing: Standing,
@@ -49,9 +49,9 @@ class AccessTokenAuthenticator:
 
     async def authenticate(self, token: str) -> Caller | None:
         """Return who holds the token, or None. Raises AuthenticationUnavailable."""
-        if (mint := self._mint.known) is None:
+        if (mint := self._mint.loaded) is None:
             try:
-                mint = await self._mint.mint()
+                mint = await self._mint.load()
             except DatabaseUnavailable:
                 raise AuthenticationUnavailable(NO_DATABASE) from None
         known = self._cache.known(hashed := mint.digest(token))

@@ -98,14 +98,14 @@ class PollerDependencies:
 class TenantPoller:
     """Polls for one tenant in this process, from its first waiting call to its last."""
 
-    def __init__(self, caller: Caller, parts: PollerDependencies) -> None:
+    def __init__(self, caller: Caller, deps: PollerDependencies) -> None:
         self._caller = caller
-        self._parts = parts
+        self._deps = deps
         self._watched: dict[str, WatchedTask] = {}
         self._subscriptions: set[Subscription] = set()
         self._wake = asyncio.Event()
-        self._lease_key = parts.keys.key(caller.principal.owner, "watcher")
-        self._interest_key = parts.keys.key(caller.principal.owner, "awaited")
+        self._lease_key = deps.keys.key(caller.principal.owner, "watcher")
+        self._interest_key = deps.keys.key(caller.principal.owner, "awaited")
         self._holder = secrets.token_hex(8).encode()
         self._not_before: dict[str, float] = {}
         self._stopping = False
@@ -119,9 +119,9 @@ class TenantPoller:
     def join(self, task_ids: Sequence[str]) -> Subscription:
         """Add a call that waits for `task_ids`, which are distinct. Raises RateLimited if too many are awaited."""
         new = sum(task_id not in self._watched for task_id in task_ids)
-        if not self._parts.awaited.take(self._caller.principal.subject, new):
+        if not self._deps.awaited.take(self._caller.principal.subject, new):
             raise RateLimited(TOO_MANY_AWAITED, retry_after_seconds=RETRY_AFTER_SECONDS)
-        now = self._parts.wall_clock()
+        now = self._deps.wall_clock()
         awaited = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
         for watched in awaited.values():
             watched.waiting += 1
@@ -139,7 +139,7 @@ class TenantPoller:
             watched.waiting -= 1
             if watched.waiting == 0:
                 del self._watched[task_id]
-        self._parts.awaited.give_back(self._caller.principal.subject, before - len(self._watched))
+        self._deps.awaited.give_back(self._caller.principal.subject, before - len(self._watched))
         return not self._subscriptions
 
     def stop(self) -> asyncio.Task[None]:
@@ -151,7 +151,7 @@ class TenantPoller:
 
     def on_event(self, event: TaskEvent) -> None:
         """Wake the poller, and read hinted and missing tasks early. `event` comes from a replica, maybe this one."""
-        now = self._parts.wall_clock()
+        now = self._deps.wall_clock()
         for task_id in (*event.hinted, *event.missing):
             watched = self._watched.get(task_id)
             if watched is not None and not watched.settled:
@@ -167,22 +167,22 @@ class TenantPoller:
                     await self._step()
                     pause = LOOK_SECONDS
                 except Exception as exc:  # noqa: BLE001 - other callers share this poller
-                    self._parts.faults.note(exc)
-                    await self._parts.sleep(pause)
+                    self._deps.faults.note(exc)
+                    await self._deps.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         finally:
             with suppress(StoreUnavailable):
-                await asyncio.shield(self._parts.coordination.remove(self._lease_key, self._holder))
+                await asyncio.shield(self._deps.coordination.remove(self._lease_key, self._holder))
 
     async def _step(self) -> None:
         self._wake.clear()
         await self._refresh()
-        if await self._is_leader() or self._has_overdue_task():
+        if await self._acquire_lease() or self._has_overdue_task():
             pause = await self._read_due()
         else:
             pause = LOOK_SECONDS
         if pause > 0:
-            await wait_for_event(self._wake, pause, self._parts.sleep)
+            await wait_for_event(self._wake, pause, self._deps.sleep)
 
     async def _refresh(self) -> None:
         """Update the watched tasks from the cache and the stored snapshots, which other replicas write too."""
@@ -198,17 +198,17 @@ class TenantPoller:
         if not task_ids:
             return {}, {}
         owner = self._caller.principal.owner
-        tasks = (await self._parts.cache.get_many(owner, task_ids)).tasks
+        tasks = (await self._deps.cache.get_many(owner, task_ids)).tasks
         running = [task_id for task_id in task_ids if task_id not in tasks or not tasks[task_id].is_final]
-        snapshots = await self._parts.snapshots.get_many(owner, running)
+        snapshots = await self._deps.snapshots.get_many(owner, running)
         return tasks, {task_id: snapshots.get(task_id) for task_id in running}
 
-    async def _is_leader(self) -> bool:
-        """Publish the tasks awaited here, and try to take or renew the lease.
+    async def _acquire_lease(self) -> bool:
+        """Publish the tasks awaited here, and try to acquire or renew the lease.
 
-        Return True if this poller is the leader, or if the store is down.
+        Return True if this poller is the leader now, or if the store is down.
         """
-        coordination = self._parts.coordination
+        coordination = self._deps.coordination
         try:
             if unsettled := self._unsettled():
                 await coordination.add_members(self._interest_key, unsettled, LEASE_SECONDS)
@@ -224,7 +224,7 @@ class TenantPoller:
 
         A task is overdue if it was due LEASE_SECONDS ago, or is due and was found missing by another replica.
         """
-        now = self._parts.wall_clock()
+        now = self._deps.wall_clock()
         for task_id in self._unsettled():
             watched = self._watched[task_id]
             due_at = self._due_at(task_id, watched.snapshot)
@@ -237,7 +237,7 @@ class TenantPoller:
         others = await self._awaited_elsewhere()
         known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled()} | others
         due_at = min((self._due_at(task_id, snapshot) for task_id, snapshot in known.items()), default=None)
-        now = self._parts.wall_clock()
+        now = self._deps.wall_clock()
         if due_at is None:
             return LOOK_SECONDS
         if due_at > now:
@@ -248,9 +248,9 @@ class TenantPoller:
 
     def _due_at(self, task_id: str, snapshot: TaskSnapshot | None) -> float:
         """Return when to read the task next (unix seconds). A task without a snapshot is due at once."""
-        is_trusted = self._parts.callback_trust.is_trusted
+        is_trusted = self._deps.callback_trust.is_trusted
         due_at = (
-            next_read_at(snapshot, self._parts.backend.policy.polling, callbacks_arrive=is_trusted)
+            next_read_at(snapshot, self._deps.backend.policy.polling, callbacks_arrive=is_trusted)
             if snapshot is not None
             else 0.0
         )
@@ -261,7 +261,7 @@ class TenantPoller:
     async def _awaited_elsewhere(self) -> dict[str, TaskSnapshot | None]:
         """Return the running tasks that calls to other replicas wait for, with their snapshots."""
         try:
-            awaited = await self._parts.coordination.members(self._interest_key, MOST_WATCHED)
+            awaited = await self._deps.coordination.members(self._interest_key, MOST_WATCHED)
         except StoreUnavailable:
             return {}
         _, snapshots = await self._stored([task_id for task_id in awaited if task_id not in self._watched])
@@ -269,18 +269,18 @@ class TenantPoller:
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
         """Read the tasks in `known`, store and apply the results, and publish the changes since these snapshots."""
-        next_hints_from = self._parts.wall_clock() + HINT_SECONDS
+        next_hints_from = self._deps.wall_clock() + HINT_SECONDS
         for watched in self._watched.values():
             if watched.hinted_at is not None:
                 watched.hints_from = next_hints_from
             watched.hinted_at, watched.is_missing_elsewhere = None, False
         answers = await self._read_backend(list(known))
-        now = self._parts.wall_clock()
-        self._not_before = dict.fromkeys(known, now + self._parts.backend.policy.polling.shortest_pause_seconds)
+        now = self._deps.wall_clock()
+        self._not_before = dict.fromkeys(known, now + self._deps.backend.policy.polling.shortest_pause_seconds)
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
         snapshots = {task_id: snapshot_after_read(known[task_id], task, now) for task_id, task in tasks.items()}
-        await self._parts.snapshots.put_many(self._caller.principal.owner, list(snapshots.values()))
-        await self._parts.callback_trust.after_read(known, tasks, now)
+        await self._deps.snapshots.put_many(self._caller.principal.owner, list(snapshots.values()))
+        await self._deps.callback_trust.after_read(known, tasks, now)
         for task_id, answer in answers.items():
             self._update_answer(task_id, answer)
         for task_id, snapshot in snapshots.items():
@@ -292,15 +292,15 @@ class TenantPoller:
     async def _read_backend(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
         """Read the tasks at the backend. An unexpected exception is logged and treated as a BackendError of each."""
         try:
-            return await self._parts.read(self._caller, task_ids)
+            return await self._deps.read(self._caller, task_ids)
         except Exception as exc:  # noqa: BLE001 - other callers share this poller
-            self._parts.faults.note(exc)
-            return dict.fromkeys(task_ids, self._parts.backend.error(BackendError))
+            self._deps.faults.note(exc)
+            return dict.fromkeys(task_ids, self._deps.backend.error(BackendError))
 
     async def _publish(self, event: TaskEvent) -> None:
         if event.changed or event.missing:
             with suppress(StoreUnavailable):
-                await self._parts.coordination.publish(EventKind.TASKS, pack(event))
+                await self._deps.coordination.publish(EventKind.TASKS, pack(event))
 
     def _update_snapshot(self, task_id: str, snapshot: TaskSnapshot) -> None:
         watched = self._watched.get(task_id)

@@ -15,12 +15,12 @@ from app.services.polling.subscription import Subscription
 class PollerRegistry:
     """Starts a poller when a tenant's first call waits, and stops it after the last one."""
 
-    def __init__(self, parts: PollerDependencies) -> None:
-        """Listen for events between replicas, and create pollers with `parts`."""
-        self._parts = parts
+    def __init__(self, deps: PollerDependencies) -> None:
+        """Listen for events between replicas, and create pollers with `deps`."""
+        self._deps = deps
         self._pollers: dict[str, TenantPoller] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._unsubscribe = parts.coordination.subscribe(EventKind.TASKS, self._on_message)
+        self._unsubscribe = deps.coordination.subscribe(EventKind.TASKS, self._on_message)
 
     @property
     def callers(self) -> int:
@@ -36,7 +36,7 @@ class PollerRegistry:
         owner = caller.principal.owner
         poller = self._pollers.get(owner)
         if poller is None:
-            poller = self._pollers[owner] = TenantPoller(caller, self._parts)
+            poller = self._pollers[owner] = TenantPoller(caller, self._deps)
         try:
             subscription = poller.join(task_ids)
         except RateLimited:
@@ -67,6 +67,6 @@ class PollerRegistry:
     def _on_message(self, message: bytes) -> None:
         event = unpack(message)
         if event is not None and event.hinted:
-            self._parts.callback_trust.restore()
+            self._deps.callback_trust.restore()
         if event is not None and (poller := self._pollers.get(event.tenant)) is not None:
             poller.on_event(event)

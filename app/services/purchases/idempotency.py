@@ -66,8 +66,7 @@ REFUSED_WITHOUT_REDIS = (
     "service was upgraded from it in the last 24 hours. Nothing was sent: try again shortly with the same key."
 )
 DATABASE_BUSY = (
-    "This service records more purchases right now than its database takes at once. Nothing was sent: try again "
-    "shortly."
+    "This service has too many purchases to record in its database right now. Nothing was sent: try again shortly."
 )
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 TOO_MANY_CALLS = (
@@ -269,9 +268,9 @@ class PurchaseService:
         except DatabaseBusy:
             raise
         except DatabaseUnavailable:
-            # The claim may have been stored, or be stored later. A refused row with the same attempt releases its key,
-            # or prevents its insertion. Without a row if the backend has not accepted the token: anybody can make up
-            # tokens, and would fill the database in an outage.
+            # The claim may have been stored, or may be stored later. A refused row of the same attempt releases the
+            # key, or prevents a later insertion. If the backend has not accepted the token, the row is deleted instead:
+            # made-up tokens could otherwise fill the database in an outage.
             state = None if self._unaccepted.deletes_unbought(call.new.caller) else PurchaseState.REFUSED
             await self._writer.write(Outcome(call.new, state, is_recorded=False))
             raise

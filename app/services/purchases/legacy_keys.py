@@ -48,7 +48,7 @@ class LegacyIdempotencyKeys:
         self._wall_clock = wall_clock
         self._may_exist = True
 
-    async def look(self) -> None:
+    async def search(self) -> None:
         """Search Redis for keys of release 1.0. If there are none, purchases do not depend on Redis."""
         if self._all_have_expired():
             return

@@ -43,12 +43,12 @@ class SharedDatabase:
         self._faults = ThrottledExceptionLog(
             log, "The databases of the replicas could not be compared. The next attempt is in 30 s"
         )
-        self.is_other = False
+        self.has_mismatch = False
         """Whether other replicas with this Redis use another database."""
 
     def fault(self) -> str | None:
         """Return the error sentence for calls with an idempotency key; None if they may be served."""
-        return REFUSED if self.is_other else None
+        return REFUSED if self.has_mismatch else None
 
     async def run(self) -> None:
         """Compare now and every RENEW_SECONDS. The coroutine runs until it is cancelled."""
@@ -80,8 +80,8 @@ class SharedDatabase:
                 await self._leases.replace(self._key, own_id, own_id, KEPT_SECONDS)
         except StoreUnavailable:
             return
-        was_other, self.is_other = self.is_other, shared_id not in (None, own_id)
-        if self.is_other and not was_other:
+        had_mismatch, self.has_mismatch = self.has_mismatch, shared_id not in (None, own_id)
+        if self.has_mismatch and not had_mismatch:
             log.error(MISMATCH)
-        elif was_other and not self.is_other:
+        elif had_mismatch and not self.has_mismatch:
             log.info("All replicas with this Redis use one database again. Calls with an idempotency key are served")

@@ -21,7 +21,7 @@ NO_DATABASE = (
     "try again shortly; tasks whose ids are known can be read meanwhile."
 )
 
-TOO_MANY_READS = "This service reads as many lists of tasks as it does at once. Nothing is lost: ask again shortly."
+TOO_MANY_READS = "This service is reading too many lists of tasks right now. Nothing is lost: ask again shortly."
 
 PagePosition = tuple[float, str]
 """`created_at` and `attempt` of the last purchase on the previous page (keyset pagination)."""

@@ -8,7 +8,7 @@ from app.domain.sign_in import ClientAuth, OAuthClient
 from app.ports.sign_in import AssertionCheck, ClientDocuments, DocumentRefused, DocumentUnavailable
 from app.ports.sign_in_store import Clients
 from app.services.sign_in.clients import ClientRefused, ClientRegistry
-from app.services.sign_in.opening import OpenMint
+from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _UNKNOWN = "This client is not registered here, or its registration has ended: register again."
@@ -33,7 +33,7 @@ class ClientAuthenticator:
         clients: Clients,
         documents: ClientDocuments,
         assertions: AssertionCheck,
-        mint: OpenMint,
+        mint: LazyTokenMint,
     ) -> None:
         """Look up clients in `registry`. `clients` stores used assertions, so that each is accepted once."""
         self._registry = registry
@@ -66,7 +66,7 @@ class ClientAuthenticator:
             raise OAuthError("invalid_client", _UNKNOWN) from None
 
     async def _check_secret(self, client: OAuthClient, proof: ClientProof) -> None:
-        digest = (await self._mint.mint()).digest(proof.secret or "")
+        digest = (await self._mint.load()).digest(proof.secret or "")
         if not proof.secret or not hmac.compare_digest(digest, client.secret_digest or ""):
             raise OAuthError("invalid_client", "The client's secret is missing or wrong.")
 
@@ -83,6 +83,6 @@ class ClientAuthenticator:
         if found is None:
             raise OAuthError("invalid_client", "The client's assertion is not valid: check its key, audience and time.")
         assertion_id, seconds = found
-        digest = (await self._mint.mint()).digest(f"{client.id} {assertion_id}")
+        digest = (await self._mint.load()).digest(f"{client.id} {assertion_id}")
         if not await self._clients.use_assertion(digest, seconds):
             raise OAuthError("invalid_client", "The client's assertion was used before: sign a new one each time.")

@@ -20,7 +20,7 @@ from app.domain.sign_in import (
 from app.ports.sign_in import ClientDocuments, DocumentRefused, DocumentUnavailable, SignInTelemetry
 from app.ports.sign_in_store import Clients
 from app.services.limits.address_limits import AddressLimit
-from app.services.sign_in.opening import OpenMint
+from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
 MOST_REDIRECTS = 10
 _SECRET_METHODS = ("client_secret_post", "client_secret_basic")
@@ -60,7 +60,7 @@ class ClientRegistry:
         self,
         clients: Clients,
         documents: ClientDocuments,
-        mint: OpenMint,
+        mint: LazyTokenMint,
         fetches: AddressLimit,
         telemetry: SignInTelemetry,
         wall_clock: Callable[[], float],
@@ -123,7 +123,7 @@ class ClientRegistry:
         auth = _auth(metadata.get("token_endpoint_auth_method"))
         given = metadata.get("client_name")
         name = valid_client_name(given if isinstance(given, str) else None, shown_host(redirects[0]))
-        mint, secret = await self._mint.mint(), None
+        mint, secret = await self._mint.load(), None
         client = OAuthClient(f"lmc_{secrets.token_urlsafe(16)}", name, redirects, Registration.DYNAMIC, auth)
         fingerprint = _fingerprint(client) if auth is ClientAuth.NONE else None
         if auth is ClientAuth.SECRET:

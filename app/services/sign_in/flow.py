@@ -13,8 +13,8 @@ from app.domain.oauth import OAuthError
 from app.domain.sign_in import AuthorizationRequest, Person
 from app.ports.sign_in import ContentSealer, LoginAttempt, PersonVault, Upstream
 from app.ports.sign_in_store import AuthorizationCode, PendingLogin, SignInStore
+from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck
-from app.services.sign_in.opening import OpenMint
 from app.services.sign_in.requests import RequestCheck, request_content, request_of
 
 CONSENT_SECONDS = 900.0
@@ -78,7 +78,7 @@ class SignInFlow:
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a sign-in
         self,
         store: SignInStore,
-        mint: OpenMint,
+        mint: LazyTokenMint,
         upstream: Upstream,
         logins: LoginCheck,
         vault: PersonVault,
@@ -137,7 +137,7 @@ class SignInFlow:
 
         `query` is that of the redirect from the upstream. Raises FlowEnded, LoginRefused and LoginUnavailable.
         """
-        mint = await self._mint.mint()
+        mint = await self._mint.load()
         digests = mint.digest(query.get("state", "")), mint.digest(browser.secret)
         pending = await self._store.steps.take_pending(*digests)
         content = self._sealer.unseal(_PENDING, pending.content, *digests) if pending is not None else None
@@ -166,7 +166,7 @@ class SignInFlow:
         """Return the person who is signed in with a browser; None if nobody is."""
         if browser.session is None:
             return None
-        mint = await self._mint.mint()
+        mint = await self._mint.load()
         return await self._store.people.in_session(mint.digest(browser.session))
 
     def label(self, person: Person) -> str:
@@ -186,7 +186,7 @@ class SignInFlow:
     async def sign_out(self, browser: Browser) -> None:
         """End the browser's session. Grants of clients are not affected."""
         if browser.session is not None:
-            mint = await self._mint.mint()
+            mint = await self._mint.load()
             await self._store.people.end_session(mint.digest(browser.session))
 
     def _unseal_consent(self, sealed: str, browser: Browser) -> tuple[AuthorizationRequest, str | None]:
@@ -205,7 +205,7 @@ class SignInFlow:
         return Step(self._requests.error_url(request.redirect_uri, request.state, error))
 
     async def _issue_code(self, request: AuthorizationRequest, person: Person) -> Step:
-        mint = await self._mint.mint()
+        mint = await self._mint.load()
         code = mint.code()
         record = AuthorizationCode(
             mint.digest(code), request.client_id, request.redirect_uri, request.challenge, request.scopes, person.id
@@ -215,7 +215,7 @@ class SignInFlow:
 
     async def _begin_login(self, content: dict[str, Any], browser: Browser) -> Step:
         """Store a pending login with `content`, and return the redirect to the upstream."""
-        mint = await self._mint.mint()
+        mint = await self._mint.load()
         attempt = LoginAttempt(mint.random(), mint.random(), mint.random())
         url = await self._upstream.begin(attempt)
         digests = mint.digest(attempt.state), mint.digest(browser.secret)

@@ -29,7 +29,7 @@ MOST_WAITING = 200
 OUTAGE_SECONDS = 60.0
 """Time for which known tokens are accepted while the version cannot be read. A database failover takes less."""
 
-TOO_MANY_LOOKUPS = "This service looks up as many access tokens as it may at once. Try again in a moment."
+TOO_MANY_LOOKUPS = "This service is looking up too many access tokens right now. Try again in a moment."
 NO_DATABASE = "Access tokens cannot be checked right now, because this service's database does not answer. Try again."
 
 OUTAGE = (

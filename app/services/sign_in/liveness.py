@@ -82,7 +82,7 @@ class SuspectLogins:
         self._suspects: set[str] = set()
         self._faults = ThrottledExceptionLog(log, "Logins whose credential was refused could not be checked")
 
-    def note(self, person_id: str) -> None:
+    def enqueue(self, person_id: str) -> None:
         """Queue the login of a person for a check. If the queue is full, it is checked at the next refresh."""
         if len(self._suspects) < MOST_SUSPECTS:
             self._suspects.add(person_id)

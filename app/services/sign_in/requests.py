@@ -44,7 +44,7 @@ class RequestCheck:
         RequestRefused for an error that the client is told; TooManyRequests and DatabaseUnavailable.
         """
         if not query.get("client_id"):
-            raise ClientRefused(f"The address that the app has opened names no client (client_id). {_AGAIN}")
+            raise ClientRefused(f"The app has opened this page without naming itself (client_id is missing). {_AGAIN}")
         client = await self._registry.find(query["client_id"], address)
         redirect_uri = _redirect_uri(query.get("redirect_uri"), client)
         state = query.get("state")
@@ -103,7 +103,7 @@ def _redirect_uri(given: str | None, client: OAuthClient) -> str:
         return client.redirect_uris[0]
     if given is None or not client.redirects_to(given):
         raise ClientRefused(
-            "The app wants to be answered at an address that it has not registered, so nothing was sent there. "
+            "The app asks for a redirect to an address that it has not registered, so nothing was sent there. "
             f"{_AGAIN} If that does not help, remove this server from the app and add it anew."
         )
     return given

@@ -10,8 +10,8 @@ from app.domain.sign_in import Grant, OAuthClient, RefreshJudgement, RevokeReaso
 from app.domain.sign_in_tokens import ACCESS, CODE
 from app.ports.sign_in import SignInTelemetry, TokenMint
 from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, SignInStore, TokenLifetimes
+from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck
-from app.services.sign_in.opening import OpenMint
 
 MOST_ATTEMPTS = 4
 """Attempts of one refresh. An attempt fails if another refresh of the same grant comes between."""
@@ -42,7 +42,7 @@ class TokenService:
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that tokens depend on
         self,
         store: SignInStore,
-        mint: OpenMint,
+        mint: LazyTokenMint,
         logins: LoginCheck,
         lifetimes: TokenLifetimes,
         telemetry: SignInTelemetry,
@@ -61,7 +61,7 @@ class TokenService:
     ) -> IssuedTokens:
         """Return the tokens for an authorization code. The second use of a code ends its grant."""
         self._check_resource(resource)
-        mint = await self._mint.mint()
+        mint = await self._mint.load()
         found = await self._store.steps.code(mint.digest(code)) if CODE.is_well_formed(code) else None
         if found is None:
             raise OAuthError("invalid_grant", _BAD_CODE)
@@ -93,7 +93,7 @@ class TokenService:
     ) -> IssuedTokens:
         """Return the next tokens for a refresh token. An old refresh token ends the grant after its grace period."""
         self._check_resource(resource)
-        mint = await self._mint.mint()
+        mint = await self._mint.load()
         grant_id = mint.grant_of(token)
         for _ in range(MOST_ATTEMPTS):
             found = await self._store.grants.grant(grant_id) if grant_id is not None else None
@@ -139,7 +139,7 @@ class TokenService:
 
     async def revoke(self, client: OAuthClient, token: str) -> None:
         """End the grant of one of the client's tokens. Any other token is ignored, which is no error (RFC 7009)."""
-        mint = await self._mint.mint()
+        mint = await self._mint.load()
         grant_id = mint.grant_of(token)
         if ACCESS.is_well_formed(token):
             holder = await self._store.grants.access(mint.digest(token))

@@ -33,7 +33,7 @@ REFRESH_BATCH = 500
 OUTAGE_SECONDS = 60.0
 """Time for which known keys are accepted while the version cannot be read. A database failover takes less."""
 
-TOO_MANY_LOOKUPS = "This service looks up as many tokens as it may at once. Try again in a moment."
+TOO_MANY_LOOKUPS = "This service is looking up too many tokens right now. Try again in a moment."
 NO_DATABASE = "Tokens cannot be checked right now, because this service's database does not answer. Try again shortly."
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from app.ports.auth import AuthenticationUnavailable
 MOST_WAITING = 200
 """Limit of keys that wait for the next query. Beyond it, the key that has waited longest is refused."""
 
-TOO_MANY_LOOKUPS = "This service looks up as many keys as it may at once. Try again in a moment."
+TOO_MANY_LOOKUPS = "This service is looking up too many keys right now. Try again in a moment."
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ BATCH_SIZE = 100
 log = logging.getLogger(__name__)
 
 Read = Callable[[Caller, Sequence[str]], Awaitable[Any]]
-"""Reads tasks at the backend. Tasks that have ended are then passed to `Settlement.note`."""
+"""Reads tasks at the backend. Tasks that have ended are then passed to `Settlement.enqueue`."""
 
 
 class Settlement:
@@ -41,7 +41,7 @@ class Settlement:
         self._wake = asyncio.Event()
         self._faults = ThrottledExceptionLog(log, "Purchases of teams could not be settled: they become overdue")
 
-    def note(self, team_id: str, tasks: Sequence[Task]) -> None:
+    def enqueue(self, team_id: str, tasks: Sequence[Task]) -> None:
         """Queue those of a team's tasks that have ended."""
         for task in tasks:
             if task.is_final and len(self._ended) < MOST_ENDED:

@@ -17,7 +17,7 @@ NO_DATABASE = (
     "Usage cannot be read right now, because this service's database does not answer. Nothing is lost: ask again "
     "shortly."
 )
-TOO_MANY_READS = "This service reads as much usage as it does at once. Nothing is lost: ask again shortly."
+TOO_MANY_READS = "This service is reading too many usage reports right now. Nothing is lost: ask again shortly."
 
 
 @dataclass(frozen=True, slots=True)
