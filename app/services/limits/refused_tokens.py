@@ -15,6 +15,8 @@ from cachetools import LRUCache, TTLCache
 from app.services.log_throttle import LogThrottle
 
 PERIOD_SECONDS = 60.0
+"""Period of the limit, and time for which a refused token is remembered."""
+
 TRIAL_SECONDS = 1.0
 """Interval at which one unknown token of an address over its limit is checked."""
 
@@ -26,7 +28,7 @@ LONGEST_ADDRESS = 64
 
 MOST_ADDRESSES = 10_000
 MOST_TOKENS = 10_000
-"""Sizes of the LRU caches of addresses and of refused tokens, about 200 bytes an entry."""
+"""Sizes of the caches of addresses and of refused tokens, about 200 bytes an entry."""
 
 UNKNOWN = "unknown"
 """The key for all clients without an IP address, such as those of a Unix socket."""

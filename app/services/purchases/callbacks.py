@@ -141,10 +141,8 @@ class Callbacks:
             return CallbackOutcome.REPEATED if known.task_id == task_id else CallbackOutcome.OTHER_TASK
         operation = partial(self._record, callback_id, task_id)
         purchase, is_first = await self._turns.callbacks.run(ticket["tenant"], operation)
-        if purchase is None:
-            await self._publish_hint(
-                ticket["tenant"], task_id
-            )  # the purchase may be unrecorded because the database failed
+        if purchase is None:  # the database may have failed when the purchase was sent
+            await self._publish_hint(ticket["tenant"], task_id)
         if purchase is None or purchase.task_id is None:
             return CallbackOutcome.EARLY
         self._known[callback_id] = _KnownTicket(purchase.task_id, is_recorded=purchase.task_id == task_id)
@@ -161,10 +159,9 @@ class Callbacks:
         if purchase is None or purchase.task_id is None:
             await self._purchases.add_callback_task(callback_id, task_id)
             purchase = await self._purchases.of_callback(callback_id)  # the outcome may have been recorded meanwhile
-        is_its_task = purchase is not None and purchase.task_id == task_id
-        return purchase, purchase is not None and is_its_task and await self._purchases.record_callback(
-            purchase.attempt
-        )
+        if purchase is None or purchase.task_id != task_id:
+            return purchase, False
+        return purchase, await self._purchases.record_callback(purchase.attempt)
 
     async def find_task(self, backend: VideoBackend, caller: Caller, callback_id: str, command: Command) -> str | None:
         """Return the id of the task that a submission of `command` started; None if it cannot be determined.
