@@ -14,7 +14,7 @@ MOST_PER_TOKEN = 10
 
 
 class UnacceptedPurchases:
-    """Counts purchases with an unknown outcome in this process."""
+    """Counts, in this process, the purchases of unaccepted tokens that ended with an unknown outcome."""
 
     def __init__(self, clock: Callable[[], float], is_accepted: Callable[[str], bool]) -> None:
         """`clock` is monotonic, in seconds. `is_accepted` returns whether the backend has accepted a token lately."""
@@ -28,7 +28,7 @@ class UnacceptedPurchases:
         return not self.is_accepted(tenant)
 
     def may_record(self, tenant: str) -> bool:
-        """Return whether a call of the tenant may record a purchase."""
+        """Return whether the limits allow a call of the tenant to record a purchase."""
         if self.is_accepted(tenant):
             return True
         while self._unknown and self._unknown[0][0] <= self._clock() - WINDOW_SECONDS:

@@ -64,8 +64,8 @@ class TaskService:
     async def find(self, caller: Caller, task_ids: Sequence[str]) -> Lookup:
         """Return one result for each distinct id, in the order of `task_ids`.
 
-        An id of a failed read has its LumaError as result; it is not raised. None stands for a task that the backend
-        does not know, or that the caller may not read.
+        The result of an id whose read failed is the LumaError, which is not raised. None is the result of a task that
+        the backend does not know, or that the caller may not read.
         """
         denied = await self.access.denied(caller.principal, task_ids) if caller.principal.team is not None else {}
         if not denied:

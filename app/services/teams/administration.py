@@ -39,7 +39,7 @@ class TeamAdmin:
 
     @property
     def team(self) -> Team:
-        """Return the team."""
+        """The team that the caller administers."""
         return self.holder.team
 
     def require_spending(self) -> None:
