@@ -6,7 +6,7 @@ from math import ceil
 
 from app.domain.errors import LumaError
 from app.domain.rendered import TaskResult
-from app.domain.task import Answer, Task
+from app.domain.task import LookupResult, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,13 @@ def expires_at(task: Task) -> float | None:
     return task.video.expires_at if task.video is not None else None
 
 
-def ask_again_after(answers: Iterable[TaskResult | Answer], now: float, polling: PollingPolicy) -> int | None:
+def ask_again_after(answers: Iterable[TaskResult | LookupResult], now: float, polling: PollingPolicy) -> int | None:
     """Return after how many whole seconds a caller should ask again about `answers`; None if asking is of no use."""
     waits = [wait for answer in answers if (wait := _wait_for(answer, now, polling)) is not None]
     return min(waits) if waits else None
 
 
-def _wait_for(answer: TaskResult | Answer, now: float, polling: PollingPolicy) -> int | None:
+def _wait_for(answer: TaskResult | LookupResult, now: float, polling: PollingPolicy) -> int | None:
     if answer is None:
         return None
     if isinstance(answer, LumaError):

@@ -68,7 +68,7 @@ class Task:
         return self.state is TaskState.COMPLETED or self.state is TaskState.FAILED
 
 
-Answer = Task | LumaError | None
+LookupResult = Task | LumaError | None
 """The result for one id: the task, the error that prevented the read, or None for an id unknown to the backend."""
 
 

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 from app.domain.access import Credential
 from app.domain.backend import BackendDescription
 from app.domain.generation import Command
-from app.domain.task import Answer
+from app.domain.task import LookupResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class BatchResult:
 
     """
 
-    answers: Mapping[str, Answer]
+    answers: Mapping[str, LookupResult]
     calls: int
 
 

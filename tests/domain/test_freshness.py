@@ -18,7 +18,7 @@ from app.domain.errors import (
     Unauthorized,
 )
 from app.domain.freshness import CachePolicy, ask_again_after, expires_at, time_to_live
-from app.domain.task import Answer, Failure, Task, TaskState, Video
+from app.domain.task import Failure, LookupResult, Task, TaskState, Video
 
 NOW = 1_790_000_000.0
 DAY = 24 * 3600.0
@@ -136,7 +136,9 @@ def test_expires_at_is_the_expiry_of_the_link(task: Task, expiry: float | None) 
     ],
     ids=lambda value: None if isinstance(value, list) else str(value),
 )
-def test_ask_again_after_is_the_earliest_time_for_any_answer(answers: Sequence[Answer], seconds: int | None) -> None:
+def test_ask_again_after_is_the_earliest_time_for_any_answer(
+    answers: Sequence[LookupResult], seconds: int | None
+) -> None:
     assert ask_again_after(answers, NOW, POLLING) == seconds
 
 

@@ -12,7 +12,7 @@ from app.domain.backend import BackendDescription, BackendPolicy, Capabilities, 
 from app.domain.errors import BackendError, OutcomeUnknown, RateLimited, Unauthorized
 from app.domain.freshness import PollingPolicy
 from app.domain.generation import Command
-from app.domain.task import Answer, Task, TaskState, Video
+from app.domain.task import LookupResult, Task, TaskState, Video
 from app.ports.backend import BatchResult, CallbackReport, Health
 from tests.support.clock import HandClock
 
@@ -136,7 +136,7 @@ class Studio(NoBackend):
         event = json.loads(body)
         return CallbackReport(event["id"], has_ended=event["state"] == "completed")
 
-    def _found(self, credential: Credential, task_id: str) -> Answer:
+    def _found(self, credential: Credential, task_id: str) -> LookupResult:
         made = self.made.get(task_id)
         if credential.secret == "refused":
             return self.description.error(Unauthorized)

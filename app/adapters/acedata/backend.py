@@ -25,7 +25,7 @@ from app.domain.access import Credential
 from app.domain.backend import BackendDescription
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.domain.generation import Command
-from app.domain.task import Answer
+from app.domain.task import LookupResult
 from app.ports.backend import BatchResult, CallbackReport, Health
 
 CHUNK = 50
@@ -86,7 +86,7 @@ class AceDataBackend:
         """Read the tasks in concurrent chunks. The error of a chunk is the answer for each of its ids."""
         call_counter = CallCounter(on_send)
         chunks = [self._read_chunk(credential, chunk, call_counter) for chunk in _split(task_ids, CHUNK)]
-        answers: dict[str, Answer] = {}
+        answers: dict[str, LookupResult] = {}
         for found in await asyncio.gather(*chunks):
             answers |= found
         return BatchResult(answers, call_counter.calls)
@@ -157,7 +157,7 @@ class AceDataBackend:
 
     async def _read_chunk(
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
-    ) -> dict[str, Answer]:
+    ) -> dict[str, LookupResult]:
         answers, unconfirmed = await self._read_ids(credential, task_ids, call_counter)
         again = [self._read_ids(credential, chunk, call_counter) for chunk in _split(unconfirmed, DEFAULT_LIMIT)]
         for found, _ in await asyncio.gather(*again):
@@ -166,14 +166,14 @@ class AceDataBackend:
 
     async def _read_ids(
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
-    ) -> tuple[dict[str, Answer], list[str]]:
+    ) -> tuple[dict[str, LookupResult], list[str]]:
         """Read the ids, in halves if the response is too large.
 
         Return an answer for each id, and the ids to read again: those without a record in a response that may be
         incomplete.
         """
 
-        def reconciled(body: Any) -> tuple[dict[str, Answer], list[str]]:
+        def reconciled(body: Any) -> tuple[dict[str, LookupResult], list[str]]:
             return self._reconcile(credential, task_ids, body)
 
         try:
@@ -187,7 +187,7 @@ class AceDataBackend:
 
     async def _read_in_halves(
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
-    ) -> tuple[dict[str, Answer], list[str]]:
+    ) -> tuple[dict[str, LookupResult], list[str]]:
         """Read each half of the ids, because the response for all of them is too large."""
         call_counter.splits += 1
         halves = _split(task_ids, (len(task_ids) + 1) // 2)
@@ -198,7 +198,7 @@ class AceDataBackend:
 
     def _reconcile(
         self, credential: Credential, task_ids: Sequence[str], body: Any
-    ) -> tuple[dict[str, Answer], list[str]]:
+    ) -> tuple[dict[str, LookupResult], list[str]]:
         """Match records to ids. Return the same as `_read_ids`.
 
         AceDataCloud may reorder, repeat or omit records, or return those of other ids. The answer for an id without a
@@ -212,8 +212,8 @@ class AceDataBackend:
         tasks = tasks_in(matching, self._wall_clock(), self._own_media_url, token=credential.secret)
         missing = [task_id for task_id in task_ids if task_id not in tasks]
         is_unreliable = not {*found_ids} - {None} <= requested or (records and not tasks)
-        absent: Answer = ACEDATACLOUD.error(BackendError) if is_unreliable else None
-        answers: dict[str, Answer] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
+        absent: LookupResult = ACEDATACLOUD.error(BackendError) if is_unreliable else None
+        answers: dict[str, LookupResult] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
         count = body.get("count")
         may_be_incomplete = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
         return answers, missing if may_be_incomplete else []

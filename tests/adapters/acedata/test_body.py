@@ -32,7 +32,7 @@ from app.adapters.acedata.pool import pooled_client
 from app.adapters.acedata.sender import MOST_ANSWERS_BYTES, AmbiguousOutcome, Call, RequestSender
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
-from app.domain.task import Answer, Task
+from app.domain.task import LookupResult, Task
 from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import CREDENTIAL, NOW, Backend
 from tests.support.raw_http import raw_server
@@ -59,8 +59,8 @@ ENDLESS = zlib.compressobj(wbits=31)
 EMPTY_BLOCKS = ENDLESS.compress(b"x") + ENDLESS.flush(zlib.Z_FULL_FLUSH) + b"\x00\x00\x00\xff\xff" * 1_000_000
 
 
-async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[Answer, list[BaseException]]:
-    """Answer a question and a submission with `body`; return the answer and what the submission raised."""
+async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[LookupResult, list[BaseException]]:
+    """Reply to a read and a submission with `body`; return the result of the read and what the submission raised."""
 
     async def answer(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n\r\n%s" % (headers, len(body), body))

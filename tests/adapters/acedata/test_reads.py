@@ -28,7 +28,7 @@ from app.domain.errors import (
     Unauthorized,
 )
 from app.domain.generation import GenerateVideo
-from app.domain.task import Answer, Task
+from app.domain.task import LookupResult, Task
 from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import (
     CREDENTIAL,
@@ -50,7 +50,7 @@ NEVER = replace(QUICK, first_pause=3600.0, longest_pause=3600.0)
 """Waits an hour where the backend names no time, so that only a Retry-After can be what was waited for."""
 
 
-async def ask(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> Answer:
+async def ask(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LookupResult:
     async with gateway_over(backend, replace(QUICK, **timeouts)) as gateway:
         return (await gateway.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"]
 

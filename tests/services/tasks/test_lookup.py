@@ -13,7 +13,7 @@ from app.domain.freshness import CachePolicy
 from app.domain.generation import Command
 from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.snapshot import GRACE_SECONDS
-from app.domain.task import Answer, LookupStats, Task, TaskState, Video
+from app.domain.task import LookupResult, LookupStats, Task, TaskState, Video
 from app.mcp_server.tools.rendering import render
 from app.ports.auth import Caller
 from app.ports.backend import BatchResult
@@ -56,7 +56,7 @@ class Backend(NoBackend):
         if self.sends_at_once and on_send is not None:
             on_send()
         await self.may_answer.wait()
-        answers: dict[str, Answer] = {task_id: self.known.get(task_id) for task_id in task_ids}
+        answers: dict[str, LookupResult] = {task_id: self.known.get(task_id) for task_id in task_ids}
         return BatchResult(answers, calls=1)
 
     async def submit(self, credential: Credential, command: Command) -> str:
