@@ -10,7 +10,6 @@ from app.domain.redirects import matches
 
 LONGEST_CLIENT_NAME = 80
 LONGEST_CLIENT_ID = 512
-LONGEST_LABEL = 120
 
 _INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
 
@@ -211,10 +210,11 @@ def judge_refresh(grant: Grant, digest: str, now: float, grace_seconds: float) -
     return RefreshJudgement.REPEATED if in_grace else RefreshJudgement.REPLAYED
 
 
-def valid_client_name(text: str | None, otherwise: str) -> str:
-    """Return a client's name as one short visible line; `otherwise` if nothing is left of it.
+def visible_name(text: str | None, otherwise: str) -> str:
+    """Return the name of a client or person as one visible line of at most LONGEST_CLIENT_NAME characters.
 
-    Direction and control characters are removed, because they could make a consent page say something else.
+    Direction and control characters are removed, because they could make a consent page say something else. If nothing
+    is left, `otherwise` is returned, cut to the same length.
     """
     visible = "".join(sign for sign in (text or "") if unicodedata.category(sign) not in _INVISIBLE)
     name = re.sub(r"\s+", " ", unicodedata.normalize("NFC", visible)).strip()

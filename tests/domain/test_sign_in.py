@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.domain.access import PASSTHROUGH_SCOPES
-from app.domain.sign_in import Grant, RefreshJudgement, Registration, judge_refresh, valid_client_name
+from app.domain.sign_in import Grant, RefreshJudgement, Registration, judge_refresh, visible_name
 
 GRACE = 60.0
 GRANT = Grant(
@@ -64,4 +64,4 @@ def test_an_older_token_is_always_a_replay() -> None:
     ],
 )
 def test_a_clients_name_is_one_visible_line(given: str | None, name: str) -> None:
-    assert valid_client_name(given, "otherwise") == name
+    assert visible_name(given, "otherwise") == name

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from app.adapters.acedata.login_http import LoginHttp, Reply
 from app.adapters.acedata.platform import Platform
 from app.domain.oauth import s256
-from app.domain.sign_in import LONGEST_LABEL, PersonSecrets, valid_client_name
+from app.domain.sign_in import PersonSecrets, visible_name
 from app.ports.sign_in import Liveness, LoginAttempt, LoginRefused, LoginUnavailable, SignedIn
 
 AHEAD_SECONDS = 120.0
@@ -162,4 +162,4 @@ def _known_error(reply: Reply) -> str:
 def _label(person: Reply, subject: str) -> str:
     """Return the name that the person knows the account by."""
     found = next((text for name in ("email", "nickname", "username") if (text := person.text(name))), None)
-    return valid_client_name(found, subject)[:LONGEST_LABEL]
+    return visible_name(found, subject)

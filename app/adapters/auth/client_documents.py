@@ -10,7 +10,7 @@ from cachetools import TTLCache
 
 from app.adapters.auth.public_fetch import Fetched, NotFetchable, NotFetched, PublicFetcher
 from app.domain.redirects import BadRedirect, check_redirect
-from app.domain.sign_in import LONGEST_CLIENT_ID, ClientAuth, OAuthClient, Registration, valid_client_name
+from app.domain.sign_in import LONGEST_CLIENT_ID, ClientAuth, OAuthClient, Registration, visible_name
 from app.ports.sign_in import DocumentRefused, DocumentUnavailable
 from app.services.limits.address_limits import AddressLimit
 
@@ -92,7 +92,7 @@ def _client(client_id: str, content: Mapping[str, Any]) -> OAuthClient:
     jwks_uri, jwks = content.get("jwks_uri"), content.get("jwks")
     return OAuthClient(
         client_id,
-        valid_client_name(name if isinstance(name, str) else None, host),
+        visible_name(name if isinstance(name, str) else None, host),
         _redirects(content.get("redirect_uris")),
         Registration.DOCUMENT,
         _auth(content),

@@ -19,7 +19,7 @@ from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.jwt.keys import ALGORITHMS
 from app.adapters.auth.jwt.token_form import read_token
 from app.domain.oauth import OFFLINE_ACCESS, s256
-from app.domain.sign_in import PersonSecrets, valid_client_name
+from app.domain.sign_in import PersonSecrets, visible_name
 from app.ports.auth import AuthenticationUnavailable
 from app.ports.sign_in import Liveness, LoginAttempt, LoginRefused, LoginUnavailable, SignedIn
 
@@ -150,7 +150,7 @@ class OidcLogin:
         label = next((text for name in ("email", "name") if isinstance(text := claims.get(name), str)), person.name)
         refresh = answer.get("refresh_token")
         login = json.dumps({"refresh_token": refresh}) if isinstance(refresh, str) else None
-        secrets = PersonSecrets(valid_client_name(label, person.name), login=login, teams=person.teams)
+        secrets = PersonSecrets(visible_name(label, person.name), login=login, teams=person.teams)
         signed_in = SignedIn(self._app.issuer, person.subject, secrets)
         await self._admit(signed_in)
         return signed_in

@@ -15,7 +15,7 @@ from app.domain.sign_in import (
     ClientAuth,
     OAuthClient,
     Registration,
-    valid_client_name,
+    visible_name,
 )
 from app.ports.sign_in import ClientDocuments, DocumentRefused, DocumentUnavailable, SignInTelemetry
 from app.ports.sign_in_store import Clients
