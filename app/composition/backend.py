@@ -8,7 +8,7 @@ from functools import partial
 import httpx
 
 from app.adapters.acedata.client import AceDataClient, Timeouts
-from app.adapters.acedata.pool import pooled_client
+from app.adapters.acedata.pool import shared_client
 from app.adapters.network_environment import EnvironmentFault
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
@@ -49,7 +49,7 @@ def build_acedata_client(
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
-    new_client = partial(pooled_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
+    new_client = partial(shared_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
     try:
         reads = new_client(connections=backend_limits.read_connections)
         purchases = new_client(connections=backend_limits.purchase_connections, keeps_connections=False)

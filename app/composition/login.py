@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from app.adapters.acedata.login import AceDataLogin, LoginApp
+from app.adapters.acedata.login import AceDataLogin, ClientRegistration
 from app.adapters.acedata.login_http import LoginHttp
 from app.adapters.acedata.platform import Platform
 from app.adapters.auth.jwt.issuer_client import IssuerClient
 from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest
-from app.adapters.auth.oidc_login import OidcApp, OidcLogin
+from app.adapters.auth.oidc_login import OidcClientRegistration, OidcLogin
 from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.adapters.auth.people_callers import LonePeople, TeamPeople
 from app.adapters.auth.person_vault import SealedPeople
@@ -51,26 +51,27 @@ def build_login(
     redirect_uri = f"{settings.public_url}{CALLBACK_PATH}"
     if settings.sign_in == "oidc" and directory is not None:
         return _oidc(settings, redirect_uri, _members(people, directory, backend), clocks)
-    app = LoginApp(settings.acedata_client_id or "", redirect_uri, settings.acedata_scopes)
+    registration = ClientRegistration(settings.acedata_client_id or "", redirect_uri, settings.acedata_scopes)
     http, name = LoginHttp(settings.acedata_platform_url, USER_AGENT), urlsplit(settings.public_url or "").netloc
     auth = LoginHttp(settings.acedata_auth_url, USER_AGENT)
-    upstream = AceDataLogin(settings.acedata_auth_url, auth, Platform(http, f"luma-mcp {name}"), app, clocks.wall)
+    platform = Platform(http, f"luma-mcp {name}")
+    upstream = AceDataLogin(settings.acedata_auth_url, auth, platform, registration, clocks.wall)
     names = PassthroughAuthenticator(*settings.secret_keys())
     return Login(upstream, LonePeople(people, names.name), _nothing())
 
 
 def _oidc(settings: Settings, redirect_uri: str, members: TeamPeople, clocks: Clocks) -> Login:
     secret = settings.oidc_client_secret
-    app = OidcApp(
+    registration = OidcClientRegistration(
         settings.oidc_issuer or "",
         settings.oidc_client_id or "",
         secret.get_secret_value() if secret is not None else None,
         redirect_uri,
         settings.oidc_team_claim,
     )
-    client = IssuerClient(app.issuer, USER_AGENT, os.environ)
+    client = IssuerClient(registration.issuer, USER_AGENT, os.environ)
     keys = IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep)
-    upstream = OidcLogin(app, client, keys, members.admit, clocks)
+    upstream = OidcLogin(registration, client, keys, members.admit, clocks)
     return Login(upstream, members, keys.running())
 
 

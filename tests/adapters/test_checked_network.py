@@ -12,7 +12,7 @@ import pytest
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
-from app.adapters.acedata.pool import pooled_client
+from app.adapters.acedata.pool import shared_client
 from app.domain.access import Credential
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
@@ -46,7 +46,7 @@ class Gateway:
     def __init__(self, url: str, certificate: str = "") -> None:
         environment = {"SSL_CERT_FILE": certificate}
         self._clients = [
-            pooled_client(url, user_agent="tests", connections=4, environment=environment, keeps_connections=kept)
+            shared_client(url, user_agent="tests", connections=4, environment=environment, keeps_connections=kept)
             for kept in (True, False)
         ]
         reads, purchases = self._clients

@@ -19,7 +19,9 @@ from tests.support.telemetry import Notes
 
 NOW = 1_790_000_000.0
 CREDENTIAL = Credential("tenant-a", "token-a")
-QUICK = Timeouts(connect=1.0, pool=1.0, read=1.0, read_deadline=5.0, submit=1.0, first_pause=0.0005, longest_pause=0.01)
+QUICK = Timeouts(
+    connect=1.0, pool=1.0, read=1.0, read_deadline=5.0, submit=1.0, first_retry_delay=0.0005, longest_retry_delay=0.01
+)
 
 Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
 """Returns the response to one request, or raises a transport error."""
@@ -70,7 +72,7 @@ def replying(status: int, body: Any = None, headers: Mapping[str, str] | None = 
     return answer
 
 
-def complaining(status: int, code: str, message: str = "No.", headers: Mapping[str, str] | None = None) -> Answer:
+def error_reply(status: int, code: str, message: str = "No.", headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer with AceDataCloud's error object."""
     return replying(status, {"error": {"code": code, "message": message}, "trace_id": "t"}, headers)
 

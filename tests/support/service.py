@@ -35,7 +35,7 @@ SECONDS = 8.0
 """How long a generation of the sandbox takes by default, by the test's clock."""
 
 IMPATIENT = Timeouts(
-    connect=1.0, pool=1.0, read=1.0, read_deadline=3.0, submit=1.0, first_pause=0.001, longest_pause=0.01
+    connect=1.0, pool=1.0, read=1.0, read_deadline=3.0, submit=1.0, first_retry_delay=0.001, longest_retry_delay=0.01
 )
 FREE = Behaviour(max_in_flight=None, reads_per_second=None)
 """A sandbox without limits on generations in flight and on reads."""

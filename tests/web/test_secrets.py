@@ -37,7 +37,7 @@ async def test_a_debug_run_logs_no_token_prompt_or_url_query(tmp_path: Path) -> 
     text = output.decode()
     assert process.returncode == 0, text
     assert '"tool":"luma_generate_video_from_image"' in text, "the log was read"
-    assert "AceDataCloud complained" in text, "complaints were logged"
+    assert "AceDataCloud returned an error" in text, "errors were logged"
     for secret in (TOKEN, PROMPT, "secret-query", "cdn.example.com"):
         assert secret not in text
 
@@ -49,7 +49,7 @@ async def test_a_malformed_record_is_not_quoted_in_the_log(status: int, caplog: 
         async with gateway_over(Backend(replying(status, half))) as gateway:
             reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
     assert isinstance(reading.answers["task-0"], BackendError)
-    said = [vars(record) for record in caplog.records if record.message == "AceDataCloud complained"]
+    said = [vars(record) for record in caplog.records if record.message == "AceDataCloud returned an error"]
     assert [record["status"] for record in said] == [status] * reading.calls
     assert not any("complaint" in record for record in said)
     assert PROMPT not in str(said) + caplog.text

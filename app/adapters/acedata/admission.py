@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from app.adapters.acedata.errors import Complaint, shows_invalid_token, shows_valid_token
+from app.adapters.acedata.errors import BackendErrorFields, shows_invalid_token, shows_valid_token
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.access import Credential
 from app.domain.errors import RateLimited, Unauthorized
@@ -18,23 +18,26 @@ class BackendAdmission:
     """Admits calls within `BackendLimits`, and records whether AceDataCloud accepted the token of each response."""
 
     def __init__(self, backend_limits: BackendLimits, telemetry: Telemetry, longest_wait_seconds: float) -> None:
-        """Let submissions queue for at most `longest_wait_seconds`. Reads queue until their own deadline."""
+        """Limit the time of submissions in the queue to `longest_wait_seconds`. The caller limits that of reads."""
         self._backend_limits = backend_limits
         self._telemetry = telemetry
         self._longest_wait_seconds = longest_wait_seconds
 
     @asynccontextmanager
     async def reading(self, credential: Credential) -> AsyncIterator[None]:
-        """Hold one of the places for reads while entered. Raises Unauthorized for a token that was just refused."""
+        """Hold a slot of the reads' concurrency limit while entered, and wait for one without a timeout.
+
+        Raises Unauthorized for a token that AceDataCloud has just refused.
+        """
         async with self._backend_limits.reads.place(credential.id):
             self._check_token_status(credential)
             yield
 
     @asynccontextmanager
     async def submitting(self, credential: Credential) -> AsyncIterator[None]:
-        """Hold one of the places for submissions while entered.
+        """Hold a slot of the submissions' concurrency limit while entered.
 
-        Raises RateLimited after too long in the queue, and Unauthorized for a token that was just refused.
+        Raises RateLimited if no slot is free in time, and Unauthorized for a token that AceDataCloud has just refused.
         """
         async with AsyncExitStack() as stack:
             try:
@@ -50,11 +53,11 @@ class BackendAdmission:
         """Record that AceDataCloud accepted the token."""
         self._backend_limits.token_status.accept(credential.id)
 
-    def record_error(self, credential: Credential, complaint: Complaint, status: int) -> None:
-        """Record whether AceDataCloud accepted the token, if the error shows that."""
-        if shows_invalid_token(complaint, status):
+    def record_error(self, credential: Credential, error_fields: BackendErrorFields, status: int) -> None:
+        """Record whether AceDataCloud accepted the token. Nothing is recorded if the error does not show it."""
+        if shows_invalid_token(error_fields, status):
             self._backend_limits.token_status.refuse(credential.id)
-        elif shows_valid_token(complaint):
+        elif shows_valid_token(error_fields):
             self._backend_limits.token_status.accept(credential.id)
 
     def _check_token_status(self, credential: Credential) -> None:

@@ -1,4 +1,4 @@
-"""The VideoBackend for AceDataCloud: reads in batches, reconciles incomplete responses, and submits."""
+"""The VideoBackend for AceDataCloud: reads tasks in batches, matches records to ids, and submits generations."""
 
 import asyncio
 import json
@@ -10,16 +10,16 @@ import httpx
 
 from app.adapters.acedata.client import AceDataClient, CallCounter
 from app.adapters.acedata.policy import ACEDATACLOUD, NAME
-from app.adapters.acedata.sender import AnswerTooLarge
+from app.adapters.acedata.sender import ResponseTooLarge
 from app.adapters.acedata.wire import (
     callback_url_in,
     echo_matches,
-    id_in,
-    read_request,
     records_in,
-    submit_request,
+    retrieve_payload,
+    submission_payload,
     task_id_in,
     tasks_in,
+    valid_id,
 )
 from app.domain.access import Credential
 from app.domain.backend import BackendDescription
@@ -28,8 +28,8 @@ from app.domain.generation import Command
 from app.domain.task import LookupResult
 from app.ports.backend import BatchResult, CallbackReport, Health
 
-CHUNK = 50
-"""Ids in one call: the most that AceDataCloud's own MCP server recommends."""
+IDS_PER_CALL = 50
+"""Most ids in one call. Source: the recommendation of AceDataCloud's own MCP server."""
 
 DEFAULT_LIMIT = 12
 """Most records in a response if AceDataCloud ignores `limit`. Source: the documentation of its sibling services."""
@@ -38,17 +38,20 @@ VIDEOS_PATH = "/luma/videos"
 TASKS_PATH = "/luma/tasks"
 
 MOST_RECORDS_PER_ID = 4
-"""A response may repeat records, but with more than this many for each requested id it is an error."""
+"""Most records in a response for each requested id. AceDataCloud may repeat records; more than this is an error."""
 
 MOST_SPLITS = 16
-"""Most splits of ids in one batch read after responses that are too large. Six isolate one record of fifty."""
+"""Limit of the times that ids are halved in one batch read, each after a response that is too large.
+
+Isolating one record of fifty takes six.
+"""
 
 LOOKUP_FAILED = (
-    "AceDataCloud could not be asked what became of an earlier call with this `idempotency_key`. This call submitted "
-    "nothing: try again shortly with the same key."
+    "The outcome of an earlier call with this `idempotency_key` could not be read from AceDataCloud. This call "
+    "submitted nothing: try again shortly with the same key."
 )
 
-_PRIVATE_FIELDS = ("prompt", "start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
+_PRIVATE_COMMAND_FIELDS = ("prompt", "start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
 """Fields of a command that no error message may quote."""
 
 
@@ -65,7 +68,7 @@ class AceDataBackend:
     ) -> None:
         """Own `client`, which is closed on exit. `wall_clock` returns Unix seconds.
 
-        `own_media_url` is the URL prefix of videos that this service serves itself, in the sandbox only.
+        `own_media_url` is the URL prefix of videos that this service serves itself. It is set in the sandbox only.
         """
         self.description = description
         self._client = client
@@ -83,18 +86,20 @@ class AceDataBackend:
     async def find_tasks(
         self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
-        """Read the tasks in concurrent chunks. The error of a chunk is the answer for each of its ids."""
+        """Read the tasks in concurrent chunks. The error of a chunk is the result for each of its ids."""
         call_counter = CallCounter(on_send)
-        chunks = [self._read_chunk(credential, chunk, call_counter) for chunk in _split(task_ids, CHUNK)]
-        answers: dict[str, LookupResult] = {}
+        chunks = [self._read_chunk(credential, chunk, call_counter) for chunk in _split(task_ids, IDS_PER_CALL)]
+        results: dict[str, LookupResult] = {}
         for found in await asyncio.gather(*chunks):
-            answers |= found
-        return BatchResult(answers, call_counter.calls)
+            results |= found
+        return BatchResult(results, call_counter.calls)
 
     async def submit(self, credential: Credential, command: Command) -> str:
         """Start a generation and return its task id. Raises LumaError: OutcomeUnknown if it may have been started."""
-        private = tuple(filter(None, (getattr(command, name, None) for name in _PRIVATE_FIELDS)))
-        return await self._client.send_once(VIDEOS_PATH, credential, submit_request(command), private, _submitted_id)
+        private = tuple(filter(None, (getattr(command, name, None) for name in _PRIVATE_COMMAND_FIELDS)))
+        return await self._client.send_once(
+            VIDEOS_PATH, credential, submission_payload(command), private, _submitted_id
+        )
 
     async def find_by_callback(
         self,
@@ -112,7 +117,7 @@ class AceDataBackend:
         for task_id in claimed:
             try:
                 url = await self._callback_url_of(credential, task_id, command)
-            except LumaError as exc:  # a false claim that cannot be read must not hide the true one
+            except LumaError as exc:  # a forged claim whose read fails must not hide the true one
                 error = exc
                 continue
             if url is not None and is_purchase_callback(url):
@@ -127,11 +132,14 @@ class AceDataBackend:
             content = json.loads(body)
         except (ValueError, RecursionError):
             return None
-        task_id = id_in(content.get("task_id")) if isinstance(content, dict) else None
+        task_id = valid_id(content.get("task_id")) if isinstance(content, dict) else None
         return CallbackReport(task_id) if task_id is not None else None
 
     async def check(self, seconds: float) -> Health:
-        """Return whether AceDataCloud answers a call without a token within `seconds`."""
+        """Send a call without a token, with a timeout of `seconds`, and return whether the response is good.
+
+        Good is any status below 500 except 404, which suggests a wrong base URL.
+        """
         host = urlsplit(self.description.address or "").netloc.rpartition("@")[2]
         try:
             status = await self._client.check(TASKS_PATH, seconds)
@@ -151,34 +159,34 @@ class AceDataBackend:
             return next((callback_url_in(record) for record in found if echo_matches(record, command)), None)
 
         try:
-            return await self._client.read(TASKS_PATH, credential, read_request([task_id]), CallCounter(), echoed)
+            return await self._client.read(TASKS_PATH, credential, retrieve_payload([task_id]), CallCounter(), echoed)
         except (BackendError, BackendTimeout) as exc:
             raise type(exc)(LOOKUP_FAILED, retry_after_seconds=exc.retry_after_seconds) from None
 
     async def _read_chunk(
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> dict[str, LookupResult]:
-        answers, unconfirmed = await self._read_ids(credential, task_ids, call_counter)
-        again = [self._read_ids(credential, chunk, call_counter) for chunk in _split(unconfirmed, DEFAULT_LIMIT)]
-        for found, _ in await asyncio.gather(*again):
-            answers |= found
-        return answers
+        results, ids_to_reread = await self._read_ids(credential, task_ids, call_counter)
+        rereads = [self._read_ids(credential, chunk, call_counter) for chunk in _split(ids_to_reread, DEFAULT_LIMIT)]
+        for found, _ in await asyncio.gather(*rereads):
+            results |= found
+        return results
 
     async def _read_ids(
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> tuple[dict[str, LookupResult], list[str]]:
         """Read the ids, in halves if the response is too large.
 
-        Return an answer for each id, and the ids to read again: those without a record in a response that may be
-        incomplete.
+        Return the result for each id, and the ids to read again. An id is read again if a response that may be
+        incomplete has no record of it.
         """
 
         def reconciled(body: Any) -> tuple[dict[str, LookupResult], list[str]]:
             return self._reconcile(credential, task_ids, body)
 
         try:
-            return await self._client.read(TASKS_PATH, credential, read_request(task_ids), call_counter, reconciled)
-        except AnswerTooLarge:
+            return await self._client.read(TASKS_PATH, credential, retrieve_payload(task_ids), call_counter, reconciled)
+        except ResponseTooLarge:
             if len(task_ids) == 1 or call_counter.splits >= MOST_SPLITS:
                 return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
         except LumaError as exc:
@@ -191,18 +199,18 @@ class AceDataBackend:
         """Read each half of the ids, because the response for all of them is too large."""
         call_counter.splits += 1
         halves = _split(task_ids, (len(task_ids) + 1) // 2)
-        (answers, unconfirmed), (more_answers, more_unconfirmed) = await asyncio.gather(
+        (results, ids_to_reread), (more_results, more_ids_to_reread) = await asyncio.gather(
             *(self._read_ids(credential, half, call_counter) for half in halves)
         )
-        return answers | more_answers, unconfirmed + more_unconfirmed
+        return results | more_results, ids_to_reread + more_ids_to_reread
 
     def _reconcile(
         self, credential: Credential, task_ids: Sequence[str], body: Any
     ) -> tuple[dict[str, LookupResult], list[str]]:
         """Match records to ids. Return the same as `_read_ids`.
 
-        AceDataCloud may reorder, repeat or omit records, or return those of other ids. The answer for an id without a
-        record is None (not found); but it is BackendError if there are records of other ids, or only unusable ones.
+        AceDataCloud may reorder, repeat or omit records, or return those of other ids. The result for an id without a
+        record is None (not found), or a BackendError if there are records of other ids, or only unusable ones.
         """
         records = records_in(body)
         if records is None or len(records) > MOST_RECORDS_PER_ID * len(task_ids):
@@ -213,15 +221,15 @@ class AceDataBackend:
         missing = [task_id for task_id in task_ids if task_id not in tasks]
         is_unreliable = not {*found_ids} - {None} <= requested or (records and not tasks)
         absent: LookupResult = ACEDATACLOUD.error(BackendError) if is_unreliable else None
-        answers: dict[str, LookupResult] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
+        results: dict[str, LookupResult] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
         count = body.get("count")
         may_be_incomplete = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
-        return answers, missing if may_be_incomplete else []
+        return results, missing if may_be_incomplete else []
 
 
 def _submitted_id(body: Any) -> str:
     """Return the task id in the response to a submission. Raises OutcomeUnknown if there is no valid one."""
-    task_id = id_in(body.get("task_id")) if isinstance(body, dict) else None
+    task_id = valid_id(body.get("task_id")) if isinstance(body, dict) else None
     if task_id is None:
         raise ACEDATACLOUD.error(OutcomeUnknown)
     return task_id

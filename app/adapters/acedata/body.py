@@ -1,6 +1,6 @@
 """Reads and decodes the bodies of AceDataCloud's responses, within limits of size, memory and time.
 
-httpx would decompress any number of layers of compression, without a limit, before a byte could be counted.
+httpx is not used for decompression: it undoes any number of layers, without a limit, before the bytes can be counted.
 """
 
 import json
@@ -11,23 +11,23 @@ from typing import Any, cast
 
 import httpx
 
-LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
-"""Limit for the bytes received, and for the decompressed ones. Fifty records need far less."""
+LARGEST_RESPONSE_BYTES = 4 * 1024 * 1024
+"""Size limit of any response, for the bytes received and for the decompressed ones. Fifty records need far less."""
 
 MOST_CONTAINERS = 10_000
-"""Objects and arrays in one body; fifty records have a few hundred."""
+"""Most objects and arrays in one body; fifty records have a few hundred."""
 
 MOST_STRINGS = 20_000
-"""Strings in one body, including the names of fields; fifty records have 3,000."""
+"""Most strings in one body, including the names of fields; fifty records have 3,000."""
 
 MOST_COMMAS = 20_000
-"""Commas outside of strings in one body, which are about as many as its values; fifty records have 1,700."""
+"""Most commas outside of strings in one body. They are about as many as its values; fifty records have 1,700."""
 
 LONGEST_NUMBER = 40
-"""Characters of a number; times have 17. Parsing takes time quadratic in the length."""
+"""Most characters of a number; timestamps have 17. Parsing takes time quadratic in the length."""
 
 MOST_CHUNKS = 10_000
-"""Chunks in which a body may be received; even an empty one costs some microseconds."""
+"""Most chunks in which a body may be received; even an empty one costs some microseconds."""
 
 ACCEPTED_ENCODING = "gzip"
 """The only accepted content coding, in a single layer."""
@@ -44,40 +44,40 @@ class BodyTooLarge(UnusableBody):
     """A body has more bytes than its request allows."""
 
 
-class AnswerMemory:
+class ResponseMemory:
     """A limit for the memory of all responses that are being read."""
 
     def __init__(self, most_bytes: int) -> None:
         """Allow `most_bytes` for all responses together."""
-        self._left = most_bytes
+        self._free_bytes = most_bytes
 
     @asynccontextmanager
     async def reservation(self) -> AsyncIterator["Reservation"]:
-        """Yield an empty reservation for one response. Its bytes are given back on exit."""
+        """Yield an empty reservation for one response. Its bytes are released on exit."""
         reservation = Reservation(self)
         try:
             yield reservation
         finally:
-            self._left += reservation.amount
+            self._free_bytes += reservation.amount
 
     def try_reserve(self, amount: int) -> bool:
-        """Reserve `amount` bytes. Return False, and reserve none, if fewer are left."""
-        if amount > self._left:
+        """Reserve `amount` bytes. Return False, and reserve none, if fewer are free."""
+        if amount > self._free_bytes:
             return False
-        self._left -= amount
+        self._free_bytes -= amount
         return True
 
 
 class Reservation:
-    """The bytes of an AnswerMemory that one response has reserved."""
+    """The bytes of an ResponseMemory that one response has reserved."""
 
-    def __init__(self, memory: AnswerMemory) -> None:
+    def __init__(self, memory: ResponseMemory) -> None:
         """Reserve no bytes of `memory` yet."""
         self._memory = memory
         self.amount = 0
 
     def grow(self, amount: int) -> None:
-        """Reserve `amount` more bytes. Raises UnusableBody if fewer are left."""
+        """Reserve `amount` more bytes. Raises UnusableBody if fewer are free."""
         if not self._memory.try_reserve(amount):
             raise UnusableBody
         self.amount += amount
@@ -109,7 +109,10 @@ async def read_body(response: httpx.Response, most_bytes: int, reservation: Rese
 
 
 def decoding_bytes(content: bytearray) -> int:
-    """Return the memory that `decoded` needs besides `content`: a text and its strings, up to 4 bytes a character."""
+    """Return the bytes that `decoded` needs beside `content`: its text and the strings in it.
+
+    A character takes up to 4 bytes if `content` is not ASCII.
+    """
     return 2 * len(content) * (1 if content.isascii() else 4)
 
 
@@ -117,7 +120,7 @@ def decoded(content: bytearray) -> Any:
     """Return the JSON value in `content`, or its first 1,024 bytes as text if it is not JSON or exceeds a limit.
 
     Python's recursion limit bounds the nesting. `content` is read as UTF-8, the only encoding of JSON between systems
-    (RFC 8259): in another encoding, the values could not be counted.
+    (RFC 8259). In another encoding, the bytes of quotation marks and commas could not be counted.
     """
     if _is_within_limits(content):
         try:
@@ -130,8 +133,8 @@ def decoded(content: bytearray) -> Any:
 def _is_within_limits(content: bytearray) -> bool:
     """Return whether the numbers of strings, containers and commas in `content` are within the limits.
 
-    All bytes are counted first. Only if they are too many, those inside of strings are left out: echoed prompts may
-    contain quotation marks, brackets and commas.
+    The characters are first counted everywhere, which is fast. If they are too many, those inside of strings are left
+    out, because echoed prompts may contain quotation marks, brackets and commas.
     """
     if content.count(b'"') <= 2 * MOST_STRINGS and _has_few_separators([content]):
         return True
@@ -173,7 +176,10 @@ def _decoder(encoding: str) -> "zlib._Decompress | None":
 
 
 def _decompressed(decoder: "zlib._Decompress", chunk: bytes, most_bytes: int) -> bytes:
-    """Return the decompressed `chunk`, cut after `most_bytes` + 1. Raises UnusableBody."""
+    """Return the decompressed `chunk`, cut after `most_bytes` + 1 bytes.
+
+    Raises UnusableBody for invalid gzip data, or for data after the end of the gzip stream.
+    """
     if decoder.eof:
         raise UnusableBody
     try:

@@ -1,4 +1,4 @@
-"""Timeouts and retries of calls to AceDataCloud. Reads are retried within a deadline; submissions are sent once."""
+"""Calls to AceDataCloud with timeouts. Reads are retried within a deadline; submissions are sent once."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ import stamina
 
 from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.policy import ACEDATACLOUD
-from app.adapters.acedata.sender import AmbiguousOutcome, AnswerTooLarge, Call, RequestSender, read_error_of
+from app.adapters.acedata.sender import AmbiguousOutcome, Call, RequestSender, ResponseTooLarge, error_as_read
 from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
 from app.ports.telemetry import Telemetry
@@ -48,11 +48,11 @@ class Timeouts:
         connect: for opening a connection.
         pool: for a free connection; for submissions, also for a place in the queue.
         read: between two bytes of the response to a read.
-        read_deadline: for all calls of one batch read, including retries and their delays.
-        submit: for a submission; `connect` is added for opening its connection.
+        read_deadline: for all calls of one batch read, including retries, their delays and the time in the queue.
+        submit: for a submission after its time in the queue; `connect` is added for opening its connection.
         retries: most retries of a read.
-        first_pause: delay before the first retry; later delays grow exponentially.
-        longest_pause: longest delay before a retry. If AceDataCloud asks for a longer one, there is no retry.
+        first_retry_delay: delay before the first retry; later delays grow exponentially.
+        longest_retry_delay: longest delay before a retry. If Retry-After is longer, there is no retry.
 
     """
 
@@ -62,8 +62,8 @@ class Timeouts:
     read_deadline: float = 20.0
     submit: float = 30.0
     retries: int = 2
-    first_pause: float = 0.25
-    longest_pause: float = 5.0
+    first_retry_delay: float = 0.25
+    longest_retry_delay: float = 5.0
 
 
 @dataclass
@@ -77,7 +77,7 @@ class CallCounter:
     """Calls sent so far."""
 
     splits: int = 0
-    """Number of times that ids were read again in two halves, because the response was too large."""
+    """Number of times that ids were halved and read again, because the response was too large."""
 
     ends_at: float | None = None
     """Deadline of all calls, in event loop time. The first call sets it."""
@@ -107,8 +107,8 @@ class AceDataClient:
         self._timeouts = timeouts
         self._unexpected_exceptions = ThrottledExceptionLog(
             log,
-            "A call to AceDataCloud met a fault of this service: an unexpected exception. If it was a submission, its "
-            "outcome is unknown, and its caller is told so. If it was a read, its caller gets a backend error.",
+            "A call to AceDataCloud failed because of a bug in this service: an unexpected exception. If it was a "
+            "submission, its caller gets the error for an unknown outcome. If it was a read, a backend error.",
         )
         self._read_timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect, pool=timeouts.pool)
         self._submit_timeout = httpx.Timeout(timeouts.submit, connect=timeouts.connect, pool=timeouts.pool)
@@ -140,16 +140,16 @@ class AceDataClient:
             try:
                 return await self._read_once(credential, call, call_counter)
             except LumaError as exc:
-                first = exc
+                first_error = exc
             try:
-                return await self._read_again(credential, call, call_counter, first)
+                return await self._retry_read(credential, call, call_counter, first_error)
             finally:
-                del first  # break the reference cycle: the exception's traceback refers to this frame
+                del first_error  # break the reference cycle: the exception's traceback refers to this frame
 
-    async def _read_again(
-        self, credential: Credential, call: Call[T], call_counter: CallCounter, first: LumaError
+    async def _retry_read(
+        self, credential: Credential, call: Call[T], call_counter: CallCounter, first_error: LumaError
     ) -> T:
-        """Retry a read after its first attempt failed with `first`.
+        """Retry a read whose first attempt failed with `first_error`. Raises that error if it is not to be retried.
 
         The first attempt is made without stamina, because nearly all reads need no retry.
         """
@@ -157,13 +157,13 @@ class AceDataClient:
             on=self._should_retry,
             attempts=1 + self._timeouts.retries,
             timeout=self._timeouts.read_deadline,
-            wait_initial=self._timeouts.first_pause,
-            wait_max=self._timeouts.longest_pause,
-            wait_jitter=self._timeouts.first_pause,
+            wait_initial=self._timeouts.first_retry_delay,
+            wait_max=self._timeouts.longest_retry_delay,
+            wait_jitter=self._timeouts.first_retry_delay,
         ):
             with attempt:
                 if attempt.num == 1:
-                    raise first
+                    raise first_error
                 return await self._read_once(credential, call, call_counter)
         raise AssertionError  # pragma: no cover - the loop above returns or raises
 
@@ -175,13 +175,14 @@ class AceDataClient:
         private: tuple[str, ...],
         translate: Callable[[Any], T],
     ) -> T:
-        """Send a submission, when the concurrency limits admit it. It is never retried, because it costs money.
+        """Send a submission once the concurrency limit has a free slot. It is never retried, because it costs money.
 
         Return the result of `translate` for the decoded response. No error quotes the `private` texts. Raises
         OutcomeUnknown if a generation may have been started, and another LumaError if not.
         """
         async with self._admission.submitting(credential):
-            return await self._submit_once(credential, Call(path, body, self._submit_timeout, translate, private))
+            call = Call(path, body, self._submit_timeout, translate, private, is_read=False)
+            return await self._submit_once(credential, call)
 
     async def _submit_once(self, credential: Credential, call: Call[T]) -> T:
         try:
@@ -206,19 +207,19 @@ class AceDataClient:
                 call_counter.count()
                 return await self._sender.run(credential, call)
         except (httpx.HTTPError, LumaError, AmbiguousOutcome) as exc:
-            error = read_error_of(exc).with_traceback(None)
+            error = error_as_read(exc).with_traceback(None)
         except Exception as exc:  # noqa: BLE001 - an unexpected exception must not fail the other calls of a batch
             self._unexpected_exceptions.note(exc)
             error = ACEDATACLOUD.error(BackendError)
         raise error  # without traceback, as above: the first error is kept until the last retry
 
     def _should_retry(self, error: Exception) -> bool | float:
-        """Return whether to retry a read, or the delay in seconds that AceDataCloud asks for."""
-        if not isinstance(error, LumaError) or not error.is_retryable or isinstance(error, AnswerTooLarge):
+        """Return whether to retry a read; a number is the delay in seconds that Retry-After asks for."""
+        if not isinstance(error, LumaError) or not error.is_retryable or isinstance(error, ResponseTooLarge):
             return False
         if error.retry_after_seconds is None:
             return True
-        return error.retry_after_seconds if error.retry_after_seconds <= self._timeouts.longest_pause else False
+        return error.retry_after_seconds if error.retry_after_seconds <= self._timeouts.longest_retry_delay else False
 
 
 @asynccontextmanager

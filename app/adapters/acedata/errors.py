@@ -1,7 +1,8 @@
 """Translates AceDataCloud's error responses into the errors of the domain.
 
-The code in the body takes precedence over the HTTP status: an account without credit, moderation and a disabled account
-all have status 403, and some codes have two statuses. Bodies have a dozen forms, all of which are accepted.
+The code in the body takes precedence over the HTTP status, because several errors share a status: an account without
+credit, moderation and a disabled account all have 403. Some codes have two statuses. Bodies have a dozen forms, all of
+which are accepted.
 """
 
 import re
@@ -63,26 +64,26 @@ _READ_MESSAGES: dict[type[LumaError], str] = {
     ),
     Refused: "AceDataCloud refused to answer. Asking again will not help: ask the user to look at the account.",
 }
-"""Messages for errors of a read. The default messages of these errors are about a submission."""
+"""Messages of errors whose default message is about a submission, for reads."""
 
 _QUOTING_ERRORS = (InvalidRequest, Refused)
 """Errors whose message quotes that of the backend, because it is needed to correct the request."""
 
 _REFUSAL_CODES = frozenset(_BY_CODE) - {"timeout", "no_api", "api_error", "busy"}
-"""Codes of a submission that was refused before anything was started. When `busy` is sent is not documented."""
+"""Codes of a submission that was refused before anything was started. `busy` is left out: its use is undocumented."""
 
 _RATE_LIMIT_CODES = frozenset({"too_many_requests", "rate_limited"})
 """Codes of a rate limit, after which a caller may send the submission again."""
 
 _INVALID_TOKEN_CODES = frozenset({"no_token", "invalid_token", "token_expired", "token_mismatched"})
 _VALID_TOKEN_CODES = frozenset({"used_up", "forbidden"})
-"""Codes that are sent only after the token was checked."""
+"""Codes that AceDataCloud sends only after it has accepted the token."""
 
 _REFUSAL_STATUSES = frozenset({200, 400, 401, 402, 403, 413, 422, 429})
-"""Statuses with which a refusal code counts. With another one, a task may have been started."""
+"""Statuses at which a refusal code is believed. At any other status, a task may have been started."""
 
 _RATE_LIMIT_STATUSES = frozenset({429})
-"""Statuses with which a rate limit code counts. They are fewer, because such a submission may be sent again."""
+"""Statuses at which a rate limit code is believed. They are fewer, because such a submission may be sent again."""
 
 _REFUSAL_FIELDS = frozenset({"success", "error", "code", "message", "detail", "trace_id"})
 _ERROR_FIELDS = frozenset({"code", "message", "detail", "type"})
@@ -92,45 +93,49 @@ _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class BackendErrorFields:
     """The error code and message in a response body or record; None for each that is absent."""
 
     code: str | None = None
     message: str | None = field(default=None, repr=False)
 
 
-def complaint_in(body: Any) -> Complaint:
-    """Return the error in `body`: decoded JSON, or a text that is not JSON. The Complaint is empty if there is none."""
+def error_fields_in(body: Any) -> BackendErrorFields:
+    """Return the error code and message in `body`, decoded JSON or a text that is not JSON. Both may be None."""
     if isinstance(body, str):
-        return Complaint(message=body)
+        return BackendErrorFields(message=body)
     if not isinstance(body, dict):
-        return Complaint()
+        return BackendErrorFields()
     error = body.get("error")
     if isinstance(error, dict):
-        return Complaint(_text(error.get("code")), _text(error.get("message")))
-    return Complaint(_text(body.get("code")), _text(error) or _text(body.get("detail")) or _text(body.get("message")))
+        return BackendErrorFields(_text(error.get("code")), _text(error.get("message")))
+    return BackendErrorFields(
+        _text(body.get("code")), _text(error) or _text(body.get("detail")) or _text(body.get("message"))
+    )
 
 
-def error_for(complaint: Complaint, status: int, *, private: tuple[str, ...] = (), is_read: bool = False) -> LumaError:
-    """Return the domain's error for a complaint with an HTTP status.
+def error_for(
+    error_fields: BackendErrorFields, status: int, *, private: tuple[str, ...] = (), is_read: bool = False
+) -> LumaError:
+    """Return the domain's error for an error response with this HTTP status.
 
     A message that repeats `private` text is not quoted. `is_read` selects the messages for reads. A 403 without a known
-    code becomes a BackendError, because it comes from a proxy and not from moderation.
+    code becomes a BackendError, because such a response comes from a proxy and not from moderation.
     """
-    kind = _BY_CODE.get(complaint.code or "") or _BY_STATUS.get(status, BackendError)
+    kind = _BY_CODE.get(error_fields.code or "") or _BY_STATUS.get(status, BackendError)
     text = (is_read and _READ_MESSAGES.get(kind)) or ACEDATACLOUD.say(kind.template)
-    quote = quotable(complaint.message, private) if kind in _QUOTING_ERRORS else ""
+    quote = quotable(error_fields.message, private) if kind in _QUOTING_ERRORS else ""
     return kind(f"{text} AceDataCloud says: “{quote}”" if quote else text)
 
 
-def started_nothing(complaint: Complaint, status: int, body: Any) -> bool:
-    """Return whether this response to a submission means that nothing was started; False if that is not certain."""
-    statuses = _RATE_LIMIT_STATUSES if complaint.code in _RATE_LIMIT_CODES else _REFUSAL_STATUSES
-    return complaint.code in _REFUSAL_CODES and status in statuses and _is_only_a_refusal(body)
+def started_nothing(error_fields: BackendErrorFields, status: int, body: Any) -> bool:
+    """Return whether this response to a submission proves that nothing was started; False if it leaves a doubt."""
+    statuses = _RATE_LIMIT_STATUSES if error_fields.code in _RATE_LIMIT_CODES else _REFUSAL_STATUSES
+    return error_fields.code in _REFUSAL_CODES and status in statuses and _is_only_a_refusal(body)
 
 
 def _is_only_a_refusal(body: Any) -> bool:
-    """Return whether `body` is a documented refusal without further content, which could be about a started task."""
+    """Return whether `body` is a documented refusal and nothing else: other content could be about a started task."""
     if not isinstance(body, dict) or not body.keys() <= _REFUSAL_FIELDS or body.get("success"):
         return False
     error = body.get("error")
@@ -145,21 +150,21 @@ def _is_only_a_refusal(body: Any) -> bool:
     )
 
 
-def shows_invalid_token(complaint: Complaint, status: int) -> bool:
+def shows_invalid_token(error_fields: BackendErrorFields, status: int) -> bool:
     """Return whether the response means that the token itself is invalid."""
-    return complaint.code in _INVALID_TOKEN_CODES or (complaint.code not in _BY_CODE and status == 401)  # noqa: PLR2004
+    return error_fields.code in _INVALID_TOKEN_CODES or (error_fields.code not in _BY_CODE and status == 401)  # noqa: PLR2004
 
 
-def shows_valid_token(complaint: Complaint) -> bool:
+def shows_valid_token(error_fields: BackendErrorFields) -> bool:
     """Return whether the response means that the token is valid, although the request failed."""
-    return complaint.code in _VALID_TOKEN_CODES
+    return error_fields.code in _VALID_TOKEN_CODES
 
 
-def code_for_log(complaint: Complaint) -> str:
+def code_for_log(error_fields: BackendErrorFields) -> str:
     """Return the code if it is documented, else "none" or "unknown": another code could contain a caller's text."""
-    if complaint.code is None:
+    if error_fields.code is None:
         return "none"
-    return complaint.code if complaint.code in _BY_CODE else "unknown"
+    return error_fields.code if error_fields.code in _BY_CODE else "unknown"
 
 
 def _text(value: Any) -> str | None:

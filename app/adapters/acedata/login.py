@@ -1,6 +1,6 @@
-"""Sign-in with an AceDataCloud account: the Upstream over its OAuth server and its platform API.
+"""Sign-in with an AceDataCloud account: the Upstream port over AceDataCloud's OAuth server and platform API.
 
-Who has signed in is asked of the server. The access token is a JWT, which is never read: nothing would verify it.
+The person is read from the API. The access token is a JWT, but its signature cannot be verified here.
 """
 
 import json
@@ -16,24 +16,27 @@ from app.domain.oauth import s256
 from app.domain.sign_in import PersonSecrets, visible_name
 from app.ports.sign_in import Liveness, LoginAttempt, LoginRefused, LoginUnavailable, SignedIn
 
-AHEAD_SECONDS = 120.0
-"""An access token that ends so soon is renewed before it is used."""
+RENEW_BEFORE_EXPIRY_SECONDS = 120.0
+"""Remaining life of an access token below which it is renewed before it is used."""
 
-USUAL_SECONDS = 1_296_000.0
-"""The life of an access token where the answer does not say it: 15 days, as documented."""
+DEFAULT_TOKEN_SECONDS = 1_296_000.0
+"""Life of an access token if the response has no `expires_in`: 15 days. Source: AceDataCloud's documentation."""
 
 UNAUTHORIZED = 401
 BAD_REQUEST = 400
 
 NOT_SIGNED_IN = "AceDataCloud did not sign you in, so nothing was connected. Go back to the app and connect again."
-NO_ACCOUNT = "AceDataCloud does not say which account you have signed in to, so nothing was connected."
+NO_ACCOUNT = (
+    "AceDataCloud did not tell this service which account you have signed in to, so nothing was connected. Ask the "
+    "operator of this service to look at its log."
+)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class LoginApp:
-    """What AceDataCloud knows this service by: a client id, where its login pages lead back to, and scopes."""
+class ClientRegistration:
+    """The registration of this service as an OAuth client of AceDataCloud. `scopes` are separated by spaces."""
 
     client_id: str
     redirect_uri: str
@@ -41,27 +44,32 @@ class LoginApp:
 
 
 class AceDataLogin:
-    """The login of AceDataCloud, code flow with PKCE as a public client."""
+    """The login of AceDataCloud: OAuth's authorization code flow with PKCE, as a public client."""
 
     name = "AceDataCloud"
 
     def __init__(
-        self, auth_url: str, auth: LoginHttp, platform: Platform, app: LoginApp, wall_clock: Callable[[], float]
+        self,
+        auth_url: str,
+        auth: LoginHttp,
+        platform: Platform,
+        registration: ClientRegistration,
+        wall_clock: Callable[[], float],
     ) -> None:
-        """Sign people in at `auth_url`, which `auth` sends requests to."""
+        """Use the OAuth server at `auth_url`, the base URL of `auth`. `wall_clock` returns Unix seconds."""
         self.origin = auth_url
         self._auth = auth
         self._platform = platform
-        self._app = app
+        self._registration = registration
         self._wall_clock = wall_clock
 
     async def begin(self, attempt: LoginAttempt) -> str:
         """Return the URL of the login page."""
         query = {
             "response_type": "code",
-            "client_id": self._app.client_id,
-            "redirect_uri": self._app.redirect_uri,
-            "scope": self._app.scopes,
+            "client_id": self._registration.client_id,
+            "redirect_uri": self._registration.redirect_uri,
+            "scope": self._registration.scopes,
             "state": attempt.state,
             "code_challenge": s256(attempt.verifier),
             "code_challenge_method": "S256",
@@ -69,53 +77,64 @@ class AceDataLogin:
         return f"{self.origin}/oauth2/authorize?{urlencode(query)}"
 
     async def finish(self, attempt: LoginAttempt, returned: Mapping[str, str]) -> SignedIn:
-        """Return who has signed in, with a credential. Raises LoginRefused and LoginUnavailable."""
+        """Exchange the code, and return the person with a credential. Raises LoginRefused and LoginUnavailable."""
         if returned.get("iss", self.origin) != self.origin or not returned.get("code"):
             raise LoginRefused(NOT_SIGNED_IN)
         form = {
             "grant_type": "authorization_code",
             "code": returned["code"],
-            "client_id": self._app.client_id,
-            "redirect_uri": self._app.redirect_uri,
+            "client_id": self._registration.client_id,
+            "redirect_uri": self._registration.redirect_uri,
             "code_verifier": attempt.verifier,
         }
         reply = await self._auth.send("POST", "/oauth2/token", form=form)
         if (tokens := self._tokens(reply)) is None:
-            log.warning("AceDataCloud did not exchange a code (%s)", _known_error(reply))
+            log.warning(
+                "AceDataCloud did not exchange an authorization code for tokens (%s), so a person could not sign in",
+                _known_error(reply),
+            )
             raise LoginRefused(NOT_SIGNED_IN)
-        person = await self._auth.send("GET", "/api/v1/users/me", bearer=tokens["access_token"])
-        if not person.is_ok or (subject := person.text("id")) is None:
+        profile = await self._auth.send("GET", "/api/v1/users/me", bearer=tokens["access_token"])
+        if not profile.is_ok or (subject := profile.text("id")) is None:
             log.error(
-                "AceDataCloud does not name the person (status %d): LUMA_MCP_ACEDATA_SCOPES needs openid", person.status
+                "Nobody can sign in: AceDataCloud's /users/me returned no id (status %d). For 403, add openid to "
+                "LUMA_MCP_ACEDATA_SCOPES",
+                profile.status,
             )
             raise LoginRefused(NO_ACCOUNT)
         credential = await self._platform.credential(tokens["access_token"])
         login = json.dumps(tokens | {"credential_id": credential.id})
-        return SignedIn(self.origin, subject, PersonSecrets(_label(person, subject), credential.token, login))
+        return SignedIn(self.origin, subject, PersonSecrets(_label(profile, subject), credential.token, login))
 
     async def alive(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
-        """Return whether login and credential are still there. The access token is renewed if it has ended."""
+        """Return whether the login and the credential still exist, and the secrets to keep.
+
+        An access token is renewed if it expires within RENEW_BEFORE_EXPIRY_SECONDS, or if AceDataCloud answers 401.
+        """
         tokens: dict[str, Any] = json.loads(secrets.login or "{}")
         try:
-            if tokens.get("ends_at", 0.0) - self._wall_clock() < AHEAD_SECONDS:
+            if tokens.get("ends_at", 0.0) - self._wall_clock() < RENEW_BEFORE_EXPIRY_SECONDS:
                 return await self._renewed(secrets, tokens)
-            person = await self._auth.send("GET", "/api/v1/users/me", bearer=tokens["access_token"])
-            if person.status == UNAUTHORIZED:
+            profile = await self._auth.send("GET", "/api/v1/users/me", bearer=tokens["access_token"])
+            if profile.status == UNAUTHORIZED:
                 return await self._renewed(secrets, tokens, otherwise=Liveness.DEAD)
-            return await self._with_credential(secrets, tokens), secrets
+            return await self._credential_liveness(secrets, tokens), secrets
         except LoginUnavailable:
             return Liveness.UNKNOWN, secrets
 
     async def _renewed(
         self, secrets: PersonSecrets, tokens: dict[str, Any], otherwise: Liveness = Liveness.UNKNOWN
     ) -> tuple[Liveness, PersonSecrets]:
-        """Renew the access token, and check the credential with it. Return `otherwise` without a refresh token."""
+        """Renew the access token, and check the credential with it.
+
+        Return `otherwise` if there is no refresh token, and DEAD if AceDataCloud refuses it as an invalid grant.
+        """
         if "refresh_token" not in tokens:
             return otherwise, secrets
         form = {
             "grant_type": "refresh_token",
             "refresh_token": tokens["refresh_token"],
-            "client_id": self._app.client_id,
+            "client_id": self._registration.client_id,
         }
         reply = await self._auth.send("POST", "/oauth2/token", form=form)
         if (renewed := self._tokens(reply)) is None:
@@ -123,26 +142,29 @@ class AceDataLogin:
             return Liveness.DEAD if is_dead else Liveness.UNKNOWN, secrets
         kept = replace(secrets, login=json.dumps(tokens | renewed))
         try:
-            return await self._with_credential(kept, tokens | renewed), kept
+            return await self._credential_liveness(kept, tokens | renewed), kept
         except LoginUnavailable:
             return Liveness.UNKNOWN, kept
 
-    async def _with_credential(self, secrets: PersonSecrets, tokens: Mapping[str, Any]) -> Liveness:
-        """Return DEAD for a credential that was deleted: no call can be made with it. A new sign-in repairs that."""
+    async def _credential_liveness(self, secrets: PersonSecrets, tokens: Mapping[str, Any]) -> Liveness:
+        """Return DEAD if the platform no longer lists the credential; ALIVE otherwise, also if that is unclear.
+
+        No call can be made with a deleted credential. A new sign-in makes another one. Raises LoginUnavailable.
+        """
         if "credential_id" not in tokens or secrets.credential is None:
             return Liveness.ALIVE
-        is_there = await self._platform.has(tokens["access_token"], tokens["credential_id"])
-        return Liveness.DEAD if is_there is False else Liveness.ALIVE
+        is_listed = await self._platform.lists_credential(tokens["access_token"], tokens["credential_id"])
+        return Liveness.DEAD if is_listed is False else Liveness.ALIVE
 
     def _tokens(self, reply: Reply) -> dict[str, Any] | None:
-        """Return the tokens in an answer of the token endpoint; None if there are none."""
+        """Return the tokens in a response of the token endpoint; None if it has no access token."""
         access, refresh = reply.text("access_token"), reply.text("refresh_token")
         if not reply.is_ok or access is None:
             return None
         seconds = reply.body.get("expires_in")
-        lives = float(seconds) if isinstance(seconds, int | float) and seconds > 0 else USUAL_SECONDS
-        found: dict[str, Any] = {"access_token": access, "ends_at": self._wall_clock() + lives}
-        return found | ({"refresh_token": refresh} if refresh is not None else {})
+        life_seconds = float(seconds) if isinstance(seconds, int | float) and seconds > 0 else DEFAULT_TOKEN_SECONDS
+        tokens: dict[str, Any] = {"access_token": access, "ends_at": self._wall_clock() + life_seconds}
+        return tokens | ({"refresh_token": refresh} if refresh is not None else {})
 
     async def aclose(self) -> None:
         """Close the connections to the login and the platform."""
@@ -154,12 +176,12 @@ _ERRORS = ("invalid_request", "invalid_client", "invalid_grant", "access_denied"
 
 
 def _known_error(reply: Reply) -> str:
-    """Return the documented error in a reply, for the log; foreign text is not repeated."""
+    """Return the error code of a reply for the log if it is documented, else the status: no foreign text is logged."""
     error = reply.body.get("error")
     return str(error) if error in _ERRORS else f"status {reply.status}"
 
 
-def _label(person: Reply, subject: str) -> str:
-    """Return the name that the person knows the account by."""
-    found = next((text for name in ("email", "nickname", "username") if (text := person.text(name))), None)
+def _label(profile: Reply, subject: str) -> str:
+    """Return the person's email address, nickname or user name as one visible line; `subject` if there is none."""
+    found = next((text for name in ("email", "nickname", "username") if (text := profile.text(name))), None)
     return visible_name(found, subject)

@@ -1,4 +1,7 @@
-"""HTTP to AceDataCloud's login and platform: bounded, without cookies and redirects, JSON objects only."""
+"""HTTP requests to AceDataCloud's OAuth server and platform API, with limits of time and size.
+
+Responses are JSON objects. No cookie is kept, and no redirect is followed.
+"""
 
 import asyncio
 import json
@@ -10,50 +13,54 @@ from typing import Any
 
 import httpx
 
-from app.adapters.acedata.pool import pooled_client
+from app.adapters.acedata.pool import shared_client
 from app.ports.sign_in import LoginUnavailable
 
 SECONDS = 10.0
-"""For a whole request and its answer."""
+"""Timeout of a request, from its start to the end of its response."""
 
 MOST_BYTES = 1024 * 1024
+"""Size limit of a response."""
 CONNECTIONS = 8
 SERVER_ERROR = 500
 
-UNAVAILABLE = "AceDataCloud does not answer as expected, so nobody can sign in right now. Try again in a few minutes."
+UNAVAILABLE = "Nobody can sign in right now, because AceDataCloud's login does not work. Try again in a few minutes."
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A status and a JSON object, which may hold tokens."""
+    """The status and the JSON object of a response. The object may hold tokens, so `repr` leaves it out."""
 
     status: int
     body: Mapping[str, Any] = field(repr=False)
 
     @property
     def is_ok(self) -> bool:
-        """Whether the request was carried out."""
+        """Whether the status is 200 or 201."""
         return self.status in (200, 201)
 
     def text(self, name: str) -> str | None:
-        """Return a value that is a string or a number, as text; None for any other."""
+        """Return the field `name` as text; None unless it is a non-empty string or an integer."""
         value = self.body.get(name)
         return str(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
 
     def items(self) -> list[Mapping[str, Any]]:
-        """Return the objects of a list: under `items`, as documented, or under `results`, as some programs read it."""
+        """Return the objects of a list response: under `items`, as documented, or under `results`.
+
+        Some first-party programs read `results`.
+        """
         found = self.body.get("items", self.body.get("results"))
         return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 class LoginHttp:
-    """A client of one base URL, which takes no compressed answers."""
+    """Sends requests to one base URL. Responses must not be compressed, because they are counted as they arrive."""
 
     def __init__(self, base_url: str, user_agent: str, environment: Mapping[str, str] = os.environ) -> None:
         """Send requests to `base_url`. Raises EnvironmentFault for a proxy or certificate that cannot be used."""
-        self._http = pooled_client(
+        self._http = shared_client(
             base_url, user_agent=user_agent, connections=CONNECTIONS, environment=environment, keeps_connections=False
         )
 
@@ -67,7 +74,10 @@ class LoginHttp:
         form: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Reply:
-        """Return the reply, whose status is below 500. Raises LoginUnavailable."""
+        """Send a request, and return the reply if its status is below 500 and its body a JSON object.
+
+        Raises LoginUnavailable for any other response, and if the request fails or takes longer than SECONDS.
+        """
         request = self._http.build_request(
             method,
             path,
@@ -80,7 +90,7 @@ class LoginHttp:
             async with asyncio.timeout(SECONDS):
                 response = await self._http.send(request, stream=True)
                 try:
-                    content = await _bounded(response)
+                    content = await _read_body(response)
                 finally:
                     await response.aclose()
         except (httpx.HTTPError, TimeoutError) as exc:
@@ -94,7 +104,8 @@ class LoginHttp:
         await self._http.aclose()
 
 
-async def _bounded(response: httpx.Response) -> bytes:
+async def _read_body(response: httpx.Response) -> bytes:
+    """Return the body. Raises httpx.DecodingError if it exceeds MOST_BYTES."""
     content = bytearray()
     async for part in response.aiter_raw():
         content += part
@@ -114,5 +125,5 @@ def _object(content: bytes, path: str) -> Mapping[str, Any]:
 
 
 def _unavailable(path: str, reason: str) -> LoginUnavailable:
-    log.warning("AceDataCloud's %s cannot be used (%s): people cannot sign in until it answers", path, reason)
+    log.warning("A request to AceDataCloud's %s failed (%s). People cannot sign in while this goes on", path, reason)
     return LoginUnavailable(UNAVAILABLE)

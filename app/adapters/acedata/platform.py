@@ -1,4 +1,8 @@
-"""Finds or makes the credential of a person at AceDataCloud's platform API."""
+"""Finds or creates the API token of a person, through AceDataCloud's platform API.
+
+The platform calls an API token a credential. Each credential belongs to an application, which is for one service or for
+all.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -9,8 +13,13 @@ from app.adapters.acedata.login_http import LoginHttp, Reply
 from app.ports.sign_in import LoginRefused
 
 LUMA_SERVICE_ID = "dff45a0d-2858-4936-8e2b-3d49c52aff11"
+"""AceDataCloud's id of its Luma service."""
+
 SHORTEST_TOKEN = 16
+"""Fewest characters of an API token."""
+
 MOST_LISTED = "10"
+"""Value of `limit` in requests for lists."""
 _CREDENTIALS, _APPLICATIONS = "/api/v1/credentials/", "/api/v1/applications/"
 
 NOT_VERIFIED = (
@@ -27,39 +36,45 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PlatformCredential:
-    """An API token, by its id at the platform."""
+    """An API token, and its id at the platform."""
 
     id: str
     token: str = field(repr=False)
 
 
 class Platform:
-    """The platform API, asked in a person's name."""
+    """A client of the platform API. `bearer` is the access token of the person whose account is used."""
 
     def __init__(self, http: LoginHttp, name: str) -> None:
-        """Ask over `http`. Credentials of this service have the name `name`, so that people recognise them."""
+        """Send requests through `http`. Credentials are created with the name `name`, which people see in lists."""
         self._http = http
         self._name = name
 
     async def credential(self, bearer: str) -> PlatformCredential:
-        """Return the person's API token for this service, which is made where there is none.
+        """Return the person's API token for this service. It is created if there is none with a readable token.
 
         Raises LoginRefused and LoginUnavailable.
         """
         application_id = await self._application(bearer)
         found = await self._listed(bearer, application_id)
-        for item in _allowed(found).items():
-            if (usable := _usable(item)) is not None:
-                return usable
+        for item in _require_ok(found).items():
+            if (credential := _readable_credential(item)) is not None:
+                return credential
         body = {"application_id": application_id, "name": self._name}
-        made = _allowed(await self._http.send("POST", _CREDENTIALS, bearer=bearer, body=body))
-        if (usable := _usable(made.body)) is None:
-            log.error("AceDataCloud's platform has made a credential without a readable token: nobody can sign in")
+        created = _require_ok(await self._http.send("POST", _CREDENTIALS, bearer=bearer, body=body))
+        if (credential := _readable_credential(created.body)) is None:
+            log.error(
+                "A person could not sign in: AceDataCloud's platform created a credential, but the response has no "
+                "readable token. Its API may have changed"
+            )
             raise LoginRefused(NOT_ALLOWED)
-        return usable
+        return credential
 
-    async def has(self, bearer: str, credential_id: str) -> bool | None:
-        """Return whether the credential is still there; None if the answer does not tell. Raises LoginUnavailable."""
+    async def lists_credential(self, bearer: str, credential_id: str) -> bool | None:
+        """Return whether the platform lists the credential; None if the list failed or may be incomplete.
+
+        Raises LoginUnavailable.
+        """
         found = await self._listed(bearer, None)
         items = found.items()
         if any(str(item.get("id")) == credential_id for item in items):
@@ -77,31 +92,41 @@ class Platform:
         return await self._http.send("GET", _CREDENTIALS, bearer=bearer, query=query)
 
     async def _application(self, bearer: str) -> str:
-        """Return the newest application for all services, else for Luma; one is made where there is none."""
+        """Return the id of the newest application for all services.
+
+        If there is none, one is created: for all services, or for Luma alone if that is refused. Raises LoginRefused.
+        """
         query = {"user_id": "me", "type": "Usage", "scope": "Global", "limit": MOST_LISTED, "ordering": "-created_at"}
-        found = _allowed(await self._http.send("GET", _APPLICATIONS, bearer=bearer, query=query))
+        found = _require_ok(await self._http.send("GET", _APPLICATIONS, bearer=bearer, query=query))
         for item in found.items():
             if not item.get("disabled") and isinstance(item.get("id"), str):
                 return str(item["id"])
         for body in ({"type": "Usage", "scope": "Global"}, {"service_id": LUMA_SERVICE_ID}):
-            made = await self._http.send("POST", _APPLICATIONS, bearer=bearer, body=body)
-            if made.is_ok and (number := made.text("id")) is not None:
-                return number
-        _allowed(made)
+            created = await self._http.send("POST", _APPLICATIONS, bearer=bearer, body=body)
+            if created.is_ok and (application_id := created.text("id")) is not None:
+                return application_id
+        _require_ok(created)
         raise LoginRefused(NOT_ALLOWED)
 
 
-def _allowed(reply: Reply) -> Reply:
-    """Return a reply that was carried out. Raises LoginRefused."""
+def _require_ok(reply: Reply) -> Reply:
+    """Return `reply` if its status is 200 or 201. Raises LoginRefused otherwise."""
     if reply.is_ok:
         return reply
     code = reply.body.get("code")
-    log.warning("AceDataCloud's platform refused a sign-in (status %d): look at the scopes", reply.status)
+    log.warning(
+        "AceDataCloud's platform refused a request (status %d), so a person could not sign in. If this happens to "
+        "everybody, look at LUMA_MCP_ACEDATA_SCOPES",
+        reply.status,
+    )
     raise LoginRefused(NOT_VERIFIED if code == "need_verify" else NOT_ALLOWED)
 
 
-def _usable(item: Mapping[str, Any]) -> PlatformCredential | None:
-    """Return the credential of a list if its token is in clear: the platform may mask tokens in lists one day."""
-    token, number = item.get("token"), item.get("id")
+def _readable_credential(item: Mapping[str, Any]) -> PlatformCredential | None:
+    """Return the credential in `item`; None if it has no id, or its token is masked.
+
+    The platform does not mask tokens in lists, but may do so one day.
+    """
+    token, credential_id = item.get("token"), item.get("id")
     is_clear = isinstance(token, str) and len(token) >= SHORTEST_TOKEN and token.isascii() and token.isalnum()
-    return PlatformCredential(str(number), str(token)) if is_clear and number is not None else None
+    return PlatformCredential(str(credential_id), str(token)) if is_clear and credential_id is not None else None

@@ -10,10 +10,10 @@ NAME = "AceDataCloud"
 ACCOUNT_URL = "https://platform.acedata.cloud"
 
 EXPECTED_SECONDS = 150.0
-"""Usual time of a generation. Those in the documentation took 154 and 156 s; the guide says 1 to 2 minutes."""
+"""Usual duration of a generation. The documentation has examples of 154 and 156 s; its guide says 1 to 2 minutes."""
 
 LINK_LIFE_SECONDS = 30 * 24 * 3600.0
-"""How long the URL of a result works. Source: the storage FAQ."""
+"""Time for which the URL of a result works. Source: the storage FAQ."""
 
 GENERATIONS_AT_ONCE = 5
 """Most generations of one token that run at once. Source: the concurrency FAQ."""
@@ -25,7 +25,7 @@ STUCK_SECONDS = 600.0
 """Age after which a task counts as stuck. Source: the concurrency FAQ."""
 
 CAPABILITIES = Capabilities(aspect_ratios=ASPECT_RATIOS, calls_back=True)
-"""The aspect ratios are those that AceDataCloud's own clients accept."""
+"""Source of the aspect ratios: the values that AceDataCloud's own clients accept."""
 
 
 def polling_policy(expected_seconds: float) -> PollingPolicy:
@@ -48,7 +48,10 @@ def polling_policy(expected_seconds: float) -> PollingPolicy:
 
 
 def describe(*, expected_seconds: float = EXPECTED_SECONDS, address: str | None = None) -> BackendDescription:
-    """Return the description of AceDataCloud. That of the sandbox has no address, and its own `expected_seconds`."""
+    """Return the description of AceDataCloud, whose base URL is `address`.
+
+    For the sandbox, `address` is None and `expected_seconds` is the duration of its generations.
+    """
     policy = BackendPolicy(
         polling=polling_policy(expected_seconds),
         duration="1 to 3 minutes",

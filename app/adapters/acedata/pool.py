@@ -1,4 +1,4 @@
-"""The pooled HTTP client for AceDataCloud. All tenants share it, so it keeps no cookies, credentials or responses."""
+"""The HTTP client for AceDataCloud. All tenants share it, so it keeps no cookies, credentials or responses."""
 
 import os
 import socket
@@ -15,13 +15,13 @@ from app.adapters.network_environment import proxy_for, tls_context
 RECEIVE_BUFFER_BYTES = 96 * 1024
 """SO_RCVBUF of each connection; Linux doubles it. A batch of fifty records has 75 KB.
 
-It bounds memory that no limit of this service counts: uvloop reads 256 KB at a time, up to 32 times in a row while each
-read is full. That would be 8 MB a connection.
+It bounds memory that no other limit of this service counts: uvloop reads 256 KB at a time, up to 32 times in a row
+while each read is full. Without this limit, that would be 8 MB a connection.
 """
 
 
 class NoCookies(CookieJar):
-    """A cookie jar that stays empty: a cookie from one tenant's response would be sent with another tenant's token."""
+    """A cookie jar that stays empty. Otherwise cookies from one tenant's response would be sent for another tenant."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         """Do nothing: cookies of a response are not parsed."""
@@ -33,7 +33,7 @@ class NoCookies(CookieJar):
         """Do nothing: no cookie is sent."""
 
 
-def pooled_client(  # noqa: PLR0913 - the parts list of a client
+def shared_client(  # noqa: PLR0913 - the parts list of a client
     base_url: str,
     *,
     user_agent: str,
@@ -46,11 +46,12 @@ def pooled_client(  # noqa: PLR0913 - the parts list of a client
 
     `environment` may name a proxy and certificates. Raises EnvironmentFault if they cannot be used.
 
-    Without `keeps_connections`, each request has a connection of its own. Purchases need that: their responses do not
+    Without `keeps_connections`, each request has a connection of its own. Submissions need that: their responses do not
     identify the request, so a stray response on a reused connection would be taken for that of another tenant.
 
     Redirects are not followed, because their target would receive the bearer token or the submission. The client has no
-    credentials of its own: httpx would replace the bearer token by those of the URL or of a client-wide `auth`.
+    credentials of its own, because httpx would send those of the URL or of a client-wide `auth` instead of the bearer
+    token.
     """
     kept = connections if keeps_connections else 0
     return httpx.AsyncClient(
@@ -60,7 +61,7 @@ def pooled_client(  # noqa: PLR0913 - the parts list of a client
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=kept, keepalive_expiry=30.0),
             proxy=proxy_for(base_url, environment),
             verify=tls_context(environment),
-            trust_env=False,  # read above, with error messages that name the variable
+            trust_env=False,  # proxy_for and tls_context read it, with error messages that name the variable
             socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)],
         ),
         headers={

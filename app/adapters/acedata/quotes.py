@@ -1,4 +1,7 @@
-"""Quotes error messages of AceDataCloud for the caller, in plain ASCII, without links, markup or private text."""
+"""Cleans error messages of AceDataCloud before they are quoted to the caller: ASCII, without links or markup.
+
+A message that repeats private text of the caller is not quoted.
+"""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +10,7 @@ from app.adapters.private_text import repeats, without_links, without_tags
 from app.domain.foreign_text import visible_line
 
 LONGEST_QUOTE = 200
-"""Characters."""
+"""Most characters of a quote."""
 
 _NOT_TEXT = re.compile(r"[^\w\s.,;:!?'()/%+-]|[\x00-\x1f]")
 _TYPOGRAPHY = str.maketrans({
@@ -17,10 +20,10 @@ _TYPOGRAPHY = str.maketrans({
 """ASCII for curly quotation marks, dashes, the ellipsis and the no-break space."""
 
 MOST_MESSAGE_CHARACTERS = 1200
-"""Start of a message that is compared with private texts and quoted; the rest is ignored."""
+"""Characters at the start of a message that are compared with private texts and quoted. The rest is ignored."""
 
 MOST_COMPARED_CHARACTERS = 60_000
-"""Limit for one response: four times the characters of its messages, and those of the private texts compared with them.
+"""Limit of the characters that are compared for one response. Those of its messages count four times.
 
 Fifty failures by moderation need 32,000. At the limit, the most expensive texts take 20 ms.
 """
@@ -45,19 +48,19 @@ def quotable(message: str | None, private: tuple[str, ...] = ()) -> str:
         return ""
 
 
-class QuoteBudget:
-    """A limit for comparing the messages of one response with private texts, which blocks the event loop."""
+class ComparisonBudget:
+    """A limit for comparing the messages of one response with private texts. The comparison blocks the event loop."""
 
     def __init__(self, token: str = "") -> None:
         """Treat `token` as private in all messages."""
         self._token = token
-        self._left = MOST_COMPARED_CHARACTERS
+        self._remaining_characters = MOST_COMPARED_CHARACTERS
 
     def private_texts(self, message: str, texts: Sequence[str]) -> tuple[str, ...] | None:
         """Return the texts that `message` must not repeat: `texts` and the token. None if the limit is exceeded."""
         private = {text for text in (self._token, *texts) if text}
-        self._left -= 4 * min(len(message), MOST_MESSAGE_CHARACTERS) + sum(map(len, private))
-        return tuple(private) if self._left >= 0 else None
+        self._remaining_characters -= 4 * min(len(message), MOST_MESSAGE_CHARACTERS) + sum(map(len, private))
+        return tuple(private) if self._remaining_characters >= 0 else None
 
 
 def _quoted(message: str, private: tuple[str, ...]) -> str:

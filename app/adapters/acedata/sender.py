@@ -12,30 +12,30 @@ import httpx
 
 from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.body import (
-    LARGEST_ANSWER_BYTES,
-    AnswerMemory,
+    LARGEST_RESPONSE_BYTES,
     BodyTooLarge,
     Reservation,
+    ResponseMemory,
     UnusableBody,
     decoded,
     decoding_bytes,
     read_body,
 )
-from app.adapters.acedata.errors import code_for_log, complaint_in, error_for, started_nothing
+from app.adapters.acedata.errors import code_for_log, error_fields_in, error_for, started_nothing
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.checked_network import without_location
 from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError
 from app.ports.telemetry import Telemetry
 
-ANSWER_BASE_BYTES = 128 * 1024
+RESPONSE_BASE_BYTES = 128 * 1024
 """The size limit of a response is this, plus RECORD_BYTES for each requested id."""
 
 RECORD_BYTES = 128 * 1024
 """A record echoes its prompt twice. JSON may escape an emoji as 12 bytes, so the longest prompt takes 60 KB."""
 
-MOST_ANSWERS_BYTES = 40 * 1024 * 1024
-"""Memory limit for all responses that this process is reading. One of the largest takes 36 MB while it is decoded."""
+MOST_RESPONSES_BYTES = 40 * 1024 * 1024
+"""Memory limit for all responses that this process is reading. A response of the largest size takes 36 MB to decode."""
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """Longer delays in Retry-After are shortened to this."""
@@ -56,7 +56,8 @@ class Call(Generic[T]):
         translate: converts the decoded body of a success into the result of the call; its exceptions are passed on. It
             is called in the event loop step that decodes the body, so that only one decoded body, which takes up to ten
             times its bytes, exists at a time.
-        private: the caller's texts that no error may quote; None for a read, which costs nothing.
+        private: the caller's texts in a submission, which no error may quote.
+        is_read: whether the call is a read, which is free and may be retried, or a submission.
 
     """
 
@@ -64,39 +65,35 @@ class Call(Generic[T]):
     body: dict[str, Any]
     timeout: httpx.Timeout
     translate: Callable[[Any], T]
-    private: tuple[str, ...] | None = None
+    private: tuple[str, ...] = ()
+    is_read: bool = True
 
     @property
-    def is_read(self) -> bool:
-        """Whether the call is a read, which may be retried."""
-        return self.private is None
-
-    @property
-    def largest_answer_bytes(self) -> int:
+    def largest_response_bytes(self) -> int:
         """Size limit of the response."""
         records = len(self.body.get("ids", ("one",)))
-        return min(ANSWER_BASE_BYTES + RECORD_BYTES * records, LARGEST_ANSWER_BYTES)
+        return min(RESPONSE_BASE_BYTES + RECORD_BYTES * records, LARGEST_RESPONSE_BYTES)
 
 
-class AnswerTooLarge(BackendError):
+class ResponseTooLarge(BackendError):
     """The response to a read exceeds the size limit for its number of ids. A read of fewer ids may succeed."""
 
 
 class AmbiguousOutcome(Exception):
-    """A response is neither a success nor a documented refusal: a submission may have been started.
+    """A response is neither a success nor a documented refusal. If the call is a submission, it may have been started.
 
-    If the call was a read, it failed with `read_error`. AceDataCloud's billing FAQ says that a 5xx is not charged; no
-    document says whether a task may have been started.
+    If the call is a read, it has failed with `read_error`. AceDataCloud's billing FAQ says that a 5xx is not charged;
+    no document says whether a task may have been started.
     """
 
     def __init__(self, read_error: LumaError) -> None:
-        """Take the error for a call that was a read."""
+        """Hold the error that a read fails with."""
         super().__init__(read_error.code)
         self.read_error = read_error
 
 
 class RequestSender:
-    """Sends each call once, and counts and logs its outcome."""
+    """Sends each call once, counts its outcome, and logs failures."""
 
     def __init__(
         self, http: httpx.AsyncClient, purchases: httpx.AsyncClient, admission: BackendAdmission, telemetry: Telemetry
@@ -106,7 +103,7 @@ class RequestSender:
         self._purchases = purchases
         self._admission = admission
         self._telemetry = telemetry
-        self._memory = AnswerMemory(MOST_ANSWERS_BYTES)
+        self._memory = ResponseMemory(MOST_RESPONSES_BYTES)
         self._urls: dict[str, httpx.URL] = {}
 
     async def run(self, credential: Credential, call: Call[T]) -> T:
@@ -122,12 +119,13 @@ class RequestSender:
                 self._memory.reservation() as reservation,
                 http.stream("POST", url, json=call.body, headers=headers, timeout=call.timeout) as response,
             ):
-                content = await _content(without_location(response), call.largest_answer_bytes, reservation)
+                content = await _content(without_location(response), call.largest_response_bytes, reservation)
                 return self._translate(credential, call, response, content)
         except BaseException as exc:
             outcome = _outcome_label(exc)
             if isinstance(exc, httpx.HTTPError):
-                log.info("AceDataCloud gave no whole answer", extra={"path": call.path, "fault": type(exc).__name__})
+                failure = {"path": call.path, "fault": type(exc).__name__}
+                log.info("The call to AceDataCloud failed before a complete response", extra=failure)
             raise
         finally:
             self._telemetry.backend_called(call.path, outcome, time.perf_counter() - started_at)
@@ -144,7 +142,8 @@ class RequestSender:
     def _translate(self, credential: Credential, call: Call[T], response: httpx.Response, content: bytearray) -> T:
         """Return the translated body of a success. Raises LumaError or AmbiguousOutcome for an error.
 
-        No reference to the body is left, not even by the traceback of an exception, while the connection is released.
+        No reference to the body is left afterwards, not even by the traceback of an exception. The body is then freed
+        before the connection is released.
         """
         size, body = len(content), decoded(content)
         content.clear()
@@ -165,28 +164,28 @@ class RequestSender:
     def _error_of(
         self, credential: Credential, call: Call[T], response: httpx.Response, body: Any, size: int
     ) -> LumaError | AmbiguousOutcome:
-        """Return the exception for an error response, and log it. The status may be a good one."""
-        complaint = complaint_in(body)
-        self._admission.record_error(credential, complaint, response.status_code)
+        """Return the exception for an error response, and log it. The response may have a success status."""
+        error_fields = error_fields_in(body)
+        self._admission.record_error(credential, error_fields, response.status_code)
         status = 500 if response.is_success else response.status_code
-        private = (*(call.private or ()), credential.secret)
-        error = error_for(complaint, status, private=private, is_read=call.is_read)
+        private = (*call.private, credential.secret)
+        error = error_for(error_fields, status, private=private, is_read=call.is_read)
         if error.is_retryable:
             error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
-        # The message is not logged: it may repeat a prompt, an id or a token in a form that no search would find.
-        fields = {"path": call.path, "status": response.status_code, "code": code_for_log(complaint), "bytes": size}
-        log.info("AceDataCloud complained", extra=fields)
-        return error if started_nothing(complaint, response.status_code, body) else AmbiguousOutcome(error)
+        # The message is not logged: it may repeat a prompt, an id or a token in a form that redaction cannot detect.
+        extra = {"path": call.path, "status": response.status_code, "code": code_for_log(error_fields), "bytes": size}
+        log.info("AceDataCloud returned an error", extra=extra)
+        return error if started_nothing(error_fields, response.status_code, body) else AmbiguousOutcome(error)
 
     def _url(self, path: str) -> httpx.URL:
-        """Return the complete URL. It is cached, because httpx would join and parse it for every call."""
+        """Return the absolute URL of `path`. It is cached, because httpx would join and parse it for every call."""
         if path not in self._urls:
             self._urls[path] = httpx.URL(f"{str(self._http.base_url).rstrip('/')}{path}")
         return self._urls[path]
 
 
-def read_error_of(error: httpx.HTTPError | LumaError | AmbiguousOutcome) -> LumaError:
-    """Return the error that a failed read is reported with."""
+def error_as_read(error: httpx.HTTPError | LumaError | AmbiguousOutcome) -> LumaError:
+    """Return `error` as the error of a read."""
     match error:
         case LumaError():
             return error
@@ -198,22 +197,25 @@ def read_error_of(error: httpx.HTTPError | LumaError | AmbiguousOutcome) -> Luma
 
 
 def _outcome_label(error: BaseException) -> str:
-    """Return the outcome of a failed call for the metrics; "cancelled" if a deadline or the caller ended it."""
+    """Return the outcome of a failed read or submission for the metrics: the code of the error that a read would get.
+
+    It is "cancelled" if a deadline or the caller cancelled the call, and the code of InternalError if it is a bug.
+    """
     match error:
         case httpx.HTTPError() | LumaError() | AmbiguousOutcome():
-            return read_error_of(error).code
+            return error_as_read(error).code
         case asyncio.CancelledError():
             return "cancelled"
     return InternalError.code
 
 
 async def _content(response: httpx.Response, most_bytes: int, reservation: Reservation) -> bytearray:
-    """Return the body, with the memory for decoding it reserved. Raises AmbiguousOutcome."""
+    """Read the body, and reserve the memory for decoding it. Raises AmbiguousOutcome and httpx.HTTPError."""
     try:
         content = await read_body(response, most_bytes, reservation)
         reservation.grow(decoding_bytes(content))
     except BodyTooLarge:
-        raise AmbiguousOutcome(ACEDATACLOUD.error(AnswerTooLarge)) from None
+        raise AmbiguousOutcome(ACEDATACLOUD.error(ResponseTooLarge)) from None
     except UnusableBody:
         raise AmbiguousOutcome(ACEDATACLOUD.error(BackendError)) from None
     return content

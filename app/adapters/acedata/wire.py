@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from app.adapters.acedata.errors import Complaint, complaint_in, error_for
+from app.adapters.acedata.errors import BackendErrorFields, error_fields_in, error_for
 from app.adapters.acedata.policy import LINK_LIFE_SECONDS
-from app.adapters.acedata.quotes import QuoteBudget
+from app.adapters.acedata.quotes import ComparisonBudget
 from app.adapters.acedata.task_state import RecordFields, resolve_state
 from app.domain.errors import ErrorCode
 from app.domain.foreign_text import LONGEST_SHOWN_PROMPT, is_plain_id, visible_line
@@ -14,23 +14,23 @@ from app.domain.public_url import shown_url
 from app.domain.task import YEAR_3000, Failure, Task, TaskState, Video
 
 FAILED_GENERATION_STATUS = 500
-"""HTTP status assumed for the error in a record. It makes an error without a known code a BackendError."""
+"""HTTP status assumed for the error in a record. With it, an error without a known code becomes a BackendError."""
 
 LARGEST_SIDE_PIXELS = 65_535
-"""Larger widths and heights are dropped."""
+"""Largest width or height of a video; a larger one is treated as absent."""
 
 
-def read_request(task_ids: Sequence[str]) -> dict[str, Any]:
+def retrieve_payload(task_ids: Sequence[str]) -> dict[str, Any]:
     """Return the body of a request for the records of `task_ids`.
 
-    `limit` is not documented for Luma, but AceDataCloud's sibling services return 12 records without it.
+    `limit` is not documented for Luma. AceDataCloud's sibling services have it, and return 12 records without it.
     """
     if len(task_ids) == 1:
         return {"action": "retrieve", "id": task_ids[0]}
     return {"action": "retrieve_batch", "ids": list(task_ids), "offset": 0, "limit": len(task_ids)}
 
 
-def submit_request(command: Command) -> dict[str, Any]:
+def submission_payload(command: Command) -> dict[str, Any]:
     """Return the body of a submission of `command`, without the fields that are None."""
     body = _generate_fields(command) if isinstance(command, GenerateVideo) else _extend_fields(command)
     return {key: value for key, value in body.items() if value is not None} | {"async": True}
@@ -61,16 +61,16 @@ def _extend_fields(command: Any) -> dict[str, Any]:
     }
 
 
-_PRIVATE_FIELDS = ("start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
-"""Fields of a request, besides the prompt, that no error message may repeat."""
+_PRIVATE_URL_AND_ID_FIELDS = ("start_image_url", "end_image_url", "video_url", "video_id", "callback_url")
+"""Fields of a request, beside the prompt, that no error message may repeat."""
 
 _COMPARED_FIELDS = ("action", "prompt", "start_image_url", "end_image_url", "video_id", "video_url")
-"""Fields of a request by which its record is recognised."""
+"""Fields of a request that are compared with those that a record echoes."""
 
 
 def echo_matches(record: dict[str, Any], command: Command) -> bool:
-    """Return whether the request that a record echoes agrees with `command`, apart from fields that are not echoed."""
-    echoed, sent = _object(record.get("request")), submit_request(command)
+    """Return whether all of _COMPARED_FIELDS that a record echoes are those of `command`."""
+    echoed, sent = _object(record.get("request")), submission_payload(command)
     return all(echoed[name] == sent.get(name) for name in _COMPARED_FIELDS if echoed.get(name) is not None)
 
 
@@ -95,12 +95,13 @@ def records_in(body: Any) -> list[dict[str, Any]] | None:
 def tasks_in(
     records: Iterable[dict[str, Any]], now: float, own_prefix: str | None = None, *, token: str = ""
 ) -> dict[str, Task]:
-    """Return the tasks of `records` by id. Of several records with one id, the first with a final state is used.
+    """Return the tasks of `records` by id, at `now` (Unix seconds).
 
-    Without a final state, the last one is used. Quoted error messages repeat neither `token` nor the request.
+    Of several records with one id, the first with a final state is used, or else the last. Quoted error messages repeat
+    neither `token` nor the request. `own_prefix` is that of `task_from`.
     """
     tasks: dict[str, Task] = {}
-    budget = QuoteBudget(token)
+    budget = ComparisonBudget(token)
     for record in records:
         task = task_from(record, now, own_prefix, budget)
         if task is not None and not (task.id in tasks and tasks[task.id].is_final):
@@ -110,24 +111,25 @@ def tasks_in(
 
 def task_id_in(record: dict[str, Any]) -> str | None:
     """Return the task id in a record, or None if there is no valid one."""
-    return id_in(record.get("id")) or id_in(_object(record.get("response")).get("task_id"))
+    return valid_id(record.get("id")) or valid_id(_object(record.get("response")).get("task_id"))
 
 
 def task_from(
-    record: dict[str, Any], now: float, own_prefix: str | None = None, budget: QuoteBudget | None = None
+    record: dict[str, Any], now: float, own_prefix: str | None = None, budget: ComparisonBudget | None = None
 ) -> Task | None:
     """Return the task in `record` at `now` (Unix seconds), or None if the record has no valid task id.
 
-    `own_prefix` is the URL prefix of videos that this service serves itself, in the sandbox only. The account's fields
-    (user_id, application_id, credential_id, trace_id) are dropped, and so are unsafe ids and URLs.
+    `own_prefix` is the URL prefix of videos that this service serves itself, in the sandbox only. `budget` limits the
+    comparisons for all records of a response. The account's fields (user_id, application_id, credential_id, trace_id)
+    are dropped, and so are unsafe ids and URLs.
     """
     response, task_id = _object(record.get("response")), task_id_in(record)
     if task_id is None:
         return None
-    complaint = complaint_in(response)
+    error_fields = error_fields_in(response)
     finished_at = _time(record.get("finished_at"))
     video = _video(response, finished_at, own_prefix)
-    fields = _record_fields(response, complaint, finished_at, has_video=video is not None)
+    fields = _record_fields(response, error_fields, finished_at, has_video=video is not None)
     state = resolve_state(fields, now)
     created_at = _time(record.get("created_at"))
     return Task(
@@ -135,7 +137,9 @@ def task_from(
         state=state,
         prompt=_prompt(response.get("prompt")) or _prompt(_object(record.get("request")).get("prompt")),
         video=video if state is TaskState.COMPLETED else None,
-        failure=_failure(complaint, fields, record, budget or QuoteBudget()) if state is TaskState.FAILED else None,
+        failure=_failure(error_fields, fields, record, budget or ComparisonBudget())
+        if state is TaskState.FAILED
+        else None,
         created_at=created_at,
         finished_at=finished_at,
         elapsed_seconds=_elapsed(record, created_at, finished_at),
@@ -143,7 +147,7 @@ def task_from(
 
 
 def _record_fields(
-    response: dict[str, Any], complaint: Complaint, finished_at: float | None, *, has_video: bool
+    response: dict[str, Any], error_fields: BackendErrorFields, finished_at: float | None, *, has_video: bool
 ) -> RecordFields:
     success = response.get("success")
     structured = isinstance(response.get("error"), dict)
@@ -151,39 +155,44 @@ def _record_fields(
         state_word=_text(response.get("state")),
         success=success if isinstance(success, bool) else None,
         has_video=has_video,
-        error_code=complaint.code if structured else None,
+        error_code=error_fields.code if structured else None,
         finished_at=finished_at,
     )
 
 
-def _failure(complaint: Complaint, fields: RecordFields, record: dict[str, Any], budget: QuoteBudget) -> Failure:
+def _failure(
+    error_fields: BackendErrorFields, fields: RecordFields, record: dict[str, Any], budget: ComparisonBudget
+) -> Failure:
     if fields.has_video:
         return Failure(
             ErrorCode.BACKEND_ERROR,
-            "AceDataCloud calls this task failed, but names a video for it, so it may have been charged. Ask the user "
-            "to look at the account's history before submitting it again.",
+            "AceDataCloud reports that this task failed, but also returns a video for it, so it may have been charged. "
+            "Ask the user to look at the account's history before submitting it again.",
         )
     if fields.success is not False and fields.state_word != "failed":
         return Failure(
             ErrorCode.BACKEND_ERROR,
-            "AceDataCloud ended this task without naming a video. Ask the user to look at the account's history "
-            "before submitting it again.",
+            "AceDataCloud reports that this task ended, but returns no video for it. Ask the user to look at the "
+            "account's history before submitting it again.",
         )
-    echoed, message = _echoed_texts(record), complaint.message or ""
+    echoed, message = _echoed_texts(record), error_fields.message or ""
     private = budget.private_texts(message, echoed) if message and echoed else None
     if private is None:
-        complaint = Complaint(complaint.code)
-    error = error_for(complaint, FAILED_GENERATION_STATUS, private=private or ())
+        error_fields = BackendErrorFields(error_fields.code)
+    error = error_for(error_fields, FAILED_GENERATION_STATUS, private=private or ())
     if error.is_retryable:
         return Failure(error.code, "The generation failed at AceDataCloud and was not charged. Submit it again.")
     return Failure(error.code, str(error))
 
 
 def _echoed_texts(record: dict[str, Any]) -> list[str]:
-    """Return the caller's texts in a record; none if the prompt is absent, or if one of them is not a string."""
+    """Return the caller's texts that a record echoes; none if the prompt is absent, or if one of them is not a string.
+
+    Without them, the error message is not quoted, because it cannot be checked for private text.
+    """
     request = _object(record.get("request"))
     prompts = [prompt for prompt in (request.get("prompt"), _object(record.get("response")).get("prompt")) if prompt]
-    texts = [*prompts, *(request[name] for name in _PRIVATE_FIELDS if request.get(name))] if prompts else []
+    texts = [*prompts, *(request[name] for name in _PRIVATE_URL_AND_ID_FIELDS if request.get(name))] if prompts else []
     return texts if all(isinstance(text, str) for text in texts) else []
 
 
@@ -193,7 +202,7 @@ def _video(response: dict[str, Any], finished_at: float | None, own_prefix: str 
         return None
     return Video(
         url=url,
-        video_id=id_in(response.get("video_id")),
+        video_id=valid_id(response.get("video_id")),
         width=_pixels(response.get("video_width")),
         height=_pixels(response.get("video_height")),
         thumbnail_url=_url(response.get("thumbnail_url"), own_prefix),
@@ -213,7 +222,7 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def id_in(value: Any) -> str | None:
+def valid_id(value: Any) -> str | None:
     """Return `value` if it is an id in the form that is accepted from callers, else None."""
     return value if isinstance(value, str) and is_plain_id(value) else None
 
@@ -236,7 +245,7 @@ def _prompt(value: Any) -> str | None:
 
 
 def _time(value: Any) -> float | None:
-    return _seconds(value) or None  # 0 stands for an event that has not happened
+    return _seconds(value) or None  # 0 means that the event has not happened yet
 
 
 def _seconds(value: Any) -> float | None:

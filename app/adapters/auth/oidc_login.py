@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class OidcApp:
+class OidcClientRegistration:
     """What the issuer knows this service by, and the claim that names a person's team.
 
     Attributes:
@@ -79,7 +79,7 @@ class OidcLogin:
 
     def __init__(
         self,
-        app: OidcApp,
+        app: OidcClientRegistration,
         client: IssuerClient,
         keys: IssuerKeys,
         admit: Callable[[SignedIn], Awaitable[None]],

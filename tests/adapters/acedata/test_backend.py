@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata.backend import CHUNK, DEFAULT_LIMIT, MOST_SPLITS
+from app.adapters.acedata.backend import DEFAULT_LIMIT, IDS_PER_CALL, MOST_SPLITS
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, LumaError, Unauthorized
@@ -22,8 +22,8 @@ from tests.support.acedata import (
     QUICK,
     Backend,
     breaking,
-    complaining,
     completed,
+    error_reply,
     gateway_over,
     hanging,
     knowing_every_task,
@@ -89,8 +89,8 @@ async def test_the_chunks_are_in_flight_together() -> None:
         await together.wait()  # passes only once all three have arrived
         return await knowing_every_task(request)
 
-    reading = await find(Backend(answer), names(3 * CHUNK))
-    assert len(of_type(reading, Task)) == 3 * CHUNK
+    reading = await find(Backend(answer), names(3 * IDS_PER_CALL))
+    assert len(of_type(reading, Task)) == 3 * IDS_PER_CALL
 
 
 async def test_an_answer_cut_off_at_twelve_is_asked_for_again_in_twelves() -> None:
@@ -186,8 +186,8 @@ def failing_for(task_id: str, fault: Callable[[httpx.Request], Any]) -> Backend:
 @pytest.mark.parametrize(
     ("fault", "kind", "calls"),
     [
-        (complaining(403, "not_applied"), Unauthorized, 3),
-        (complaining(400, "bad_request"), InvalidRequest, 3),
+        (error_reply(403, "not_applied"), Unauthorized, 3),
+        (error_reply(400, "bad_request"), InvalidRequest, 3),
         (replying(502, "<html>Bad gateway</html>"), BackendError, 5),
         (breaking(httpx.ReadError), BackendError, 5),
         (replying(200, "<html>Hello</html>"), BackendError, 5),
@@ -207,7 +207,7 @@ async def test_a_fault_while_asking_again_fails_those_ids_only() -> None:
         asked = json.loads(request.content)["ids"]
         if len(asked) == 30:
             return httpx.Response(200, json=listing(*map(completed, asked[:DEFAULT_LIMIT])))
-        return await (complaining(401, "token_expired") if "task-29" in asked else knowing_every_task)(request)
+        return await (error_reply(401, "token_expired") if "task-29" in asked else knowing_every_task)(request)
 
     reading = await find(Backend(answer), names(30))
     assert of_type(reading, Task) == names(24)
@@ -230,9 +230,9 @@ async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_af
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     callers = [Credential("tenant-a", "token-a"), Credential("tenant-b", "token-b")]
     async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
-        readings = await asyncio.gather(*(gateway.find_tasks(caller, names(20 * CHUNK)) for caller in callers))
+        readings = await asyncio.gather(*(gateway.find_tasks(caller, names(20 * IDS_PER_CALL)) for caller in callers))
         assert backend_limits.reads.is_idle
-    assert [len(of_type(reading, Task)) for reading in readings] == [20 * CHUNK] * 2
+    assert [len(of_type(reading, Task)) for reading in readings] == [20 * IDS_PER_CALL] * 2
     assert set(peak.values()) == {READS.per_tenant}
 
 
@@ -246,7 +246,7 @@ async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
 
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
-        question = asyncio.create_task(gateway.find_tasks(CREDENTIAL, names(20 * CHUNK)))
+        question = asyncio.create_task(gateway.find_tasks(CREDENTIAL, names(20 * IDS_PER_CALL)))
         await arrived.wait()
         question.cancel()
         await asyncio.wait([question])
@@ -257,8 +257,8 @@ async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     hasty = replace(QUICK, read_deadline=0.05)
     async with gateway_over(Backend(hanging), hasty, backend_limits=backend_limits) as gateway:
-        reading = await gateway.find_tasks(CREDENTIAL, names(20 * CHUNK))
-    assert of_type(reading, BackendTimeout) == names(20 * CHUNK)
+        reading = await gateway.find_tasks(CREDENTIAL, names(20 * IDS_PER_CALL))
+    assert of_type(reading, BackendTimeout) == names(20 * IDS_PER_CALL)
     assert reading.calls < 20, "the chunks that had no place in time were not sent"
     assert backend_limits.reads.is_idle
 

@@ -14,13 +14,13 @@ import pytest
 from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.body import (
-    LARGEST_ANSWER_BYTES,
+    LARGEST_RESPONSE_BYTES,
     LONGEST_NUMBER,
     MOST_COMMAS,
     MOST_CONTAINERS,
     MOST_STRINGS,
-    AnswerMemory,
     Reservation,
+    ResponseMemory,
     UnusableBody,
     decoded,
     decoding_bytes,
@@ -28,8 +28,8 @@ from app.adapters.acedata.body import (
 )
 from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
-from app.adapters.acedata.pool import pooled_client
-from app.adapters.acedata.sender import MOST_ANSWERS_BYTES, AmbiguousOutcome, Call, RequestSender
+from app.adapters.acedata.pool import shared_client
+from app.adapters.acedata.sender import MOST_RESPONSES_BYTES, AmbiguousOutcome, Call, RequestSender
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.task import LookupResult, Task
@@ -40,7 +40,7 @@ from tests.support.telemetry import Notes
 
 RECORD = b'{"id": "task-0", "task_id": "task-0", "response": {"state": "processing"}}'
 UNHURRIED = Timeouts(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0, submit=60.0, retries=0)
-MOST_HELD_BYTES = 4 * LARGEST_ANSWER_BYTES
+MOST_HELD_BYTES = 4 * LARGEST_RESPONSE_BYTES
 
 
 def layered(content: bytes, layers: int) -> bytes:
@@ -68,7 +68,7 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[LookupResult,
     raised: list[BaseException] = []
     async with (
         raw_server(answer) as server,
-        pooled_client(server.url, user_agent="tests", connections=4) as http,
+        shared_client(server.url, user_agent="tests", connections=4) as http,
     ):
         gateway = AceDataBackend(
             AceDataClient(http, Notes(), UNHURRIED, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
@@ -110,7 +110,7 @@ async def test_an_answer_is_read_plain_or_in_one_layer_of_gzip(body: bytes, head
         (zlib.compress(RECORD), b"content-encoding: deflate\r\n"),
         (RECORD, b"content-encoding: br\r\n"),
         (RECORD, b"content-encoding: aes128gcm\r\n"),
-        (b" " * (LARGEST_ANSWER_BYTES + 1), b""),
+        (b" " * (LARGEST_RESPONSE_BYTES + 1), b""),
     ],
     ids=[
         "two layers", "two headers", "a few bytes for 470 MB", "50 MB", "blocks without content", "two members",
@@ -130,17 +130,17 @@ async def test_any_other_packing_is_a_fault_that_takes_bounded_memory(body: byte
 
 
 async def test_a_body_of_exactly_the_limit_is_read() -> None:
-    content = RECORD + b" " * (LARGEST_ANSWER_BYTES - len(RECORD))
+    content = RECORD + b" " * (LARGEST_RESPONSE_BYTES - len(RECORD))
     packed = httpx.Response(200, stream=httpx.ByteStream(gzip.compress(content)), headers={"content-encoding": "gzip"})
-    assert await read_body(packed, LARGEST_ANSWER_BYTES, held()) == content
+    assert await read_body(packed, LARGEST_RESPONSE_BYTES, held()) == content
     larger = httpx.ByteStream(gzip.compress(content + b" "))
     packed = httpx.Response(200, stream=larger, headers={"content-encoding": "gzip"})
     with pytest.raises(UnusableBody):
-        await read_body(packed, LARGEST_ANSWER_BYTES, held())
+        await read_body(packed, LARGEST_RESPONSE_BYTES, held())
 
 
 async def test_answers_at_once_hold_no_more_memory_than_there_is() -> None:
-    memory = AnswerMemory(1000)
+    memory = ResponseMemory(1000)
     async with memory.reservation() as first:
         assert await read_body(httpx.Response(200, stream=httpx.ByteStream(b" " * 600)), 600, first)
         async with memory.reservation() as second:
@@ -151,14 +151,14 @@ async def test_answers_at_once_hold_no_more_memory_than_there_is() -> None:
 
 
 def held() -> Reservation:
-    return Reservation(AnswerMemory(2 * LARGEST_ANSWER_BYTES))
+    return Reservation(ResponseMemory(2 * LARGEST_RESPONSE_BYTES))
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        b"[" * LARGEST_ANSWER_BYTES,
-        b'{"a":' * (LARGEST_ANSWER_BYTES // 5),
+        b"[" * LARGEST_RESPONSE_BYTES,
+        b'{"a":' * (LARGEST_RESPONSE_BYTES // 5),
         b"[" + b"[]," * (MOST_CONTAINERS + 1) + b"[]]",
         b"[" + b"{}," * (MOST_CONTAINERS + 1) + b"{}]",
         b'{"id": ' + b"1" * 4_000_000 + b"}",
@@ -232,7 +232,7 @@ def test_what_prompts_hold_counts_for_no_value_of_the_fullest_batch(text: str, *
     record = {"id": "task-0", "request": echoed, "response": {"prompt": prompt, **parts}, **parts}
     records = [record] * 50
     content = json.dumps({"items": records, "count": 50}, ensure_ascii=is_ascii).encode()
-    assert len(content) <= LARGEST_ANSWER_BYTES
+    assert len(content) <= LARGEST_RESPONSE_BYTES
     assert decoded(bytearray(content)) == {"items": records, "count": 50}
 
 
@@ -258,7 +258,7 @@ def test_what_decoding_takes_is_counted(content: bytes) -> None:
 
 async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_of_it() -> None:
     goes_on, full = asyncio.Event(), asyncio.Semaphore(0)
-    filler = b"a" * (LARGEST_ANSWER_BYTES - 100)
+    filler = b"a" * (LARGEST_RESPONSE_BYTES - 100)
 
     async def waiting() -> AsyncIterator[bytes]:
         yield b'{"x": "' + filler
@@ -283,7 +283,9 @@ async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_
             call = Call(path, {"ids": ["task-0"] * 50}, httpx.Timeout(60), lambda body: len(body["x"]))
             return await exchanges.run(CREDENTIAL, call)
 
-        held = [asyncio.create_task(length_of("/waits")) for _ in range(MOST_ANSWERS_BYTES // LARGEST_ANSWER_BYTES - 3)]
+        held = [
+            asyncio.create_task(length_of("/waits")) for _ in range(MOST_RESPONSES_BYTES // LARGEST_RESPONSE_BYTES - 3)
+        ]
         for _ in held:
             await full.acquire()
         with pytest.raises(AmbiguousOutcome):
@@ -306,5 +308,5 @@ async def test_a_head_without_end_is_a_fault() -> None:
 
 
 async def test_one_layer_of_gzip_is_all_that_is_asked_for() -> None:
-    async with pooled_client("http://127.0.0.1", user_agent="tests", connections=1) as http:
+    async with shared_client("http://127.0.0.1", user_agent="tests", connections=1) as http:
         assert http.headers["accept-encoding"] == "gzip"

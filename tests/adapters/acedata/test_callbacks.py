@@ -6,7 +6,7 @@ import pytest
 from app.domain.errors import BackendError, RateLimited, Refused
 from app.domain.generation import GenerateVideo
 from app.ports.backend import CallbackReport
-from tests.support.acedata import CREDENTIAL, Answer, Backend, breaking, complaining, completed, gateway_over, replying
+from tests.support.acedata import CREDENTIAL, Answer, Backend, breaking, completed, error_reply, gateway_over, replying
 
 URL = "https://luma.example.com/callbacks/ticket"
 COMMAND = GenerateVideo("A fox")
@@ -33,7 +33,7 @@ async def found(claimed: list[str], *answers: Answer) -> str | None:
         (["mine"], [TOLD_OTHERWISE], None),
         (["mine"], [replying(200, {})], None),
         (["other", "mine"], [OTHER, MINE], "mine"),
-        (["other", "mine"], [complaining(403, "forbidden"), MINE], "mine"),
+        (["other", "mine"], [error_reply(403, "forbidden"), MINE], "mine"),
     ],
     ids=["no claim", "the one", "another URL", "another prompt", "unknown", "false before true", "fault before true"],
 )
@@ -45,11 +45,11 @@ async def test_a_claim_counts_where_the_record_echoes_the_url_and_the_command(
 
 async def test_a_claim_that_cannot_be_read_is_a_fault_and_no_answer() -> None:
     with pytest.raises(RateLimited):
-        await found(["mine"], complaining(429, "rate_limited"))
+        await found(["mine"], error_reply(429, "rate_limited"))
     with pytest.raises(BackendError, match="with the same key"):
         await found(["mine"], breaking(httpx.ConnectError))
     with pytest.raises(Refused):
-        await found(["mine", "other"], complaining(403, "forbidden"), OTHER)
+        await found(["mine", "other"], error_reply(403, "forbidden"), OTHER)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ async def test_a_body_claims_a_task_and_no_more(body: bytes, report: CallbackRep
 @pytest.mark.parametrize(
     ("answer", "is_good", "words"),
     [
-        (complaining(400, "no_token"), True, "answers (HTTP 400)"),
+        (error_reply(400, "no_token"), True, "answers (HTTP 400)"),
         (replying(404, "gone"), False, "not as AceDataCloud does"),
         (replying(503, "busy"), False, "is in trouble (HTTP 503)"),
         (replying(200, {}), True, "answers (HTTP 200)"),

@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from app.adapters.acedata.errors import Complaint, code_for_log, complaint_in, error_for, started_nothing
+from app.adapters.acedata.errors import BackendErrorFields, code_for_log, error_fields_in, error_for, started_nothing
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.acedata.quotes import LONGEST_QUOTE, quotable
 from app.adapters.private_text import repeats
@@ -52,7 +52,7 @@ DOCUMENTED = [
 @pytest.mark.parametrize(("status", "code", "message", "kind"), DOCUMENTED)
 def test_a_documented_complaint_becomes_our_error(status: int, code: str, message: str, kind: type[LumaError]) -> None:
     body = {"error": {"code": code, "message": message}, "trace_id": "t"}
-    assert type(error_for(complaint_in(body), status)) is kind
+    assert type(error_for(error_fields_in(body), status)) is kind
 
 
 @pytest.mark.parametrize(("status", "code", "message", "kind"), DOCUMENTED)
@@ -60,7 +60,7 @@ def test_a_documented_complaint_becomes_our_error(status: int, code: str, messag
 def test_the_code_decides_and_not_the_status(
     status: int, code: str, message: str, kind: type[LumaError], other: int
 ) -> None:
-    assert type(error_for(Complaint(code, message), other)) is kind
+    assert type(error_for(BackendErrorFields(code, message), other)) is kind
 
 
 @pytest.mark.parametrize("code", [None, "", "unknown", "canceled", "duplication", "something_new", "BAD_REQUEST"])
@@ -87,46 +87,49 @@ def test_the_code_decides_and_not_the_status(
     ],
 )
 def test_without_a_known_code_the_status_decides(code: str | None, status: int, kind: type[LumaError]) -> None:
-    assert type(error_for(Complaint(code), status)) is kind
+    assert type(error_for(BackendErrorFields(code), status)) is kind
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ({"error": {"code": "bad_request", "message": "No."}, "trace_id": "t"}, Complaint("bad_request", "No.")),
-        ({"success": False, "error": {"code": "api_error", "message": "No."}}, Complaint("api_error", "No.")),
-        ({"error": {"code": "api_error"}}, Complaint("api_error")),
-        ({"error": {"message": "No."}}, Complaint(None, "No.")),
-        ({"error": {"code": 400, "message": ["No."]}}, Complaint()),
-        ({"error": {"code": None, "message": None}}, Complaint()),
-        ({"error": {}}, Complaint()),
-        ({"error": "No."}, Complaint(None, "No.")),
-        ({"error": ""}, Complaint()),
-        ({"error": None}, Complaint()),
-        ({"error": None, "detail": "No."}, Complaint(None, "No.")),
-        ({"error": ["No."]}, Complaint()),
-        ({"error": 5}, Complaint()),
-        ({"error": True, "message": "No."}, Complaint(None, "No.")),
-        ({"detail": "No.", "code": "used_up", "trace_id": "t"}, Complaint("used_up", "No.")),
-        ({"detail": [{"msg": "No."}]}, Complaint()),
-        ({"code": "used_up", "error": "No."}, Complaint("used_up", "No.")),
-        ({"message": "No."}, Complaint(None, "No.")),
-        ({}, Complaint()),
-        ([], Complaint()),
-        ([{"error": "No."}], Complaint()),
-        (None, Complaint()),
-        (5, Complaint()),
-        ("<html>No.</html>", Complaint(None, "<html>No.</html>")),
-        ("", Complaint(None, "")),
+        (
+            {"error": {"code": "bad_request", "message": "No."}, "trace_id": "t"},
+            BackendErrorFields("bad_request", "No."),
+        ),
+        ({"success": False, "error": {"code": "api_error", "message": "No."}}, BackendErrorFields("api_error", "No.")),
+        ({"error": {"code": "api_error"}}, BackendErrorFields("api_error")),
+        ({"error": {"message": "No."}}, BackendErrorFields(None, "No.")),
+        ({"error": {"code": 400, "message": ["No."]}}, BackendErrorFields()),
+        ({"error": {"code": None, "message": None}}, BackendErrorFields()),
+        ({"error": {}}, BackendErrorFields()),
+        ({"error": "No."}, BackendErrorFields(None, "No.")),
+        ({"error": ""}, BackendErrorFields()),
+        ({"error": None}, BackendErrorFields()),
+        ({"error": None, "detail": "No."}, BackendErrorFields(None, "No.")),
+        ({"error": ["No."]}, BackendErrorFields()),
+        ({"error": 5}, BackendErrorFields()),
+        ({"error": True, "message": "No."}, BackendErrorFields(None, "No.")),
+        ({"detail": "No.", "code": "used_up", "trace_id": "t"}, BackendErrorFields("used_up", "No.")),
+        ({"detail": [{"msg": "No."}]}, BackendErrorFields()),
+        ({"code": "used_up", "error": "No."}, BackendErrorFields("used_up", "No.")),
+        ({"message": "No."}, BackendErrorFields(None, "No.")),
+        ({}, BackendErrorFields()),
+        ([], BackendErrorFields()),
+        ([{"error": "No."}], BackendErrorFields()),
+        (None, BackendErrorFields()),
+        (5, BackendErrorFields()),
+        ("<html>No.</html>", BackendErrorFields(None, "<html>No.</html>")),
+        ("", BackendErrorFields(None, "")),
     ],
 )
-def test_every_shape_of_body_is_read(body: Any, expected: Complaint) -> None:
-    assert complaint_in(body) == expected
+def test_every_shape_of_body_is_read(body: Any, expected: BackendErrorFields) -> None:
+    assert error_fields_in(body) == expected
 
 
 @pytest.mark.parametrize(("status", "code", "message", "kind"), DOCUMENTED)
 def test_only_what_the_reader_can_change_is_quoted(status: int, code: str, message: str, kind: type[LumaError]) -> None:
-    sentence = str(error_for(Complaint(code, message), status))
+    sentence = str(error_for(BackendErrorFields(code, message), status))
     if kind in (InvalidRequest, Refused):
         assert sentence == f"{ACEDATACLOUD.say(kind.template)} AceDataCloud says: “{message}”"
     else:
@@ -182,13 +185,13 @@ def test_a_message_of_megabytes_is_not_read_to_its_end() -> None:
 
 
 def test_a_quote_that_would_be_empty_is_left_out() -> None:
-    assert str(error_for(Complaint("bad_request", "https://evil.example.com <>"), 400)) == ACEDATACLOUD.say(
+    assert str(error_for(BackendErrorFields("bad_request", "https://evil.example.com <>"), 400)) == ACEDATACLOUD.say(
         InvalidRequest.template
     )
 
 
 def test_a_message_that_repeats_the_prompt_is_not_quoted() -> None:
-    error = error_for(Complaint("bad_request", "Cannot draw: a fox"), 400, private=("a fox",))
+    error = error_for(BackendErrorFields("bad_request", "Cannot draw: a fox"), 400, private=("a fox",))
     assert str(error) == ACEDATACLOUD.say(InvalidRequest.template)
 
 
@@ -310,14 +313,14 @@ def test_letters_that_nobody_sees_hide_no_private_text(filler: str) -> None:
 @pytest.mark.parametrize(
     ("complaint", "status", "kind"),
     [
-        (Complaint("used_up"), 403, NoCredit),
-        (Complaint(), 402, NoCredit),
-        (Complaint("rate_limited"), 429, RateLimited),
-        (Complaint("forbidden"), 403, Refused),
+        (BackendErrorFields("used_up"), 403, NoCredit),
+        (BackendErrorFields(), 402, NoCredit),
+        (BackendErrorFields("rate_limited"), 429, RateLimited),
+        (BackendErrorFields("forbidden"), 403, Refused),
     ],
 )
 def test_a_question_that_is_turned_down_is_not_told_of_as_a_submission(
-    complaint: Complaint, status: int, kind: type[LumaError]
+    complaint: BackendErrorFields, status: int, kind: type[LumaError]
 ) -> None:
     error = error_for(complaint, status, is_read=True)
     assert type(error) is kind
@@ -332,9 +335,9 @@ def test_a_short_prompt_or_token_cuts_nothing_out_of_a_sentence(private: tuple[s
 
 
 def test_only_a_documented_code_reaches_the_log() -> None:
-    assert code_for_log(Complaint("used_up")) == "used_up"
-    assert code_for_log(Complaint("a fox in the snow")) == "unknown"
-    assert code_for_log(Complaint(None, "a fox in the snow")) == "none"
+    assert code_for_log(BackendErrorFields("used_up")) == "used_up"
+    assert code_for_log(BackendErrorFields("a fox in the snow")) == "unknown"
+    assert code_for_log(BackendErrorFields(None, "a fox in the snow")) == "none"
 
 
 REFUSING_CODES = frozenset(code for _, code, _, _ in DOCUMENTED) - {"timeout", "no_api", "api_error", "busy"}
@@ -349,9 +352,9 @@ STATUSES = (200, 201, 202, 204, 206, *range(300, 309), *range(400, 432), 451, 49
 def test_only_a_documented_refusal_means_that_nothing_was_started(status: int, code: str | None) -> None:
     believed = (429,) if code in LIMITS else (200, 400, 401, 402, 403, 413, 422, 429)
     body = {"success": False, "error": {"code": code, "message": "No."}}
-    assert started_nothing(complaint_in(body), status, body) is (code in REFUSING_CODES and status in believed)
+    assert started_nothing(error_fields_in(body), status, body) is (code in REFUSING_CODES and status in believed)
     for naming in NAMING:
-        assert not started_nothing(complaint_in(body), status, body | naming)
+        assert not started_nothing(error_fields_in(body), status, body | naming)
 
 
 NAMING: list[dict[str, Any]] = [
@@ -379,7 +382,7 @@ def test_no_text_makes_comparing_fail(digits: int, place: str) -> None:
     """html.unescape reads the number of a character reference, and Python refuses those of more than 4,300 digits."""
     reference = f"&#{'1' * digits};"
     message = f"Not this {reference}" if place == "message" else "Not this."
-    error = error_for(Complaint("forbidden", message), 403, private=(f"a fox {reference}", "token-a"))
+    error = error_for(BackendErrorFields("forbidden", message), 403, private=(f"a fox {reference}", "token-a"))
     assert str(error) == ACEDATACLOUD.say(Refused.template)
     assert repeats("Not this.", [f"&#{'1' * digits};"])
 

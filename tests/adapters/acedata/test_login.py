@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from app.adapters.acedata.login import AceDataLogin, LoginApp
+from app.adapters.acedata.login import AceDataLogin, ClientRegistration
 from app.adapters.acedata.login_http import LoginHttp
 from app.adapters.acedata.platform import LUMA_SERVICE_ID, Platform
 from app.ports.sign_in import Liveness, LoginAttempt, LoginRefused, LoginUnavailable, SignedIn
@@ -28,7 +28,7 @@ async def fake() -> AsyncIterator[FakeAceData]:
 @asynccontextmanager
 async def login_at(fake: FakeAceData, clock: HandClock, scopes: str = SCOPES) -> AsyncIterator[AceDataLogin]:
     platform = Platform(LoginHttp(fake.platform_url, "tests"), "luma-mcp luma.example.com")
-    app = LoginApp(CLIENT_ID, "https://luma.example.com/oauth/callback", scopes)
+    app = ClientRegistration(CLIENT_ID, "https://luma.example.com/oauth/callback", scopes)
     login = AceDataLogin(fake.auth_url, LoginHttp(fake.auth_url, "tests"), platform, app, clock)
     try:
         yield login

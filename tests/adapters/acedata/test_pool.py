@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
-from app.adapters.acedata.pool import RECEIVE_BUFFER_BYTES, pooled_client
+from app.adapters.acedata.pool import RECEIVE_BUFFER_BYTES, shared_client
 from app.domain.access import Credential
 from app.domain.task import Task
 from app.services.limits.backend_limits import BackendLimits
@@ -58,7 +58,7 @@ def answer(body: bytes = RECORD, status: bytes = b"200 OK", headers: bytes = b""
 async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataBackend]:
     server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
     recorder.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with pooled_client(recorder.url, user_agent="tests", connections=4) as http:
+    async with shared_client(recorder.url, user_agent="tests", connections=4) as http:
         yield AceDataBackend(
             AceDataClient(http, Notes(), QUICK, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
@@ -147,7 +147,7 @@ def test_a_backend_url_that_would_show_or_replace_tokens_is_refused(url: str) ->
 
 
 def test_the_client_keeps_no_cookie_that_code_sets() -> None:
-    client = pooled_client("https://a.example", user_agent="tests", connections=1)
+    client = shared_client("https://a.example", user_agent="tests", connections=1)
     client.cookies.set("a", "b")
     assert list(client.cookies.jar) == []
     assert isinstance(client, httpx.AsyncClient)
@@ -158,7 +158,7 @@ async def test_the_kernel_keeps_less_for_a_connection_than_one_read_of_the_event
     recorder = HeadRecorder(answer())
     async with (
         gateway_to(recorder),
-        pooled_client(recorder.url, user_agent="tests", connections=1) as http,
+        shared_client(recorder.url, user_agent="tests", connections=1) as http,
         http.stream("POST", "/luma/tasks", json={}) as response,
     ):
         stream = response.extensions["network_stream"]

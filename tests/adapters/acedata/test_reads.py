@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata.body import LARGEST_ANSWER_BYTES
+from app.adapters.acedata.body import LARGEST_RESPONSE_BYTES
 from app.adapters.acedata.client import AceDataClient, CallCounter
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.sender import retry_after_seconds
@@ -36,8 +36,8 @@ from tests.support.acedata import (
     QUICK,
     Backend,
     breaking,
-    complaining,
     completed,
+    error_reply,
     gateway_over,
     hanging,
     knowing_every_task,
@@ -46,7 +46,7 @@ from tests.support.acedata import (
 from tests.support.acedata import Answer as Answering
 from tests.support.telemetry import Notes
 
-NEVER = replace(QUICK, first_pause=3600.0, longest_pause=3600.0)
+NEVER = replace(QUICK, first_retry_delay=3600.0, longest_retry_delay=3600.0)
 """Waits an hour where the backend names no time, so that only a Retry-After can be what was waited for."""
 
 
@@ -63,9 +63,9 @@ async def fault(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LumaError
 
 PASSING = [
     (replying(429, "{}"), RateLimited),
-    (complaining(429, "rate_limited"), RateLimited),
-    (complaining(500, "api_error"), BackendError),
-    (complaining(504, "timeout"), BackendTimeout),
+    (error_reply(429, "rate_limited"), RateLimited),
+    (error_reply(500, "api_error"), BackendError),
+    (error_reply(504, "timeout"), BackendTimeout),
     (replying(502, "<html><h1>502 Bad Gateway</h1></html>"), BackendError),
     (replying(503, ""), BackendError),
     (replying(200, "<html>Be right back</html>"), BackendError),
@@ -79,9 +79,9 @@ PASSING = [
     (breaking(httpx.PoolTimeout), BackendTimeout),
 ]
 FINAL = [
-    (complaining(400, "bad_request"), InvalidRequest),
-    (complaining(401, "invalid_token"), Unauthorized),
-    (complaining(403, "used_up"), NoCredit),
+    (error_reply(400, "bad_request"), InvalidRequest),
+    (error_reply(401, "invalid_token"), Unauthorized),
+    (error_reply(403, "used_up"), NoCredit),
 ]
 
 
@@ -131,7 +131,7 @@ async def test_a_failed_task_with_status_200_is_no_error() -> None:
     "header", ["0", format_datetime(datetime.now(UTC) - timedelta(minutes=5), usegmt=True)], ids=["seconds", "date"]
 )
 async def test_a_retry_after_is_what_is_waited_for(header: str) -> None:
-    backend = Backend(complaining(429, "rate_limited", headers={"retry-after": header}), knowing_every_task)
+    backend = Backend(error_reply(429, "rate_limited", headers={"retry-after": header}), knowing_every_task)
     async with gateway_over(backend, NEVER) as gateway:
         reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
     assert isinstance(reading.answers["task-0"], Task)
@@ -149,7 +149,7 @@ async def test_a_retry_after_is_what_is_waited_for(header: str) -> None:
 async def test_a_retry_after_that_is_too_long_is_reported_instead_of_waited_for(
     header: str, at_least: float, at_most: float
 ) -> None:
-    backend = Backend(complaining(429, "rate_limited", headers={"retry-after": header}))
+    backend = Backend(error_reply(429, "rate_limited", headers={"retry-after": header}))
     error = await fault(backend)
     assert len(backend.requests) == 1
     assert error.retry_after_seconds is not None
@@ -179,7 +179,7 @@ def test_a_retry_after_is_seconds_or_a_date_and_otherwise_nothing(header: str | 
 
 
 async def test_an_error_that_will_not_pass_names_no_time() -> None:
-    error = await fault(Backend(complaining(401, "invalid_token", headers={"retry-after": "5"})))
+    error = await fault(Backend(error_reply(401, "invalid_token", headers={"retry-after": "5"})))
     assert error.retry_after_seconds is None
 
 
@@ -188,7 +188,7 @@ async def test_a_backend_that_never_answers_is_left_at_the_deadline() -> None:
 
 
 async def test_the_deadline_covers_the_attempts_together() -> None:
-    backend = Backend(complaining(500, "api_error"), hanging)
+    backend = Backend(error_reply(500, "api_error"), hanging)
     assert type(await ask(backend, read_deadline=0.05)) is BackendTimeout
     assert len(backend.requests) == 2
 
@@ -201,13 +201,17 @@ async def test_an_answer_of_ten_megabytes_is_a_fault() -> None:
 async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="app"):
         await ask(Backend(breaking(httpx.ConnectTimeout)), retries=0)
-    said = [vars(record) for record in caplog.records if record.message == "AceDataCloud gave no whole answer"]
+    said = [
+        vars(record)
+        for record in caplog.records
+        if record.message == "The call to AceDataCloud failed before a complete response"
+    ]
     assert [(one["path"], one["fault"]) for one in said] == [("/luma/tasks", "ConnectTimeout")]
 
 
 async def test_all_questions_of_one_reading_share_its_deadline() -> None:
     backend, call_counter = (
-        Backend(complaining(500, "api_error"), knowing_every_task, knowing_every_task, hanging),
+        Backend(error_reply(500, "api_error"), knowing_every_task, knowing_every_task, hanging),
         CallCounter(),
     )
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
@@ -262,7 +266,7 @@ async def test_a_body_without_end_is_left_at_the_size_limit(status: int) -> None
             await asyncio.sleep(0)
 
     assert type(await ask(Backend(streaming(status, counted)), retries=0)) is BackendError
-    assert sent <= LARGEST_ANSWER_BYTES + len(PART)
+    assert sent <= LARGEST_RESPONSE_BYTES + len(PART)
 
 
 async def stuck() -> AsyncIterator[bytes]:
@@ -287,13 +291,13 @@ HASTY = replace(QUICK, read_deadline=0.5, submit=0.5)
 @pytest.mark.parametrize("answer", UNUSABLE.values(), ids=UNUSABLE)
 async def test_nothing_of_an_answer_is_kept_with_the_fault_that_it_led_to(answer: Answering) -> None:
     """Faults are held for the retries, by those who joined the question, and in circles that wait for the collector."""
-    await ask(Backend(complaining(500, "api_error")))  # loads what the first retry loads
+    await ask(Backend(error_reply(500, "api_error")))  # loads what the first retry loads
     async with gateway_over(Backend(answer), HASTY) as gateway:
         with traced_without_collector() as traced:
             lookup = await gateway.find_tasks(CREDENTIAL, ["task-0"])
             kept = traced()
     assert isinstance(lookup.answers["task-0"], LumaError)
-    assert kept < LARGEST_ANSWER_BYTES / 10
+    assert kept < LARGEST_RESPONSE_BYTES / 10
 
 
 @pytest.mark.parametrize("answer", NO_RECEIPT.values(), ids=NO_RECEIPT)
@@ -304,7 +308,7 @@ async def test_nothing_of_an_answer_to_a_submission_is_kept_with_its_fault(answe
                 await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
             kept = traced()
     assert caught.value.code
-    assert kept < LARGEST_ANSWER_BYTES / 10
+    assert kept < LARGEST_RESPONSE_BYTES / 10
 
 
 @contextmanager
@@ -325,7 +329,7 @@ def traced_without_collector() -> Iterator[Callable[[], int]]:
     ("answer", "outcome"),
     [
         (knowing_every_task, "ok"),
-        (complaining(401, "invalid_token"), "unauthorized"),
+        (error_reply(401, "invalid_token"), "unauthorized"),
         (replying(502, "<html>"), "backend_error"),
         (breaking(httpx.ReadError), "backend_error"),
         (breaking(httpx.ReadTimeout), "backend_timeout"),

@@ -24,8 +24,8 @@ from tests.support.acedata import (
     Answer,
     Backend,
     breaking,
-    complaining,
     completed,
+    error_reply,
     gateway_over,
     hanging,
     replying,
@@ -83,12 +83,12 @@ async def test_without_a_connection_nothing_was_sent_and_the_error_says_so(kind:
         breaking(httpx.WriteError),
         breaking(httpx.RemoteProtocolError),
         replying(500, "{}"),
-        complaining(500, "api_error"),
+        error_reply(500, "api_error"),
         replying(500, {"error": "boom"}),
         replying(502, "<html>Bad gateway</html>"),
         replying(503, ""),
         replying(504, "<html>Gateway timeout</html>"),
-        complaining(504, "timeout"),
+        error_reply(504, "timeout"),
         replying(200, "<html>Hello</html>"),
         replying(200, ""),
         replying(204, ""),
@@ -113,22 +113,22 @@ async def test_without_a_connection_nothing_was_sent_and_the_error_says_so(kind:
         replying(200, {"task_id": "x" * 129}),
         replying(200, {"success": False, "error": {"code": "something_new", "message": "No."}}),
         replying(200, {"success": False, "task_id": "task-0", "error": {"code": "used_up", "message": "No."}}),
-        complaining(503, "busy"),
-        complaining(403, "busy"),
-        complaining(429, "busy"),
-        complaining(200, "busy"),
-        complaining(200, "rate_limited"),
-        complaining(403, "too_many_requests"),
+        error_reply(503, "busy"),
+        error_reply(403, "busy"),
+        error_reply(429, "busy"),
+        error_reply(200, "busy"),
+        error_reply(200, "rate_limited"),
+        error_reply(403, "too_many_requests"),
         replying(400, {"error": {"code": "bad_request", "message": "No."}, "tasks": [{"task_id": "task-0"}]}),
-        complaining(404, "no_api"),
-        complaining(404, "bad_request"),
-        complaining(408, "timeout"),
-        complaining(409, "duplication"),
-        complaining(423, "forbidden"),
-        complaining(400, "timeout"),
-        complaining(400, "api_error"),
-        complaining(400, "something_new"),
-        complaining(307, "bad_request"),
+        error_reply(404, "no_api"),
+        error_reply(404, "bad_request"),
+        error_reply(408, "timeout"),
+        error_reply(409, "duplication"),
+        error_reply(423, "forbidden"),
+        error_reply(400, "timeout"),
+        error_reply(400, "api_error"),
+        error_reply(400, "something_new"),
+        error_reply(307, "bad_request"),
         replying(301, "", {"location": "https://elsewhere.example"}),
         replying(400, "<html>Bad request</html>"),
         replying(401, "<html>Unauthorized</html>"),
@@ -148,16 +148,16 @@ async def test_no_answer_in_time_leaves_the_outcome_unknown() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (complaining(400, "bad_request"), InvalidRequest),
-        (complaining(401, "invalid_token"), Unauthorized),
-        (complaining(403, "used_up"), NoCredit),
-        (complaining(403, "forbidden"), Refused),
-        (complaining(429, "too_many_requests"), RateLimited),
-        (complaining(402, "used_up"), NoCredit),
-        (complaining(422, "bad_request"), InvalidRequest),
-        (complaining(413, "content_too_large"), InvalidRequest),
-        (complaining(403, "not_applied"), Unauthorized),
-        (complaining(400, "api_not_implemented"), BackendError),
+        (error_reply(400, "bad_request"), InvalidRequest),
+        (error_reply(401, "invalid_token"), Unauthorized),
+        (error_reply(403, "used_up"), NoCredit),
+        (error_reply(403, "forbidden"), Refused),
+        (error_reply(429, "too_many_requests"), RateLimited),
+        (error_reply(402, "used_up"), NoCredit),
+        (error_reply(422, "bad_request"), InvalidRequest),
+        (error_reply(413, "content_too_large"), InvalidRequest),
+        (error_reply(403, "not_applied"), Unauthorized),
+        (error_reply(400, "api_not_implemented"), BackendError),
         (replying(429, {"success": False, "error": {"code": "rate_limited", "message": "5"}}), RateLimited),
         (replying(200, {"success": False, "error": {"code": "used_up", "message": "No."}}), NoCredit),
     ],
@@ -169,7 +169,7 @@ async def test_what_acedatacloud_itself_turned_down_was_not_started(answer: Answ
 
 
 async def test_a_rate_limit_passes_its_retry_after_on() -> None:
-    error = await refusal(complaining(429, "rate_limited", headers={"retry-after": "12"}))
+    error = await refusal(error_reply(429, "rate_limited", headers={"retry-after": "12"}))
     assert error.retry_after_seconds == 12
 
 
@@ -187,7 +187,7 @@ async def test_a_rate_limit_passes_its_retry_after_on() -> None:
 async def test_no_error_repeats_what_the_caller_sent(command: Command, private: str) -> None:
     sent = [command.prompt, *(value for name in URLS if (value := getattr(command, name, None)))]
     message = f"Bad: {' '.join(sent)} for token-a"
-    error = await refusal(complaining(400, "bad_request", message), command)
+    error = await refusal(error_reply(400, "bad_request", message), command)
     assert "AceDataCloud says" not in str(error), "the message repeats the token, and is quoted whole or not at all"
     assert private not in str(error)
     assert "secret" not in str(error)
@@ -195,7 +195,7 @@ async def test_no_error_repeats_what_the_caller_sent(command: Command, private: 
 
 
 @pytest.mark.parametrize(
-    "answer", [breaking(httpx.ReadError), breaking(httpx.ReadTimeout), complaining(500, "api_error")]
+    "answer", [breaking(httpx.ReadError), breaking(httpx.ReadTimeout), error_reply(500, "api_error")]
 )
 async def test_a_lost_submission_that_cannot_be_looked_for_is_not_called_safe(answer: Answer) -> None:
     async with gateway_over(Backend(answer)) as gateway:
