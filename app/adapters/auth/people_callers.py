@@ -22,8 +22,8 @@ class LonePeople:
         self._vault = vault
         self._name = name
 
-    def epoch(self) -> int:
-        """Return 0: nothing but grants and sign-ins changes these callers."""
+    def directory_generation(self) -> int:
+        """Return 0, because these callers do not depend on a directory of teams."""
         return 0
 
     async def of(self, holder: AccessHolder) -> Caller | None:
@@ -49,8 +49,11 @@ class TeamPeople:
     memberships: Memberships
     credentials_of: Callable[[str], CredentialSource]
 
-    def epoch(self) -> int:
-        """Return the generation of the directory of teams. Raises AuthenticationUnavailable."""
+    def directory_generation(self) -> int:
+        """Return the generation of the directory of teams.
+
+        Raises AuthenticationUnavailable if the cached directory is too old to be used.
+        """
         self.memberships.check()
         return self.memberships.generation
 

@@ -44,10 +44,10 @@ log = logging.getLogger(__name__)
 class Callers(Protocol):
     """Makes the callers of access tokens."""
 
-    def epoch(self) -> int:
-        """Return a number that increases when callers may have changed, as members of teams do.
+    def directory_generation(self) -> int:
+        """Return a number that increases when the directory of teams changes. It is constant without a directory.
 
-        Raises AuthenticationUnavailable if what is known of teams is too old to count.
+        Raises AuthenticationUnavailable if the cached directory is too old to be used.
         """
         ...
 
@@ -73,7 +73,7 @@ class KnownToken:
     grant_id: str
     caller: Caller
     ends_at: float
-    epoch: int
+    directory_generation: int
     noted_at: float = -math.inf
 
 
@@ -109,7 +109,9 @@ class GrantCache:
         if self._clock() - self._confirmed_at > OUTAGE_SECONDS:
             raise AuthenticationUnavailable(NO_DATABASE)
         known = self._tokens.get(digest)
-        if known is not None and (self._clock() >= known.ends_at or known.epoch != self._callers.epoch()):
+        if known is not None and (
+            self._clock() >= known.ends_at or known.directory_generation != self._callers.directory_generation()
+        ):
             del self._tokens[digest]  # a refresh that was repeated may have renewed it, or a team has changed
             return None
         return known
@@ -152,11 +154,11 @@ class GrantCache:
         return known
 
     async def _token_of(self, holder: AccessHolder) -> KnownToken | None:
-        epoch, read_at = self._callers.epoch(), self._clock()
+        directory_generation, read_at = self._callers.directory_generation(), self._clock()
         caller = await self._callers.of(holder)
         if caller is None:
             return None
-        return KnownToken(holder.grant.id, caller, read_at + holder.expires_at - holder.read_at, epoch)
+        return KnownToken(holder.grant.id, caller, read_at + holder.expires_at - holder.read_at, directory_generation)
 
     async def _follow(self) -> None:
         asked_at = self._clock()
