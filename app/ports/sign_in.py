@@ -75,8 +75,8 @@ class Upstream(Protocol):
         """
         ...
 
-    async def alive(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
-        """Return whether the login still counts, and the secrets to keep, which may be renewed. Never raises."""
+    async def check_liveness(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
+        """Return whether the login is still valid, and the secrets to keep, which may be renewed. Never raises."""
         ...
 
     async def aclose(self) -> None:

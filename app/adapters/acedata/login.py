@@ -106,7 +106,7 @@ class AceDataLogin:
         login = json.dumps(tokens | {"credential_id": credential.id})
         return SignedIn(self.origin, subject, PersonSecrets(_label(profile, subject), credential.token, login))
 
-    async def alive(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
+    async def check_liveness(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
         """Return whether the login and the credential still exist, and the secrets to keep.
 
         An access token is renewed if it expires within RENEW_BEFORE_EXPIRY_SECONDS, or if AceDataCloud answers 401.

@@ -155,7 +155,7 @@ class OidcLogin:
         await self._admit(signed_in)
         return signed_in
 
-    async def alive(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
+    async def check_liveness(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
         """Return whether the issuer still renews the login; UNKNOWN if it gave no refresh token."""
         if secrets.login is None:
             return Liveness.UNKNOWN, secrets

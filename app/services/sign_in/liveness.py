@@ -52,7 +52,7 @@ class LoginCheck:
             return True
         if (known := self._vault.open(person)) is None:
             return False
-        liveness, renewed = await self._upstream.alive(known)
+        liveness, renewed = await self._upstream.check_liveness(known)
         if liveness is Liveness.DEAD:
             await self._end(person)
         elif renewed != known:

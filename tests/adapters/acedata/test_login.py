@@ -122,25 +122,25 @@ async def test_a_server_that_is_out_is_unavailable(fake: FakeAceData, clock: Han
 async def test_a_login_is_alive_until_it_or_its_credential_is_gone(fake: FakeAceData, clock: HandClock) -> None:
     async with login_at(fake, clock) as login:
         person = await signed_in(login)
-        assert await login.alive(person.secrets) == (Liveness.ALIVE, person.secrets)
+        assert await login.check_liveness(person.secrets) == (Liveness.ALIVE, person.secrets)
         fake.credentials.clear()
-        assert (await login.alive(person.secrets))[0] is Liveness.DEAD
+        assert (await login.check_liveness(person.secrets))[0] is Liveness.DEAD
         person = await signed_in(login)
         fake.access_tokens.clear()
-        liveness, renewed = await login.alive(person.secrets)
+        liveness, renewed = await login.check_liveness(person.secrets)
         assert liveness is Liveness.ALIVE
         assert renewed.login != person.secrets.login
         fake.sign_out_everywhere()
-        assert (await login.alive(renewed))[0] is Liveness.DEAD
+        assert (await login.check_liveness(renewed))[0] is Liveness.DEAD
 
 
 async def test_a_login_that_has_ended_is_renewed(fake: FakeAceData, clock: HandClock) -> None:
     async with login_at(fake, clock) as login:
         person = await signed_in(login)
         clock.advance(16 * DAY)
-        liveness, renewed = await login.alive(person.secrets)
+        liveness, renewed = await login.check_liveness(person.secrets)
         assert liveness is Liveness.ALIVE
-        assert await login.alive(renewed) == (Liveness.ALIVE, renewed)
+        assert await login.check_liveness(renewed) == (Liveness.ALIVE, renewed)
 
 
 async def test_without_offline_access_nobody_is_signed_out_for_a_login_that_has_ended(
@@ -149,6 +149,6 @@ async def test_without_offline_access_nobody_is_signed_out_for_a_login_that_has_
     async with login_at(fake, clock, "openid email") as login:
         person = await signed_in(login)
         clock.advance(16 * DAY)
-        assert (await login.alive(person.secrets))[0] is Liveness.UNKNOWN
+        assert (await login.check_liveness(person.secrets))[0] is Liveness.UNKNOWN
         fake.doubts.is_down = True
-        assert (await login.alive(person.secrets))[0] is Liveness.UNKNOWN
+        assert (await login.check_liveness(person.secrets))[0] is Liveness.UNKNOWN
