@@ -61,7 +61,7 @@ async def _check_database(assembly: Assembly, say: Callable[[str], None]) -> boo
     database, shared = assembly.persistence.database, assembly.persistence.shared
     name = f"database: {database.kind} at {database.place}"
     try:
-        facts = await database.look()
+        facts = await database.read_facts()
     except DatabaseTooNew as exc:
         say(f"{name}: {exc}")
         return False
@@ -133,7 +133,7 @@ async def _check_issuer(assembly: Assembly, settings: Settings, say: Callable[[s
         return True
     name = f"identity provider: {settings.jwt_issuer}"
     try:
-        number = await assembly.issuer.look()
+        number = await assembly.issuer.count_keys()
     except IssuerUnavailable as exc:
         say(f"{name} {exc}. Its tokens would get HTTP 503")
         return False

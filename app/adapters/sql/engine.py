@@ -119,7 +119,7 @@ class Database:
             self.facts = await self._result(self._opening, seconds)
         return self.facts
 
-    async def look(self) -> DatabaseFacts | None:
+    async def read_facts(self) -> DatabaseFacts | None:
         """Return what the database is, and change nothing; None where its tables, or its file, are still to be made.
 
         Raises DatabaseUnavailable, and DatabaseTooNew where a newer program has migrated it.

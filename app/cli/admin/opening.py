@@ -106,7 +106,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Database]:
     except ValueError as exc:
         raise SettingsError(f"LUMA_MCP_DATABASE_URL {exc}.") from None
     try:
-        facts = await database.look()
+        facts = await database.read_facts()
         if facts is not None and not facts.is_newest:
             raise AdministrationRefused(
                 f"The database at {database.place} has schema version {facts.version}, of an earlier release. The next "

@@ -83,7 +83,7 @@ async def test_a_look_at_an_older_database_migrates_nothing(url: str) -> None:
     await asyncio.to_thread(_at_revision, url, "0001")
     for _ in range(2):
         database = Database(url)
-        facts = await database.look()
+        facts = await database.read_facts()
         await database.aclose()
         assert facts is not None
         assert (facts.version, facts.is_newest) == ("0001", False)
@@ -93,7 +93,7 @@ async def test_a_look_at_an_older_database_migrates_nothing(url: str) -> None:
 async def test_a_look_at_an_empty_database_makes_nothing(url: str) -> None:
     for _ in range(2):
         database = Database(url)
-        assert await database.look() is None
+        assert await database.read_facts() is None
         await database.aclose()
 
 
@@ -267,7 +267,7 @@ async def test_another_process_that_closes_the_file_takes_nothing_from_one_that_
         return str(ended.stdout.decode().strip())
 
     database = Database(url)
-    await database.look()
+    await database.read_facts()
     await database.open()
     assert await seen_by_another_process() == "(0,)"
     await directory_at(database, clock).teams.create("film", "UTC", ACTOR)

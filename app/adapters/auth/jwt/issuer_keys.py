@@ -57,7 +57,7 @@ class IssuerKeys:
         """A digest of the keys, which changes with them; None without keys."""
         return self._keys.digest if self._keys is not None else None
 
-    async def look(self) -> int:
+    async def count_keys(self) -> int:
         """Read the keys once, for `luma-mcp check`, and return how many there are. Raises IssuerUnavailable."""
         return len(await self._read())
 
