@@ -4,7 +4,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.adapters.auth.chain import ByForm
+from app.adapters.auth.chain import DispatchingAuthenticator
 from app.adapters.auth.key_digest import KeyDigest, load_key_digest
 from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.adapters.auth.team_credentials import TeamCredentials
@@ -83,7 +83,7 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authentica
             settings, issuer, memberships, credentials_of, clocks, token_status.accept, passthrough.name
         )
     others = passthrough if "passthrough" in settings.auth else None
-    return ByForm(keys, sign_in, jwt, others, passthrough, metrics.token_refused)
+    return DispatchingAuthenticator(keys, sign_in, jwt, others, passthrough, metrics.token_refused)
 
 
 def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:

@@ -15,8 +15,8 @@ from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.auth.oidc_login import OidcClientRegistration, OidcLogin
 from app.adapters.auth.passthrough import PassthroughAuthenticator
-from app.adapters.auth.people_callers import LonePeople, TeamPeople
-from app.adapters.auth.person_vault import SealedPeople
+from app.adapters.auth.people_callers import MemberCallers, PersonCallers
+from app.adapters.auth.person_vault import VaultPersonSealer
 from app.adapters.auth.team_credentials import TeamCredentials
 from app.composition.clocks import Clocks
 from app.composition.description import VERSION
@@ -42,7 +42,7 @@ class Login:
 
 def build_login(
     settings: Settings,
-    people: SealedPeople,
+    people: VaultPersonSealer,
     directory: OpenDirectory[KeyDigest] | None,
     backend: BackendDescription,
     clocks: Clocks,
@@ -57,10 +57,10 @@ def build_login(
     platform = Platform(http, f"luma-mcp {name}")
     upstream = AceDataLogin(settings.acedata_auth_url, auth, platform, registration, clocks.wall)
     names = PassthroughAuthenticator(*settings.secret_keys())
-    return Login(upstream, LonePeople(people, names.name), _nothing())
+    return Login(upstream, PersonCallers(people, names.name), _nothing())
 
 
-def _oidc(settings: Settings, redirect_uri: str, members: TeamPeople, clocks: Clocks) -> Login:
+def _oidc(settings: Settings, redirect_uri: str, members: MemberCallers, clocks: Clocks) -> Login:
     secret = settings.oidc_client_secret
     registration = OidcClientRegistration(
         settings.oidc_issuer or "",
@@ -71,13 +71,15 @@ def _oidc(settings: Settings, redirect_uri: str, members: TeamPeople, clocks: Cl
     )
     client = IssuerClient(registration.issuer, USER_AGENT, os.environ)
     keys = IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep)
-    upstream = OidcLogin(registration, client, keys, members.admit, clocks)
+    upstream = OidcLogin(registration, client, keys, members.ensure_member, clocks)
     return Login(upstream, members, keys.running())
 
 
-def _members(people: SealedPeople, directory: OpenDirectory[KeyDigest], backend: BackendDescription) -> TeamPeople:
+def _members(
+    people: VaultPersonSealer, directory: OpenDirectory[KeyDigest], backend: BackendDescription
+) -> MemberCallers:
     memberships = Memberships(directory.cache, directory.teams, partial(_member_id, directory))
-    return TeamPeople(people, memberships, partial(TeamCredentials, directory.cache, backend=backend))
+    return MemberCallers(people, memberships, partial(TeamCredentials, directory.cache, backend=backend))
 
 
 def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:

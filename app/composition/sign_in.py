@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from app.adapters.auth.access_tokens import AccessTokenAuthenticator, Standing
+from app.adapters.auth.access_tokens import AccessTokenAuthenticator, CredentialHooks
 from app.adapters.auth.assertions import JwtAssertions
 from app.adapters.auth.client_documents import HttpClientDocuments
-from app.adapters.auth.content_sealer import VaultSealer
+from app.adapters.auth.content_sealer import VaultContentSealer
 from app.adapters.auth.key_digest import KeyDigest, load_pepper
 from app.adapters.auth.passthrough import PassthroughAuthenticator
-from app.adapters.auth.person_vault import SealedPeople
+from app.adapters.auth.person_vault import VaultPersonSealer
 from app.adapters.auth.public_fetch import PublicFetcher
 from app.adapters.auth.sign_in_mint import SignInMint
 from app.adapters.network_environment import EnvironmentFault
@@ -121,7 +121,7 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
-    people = SealedPeople(Vault(*settings.secret_keys()))
+    people = VaultPersonSealer(Vault(*settings.secret_keys()))
     try:
         login = build_login(settings, people, directory, backend, clocks)
         documents = _documents(public_url, clocks)
@@ -140,7 +140,7 @@ class _Parts:
     persistence: Persistence
     clocks: Clocks
     refusals: Refusals
-    people: SealedPeople
+    people: VaultPersonSealer
     login: Login
     documents: HttpClientDocuments
 
@@ -162,14 +162,16 @@ class _Parts:
             public_url=self.public_url,
             login=self.login,
             store=store,
-            flow=SignInFlow(store, mint, upstream, logins, self.people, VaultSealer(vault), requests, clocks.wall),
+            flow=SignInFlow(
+                store, mint, upstream, logins, self.people, VaultContentSealer(vault), requests, clocks.wall
+            ),
             requests=requests,
             account=Account(store.grants, telemetry),
             tokens=TokenService(store, mint, logins, lifetimes, telemetry, self.public_url),
             clients=ClientAuthenticator(registry, store.clients, self.documents, self._assertions(), mint),
             registry=registry,
             limits=limits,
-            authenticator=AccessTokenAuthenticator(cache, mint, clocks.monotonic, names.name, standing),
+            authenticator=AccessTokenAuthenticator(cache, mint, clocks.monotonic, names.name, hooks),
             cache=cache,
             suspects=suspects,
             clocks=clocks,
@@ -212,7 +214,7 @@ def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
     )
 
 
-async def _opened(facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, people: SealedPeople) -> SignInMint:
+async def _opened(facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, people: VaultPersonSealer) -> SignInMint:
     """Read the pepper, and seal people again who are under a former secret key. Raises DatabaseUnavailable."""
     try:
         mint = SignInMint(await load_pepper(facts, vault))

@@ -7,7 +7,7 @@ import tempfile
 from typing import NamedTuple
 
 from app.adapters.auth.key_digest import load_key_digest, load_pepper
-from app.adapters.auth.person_vault import SealedPeople
+from app.adapters.auth.person_vault import VaultPersonSealer
 from app.adapters.auth.sign_in_mint import SignInMint
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
@@ -87,7 +87,7 @@ async def _signed_in(url: str) -> str:
     try:
         mint = SignInMint(await load_pepper(sql_directory(database).facts, vault))
         store, person_id = sql_sign_in(database), mint.person_id(NOWHERE, "bench")
-        sealed = SealedPeople(vault).seal(person_id, PersonSecrets("bench", "token-of-the-person"))
+        sealed = VaultPersonSealer(vault).seal(person_id, PersonSecrets("bench", "token-of-the-person"))
         await store.people.keep(Person(person_id, NOWHERE, "bench", sealed))
         code = AuthorizationCode(secrets.token_hex(32), "client", NOWHERE, "c" * 43, PASSTHROUGH_SCOPES, person_id)
         await store.steps.add_code(code, 60.0)

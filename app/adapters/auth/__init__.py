@@ -1,1 +1,1 @@
-"""Authentication: from a bearer token to a principal."""
+"""Authentication of bearer tokens, and the logins and secrets of sign-in."""

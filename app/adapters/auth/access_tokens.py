@@ -9,24 +9,24 @@ from app.ports.repositories import DatabaseUnavailable
 from app.services.sign_in.grant_cache import NO_DATABASE, GrantCache
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
-NOTED_SECONDS = 1.0
-"""How often it is noted that a token was used and accepted."""
+NOTE_INTERVAL_SECONDS = 1.0
+"""Shortest time between two notes of one token's use."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How people stand with the backend.
+class CredentialHooks:
+    """Functions that track whether the backend accepts people's credentials.
 
     Attributes:
-        was_refused: whether the backend has refused the credential of a subject.
-        accept: receives the names of those whose token was accepted here.
-        suspect: receives a person whose credential was refused, so that the login is checked.
+        was_refused: returns whether the backend has refused the credential of a subject.
+        record_accepted: is called with the subject of an accepted token, then with the keyed hash of the token.
+        check_login: is called with a person whose credential was refused, so that their login is checked.
 
     """
 
     was_refused: Callable[[str], bool]
-    accept: Callable[[str], None]
-    suspect: Callable[[str], None]
+    record_accepted: Callable[[str], None]
+    check_login: Callable[[str], None]
 
 
 class AccessTokenAuthenticator:
@@ -37,19 +37,25 @@ class AccessTokenAuthenticator:
         cache: GrantCache,
         mint: LazyTokenMint,
         clock: Callable[[], float],
-        name: Callable[[str], str],
-        standing: Standing,
+        hash_of: Callable[[str], str],
+        hooks: CredentialHooks,
     ) -> None:
-        """Look tokens up in `cache`. `clock` is monotonic. `name` makes the name that limits know a token by."""
+        """Look tokens up in `cache`, by the digests that `mint` makes. `clock` is monotonic.
+
+        `hash_of` returns the keyed hash under which limits count a token.
+        """
         self._cache = cache
         self._mint = mint
         self._clock = clock
-        self._name = name
-        self._standing = standing
+        self._hash_of = hash_of
+        self._hooks = hooks
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return who holds the token, or None. Raises AuthenticationUnavailable."""
-        if (mint := self._mint.loaded) is None:
+        """Return the caller who holds `token`; None if it is refused.
+
+        Raises AccessRefused and AuthenticationUnavailable.
+        """
+        if (mint := self._mint.known) is None:
             try:
                 mint = await self._mint.load()
             except DatabaseUnavailable:
@@ -60,16 +66,17 @@ class AccessTokenAuthenticator:
         now = self._clock()
         if known is None:
             return None
-        if now - known.noted_at >= NOTED_SECONDS:
+        if now - known.noted_at >= NOTE_INTERVAL_SECONDS:
             known.noted_at = now
             self._cache.note_use(known)
-            self._note_standing(token, known.caller)
+            self._report(token, known.caller)
         return known.caller
 
-    def _note_standing(self, token: str, caller: Caller) -> None:
+    def _report(self, token: str, caller: Caller) -> None:
+        """Record that the token was accepted; if the backend has refused the person's credential, check the login."""
         subject = caller.principal.subject
-        if caller.principal.team is None and self._standing.was_refused(subject):
-            self._standing.suspect(subject)
+        if caller.principal.team is None and self._hooks.was_refused(subject):
+            self._hooks.check_login(subject)
         else:
-            self._standing.accept(subject)
-            self._standing.accept(self._name(token))
+            self._hooks.record_accepted(subject)
+            self._hooks.record_accepted(self._hash_of(token))

@@ -7,26 +7,34 @@ from typing import Any
 import jwt
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Signatures with a key pair. `none` and HMAC, whose key could be a public one, are not among them."""
+"""Accepted signature algorithms, all with key pairs. An HMAC could be forged with the public key as its secret."""
 
 LONGEST_ASSERTION = 8_192
+"""Most characters of an assertion."""
+
 LONGEST_LIFE_SECONDS = 3600.0
-"""An assertion that counts for longer is refused: it is remembered for so long, so that it counts once."""
+"""Longest remaining life of an assertion. Its id is recorded until it expires, so that it is accepted only once."""
 
 LEEWAY_SECONDS = 60.0
+"""Accepted difference between the client's clock and this one."""
+
 LONGEST_ID = 300
+"""Most characters of `jti`."""
 
 
 class JwtAssertions:
     """The AssertionCheck for one authorization server."""
 
     def __init__(self, audiences: Sequence[str], wall_clock: Callable[[], float] = time.time) -> None:
-        """Accept assertions for `audiences`: the issuer, and the URLs of its endpoints."""
+        """Accept assertions for any of `audiences`. `wall_clock` returns Unix seconds."""
         self._audiences = list(audiences)
         self._wall_clock = wall_clock
 
     def claims(self, assertion: str, keys: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
-        """Return the id of an assertion and the seconds until it expires; None if it is not the client's."""
+        """Verify an assertion with `keys`, a JSON Web Key Set. Return its id, and the seconds for which to record it.
+
+        Return None if it is not valid, or not of this client.
+        """
         if len(assertion) > LONGEST_ASSERTION:
             return None
         try:
@@ -46,26 +54,27 @@ class JwtAssertions:
             )
         except (jwt.PyJWTError, ValueError, TypeError):
             return None
-        return self._judged(claims, client_id)
+        return self._check_claims(claims, client_id)
 
-    def _judged(self, claims: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
-        """Judge the times by this service's clock, and the subject."""
-        number, now = claims["jti"], self._wall_clock()
-        ends_at, begins_at = claims["exp"], claims.get("nbf", 0)
-        if not isinstance(ends_at, int | float) or not isinstance(begins_at, int | float):
+    def _check_claims(self, claims: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
+        """Check times, subject and id. Return the same as `claims`. The times are compared with `wall_clock`."""
+        assertion_id, now = claims["jti"], self._wall_clock()
+        expires_at, not_before = claims["exp"], claims.get("nbf", 0)
+        if not isinstance(expires_at, int | float) or not isinstance(not_before, int | float):
             return None
-        left = ends_at - now
-        is_timely = -LEEWAY_SECONDS < left <= LONGEST_LIFE_SECONDS and begins_at <= now + LEEWAY_SECONDS
-        is_theirs = claims["sub"] == client_id and isinstance(number, str) and 0 < len(number) <= LONGEST_ID
-        return (number, left + 2 * LEEWAY_SECONDS) if is_timely and is_theirs else None
+        remaining = expires_at - now
+        is_timely = -LEEWAY_SECONDS < remaining <= LONGEST_LIFE_SECONDS and not_before <= now + LEEWAY_SECONDS
+        has_valid_id = isinstance(assertion_id, str) and 0 < len(assertion_id) <= LONGEST_ID
+        is_valid = is_timely and has_valid_id and claims["sub"] == client_id
+        return (assertion_id, remaining + 2 * LEEWAY_SECONDS) if is_valid else None
 
     def _key(self, assertion: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
-        """Return the key that the header names, or the only one. Raises PyJWTError."""
+        """Return the key with the header's `kid`, or without `kid` the only key. Raises PyJWTError if there is none."""
         header = jwt.get_unverified_header(assertion)
         if header.get("alg") not in ALGORITHMS or "crit" in header:
             raise jwt.InvalidTokenError
-        found = [key for key in jwt.PyJWKSet.from_dict(dict(keys)).keys if key.public_key_use in (None, "sig")]
-        named = [key for key in found if key.key_id == header.get("kid")] if "kid" in header else found
-        if len(named) != 1:
+        usable = [key for key in jwt.PyJWKSet.from_dict(dict(keys)).keys if key.public_key_use in (None, "sig")]
+        matching = [key for key in usable if key.key_id == header.get("kid")] if "kid" in header else usable
+        if len(matching) != 1:
             raise jwt.InvalidTokenError
-        return named[0]
+        return matching[0]

@@ -3,7 +3,7 @@
 import re
 
 LONGEST_HEADER = 8192
-"""Characters of the header's value: scheme, spaces and token. Tokens of Entra ID with many groups come near it."""
+"""Most characters of the header's value: scheme, spaces and token. Entra ID's tokens with many groups come near it."""
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
 """RFC 6750's credentials: the scheme, spaces and a b64token. Trailing spaces are accepted as well."""

@@ -1,4 +1,4 @@
-"""Several ways to authenticate, told apart by the form of the token."""
+"""Passes each bearer token to the authenticator for tokens of its form."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,77 +13,81 @@ if TYPE_CHECKING:  # PyJWT is imported only where such tokens are accepted
     from app.adapters.auth.jwt.authenticator import JwtAuthenticator
 
 
-class ByForm:
-    """Authenticates each token in the one way that its form calls for.
+class DispatchingAuthenticator:
+    """Authenticates each token with the authenticator for its form.
 
-    A team key begins with `lmk_`. A JWT counts as one if it claims to be of the issuer that is trusted; that of another
-    issuer is a token like any other. Neither team keys nor tokens of sign-in or of that issuer ever reach the backend.
+    A team key begins with `lmk_`, and a token of sign-in with a prefix of its own. A JWT is one whose issuer claim is
+    that of the trusted issuer; JWTs of other issuers are passed to `others`. Team keys, tokens of sign-in and tokens of
+    the trusted issuer are never sent to the backend.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one for each form
         self,
-        keys: TokenCheck | None,
-        sign_in: TokenCheck | None,
-        issuer: "JwtAuthenticator | None",
+        team_keys: TokenCheck | None,
+        access_tokens: TokenCheck | None,
+        jwts: "JwtAuthenticator | None",
         others: TokenCheck | None,
-        names: Authenticator,
-        refused: Callable[[TokenFault], None],
+        hashes: Authenticator,
+        count_refusal: Callable[[TokenFault], None],
     ) -> None:
-        """Authenticate with `keys`, `sign_in`, `issuer` and `others`; None refuses.
+        """Authenticate tokens of each form with the argument for it. If that is None, tokens of the form are refused.
 
-        `names` tells shares apart before that. `refused` receives the fault of each token that is refused.
+        `hashes` makes the keyed hashes of tokens. `count_refusal` is called with the reason for each refused token.
         """
-        self._keys = keys
-        self._sign_in = sign_in
-        self._issuer = issuer
+        self._team_keys = team_keys
+        self._access_tokens = access_tokens
+        self._jwts = jwts
         self._others = others
-        self._names = names
-        self._refused = refused
+        self._hashes = hashes
+        self._count_refusal = count_refusal
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return who holds `token`, or None if it is refused. Raises AccessRefused and AuthenticationUnavailable."""
+        """Return the caller who holds `token`; None if it is refused.
+
+        Raises AccessRefused and AuthenticationUnavailable.
+        """
         if token.startswith(PREFIX):
-            return await self._holder_of_key(token)
+            return await self._check_team_key(token)
         if is_of_sign_in(token):
-            return await self._signed_in(token)
-        recognised = self._issuer.recognise(token) if self._issuer is not None else None
+            return await self._check_access_token(token)
+        recognised = self._jwts.recognise(token) if self._jwts is not None else None
         if isinstance(recognised, Caller):
             return recognised
-        if self._issuer is not None and recognised is not None:
-            return await self._holder_of_jwt(self._issuer, recognised)
+        if self._jwts is not None and recognised is not None:
+            return await self._check_jwt(self._jwts, recognised)
         if self._others is None:
-            self._refused(TokenFault.FORM)
+            self._count_refusal(TokenFault.FORM)
             return None
         return await self._others.authenticate(token)
 
     def name(self, token: str) -> str:
         """Return a keyed hash of `token`."""
-        return self._names.name(token)
+        return self._hashes.name(token)
 
-    async def _holder_of_key(self, token: str) -> Caller | None:
-        if self._keys is None:
-            self._refused(TokenFault.FORM)
+    async def _check_team_key(self, token: str) -> Caller | None:
+        if self._team_keys is None:
+            self._count_refusal(TokenFault.FORM)
             return None
-        caller = await self._keys.authenticate(token)
+        caller = await self._team_keys.authenticate(token)
         if caller is None:
-            self._refused(TokenFault.TEAM_KEY if is_well_formed(token) else TokenFault.CHECKSUM)
+            self._count_refusal(TokenFault.TEAM_KEY if is_well_formed(token) else TokenFault.CHECKSUM)
         return caller
 
-    async def _signed_in(self, token: str) -> Caller | None:
-        if self._sign_in is None:
-            self._refused(TokenFault.FORM)
+    async def _check_access_token(self, token: str) -> Caller | None:
+        if self._access_tokens is None:
+            self._count_refusal(TokenFault.FORM)
             return None
-        caller = await self._sign_in.authenticate(token)
+        caller = await self._access_tokens.authenticate(token)
         if caller is None:
-            self._refused(TokenFault.ACCESS_TOKEN)
+            self._count_refusal(TokenFault.ACCESS_TOKEN)
         return caller
 
-    async def _holder_of_jwt(self, issuer: "JwtAuthenticator", token: UnverifiedToken) -> Caller | None:
+    async def _check_jwt(self, jwts: "JwtAuthenticator", token: UnverifiedToken) -> Caller | None:
         try:
-            return await issuer.authenticate(token)
+            return await jwts.authenticate(token)
         except TokenRefused as exc:
-            self._refused(exc.fault)
+            self._count_refusal(exc.fault)
             return None
         except AccessRefused:
-            self._refused(TokenFault.TEAM)
+            self._count_refusal(TokenFault.TEAM)
             raise

@@ -1,4 +1,4 @@
-"""Client ID Metadata Documents: a client's id is the URL of a document that describes it."""
+"""Fetches Client ID Metadata Documents: the id of such a client is the URL of a JSON document that describes it."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from cachetools import TTLCache
 
-from app.adapters.auth.public_fetch import Fetched, NotFetchable, NotFetched, PublicFetcher
+from app.adapters.auth.public_fetch import Fetched, FetchFailed, FetchRefused, PublicFetcher
 from app.domain.redirects import BadRedirect, check_redirect
 from app.domain.sign_in import LONGEST_CLIENT_ID, ClientAuth, OAuthClient, Registration, visible_name
 from app.ports.sign_in import DocumentRefused, DocumentUnavailable
@@ -16,27 +16,32 @@ from app.services.limits.address_limits import AddressLimit
 
 MOST_DOCUMENT_BYTES = 5 * 1024
 MOST_KEYS_BYTES = 32 * 1024
-SHORTEST_FRESH_SECONDS, USUAL_FRESH_SECONDS, LONGEST_FRESH_SECONDS = 300.0, 3600.0, 86_400.0
+SHORTEST_FRESH_SECONDS, DEFAULT_FRESH_SECONDS, LONGEST_FRESH_SECONDS = 300.0, 3600.0, 86_400.0
+"""Limits of the time for which a document is fresh, and its default if the response does not say."""
+
 KEYS_SECONDS = 300.0
+"""Time for which a client's keys are cached."""
+
 MOST_KEY_SETS = 200
 PER_HOST, HOST_SECONDS = 30, 60.0
-"""Fetches from one host in each minute, so that nobody can aim this service at it."""
+"""Most fetches from one host in this time. Without a limit, this service could be used to flood a host."""
 
-MOST_REDIRECTS = 20
+MOST_REDIRECT_URIS = 20
+"""Redirect URIs of a document that are read. Further ones are ignored."""
 
 
 class HttpClientDocuments:
-    """Fetches documents. What is fetched at the same time is fetched once."""
+    """Fetches documents and key sets. Concurrent fetches of one URL share a single request."""
 
     def __init__(self, fetcher: PublicFetcher, clock: Callable[[], float]) -> None:
         """Fetch with `fetcher`. `clock` is monotonic."""
         self._fetcher = fetcher
-        self._hosts = AddressLimit(PER_HOST, 10 * PER_HOST, HOST_SECONDS, clock)
-        self._flights: dict[str, asyncio.Task[Fetched]] = {}
+        self._host_limit = AddressLimit(PER_HOST, 10 * PER_HOST, HOST_SECONDS, clock)
+        self._fetches: dict[str, asyncio.Task[Fetched]] = {}
         self._keys: TTLCache[str, Mapping[str, Any]] = TTLCache(MOST_KEY_SETS, KEYS_SECONDS, clock)
 
     def is_document_id(self, client_id: str) -> bool:
-        """Return whether a client id is the URL of a document: https, with a path, and in its one plain spelling."""
+        """Return whether a client id is the URL of a document: https, with a path, without fragment or dot segments."""
         if len(client_id) > LONGEST_CLIENT_ID or "#" in client_id or "://" not in client_id:
             return False
         if not self._fetcher.may_fetch(client_id):
@@ -49,10 +54,10 @@ class HttpClientDocuments:
 
         Raises DocumentRefused and DocumentUnavailable.
         """
-        fetched = await self._fetched(client_id, MOST_DOCUMENT_BYTES, "The app's description")
-        usual = USUAL_FRESH_SECONDS if fetched.fresh_seconds is None else fetched.fresh_seconds
-        fresh = min(max(usual, SHORTEST_FRESH_SECONDS), LONGEST_FRESH_SECONDS)
-        return _client(client_id, fetched.content), fresh
+        fetched = await self._fetch(client_id, MOST_DOCUMENT_BYTES, "The app's description")
+        seconds = DEFAULT_FRESH_SECONDS if fetched.fresh_seconds is None else fetched.fresh_seconds
+        fresh_seconds = min(max(seconds, SHORTEST_FRESH_SECONDS), LONGEST_FRESH_SECONDS)
+        return _client(client_id, fetched.content), fresh_seconds
 
     async def keys(self, client: OAuthClient) -> Mapping[str, Any]:
         """Return the client's public keys, a JSON Web Key Set. Raises DocumentRefused and DocumentUnavailable."""
@@ -63,31 +68,35 @@ class HttpClientDocuments:
             raise DocumentRefused("The client's description names no public keys.")
         if (known := self._keys.get(client.jwks_uri)) is not None:
             return known
-        fetched = await self._fetched(client.jwks_uri, MOST_KEYS_BYTES, "The list of the client's keys")
+        fetched = await self._fetch(client.jwks_uri, MOST_KEYS_BYTES, "The list of the client's keys")
         self._keys[client.jwks_uri] = fetched.content
         return fetched.content
 
-    async def _fetched(self, url: str, most_bytes: int, what: str) -> Fetched:
-        flight = self._flights.get(url)
-        if flight is None:
-            if self._hosts.take(urlsplit(url).hostname or "") is not None:
-                raise DocumentUnavailable(f"{what} was fetched too often lately. Try again in a minute.")
-            flight = self._flights[url] = asyncio.create_task(self._fetcher.fetch(url, most_bytes))
-            flight.add_done_callback(lambda _done: self._flights.pop(url, None))
+    async def _fetch(self, url: str, most_bytes: int, subject: str) -> Fetched:
+        """Return the object at `url`. `subject` begins the sentences of errors.
+
+        Raises DocumentRefused and DocumentUnavailable.
+        """
+        fetch = self._fetches.get(url)
+        if fetch is None:
+            if self._host_limit.take(urlsplit(url).hostname or "") is not None:
+                raise DocumentUnavailable(f"{subject} was fetched too often lately. Try again in a minute.")
+            fetch = self._fetches[url] = asyncio.create_task(self._fetcher.fetch(url, most_bytes))
+            fetch.add_done_callback(lambda _done: self._fetches.pop(url, None))
         try:
-            return await asyncio.shield(flight)
-        except NotFetchable as exc:
+            return await asyncio.shield(fetch)
+        except FetchRefused as exc:
             raise DocumentRefused(
-                f"{what} {exc}, so the app cannot be connected. Its makers can correct that."
+                f"{subject} {exc}, so the app cannot be connected. Its makers can correct that."
             ) from None
-        except NotFetched as exc:
-            raise DocumentUnavailable(f"{what} {exc}. Try again in a few minutes.") from None
+        except FetchFailed as exc:
+            raise DocumentUnavailable(f"{subject} {exc}. Try again in a few minutes.") from None
 
 
 def _client(client_id: str, content: Mapping[str, Any]) -> OAuthClient:
     """Return the client that a document describes. Raises DocumentRefused."""
     if content.get("client_id") != client_id:
-        raise DocumentRefused("The app's description is about another app: its client_id is not its address.")
+        raise DocumentRefused("The app's description is of another app: its client_id is not its own URL.")
     name, host = content.get("client_name"), urlsplit(client_id).hostname or client_id
     jwks_uri, jwks = content.get("jwks_uri"), content.get("jwks")
     return OAuthClient(
@@ -102,9 +111,12 @@ def _client(client_id: str, content: Mapping[str, Any]) -> OAuthClient:
 
 
 def _redirects(given: Any) -> tuple[str, ...]:
-    """Return the redirect URIs that may be used. Others are left out: they may be meant for other servers."""
+    """Return the redirect URIs that may be used, at least one. Others are left out: they may be for other servers.
+
+    Raises DocumentRefused if there is none.
+    """
     usable = []
-    for uri in given[:MOST_REDIRECTS] if isinstance(given, list) else ():
+    for uri in given[:MOST_REDIRECT_URIS] if isinstance(given, list) else ():
         try:
             usable.append(check_redirect(uri if isinstance(uri, str) else ""))
         except BadRedirect:
@@ -115,7 +127,10 @@ def _redirects(given: Any) -> tuple[str, ...]:
 
 
 def _auth(content: Mapping[str, Any]) -> ClientAuth:
-    """Return how the client authenticates. A client that can do without its key may do so."""
+    """Return how the client authenticates: without a secret if its document allows that, else with an assertion.
+
+    Raises DocumentRefused if the document allows neither.
+    """
     supported = content.get("token_endpoint_auth_methods_supported")
     methods = {content.get("token_endpoint_auth_method", "none"), *(supported if isinstance(supported, list) else ())}
     if "none" in methods:

@@ -1,4 +1,4 @@
-"""Seals contents as JSON in the vault."""
+"""Encrypts JSON contents with the service's vault. The caller keeps the sealed text."""
 
 import json
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 from app.adapters.vault import CannotOpen, Vault
 
 
-class VaultSealer:
-    """The ContentSealer over the service's vault."""
+class VaultContentSealer:
+    """The ContentSealer that uses the service's vault."""
 
     def __init__(self, vault: Vault) -> None:
         """Seal with `vault`."""

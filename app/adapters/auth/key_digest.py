@@ -1,6 +1,7 @@
-"""The digests that stand for keys in the database: keyed with a pepper, which the database holds sealed.
+"""Keyed digests of team keys: the database stores them in place of the keys.
 
-The pepper is random and of one database. A rotation of the service's secret key seals it again, and keeps every key.
+The key of the digests is the pepper, a random secret of one database, which stores it sealed. When the service's secret
+key is rotated, the pepper is sealed again but does not change, so team keys remain valid.
 """
 
 import hmac
@@ -19,7 +20,7 @@ class KeyDigest:
     __slots__ = ("_keyed",)
 
     def __init__(self, pepper: bytes) -> None:
-        """Key the digests with `pepper`."""
+        """Use `pepper` as the key of the HMAC."""
         self._keyed = hmac.new(pepper, digestmod="sha256")
 
     def of(self, key: str) -> str:
@@ -35,10 +36,10 @@ async def load_key_digest(facts: DirectoryFacts, vault: Vault) -> KeyDigest:
 
 
 async def load_pepper(facts: DirectoryFacts, vault: Vault) -> bytes:
-    """Return the pepper of a database, which is made where there is none.
+    """Return the pepper of a database. It is created if there is none.
 
-    A pepper under former secret keys is sealed again under the current ones. Raises CannotOpen where the vault has not
-    the secret key that it is sealed under, and DatabaseUnavailable.
+    It is sealed again under the current secret keys if it is sealed under former ones.
+    Raises CannotOpen if the vault does not have the secret key under which it is sealed, and DatabaseUnavailable.
     """
     sealed = await facts.pepper()
     if sealed is None:

@@ -1,4 +1,4 @@
-"""Sign-in with any OpenID issuer: code flow with PKCE and nonce, and an ID token that is verified."""
+"""Sign-in with an OpenID issuer: authorization code flow with PKCE and nonce, and a verified ID token."""
 
 import hmac
 import json
@@ -25,8 +25,11 @@ from app.ports.sign_in import Liveness, LoginAttempt, LoginRefused, LoginUnavail
 
 SCOPES = "openid profile email"
 METADATA_SECONDS = 3600.0
+"""Time for which the issuer's metadata are cached."""
+
 BAD_REQUEST = 400
 LONGEST_TOKEN = 32_768
+"""Most characters of an ID token."""
 
 UNAVAILABLE = (
     "The login of this service does not answer as expected. Nothing was connected. Try again in a few minutes."
@@ -39,17 +42,18 @@ _OPTIONS: Options = {
     "verify_nbf": False,
     "verify_iat": False,
 }
-"""Times are judged by this service's own clock."""
+"""PyJWT checks no times, because `check_times` compares them with this service's clock."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class OidcClientRegistration:
-    """What the issuer knows this service by, and the claim that names a person's team.
+    """The registration of this service as a client of the issuer.
 
     Attributes:
-        secret: None for a public client.
+        secret: the client secret; None for a public client.
+        team_claim: the claim that names a person's team.
 
     """
 
@@ -61,16 +65,16 @@ class OidcClientRegistration:
 
 
 class OidcClocks(Protocol):
-    """Unix seconds, and seconds that never go back."""
+    """A wall clock and a monotonic clock."""
 
     @property
     def wall(self) -> Callable[[], float]:
-        """Return the clock of unix seconds."""
+        """The clock that returns Unix seconds."""
         ...
 
     @property
     def monotonic(self) -> Callable[[], float]:
-        """Return the clock that never goes back."""
+        """The monotonic clock, in seconds."""
         ...
 
 
@@ -79,46 +83,47 @@ class OidcLogin:
 
     def __init__(
         self,
-        app: OidcClientRegistration,
+        registration: OidcClientRegistration,
         client: IssuerClient,
         keys: IssuerKeys,
-        admit: Callable[[SignedIn], Awaitable[None]],
+        ensure_member: Callable[[SignedIn], Awaitable[None]],
         clocks: OidcClocks,
     ) -> None:
-        """Sign people in at `app.issuer`, over `client`, with ID tokens that `keys` verify.
+        """Send requests through `client`, and verify ID tokens with `keys`.
 
-        `admit` raises LoginRefused for a person who may not use this service, and LoginUnavailable.
+        `ensure_member` is called with each person who has signed in. It raises LoginRefused if the person may not use
+        this service, and LoginUnavailable.
         """
-        self._app = app
+        self._registration = registration
         self._client = client
         self._keys = keys
-        self._admit = admit
+        self._ensure_member = ensure_member
         self._wall_clock = clocks.wall
         self._metadata: TTLCache[str, dict[str, Any]] = TTLCache(1, METADATA_SECONDS, clocks.monotonic)
         self._jwt = PyJWT(_OPTIONS)
-        self._names = ClaimNames(app.team_claim, "preferred_username", (), {})
+        self._claim_names = ClaimNames(registration.team_claim, "preferred_username", (), {})
 
     @property
     def name(self) -> str:
         """Return the host of the issuer."""
-        return urlsplit(self._app.issuer).hostname or self._app.issuer
+        return urlsplit(self._registration.issuer).hostname or self._registration.issuer
 
     @property
     def origin(self) -> str:
         """Return the scheme, host and port of the issuer."""
-        parts = urlsplit(self._app.issuer)
+        parts = urlsplit(self._registration.issuer)
         return f"{parts.scheme}://{parts.netloc}"
 
     async def begin(self, attempt: LoginAttempt) -> str:
         """Return the URL of the login page. Raises LoginUnavailable."""
-        metadata = await self._known()
+        metadata = await self._cached_metadata()
         endpoint = self._endpoint(metadata, "authorization_endpoint")
         supported = metadata.get("scopes_supported")
         is_offline = isinstance(supported, list) and OFFLINE_ACCESS in supported
         query = {
             "response_type": "code",
-            "client_id": self._app.client_id,
-            "redirect_uri": self._app.redirect_uri,
+            "client_id": self._registration.client_id,
+            "redirect_uri": self._registration.redirect_uri,
             "scope": f"{SCOPES} {OFFLINE_ACCESS}" if is_offline else SCOPES,
             "state": attempt.state,
             "nonce": attempt.nonce,
@@ -128,68 +133,80 @@ class OidcLogin:
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(query)}"
 
     async def finish(self, attempt: LoginAttempt, returned: Mapping[str, str]) -> SignedIn:
-        """Return who has signed in. Raises LoginRefused and LoginUnavailable."""
-        metadata = await self._known()
+        """Exchange the code, verify the ID token, and return the person. Raises LoginRefused and LoginUnavailable."""
+        metadata = await self._cached_metadata()
         names_issuer = metadata.get("authorization_response_iss_parameter_supported") is True
-        if returned.get("iss", None if names_issuer else self._app.issuer) != self._app.issuer:
+        if returned.get("iss", None if names_issuer else self._registration.issuer) != self._registration.issuer:
             raise LoginRefused(NOT_SIGNED_IN)
         if not returned.get("code"):
             raise LoginRefused(NOT_SIGNED_IN)
         form = {
             "grant_type": "authorization_code",
             "code": returned["code"],
-            "redirect_uri": self._app.redirect_uri,
+            "redirect_uri": self._registration.redirect_uri,
             "code_verifier": attempt.verifier,
         }
-        status, answer = await self._asked(metadata, form)
+        status, tokens = await self._request_tokens(metadata, form)
         if status != 200:  # noqa: PLR2004 - the status itself
-            log.warning("The OpenID issuer did not exchange a code (status %d)", status)
+            log.warning(
+                "The OpenID issuer did not exchange an authorization code for tokens (status %d), so a person could "
+                "not sign in",
+                status,
+            )
             raise LoginRefused(NOT_SIGNED_IN)
-        claims = await self._verified(answer.get("id_token"), attempt.nonce)
-        person = person_of(claims, self._names)
+        claims = await self._verified_claims(tokens.get("id_token"), attempt.nonce)
+        person = person_of(claims, self._claim_names)
         label = next((text for name in ("email", "name") if isinstance(text := claims.get(name), str)), person.name)
-        refresh = answer.get("refresh_token")
+        refresh = tokens.get("refresh_token")
         login = json.dumps({"refresh_token": refresh}) if isinstance(refresh, str) else None
         secrets = PersonSecrets(visible_name(label, person.name), login=login, teams=person.teams)
-        signed_in = SignedIn(self._app.issuer, person.subject, secrets)
-        await self._admit(signed_in)
+        signed_in = SignedIn(self._registration.issuer, person.subject, secrets)
+        await self._ensure_member(signed_in)
         return signed_in
 
     async def check_liveness(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
-        """Return whether the issuer still renews the login; UNKNOWN if it gave no refresh token."""
+        """Refresh the login's tokens, and return whether the issuer still accepts the refresh token.
+
+        The secrets hold the new refresh token if there is one. The liveness is UNKNOWN if the login has no refresh
+        token, or if the issuer does not answer as expected.
+        """
         if secrets.login is None:
             return Liveness.UNKNOWN, secrets
-        kept: dict[str, str] = json.loads(secrets.login)
+        login: dict[str, str] = json.loads(secrets.login)
         try:
-            form = {"grant_type": "refresh_token", "refresh_token": kept["refresh_token"]}
-            status, answer = await self._asked(await self._known(), form)
+            form = {"grant_type": "refresh_token", "refresh_token": login["refresh_token"]}
+            status, tokens = await self._request_tokens(await self._cached_metadata(), form)
         except LoginUnavailable:
             return Liveness.UNKNOWN, secrets
-        if status == BAD_REQUEST and answer.get("error") == "invalid_grant":
+        if status == BAD_REQUEST and tokens.get("error") == "invalid_grant":
             return Liveness.DEAD, secrets
-        if isinstance(refresh := answer.get("refresh_token"), str):
+        if isinstance(refresh := tokens.get("refresh_token"), str):
             return Liveness.ALIVE, replace(secrets, login=json.dumps({"refresh_token": refresh}))
         return Liveness.ALIVE if status == 200 else Liveness.UNKNOWN, secrets  # noqa: PLR2004 - the status itself
 
     async def aclose(self) -> None:
-        """Do nothing: no connection is kept."""
+        """Do nothing, because no connection is kept."""
 
-    async def _asked(self, metadata: Mapping[str, Any], form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-        """Send a form to the token endpoint. The secret goes where the issuer takes it (RFC 6749, section 2.3.1)."""
+    async def _request_tokens(self, metadata: Mapping[str, Any], form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        """Send `form` to the token endpoint, and return the status and the JSON object of the response.
+
+        The client secret is sent in the form if the metadata list `client_secret_post`, else with HTTP Basic (RFC 6749,
+        section 2.3.1). Raises LoginUnavailable.
+        """
         methods = metadata.get("token_endpoint_auth_methods_supported")
         in_form = isinstance(methods, list) and "client_secret_post" in methods
         basic = None
-        sent = {**form, "client_id": self._app.client_id}
-        if self._app.secret is not None and in_form:
-            sent["client_secret"] = self._app.secret
-        elif self._app.secret is not None:
-            basic = (self._app.client_id, self._app.secret)
+        sent = {**form, "client_id": self._registration.client_id}
+        if self._registration.secret is not None and in_form:
+            sent["client_secret"] = self._registration.secret
+        elif self._registration.secret is not None:
+            basic = (self._registration.client_id, self._registration.secret)
         try:
             return await self._client.post_form(self._endpoint(metadata, "token_endpoint"), sent, basic)
         except IssuerUnavailable as exc:
             raise _unavailable(exc) from None
 
-    async def _known(self) -> dict[str, Any]:
+    async def _cached_metadata(self) -> dict[str, Any]:
         if (metadata := self._metadata.get("")) is None:
             try:
                 metadata = self._metadata[""] = await self._client.read_metadata()
@@ -203,43 +220,46 @@ class OidcLogin:
             raise _unavailable(IssuerUnavailable(f"names no {name}"))
         return endpoint
 
-    async def _verified(self, id_token: object, nonce: str) -> dict[str, Any]:
-        """Return the claims of an ID token for this sign-in. Raises LoginRefused and LoginUnavailable."""
+    async def _verified_claims(self, id_token: object, nonce: str) -> dict[str, Any]:
+        """Verify an ID token, and return its claims. Raises LoginRefused and LoginUnavailable."""
         if not isinstance(id_token, str) or len(id_token) > LONGEST_TOKEN:
             raise LoginRefused(NOT_SIGNED_IN)
-        token = read_token(id_token, self._app.issuer)
+        token = read_token(id_token, self._registration.issuer)
         if token is None or token.header["alg"] not in ALGORITHMS or "crit" in token.header:
-            raise _forged("form")
+            raise _id_token_refused("form")
         try:
             key = await self._keys.find(token.header.get("kid"), token.header["alg"])
             claims = self._jwt.decode(
                 id_token,
                 key.key,
                 algorithms=[token.header["alg"]],
-                audience=self._app.client_id,
-                issuer=self._app.issuer,
+                audience=self._registration.client_id,
+                issuer=self._registration.issuer,
             )
             check_times(claims, self._wall_clock())
         except AuthenticationUnavailable:
             raise LoginUnavailable(UNAVAILABLE) from None
         except (PyJWTError, TokenRefused, ValueError, TypeError) as exc:
-            raise _forged(type(exc).__name__) from None
-        given, party = claims.get("nonce"), claims.get("azp", self._app.client_id)
+            raise _id_token_refused(type(exc).__name__) from None
+        given, party = claims.get("nonce"), claims.get("azp", self._registration.client_id)
         is_for_others = isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and "azp" not in claims
         if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
-            raise _forged("nonce")
-        if party != self._app.client_id or is_for_others:
-            raise _forged("azp")
+            raise _id_token_refused("nonce")
+        if party != self._registration.client_id or is_for_others:
+            raise _id_token_refused("azp")
         return claims
 
 
 def _unavailable(exc: IssuerUnavailable) -> LoginUnavailable:
-    log.warning("The OpenID issuer cannot be used, because it %s: people cannot sign in", exc)
+    log.warning("The OpenID issuer cannot be used, because it %s. People cannot sign in while this goes on", exc)
     return LoginUnavailable(UNAVAILABLE)
 
 
-def _forged(reason: str) -> LoginRefused:
+def _id_token_refused(reason: str) -> LoginRefused:
     log.warning(
-        "An ID token was refused (%s): the OpenID issuer, or somebody in its place, has sent a wrong one", reason
+        "An ID token was refused (%s), so a person could not sign in. The OpenID issuer sent an invalid token, or "
+        "somebody else did in its place. If this happens to everybody, compare the issuer's configuration with "
+        "docs/sign-in.md",
+        reason,
     )
     return LoginRefused(NOT_SIGNED_IN)

@@ -12,12 +12,12 @@ _PURPOSE = b"tenant:"
 
 
 class GivenCredential:
-    """The CredentialSource of a caller whose own token is the credential."""
+    """The CredentialSource of a caller with a single credential."""
 
     __slots__ = ("_credential",)
 
     def __init__(self, credential: Credential) -> None:
-        """Return `credential` from both methods."""
+        """Hold `credential`."""
         self._credential = credential
 
     async def all(self) -> Sequence[Credential]:
@@ -30,10 +30,10 @@ class GivenCredential:
 
 
 class PassthroughAuthenticator:
-    """Identifies callers by an HMAC of their token. A copy of the cache identifies nobody without the key."""
+    """Identifies callers by an HMAC of their token. Without its key, a copy of the cache does not identify them."""
 
     def __init__(self, *secrets: str) -> None:
-        """Take the secret keys: the first makes a caller's subject, the others its subjects before a key rotation."""
+        """Use the first of `secrets` for subjects. The others make the subjects from before a key rotation."""
         current, *former = (hmac.new(key, _PURPOSE, "sha256") for key in key_bytes(secrets))
         self._current, self._former = current, former
 

@@ -1,4 +1,4 @@
-"""The callers of access tokens: people who are tenants alone, and members of teams."""
+"""The callers of access tokens: people who are tenants of their own, or members of teams."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.adapters.auth.passthrough import GivenCredential
 from app.domain.access import Credential, Principal
 from app.domain.sign_in import PersonSecrets
-from app.domain.teams import Person as TeamPerson
+from app.domain.teams import Person as DirectoryPerson
 from app.domain.teams import principal_of, valid_name
 from app.ports.auth import AccessRefused, AuthenticationUnavailable, Caller, CredentialSource
 from app.ports.sign_in import LoginRefused, LoginUnavailable, PersonVault, SignedIn
@@ -14,38 +14,43 @@ from app.ports.sign_in_store import AccessHolder
 from app.services.teams.memberships import Memberships
 
 
-class LonePeople:
-    """Each person is a tenant of their own, with a credential of their own."""
+class PersonCallers:
+    """Callers for people who are tenants of their own, each with a credential of their own."""
 
-    def __init__(self, vault: PersonVault, name: Callable[[str], str]) -> None:
-        """Open credentials with `vault`. `name` makes the name that limits know a credential by."""
-        self._vault = vault
-        self._name = name
+    def __init__(self, person_vault: PersonVault, hash_of: Callable[[str], str]) -> None:
+        """Unseal credentials with `person_vault`.
+
+        `hash_of` returns the keyed hash under which limits count a credential.
+        """
+        self._person_vault = person_vault
+        self._hash_of = hash_of
 
     def directory_generation(self) -> int:
         """Return 0, because these callers do not depend on a directory of teams."""
         return 0
 
     async def of(self, holder: AccessHolder) -> Caller | None:
-        """Return the caller; None where the credential cannot be opened."""
-        known = self._vault.open(holder.person)
-        if known is None or known.credential is None:
+        """Return the caller; None if the person's secrets cannot be unsealed, or hold no credential."""
+        secrets = self._person_vault.open(holder.person)
+        if secrets is None or secrets.credential is None:
             return None
-        credential = Credential(self._name(known.credential), known.credential)
+        credential = Credential(self._hash_of(secrets.credential), secrets.credential)
         principal = Principal(holder.person.id, scopes=holder.scopes)
         return Caller(principal, GivenCredential(credential), can_ask_for_scopes=True)
 
 
 @dataclass(frozen=True, slots=True)
-class TeamPeople:
-    """People are members of teams, whose vaults have the credentials.
+class MemberCallers:
+    """Callers for people who are members of teams. Calls use the credentials of the person's team.
 
     Attributes:
+        person_vault: unseals the secrets of people.
+        memberships: finds the team of a person.
         credentials_of: returns the credentials of a team, by its id.
 
     """
 
-    vault: PersonVault
+    person_vault: PersonVault
     memberships: Memberships
     credentials_of: Callable[[str], CredentialSource]
 
@@ -57,33 +62,36 @@ class TeamPeople:
         self.memberships.check()
         return self.memberships.generation
 
-    async def admit(self, signed_in: SignedIn) -> None:
-        """Return if a person who has just signed in is a member of a team. Raises LoginRefused and LoginUnavailable."""
+    async def ensure_member(self, signed_in: SignedIn) -> None:
+        """Find the team of a person who has just signed in, and add them to it at their first sign-in.
+
+        Raises LoginRefused unless the claims name exactly one team of this service, and LoginUnavailable.
+        """
         try:
-            await self.memberships.find_or_join(team_person(signed_in.issuer, signed_in.subject, signed_in.secrets))
+            await self.memberships.of(directory_person(signed_in.issuer, signed_in.subject, signed_in.secrets))
         except AccessRefused as exc:
             raise LoginRefused(str(exc)) from None
         except AuthenticationUnavailable as exc:
             raise LoginUnavailable(str(exc)) from None
 
     async def of(self, holder: AccessHolder) -> Caller | None:
-        """Return the caller; None where the person cannot be read.
+        """Return the caller; None if the person's secrets cannot be unsealed.
 
         Raises AccessRefused and AuthenticationUnavailable.
         """
-        known = self.vault.open(holder.person)
-        if known is None:
+        secrets = self.person_vault.open(holder.person)
+        if secrets is None:
             return None
-        person = team_person(holder.person.issuer, holder.person.subject, known)
-        membership = await self.memberships.find_or_join(person)
+        person = directory_person(holder.person.issuer, holder.person.subject, secrets)
+        membership = await self.memberships.of(person)
         principal = principal_of(membership, holder.scopes)
         return Caller(principal, self.credentials_of(membership.team.id), can_ask_for_scopes=True)
 
 
-def team_person(issuer: str, subject: str, known: PersonSecrets) -> TeamPerson:
-    """Return a person as the directory of teams knows people."""
+def directory_person(issuer: str, subject: str, secrets: PersonSecrets) -> DirectoryPerson:
+    """Return the directory's Person. The name is the label if valid, else the first 40 characters of `subject`."""
     try:
-        name = valid_name(known.label)
+        name = valid_name(secrets.label)
     except ValueError:
         name = subject[:40]
-    return TeamPerson(issuer, subject, name, known.teams or ())
+    return DirectoryPerson(issuer, subject, name, secrets.teams or ())

@@ -1,4 +1,4 @@
-"""Seals what is known of people in the vault, each for its person alone."""
+"""Seals the secrets of people who have signed in. A sealed text can be unsealed for its person only."""
 
 import json
 import logging
@@ -9,14 +9,14 @@ from app.domain.sign_in import Person, PersonSecrets
 from app.ports.sign_in_store import People
 
 _PURPOSE = "person"
-MOST_AT_ONCE = 200
-"""People that one statement reads to seal them again."""
+BATCH_SIZE = 200
+"""People that one SQL statement reads when all are sealed again."""
 
 log = logging.getLogger(__name__)
 
 
-class SealedPeople:
-    """The PersonVault over the service's vault."""
+class VaultPersonSealer:
+    """The PersonVault that uses the service's vault."""
 
     def __init__(self, vault: Vault) -> None:
         """Seal with `vault`."""
@@ -27,27 +27,27 @@ class SealedPeople:
         return self._vault.seal(_PURPOSE, json.dumps(asdict(secrets)).encode(), person_id)
 
     def open(self, person: Person) -> PersonSecrets | None:
-        """Return what is sealed; None if it was sealed under another secret key."""
+        """Return the person's secrets; None if they were sealed under another secret key. That is logged."""
         try:
-            known = json.loads(self._vault.open(_PURPOSE, person.sealed, person.id))
+            content = json.loads(self._vault.open(_PURPOSE, person.sealed, person.id))
         except CannotOpen:
-            log.error(  # noqa: TRY400 - a setting, and no fault of the program
-                "Person %s cannot be read: sealed under another LUMA_MCP_SECRET_KEY. Set that one, or add it behind "
-                "the present one. Until then the person has to sign in again",
+            log.error(  # noqa: TRY400 - a wrong setting, and no bug
+                "The secrets of person %s were sealed under another LUMA_MCP_SECRET_KEY, so the person has to sign in "
+                "again. Set that key, or add it after the present one",
                 person.id,
             )
             return None
-        teams = known.pop("teams", None)
-        return PersonSecrets(**known, teams=tuple(teams) if teams is not None else None)
+        teams = content.pop("teams", None)
+        return PersonSecrets(**content, teams=tuple(teams) if teams is not None else None)
 
     async def seal_again(self, people: People) -> None:
-        """Seal everybody under the current secret keys. Several processes may do so at once.
+        """Seal the secrets of all people under the current secret keys. Several processes may do so at once.
 
-        Raises DatabaseUnavailable.
+        Secrets that cannot be unsealed are left as they are. Raises DatabaseUnavailable.
         """
         after = ""
-        while some := await people.all_sealed(MOST_AT_ONCE, after):
-            for person in some:
-                if not self._vault.is_current(person.sealed) and (known := self.open(person)) is not None:
-                    await people.replace_sealed(person, self.seal(person.id, known))
-            after = some[-1].id
+        while batch := await people.all_sealed(BATCH_SIZE, after):
+            for person in batch:
+                if not self._vault.is_current(person.sealed) and (secrets := self.open(person)) is not None:
+                    await people.replace_sealed(person, self.seal(person.id, secrets))
+            after = batch[-1].id

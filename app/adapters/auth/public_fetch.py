@@ -1,7 +1,7 @@
-"""Fetches small JSON documents from URLs that strangers name, without reaching into private networks.
+"""Fetches small JSON documents from URLs that strangers name, without connecting to private networks (SSRF).
 
-A host is resolved once, each of its addresses must be public, and the connection goes to one of them. So a name that
-is resolved differently a moment later (DNS rebinding) changes nothing. Redirects are not followed.
+A host name is resolved once, all of its addresses must be public, and the connection is made to the first of them. So a
+name that is resolved differently a moment later (DNS rebinding) has no effect. Redirects are not followed.
 """
 
 import asyncio
@@ -23,9 +23,10 @@ from app.domain.public_url import check_public_url
 from app.domain.redirects import is_loopback_host
 
 SECONDS = 10.0
-"""For a whole fetch, the wait for a place and the resolution of the name among it."""
+"""Timeout of a fetch, including the time in the queue and the DNS lookup."""
 
 MOST_AT_ONCE = 8
+"""Most concurrent fetches. Further ones wait."""
 _JSON = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})", re.IGNORECASE)
 _UNCACHED = re.compile(r"no-store|no-cache", re.IGNORECASE)
@@ -35,30 +36,33 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Returns the addresses of a host. Raises OSError."""
 
 
-class NotFetchable(Exception):
-    """The URL may not be fetched, or what is there cannot be used; `str()` is the end of a sentence about it."""
+class FetchRefused(Exception):
+    """The URL may not be fetched, or the document is not acceptable. `str()` completes a sentence about it."""
 
 
-class NotFetched(Exception):
-    """The URL does not answer now; `str()` is the end of a sentence about it."""
+class FetchFailed(Exception):
+    """The document cannot be fetched now. `str()` completes a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A JSON object, and the seconds for which it is fresh by its own word: 0 for "do not cache", None without one."""
+    """A JSON object, and the seconds for which it is fresh according to Cache-Control.
+
+    `fresh_seconds` is 0 for `no-store` and `no-cache`, and None if the response does not say.
+    """
 
     content: Mapping[str, Any]
     fresh_seconds: float | None
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host by the system's resolver. Raises OSError."""
+    """Return the IP addresses of a host from the system's resolver. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class PublicFetcher:
-    """Fetches over https from public addresses; from this machine as well, and over http, if `allows_loopback`."""
+    """Fetches over https from public addresses."""
 
     def __init__(
         self,
@@ -68,10 +72,14 @@ class PublicFetcher:
         resolver: Resolver = resolve,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        """`allows_loopback` is for a service that is tried on one machine. Raises EnvironmentFault for certificates."""
+        """`allows_loopback` also allows fetches from this machine, over http or https, for trials without a network.
+
+        `context` None trusts the usual certificates, or those that the environment names. Raises EnvironmentFault if
+        they cannot be read.
+        """
         self._allows_loopback = allows_loopback
         self._resolver = resolver
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
         self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": user_agent}
         self._context = context or tls_context(os.environ)
 
@@ -86,16 +94,16 @@ class PublicFetcher:
             return False
 
     async def fetch(self, url: str, most_bytes: int) -> Fetched:
-        """Return the JSON object at `url`. Raises NotFetchable and NotFetched."""
+        """Return the JSON object at `url`. Raises FetchRefused and FetchFailed."""
         if not self.may_fetch(url):
-            raise NotFetchable("is no https URL with a public host")
+            raise FetchRefused("is no https URL with a public host")
         try:
-            async with asyncio.timeout(SECONDS), self._places:
+            async with asyncio.timeout(SECONDS), self._slots:
                 return await self._fetched(url, most_bytes)
         except TimeoutError:
-            raise NotFetched("does not answer in time") from None
+            raise FetchFailed("does not answer in time") from None
         except (httpx.HTTPError, OSError, UnicodeError) as exc:
-            raise NotFetched(f"does not answer ({type(exc).__name__})") from None
+            raise FetchFailed(f"does not answer ({type(exc).__name__})") from None
 
     async def _fetched(self, url: str, most_bytes: int) -> Fetched:
         parts = urlsplit(url)
@@ -112,7 +120,7 @@ class PublicFetcher:
     async def _public_address(self, host: str, port: int) -> str:
         addresses = await self._resolver(host, port)
         if not addresses or not all(map(self._may_connect, addresses)):
-            raise NotFetchable("leads to an address that is not public")
+            raise FetchRefused("leads to an address that is not public")
         return addresses[0]
 
     def _may_connect(self, address: str) -> bool:
@@ -131,20 +139,20 @@ class PublicFetcher:
 
 async def _json_in(response: httpx.Response, most_bytes: int) -> Fetched:
     if response.status_code != _OK:
-        raise NotFetched(f"answers with HTTP status {response.status_code}")
+        raise FetchFailed(f"answers with HTTP status {response.status_code}")
     if not _JSON.match(response.headers.get("content-type", "")) or "content-encoding" in response.headers:
-        raise NotFetchable("is not plain JSON")
+        raise FetchRefused("is not plain JSON")
     body = bytearray()
     async for part in response.aiter_raw():
         body += part
         if len(body) > most_bytes:
-            raise NotFetchable(f"has more than {most_bytes} bytes")
+            raise FetchRefused(f"has more than {most_bytes} bytes")
     try:
         content = json.loads(bytes(body))
     except (ValueError, RecursionError):
-        raise NotFetchable("is not plain JSON") from None
+        raise FetchRefused("is not plain JSON") from None
     if not isinstance(content, dict):
-        raise NotFetchable("is no JSON object")
+        raise FetchRefused("is no JSON object")
     return Fetched(content, _fresh_seconds(response.headers.get("cache-control", "")))
 
 

@@ -1,7 +1,7 @@
-"""Makes the tokens of sign-in and the digests that stand for them, under keys that are derived from the pepper.
+"""Makes the tokens of sign-in, and the digests that the database stores in place of them.
 
-The successor of a refresh token is derived from it. So repeated and concurrent refreshes agree without the successor
-being kept anywhere, and nobody can compute it from a token alone.
+All keys are derived from the pepper. A refresh token's successor is derived from the token with such a key. So repeated
+and concurrent refreshes return the same successor although it is stored nowhere, and a token alone does not reveal it.
 """
 
 import hmac
@@ -14,7 +14,7 @@ from app.domain.teams import written_scopes
 
 
 class SignInMint:
-    """Tokens under one pepper."""
+    """The TokenMint of one database."""
 
     def __init__(self, pepper: bytes) -> None:
         """Derive a key for each purpose from `pepper`."""
@@ -30,13 +30,13 @@ class SignInMint:
         return self._refresh(bytes.fromhex(grant_id), os.urandom(forms.SECRET_BYTES))
 
     def successor(self, refresh: str) -> str:
-        """Return the refresh token that follows `refresh`: always the same."""
+        """Return the refresh token that replaces `refresh`. It is always the same one."""
         grant_id = bytes.fromhex(self.grant_of(refresh) or "")
         return self._refresh(grant_id, self._keyed("successor", refresh.encode())[: forms.SECRET_BYTES])
 
     def access(self, refresh: str, scopes: frozenset[Scope]) -> str:
-        """Return the access token that belongs to a refresh token and these scopes: always the same."""
-        return forms.ACCESS.encode(self._keyed("access", f"{refresh} {written_scopes(scopes)}".encode()))
+        """Return the access token for a refresh token and these scopes. It is always the same one."""
+        return forms.ACCESS.written(self._keyed("access", f"{refresh} {written_scopes(scopes)}".encode()))
 
     def grant_of(self, refresh: str) -> str | None:
         """Return the id of the grant of a refresh token that this service has made; None for any other text."""
@@ -51,13 +51,13 @@ class SignInMint:
         return secrets.token_urlsafe(32)
 
     def digest(self, token: str) -> str:
-        """Return the keyed hash that stands for a secret in the database: 64 hexadecimal digits."""
+        """Return the keyed hash that the database stores in place of a secret: 64 hexadecimal digits."""
         keyed = self._digest.copy()
         keyed.update(token.encode())
         return keyed.hexdigest()
 
     def person_id(self, issuer: str, subject: str) -> str:
-        """Return the keyed hash that names a person: 32 hexadecimal digits."""
+        """Return the id of a person, a keyed hash of issuer and subject: 32 hexadecimal digits."""
         return self._keyed("person", f"{issuer}|{subject}".encode())[:16].hex()
 
     def _refresh(self, grant_id: bytes, secret: bytes) -> str:

@@ -15,13 +15,16 @@ class TeamCredentials:
     __slots__ = ("_backend", "_directory", "_team_id")
 
     def __init__(self, directory: DirectoryCache, team_id: str, backend: BackendDescription) -> None:
-        """Ask `directory` for the credentials of a team."""
+        """Read the credentials of the team from `directory`."""
         self._directory = directory
         self._team_id = team_id
         self._backend = backend
 
     async def all(self) -> Sequence[Credential]:
-        """Return the credentials of the team. Raises LumaError if there is none, or none can be read."""
+        """Return the credentials of the team, the oldest first.
+
+        Raises NoCredential if there is none, and InternalError if the database does not answer.
+        """
         try:
             found = await self._directory.credentials(self._team_id)
         except DatabaseUnavailable:
@@ -31,5 +34,5 @@ class TeamCredentials:
         return found
 
     async def one(self) -> Credential:
-        """Return the credential to read with: the oldest. Raises LumaError."""
+        """Return the oldest credential, which is used for reads. Raises the errors of `all`."""
         return (await self.all())[0]

@@ -1,4 +1,4 @@
-"""Authentication by team keys: who holds a key, and the credentials of their team."""
+"""Authentication by team keys: finds the member who holds a key, and the credentials of the member's team."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,8 +13,8 @@ from app.domain.teams import KeyHolder, KeyState, principal_of
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.services.teams.directory_cache import DirectoryCache
 
-NOTED_SECONDS = 1.0
-"""How often it is noted that a key was used and accepted."""
+NOTE_INTERVAL_SECONDS = 1.0
+"""Shortest time between two notes of one key's use."""
 
 NOT_YET = "Keys cannot be checked yet, because this service's database does not answer. Try again shortly."
 
@@ -22,28 +22,29 @@ NOT_YET = "Keys cannot be checked yet, because this service's database does not 
 class TeamKeyAuthenticator:
     """Authenticates `lmk_` keys. An unknown, revoked, blocked or expired one is refused."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a key is looked up, read, judged by time, and told of
+    def __init__(  # noqa: PLR0913, PLR0917 - dependencies
         self,
         directory: DirectoryCache,
         digest: Callable[[], KeyDigest | None],
         backend: BackendDescription,
         clock: Callable[[], float],
-        accept: Callable[[str], None],
-        name: Callable[[str], str],
+        record_accepted: Callable[[str], None],
+        hash_of: Callable[[str], str],
     ) -> None:
         """Look keys up in `directory`. `digest` returns None until the database has been read once.
 
-        `accept` is told whose key was accepted: the subject, and what `name` makes of the key.
+        `record_accepted` is called with the subject of an accepted key, then with the keyed hash of the key, which
+        `hash_of` returns. `clock` is monotonic.
         """
-        self._accept = accept
-        self._name = name
+        self._record_accepted = record_accepted
+        self._hash_of = hash_of
         self._directory = directory
         self._digest = digest
         self._backend = backend
         self._clock = clock
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return who holds the key, or None. Raises AuthenticationUnavailable."""
+        """Return the caller who holds the key; None if it is refused. Raises AuthenticationUnavailable."""
         if (digest := self._digest()) is None:
             raise AuthenticationUnavailable(NOT_YET)
         known = self._directory.known(hashed := digest.of(token))
@@ -54,16 +55,19 @@ class TeamKeyAuthenticator:
             return None
         if known.caller is None:
             source = TeamCredentials(self._directory, known.holder.team.id, self._backend)
-            known.caller = Caller(_principal(known.holder), source, current=partial(self._current, hashed))
-        if now - known.noted_at >= NOTED_SECONDS:
+            known.caller = Caller(_principal(known.holder), source, current=partial(self._current_principal, hashed))
+        if now - known.noted_at >= NOTE_INTERVAL_SECONDS:
             known.noted_at = now
             self._directory.note_use(known)
-            self._accept(known.holder.member.id)
-            self._accept(self._name(token))
+            self._record_accepted(known.holder.member.id)
+            self._record_accepted(self._hash_of(token))
         return known.caller
 
-    async def _current(self, digest: str) -> Principal | None:
-        """Return who holds the key with this digest now, or None. Raises InternalError."""
+    async def _current_principal(self, digest: str) -> Principal | None:
+        """Return the principal of the key with this digest as it is now; None if the key is refused.
+
+        Raises InternalError if the key cannot be checked.
+        """
         try:
             known = await self._directory.key(digest)
         except AuthenticationUnavailable as exc:

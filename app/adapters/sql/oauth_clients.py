@@ -12,7 +12,7 @@ from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.sign_in_tables import oauth_assertions, oauth_clients
 from app.domain.sign_in import ClientAuth, OAuthClient, Registration
 
-NOTED_SECONDS = 86_400.0
+NOTE_INTERVAL_SECONDS = 86_400.0
 """How often it is noted that a client is used: deletion counts in days."""
 
 _FIELDS = ("name", "redirect_uris", "registration", "auth", "secret_digest", "jwks_uri", "jwks")
@@ -65,7 +65,7 @@ class SqlClients:
 
     async def note_used(self, client_id: str) -> None:
         """Note that a person has granted a client something, or that it has used what was granted."""
-        is_older = oauth_clients.c.used_at.is_(None) | (oauth_clients.c.used_at < self._now() - NOTED_SECONDS)
+        is_older = oauth_clients.c.used_at.is_(None) | (oauth_clients.c.used_at < self._now() - NOTE_INTERVAL_SECONDS)
         noted = update(oauth_clients).where(oauth_clients.c.id == client_id, is_older).values(used_at=self._now())
         await self._database.run(lambda connection: connection.execute(noted))
 

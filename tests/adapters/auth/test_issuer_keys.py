@@ -7,7 +7,7 @@ import pytest
 
 from app.adapters.auth.jwt.faults import IssuerUnavailable, TokenRefused
 from app.adapters.auth.jwt.issuer_keys import (
-    KEPT_SECONDS,
+    MAX_KEY_AGE_SECONDS,
     MOST_WAITING,
     REFRESH_SECONDS,
     RETRY_SECONDS,
@@ -74,7 +74,7 @@ async def test_keys_are_read_at_the_start_and_then_in_an_interval(followed: Foll
 async def test_keys_count_for_an_hour_without_the_issuer(followed: Followed, fault: Exception) -> None:
     assert await followed.outcome("one") == "one"
     followed.source.fault = fault
-    await followed.settle(KEPT_SECONDS - 3 * 60)
+    await followed.settle(MAX_KEY_AGE_SECONDS - 3 * 60)
     assert await followed.outcome("one") == "one"
     assert await followed.outcome("two") == "AuthenticationUnavailable"
     await followed.settle(6 * 60)

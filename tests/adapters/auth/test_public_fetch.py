@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.adapters.auth.public_fetch import NotFetchable, NotFetched, PublicFetcher
+from app.adapters.auth.public_fetch import FetchFailed, FetchRefused, PublicFetcher
 from app.cli.serve import listening_socket
 from tests.support.certificates import server_context
 from tests.support.documents_server import document_server
@@ -44,9 +44,9 @@ def fetcher(*addresses: str, **options: bool) -> PublicFetcher:
     ],
 )
 async def test_a_name_that_leads_to_a_private_address_is_not_fetched(address: str) -> None:
-    with pytest.raises(NotFetchable, match="not public"):
+    with pytest.raises(FetchRefused, match="not public"):
         await fetcher(address).fetch("https://client.example.com/client.json", 1000)
-    with pytest.raises(NotFetchable, match="not public"):
+    with pytest.raises(FetchRefused, match="not public"):
         await fetcher("93.184.216.34", address).fetch("https://client.example.com/client.json", 1000)
 
 
@@ -72,7 +72,7 @@ async def test_a_url_of_another_form_is_not_even_resolved(url: str) -> None:
     async def resolver(_host: str, _port: int) -> list[str]:
         raise AssertionError("resolved")
 
-    with pytest.raises(NotFetchable, match="no https URL"):
+    with pytest.raises(FetchRefused, match="no https URL"):
         await PublicFetcher("tests", resolver=resolver, context=ssl.create_default_context()).fetch(url, 1000)
 
 
@@ -80,11 +80,11 @@ async def test_a_name_that_cannot_be_resolved_is_not_fetched() -> None:
     async def resolver(_host: str, _port: int) -> list[str]:
         raise OSError("no such name")
 
-    with pytest.raises(NotFetched):
+    with pytest.raises(FetchFailed):
         await PublicFetcher("tests", resolver=resolver, context=ssl.create_default_context()).fetch(
             "https://client.example.com/client.json", 1000
         )
-    with pytest.raises(NotFetchable):
+    with pytest.raises(FetchRefused):
         await fetcher().fetch("https://client.example.com/client.json", 1000)
 
 
@@ -92,11 +92,11 @@ async def test_loopback_is_for_a_service_that_is_tried_on_one_machine() -> None:
     async with document_server() as server:
         server.add("/client.json")
         url = f"{server.url}/client.json"
-        with pytest.raises(NotFetchable):
+        with pytest.raises(FetchRefused):
             await fetcher("127.0.0.1").fetch(url, 1000)
         fetched = await fetcher("127.0.0.1", allows_loopback=True).fetch(url, 1000)
         assert fetched.content["client_id"] == url
-        with pytest.raises(NotFetchable, match="not public"):
+        with pytest.raises(FetchRefused, match="not public"):
             await fetcher("127.0.0.1", "10.0.0.1", allows_loopback=True).fetch(url, 1000)
 
 
@@ -134,7 +134,7 @@ async def test_a_connection_is_pinned_to_the_address_and_the_certificate_to_the_
         )
         assert (await trusting.fetch(f"https://localhost:{port}/client.json", 1000)).content == {"client_id": "x"}
         assert hosts == [f"localhost:{port}"]
-        with pytest.raises(NotFetched):
+        with pytest.raises(FetchFailed):
             await trusting.fetch(f"https://other.example.com:{port}/client.json", 1000)
     finally:
         server.should_exit = True

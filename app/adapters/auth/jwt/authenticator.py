@@ -1,4 +1,4 @@
-"""Authentication by tokens of an OpenID issuer: verified once, then remembered for a minute."""
+"""Authentication by tokens of an OpenID issuer. A token is verified once, and its caller is cached for a minute."""
 
 import hashlib
 import math
@@ -14,103 +14,110 @@ from app.ports.auth import Caller, CredentialSource
 from app.services.teams.memberships import Memberships
 
 MOST_TOKENS = 4_000
-"""Verified tokens that are remembered, about 1 KB each. Another one costs about 0.2 ms to verify."""
+"""Verified tokens whose callers are cached, about 1 KB each. Verifying a token takes about 0.2 ms."""
 
-REMEMBERED_SECONDS = 60.0
-"""How long a verified token is remembered: its issuer may withdraw a key, or fail for so long that no key counts."""
+MAX_CACHE_SECONDS = 60.0
+"""Longest time for which a caller is cached.
 
-NOTED_SECONDS = 1.0
-"""How often it is noted that a token was accepted."""
+It bounds how long a token is accepted after the issuer's keys have become too old to be used.
+"""
+
+NOTE_INTERVAL_SECONDS = 1.0
+"""Shortest time between two notes that one token was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenClocks:
-    """Unix seconds, and seconds that never go back."""
+    """A clock that returns Unix seconds, and a monotonic one in seconds."""
 
     wall: Callable[[], float]
     monotonic: Callable[[], float]
 
 
 @dataclass(slots=True)
-class _KnownToken:
-    """The caller of a verified token, and until when that is known.
+class _CachedCaller:
+    """The caller of a verified token.
 
     Attributes:
-        until: a monotonic time.
-        generation: that of the memberships.
-        keys: the digest of the issuer's keys.
-        noted_at: the monotonic time of the last use that was noted.
+        expires_at: monotonic time from which the entry is not used.
+        generation: the generation of the memberships when the token was verified.
+        keys_digest: the digest of the issuer's keys when the token was verified.
+        noted_at: monotonic time of the last use that was noted.
 
     """
 
     caller: Caller
-    until: float
+    expires_at: float
     generation: int
-    keys: bytes | None
+    keys_digest: bytes | None
     noted_at: float = -math.inf
 
 
 class JwtAuthenticator:
-    """Authenticates tokens of one issuer. A token of another issuer is none of its business."""
+    """Authenticates tokens of one issuer, and ignores those of other issuers."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a token is verified, its member found, and its use noted
+    def __init__(  # noqa: PLR0913, PLR0917 - dependencies
         self,
         verifier: TokenVerifier,
         memberships: Memberships,
         credentials_of: Callable[[str], CredentialSource],
         clocks: TokenClocks,
-        accept: Callable[[str], None],
-        name: Callable[[str], str],
+        record_accepted: Callable[[str], None],
+        hash_of: Callable[[str], str],
     ) -> None:
-        """Verify with `verifier`. `credentials_of` returns the credentials of a team, by its id.
+        """Verify tokens with `verifier`. `credentials_of` returns the credentials of a team, by its id.
 
-        `accept` is told whose token was accepted: the subject, and what `name` makes of the token.
+        `record_accepted` is called with the subject of an accepted token, then with the keyed hash of the token, which
+        `hash_of` returns.
         """
         self._verifier = verifier
         self._memberships = memberships
         self._credentials_of = credentials_of
         self._clocks = clocks
-        self._accept = accept
-        self._name = name
-        self._known: LRUCache[bytes, _KnownToken] = LRUCache(MOST_TOKENS)
+        self._record_accepted = record_accepted
+        self._hash_of = hash_of
+        self._cache: LRUCache[bytes, _CachedCaller] = LRUCache(MOST_TOKENS)
 
     def recognise(self, token: str) -> Caller | UnverifiedToken | None:
-        """Return the caller of a token that is known, else the token if it claims to be of this issuer, else None.
+        """Return the cached caller of `token`, or else the unverified token.
 
+        Return None if the token is not a JWT, or does not claim to be of this issuer.
         Raises AuthenticationUnavailable.
         """
         if not may_be_jwt(token):
             return None
-        known, now = self._known.get(_digest(token)), self._clocks.monotonic()
-        if known is None or not self._counts(known, now):
+        cached, now = self._cache.get(_digest(token)), self._clocks.monotonic()
+        if cached is None or not self._is_current(cached, now):
             return read_token(token, self._verifier.issuer)
         self._memberships.check()
-        self._note(known, token, now)
-        return known.caller
+        self._note_use(cached, token, now)
+        return cached.caller
 
     async def authenticate(self, token: UnverifiedToken) -> Caller:
-        """Return the caller. Raises TokenRefused, AccessRefused and AuthenticationUnavailable."""
-        keys = self._verifier.keys_digest
+        """Verify `token`, and return its caller. Raises TokenRefused, AccessRefused and AuthenticationUnavailable."""
+        keys_digest = self._verifier.keys_digest
         verified = await self._verifier.verify(token)
         generation = self._memberships.generation
         membership = await self._memberships.find_or_join(verified.person)
         credentials = self._credentials_of(membership.team.id)
         caller = Caller(principal_of(membership, verified.scopes), credentials, can_ask_for_scopes=True)
         now = self._clocks.monotonic()
-        left = min(REMEMBERED_SECONDS, verified.expires_at - self._clocks.wall())
-        known = self._known[_digest(token.text)] = _KnownToken(caller, now + left, generation, keys)
-        self._note(known, token.text, now)
+        seconds = min(MAX_CACHE_SECONDS, verified.expires_at - self._clocks.wall())
+        cached = self._cache[_digest(token.text)] = _CachedCaller(caller, now + seconds, generation, keys_digest)
+        self._note_use(cached, token.text, now)
         return caller
 
-    def _counts(self, known: _KnownToken, now: float) -> bool:
-        is_current = known.generation == self._memberships.generation and known.keys == self._verifier.keys_digest
-        return is_current and now < known.until
+    def _is_current(self, cached: _CachedCaller, now: float) -> bool:
+        """Return whether the entry has not expired, and neither memberships nor keys have changed since."""
+        has_same_generation = cached.generation == self._memberships.generation
+        has_same_keys = cached.keys_digest == self._verifier.keys_digest
+        return has_same_generation and has_same_keys and now < cached.expires_at
 
-    def _note(self, known: _KnownToken, token: str, now: float) -> None:
-        if now - known.noted_at >= NOTED_SECONDS:
-            known.noted_at = now
-            self._accept(known.caller.principal.subject)
-            self._accept(self._name(token))
+    def _note_use(self, cached: _CachedCaller, token: str, now: float) -> None:
+        if now - cached.noted_at >= NOTE_INTERVAL_SECONDS:
+            cached.noted_at = now
+            self._record_accepted(cached.caller.principal.subject)
+            self._record_accepted(self._hash_of(token))
 
 
 def _digest(token: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Judges the claims of a token: for whom it is, how long it is valid, and what its holder may do."""
+"""Checks the claims of a JWT, and reads the holder and the scopes from them."""
 
 import math
 from collections.abc import Mapping
@@ -11,29 +11,29 @@ from app.domain.teams import Person, valid_name
 from app.ports.auth import TokenFault
 
 LEEWAY_SECONDS = 30.0
-"""Difference between the issuer's clock and this one that is accepted."""
+"""Accepted difference between the issuer's clock and this one."""
 
 LONGEST_SUBJECT = 255
-"""Characters; OpenID Connect Core 1.0, section 2."""
+"""Most characters of `sub`. Source: OpenID Connect Core 1.0, section 2."""
 
 MOST_TEAMS = 200
-"""Values of the team's claim that are looked at. An issuer may list all groups of a person there."""
+"""Values of the team claim that are read. An issuer may list all groups of a person there."""
 
 ACCESS_TOKEN_KIND = "bearer"  # noqa: S105 - the name of a kind of token
-"""The claim `typ` in the access tokens of Keycloak, which writes `ID` or `Refresh` into the others."""
+"""The claim `typ` in Keycloak's access tokens, in lower case. Its other tokens have `ID` or `Refresh`."""
 
 Claims = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimNames:
-    """The claims that an issuer uses for what no standard names.
+    """Names of claims that no standard defines and that differ between issuers.
 
     Attributes:
-        team: the claim with the name of a team, or with a list of names of which one is a team.
-        member: the claim with a name of the person, for lists.
-        scopes: claims with scopes: a list, or a text with blanks between them.
-        granted: the scopes of this service by the issuer's names for them.
+        team: the claim with the name of a team, or with a list of names, one of which is a team.
+        member: the claim with the person's name, which lists of members show.
+        scopes: claims with scopes, each a list or a text that separates scopes by spaces.
+        granted: the scopes of this service, by the issuer's names for them.
 
     """
 
@@ -46,7 +46,8 @@ class ClaimNames:
 def check_claims(claims: Claims, audiences: frozenset[str], now: float) -> None:
     """Raise TokenRefused unless a token with these claims is for one of `audiences`, and valid at `now`.
 
-    A token that is bound to a key of its holder (RFC 7800) is refused: this service asks for no proof of that key.
+    A token that is bound to a key of its holder (RFC 7800) is refused, because this service requires no proof of
+    possession of that key.
     """
     kind = claims.get("typ", ACCESS_TOKEN_KIND)
     if "cnf" in claims or not isinstance(kind, str) or kind.lower() != ACCESS_TOKEN_KIND:
@@ -57,7 +58,10 @@ def check_claims(claims: Claims, audiences: frozenset[str], now: float) -> None:
 
 
 def check_times(claims: Claims, now: float) -> None:
-    """Raise TokenRefused unless a token with these claims is valid at `now`, and its subject is a usable text."""
+    """Raise TokenRefused unless a token with these claims is valid at `now` (Unix seconds), and `sub` is acceptable.
+
+    `sub` must be printable ASCII of at most LONGEST_SUBJECT characters.
+    """
     if now >= expires_at(claims) + LEEWAY_SECONDS:
         raise TokenRefused(TokenFault.EXPIRED)
     if any(name in claims and _time(claims, name) > now + LEEWAY_SECONDS for name in ("nbf", "iat")):
@@ -70,12 +74,12 @@ def check_times(claims: Claims, now: float) -> None:
 
 
 def expires_at(claims: Claims) -> float:
-    """Return the end of the token's validity in unix seconds. Raises TokenRefused."""
+    """Return the expiry of the token in Unix seconds. Raises TokenRefused."""
     return _time(claims, "exp")
 
 
 def person_of(claims: Claims, names: ClaimNames) -> Person:
-    """Return the holder of a token whose claims were checked."""
+    """Return the holder of a token. Its claims must have been checked."""
     subject: str = claims["sub"]
     given = [name.removeprefix("/") for name in _texts(claims.get(names.team))[:MOST_TEAMS]]
     teams = dict.fromkeys(valid for name in given if (valid := _valid(name)) is not None)
@@ -85,7 +89,7 @@ def person_of(claims: Claims, names: ClaimNames) -> Person:
 
 
 def scopes_of(claims: Claims, names: ClaimNames) -> frozenset[Scope]:
-    """Return the scopes that a token grants. Unknown ones are dropped."""
+    """Return the scopes that a token grants. Scopes of other services are left out."""
     given = (_words(claims.get(claim)) for claim in names.scopes)
     return frozenset(names.granted[word] for words in given for word in words if word in names.granted)
 
@@ -98,7 +102,7 @@ def _valid(name: str) -> str | None:
 
 
 def _texts(value: object) -> list[str]:
-    """Return the texts in a claim that is one text or a list."""
+    """Return the strings in a claim that is a string or a list."""
     every = value if isinstance(value, list) else [value]
     return [one for one in every if isinstance(one, str)]
 
@@ -108,7 +112,7 @@ def _words(value: object) -> list[str]:
 
 
 def _time(claims: Claims, name: str) -> float:
-    """Return a NumericDate (RFC 7519). Raises TokenRefused for another type, or no number."""
+    """Return the claim `name`, a NumericDate (RFC 7519). Raises TokenRefused if it is absent or not a finite number."""
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenRefused(TokenFault.CLAIMS)

@@ -1,16 +1,16 @@
-"""The exceptions of the parts that verify JSON Web Tokens."""
+"""The exceptions of the verification of JSON Web Tokens."""
 
 from app.ports.auth import TokenFault
 
 
 class TokenRefused(Exception):
-    """A token is not valid. `fault` says why; the token's holder is not told."""
+    """A token is not valid. `fault` is the reason, for the metrics; the response to the holder does not have it."""
 
     def __init__(self, fault: TokenFault) -> None:
-        """Take the reason."""
+        """Hold the reason."""
         super().__init__(fault.value)
         self.fault = fault
 
 
 class IssuerUnavailable(Exception):
-    """The keys of the issuer could not be read. `str()` is the end of a sentence that begins with the issuer."""
+    """A request to the issuer failed. `str()` completes a sentence whose subject is the issuer."""

@@ -1,4 +1,4 @@
-"""Reads the keys of an OpenID issuer over HTTP: its metadata, then the key set that the metadata name."""
+"""HTTP requests to an OpenID issuer: its metadata, its key set, and forms for its endpoints."""
 
 import asyncio
 import json
@@ -15,19 +15,20 @@ from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import proxy_for, tls_context
 
 LARGEST_DOCUMENT_BYTES = 256 * 1024
-"""Limit of the metadata, and of the key set. Those of the large issuers have 2 to 20 KB."""
+"""Size limit of a response. The metadata and key sets of the large issuers have 2 to 20 KB."""
 
 DEADLINE_SECONDS = 8.0
-"""Time for reading both documents."""
+"""Timeout for reading metadata and key set together, and for sending a form."""
 
 LONGEST_URL = 2_000
+"""Most characters of a URL in the metadata."""
 
 
 class IssuerClient:
-    """Reads the keys of one issuer. No redirect is followed, and no cookie or connection is kept."""
+    """Sends requests to one issuer. No redirect is followed, and no cookie or connection is kept."""
 
     def __init__(self, issuer: str, user_agent: str, environment: Mapping[str, str]) -> None:
-        """Read from `issuer`, through the proxy and with the certificates that `environment` names.
+        """Send requests to `issuer`, a URL, through the proxy and with the certificates that `environment` names.
 
         Raises EnvironmentFault if they cannot be used.
         """
@@ -39,7 +40,7 @@ class IssuerClient:
         proxy_for(issuer, environment)
 
     async def read_keys(self) -> KeySet:
-        """Return the keys, at least one. Raises IssuerUnavailable."""
+        """Return the usable keys of the issuer, at least one. Raises IssuerUnavailable."""
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 return await self._read_keys()
@@ -51,7 +52,10 @@ class IssuerClient:
             raise
 
     async def read_metadata(self) -> dict[str, Any]:
-        """Return the issuer's metadata, which name it as their issuer. Raises IssuerUnavailable."""
+        """Return the issuer's metadata.
+
+        Raises IssuerUnavailable, also if their `issuer` is another one, or if they name no usable key set.
+        """
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 metadata = await self._metadata()
@@ -63,9 +67,10 @@ class IssuerClient:
     async def post_form(
         self, url: str, form: Mapping[str, str], basic: tuple[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
-        """Send a form to one of the issuer's endpoints, and return the status and the JSON object of the answer.
+        """Send a form to one of the issuer's endpoints, and return the status and the JSON object of the response.
 
-        `basic` is a name and a secret for HTTP Basic authentication. Raises IssuerUnavailable.
+        `basic` is a name and a secret for HTTP Basic authentication. Raises IssuerUnavailable, also for a status of 500
+        or above.
         """
         try:
             async with (
@@ -73,39 +78,39 @@ class IssuerClient:
                 self._client(url) as client,
                 client.stream("POST", url, data=dict(form), auth=basic) as response,
             ):
-                answer = json.loads(await _read(response))
+                content = json.loads(await _read(response))
         except TimeoutError:
             raise IssuerUnavailable(f"does not answer within {DEADLINE_SECONDS:.0f} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
             raise IssuerUnavailable(f"cannot be reached ({type(exc).__name__})") from None
         except (ValueError, RecursionError):
             raise IssuerUnavailable("answers with something else than JSON") from None
-        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or not isinstance(answer, dict):
+        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or not isinstance(content, dict):
             raise IssuerUnavailable(f"answers with HTTP status {response.status_code}")
-        return response.status_code, answer
+        return response.status_code, content
 
     def is_usable(self, url: object) -> bool:
-        """Return whether `url`, of the issuer's metadata, may be used. Plain http is for an issuer on this machine."""
+        """Return whether a URL in the issuer's metadata may be used: https, or http if the issuer's own URL is http."""
         schemes = ("https",) if self._issuer.startswith("https:") else ("https", "http")
         return isinstance(url, str) and len(url) <= LONGEST_URL and _is_usable(url, schemes)
 
     async def _read_keys(self) -> KeySet:
         if self._key_set_url is None:
             self._key_set_url = self._key_set_url_in(await self._metadata())
-        keys = read_key_set(await self._fetched(self._key_set_url))
+        keys = read_key_set(await self._fetch_json(self._key_set_url))
         if not keys:
             raise IssuerUnavailable("publishes no usable key: RSA of 2048 to 8192 bits, EC or Ed25519, for signatures")
         return keys
 
     async def _metadata(self) -> dict[str, Any]:
         for url in metadata_urls(self._issuer):
-            document = await self._fetched(url)
+            document = await self._fetch_json(url)
             if isinstance(document, dict):
                 return document
         raise IssuerUnavailable("has no OpenID configuration under its address")
 
     def _key_set_url_in(self, metadata: Mapping[str, Any]) -> str:
-        """Return the URL of the key set. Plain http is for an issuer on this machine only."""
+        """Return the URL of the key set. Raises IssuerUnavailable."""
         if metadata.get("issuer") != self._issuer:
             raise IssuerUnavailable("has another `issuer` in its OpenID configuration: even a slash at the end counts")
         url = metadata.get("jwks_uri")
@@ -113,8 +118,8 @@ class IssuerClient:
             raise IssuerUnavailable("names no key set with an https address in its OpenID configuration")
         return url
 
-    async def _fetched(self, url: str) -> Any:
-        """Return the JSON value at `url`; None where the issuer has nothing there. Raises IssuerUnavailable."""
+    async def _fetch_json(self, url: str) -> Any:
+        """Return the JSON value at `url`; None for status 404. Raises IssuerUnavailable."""
         try:
             async with self._client(url) as client, client.stream("GET", url) as response:
                 if response.status_code == httpx.codes.NOT_FOUND:
@@ -129,7 +134,7 @@ class IssuerClient:
             raise IssuerUnavailable("answers with something else than JSON") from None
 
     def _client(self, url: str) -> httpx.AsyncClient:
-        """Return a client for one request. Requests are minutes apart."""
+        """Return a client for one request to `url`. Requests are minutes apart, so no connection is kept."""
         transport = CheckedTransport(
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=0),
             proxy=proxy_for(url, self._environment),
@@ -143,7 +148,7 @@ class IssuerClient:
 
 
 def metadata_urls(issuer: str) -> list[str]:
-    """Return where an issuer's metadata may be: by OpenID Connect Discovery 1.0, then by RFC 8414."""
+    """Return the possible URLs of an issuer's metadata: of OpenID Connect Discovery 1.0, then of RFC 8414."""
     parts = urlsplit(issuer)
     path, origin = parts.path.rstrip("/"), f"{parts.scheme}://{parts.netloc}"
     return [
@@ -161,10 +166,10 @@ def _is_usable(url: str, schemes: Sequence[str]) -> bool:
 
 
 async def _read(response: httpx.Response) -> bytes:
-    """Return the body. Raises IssuerUnavailable for a compressed or long one."""
+    """Return the body. Raises IssuerUnavailable if it is compressed, or exceeds LARGEST_DOCUMENT_BYTES."""
     content = bytearray()
     if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise IssuerUnavailable("compresses its answer, though it was asked not to")
+        raise IssuerUnavailable("compresses its response, although the request does not accept that")
     async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > LARGEST_DOCUMENT_BYTES:

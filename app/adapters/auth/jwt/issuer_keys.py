@@ -1,4 +1,4 @@
-"""Caches the keys of an issuer: reads them again now and then, and for a token that names another key."""
+"""Caches the keys of an issuer. They are refreshed periodically, and when a token names an unknown key."""
 
 import asyncio
 import logging
@@ -11,16 +11,16 @@ from app.ports.auth import AuthenticationUnavailable, TokenFault
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 
 REFRESH_SECONDS = 300.0
-"""Interval at which the keys are read: a key that the issuer has withdrawn counts for so long at most."""
+"""Interval of the refreshes. A key that the issuer has withdrawn is accepted for so long at most."""
 
 RETRY_SECONDS = 10.0
-"""Shortest time between two reads of the keys, whatever asks for them: made-up keys cost one read in this time."""
+"""Shortest time between two reads of the keys. Tokens that name invented keys cannot cause more reads."""
 
-KEPT_SECONDS = 3600.0
-"""How long keys count while the issuer does not answer."""
+MAX_KEY_AGE_SECONDS = 3600.0
+"""Time for which keys are used while the issuer does not answer."""
 
 MOST_WAITING = 200
-"""Requests that wait for the keys to be read; further ones get 503."""
+"""Most requests that wait for a read of the keys. Further ones get 503."""
 
 NO_KEYS = (
     "Tokens of the identity provider cannot be checked right now, because this service cannot read its keys. Try again "
@@ -39,13 +39,13 @@ class IssuerKeys:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """`read` raises IssuerUnavailable. `clock` returns seconds that never go back."""
+        """Read keys with `read`, which raises IssuerUnavailable. `clock` is monotonic, in seconds."""
         self._read = read
         self._clock = clock
         self._sleep = sleep
         self._keys: KeySet | None = None
         self._read_at = 0.0
-        self._tried_at: float | None = None
+        self._last_attempt_at: float | None = None
         self._is_failing = False
         self._refreshing: asyncio.Task[None] | None = None
         self._waiting = 0
@@ -54,7 +54,7 @@ class IssuerKeys:
 
     @property
     def digest(self) -> bytes | None:
-        """A digest of the keys, which changes with them; None without keys."""
+        """A digest of the keys, which changes when they change; None before they were read."""
         return self._keys.digest if self._keys is not None else None
 
     async def count_keys(self) -> int:
@@ -63,26 +63,26 @@ class IssuerKeys:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Read the keys at once, and again from time to time while entered."""
-        following = asyncio.create_task(self._follow())
+        """Start to read the keys, and refresh them periodically while entered."""
+        refresher = asyncio.create_task(self._refresh_periodically())
         await asyncio.sleep(0)
         try:
             yield
         finally:
-            tasks = [following, *([self._refreshing] if self._refreshing is not None else [])]
+            tasks = [refresher, *([self._refreshing] if self._refreshing is not None else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
 
     async def find(self, key_id: str | None, algorithm: str) -> VerificationKey:
-        """Return the key that a token names by its `kid`, or the only one that fits a token without `kid`.
+        """Return the key with the `kid` of a token, or the only one that fits a token without `kid`.
 
-        A `kid` that is not known has the keys read, at most once in RETRY_SECONDS. Raises TokenRefused, and
-        AuthenticationUnavailable if the issuer does not answer.
+        For an unknown `kid` the keys are read again, at most once in RETRY_SECONDS. Raises TokenRefused if no key fits,
+        and AuthenticationUnavailable if the issuer does not answer.
         """
-        if (keys := self._named(key_id)) is None or not keys:
-            await self._refreshed()
-            keys = self._named(key_id)
+        if (keys := self._keys_named(key_id)) is None or not keys:
+            await self._wait_for_refresh()
+            keys = self._keys_named(key_id)
         if keys is None or (not keys and self._is_failing):
             raise AuthenticationUnavailable(NO_KEYS)
         if not keys:
@@ -94,14 +94,17 @@ class IssuerKeys:
             raise TokenRefused(TokenFault.KEY)
         return fitting[0]
 
-    def _named(self, key_id: str | None) -> list[VerificationKey] | None:
-        """Return the keys with this `kid`; None if no keys are known, or those that are known are too old."""
-        if self._keys is None or self._clock() - self._read_at > KEPT_SECONDS:
+    def _keys_named(self, key_id: str | None) -> list[VerificationKey] | None:
+        """Return the cached keys with this `kid`, or all if it is None. Return None if the cache is empty or old."""
+        if self._keys is None or self._clock() - self._read_at > MAX_KEY_AGE_SECONDS:
             return None
         return self._keys.named(key_id)
 
-    async def _refreshed(self) -> None:
-        """Wait until the keys have been read, if they may be read now or are being read."""
+    async def _wait_for_refresh(self) -> None:
+        """Start a refresh, or join the running one, and wait for its end. Return at once within RETRY_SECONDS of one.
+
+        Raises AuthenticationUnavailable if too many requests are waiting.
+        """
         if (refresh := self._refresh_if_due()) is None:
             return
         if self._waiting >= MOST_WAITING:
@@ -113,10 +116,11 @@ class IssuerKeys:
             self._waiting -= 1
 
     def _refresh_if_due(self) -> asyncio.Task[None] | None:
-        """Return the refresh that is under way, or begin one; None within RETRY_SECONDS of the last one."""
+        """Return the running refresh, or start one. Return None within RETRY_SECONDS of the start of the last one."""
         now = self._clock()
-        if self._refreshing is None and (self._tried_at is None or now - self._tried_at >= RETRY_SECONDS):
-            self._tried_at = now
+        is_due = self._last_attempt_at is None or now - self._last_attempt_at >= RETRY_SECONDS
+        if self._refreshing is None and is_due:
+            self._last_attempt_at = now
             self._refreshing = asyncio.create_task(self._refresh())
         return self._refreshing
 
@@ -129,19 +133,19 @@ class IssuerKeys:
             if (count := self._outages.count()) is not None:
                 log.warning(
                     "The keys of the identity provider cannot be read, because it %s (%d times since the last such "
-                    "line): known keys count for %.0f minutes after they were read, then its tokens get 503. "
-                    "`luma-mcp check` tries it",
+                    "line). Cached keys are used for %.0f minutes after they were read, then its tokens get 503. "
+                    "Run `luma-mcp check` to test the identity provider",
                     exc,
                     count,
-                    KEPT_SECONDS / 60,
+                    MAX_KEY_AGE_SECONDS / 60,
                 )
-        except Exception as exc:  # noqa: BLE001 - without it the keys would never be read again
+        except Exception as exc:  # noqa: BLE001 - an exception must not end the periodic refreshes
             self._is_failing = True
             self._faults.note(exc)
         finally:
             self._refreshing = None
 
-    async def _follow(self) -> None:
+    async def _refresh_periodically(self) -> None:
         while True:
             if (refresh := self._refresh_if_due()) is not None:
                 await asyncio.wait([refresh])

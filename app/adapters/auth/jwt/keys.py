@@ -16,23 +16,27 @@ CURVES: Mapping[str, str] = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512
 """The algorithm of each curve."""
 
 ALGORITHMS = RSA_ALGORITHMS.union(CURVES.values())
-"""The algorithms that are accepted. All are asymmetric: with another, whoever reads the key set could sign."""
+"""The accepted algorithms. All are asymmetric: with an HMAC, everybody who can read the key set could sign tokens."""
 
 MOST_KEYS = 64
+"""Keys of a key set that are read. Further ones are ignored."""
+
 SHORTEST_RSA_BITS = 2048
 LONGEST_RSA_BITS = 8192
-"""A longer modulus would take milliseconds for each token."""
+"""Longest RSA modulus. With a longer one, verification would take milliseconds for each token."""
 
 LONGEST_KEY_ID = 200
+"""Most characters of a `kid`."""
+
 LONGEST_MEMBER = 2_000
-"""Characters of a number in a key; a modulus of LONGEST_RSA_BITS has 1,366."""
+"""Most characters of a number in a key. A modulus of LONGEST_RSA_BITS has 1,366."""
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A public key, its `kid`, and the algorithms that it may be used with."""
+    """A public key, its `kid` (None if it has none), and the algorithms with which it may be used."""
 
     id: str | None
     algorithms: frozenset[str]
@@ -43,7 +47,7 @@ class KeySet:
     """The keys of an issuer that can verify signatures."""
 
     def __init__(self, keys: Sequence[VerificationKey]) -> None:
-        """Hold `keys`, in their order."""
+        """Hold `keys` in the given order."""
         self._keys = tuple(keys)
         written = [(key.id, sorted(key.algorithms), _bytes_of(key.key)) for key in self._keys]
         self.digest = hashlib.sha256(repr(written).encode()).digest()
@@ -54,15 +58,15 @@ class KeySet:
         return len(self._keys)
 
     def named(self, key_id: str | None) -> list[VerificationKey]:
-        """Return the keys with this `kid`; all of them for a token without one."""
+        """Return the keys with this `kid`; all keys if `key_id` is None."""
         return [key for key in self._keys if key_id is None or key.id == key_id]
 
 
 def read_key_set(document: object) -> KeySet:
-    """Return the usable keys in a key set. Others, such as for encryption or symmetric ones, are left out."""
-    given = document.get("keys") if isinstance(document, dict) else None
-    every = given[:MOST_KEYS] if isinstance(given, list) else []
-    return KeySet([key for one in every if isinstance(one, dict) and (key := _read_key(one)) is not None])
+    """Return the usable keys in a JSON Web Key Set. Others, such as encryption or symmetric keys, are left out."""
+    found = document.get("keys") if isinstance(document, dict) else None
+    jwks = found[:MOST_KEYS] if isinstance(found, list) else []
+    return KeySet([key for jwk in jwks if isinstance(jwk, dict) and (key := _read_key(jwk)) is not None])
 
 
 def _bytes_of(key: PublicKey) -> bytes:
@@ -85,13 +89,13 @@ def _read_key(jwk: dict[str, Any]) -> VerificationKey | None:
 
 
 def _is_for_signatures(jwk: dict[str, Any]) -> bool:
-    """Return whether the key may verify signatures, and is not published with its private half."""
+    """Return whether the key may verify signatures, and does not contain its private part (`d`)."""
     operations = jwk.get("key_ops", ["verify"])
     return jwk.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations and "d" not in jwk
 
 
 def _algorithms_of(jwk: dict[str, Any]) -> frozenset[str]:
-    """Return the accepted algorithms that fit the key: by its type and curve, and by its `alg` where it names one."""
+    """Return the accepted algorithms for the key: those of its type and curve, limited to its `alg` if it has one."""
     numbers = [jwk.get(name) for name in ("n", "e", "x", "y")]
     is_long = any(isinstance(number, str) and len(number) > LONGEST_MEMBER for number in numbers)
     if is_long or not _is_for_signatures(jwk):

@@ -1,4 +1,4 @@
-"""Reads JSON Web Tokens without verifying them, to tell whose they claim to be."""
+"""Decodes JSON Web Tokens without verifying them, to read the issuer that they claim."""
 
 import json
 import re
@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 _COMPACT_FORM = re.compile(r"(e[w-z][A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]*")
-"""Three parts of base64url (RFC 7515), the first of which begins as the encoding of `{` does. `alg: none` leaves the
-last one empty."""
+"""Three base64url parts (RFC 7515). The first begins like the encoding of `{`; for `alg: none` the last is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedToken:
-    """A token that may be forged. Nothing in it may be believed before its signature is verified.
+    """A decoded token whose signature is not verified. It may be forged, so its content must not be trusted.
 
     Attributes:
-        text: the token itself.
+        text: the encoded token.
         header: the header; it has an `alg`.
-        claims: the claims; `iss` is the issuer that was looked for.
+        claims: the claims; `iss` is the issuer that was passed to `read_token`.
 
     """
 
@@ -27,17 +26,17 @@ class UnverifiedToken:
     claims: dict[str, Any]
 
     def __repr__(self) -> str:
-        """Return nothing of the token."""
+        """Return a constant, so that logs do not contain the token."""
         return "UnverifiedToken(…)"
 
 
 def may_be_jwt(token: str) -> bool:
-    """Return whether `token` may have the form of a JWT. It costs less than a microsecond."""
+    """Return whether `token` could be a JWT, by a test that takes less than a microsecond."""
     return token.startswith("e") and token.count(".") == 2  # noqa: PLR2004 - the dots between three parts
 
 
 def read_token(token: str, issuer: str) -> UnverifiedToken | None:
-    """Return `token` if it has the form of a JWT, names an algorithm and claims to be of `issuer`; else None."""
+    """Return the decoded token; None unless it has the form of a JWT, an `alg`, and `iss` is `issuer`."""
     if (parts := _COMPACT_FORM.fullmatch(token)) is None:
         return None
     header, claims = _decoded(parts[1]), _decoded(parts[2])
@@ -47,7 +46,7 @@ def read_token(token: str, issuer: str) -> UnverifiedToken | None:
 
 
 def _decoded(part: str) -> dict[str, Any] | None:
-    """Return the JSON object in a part; None if there is none."""
+    """Return the JSON object in a base64url part; None if it is not one."""
     try:
         value = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (ValueError, RecursionError):

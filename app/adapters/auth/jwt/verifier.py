@@ -1,4 +1,4 @@
-"""Verifies a token: header, claims and signature."""
+"""Verifies JSON Web Tokens: header, claims and signature."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from app.domain.teams import Person
 from app.ports.auth import TokenFault
 
 ACCESS_TOKEN_TYPES = ("jwt", "at+jwt", "application/at+jwt")
-"""Values of `typ` in a header, in lower case. RFC 9068 has the latter two; Keycloak and Entra write `JWT`."""
+"""Accepted `typ` values in the JOSE header, in lower case. The latter two are in RFC 9068; Keycloak and Entra use JWT."""
 
 _OPTIONS: Options = {
     "require": ["iss", "aud", "exp", "sub"],
@@ -25,12 +25,12 @@ _OPTIONS: Options = {
     "verify_nbf": False,
     "verify_iat": False,
 }
-"""Times are left to `check_claims`, because PyJWT reads the system's clock itself."""
+"""PyJWT checks no times, because it reads the system's clock. `check_claims` checks them."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a verified token says. `expires_at` is in unix seconds."""
+    """The holder, the scopes and the expiry (Unix seconds) in a verified token."""
 
     person: Person
     scopes: frozenset[Scope]
@@ -38,7 +38,7 @@ class VerifiedToken:
 
 
 class TokenVerifier:
-    """Verifies tokens of one issuer for one service. Cheap checks come first: forgeries cost less then."""
+    """Verifies tokens of one issuer for one service. Cheap checks come first, so that forged tokens cost little."""
 
     def __init__(
         self,
@@ -48,7 +48,10 @@ class TokenVerifier:
         names: ClaimNames,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Verify with `keys` that a token is of `issuer` and for one of `audiences`."""
+        """Accept tokens that one of `keys` has signed, of `issuer` and for one of `audiences`.
+
+        `wall_clock` returns Unix seconds.
+        """
         self._keys = keys
         self._issuer = issuer
         self._audiences = audiences
@@ -63,11 +66,11 @@ class TokenVerifier:
 
     @property
     def keys_digest(self) -> bytes | None:
-        """A digest of the keys. Tokens that were verified under another one must be verified again."""
+        """A digest of the keys. When it changes, tokens that were verified before must be verified again."""
         return self._keys.digest
 
     async def verify(self, token: UnverifiedToken) -> VerifiedToken:
-        """Return what the token says. Raises TokenRefused and AuthenticationUnavailable."""
+        """Verify `token`, and return its content. Raises TokenRefused and AuthenticationUnavailable."""
         algorithm, key_id = _checked_header(token.header)
         check_claims(token.claims, self._audiences, self._wall_clock())
         key = await self._keys.find(key_id, algorithm)
@@ -86,7 +89,11 @@ class TokenVerifier:
 
 
 def _checked_header(header: dict[str, Any]) -> tuple[str, str | None]:
-    """Return `alg` and `kid`. Raises TokenRefused for another kind of token, or one with a critical extension."""
+    """Return `alg` and `kid`.
+
+    Raises TokenRefused if the algorithm is not accepted, the token is of another type or has a critical extension, or
+    the `kid` is malformed or too long.
+    """
     algorithm, kind, key_id = header["alg"], header.get("typ", "JWT"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise TokenRefused(TokenFault.ALGORITHM)
