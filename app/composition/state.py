@@ -123,13 +123,13 @@ def _build_coordination(
     store: MemoryStore | RedisStore, signing: HmacSigner, keys: KeyNamespace, clocks: Clocks
 ) -> MemoryCoordination | RedisCoordination:
     if isinstance(store, RedisStore):
-        return RedisCoordination(store.link, signing, keys.channel(store.link.database), clocks.wall)
+        return RedisCoordination(store.connection, signing, keys.channel(store.connection.database), clocks.wall)
     return MemoryCoordination(clocks.monotonic)
 
 
 def _build_rate_limiter(store: MemoryStore | RedisStore, keys: KeyNamespace, clocks: Clocks) -> RateLimiter:
     if isinstance(store, RedisStore):
-        return RedisRateLimiter(store.link, keys, clocks.wall)
+        return RedisRateLimiter(store.connection, keys, clocks.wall)
     return MemoryRateLimiter(clocks.monotonic)
 
 
@@ -140,5 +140,5 @@ def _build_store(settings: Settings, metrics: Metrics, clocks: Clocks) -> Memory
         store = connect(settings.redis_url.get_secret_value())
     except ValueError as exc:
         raise SettingsError(f"LUMA_MCP_REDIS_URL {exc}.") from None
-    store.link.report_to(metrics.link_failed)
+    store.connection.report_to(metrics.link_failed)
     return store

@@ -28,7 +28,7 @@ async def coordination(
         yield MemoryCoordination(clock)
         return
     store = connect(redis_urls[request.param])
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL, clock)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
     agreed.start()
     yield agreed
     await store.remove_many([KEY])
@@ -88,7 +88,7 @@ async def test_what_is_too_large_or_too_late_to_be_ours_is_not_read(
     redis_server: RedisServer, clock: HandClock
 ) -> None:
     store = connect(redis_server.url)
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL, clock)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
     with redis_server.client() as client:
         client.set("{tenant-c}:held", b"x" * (LARGEST_BYTES + 1))
         client.zadd("{tenant-c}:awaited", {SIGNER.sign("{tenant-c}:awaited", b"x" * 1000): clock() + 30})
@@ -160,7 +160,7 @@ async def test_sets_in_memory_end_with_their_time_and_are_bounded_in_bytes(clock
 
 async def test_redis_keys_end_with_their_time(redis_server: RedisServer) -> None:
     store = connect(redis_server.url)
-    await RedisCoordination(store.link, SIGNER, CHANNEL).put_if_absent(KEY, b"mine", 15)
+    await RedisCoordination(store.connection, SIGNER, CHANNEL).put_if_absent(KEY, b"mine", 15)
     left = await store.client.pttl(KEY)
     await store.aclose()
     assert 10_000 < left <= 15_000
@@ -168,7 +168,7 @@ async def test_redis_keys_end_with_their_time(redis_server: RedisServer) -> None
 
 async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     fragile_redis.stop()
     for attempt in (
         agreed.get(KEY),
@@ -186,7 +186,7 @@ async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer
 
 async def test_the_channel_opens_again_after_redis_was_away(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     agreed.start()
     openings = 0
     for _ in range(2):
@@ -223,7 +223,7 @@ async def test_a_channel_that_was_forgotten_on_the_way_is_opened_again(redis_ser
 
     wire = await asyncio.start_server(connect_through, "127.0.0.1", 0)
     store = connect(f"redis://127.0.0.1:{wire.sockets[0].getsockname()[1]}/0")
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     agreed.start()
     await until_heard(agreed, agreed)
     await agreed.aclose()

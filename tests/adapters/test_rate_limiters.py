@@ -40,7 +40,7 @@ async def limiter(
         return
     store = connect(redis_urls[request.param])
     await empty(store)
-    yield RedisRateLimiter(store.link, KEYS, clock)
+    yield RedisRateLimiter(store.connection, KEYS, clock)
     await store.aclose()
 
 
@@ -146,7 +146,7 @@ async def test_two_replicas_share_the_windows_and_every_key_expires(
 ) -> None:
     stores = [connect(redis_urls[form]) for _ in range(2)]
     await empty(stores[0])
-    one, other = (RedisRateLimiter(store.link, KEYS, clock) for store in stores)
+    one, other = (RedisRateLimiter(store.connection, KEYS, clock) for store in stores)
     limits = [limit(3), limit(9, LimitLevel.MEMBER, GENERATIONS, "ana")]
     assert [await taken(turn, *limits) for turn in (one, other, one, other)] == [True] * 3 + [False]
     keys = [key async for key in stores[0].client.scan_iter(match=f"{KEYS.root}*")]
@@ -162,7 +162,7 @@ async def test_two_replicas_share_the_windows_and_every_key_expires(
 async def test_redis_answers_as_the_process_does(redis_urls: dict[str, str], clock: HandClock) -> None:
     store = connect(redis_urls["redis"])
     await empty(store)
-    model, shared, dice = MemoryRateLimiter(clock), RedisRateLimiter(store.link, KEYS, clock), random.Random(16)
+    model, shared, dice = MemoryRateLimiter(clock), RedisRateLimiter(store.connection, KEYS, clock), random.Random(16)
     choices = [limit(7), limit(4, LimitLevel.MEMBER, holder="ana"), limit(30, kind=GENERATIONS)]
     for _ in range(1500):
         clock.advance(dice.choice((0.0, 0.3, 2.0, 20.0, 70.0, -1.5)))
@@ -179,7 +179,7 @@ async def test_what_others_have_put_there_counts_as_nothing(
     await empty(store)
     name = KEYS.key("film", "rate", "calls_per_minute:team:film")
     await (store.client.rpush(name, b"a list") if value is None else store.client.set(name, value))
-    limiter = RedisRateLimiter(store.link, KEYS, clock)
+    limiter = RedisRateLimiter(store.connection, KEYS, clock)
     assert [await taken(limiter, limit(1)) for _ in range(2)] == [True, False]
     await store.aclose()
 
@@ -187,7 +187,7 @@ async def test_what_others_have_put_there_counts_as_nothing(
 async def test_a_redis_that_does_not_answer_is_told(clock: HandClock) -> None:
     store = connect(f"redis://127.0.0.1:{free_port()}/0")
     with pytest.raises(StoreUnavailable):
-        await RedisRateLimiter(store.link, KEYS, clock).take("film", [limit(1)])
+        await RedisRateLimiter(store.connection, KEYS, clock).take("film", [limit(1)])
     await store.aclose()
 
 

@@ -1,1 +1,1 @@
-"""Implementations of the cache store and of coordination for a single process, without Redis."""
+"""The cache store, coordination and rate limiter of a single process, without Redis."""

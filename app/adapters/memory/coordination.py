@@ -10,11 +10,13 @@ from app.ports.coordination import EventKind
 from app.ports.store import StoreRefuses
 
 MOST_KEYS = 10_000
+"""Most keys with a value. Sets are counted separately."""
+
 MOST_MEMBERS = 1_000
-"""Members of one set."""
+"""Most members of one set."""
 
 MOST_SETS_BYTES = 8 * 1024 * 1024
-"""Limit for all sets together, by the estimates below."""
+"""Memory limit for all sets together, by the estimates below."""
 
 SET_OVERHEAD_BYTES, MEMBER_OVERHEAD_BYTES = 400, 150
 """Estimated memory of a set and of a member, without the member's text."""
@@ -108,9 +110,9 @@ class MemoryCoordination:
 
     def subscribe(self, kind: EventKind, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with each message of `kind` until the returned function is called."""
-        token = object()
-        self._listeners[token] = (kind, listener)
-        return lambda: self._listeners.pop(token, None) and None
+        subscription = object()
+        self._listeners[subscription] = (kind, listener)
+        return lambda: self._listeners.pop(subscription, None) and None
 
     @property
     def sets_bytes(self) -> int:

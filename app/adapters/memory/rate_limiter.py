@@ -9,30 +9,40 @@ from app.ports.rate_limiter import OverLimit
 from app.services.limits.sliding_window import SlidingWindow
 
 MOST_WINDOWS = 10_000
-"""About 8 KB each at most. Beyond, the window that was used least lately is forgotten."""
+"""Most windows, of at most 8 KB each. Above this number, the least recently used window is evicted."""
 
-Name = tuple[str, str, str]
+WindowKey = tuple[str, str, str]
+"""The kind, level and holder of a limit."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A window, and the time in ms from which nothing in it counts any more."""
+    """A window.
+
+    `expires_ms` is the time in ms at which the window is surely empty: two window lengths after the last call.
+    """
 
     window: SlidingWindow
-    ends_ms: int
+    expires_ms: int
 
 
 class MemoryRateLimiter:
-    """Sliding windows in this process. Windows that have ended are dropped when a new one is made."""
+    """Sliding windows in this process.
+
+    A new window first evicts expired ones from the least recently used end, up to the first that has not expired.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Measure with `clock`, in seconds."""
+        """Measure time with `clock`, in seconds."""
         self._clock = clock
-        self._entries: OrderedDict[Name, _Entry] = OrderedDict()
-        """The windows, the least lately used first."""
+        self._entries: OrderedDict[WindowKey, _Entry] = OrderedDict()
+        """The windows, the least recently used first."""
 
     async def take(self, _owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
-        """Count one call in all windows, or in none and return the limit that refuses. Raises nothing."""
+        """Count one call in all windows, and return None; or count it in none, and return the limit that refuses it.
+
+        Raises nothing.
+        """
         now_ms = round(self._clock() * 1000)
         entries = [self._entry(limit, now_ms) for limit in limits]
         waits = [entry.window.wait_ms(limit.most, now_ms) for entry, limit in zip(entries, limits, strict=True)]
@@ -40,25 +50,27 @@ class MemoryRateLimiter:
             return OverLimit(limits[waits.index(longest)], longest / 1000)
         for entry, limit in zip(entries, limits, strict=True):
             entry.window.add(now_ms)
-            entry.ends_ms = _end(limit, now_ms)
+            entry.expires_ms = _expiry_ms(limit, now_ms)
         return None
 
     def _entry(self, limit: RateLimit, now_ms: int) -> _Entry:
-        name = (limit.kind, limit.level, limit.holder)
-        if (entry := self._entries.get(name)) is None:
-            self._make_room(now_ms)
-            entry = self._entries[name] = _Entry(SlidingWindow(limit.window_seconds), _end(limit, now_ms))
+        key = (limit.kind, limit.level, limit.holder)
+        if (entry := self._entries.get(key)) is None:
+            self._evict(now_ms)
+            entry = self._entries[key] = _Entry(SlidingWindow(limit.window_seconds), _expiry_ms(limit, now_ms))
         else:
-            self._entries.move_to_end(name)
+            self._entries.move_to_end(key)
         return entry
 
-    def _make_room(self, now_ms: int) -> None:
-        while self._entries and (len(self._entries) >= MOST_WINDOWS or self._oldest().ends_ms <= now_ms):
+    def _evict(self, now_ms: int) -> None:
+        while self._entries and (
+            len(self._entries) >= MOST_WINDOWS or self._least_recently_used().expires_ms <= now_ms
+        ):
             self._entries.popitem(last=False)
 
-    def _oldest(self) -> _Entry:
+    def _least_recently_used(self) -> _Entry:
         return next(iter(self._entries.values()))
 
 
-def _end(limit: RateLimit, now_ms: int) -> int:
+def _expiry_ms(limit: RateLimit, now_ms: int) -> int:
     return now_ms + 2000 * limit.window_seconds

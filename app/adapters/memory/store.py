@@ -7,7 +7,7 @@ from typing import Self
 from cachetools import TLRUCache
 
 OVERHEAD_BYTES = 300
-"""Estimated memory of an entry beside its key and value: objects and tables."""
+"""Estimated memory of an entry beside its key and value: Python objects and slots of hash tables."""
 
 
 @dataclass(frozen=True, slots=True)

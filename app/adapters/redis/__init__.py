@@ -1,1 +1,1 @@
-"""Implementations of the cache store and of coordination for replicas that share a Redis."""
+"""The cache store, coordination and rate limiter for replicas that share a Redis."""

@@ -1,4 +1,4 @@
-"""A parser that bounds replies in bytes: a client holds a reply in memory until the whole of it has come."""
+"""A reply parser with a size limit. redis-py holds a reply in memory until it is complete, and has no limit."""
 
 from typing import Any
 
@@ -7,21 +7,21 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
 MOST_REPLY_BYTES = 16 * 1024 * 1024
-"""Largest reply: 200 values of 64 KB each, and what the protocol adds."""
+"""Size limit of a reply: 200 values of 64 KB each, and the overhead of the protocol."""
 
 
 class BoundedParser(_AsyncHiredisParser):
-    """The client's own parser, which fails at a reply that is larger than any that this service asks for."""
+    """redis-py's parser, but it fails for a reply that is larger than any that this service requests."""
 
     __slots__ = ("_unfinished_bytes",)
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
-        """Return the next reply. Raises InvalidResponse for one that is too large."""
+        """Return the next reply. Raises InvalidResponse if it is larger than MOST_REPLY_BYTES."""
         self._unfinished_bytes = 0
         return await super().read_response(*args, **options)
 
     async def read_from_socket(self) -> bool:
-        """Read a part of the reply. Raises InvalidResponse if too much of it has come."""
+        """Read a part of the reply. Raises InvalidResponse if the parts are larger than MOST_REPLY_BYTES."""
         stream: Any = self._stream
         part = await stream.read(self._read_size)
         if not part:

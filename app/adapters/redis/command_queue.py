@@ -1,4 +1,4 @@
-"""A queue for Redis operations, which limits how many run at once. Waiting in it does not count as a slow Redis."""
+"""A queue that limits the concurrency of Redis operations. Time in the queue is not counted as a slow Redis."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,20 +7,20 @@ from app.ports.store import StoreBusy
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
 CONNECTIONS = 32
-"""Operations that run at once, each on a connection."""
+"""Most concurrent operations, each on its own connection."""
 
 PER_TENANT = 16
-"""Operations of one tenant that run at once; less than CONNECTIONS, so that other tenants are served."""
+"""Most concurrent operations of one tenant. It is less than CONNECTIONS, so that other tenants are served."""
 
 MOST_WAITING = 2_000
-"""Operations in the queue. Further ones fail with StoreBusy."""
+"""Most operations in the queue. Further ones fail with StoreBusy."""
 
 LONGEST_WAIT_SECONDS = 2.0
 """Time in the queue after which an operation fails with StoreBusy."""
 
 
 class CommandQueue(FairLimiter):
-    """Lets operations run, in turn for each waiting tenant. The queue is bounded in length and waiting time."""
+    """Runs operations, round-robin over the waiting tenants. The queue is bounded in length and waiting time."""
 
     def __init__(self, on_refusal: Callable[[str], None] = lambda _reason: None) -> None:
         """Call `on_refusal` with the reason of each StoreBusy."""

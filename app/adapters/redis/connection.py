@@ -16,19 +16,19 @@ from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
 
 TIMEOUT_SECONDS = 0.4
-"""Timeout of an operation. A tool call may make two, a read and a write, and must not lose a second by them."""
+"""Timeout of an operation. A tool call may make two, a read and a write; both together must take less than a second."""
 
 RECONNECT_INTERVAL_SECONDS = 1.0
-"""Shortest time between two reconnects while Redis answers with a code of NOT_SERVING."""
+"""Shortest time between two reconnects while Redis replies with a code of NOT_SERVING."""
 
 NOT_SERVING = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "LOADING", "NOREPLICAS"})
-"""Error codes of a server that is not the master any more, or cannot serve now.
+"""Error codes of a server that is no longer the master, or cannot serve now.
 
-After a failover behind a single address, existing connections still lead to the old master.
+After a failover behind a single address, existing connections are still connected to the old master.
 """
 
 DENIED = "NOPERM"
-"""Error code if the user has no right to a command, key or channel."""
+"""Error code if the user has no ACL permission for a command, key or channel."""
 
 _ERROR_CODE = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]{2,20}) ")
 """The code in an error's text: at the start, after a command of a pipeline, or after the line number of a script."""
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class RedisConnection:
-    """A Redis client that runs operations with a limit and a timeout, and reconnects if a server cannot serve."""
+    """A Redis client with a concurrency limit and a timeout, which reconnects if the server cannot serve."""
 
     def __init__(self, client: "Redis | RedisCluster") -> None:
         """Own `client`, which `aclose` closes."""
@@ -54,9 +54,10 @@ class RedisConnection:
         self._count_failure: Callable[[str], None] = lambda _kind: None
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
-        """Call `count_failure` with the kind of each failure that only this class sees.
+        """Call `count_failure` with the kind of each failure that only this class can detect.
 
-        Kinds: "denied" (a right is missing), "channel" (the subscription failed), "busy" (the queue is full or slow).
+        Kinds: "denied" (an ACL permission is missing), "channel" (the subscription failed), "busy" (the queue is full
+        or slow).
         """
         self._count_failure = count_failure
 
@@ -87,11 +88,11 @@ class RedisConnection:
 
     @asynccontextmanager
     async def operation(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
-        """Queue for an operation of `tenant`, and run the body within TIMEOUT_SECONDS.
+        """Wait in the queue for an operation of `tenant`, and run the body within TIMEOUT_SECONDS.
 
-        Raises StoreBusy if the queue is full or slow, StoreRefuses if Redis answers with an error, and StoreUnavailable
-        if Redis fails or times out. A missing right is logged and counted, unless `may_be_denied`: the user's right to
-        the keys of release 1.0 is optional.
+        Raises StoreBusy if the queue is full or slow, StoreRefuses if Redis replies with an error, and StoreUnavailable
+        if Redis fails or times out. All exceptions of the body are converted. A missing permission is logged and
+        counted, unless `may_be_denied`: the permission to read the keys of release 1.0 is optional.
         """
         async with self._queue.place(tenant):
             try:
@@ -120,7 +121,7 @@ class RedisConnection:
     async def _reconnect(self) -> None:
         """Close idle connections now and the others after their use, but at most once a second.
 
-        The next operations open new connections, and so reach the server that the address leads to now.
+        The next operations open new connections to the server that the address leads to now.
         """
         now = _loop_time()
         if now < self._next_reconnect_at:
@@ -133,12 +134,12 @@ class RedisConnection:
                 await node.disconnect_free_connections()
             return
         pool: Any = self.client.connection_pool
-        for idle in tuple(pool._available_connections):  # noqa: SLF001 - the pool's own method would let others use them meanwhile
+        for idle in tuple(pool._available_connections):  # noqa: SLF001 - during the public method, others could use them
             await idle.disconnect(nowait=True)
         await pool.update_active_connections_for_reconnect()
 
     def _log_not_serving(self, code: str) -> None:
-        """Log the first such answer, and then at most one line a minute, with their number."""
+        """Log the first such reply, and then at most one line a minute, with their number."""
         count = self._not_serving_log.count()
         if count is None:
             return
@@ -182,7 +183,7 @@ def _loop_time() -> float:
 
 
 def _code_of(exc: BaseException) -> str:
-    """Return the error code that Redis answered with; "" if it did not answer."""
+    """Return the code of an error reply of Redis; "" for any other exception."""
     if not isinstance(exc, ResponseError | BusyLoadingError):
         return ""
     codes = _ERROR_CODE.findall(str(exc))
@@ -190,14 +191,14 @@ def _code_of(exc: BaseException) -> str:
 
 
 def values_in(reply: object) -> list[bytes | None]:
-    """Return a reply that is a list of values. Raises InvalidResponse for any other."""
+    """Return `reply` if it is a list of values. Raises InvalidResponse otherwise."""
     if not isinstance(reply, list) or not all(map(_is_value, reply)):
         raise InvalidResponse("no list of values")
     return reply
 
 
 def value_in(reply: object) -> bytes | None:
-    """Return a reply that is one value. Raises InvalidResponse for any other."""
+    """Return `reply` if it is a value. Raises InvalidResponse otherwise."""
     [value] = values_in([reply])
     return value
 

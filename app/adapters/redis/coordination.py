@@ -17,31 +17,31 @@ from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import LARGEST_BYTES
 
 MOST_MEMBERS = 1_000
-"""Members of one set."""
+"""Most members of one set."""
 
 LARGEST_MESSAGE_BYTES = 1024 * 1024
-"""Larger messages are ignored. This is more than ten thousand ids; a message about one read is far smaller."""
+"""Size limit of a message; larger ones are ignored. Ten thousand ids fit; a message about one read is far smaller."""
 
 RETRY_SECONDS = 0.5
 """Delay before a failed subscription is opened again."""
 
 POLL_SECONDS = 1.0
-"""Timeout of one read of the channel. A ping follows it."""
+"""Timeout of one read of the channel. A ping follows a read that times out."""
 
 MOST_SILENT_POLLS = 3
-"""Successive reads without a message or an answer to a ping. After more, the connection counts as dead.
+"""Most successive reads without a message or a reply to a ping. After more, the connection is considered dead.
 
 TCP keepalive does not detect this: a proxy answers it even if its own connection to Redis has ended.
 """
 
 LARGEST_MEMBER_BYTES = 512
-"""Larger members are not read. Those of this service have at most 144 bytes."""
+"""Size limit of a member; larger ones are not read. Those of this service have at most 144 bytes."""
 
-MOST_TTLS_LEFT = 2.0
-"""Members that expire later than this many times to live from now are removed: no replica's clock has set that."""
+MOST_TTLS_AHEAD = 2.0
+"""Members that expire later than this many TTLs from now are removed. No replica with a correct clock writes them."""
 
 SCAN_TIMEOUT_SECONDS = 20.0
-"""Timeout of `any_key`, which looks through all keys."""
+"""Timeout of `any_key`, which scans all keys."""
 
 log = logging.getLogger(__name__)
 
@@ -50,41 +50,41 @@ class RedisCoordination:
     """The Coordination of replicas. Leases use SET NX, member sets are sorted sets by expiry, events use pub/sub."""
 
     def __init__(
-        self, link: RedisConnection, signing: Signer, channel: str, wall_clock: Callable[[], float] = time.time
+        self, connection: RedisConnection, signer: Signer, channel: str, wall_clock: Callable[[], float] = time.time
     ) -> None:
-        """Use `link`, which the caller closes. `wall_clock` returns Unix seconds.
+        """Use `connection`, which the caller closes. `wall_clock` returns Unix seconds.
 
-        Messages on `channel` and members of sets are signed with `signing`, so that those of others are ignored.
+        Messages on `channel` and members of sets are signed with `signer`. Those that others have written are ignored.
         """
-        self._link = link
-        self._signing = signing
+        self._connection = connection
+        self._signer = signer
         self._channel = channel
-        self._client: Any = link.client
+        self._client: Any = connection.client
         self._wall_clock = wall_clock
         self._listeners: dict[object, tuple[EventKind, Callable[[bytes], None]]] = {}
         self._listening: asyncio.Task[None] | None = None
         self._closing = False
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value, or None. It is b"" if it is too large to be of this service, or is not a string."""
-        async with self._link.operation(tenant_in(key), may_be_denied=True):
-            (value,) = await self._link.get_many([key], LARGEST_BYTES)
+        """Return the value, or None. It is b"" if it is larger than any value of this service, or is not a string."""
+        async with self._connection.operation(tenant_in(key), may_be_denied=True):
+            (value,) = await self._connection.get_many([key], LARGEST_BYTES)
             return value
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Store `value` if there is none and return None; else return the current value, b"" if it is too large."""
-        async with self._link.operation(tenant_in(key)):
+        async with self._connection.operation(tenant_in(key)):
             current = await self._client.eval(PUT_IF_ABSENT, 1, key, value, _milliseconds(ttl_seconds), LARGEST_BYTES)
             return value_in(current)
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
         """Replace `expected` by `value`, and return whether `expected` was still there."""
-        async with self._link.operation(tenant_in(key)):
+        async with self._connection.operation(tenant_in(key)):
             return bool(await self._client.eval(REPLACE, 1, key, expected, value, _milliseconds(ttl_seconds)))
 
     async def remove(self, key: str, expected: bytes) -> None:
         """Remove the key if it still holds `expected`."""
-        async with self._link.operation(tenant_in(key)):
+        async with self._connection.operation(tenant_in(key)):
             await self._client.eval(REMOVE, 1, key, expected)
 
     async def any_key(self, pattern: str) -> bool:
@@ -93,18 +93,18 @@ class RedisCoordination:
             async with asyncio.timeout(SCAN_TIMEOUT_SECONDS):
                 async for _ in self._client.scan_iter(match=pattern, count=1000):
                     return True
-        except Exception as exc:  # as in `operation`
+        except Exception as exc:  # any exception type, as in RedisConnection.operation
             raise StoreUnavailable(type(exc).__name__) from exc
         return False
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set. Above MOST_MEMBERS, those that expire first are removed."""
         now = self._wall_clock()
-        async with self._link.operation(tenant_in(key)):
+        async with self._connection.operation(tenant_in(key)):
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zremrangebyscore(key, "-inf", now)
-            pipeline.zremrangebyscore(key, f"({now + MOST_TTLS_LEFT * ttl_seconds}", "+inf")
-            signed = [self._signing.sign(key, member.encode()) for member in members]
+            pipeline.zremrangebyscore(key, f"({now + MOST_TTLS_AHEAD * ttl_seconds}", "+inf")
+            signed = [self._signer.sign(key, member.encode()) for member in members]
             pipeline.zadd(key, dict.fromkeys(signed, now + ttl_seconds))
             pipeline.zremrangebyrank(key, 0, -MOST_MEMBERS - 1)
             pipeline.pexpire(key, _milliseconds(ttl_seconds))
@@ -112,22 +112,22 @@ class RedisCoordination:
 
     async def members(self, key: str, most: int) -> list[str]:
         """Return at most `most` members that have not expired, the last to expire first."""
-        async with self._link.operation(tenant_in(key)):
+        async with self._connection.operation(tenant_in(key)):
             found = values_in(await self._client.eval(MEMBERS, 1, key, self._wall_clock(), most, LARGEST_MEMBER_BYTES))
-        verified = (self._signing.verified(key, member) for member in found if member is not None)
+        verified = (self._signer.verified(key, member) for member in found if member is not None)
         return [member.decode() for member in verified if member is not None]
 
     async def publish(self, kind: EventKind, message: bytes) -> None:
         """Send the kind, a NUL and the message, signed, to every process that listens."""
         event = b"%b\0%b" % (kind.encode(), message)
-        async with self._link.operation():
-            await self._client.publish(self._channel, self._signing.sign(self._channel, event))
+        async with self._connection.operation():
+            await self._client.publish(self._channel, self._signer.sign(self._channel, event))
 
     def subscribe(self, kind: EventKind, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with each message of `kind` until the returned function is called."""
-        token = object()
-        self._listeners[token] = (kind, listener)
-        return lambda: self._listeners.pop(token, None) and None
+        subscription = object()
+        self._listeners[subscription] = (kind, listener)
+        return lambda: self._listeners.pop(subscription, None) and None
 
     async def __aenter__(self) -> Self:
         """Start to listen for events."""
@@ -139,7 +139,7 @@ class RedisCoordination:
         await self.aclose()
 
     def start(self) -> None:
-        """Start to listen for events, on a connection of its own that is reopened whenever it fails."""
+        """Start to listen for events. The subscription has its own connection, which is reopened whenever it fails."""
         self._listening = asyncio.get_running_loop().create_task(self._read_until_closed())
 
     async def aclose(self) -> None:
@@ -153,24 +153,24 @@ class RedisCoordination:
         while not self._closing:
             try:
                 await self._read_channel()
-            except Exception as exc:  # noqa: BLE001 - as in `operation`; the process would hear nothing any more
-                self._link.on_channel_error(exc)
+            except Exception as exc:  # noqa: BLE001 - an exception must not end listening
+                self._connection.on_channel_error(exc)
                 log.debug("The Redis channel between replicas failed (%s). It is opened again", type(exc).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_channel(self) -> None:
-        """Dispatch messages until `aclose`, or until the link reconnects: this connection may lead to a former master.
+        """Dispatch messages until `aclose`, or until the RedisConnection has reconnected.
 
-        Raises TimeoutError if the channel is silent, and the exceptions of the client. Each read is short, because the
-        client may swallow a cancellation.
+        After a reconnect, this subscription may still be on the old master. Raises TimeoutError if the channel is
+        silent, and the exceptions of the client. Each read is short, because the client may swallow a cancellation.
         """
         client = await _node_client(self._client) if isinstance(self._client, RedisCluster) else self._client
-        reconnects = self._link.reconnects
+        reconnects = self._connection.reconnects
         try:
             async with client.pubsub() as channel:
                 await channel.subscribe(self._channel)
                 silent_polls = 0
-                while not self._closing and self._link.reconnects == reconnects:
+                while not self._closing and self._connection.reconnects == reconnects:
                     message = await channel.get_message(timeout=POLL_SECONDS)
                     silent_polls = silent_polls + 1 if message is None else 0
                     if silent_polls > MOST_SILENT_POLLS:
@@ -184,10 +184,10 @@ class RedisCoordination:
                 await client.aclose()
 
     def _dispatch(self, received: bytes) -> None:
-        """Verify a message and call the listeners of its kind. Messages that this service did not sign are ignored."""
+        """Verify a message, and call the listeners of its kind. Messages that this service did not sign are ignored."""
         if len(received) > LARGEST_MESSAGE_BYTES:
             return
-        event = self._signing.verified(self._channel, received)
+        event = self._signer.verified(self._channel, received)
         if event is not None:
             kind, _, message = event.partition(b"\0")
             for listened_kind, listener in list(self._listeners.values()):

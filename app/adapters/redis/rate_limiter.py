@@ -1,4 +1,4 @@
-"""The rate limiter that replicas share: one script checks and counts all windows of a call at once."""
+"""The rate limiter that replicas share. One Lua script checks and counts a call in all of its windows at once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from redis.exceptions import InvalidResponse
 
 from app.adapters.redis.connection import RedisConnection
-from app.adapters.redis.scripts import TAKE
+from app.adapters.redis.scripts import COUNT_CALL
 from app.domain.rate_limit import RateLimit
 from app.ports.rate_limiter import OverLimit
 from app.services.key_namespace import KeyNamespace
@@ -18,28 +18,29 @@ KIND = "rate"
 class RedisRateLimiter:
     """Sliding windows in Redis. All keys of a team are on one node of a Cluster."""
 
-    def __init__(self, link: RedisConnection, keys: KeyNamespace, wall_clock: Callable[[], float]) -> None:
-        """Use `link`, which its owner closes. `wall_clock` returns Unix seconds."""
-        self._link = link
-        self._client: Any = link.client
+    def __init__(self, connection: RedisConnection, keys: KeyNamespace, wall_clock: Callable[[], float]) -> None:
+        """Use `connection`, which its owner closes. `wall_clock` returns Unix seconds."""
+        self._connection = connection
+        self._client: Any = connection.client
         self._keys = keys
         self._wall_clock = wall_clock
 
     async def take(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
-        """Count one call in all windows, or in none and return the limit that refuses. Raises StoreUnavailable."""
-        names = [self._keys.key(owner, KIND, f"{limit.kind}:{limit.level}:{limit.holder}") for limit in limits]
-        terms = [term for limit in limits for term in (limit.most, limit.window_seconds * 1000 // BUCKETS)]
-        async with self._link.operation(owner):
-            reply = await self._client.eval(TAKE, len(names), *names, round(self._wall_clock() * 1000), *terms)
-            number, wait_ms = _numbers(reply, limits)
+        """Count one call in all windows, and return None; or count it in none, and return the limit that refuses it.
+
+        Raises StoreUnavailable.
+        """
+        keys = [self._keys.key(owner, KIND, f"{limit.kind}:{limit.level}:{limit.holder}") for limit in limits]
+        arguments = [value for limit in limits for value in (limit.most, limit.window_seconds * 1000 // BUCKETS)]
+        async with self._connection.operation(owner):
+            now_ms = round(self._wall_clock() * 1000)
+            reply = await self._client.eval(COUNT_CALL, len(keys), *keys, now_ms, *arguments)
+            number, wait_ms = _numbers(reply, len(limits))
         return None if number == 0 else OverLimit(limits[number - 1], wait_ms / 1000)
 
 
-def _numbers(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
-    """Return the two numbers of a reply. Raises InvalidResponse for any other reply.
-
-    What others wrote into a window may ask for a longer wait than any that this service has counted.
-    """
+def _numbers(reply: object, most: int) -> tuple[int, int]:
+    """Return the number of the refusing limit, from 1 to `most` or 0, and its wait in ms. Raises InvalidResponse."""
     match reply:
         case [int(number), int(wait_ms)] if 0 <= number <= len(limits):
             if number == 0 or 0 <= wait_ms <= 2000 * limits[number - 1].window_seconds:

@@ -1,5 +1,6 @@
-"""Lua scripts that run in Redis: compare-and-set, compare-and-delete, put-if-absent, and reads with a size limit.
+"""Lua scripts that run in Redis.
 
+They are compare-and-set, compare-and-delete, put-if-absent, reads with a size limit, and sliding-window rate limits.
 The reads have a limit because other programs may store values of any size, and the client reads a reply completely
 before this service can check it.
 """
@@ -35,10 +36,10 @@ for number, key in ipairs(KEYS) do
 end
 return found
 """
-"""Takes keys; the most bytes of a value. Returns for each key its value, or nil if the key does not exist.
+"""Takes keys; the size limit in bytes. Returns for each key its value, or nil if the key does not exist.
 
-The value is replaced by an empty string if it is larger, or is not a string. Measured against MGET: 50 values take 80
-microseconds more in a single call, and no more if many calls share a connection.
+The value is replaced by an empty string if it is larger, or is not a string. Compared with MGET, 50 values take 80
+microseconds more in a single call, and no extra time if many calls share a connection.
 """
 
 PUT_IF_ABSENT: Final = """
@@ -50,7 +51,7 @@ if redis.call('strlen', KEYS[1]) > tonumber(ARGV[3]) then
 end
 return redis.call('get', KEYS[1])
 """
-"""Takes a key; a value, its time to live in ms, the most bytes of the current value.
+"""Takes a key; a value, its time to live in ms, the size limit of the current value in bytes.
 
 Returns nil if the value was stored; otherwise the current value, or an empty string if that is larger.
 """
@@ -64,21 +65,21 @@ for _, member in ipairs(redis.call('zrevrangebyscore', KEYS[1], '+inf', '(' .. A
 end
 return found
 """
-"""Takes the key of a sorted set; a score, the most members to read, the most bytes of a member.
+"""Takes the key of a sorted set; a score, the most members to read, the size limit of a member in bytes.
 
-Returns the members with a greater score, the greatest first, without those that are larger.
+Returns the members with a greater score, in descending order of score, without those above the size limit.
 """
 
-TAKE: Final = """
+COUNT_CALL: Final = """
 local now = tonumber(ARGV[1])
 local windows, refusing, longest = {}, 0, 0
 for number, key in ipairs(KEYS) do
   local most, width = tonumber(ARGV[2 * number]), tonumber(ARGV[2 * number + 1])
-  local bucket, counts, kept, left, wait = math.floor(now / width), {}, {}, 0, 0
+  local bucket, counts, kept, remaining_calls, wait = math.floor(now / width), {}, {}, 0, 0
   local value = redis.pcall('get', key)
   if type(value) == 'string' and #value <= 4096 then
-    for at, count in string.gmatch(value, '(%d+):(%d+)') do
-      counts[#counts + 1] = {tonumber(at), tonumber(count)}
+    for bucket_number, count in string.gmatch(value, '(%d+):(%d+)') do
+      counts[#counts + 1] = {tonumber(bucket_number), tonumber(count)}
     end
   end
   if #counts > 0 and counts[#counts][1] > bucket + 60 then
@@ -89,14 +90,14 @@ for number, key in ipairs(KEYS) do
   for _, pair in ipairs(counts) do
     if pair[1] >= bucket - 60 then
       kept[#kept + 1] = pair
-      left = left + pair[2]
+      remaining_calls = remaining_calls + pair[2]
     end
   end
   for _, pair in ipairs(kept) do
-    if left < most then
+    if remaining_calls < most then
       break
     end
-    left = left - pair[2]
+    remaining_calls = remaining_calls - pair[2]
     wait = (pair[1] + 61) * width - now
   end
   if wait > longest then
@@ -115,8 +116,8 @@ for number, key in ipairs(KEYS) do
     kept[#kept + 1] = {bucket, 1}
   end
   local parts = {}
-  for place, pair in ipairs(kept) do
-    parts[place] = string.format('%d:%d', pair[1], pair[2])
+  for position, pair in ipairs(kept) do
+    parts[position] = string.format('%d:%d', pair[1], pair[2])
   end
   redis.call('set', key, table.concat(parts, ' '), 'px', 62 * width)
 end
@@ -126,7 +127,7 @@ return {0, 0}
 
 Counts a call in all windows and returns 0 and 0, or counts it in none and returns the number of the key that refuses
 with the longest wait, and that wait in ms. `app/services/limits/sliding_window.py` explains the windows. A value lists
-the buckets of one window, at most 62, as number and count. The time comes from the caller, because reading the server's
-needs a right that earlier releases did not ask for; a bucket never lies before the newest one, so that the clocks of
-replicas may differ.
+the buckets of one window, at most 61, as number and count. The caller passes the time, because reading the server's
+clock needs the ACL permission for TIME, which earlier releases did not require. A call is never counted in a bucket
+before the newest one, so the clocks of replicas may differ.
 """

@@ -19,7 +19,7 @@ from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import LARGEST_BYTES
 
 SPARE_CONNECTIONS = 4
-"""Connections beyond those for operations. The channel has one; an exhausted pool would look like an outage."""
+"""Connections beside those for operations. The subscription uses one; an exhausted pool would look like an outage."""
 
 
 class RedisStore:
@@ -28,17 +28,17 @@ class RedisStore:
     def __init__(self, client: "Redis | RedisCluster", *, sentinels: Sequence[Redis] = ()) -> None:
         """Own `client` and the clients of its Sentinels, all of which `aclose` closes."""
         self.client = client
-        self.link = RedisConnection(client)
+        self.connection = RedisConnection(client)
         self._sentinels = sentinels
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return one value per key, in one script; None if there is none, b"" if it is too large or not a string."""
-        async with self.link.operation(_tenant_of(keys)):
-            return await self.link.get_many(keys, LARGEST_BYTES)
+        async with self.connection.operation(_tenant_of(keys)):
+            return await self.connection.get_many(keys, LARGEST_BYTES)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Store each value with its time to live, in one pipeline of SET PX."""
-        async with self.link.operation(_tenant_of(values)):
+        async with self.connection.operation(_tenant_of(values)):
             pipeline: Any = self.client.pipeline(transaction=False)
             for key, value in values.items():
                 pipeline.set(key, value, px=max(1, int(ttl_seconds[key] * 1000)))
@@ -47,12 +47,12 @@ class RedisStore:
     async def remove_many(self, keys: Sequence[str]) -> None:
         """Remove the keys with one UNLINK."""
         if keys:
-            async with self.link.operation(_tenant_of(keys)):
+            async with self.connection.operation(_tenant_of(keys)):
                 await self.client.unlink(*keys)
 
     async def ping(self) -> None:
-        """Return if Redis answers."""
-        async with self.link.operation():
+        """Send PING. Raises StoreUnavailable if Redis does not answer."""
+        async with self.connection.operation():
             await self.client.ping()
 
     async def __aenter__(self) -> Self:
@@ -65,20 +65,21 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self.link.aclose()
+        await self.connection.aclose()
         for sentinel in self._sentinels:
             await sentinel.aclose()
 
 
 def _tenant_of(keys: Iterable[str]) -> str:
-    """Return the tenant of the keys, which have one in common."""
+    """Return the tenant of the first key. All keys of an operation have the same tenant."""
     return tenant_in(next(iter(keys), ""))
 
 
 def connect(url: str) -> RedisStore:
-    """Return a store for `url`, which has one of `url.URL_FORMS`, without connecting yet.
+    """Return a store for `url`, without connecting yet.
 
-    Raises ValueError if it has none of them. The message is the end of a sentence and does not contain the URL.
+    Raises ValueError unless the URL has one of `url.URL_FORMS`. The message completes a sentence about the URL, and
+    does not contain it.
     """
     try:
         check_redis_url(url)
@@ -113,9 +114,9 @@ def _timeouts() -> dict[str, Any]:
 
 
 def _with_checked_options(client: Redis) -> Redis:
-    """Return `client`, with bounded replies.
+    """Return `client` with a size limit for replies.
 
-    Raises TypeError for invalid connection options, which otherwise fail at the first use.
+    Raises TypeError for invalid connection options, which would otherwise fail at the first use.
     """
     client.connection_pool.connection_kwargs["parser_class"] = BoundedParser
     client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
@@ -150,7 +151,7 @@ def _cluster(url: str, *, tls: bool) -> RedisCluster:
 
 
 def _parse_multi_host(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
-    """Parse a URL with several hosts. Return hosts and ports, the path, and the options with user name and password."""
+    """Parse a URL with several hosts. Return the hosts with ports, the path, and the options with the credentials."""
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
     host_urls = [urlsplit(f"redis://{host}") for host in hosts.split(",") if host]

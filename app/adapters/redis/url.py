@@ -1,4 +1,4 @@
-"""Validates Redis URLs. In an ambiguous URL, a part of the password could be taken for the host."""
+"""Validates Redis URLs. An ambiguous URL is refused, because a part of its password could be taken for the host."""
 
 import re
 from urllib.parse import SplitResult, urlsplit
@@ -35,11 +35,11 @@ def _has_valid_address(parts: SplitResult) -> bool:
 
 
 def refusal(url: str) -> str:
-    """Return why `url` is invalid, as the end of a sentence, without quoting any part of it."""
-    return f"is none of {URL_FORMS}" + (f". {HOW_TO_ENCODE}" if _is_cut(url) else "")
+    """Return why `url` is invalid, in words that complete a sentence and quote no part of it."""
+    return f"is none of {URL_FORMS}" + (f". {HOW_TO_ENCODE}" if _has_unencoded_delimiter(url) else "")
 
 
-def _is_cut(url: str) -> bool:
+def _has_unencoded_delimiter(url: str) -> bool:
     """Return whether user name and password, before the last `@`, contain a character that ends them: #, / or ?."""
     rest = url.partition("://")[2]
     return any(sign in rest.rpartition("@")[0] for sign in "#/?")

@@ -5,7 +5,7 @@ counts until its whole bucket is older than the window, up to a sixtieth of the 
 alternatives are worse: GCRA with a burst of the whole limit admits nearly twice the limit in one window, and without a
 burst it refuses the second of two simultaneous calls; a log of timestamps takes memory in proportion to the limit.
 
-`TAKE` in `app/adapters/redis/scripts.py` is the same in Lua.
+`COUNT_CALL` in `app/adapters/redis/scripts.py` is the same in Lua.
 """
 
 BUCKETS = 60

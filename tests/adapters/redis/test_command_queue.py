@@ -18,10 +18,10 @@ KEY = "luma-mcp:tests:{tenant-a}:task:5:a"
 async def test_the_time_in_line_is_not_held_against_redis(redis_server: RedisServer) -> None:
     """Each operation takes a tenth of a second, and the last one waits for longer than an operation may take."""
     store, refusals = connect(redis_server.url), list[str]()
-    store.link.report_to(refusals.append)
+    store.connection.report_to(refusals.append)
 
     async def slow_operation(number: int) -> None:
-        async with store.link.operation(f"tenant-{number}"):
+        async with store.connection.operation(f"tenant-{number}"):
             await asyncio.sleep(0.1)
 
     await asyncio.gather(*map(slow_operation, range(CONNECTIONS * 6)))
@@ -48,11 +48,11 @@ async def test_one_tenant_leaves_places_and_turns_to_the_others() -> None:
 async def test_a_line_that_is_full_is_no_outage_of_redis(redis_server: RedisServer, clock: HandClock) -> None:
     refusals = list[str]()
     store, notes, over = connect(redis_server.url), Notes(), asyncio.Event()
-    store.link.report_to(refusals.append)
+    store.connection.report_to(refusals.append)
     cache = FailOpenStore(store, notes, clock)
 
     async def operation() -> None:
-        async with store.link.operation("flood"):
+        async with store.connection.operation("flood"):
             await over.wait()
 
     tasks = [asyncio.create_task(operation()) for _ in range(PER_TENANT + MOST_WAITING)]

@@ -68,7 +68,7 @@ async def test_scripts_and_single_commands_notice_a_failover_too(
     servers: tuple[RedisServer, RedisServer], address: Forwarder
 ) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     assert await agreed.put_if_absent(KEY, b"mine", 60) is None
     fail_over(servers, address)
     with pytest.raises(StoreRefuses):
@@ -79,7 +79,7 @@ async def test_scripts_and_single_commands_notice_a_failover_too(
 
 async def test_the_channel_follows_a_failover(servers: tuple[RedisServer, RedisServer], address: Forwarder) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     agreed.start()
     await until_heard(agreed, agreed)
     fail_over(servers, address)
@@ -97,7 +97,7 @@ async def test_the_channel_follows_a_failover(servers: tuple[RedisServer, RedisS
 
 async def test_a_server_with_too_few_replicas_ends_its_connections(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     await agreed.put_if_absent(KEY, b"mine", 60)
     with fragile_redis.client() as client:
         client.config_set("min-replicas-to-write", "1")

@@ -67,7 +67,7 @@ def always(form: bytes) -> Reply:
 
 
 def coordination_of(store: RedisStore) -> RedisCoordination:
-    return RedisCoordination(store.link, HmacSigner(KEY), "channel")
+    return RedisCoordination(store.connection, HmacSigner(KEY), "channel")
 
 
 @pytest.mark.parametrize("form", ODD_REPLIES)

@@ -89,7 +89,7 @@ async def test_deployments_on_one_redis_with_one_secret_do_not_mix(
 
 
 def test_databases_have_channels_of_their_own(redis_server: RedisServer) -> None:
-    databases = [connect(redis_server.url.replace("/0", f"/{number}")).link.database for number in (0, 3)]
+    databases = [connect(redis_server.url.replace("/0", f"/{number}")).connection.database for number in (0, 3)]
     assert databases == [0, 3]
     assert KEYS.channel(0) != KEYS.channel(3)
 
@@ -172,7 +172,7 @@ async def test_the_rights_in_the_document_are_enough(
 
 async def test_junk_in_a_set_is_dropped(redis_server: RedisServer, clock: HandClock) -> None:
     store = connect(redis_server.url)
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL, clock)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
     await agreed.add_members(SET, ["mine"], 60)
     with redis_server.client() as client:
         (signed,) = client.zrange(SET, 0, -1)
@@ -186,7 +186,7 @@ async def test_junk_in_a_set_is_dropped(redis_server: RedisServer, clock: HandCl
 
 async def test_junk_on_the_channel_is_dropped_and_what_follows_is_heard(redis_server: RedisServer) -> None:
     store = connect(redis_server.url)
-    agreed = RedisCoordination(store.link, SIGNER, CHANNEL)
+    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     heard: list[bytes] = []
     agreed.subscribe(EventKind.TASKS, heard.append)
     agreed.start()

@@ -17,7 +17,7 @@ from app.domain.teams import Person
 from app.ports.auth import TokenFault
 
 ACCESS_TOKEN_TYPES = ("jwt", "at+jwt", "application/at+jwt")
-"""Accepted `typ` values in the JOSE header, in lower case. The latter two are in RFC 9068; Keycloak and Entra use JWT."""
+"""Accepted `typ` values in the JOSE header, in lower case. RFC 9068 has the latter two; others use `JWT`."""
 
 _OPTIONS: Options = {
     "require": ["iss", "aud", "exp", "sub"],
