@@ -1,7 +1,7 @@
-"""Reads the environment variables for connections to the backend: the proxy to use and the certificates to trust.
+"""Reads the environment variables for outgoing HTTP connections: the proxy to use and the certificates to trust.
 
-httpx would read the same variables. For an IPv6 address in NO_PROXY, a SOCKS proxy or a missing file, however, its
-exceptions do not name the variable.
+httpx would read the same variables. But its exceptions do not name the variable if NO_PROXY has an IPv6 address, the
+proxy is a SOCKS proxy, or the file of certificates does not exist.
 """
 
 import ssl
@@ -23,14 +23,14 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     A loopback host is always connected to directly. Raises EnvironmentFault for a proxy that cannot be used.
     """
     parts = urlsplit(url)
-    if _is_loopback(parts.hostname or ""):  # http:// is allowed for this machine only, because it is not encrypted
+    if _is_loopback(parts.hostname or ""):  # plain http is allowed for loopback URLs only, and must not pass a proxy
         return None
-    if _is_exempt(parts.hostname or "", _read(environment, "no_proxy")[1]):
+    if _is_exempt(parts.hostname or "", _variable(environment, "no_proxy")[1]):
         return None
     for variable in (f"{parts.scheme}_proxy", "all_proxy"):
-        name, value = _read(environment, variable)
+        name, value = _variable(environment, variable)
         if value:
-            return _checked(name, value)
+            return _proxy_url(name, value)
     return None
 
 
@@ -42,7 +42,7 @@ def tls_context(environment: Mapping[str, str]) -> ssl.SSLContext:
     """
     file, folder = environment.get("SSL_CERT_FILE"), environment.get("SSL_CERT_DIR")
     if not file and not folder:
-        return _usual_certificates()
+        return _default_context()
     try:
         return ssl.create_default_context(cafile=file or None, capath=None if file else folder)
     except (OSError, ssl.SSLError):
@@ -52,21 +52,22 @@ def tls_context(environment: Mapping[str, str]) -> ssl.SSLContext:
         ) from None
 
 
-def _usual_certificates() -> ssl.SSLContext:
+def _default_context() -> ssl.SSLContext:
     import certifi  # noqa: PLC0415 - not needed if the environment names certificates
 
     return ssl.create_default_context(cafile=certifi.where())
 
 
-def _read(environment: Mapping[str, str], variable: str) -> tuple[str, str]:
-    """Return the name under which the variable is set, in lower or upper case, and its value; "" if it is unset."""
+def _variable(environment: Mapping[str, str], variable: str) -> tuple[str, str]:
+    """Return the name under which the variable is set, in lower or upper case, and its value; "" if it is not set."""
     for name in (variable, variable.upper()):
         if value := environment.get(name, "").strip():
             return name, value
     return variable.upper(), ""
 
 
-def _checked(name: str, value: str) -> str:
+def _proxy_url(name: str, value: str) -> str:
+    """Return the value of the variable `name` as the URL of a proxy. Raises EnvironmentFault if it is unusable."""
     proxy = value if "://" in value else f"http://{value}"
     try:
         parts = urlsplit(proxy)
@@ -80,7 +81,7 @@ def _checked(name: str, value: str) -> str:
     if parts.scheme not in ("http", "https"):
         raise EnvironmentFault(
             f"{name} names a {parts.scheme} proxy, which this service cannot use: set it to an http:// proxy, or "
-            "exempt the backend's host with NO_PROXY."
+            "exempt the host with NO_PROXY."
         )
     return proxy
 

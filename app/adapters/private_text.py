@@ -1,8 +1,8 @@
-"""Detects the caller's private text in a backend's error message, with bounded work.
+"""Detects private texts of a caller, such as a prompt or token, in a backend's error message. The work is bounded.
 
 Texts are compared by their ASCII letters and digits; other ASCII characters are skipped. A message with a non-ASCII
-character, written out or escaped, counts as a repetition: a look-alike of another script, or a combining accent, could
-stand for any letter.
+character, literal or escaped, is treated as a repetition: a look-alike from another script, or a combining accent,
+could stand for any letter.
 """
 
 import html
@@ -12,31 +12,31 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_plus
 
 SHORTEST_PRIVATE_CHARACTERS = 4
-"""Shorter private texts are not looked for, because they occur in any sentence by chance."""
+"""Fewest characters of a private text. Shorter ones are ignored, because they occur in any sentence by chance."""
 
 PASSAGE_LENGTH = 24
-"""Letters and digits in a row that count as a repetition, although the rest of the private text is missing.
+"""Consecutive letters and digits of a private text that are a repetition without the rest of it.
 
-A common run of this length is always found; one of 13 to 23 may be found.
+A common run of this length is always found. One of 13 to 23 may be found.
 """
 
 TOKEN_PASSAGE_LENGTH = 8
-"""The same for a private text without spaces that is no URL, such as a token or an id."""
+"""The same for a private text that has no spaces and is not a URL, such as a token or an id."""
 
 MOST_PRIVATE_CHARACTERS = 12_000
 """Limit for all private texts of a call, and for all their spellings: the longest prompt and token, and usual URLs."""
 
 MOST_ESCAPES = 300
-"""Ampersands, percent signs and backslashes in the private texts of a call; each may cost a microsecond a layer."""
+"""Most ampersands, percent signs and backslashes in the private texts of a call. Each may cost 1 µs for each layer."""
 
 MOST_MESSAGE_CHARACTERS = 8_000
 """Limit for all spellings of one message."""
 
 MOST_FOLDED_CHARACTERS = 1_500
-"""Different non-ASCII characters in one private text. Each of them is normalised once."""
+"""Most different non-ASCII characters in one private text. Each of them is normalised once."""
 
 MOST_ESCAPE_LAYERS = 3
-"""Layers of escapes that are undone. A text with more of them counts as a repetition."""
+"""Layers of escapes that are undone. A text with more layers is treated as a repetition."""
 
 _BLOCK_LENGTH = 13
 _BLOCK_STRIDE = PASSAGE_LENGTH - _BLOCK_LENGTH + 1
@@ -135,7 +135,10 @@ def _substrings(text: bytes, length: int, stride: int) -> Iterator[bytes]:
 
 
 def _ascii_spellings(text: str) -> set[str]:
-    """Return the ASCII forms that a repetition may have: without escapes, tags, accents or accented letters."""
+    """Return the ASCII forms in which a text may be repeated.
+
+    Escapes are undone and tags removed. Accented letters are replaced by their base letters, or left out.
+    """
     spellings = {*_spellings(text), *_spellings(without_links(without_tags(text)))}
     return {form for spelling in spellings for form in (_folded(spelling), _ascii(spelling))}
 

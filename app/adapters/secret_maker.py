@@ -1,4 +1,4 @@
-"""Makes keys, and seals what a team gives to the service, for one database."""
+"""Creates team keys and client secrets, and seals credentials and webhook URLs of teams, for one database."""
 
 import secrets
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from app.ports.sealing import OtherSecretKey
 
 
 class VaultSecretMaker:
-    """The SecretMaker of one database and the service's secret keys."""
+    """The SecretMaker for one database and the service's secret keys."""
 
     def __init__(self, directory: Directory, secret_keys: tuple[str, ...]) -> None:
         """Seal under `secret_keys` for `directory`."""
@@ -24,13 +24,13 @@ class VaultSecretMaker:
         self._vault = Vault(*secret_keys)
 
     async def new_key(self) -> tuple[str, NewKey]:
-        """Return a key, and what the directory records of it."""
+        """Return a new team key, and the record of it for the directory."""
         digest = await self._digest()
         key = api_key_format.encode(secrets.token_bytes(api_key_format.RANDOM_BYTES))
         return key, NewKey(secrets.token_hex(6), digest.of(key), api_key_format.hint(key))
 
     async def new_client_secret(self) -> tuple[str, str]:
-        """Return a secret of an OAuth client, and its digest."""
+        """Return a new secret of an OAuth client, and its digest."""
         try:
             mint = SignInMint(await load_pepper(self._directory.facts, self._vault))
         except CannotOpen:
@@ -39,19 +39,19 @@ class VaultSecretMaker:
         return secret, mint.digest(secret)
 
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
-        """Return a credential of a team, sealed."""
-        await self._digest()  # the service could not open what another secret key has sealed
+        """Return the team's credential `secret` for a backend, sealed."""
+        await self._digest()  # raises OtherSecretKey; the service could not unseal texts sealed under another key
         credential_id = secrets.token_hex(6)
         sealed = self._vault.seal_credential(team.id, credential_id, backend, secret)
         return TeamCredential(credential_id, team.id, backend, sealed, hint(secret), created_at=0.0)
 
     async def alert_target(self, team: Team, url: str) -> AlertTarget:
-        """Return where alerts are sent, sealed for the team."""
+        """Return the target of a team's alerts: the sealed URL and its host."""
         await self._digest()
         return AlertTarget(self._vault.seal(PURPOSE, url.encode(), team.id), urlsplit(url).hostname or "")
 
     def signing_secret(self, team: Team) -> str:
-        """Return the secret of the team's webhooks under the current secret key."""
+        """Return the signing secret of the team's webhooks under the current secret key."""
         return signing_secrets(team.id, self._secret_keys)[0]
 
     async def _digest(self) -> KeyDigest:

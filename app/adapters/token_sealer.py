@@ -1,4 +1,4 @@
-"""Encrypts and authenticates short texts that callers or the backend hold; only this service can make or read them."""
+"""Encrypts and authenticates short texts that callers or the backend keep. Only this service can make or read them."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ from app.adapters.secret_keys import key_bytes
 
 _NONCE_BYTES = 12
 LONGEST_SEALED = 2048
-"""Characters of a sealed text."""
+"""Most characters of a sealed text."""
 
 
 class TokenSealer:
@@ -39,8 +39,8 @@ class TokenSealer:
     def unseal(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
         """Return the content of a sealed text; None if it was not sealed by this service for this purpose and audience.
 
-        `audiences` has the audience's name under each secret, in the order of the secrets, or its one name under all;
-        empty means the audience "".
+        `audiences` has the audience's name under each secret, in the order of the secrets; or a single name, which is
+        the same under all secrets; or nothing, which means the audience "".
         """
         if len(text) > LONGEST_SEALED or not text.isascii():
             return None

@@ -11,13 +11,14 @@ from app.adapters.secret_keys import key_bytes
 
 _NONCE_BYTES = 12
 ADDED_BYTES = _NONCE_BYTES + 16
-"""How much longer a sealed value is: by its nonce and its tag."""
+"""Number of bytes by which sealing lengthens a value: nonce and tag."""
 
 
 class AesValueSealer:
-    """Seals a value for its place, which is its key in the store, with AES-GCM under a key from a secret key.
+    """Encrypts values with AES-GCM, under a key that is derived from a secret key.
 
-    Opening takes under a microsecond for a task, less than checking a keyed hash of it.
+    A value is sealed for its place: its key in the store. Opening the value of a task takes less than a microsecond,
+    which is less than checking a keyed hash of it.
     """
 
     def __init__(self, *secrets: str) -> None:
@@ -26,7 +27,7 @@ class AesValueSealer:
         self._cipher, *self._former = map(AESGCM, derived)
 
     def seal(self, place: str, body: bytes) -> bytes:
-        """Return `body` encrypted. It opens for `place` only."""
+        """Return `body` encrypted. It can be opened for `place` only."""
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, body, place.encode())
 

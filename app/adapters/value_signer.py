@@ -1,4 +1,4 @@
-"""Signs values in a shared store or channel, to which others may write as well."""
+"""Signs values in a shared store or channel, to which other programs may write too."""
 
 import hashlib
 import hmac
@@ -39,7 +39,7 @@ class HmacSigner:
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         """Return the keyed hashes of `text` in hexadecimal digits, one for each secret, the current one first.
 
-        A hash can stand for the text in a store: without the secret, guesses at the text cannot be checked.
+        A hash can be stored in place of the text: without the secret, guesses of the text cannot be verified.
         """
         return tuple(_signature(keyed, purpose, text.encode()).hex() for keyed in (self._keyed, *self._former))
 

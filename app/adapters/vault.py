@@ -1,6 +1,6 @@
-"""The vault: secrets sealed for the database, under keys that are derived from the service's secret keys.
+"""The vault encrypts ("seals") secrets for the database, under keys that are derived from the service's secret keys.
 
-Each part of a sealed text begins with the id of its key, so that a rotation finds what is still to be sealed again.
+Each part of a sealed text begins with the id of its key, so that a rotation finds the texts that must be sealed again.
 """
 
 import base64
@@ -17,23 +17,24 @@ from app.ports.directory import TeamCredentials
 
 _NONCE_BYTES = 12
 _KEY_ID_BYTES = 4
-_BETWEEN = "|"
+_SEPARATOR = "|"
 MOST_PARTS = 3
-"""Secret keys that a text is sealed under. Those beyond still open."""
+"""Most secret keys under which a text is sealed. Further ones are only used to open texts."""
+
 _CREDENTIAL = "credential"
 SHORTEST_HINTED = 16
-"""Characters; of a shorter secret no part is shown."""
+"""Fewest characters of a secret whose last characters are shown as a hint."""
 
 
 class CannotOpen(Exception):
-    """The text was sealed under none of the secret keys, or for something else, or was changed."""
+    """A text was sealed under another secret key, or for another purpose or context, or was changed."""
 
 
 class Vault:
-    """AES-GCM under a key of its own for each purpose and secret key.
+    """Seals and opens texts with AES-GCM, under a separate key for each purpose and secret key.
 
-    A sealed text has a part for each secret key, the current one first. So while a rotation is under way, replicas that
-    know one of the secrets alone go on opening what others seal.
+    A sealed text has a part for each secret key, the current one first. So during a rotation, replicas that have only
+    one of the secret keys can open the texts that other replicas seal.
     """
 
     def __init__(self, *secrets: str) -> None:
@@ -44,11 +45,11 @@ class Vault:
         self._sealing = list(self._secrets)[:MOST_PARTS]
 
     def seal(self, purpose: str, plain: bytes, *context: str) -> str:
-        """Return `plain` sealed for `purpose`, to be opened with the same `context`."""
-        return _BETWEEN.join(self._part(key_id, purpose, plain, context) for key_id in self._sealing)
+        """Return `plain` sealed for `purpose`. Opening it needs the same `purpose` and `context`."""
+        return _SEPARATOR.join(self._part(key_id, purpose, plain, context) for key_id in self._sealing)
 
     def open(self, purpose: str, text: str, *context: str) -> bytes:
-        """Return what was sealed. Raises CannotOpen."""
+        """Return the plain bytes of a sealed text. Raises CannotOpen."""
         parts = _parts(text)
         for key_id in self._secrets.keys() & parts.keys():
             try:
@@ -57,20 +58,20 @@ class Vault:
                 return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _bound(context))
             except (InvalidTag, binascii.Error, ValueError):
                 continue
-        raise CannotOpen("sealed under a secret key that is not known here, for something else, or changed")
+        raise CannotOpen("sealed under another secret key, sealed for something else, or changed")
 
     def is_current(self, text: str) -> bool:
-        """Return whether `text` is to be left as it is: sealed under these secret keys, or under newer ones.
+        """Return whether `text` is sealed under these secret keys or newer ones. If not, it must be sealed again.
 
-        A replica that knows an older secret alone would undo a rotation: it leaves a text whose first part it cannot
-        open as long as another part is its own.
+        The keys are newer if the current key of this vault made a later part, and the first part has an unknown key.
+        Without that rule, a replica that has only the older key would undo a rotation.
         """
         key_ids = list(_parts(text))
         is_newer = self._sealing[0] in key_ids[1:] and key_ids[0] not in self._secrets
         return key_ids == self._sealing or is_newer
 
     def seal_credential(self, team_id: str, credential_id: str, backend: str, secret: str) -> str:
-        """Return a team's credential sealed: it opens as this credential of this team for this backend alone."""
+        """Return a team's credential sealed. It can be opened only for the same team, credential id and backend."""
         return self.seal(_CREDENTIAL, secret.encode(), team_id, credential_id, backend)
 
     def open_credential(self, credential: TeamCredential) -> str:
@@ -88,7 +89,7 @@ class Vault:
 
 
 async def seal_credentials_again(credentials: TeamCredentials, vault: Vault) -> list[TeamCredential]:
-    """Seal every credential in use under the current secret keys; return those that do not open.
+    """Seal every credential in use under the current secret keys, and return those that cannot be opened.
 
     Several processes may do so at once. Raises DatabaseUnavailable.
     """
@@ -107,20 +108,20 @@ async def seal_credentials_again(credentials: TeamCredentials, vault: Vault) -> 
 
 
 def hint(secret: str) -> str:
-    """Return the part of a credential that lists show: its last characters, or none of a short one."""
+    """Return the part of a credential that lists show: its last four characters, or none if it is short."""
     return f"…{secret[-4:]}" if len(secret) >= SHORTEST_HINTED else "…"
 
 
 def _parts(text: str) -> dict[str, str]:
-    """Return the parts of a sealed text by the ids of their keys, in their order."""
-    return {key_id: sealed for key_id, _, sealed in (part.partition(".") for part in text.split(_BETWEEN))}
+    """Return the parts of a sealed text in their order, by the id of the key of each."""
+    return {key_id: sealed for key_id, _, sealed in (part.partition(".") for part in text.split(_SEPARATOR))}
 
 
 def _key_id(secret: bytes) -> str:
-    """Return what names a secret key: nobody can tell the key from it."""
+    """Return the id of a secret key, a hash that does not reveal the key."""
     return hmac.digest(secret, b"vault key id", "sha256")[:_KEY_ID_BYTES].hex()
 
 
 def _bound(context: tuple[str, ...]) -> bytes:
-    """Return the associated data: one spelling for each context, whatever its parts hold."""
+    """Return the associated data. JSON keeps contexts distinct whatever characters they contain."""
     return json.dumps(context).encode()

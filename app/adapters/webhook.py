@@ -1,7 +1,7 @@
-"""Sends alerts as signed webhooks, in the form of the Standard Webhooks specification (standardwebhooks.com).
+"""Sends alerts as signed webhooks, as the Standard Webhooks specification defines them (standardwebhooks.com).
 
-The signature is an HMAC-SHA-256 over id, time and body. Its secret is derived from the secret key of the service and
-the team, so it is stored nowhere. While the secret key is rotated, an alert has one signature for each.
+The signature is an HMAC-SHA-256 over id, time and body. Its secret is derived from the service's secret key and the id
+of the team, so it is stored nowhere. During a rotation, an alert has one signature for each secret key.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from app.domain.calendar import utc_text
 from app.ports.alerts import BudgetAlert, NotDelivered
 
 SECONDS = 10.0
-"""Longest time for one try, the connection among it."""
+"""Timeout of one attempt, including the connection."""
 
 
 class WebhookSender:
-    """Sends each alert to the URL of its budget. Redirects are not followed, and no answer is read."""
+    """Sends each alert to the URL of its budget. Redirects are not followed, and bodies of responses are not read."""
 
     def __init__(
         self,
@@ -32,18 +32,18 @@ class WebhookSender:
         wall_clock: Callable[[], float],
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Open URLs with `vault`, and sign under `secret_keys`. `transport` None is the real network."""
+        """Open URLs with `vault`, and sign under `secret_keys`. `transport` replaces the network in tests."""
         self._vault = vault
         self._secret_keys = secret_keys
         self._wall_clock = wall_clock
         self._transport = transport
 
     async def send(self, alert: BudgetAlert) -> None:
-        """Send an alert once. Raises NotDelivered unless the answer is a 2xx."""
+        """Send an alert once. Raises NotDelivered unless the response has a 2xx status."""
         try:
             url = self._vault.open(PURPOSE, alert.sealed_url or "", alert.team_id).decode()
         except CannotOpen:
-            raise NotDelivered("has an address that another secret key has sealed: set the budget again") from None
+            raise NotDelivered("has a URL that was sealed under another secret key: set the budget again") from None
         body = _body(alert)
         try:
             async with asyncio.timeout(SECONDS), httpx.AsyncClient(transport=self._network(url)) as client:
@@ -61,13 +61,13 @@ class WebhookSender:
         return CheckedTransport(proxy=proxy_for(url, os.environ), verify=tls_context(os.environ), trust_env=False)
 
     def _headers(self, alert: BudgetAlert, body: bytes) -> dict[str, str]:
-        number, time = f"alert_{alert.team_id}_{alert.id}", str(int(self._wall_clock()))
-        signed = b".".join((number.encode(), time.encode(), body))
+        message_id, time = f"alert_{alert.team_id}_{alert.id}", str(int(self._wall_clock()))
+        signed = b".".join((message_id.encode(), time.encode(), body))
         signatures = (signature(alert.team_id, secret, signed) for secret in self._secret_keys)
         return {
             "content-type": "application/json",
             "user-agent": "luma-mcp",
-            "webhook-id": number,
+            "webhook-id": message_id,
             "webhook-timestamp": time,
             "webhook-signature": " ".join(signatures),
         }

@@ -1,4 +1,4 @@
-"""The secrets of webhooks: what signs them, and what their addresses are sealed for."""
+"""The signatures of webhooks, and the sealing of their URLs."""
 
 import base64
 import hmac
@@ -7,16 +7,16 @@ from app.adapters.vault import CannotOpen, Vault
 from app.ports.alerts import AlertUrls
 
 PURPOSE = "alert url"
-"""What the vault seals the URL of a team's alerts for."""
+"""The purpose for which the vault seals the URL of a team's alerts."""
 
 
 def signing_secrets(team_id: str, secret_keys: tuple[str, ...]) -> list[str]:
-    """Return the secrets of a team's webhooks, one for each secret key, as their receivers take them: `whsec_…`."""
+    """Return the signing secrets of a team's webhooks, one for each secret key, in the form `whsec_…` for receivers."""
     return [f"whsec_{base64.b64encode(_key(team_id, secret)).decode()}" for secret in secret_keys]
 
 
 def signature(team_id: str, secret_key: str, signed: bytes) -> str:
-    """Return a signature of version 1 of the Standard Webhooks specification."""
+    """Return a signature of the bytes `signed`, of version 1 of the Standard Webhooks specification."""
     digest = hmac.digest(_key(team_id, secret_key), signed, "sha256")
     return f"v1,{base64.b64encode(digest).decode()}"
 
@@ -28,7 +28,7 @@ def _key(team_id: str, secret_key: str) -> bytes:
 async def seal_urls_again(urls: AlertUrls, vault: Vault) -> None:
     """Seal the URL of every alert under the current secret keys. Raises DatabaseUnavailable.
 
-    One that does not open is left as it is: the log says so when an alert is to be sent there.
+    A URL that cannot be opened is left as it is. It is reported when an alert is to be sent there.
     """
     for team_id, sealed in await urls.sealed_urls():
         if vault.is_current(sealed):

@@ -1,4 +1,4 @@
-"""The state of the sandbox for one token: running generations, reads in the current second and credits spent."""
+"""The sandbox's account of one token: running generations, reads in the current second, and spent credits."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class Account:
     submissions: int = 0
     _succeeded: int = 0
     _running: list[tuple[float, bool]] = field(default_factory=list)
-    """Heap of running generations: when each ends, and whether it will succeed."""
+    """Heap of running generations: the time at which each ends, and whether it will succeed."""
     _second: int = 0
     _reads_in_second: int = 0
 
@@ -37,7 +37,7 @@ class Account:
         return round(self._succeeded * PRICE_CREDITS, 2)
 
     def admit_read(self, now: float, limit: int | None) -> bool:
-        """Count a read. Return whether the current clock second has at most `limit` reads (None: no limit)."""
+        """Count a read, and return whether the current clock second has at most `limit` reads (None: no limit)."""
         second = int(now)
         if second != self._second:
             self._second, self._reads_in_second = second, 0

@@ -39,7 +39,8 @@ def create_sandbox(
     """Return a new sandbox as an ASGI application. Its `Sandbox`, with the counters, is `app.state.sandbox`.
 
     A generation takes `seconds`. The URLs of its files begin with `media_url` (without a trailing slash), where
-    `media_routes` can serve them. `clock` returns Unix seconds. `deliver` posts callbacks; None: none are posted.
+    `media_routes` can serve them. `clock` returns Unix seconds. `deliver` posts callbacks; None means that none are
+    posted.
     """
     return sandbox_app(Sandbox(seconds=seconds, media_url=media_url, clock=clock, behaviour=behaviour, deliver=deliver))
 

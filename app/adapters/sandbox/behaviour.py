@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MEDIA_LIFE_SECONDS = 30 * 24 * 3600.0
-"""How long a finished video can be downloaded. Source: AceDataCloud's storage FAQ."""
+"""Time for which a finished video can be downloaded. Source: AceDataCloud's storage FAQ."""
 
 
 class PendingForm(StrEnum):
@@ -39,7 +39,7 @@ class ErrorForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How the sandbox behaves where AceDataCloud's documents are silent or contradictory.
+    """The sandbox's behaviour in cases about which AceDataCloud's documents are silent or contradictory.
 
     The defaults are the documented behaviour, or else the most likely one. None disables a limit or an expiry.
     """
@@ -51,7 +51,7 @@ class Behaviour:
     """Whether the response to an asynchronous submission has `success: true` beside the task id."""
 
     batch_limit: int = 12
-    """Most tasks in a batch response if the request has no `limit`; the number of AceDataCloud's sibling services."""
+    """Most tasks in a batch response if the request has no `limit`. AceDataCloud's sibling services have this number."""
 
     honours_limit: bool = True
     """Whether a batch request's `limit` is used; otherwise `batch_limit` always applies."""
@@ -66,10 +66,10 @@ class Behaviour:
     """Most requests to /luma/tasks of one token in one clock second. Source: the concurrency FAQ."""
 
     hidden_seconds: float = 0.0
-    """How long /luma/tasks does not find a new task, as if its record were not written yet."""
+    """Time for which /luma/tasks does not find a new task, as if its record were not written yet."""
 
     media_life_seconds: float | None = MEDIA_LIFE_SECONDS
-    """How long after its end a task's files can be downloaded."""
+    """Time after its end for which a task's files can be downloaded."""
 
     callback_retries: int = 0
     """Retries of a callback that could not be delivered; AceDataCloud documents no number."""

@@ -19,7 +19,7 @@ RETRY_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Callbacks:
-    """Background tasks, each of which waits for a generation to end and then delivers its callback."""
+    """The background tasks that deliver callbacks. Each waits for a generation to end, and then posts its result."""
 
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -30,7 +30,7 @@ class Callbacks:
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self) -> None:
-        """Wait until every callback is delivered or given up, and so for the running generations as well."""
+        """Wait until every callback is delivered or given up. This includes the end of the running generations."""
         await asyncio.gather(*self._tasks)
 
     async def close(self) -> None:
@@ -46,6 +46,6 @@ async def try_to_deliver(deliver: Deliver, url: str, body: dict[str, Any]) -> bo
     try:
         await deliver(url, body)
     except (httpx.HTTPError, OSError) as exc:
-        logger.warning("An attempt to deliver a sandbox callback failed: %s", type(exc).__name__)
+        logger.warning("A callback of the sandbox could not be posted to its URL: %s", type(exc).__name__)
         return False
     return True

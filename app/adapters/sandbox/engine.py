@@ -43,7 +43,7 @@ RECORD_OVERHEAD_BYTES = 1_200
 """Estimated memory of a record without its request: two ids that are keys, two URLs, and objects."""
 
 ACCOUNTS_KEPT = 10_000
-"""Most tokens with an account. The oldest account is dropped; its token then gets a new one."""
+"""Most tokens with an account. Above this number, the oldest account is dropped; its token then gets a new one."""
 
 READS_KEPT = 10_000
 MOST_READS_BYTES = 8 * 1024 * 1024
@@ -58,10 +58,10 @@ class Sandbox:
     """A simulated AceDataCloud in memory. Only callbacks run in the background.
 
     Attributes:
-        seconds: how long a generation takes.
+        seconds: duration of a generation.
         media_url: the beginning of the files' URLs, without a trailing slash.
         clock: returns Unix seconds; the states of all tasks follow from it.
-        sleep: waits for the end of generations, for synchronous requests and for callbacks.
+        sleep: waits a number of seconds, for synchronous requests and callbacks.
         behaviour: the options for undocumented behaviour.
         deliver: posts a callback; if None, a callback URL only makes a request asynchronous.
         records_kept: most generations in memory; the oldest are dropped first.
@@ -134,8 +134,8 @@ class Sandbox:
 
     async def wait_until_ended(self, record: Record) -> None:
         """Wait until the generation has succeeded or failed."""
-        while (left_seconds := record.finished_at - self.clock()) > 0:
-            await self.sleep(left_seconds)
+        while (remaining_seconds := record.finished_at - self.clock()) > 0:
+            await self.sleep(remaining_seconds)
 
     def media_is_gone(self, name: str) -> bool:
         """Return whether the files of the task `name` have expired; False for unknown names."""
@@ -215,10 +215,10 @@ class Sandbox:
         return {"items": items, "count": len(found)}
 
     def _find(self, ids: Iterable[Any], now: float) -> list[Record]:
-        asked = tuple(task_id for task_id in ids if isinstance(task_id, str))
-        self._record_read(asked)
+        requested = tuple(task_id for task_id in ids if isinstance(task_id, str))
+        self._record_read(requested)
         visible_until = now - self.behaviour.hidden_seconds
-        known = (self._records.get(task_id) for task_id in dict.fromkeys(asked))
+        known = (self._records.get(task_id) for task_id in dict.fromkeys(requested))
         return [record for record in known if record is not None and record.created_at <= visible_until]
 
 

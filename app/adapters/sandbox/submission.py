@@ -61,12 +61,12 @@ class Submission(BaseModel):
 
     @property
     def is_async(self) -> bool:
-        """Whether the task id is returned at once; either `async` or a callback URL asks for that."""
+        """Whether the task id is returned at once. Either `async` or a callback URL requests that."""
         return bool(self.wants_async or self.callback_url)
 
     @property
     def wait_seconds(self) -> float | None:
-        """How long a synchronous request waits for the result; None for an asynchronous one."""
+        """Seconds for which a synchronous request waits for the result; None for an asynchronous one."""
         if self.is_async:
             return None
         return TIMEOUT_SECONDS if self.timeout is None else self.timeout

@@ -129,9 +129,9 @@ def prompt_words_in(prompt: object) -> frozenset[str]:
 
 
 def course_of(submission: Submission, now: float, seconds: float) -> Course:
-    """Return the course of the generation that `submission` starts; a generation normally takes `seconds`.
+    """Return the course of the generation that `submission` starts. A generation normally takes `seconds`.
 
-    If a synchronous request waits for less time, its task ends with the request's timeout: the caller has no task id.
+    If a synchronous request waits for less time, the task fails at its timeout, because the caller gets no task id.
     """
     wait_seconds = submission.wait_seconds
     if wait_seconds is not None and wait_seconds < seconds:
