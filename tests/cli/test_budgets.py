@@ -34,9 +34,9 @@ async def buy(cli: Cli, key: dict[str, Any], *, is_taken: bool) -> None:
     assert holder is not None
     spender, attempt = Spender(holder.team.id, holder.member.id, holder.key.id), secrets.token_hex(16)
     async with opened(cli.env["LUMA_MCP_DATABASE_URL"]) as database:
-        await database.run_as_one(lambda connection: reserve(connection, attempt, Charge(spender, priced(1))))
+        await database.run_in_transaction(lambda connection: reserve(connection, attempt, Charge(spender, priced(1))))
         if is_taken:
-            await database.run_as_one(lambda connection: take(connection, attempt))
+            await database.run_in_transaction(lambda connection: take(connection, attempt))
 
 
 async def test_a_budget_is_set_raised_listed_and_removed(cli: Cli) -> None:

@@ -52,10 +52,12 @@ class Ledger(SqlLedger):
         await self._in.run(lambda connection: ledger.name_task(connection, attempt, task_id))
 
     async def take(self, attempt: str, task_id: str | None = None) -> bool:
-        return await self._in.run_as_one(lambda connection: ledger.take(connection, attempt, task_id, self._sql))
+        return await self._in.run_in_transaction(
+            lambda connection: ledger.take(connection, attempt, task_id, self._sql)
+        )
 
     async def give_back(self, attempt: str) -> bool:
-        return await self._in.run_as_one(lambda connection: ledger.give_back(connection, attempt, self._sql))
+        return await self._in.run_in_transaction(lambda connection: ledger.give_back(connection, attempt, self._sql))
 
     async def unsettled(self, older_than_seconds: float, most: int, team: str | None = None) -> list[UnsettledEntry]:
         return await self._in.run(
@@ -63,7 +65,7 @@ class Ledger(SqlLedger):
         )
 
     async def mark_exhausted(self, use: WindowUse) -> ThresholdPassed | None:
-        return await self._in.run_as_one(lambda connection: ledger.mark_exhausted(connection, use, self._sql))
+        return await self._in.run_in_transaction(lambda connection: ledger.mark_exhausted(connection, use, self._sql))
 
 
 class Purchaser:
@@ -76,7 +78,7 @@ class Purchaser:
         self.ledger = Ledger(database, clock)
 
     async def put(self, wanted: Budget) -> Budget | None:
-        return await self.database.run_as_one(lambda connection: put_budget(connection, wanted, self.clock.sql))
+        return await self.database.run_in_transaction(lambda connection: put_budget(connection, wanted, self.clock.sql))
 
     async def reserve(
         self, attempt: str | None = None, price: Money | None = None
@@ -90,6 +92,6 @@ class Purchaser:
         await self._reserve(secrets.token_hex(16), None)
 
     async def _reserve(self, attempt: str, price: Money | None) -> tuple[ThresholdPassed, ...]:
-        return await self.database.run_as_one(
+        return await self.database.run_in_transaction(
             lambda connection: reserve(connection, attempt, Charge(self.spender, price), self.clock.sql)
         )

@@ -51,7 +51,7 @@ class Behaviour:
     """Whether the response to an asynchronous submission has `success: true` beside the task id."""
 
     batch_limit: int = 12
-    """Most tasks in a batch response if the request has no `limit`. AceDataCloud's sibling services have this number."""
+    """Most tasks in a batch response if the request has no `limit`. Source: AceDataCloud's sibling services."""
 
     honours_limit: bool = True
     """Whether a batch request's `limit` is used; otherwise `batch_limit` always applies."""

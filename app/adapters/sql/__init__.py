@@ -1,7 +1,7 @@
-"""The database, by way of SQLAlchemy Core.
+"""The database, through SQLAlchemy Core.
 
-`sqlalchemy.ext.asyncio` imports the ORM for its sessions, which nothing here uses and which takes 8 MB of each process.
-So the package is made without running its `__init__`, and has the names of its engine alone.
+`sqlalchemy.ext.asyncio` imports the ORM for its sessions. Nothing here uses it, and it takes 8 MB of each process. So
+that package is created without running its `__init__`, and contains only the names of its `engine` module.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Administrative changes: each one a transaction with its row of the audit log and the directory's next version."""
+"""Administrative changes. Each one is a transaction that also writes the audit log and increments the version."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,16 +15,16 @@ from app.domain.teams import Actor, AuditEntry, Member, Team
 from app.ports.directory import NotThere
 
 VERSION = "directory_version"
-"""The row of `service` that counts the changes."""
+"""The name of the row in `service` that counts the changes: the version of the directory."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change under way: the connection of its transaction, its actor, and its time.
+    """The transaction of a change: its connection, its actor, and its time in Unix seconds.
 
-    The row of the version is locked, so no other change is under way.
+    The transaction has locked the row of the version, so no other change runs at the same time.
     """
 
     connection: AsyncConnection
@@ -72,41 +72,42 @@ class Administration:
     """Runs administrative changes on one database, one at a time among all processes."""
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Change `database`; `now` is the clock, as SQL."""
+        """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._now = now
 
     async def change(self, actor: Actor, operation: Callable[[Change], Awaitable[tuple[T, AuditEntry | None]]]) -> T:
-        """Return the result of `operation` once it counts, together with the entry of the audit log that it returns.
+        """Run `operation` in a transaction, and return its result after the commit.
 
-        `operation` returns no entry where an earlier try of the same change turns out to have been made. It may raise
-        AdministrationRefused, and nothing has happened. Raises DatabaseUnavailable.
+        `operation` returns its result and the entry for the audit log. The entry is None if an earlier attempt of the
+        same change was committed after all. `operation` may raise AdministrationRefused, which rolls the transaction
+        back. Raises DatabaseUnavailable.
         """
 
         async def transaction(connection: AsyncConnection) -> T:
-            await connection.execute(_next_version())  # first, because it is the lock
+            await connection.execute(_increment_version())  # first, because it locks out other changes
             now = float((await connection.execute(select(self._now()))).scalar_one())
             result, entry = await operation(Change(connection, actor, now))
             if entry is not None:
                 await connection.execute(audit.insert().values(audit_values(entry)))
             return result
 
-        return await self._database.run_as_one(transaction)
+        return await self._database.run_in_transaction(transaction)
 
 
-def _next_version() -> Any:
+def _increment_version() -> Any:
     following = cast(cast(service.c.value, BigInteger) + 1, String)
     return update(service).where(service.c.name == VERSION).values(value=following)
 
 
 def audit_values(entry: AuditEntry) -> dict[str, Any]:
-    """Return the columns of an entry that is to be recorded."""
+    """Return the column values of an entry that is to be inserted."""
     values = asdict(replace(entry, before=None, after=None))
     del values["id"]
-    return values | {"before": _written(entry.before), "after": _written(entry.after)}
+    return values | {"before": _json(entry.before), "after": _json(entry.after)}
 
 
-def _written(values: Mapping[str, Any] | None) -> str | None:
+def _json(values: Mapping[str, Any] | None) -> str | None:
     return None if values is None else json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 

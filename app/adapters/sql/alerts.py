@@ -1,7 +1,7 @@
-"""Alerts of budgets: written in the transaction that passes a threshold, sent afterwards, again and again if need be.
+"""Alerts of budgets in a transactional outbox: written with the change that passes a threshold, and sent later.
 
-So an alert is neither lost in a crash nor told of a purchase that was rolled back. Whoever sends one first moves the
-time at which it is due, so that no other process sends it meanwhile.
+So an alert is not lost in a crash, and none is sent for a purchase that was rolled back. A process claims an alert by
+moving its due time before it sends it, so that no other process sends it meanwhile. Failed alerts are sent again.
 """
 
 import json
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import audit_values
 from app.adapters.sql.budget_tables import budget_alerts, budgets
-from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.directory_tables import audit, members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.domain.budget import Spender, ThresholdPassed
@@ -24,8 +24,8 @@ from app.ports.alerts import BudgetAlert
 ACTION = "budget.threshold"
 
 
-async def enter_alert(connection: AsyncConnection, passed: ThresholdPassed, now: SqlClock) -> None:
-    """Write an alert, due at once, and its row of the audit log, in the transaction of the caller."""
+async def insert_alert(connection: AsyncConnection, passed: ThresholdPassed, now: SqlClock) -> None:
+    """Insert an alert that is due at once, and its audit log entry, in the transaction of the caller."""
     budget = passed.use.budget
     team, member = await _names(connection, budget.spender)
     content = _content(passed, team, member)
@@ -39,32 +39,37 @@ async def enter_alert(connection: AsyncConnection, passed: ThresholdPassed, now:
 class SqlAlerts:
     """The alerts of one database. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, now: SqlClock = database_now, *, most_deleted: int = MOST_DELETED) -> None:
-        """Keep the alerts in `database`; `now` is the clock, as SQL. Old ones are deleted in lots of `most_deleted`."""
+    def __init__(
+        self, database: Database, now: SqlClock = database_now, *, batch_size: int = DELETION_BATCH_SIZE
+    ) -> None:
+        """Use `database`. `now` returns the SQL of its clock. Old rows are deleted in batches of `batch_size`."""
         self._database = database
         self._now = now
-        self._most_deleted = most_deleted
+        self._batch_size = batch_size
 
     async def take_due(self, most: int, again_seconds: float) -> list[BudgetAlert]:
-        """Return at most `most` alerts that are due, each to one caller; they are due again after `again_seconds`."""
+        """Claim and return at most `most` alerts that are due. No alert is returned to two callers.
+
+        If an alert is not settled, it is due again after `again_seconds`.
+        """
 
         async def operation(connection: AsyncConnection) -> list[BudgetAlert]:
             due = select(budget_alerts).where(budget_alerts.c.due_at <= self._now())
             rows = (await connection.execute(due.order_by(budget_alerts.c.due_at).limit(most))).all()
-            return [_alert(row) for row in rows if await self._take(connection, row, again_seconds)]
+            return [_alert(row) for row in rows if await self._claim(connection, row, again_seconds)]
 
         return await self._database.run(operation)
 
     async def settle(self, alert: BudgetAlert) -> None:
-        """Note that an alert was sent, or is given up."""
-        await self._due(alert, None)
+        """Record that an alert was sent or given up."""
+        await self._set_due(alert, None)
 
     async def put_off(self, alert: BudgetAlert, seconds: float) -> None:
-        """Send an alert again after `seconds`."""
-        await self._due(alert, self._now() + seconds)
+        """Make an alert due again after `seconds`."""
+        await self._set_due(alert, self._now() + seconds)
 
     async def sealed_urls(self) -> list[tuple[str, str]]:
-        """Return the id of the team and the sealed URL, for each budget that has one."""
+        """Return the id of the team and the sealed URL of each budget that has a URL."""
         wanted = select(budgets.c.team_id, budgets.c.alert_sealed).where(budgets.c.alert_sealed.is_not(None))
 
         async def operation(connection: AsyncConnection) -> list[tuple[str, str]]:
@@ -79,23 +84,24 @@ class SqlAlerts:
         await self._database.run(lambda connection: connection.execute(changed))
 
     async def delete_old(self, seconds: float) -> int:
-        """Delete alerts older than `seconds` in lots; return how many they were."""
+        """Delete alerts older than `seconds` in batches, and return their number."""
         old = budget_alerts.c.created_at < self._now() - seconds
-        return await delete_in_lots(self._database, budget_alerts.c.id, old, self._most_deleted)
+        return await delete_in_batches(self._database, budget_alerts.c.id, old, self._batch_size)
 
-    async def _take(self, connection: AsyncConnection, row: Row[Any], again_seconds: float) -> bool:
+    async def _claim(self, connection: AsyncConnection, row: Row[Any], again_seconds: float) -> bool:
+        """Compare-and-set the due time, and return whether no other process has claimed the alert."""
         unchanged = and_(budget_alerts.c.id == row.id, budget_alerts.c.due_at == row.due_at)
         taken = update(budget_alerts).where(unchanged)
         values = {"due_at": self._now() + again_seconds, "tries": budget_alerts.c.tries + 1}
         return bool((await connection.execute(taken.values(values))).rowcount)
 
-    async def _due(self, alert: BudgetAlert, at: Any) -> None:
+    async def _set_due(self, alert: BudgetAlert, at: Any) -> None:
         changed = update(budget_alerts).where(budget_alerts.c.id == alert.id).values(due_at=at)
         await self._database.run(lambda connection: connection.execute(changed))
 
 
 async def _names(connection: AsyncConnection, spender: Spender) -> tuple[str, str | None]:
-    """Return the name of the team, and that of the member where the spender is one."""
+    """Return the names of the spender's team and member; None if the spender is not a member."""
     team = (await connection.execute(select(teams.c.name).where(teams.c.id == spender.team))).scalar_one()
     if spender.member is None:
         return team, None
@@ -103,7 +109,7 @@ async def _names(connection: AsyncConnection, spender: Spender) -> tuple[str, st
 
 
 def _content(passed: ThresholdPassed, team: str, member: str | None) -> dict[str, Any]:
-    """Return the alert for programs. Amounts are decimal numbers in text, which lose nothing."""
+    """Return the JSON content of the alert. Amounts are decimal numbers as strings, so that no digit is lost."""
     use, budget = passed.use, passed.use.budget
     return {
         "team": team,

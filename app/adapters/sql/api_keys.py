@@ -1,4 +1,4 @@
-"""Keys of members, in SQL that SQLite and PostgreSQL share."""
+"""The team keys of members, in SQL for both SQLite and PostgreSQL."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -28,8 +28,8 @@ from app.domain.teams import (
 )
 from app.ports.directory import NewKey, NotAllowed, NotThere
 
-MOST_NOTED = 500
-"""Keys that one statement notes as used; databases limit the parameters of a statement."""
+NOTE_BATCH_SIZE = 500
+"""Most keys that one statement updates, because databases limit the parameters of a statement."""
 
 _TABLES = {"key": api_keys, "member": members, "team": teams}
 _COLUMNS = [column.label(f"{name}__{column.name}") for name, table in _TABLES.items() for column in table.c]
@@ -39,17 +39,17 @@ class SqlApiKeys:
     """The keys of one database. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Keep the keys in `database`; `now` is the clock, as SQL."""
+        """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._administration = Administration(database, now)
         self._now = now
 
     async def key_holder(self, digest: str) -> KeyHolder | None:
-        """Return the key with this digest, in whatever state it is; None where there is none."""
+        """Return the key with this digest in any state; None if there is none."""
         return (await self.key_holders([digest])).get(digest)
 
     async def key_holders(self, digests: Collection[str]) -> dict[str, KeyHolder]:
-        """Return the keys with these digests, at most 500, in whatever state they are; those that exist, by digest."""
+        """Return the existing keys among these digests, at most 500, by digest and in any state."""
 
         async def operation(connection: AsyncConnection) -> dict[str, KeyHolder]:
             rows = await self._rows(connection, api_keys.c.digest.in_(digests))
@@ -64,32 +64,32 @@ class SqlApiKeys:
         return await self._database.run(operation)
 
     async def note_used(self, key_ids: Collection[str], minute: float) -> None:
-        """Note that keys were used in the minute that began at `minute`, in unix seconds. No version follows."""
-        left = iter(sorted(key_ids))
-        while some := list(islice(left, MOST_NOTED)):
+        """Record that keys were used in the minute that began at `minute` (Unix seconds), without a new version."""
+        remaining = iter(sorted(key_ids))
+        while batch := list(islice(remaining, NOTE_BATCH_SIZE)):
             is_older = api_keys.c.last_used_at.is_(None) | (api_keys.c.last_used_at < minute)
-            statement = update(api_keys).where(api_keys.c.id.in_(some), is_older).values(last_used_at=minute)
-            await self._database.run(partial(_executed, statement))
+            statement = update(api_keys).where(api_keys.c.id.in_(batch), is_older).values(last_used_at=minute)
+            await self._database.run(partial(_execute, statement))
 
     async def holder(self, key_id: str) -> KeyHolder:
         """Return the key with this id. Raises NotThere."""
         return await self._database.run(lambda connection: self._with_id(connection, key_id))
 
     async def of_team(self, team: str, *, most: int | None = None, after: str | None = None) -> list[KeyHolder]:
-        """Return the keys of a team, the oldest first: at most `most`, from behind the key with the id `after` on.
+        """Return the keys of a team, the oldest first.
 
-        Raises NotThere.
+        At most `most` are returned, starting after the key with the id `after`. Raises NotThere.
         """
 
         async def operation(connection: AsyncConnection) -> list[KeyHolder]:
             owner = await team_named(connection, team)
             wanted = members.c.team_id == owner.id
             if after is not None:
-                last = await self._found(connection, wanted & (api_keys.c.id == after))
+                last = await self._select_keys(connection, wanted & (api_keys.c.id == after))
                 if not last:
-                    raise NotThere(f"Team {team} has no key {after} to go on from. Begin the list anew.")
-                wanted &= _is_behind(last[0].key)
-            return await self._found(connection, wanted, most)
+                    raise NotThere(f"Team {team} has no key {after} to continue from. Begin the list anew.")
+                wanted &= _comes_after(last[0].key)
+            return await self._select_keys(connection, wanted, most)
 
         return await self._database.run(operation)
 
@@ -123,17 +123,17 @@ class SqlApiKeys:
             )
             await change.connection.execute(api_keys.insert().values(_columns(key, new.digest)))
             holder = KeyHolder(key, holding, owner, change.now)
-            return holder, _entry(change, "key.create", holder, None, _shown(key))
+            return holder, _entry(change, "key.create", holder, None, _audited_fields(key))
 
         return await self._administration.change(actor, operation)
 
     async def revoke(self, key_id: str, actor: Actor) -> KeyHolder:
-        """Refuse a key for good. Raises NotThere."""
+        """Revoke a key, which is then refused forever. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
             before = await self._with_id(change.connection, key_id)
             revoked_at = change.now if before.key.revoked_at is None else before.key.revoked_at
-            return await _changed(change, "key.revoke", before, revoked_at=revoked_at)
+            return await _update_key(change, "key.revoke", before, revoked_at=revoked_at)
 
         return await self._administration.change(actor, operation)
 
@@ -142,14 +142,14 @@ class SqlApiKeys:
         return await self._change("key.block" if is_blocked else "key.unblock", key_id, actor, is_blocked=is_blocked)
 
     async def stop(self, key_id: str, actor: Actor, *, is_stopped: bool = True) -> KeyHolder:
-        """Stop a key's spending, or let it go on. Raises NotThere; NotAllowed for a revoked one."""
+        """Stop a key's spending, or resume it. Raises NotThere; NotAllowed for a revoked one."""
         return await self._change("key.stop" if is_stopped else "key.resume", key_id, actor, is_stopped=is_stopped)
 
     async def rotate(self, key_id: str, new: NewKey, grace_seconds: float, actor: Actor) -> KeyHolder:
-        """Record a key in the place of an active one, which ends after `grace_seconds` or at its own time.
+        """Record a key that replaces an active one.
 
-        The new key has the member, scopes and note of the old one, and lives as long as that was made to live.
-        Raises NotThere; NotAllowed for a key that is not active, or was rotated already.
+        The old key expires after `grace_seconds`, or earlier at its own time. The new key has the member, scopes, note
+        and lifetime of the old one. Raises NotThere, and NotAllowed for a key that is inactive or was already rotated.
         """
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
@@ -170,7 +170,7 @@ class SqlApiKeys:
             await change.connection.execute(api_keys.insert().values(_columns(key, new.digest)))
             ends_at = change.now + grace_seconds
             expires_at = ends_at if old.expires_at is None else min(ends_at, old.expires_at)
-            _, entry = await _changed(change, "key.rotate", before, expires_at=expires_at, replaced_by=new.id)
+            _, entry = await _update_key(change, "key.rotate", before, expires_at=expires_at, replaced_by=new.id)
             return replace(before, key=key), entry
 
         return await self._administration.change(actor, operation)
@@ -180,23 +180,23 @@ class SqlApiKeys:
             before = await self._with_id(change.connection, key_id)
             if before.key.revoked_at is not None:
                 raise NotAllowed(f"Key {key_id} is revoked, which is for good. Make a new key.")
-            return await _changed(change, action, before, **wanted)
+            return await _update_key(change, action, before, **wanted)
 
         return await self._administration.change(actor, operation)
 
     async def _with_digest(self, connection: AsyncConnection, digest: str) -> KeyHolder | None:
-        found = await self._found(connection, api_keys.c.digest == digest)
+        found = await self._select_keys(connection, api_keys.c.digest == digest)
         return found[0] if found else None
 
     async def _with_id(self, connection: AsyncConnection, key_id: str) -> KeyHolder:
-        if not (found := await self._found(connection, api_keys.c.id == key_id)):
+        if not (found := await self._select_keys(connection, api_keys.c.id == key_id)):
             raise NotThere(f"There is no key with the id {key_id}. Look at the list of its team's keys.")
         return found[0]
 
-    async def _found(
+    async def _select_keys(
         self, connection: AsyncConnection, where: ColumnElement[bool], most: int | None = None
     ) -> list[KeyHolder]:
-        """Return the keys that `where` holds for, with their members and teams, in one statement."""
+        """Return the keys that fulfil `where`, with their members and teams, in one statement."""
         return [_holder(row) for row in await self._rows(connection, where, most)]
 
     async def _rows(
@@ -210,19 +210,19 @@ class SqlApiKeys:
         return [row._asdict() for row in rows]
 
 
-def _is_behind(key: ApiKey) -> ColumnElement[bool]:
+def _comes_after(key: ApiKey) -> ColumnElement[bool]:
     is_as_old = (api_keys.c.created_at == key.created_at) & (api_keys.c.id > key.id)
     return (api_keys.c.created_at > key.created_at) | is_as_old
 
 
-async def _executed(statement: Update, connection: AsyncConnection) -> None:
+async def _execute(statement: Update, connection: AsyncConnection) -> None:
     await connection.execute(statement)
 
 
-async def _changed(
+async def _update_key(
     change: Change, action: str, before: KeyHolder, **wanted: Any
 ) -> tuple[KeyHolder, AuditEntry | None]:
-    """Set columns of a key, and return it as it is then, with the entry of the audit log."""
+    """Set columns of a key, and return the changed key with the entry for the audit log."""
     await change.connection.execute(update(api_keys).where(api_keys.c.id == before.key.id).values(wanted))
     earlier = {column: getattr(before.key, column) for column in wanted}
     return replace(before, key=replace(before.key, **wanted)), _entry(change, action, before, earlier, wanted)
@@ -242,8 +242,8 @@ def _entry(
     )
 
 
-def _shown(key: ApiKey) -> dict[str, Any]:
-    """Return what the audit log has of a new key."""
+def _audited_fields(key: ApiKey) -> dict[str, Any]:
+    """Return the fields of a new key that the audit log records."""
     scopes = written_scopes(key.scopes)
     return {"hint": key.hint, "scopes": scopes, "note": key.note, "expires_at": key.expires_at}
 
@@ -253,7 +253,7 @@ def _why_not_rotated(key: ApiKey, state: KeyState) -> str:
         return f"Key {key.id} is blocked. Unblock it first, or make a new key."
     if state is not KeyState.ACTIVE:
         return f"Key {key.id} is {state}. Make a new key."
-    return f"Key {key.id} was rotated already: key {key.replaced_by} is in its place. Rotate that one."
+    return f"Key {key.id} was already rotated: key {key.replaced_by} is in its place. Rotate that one."
 
 
 def _holder(row: dict[str, Any]) -> KeyHolder:

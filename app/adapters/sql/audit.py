@@ -1,4 +1,4 @@
-"""The audit log, in SQL that SQLite and PostgreSQL share."""
+"""The audit log, in SQL for both SQLite and PostgreSQL."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import audit_values
-from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.directory_tables import audit
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.domain.teams import AuditEntry
@@ -17,14 +17,16 @@ from app.domain.teams import AuditEntry
 class SqlAuditLog:
     """The log of one database. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, now: SqlClock = database_now, *, most_deleted: int = MOST_DELETED) -> None:
-        """Keep the log in `database`; `now` is the clock, as SQL. Old entries are deleted in lots of `most_deleted`."""
+    def __init__(
+        self, database: Database, now: SqlClock = database_now, *, batch_size: int = DELETION_BATCH_SIZE
+    ) -> None:
+        """Use `database`. `now` returns the SQL of its clock. Old rows are deleted in batches of `batch_size`."""
         self._database = database
         self._now = now
-        self._most_deleted = most_deleted
+        self._batch_size = batch_size
 
     async def append(self, entry: AuditEntry) -> None:
-        """Record an entry, other than that of an administrative change, which records its own."""
+        """Insert an entry. Administrative changes insert their entries themselves."""
         row = audit.insert().values(audit_values(entry) | {"at": self._now()})
         await self._database.run(lambda connection: connection.execute(row))
 
@@ -45,9 +47,9 @@ class SqlAuditLog:
         return await self._database.run(operation)
 
     async def delete_old(self, seconds: float) -> int:
-        """Delete entries older than `seconds` in lots, between which others may write; return how many they were."""
+        """Delete entries older than `seconds` in batches, and return their number. Others may write between batches."""
         old = audit.c.at < self._now() - seconds
-        return await delete_in_lots(self._database, audit.c.id, old, self._most_deleted)
+        return await delete_in_batches(self._database, audit.c.id, old, self._batch_size)
 
 
 def _entry(row: Row[Any]) -> AuditEntry:

@@ -1,4 +1,4 @@
-"""The administration of budgets, in SQL that SQLite and PostgreSQL share."""
+"""The administration of budgets, in SQL for both SQLite and PostgreSQL."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,19 +29,20 @@ from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse, SpendingGroup,
 from app.ports.directory import NotAllowed, NotThere
 
 MOST_UNSETTLED = 100
+"""Most overdue reservations in a report of usage."""
 
 
 class SqlBudgets:
     """The budgets of one database. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Keep the budgets in `database`; `now` is the clock, as SQL."""
+        """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._administration = Administration(database, now)
         self._now = now
 
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedUse:
-        """Set the budget of an owner for a kind of window, in the place of an earlier one. Raises NotThere."""
+        """Set the budget of an owner for a kind of window. It replaces an earlier one. Raises NotThere."""
         budget_id = new_budget_id()
 
         async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
@@ -65,7 +66,10 @@ class SqlBudgets:
     async def increase(
         self, owner: BudgetOwner, window: Window | None, *, by: int, until: date, actor: Actor
     ) -> OwnedUse:
-        """Raise a budget up to the end of a day of the team's. Raises NotThere and NotAllowed."""
+        """Raise a budget by `by` until the end of the day `until` in the team's time zone.
+
+        Raises NotThere; NotAllowed if the day is over, or several budgets fit.
+        """
 
         async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
             team = await change.team(owner.team)
@@ -92,7 +96,10 @@ class SqlBudgets:
         return await self._administration.change(actor, operation)
 
     async def usage(self, team: str, since: date | None, by: SpendingGroup | None) -> Usage:
-        """Return what a team has bought since a day began, by default the first of this month. Raises NotThere."""
+        """Return a team's spending since the start of the day `since`, by default the first of the current month.
+
+        Raises NotThere.
+        """
 
         async def operation(connection: AsyncConnection) -> Usage:
             found = await team_named(connection, team)
@@ -119,7 +126,10 @@ class SqlBudgets:
     async def _only(
         self, connection: AsyncConnection, team: Team, owner: BudgetOwner, window: Window | None
     ) -> WindowUse:
-        """Return the owner's budget of this window, or its only one. Raises NotThere and NotAllowed."""
+        """Return the owner's budget for `window`, or the only one if `window` is None.
+
+        Raises NotThere if there is none, and NotAllowed if there are several.
+        """
         spender = (await spender_names(connection, team)).spender(team, owner)
         found = await budgets_of_spender(connection, spender, self._now)
         wanted = [use for use in found if window in (None, use.budget.window)]
@@ -133,7 +143,10 @@ class SqlBudgets:
     async def _changed(
         self, change: Change, team: Team, action: str, before: Budget | None, after: Budget
     ) -> tuple[OwnedUse, AuditEntry | None]:
-        """Return the budget as it is now, and the entry of the audit log; none where an earlier try has made it so."""
+        """Return the budget as it is now, and the entry for the audit log.
+
+        The entry is None if nothing has changed, because an earlier attempt was committed.
+        """
         uses: Sequence[WindowUse] = await budgets_of_spender(change.connection, after.spender, self._now)
         [use] = [use for use in uses if use.budget.window is after.window]
         owned = OwnedUse((await spender_names(change.connection, team)).owner(team, after.spender), use)
@@ -147,8 +160,8 @@ def _entry(change: Change, action: str, owned: OwnedUse, before: Budget | None, 
     entry = change.entry(
         action,
         f"{budget.window} of {owner_text(owned.owner)}",
-        before=_shown(before, after),
-        after=_shown(after, before),
+        before=_audited_fields(before, after),
+        after=_audited_fields(after, before),
         team_id=budget.spender.team,
         member_id=budget.spender.member,
         key_id=owned.owner.key,
@@ -156,8 +169,8 @@ def _entry(change: Change, action: str, owned: OwnedUse, before: Budget | None, 
     return replace(entry, amount=budget.amount, unit=budget.unit)
 
 
-def _shown(budget: Budget | None, other: Budget | None) -> dict[str, Any] | None:
-    """Return the values of a budget for the audit log; beside another one, those that differ."""
+def _audited_fields(budget: Budget | None, other: Budget | None) -> dict[str, Any] | None:
+    """Return the values of a budget for the audit log. If there is an `other` one, return only those that differ."""
     if budget is None:
         return None
     values, others = _values(budget), {} if other is None else _values(other)
@@ -165,7 +178,7 @@ def _shown(budget: Budget | None, other: Budget | None) -> dict[str, Any] | None
 
 
 def _values(budget: Budget) -> dict[str, Any]:
-    """Return what the audit log says of a budget."""
+    """Return the values of a budget that the audit log records."""
     return {
         "amount": amount_text(budget.amount),
         "unit": budget.unit,

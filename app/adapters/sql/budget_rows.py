@@ -1,7 +1,7 @@
-"""Reading budgets and their windows, for the ledger and for administration alike.
+"""Reads budgets and their windows, for the ledger and for administration.
 
-A budget of a key counts what its successors spend too, and stays on the first key of the line: a rotation makes a new
-secret and a new id, and both may be in use for a while.
+A rotation replaces a key by one with a new secret and a new id, and both may be in use for a while. So the budget of a
+key belongs to the first key in a chain of rotations, and also counts the purchases with the keys that replaced it.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from app.domain.calendar import Window, time_zone, window_at
 
 
 @dataclass(frozen=True, slots=True)
-class Applicable:
-    """The budgets that count something, in the order of their ids, at one moment.
+class CurrentWindows:
+    """The windows of some budgets that contain one moment.
 
     Attributes:
-        moment: unix seconds by the database's clock.
+        moment: Unix seconds by the database's clock.
         zone: the team's time zone.
-        windows: the windows that hold the moment; nothing is known yet of what they have used.
+        windows: the windows, ordered by the ids of their budgets, with 0 as spent and reserved amounts.
 
     """
 
@@ -35,8 +35,8 @@ class Applicable:
     windows: tuple[WindowUse, ...]
 
 
-def counting(spender: Spender) -> ColumnElement[bool]:
-    """Return what holds for the budgets that count a purchase of `spender`: its team's, its member's and its key's."""
+def counting_condition(spender: Spender) -> ColumnElement[bool]:
+    """Return the SQL condition for budgets that count a purchase of `spender`: those of its team, member and key."""
     whole_team = and_(budgets.c.member_id == "", budgets.c.key_id == "")
     ways = [whole_team]
     if spender.member is not None:
@@ -47,21 +47,21 @@ def counting(spender: Spender) -> ColumnElement[bool]:
 
 
 def predecessors(key: str) -> Select[Any]:
-    """Return the ids of a key and of those in whose place rotations put it."""
+    """Return the query for the ids of a key and of the keys that it has replaced by rotations."""
     line = select(literal(key, String(32)).label("id")).cte("predecessors", recursive=True)
     before = select(api_keys.c.id).join(line, api_keys.c.replaced_by == line.c.id)
     return select(line.union(before).c.id)
 
 
 def successors(key: str) -> Select[Any]:
-    """Return the ids of a key and of those that rotations put in its place."""
+    """Return the query for the ids of a key and of the keys that have replaced it by rotations."""
     line = select(literal(key, String(32)).label("id")).cte("successors", recursive=True)
     after = select(api_keys.c.replaced_by).join(line, api_keys.c.id == line.c.id)
     return select(line.union(after.where(api_keys.c.replaced_by.is_not(None))).c.id)
 
 
-def of(spender: Spender) -> ColumnElement[bool]:
-    """Return what holds for the budgets of `spender` itself."""
+def owner_condition(spender: Spender) -> ColumnElement[bool]:
+    """Return the SQL condition for the budgets of exactly this team, member or key."""
     return and_(
         budgets.c.team_id == spender.team,
         budgets.c.member_id == (spender.member or ""),
@@ -69,8 +69,10 @@ def of(spender: Spender) -> ColumnElement[bool]:
     )
 
 
-async def applicable(connection: AsyncConnection, team: str, wanted: ColumnElement[bool], now: SqlClock) -> Applicable:
-    """Return the `wanted` budgets of a team with their present windows. Raises SpendingRefused without such a team."""
+async def current_windows(
+    connection: AsyncConnection, team: str, wanted: ColumnElement[bool], now: SqlClock
+) -> CurrentWindows:
+    """Return the `wanted` budgets of a team with their current windows. Raises SpendingRefused if the team is gone."""
     of_team = and_(budgets.c.team_id == teams.c.id, wanted)
     found = await connection.execute(
         select(now().label("moment"), teams.c.timezone, *budgets.c)
@@ -80,35 +82,35 @@ async def applicable(connection: AsyncConnection, team: str, wanted: ColumnEleme
     if not (rows := found.all()):
         raise SpendingRefused("There is no such team.")
     moment, zone = rows[0].moment, time_zone(rows[0].timezone)
-    found_budgets = sorted((budget(row) for row in rows if row.id is not None), key=lambda one: one.id)
-    return Applicable(moment, zone, tuple(unused(one, moment, zone) for one in found_budgets))
+    found_budgets = sorted((budget_of(row) for row in rows if row.id is not None), key=lambda one: one.id)
+    return CurrentWindows(moment, zone, tuple(empty_window(one, moment, zone) for one in found_budgets))
 
 
-def unused(budget: Budget, moment: float, zone: ZoneInfo) -> WindowUse:
-    """Return the budget's window that holds `moment`, as if nothing were used."""
+def empty_window(budget: Budget, moment: float, zone: ZoneInfo) -> WindowUse:
+    """Return the budget's window that contains `moment`, with 0 as spent and reserved amounts."""
     interval = window_at(budget.window, moment, zone)
     return WindowUse(budget, budget.cap(moment), 0, 0, interval.start, interval.end)
 
 
-async def used(connection: AsyncConnection, windows: Sequence[WindowUse]) -> list[WindowUse]:
-    """Return the windows with what they have used, in the same order."""
+async def with_usage(connection: AsyncConnection, windows: Sequence[WindowUse]) -> list[WindowUse]:
+    """Return the windows with their spent and reserved amounts, in the same order."""
     if not windows:
         return []
     wanted = [(one.budget.id, one.start) for one in windows]
     place = tuple_(budget_windows.c.budget_id, budget_windows.c.window_start)
     found = await connection.execute(select(budget_windows).where(place.in_(wanted)))
     rows = {(row.budget_id, row.window_start): row for row in found}
-    return [with_use(one, rows.get((one.budget.id, one.start))) for one in windows]
+    return [with_row(one, rows.get((one.budget.id, one.start))) for one in windows]
 
 
-def with_use(window: WindowUse, row: Row[Any] | None) -> WindowUse:
-    """Return the window with what its row says; without a row, it is unused."""
+def with_row(window: WindowUse, row: Row[Any] | None) -> WindowUse:
+    """Return the window with the amounts in its row, or with 0 if it has no row."""
     spent, reserved = (0, 0) if row is None else (row.spent, row.reserved)
     return WindowUse(window.budget, window.limit, spent, reserved, window.start, window.renews_at)
 
 
-def budget(row: Row[Any]) -> Budget:
-    """Return the budget that a row of its table holds."""
+def budget_of(row: Row[Any]) -> Budget:
+    """Return the budget in a row of `budgets`."""
     return Budget(
         id=row.id,
         spender=Spender(row.team_id, row.member_id or None, row.key_id or None),

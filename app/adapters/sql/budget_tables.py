@@ -1,4 +1,4 @@
-"""The tables of budgets and of the ledger, beside those in `tables.py`."""
+"""The tables of budgets and of the ledger, on the metadata of `tables`."""
 
 from sqlalchemy import (
     JSON,
@@ -39,9 +39,9 @@ budgets = Table(
     Column("created_at", Float(53), nullable=False),
     UniqueConstraint("team_id", "member_id", "key_id", "window", name="budgets_spender"),
 )
-"""A limit per calendar window. `member_id` and `key_id` are empty where it is not for one member, or for one key.
+"""Limits for calendar windows. `member_id` is "" unless the limit is for a member, and `key_id` unless it is for a key.
 
-Amounts, here and below, are millionths of `unit`.
+Amounts in all tables are millionths of `unit`.
 """
 
 budget_windows = Table(
@@ -53,9 +53,10 @@ budget_windows = Table(
     Column("reserved", BigInteger, nullable=False),
     Column("told", Integer, nullable=False),
 )
-"""What a window of a budget has used, and the highest threshold that was told. A row is made when it is first used.
+"""The amounts spent and reserved in a window of a budget. A row is inserted at the first purchase in the window.
 
-No foreign key leads to the budget: a purchase may be under way while its budget is removed.
+`told` is the highest threshold, in percent, for which an alert was written. There is no foreign key to the budget,
+because a budget may be removed while a purchase is unsettled.
 """
 
 ledger = Table(
@@ -80,10 +81,10 @@ ledger = Table(
     Index("ledger_unsettled", "state", "ask_at"),
     Index("ledger_task", "team_id", "task_id"),
 )
-"""The cost of each purchase of a team, and the windows that it counts in, as pairs of `budget_id` and `window_start`.
+"""The cost of each purchase of a team, and the windows that count it, as pairs of `budget_id` and `window_start`.
 
-The amount is unknown where the price is. `ask_at` is when the task of a reservation is asked for next.
-There is no foreign key to purchases, which are deleted sooner.
+The amount is NULL if the price is unknown. `ask_at` is the time at which the task of a reservation is read next, to
+settle it. There is no foreign key to purchases, because they are deleted sooner.
 """
 
 budget_alerts = Table(
@@ -101,7 +102,8 @@ budget_alerts = Table(
     Index("budget_alerts_due", "due_at"),
     Index("budget_alerts_age", "created_at"),
 )
-"""Thresholds that were passed, written in the transaction that passed them, and whether each was told.
+"""Alerts about passed thresholds, each inserted in the transaction that passed its threshold.
 
-`content` is the JSON of the alert. `due_at` is when it is sent next; it is empty once the alert was sent or given up.
+`content` is the JSON of the alert. `due_at` is the time of the next attempt to send it, or NULL if the alert was sent
+or given up.
 """

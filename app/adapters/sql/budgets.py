@@ -1,4 +1,4 @@
-"""Setting, raising and removing budgets, and what was spent. Each function works in a transaction of its caller."""
+"""Sets, raises, removes and reads budgets. Each function runs in a transaction of its caller."""
 
 import secrets
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.budget_rows import (
-    applicable,
-    counting,
-    of,
+    counting_condition,
+    current_windows,
+    empty_window,
+    owner_condition,
     successors,
-    unused,
-    used,
+    with_usage,
 )
 from app.adapters.sql.budget_tables import budget_windows, budgets, ledger
 from app.adapters.sql.engine import SqlClock, database_now
@@ -22,13 +22,13 @@ from app.domain.budget import Budget, EntryState, Spender, WindowUse, threshold_
 
 
 async def put_budget(connection: AsyncConnection, wanted: Budget, now: SqlClock = database_now) -> Budget | None:
-    """Set a budget, and return the one that it replaces; its spender has one for each kind of window.
+    """Set a budget, and return the one that it replaces, or None. A spender has one budget for each kind of window.
 
-    It goes on with the count of the one that it replaces. A first one, and one in another unit, counts what the ledger
-    holds of the present window; of a purchase that is being claimed in this very instant it may not know.
+    The new budget continues the count of the one that it replaces. If there was none, or one in another unit, the count
+    starts with the ledger's entries in the current window. It may miss a purchase that is claimed at the same time.
     """
-    same = and_(of(wanted.spender), budgets.c.window == wanted.window)
-    found = await applicable(connection, wanted.spender.team, same, now)
+    same = and_(owner_condition(wanted.spender), budgets.c.window == wanted.window)
+    found = await current_windows(connection, wanted.spender.team, same, now)
     earlier = found.windows[0].budget if found.windows else None
     if earlier is not None and earlier.unit == wanted.unit:
         await connection.execute(update(budgets).where(budgets.c.id == earlier.id).values(_values(wanted)))
@@ -36,7 +36,7 @@ async def put_budget(connection: AsyncConnection, wanted: Budget, now: SqlClock 
     if earlier is not None:
         await _delete(connection, earlier)
     await connection.execute(budgets.insert().values(id=wanted.id, created_at=found.moment, **_values(wanted)))
-    await _count_earlier(connection, unused(wanted, found.moment, found.zone))
+    await _count_existing_entries(connection, empty_window(wanted, found.moment, found.zone))
     return earlier
 
 
@@ -46,42 +46,42 @@ def new_budget_id() -> str:
 
 
 async def raise_budget(connection: AsyncConnection, budget: Budget, by: int, until: float) -> Budget:
-    """Raise a budget by an amount until a time in unix seconds, in the place of an earlier raise; return it raised."""
+    """Raise a budget by `by` until `until` (Unix seconds), and return it. This replaces an earlier raise."""
     values = {"raised_by": by, "raised_until": until}
     await connection.execute(update(budgets).where(budgets.c.id == budget.id).values(values))
     return replace(budget, raised_by=by, raised_until=until)
 
 
 async def remove_budget(connection: AsyncConnection, budget: Budget) -> None:
-    """Remove a budget and its count. Purchases under way settle as if it had never been."""
+    """Remove a budget and its count. Unsettled purchases are then settled without it."""
     await _delete(connection, budget)
 
 
 async def budgets_of_team(connection: AsyncConnection, team: str, now: SqlClock = database_now) -> list[WindowUse]:
-    """Return every budget of a team with what its present window has used."""
-    found = await applicable(connection, team, budgets.c.team_id == team, now)
-    return await used(connection, found.windows)
+    """Return every budget of a team with the usage of its current window."""
+    found = await current_windows(connection, team, budgets.c.team_id == team, now)
+    return await with_usage(connection, found.windows)
 
 
 async def budgets_of_spender(
     connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
 ) -> list[WindowUse]:
-    """Return the budgets of exactly this team, member or key with what their present windows have used."""
-    found = await applicable(connection, spender.team, of(spender), now)
-    return await used(connection, found.windows)
+    """Return the budgets of exactly this team, member or key with the usage of their current windows."""
+    found = await current_windows(connection, spender.team, owner_condition(spender), now)
+    return await with_usage(connection, found.windows)
 
 
 async def budgets_counting(
     connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
 ) -> list[WindowUse]:
-    """Return the budgets that count a purchase of `spender`: its team's, its member's and its key's."""
-    found = await applicable(connection, spender.team, counting(spender), now)
-    return await used(connection, found.windows)
+    """Return the budgets that count a purchase of `spender` with the usage of their current windows."""
+    found = await current_windows(connection, spender.team, counting_condition(spender), now)
+    return await with_usage(connection, found.windows)
 
 
 async def count_windows(connection: AsyncConnection, team: str, now: SqlClock = database_now) -> None:
-    """Count what the ledger holds of each present window without a row: the team's time zone has changed."""
-    found = await applicable(connection, team, budgets.c.team_id == team, now)
+    """Count the ledger's entries in each current window that has no row, after the team's time zone has changed."""
+    found = await current_windows(connection, team, budgets.c.team_id == team, now)
     of_team = select(budget_windows.c.budget_id, budget_windows.c.window_start)
     rows = await connection.execute(
         of_team.where(budget_windows.c.budget_id.in_(one.budget.id for one in found.windows))
@@ -89,7 +89,7 @@ async def count_windows(connection: AsyncConnection, team: str, now: SqlClock = 
     counted = {(row.budget_id, row.window_start) for row in rows}
     for window in found.windows:
         if (window.budget.id, window.start) not in counted:
-            await _count_earlier(connection, window)
+            await _count_existing_entries(connection, window)
 
 
 async def _delete(connection: AsyncConnection, budget: Budget) -> None:
@@ -97,10 +97,10 @@ async def _delete(connection: AsyncConnection, budget: Budget) -> None:
     await connection.execute(delete(budget_windows).where(budget_windows.c.budget_id == budget.id))
 
 
-async def _count_earlier(connection: AsyncConnection, window: WindowUse) -> None:
-    """Make the first row of a budget with what the ledger holds of its window.
+async def _count_existing_entries(connection: AsyncConnection, window: WindowUse) -> None:
+    """Insert the row of a window with the amounts of the ledger's entries in it.
 
-    Entries that are reserved are locked, so none of them settles before it counts in this window too.
+    Reserved entries are locked and linked to the window, so that their later settlement also counts in it.
     """
     mine = [*_entries_of(window.budget), ledger.c.created_at >= window.start]
     reserving = select(ledger.c.id, ledger.c.amount, ledger.c.windows).where(

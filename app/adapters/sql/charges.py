@@ -1,4 +1,4 @@
-"""The cost of a purchase of a team, in the transactions of the purchase itself."""
+"""Updates the ledger with the outcome of a purchase, in the transaction that records the outcome."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ from app.domain.teams import AuditEntry
 async def charge_outcome(
     connection: AsyncConnection, purchase: Row[Any], state: PurchaseState, task_id: str | None, now: SqlClock
 ) -> None:
-    """Give the price back of a purchase that was refused, name the task of one that was started, and audit either.
+    """Release the price of a refused purchase, or record the task id of a started one, and write the audit log.
 
-    `purchase` has the columns `attempt` and `action`. A purchase without an entry in the ledger is left alone.
+    `purchase` has the columns `attempt` and `action`. Nothing is done if the purchase has no entry in the ledger.
     """
     found = await connection.execute(select(ledger).where(ledger.c.attempt == purchase.attempt))
     if (entry := found.first()) is None:
@@ -33,7 +33,7 @@ async def charge_outcome(
 
 
 async def _subject(connection: AsyncConnection, entry: Row[Any]) -> str:
-    """Return the names of the team and the member that bought."""
+    """Return `team/member` with the names of the buyers; "" if the member no longer exists."""
     of_member = members.join(teams, teams.c.id == members.c.team_id)
     named = select(teams.c.name.label("team"), members.c.name.label("member")).select_from(of_member)
     found = (await connection.execute(named.where(members.c.id == entry.member_id))).first()

@@ -1,4 +1,4 @@
-"""Deletion of many rows in lots, between which others may write."""
+"""Deletion of many rows in batches. Other transactions may write between two batches."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.engine import Database
 
-MOST_DELETED = 5_000
-"""Rows that one statement deletes: a fraction of a second."""
+DELETION_BATCH_SIZE = 5_000
+"""Most rows that one statement deletes. That takes a fraction of a second."""
 
 
-async def delete_in_lots(database: Database, key: Column[Any], where: ColumnElement[bool], most: int) -> int:
-    """Delete the rows that `where` holds for, at most `most` at once, and return how many they were.
+async def delete_in_batches(database: Database, key: Column[Any], where: ColumnElement[bool], most: int) -> int:
+    """Delete the rows that fulfil `where`, at most `most` in each statement, and return their number.
 
     `key` is the primary key of their table. Raises DatabaseUnavailable.
     """

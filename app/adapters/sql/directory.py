@@ -1,4 +1,4 @@
-"""The directory of one database: its repositories, its version and its pepper."""
+"""The directory of teams in one database: its repositories, its version and its pepper."""
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +16,7 @@ PEPPER = "pepper"
 
 
 def sql_directory(database: Database, now: SqlClock = database_now) -> Directory:
-    """Return the directory in `database`; `now` is the clock, as SQL."""
+    """Return the directory in `database`. `now` returns the SQL of its clock."""
     return Directory(
         teams=SqlTeams(database, now),
         keys=SqlApiKeys(database, now),
@@ -30,7 +30,7 @@ class SqlDirectoryFacts:
     """The version and the pepper of one database. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        """Keep the facts in `database`."""
+        """Use `database`."""
         self._database = database
 
     async def version(self) -> int:
@@ -38,11 +38,11 @@ class SqlDirectoryFacts:
         return int(await self._database.run(lambda connection: _value(connection, VERSION)) or 0)
 
     async def pepper(self) -> str | None:
-        """Return the sealed pepper; None before it is made."""
+        """Return the sealed pepper; None before it is created."""
         return await self._database.run(lambda connection: _value(connection, PEPPER))
 
     async def keep_pepper(self, sealed: str) -> str:
-        """Record the pepper unless there is one, and return the one that is recorded."""
+        """Record the pepper unless there is one, and return the recorded pepper."""
 
         async def operation(connection: AsyncConnection) -> str:
             await connection.execute(select(service).where(service.c.name == VERSION).with_for_update())
@@ -51,7 +51,7 @@ class SqlDirectoryFacts:
             await connection.execute(service.insert().values(name=PEPPER, value=sealed))
             return sealed
 
-        return await self._database.run_as_one(operation)
+        return await self._database.run_in_transaction(operation)
 
     async def replace_pepper(self, before: str, sealed: str) -> bool:
         """Compare-and-set the pepper from `before` to `sealed`, and return whether it was `before`."""

@@ -97,7 +97,7 @@ audit = Table(
     Index("audit_age", "at"),
     sqlite_autoincrement=True,
 )
-"""Rows refer to others by id without a foreign key: the log outlives its subjects.
+"""The audit log. It has no foreign keys, because its rows outlive their subjects.
 
-An identity column needs no right to its sequence in PostgreSQL.
+In PostgreSQL, an identity column needs no permission for its sequence.
 """

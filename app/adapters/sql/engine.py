@@ -1,4 +1,4 @@
-"""The connection to the database, and the one place where its faults become `DatabaseUnavailable`."""
+"""The connection to the database. All of its exceptions are converted to `DatabaseUnavailable` here."""
 
 import asyncio
 import os
@@ -23,26 +23,27 @@ from app.adapters.sql.tables import service
 from app.ports.repositories import DatabaseUnavailable
 
 OPERATION_SECONDS = 5.0
-"""The longest that a caller waits for one operation, the wait for a connection among it."""
+"""Timeout of an operation, including the wait for a connection."""
 
 BUSY_SECONDS = 2.0
-"""How long SQLite waits for another writer, and PostgreSQL's driver for a connection and for each statement."""
+"""Timeout of SQLite for the write lock, and of PostgreSQL's driver for a connection and for each statement."""
 
 MIGRATION_SECONDS = 600.0
-"""The longest that one statement of a migration may take."""
+"""Timeout of a statement of a migration."""
 
 CONNECTIONS = 4
 LAST_PORT = 65_535
 CACHE_KIB = 256
-"""Pages that each connection to SQLite keeps: a purchase touches a few, and the system keeps the file besides."""
-TRIES = 2
-"""A second try follows at once where the connection turned out to be dead. Every operation may be repeated."""
+"""Page cache of each SQLite connection. A purchase touches few pages, and the operating system caches the file too."""
+
+ATTEMPTS = 2
+"""Most attempts of an operation. The second follows at once if the connection was dead. Operations are idempotent."""
 
 T = TypeVar("T")
 
 
 class database_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
-    """The database's own clock in unix seconds: one clock for all replicas."""
+    """The SQL of the database's clock in Unix seconds. All replicas use this one clock."""
 
     type = Float(53)
     inherit_cache = True
@@ -59,11 +60,12 @@ def _postgresql_now(_element: database_now, _compiler: Any, **_options: Any) -> 
 
 
 SqlClock = Callable[[], ColumnElement[float]]
+"""Returns the SQL of a clock in Unix seconds. Tests replace the database's clock by another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """The version of the schema, the database's random id, and when it was made (unix seconds)."""
+    """The version of the schema, the database's random id, and its time of creation (Unix seconds)."""
 
     version: str
     id: str
@@ -71,17 +73,17 @@ class DatabaseFacts:
 
     @property
     def is_newest(self) -> bool:
-        """Return whether the schema is that of this program."""
+        """Whether the schema has the version of this program."""
         return self.version == REVISIONS[-1]
 
 
 class Database:
-    """An engine that is migrated before its first use. No operation raises anything but `DatabaseUnavailable`."""
+    """A database, which is migrated before its first use."""
 
     def __init__(self, url: str | None) -> None:
-        """Use the database at `url`; None keeps it in this process's memory.
+        """Use the database at `url`; None means an SQLite database in the memory of this process.
 
-        Raises ValueError, with the rest of a sentence about the URL, where it has no known form.
+        Raises ValueError if the URL has no known form. The message completes a sentence about the URL.
         """
         self._url = _parsed(url)
         self._engine = _engine(self._url)
@@ -89,60 +91,60 @@ class Database:
         self.facts: DatabaseFacts | None = None
         self._opening: asyncio.Task[DatabaseFacts] | None = None
         self._file = Path(self._url.database or "") if self.kind == "SQLite" and not self.is_in_memory else None
-        self._identity: tuple[int, int] | None = None
+        self._file_identity: tuple[int, int] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
     @property
     def kind(self) -> str:
-        """Return "SQLite" or "PostgreSQL"."""
+        """The kind of database: "SQLite" or "PostgreSQL"."""
         return "SQLite" if self._url.get_backend_name() == "sqlite" else "PostgreSQL"
 
     @property
     def is_in_memory(self) -> bool:
-        """Return whether the database is gone with this process, and no other one can use it."""
+        """Whether the database is in the memory of this process. It then ends with the process."""
         return self._url.database == ":memory:"
 
     @property
     def place(self) -> str:
-        """Return where the database is, without user and password."""
+        """The file or the host and name of the database, for messages, without user and password."""
         return self._url.database or "memory" if self.kind == "SQLite" else f"{self._url.host}/{self._url.database}"
 
     async def open(self, seconds: float = OPERATION_SECONDS) -> DatabaseFacts:
-        """Bring the schema to this program's version, unless it is there already, and return what the database is.
+        """Migrate the schema to the version of this program if it is older, and return the facts about the database.
 
-        All who call meanwhile share one attempt, and wait for it at most `seconds`. Raises DatabaseUnavailable, and
-        DatabaseTooNew where a newer program has migrated it.
+        Concurrent calls share one attempt, and each waits for it at most `seconds`. Raises DatabaseUnavailable, and
+        DatabaseTooNew if a newer program has migrated the database.
         """
         if self.facts is None:
             if self._opening is None or self._opening.done():
-                self._opening = self._begin(self._migrate)
+                self._opening = self._start(self._migrate)
             self.facts = await self._result(self._opening, seconds)
         return self.facts
 
     async def read_facts(self) -> DatabaseFacts | None:
-        """Return what the database is, and change nothing; None where its tables, or its file, are still to be made.
+        """Return the facts about the database without changing it; None if its tables or its file do not exist yet.
 
-        Raises DatabaseUnavailable, and DatabaseTooNew where a newer program has migrated it.
+        Raises DatabaseUnavailable, and DatabaseTooNew if a newer program has migrated the database.
         """
         if self.is_in_memory:
             return None
         if self._file is not None and not self._file.exists():
             folder = next(parent for parent in self._file.absolute().parents if parent.exists())
             if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-                raise DatabaseUnavailable("cannot be made: its folder is none that this user may write to")
+                raise DatabaseUnavailable("cannot be created, because this user may not write to its folder")
             return None
-        return await self._result(self._begin(self._facts), OPERATION_SECONDS)
+        return await self._result(self._start(self._facts), OPERATION_SECONDS)
 
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Return the result of `operation`, whose statements each count by themselves. Raises DatabaseUnavailable."""
-        return await self._whole(self._with(self._autocommit, operation))
+        """Return the result of `operation`. Each of its statements is committed at once. Raises DatabaseUnavailable."""
+        return await self._run_to_end(self._on_connection(self._autocommit, operation))
 
-    async def run_as_one(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Return the result of `operation`, whose statements count together. Raises DatabaseUnavailable."""
-        return await self._whole(self._with(self._engine, operation))
+    async def run_in_transaction(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Return the result of `operation`, which runs in one transaction. Raises DatabaseUnavailable."""
+        return await self._run_to_end(self._on_connection(self._engine, operation))
 
     async def ping(self) -> None:
-        """Return if the database answers. Raises DatabaseUnavailable."""
+        """Execute a statement. Raises DatabaseUnavailable if the database does not answer."""
 
         async def operation(connection: AsyncConnection) -> None:
             await connection.execute(select(1))
@@ -150,23 +152,26 @@ class Database:
         await self.run(operation)
 
     async def aclose(self) -> None:
-        """Wait for the operations under way, which `OPERATION_SECONDS` bounds, and close the connections."""
+        """Wait for the operations that still run, and close the connections."""
         if self._under_way:
             await asyncio.wait(self._under_way)
         await self._engine.dispose()
 
-    async def _whole(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Run an operation to its end, also when its caller leaves: nobody could use its connection again."""
+    async def _run_to_end(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Run an operation to its end, even if its caller is cancelled.
+
+        A cancellation in the middle would make the connection unusable.
+        """
         if self.facts is None:
             await self.open()
         if self._file_is_another():
-            raise DatabaseUnavailable("has lost its file, or another one is in its place")
-        return await self._result(self._begin(operation), OPERATION_SECONDS)
+            raise DatabaseUnavailable("has lost its file: it was deleted, or replaced by another one")
+        return await self._result(self._start(operation), OPERATION_SECONDS)
 
-    def _begin(self, operation: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(self._try(operation))
+    def _start(self, operation: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(self._with_retries(operation))
         self._under_way.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_done)
         return task
 
     async def _result(self, task: asyncio.Task[T], seconds: float) -> T:
@@ -176,26 +181,26 @@ class Database:
         return task.result()
 
     def _file_is_another(self) -> bool:
-        """Return whether the SQLite file was deleted or replaced: open connections would go on with the old one."""
-        return self._file is not None and _identity_of(self._file) != self._identity
+        """Return whether the SQLite file was deleted or replaced. Open connections would continue with the old file."""
+        return self._file is not None and _identity_of(self._file) != self._file_identity
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
-        task.exception()  # marks it as seen: its caller may be gone
+        task.exception()  # marks the exception as retrieved, because the caller may have been cancelled
 
-    async def _try(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retries(self, operation: Callable[[], Awaitable[T]]) -> T:
         try:
-            for left in reversed(range(TRIES)):
+            for remaining in reversed(range(ATTEMPTS)):
                 try:
                     return await operation()
                 except DBAPIError as exc:
-                    if not (exc.connection_invalidated and left):
+                    if not (exc.connection_invalidated and remaining):
                         raise
         except (SQLAlchemyError, sqlite3.Error, OSError, ValueError, OverflowError) as exc:
-            raise DatabaseUnavailable(_words(exc)) from None
-        raise AssertionError("the last try returns or raises")
+            raise DatabaseUnavailable(_fault_text(exc)) from None
+        raise AssertionError("the last attempt returns or raises")
 
-    def _with(
+    def _on_connection(
         self, engine: AsyncEngine, operation: Callable[[AsyncConnection], Awaitable[T]]
     ) -> Callable[[], Awaitable[T]]:
         async def connected() -> T:
@@ -205,7 +210,7 @@ class Database:
         return connected
 
     async def _upgrade(self) -> None:
-        """Migrate with an engine of its own, whose statements may take their time."""
+        """Migrate through another engine, whose statements have a longer timeout."""
         engine = _engine(self._url, MIGRATION_SECONDS)
         try:
             await upgrade(engine)
@@ -215,7 +220,7 @@ class Database:
     async def _migrate(self) -> DatabaseFacts:
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
-            self._identity = _identity_of(self._file)
+            self._file_identity = _identity_of(self._file)
         facts = await self._facts()
         if facts is None or not facts.is_newest:
             await (create(self._engine) if self.is_in_memory else self._upgrade())
@@ -257,9 +262,10 @@ def _parsed(given: str | None) -> URL:
 
 
 def _tls(url: URL) -> ssl.SSLContext | str:
-    """Return what asyncpg takes for the URL's sslmode, which means what it means to libpq; without one, "prefer".
+    """Return asyncpg's `ssl` argument for the URL's sslmode, which has the meaning that libpq defines.
 
-    The verifying modes trust the file in sslrootcert, or else the system's authorities. Raises ValueError.
+    The default is "prefer". The verifying modes trust the file in sslrootcert, or else the system's authorities. Raises
+    ValueError.
     """
     mode = str(url.query.get("sslmode", "prefer"))
     authority = str(url.query.get("sslrootcert", ""))
@@ -276,9 +282,9 @@ def _tls(url: URL) -> ssl.SSLContext | str:
 
 
 def _engine(url: URL, statement_seconds: float = BUSY_SECONDS) -> AsyncEngine:
-    """Return the engine. Its errors hide parameters, which are digests and task ids.
+    """Return an engine for `url`. `statement_seconds` is the timeout of statements in PostgreSQL.
 
-    A statement to PostgreSQL may take `statement_seconds`.
+    Its exceptions hide the parameters of statements, such as digests and task ids.
     """
     if url.get_backend_name() != "sqlite":
         limits = {"timeout": BUSY_SECONDS, "command_timeout": statement_seconds}
@@ -307,7 +313,7 @@ def _engine(url: URL, statement_seconds: float = BUSY_SECONDS) -> AsyncEngine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """Leave transactions to `_begin_sqlite`, and let every commit reach the disk."""
+    """Prepare a connection: `_begin_sqlite` starts its transactions, and every commit is synced to the disk."""
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{CACHE_KIB}"):
@@ -316,13 +322,13 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Any) -> None:
-    """Take the write lock at the start: a transaction that reads first could not be promoted while others write."""
+    """Take the write lock when a transaction starts. One that starts with a read could fail to get the lock later."""
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _identity_of(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another of the same name; None where there is none."""
+    """Return the device and inode of a file, which identify it; None if it does not exist."""
     try:
         found = path.stat()
     except OSError:
@@ -331,10 +337,10 @@ def _identity_of(path: Path) -> tuple[int, int] | None:
 
 
 def _make_private(path: Path) -> None:
-    """Create the file and its folder for this user alone; SQLite gives its other files the rights of the first.
+    """Create the file and its folder with permissions for this user only. SQLite's other files get the same ones.
 
-    A file that is there is not opened: to close it again would end the locks that connections of this process hold on
-    it (POSIX), and another process, taking itself for the last, would delete the log that they write to.
+    An existing file is not opened. Closing it again would release the locks that connections of this process hold on it
+    (POSIX), and another process could then delete the write-ahead log that they use.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
@@ -343,17 +349,20 @@ def _make_private(path: Path) -> None:
 
 _MEANINGS = {
     "InvalidPasswordError": "does not accept the user or the password of LUMA_MCP_DATABASE_URL",
-    "InvalidAuthorizationSpecificationError": "does not accept the user of LUMA_MCP_DATABASE_URL, or wants TLS",
+    "InvalidAuthorizationSpecificationError": "does not accept the user of LUMA_MCP_DATABASE_URL, or requires TLS",
     "InvalidCatalogNameError": "does not exist on that server: create it, or correct LUMA_MCP_DATABASE_URL",
     "InsufficientPrivilegeError": "does not give its user the rights that docs/purchases.md names",
     "TooManyConnectionsError": "has no connection left: raise its limit, or run fewer processes",
     "ReadOnlySQLTransactionError": "takes no writes: it is a standby, or set to read only",
 }
-"""Faults that an operator mends, by the type of asyncpg's exception."""
+"""Errors that an operator can correct, in words that complete a sentence, by the type of asyncpg's exception."""
 
 
-def _words(exc: Exception) -> str:
-    """Return what a fault means, or its kind: messages may quote addresses and statements."""
+def _fault_text(exc: Exception) -> str:
+    """Return words for an exception: its meaning if that is known, else its type.
+
+    Its message is not used, because it may quote addresses and statements.
+    """
     original = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     name = type(original.__cause__ or original).__name__
     return _MEANINGS.get(name) or _unanswered(name)

@@ -1,4 +1,4 @@
-"""Grants and holders of access tokens, from rows of the database and to them."""
+"""Converts between rows of the database and grants, or holders of access tokens."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from app.ports.sign_in_store import AccessHolder, AuthorizationCode, NewGrant, T
 _JOINED = (oauth_access_tokens, oauth_grants, oauth_people)
 
 HOLDER_COLUMNS: list[Any] = [column.label(f"{table.name}__{column.name}") for table in _JOINED for column in table.c]
-"""The columns of an access token, its grant and its person, each named after its table."""
+"""The columns of an access token, its grant and its person. Each has the label `table__column`."""
 
 
 def grant_of(row: Row[Any], start: str = "") -> Grant:
-    """Return the grant in a row whose columns have the names of `oauth_grants` behind `start`."""
+    """Return the grant in a row. Its columns have the names of those of `oauth_grants` with the prefix `start`."""
     values = {column.name: row._mapping[f"{start}{column.name}"] for column in oauth_grants.c}  # noqa: SLF001 - public
     values["scopes"] = parsed_scopes(values["scopes"])
     values["registration"] = Registration(values["registration"])
@@ -60,11 +60,11 @@ def new_grant(code: AuthorizationCode, new: NewGrant, lifetimes: TokenLifetimes,
 
 
 def columns_of(grant: Grant) -> dict[str, Any]:
-    """Return the columns of a grant."""
+    """Return the column values of a grant."""
     values = {column.name: getattr(grant, column.name) for column in oauth_grants.c}
     return values | {"scopes": written_scopes(grant.scopes)}
 
 
-def shown(grant: Grant) -> dict[str, Any]:
-    """Return what the audit log has of a grant."""
+def audited_fields(grant: Grant) -> dict[str, Any]:
+    """Return the fields of a grant that the audit log records."""
     return {"client": grant.client_name, "redirect_host": grant.redirect_host, "scopes": written_scopes(grant.scopes)}

@@ -1,7 +1,7 @@
-"""Which purchase holds an idempotency key: one row per name of the key, which the primary key keeps unique.
+"""The purchase that holds an idempotency key: one row for each name of the key. The primary key keeps names unique.
 
-A key has a name for each secret key of the service. A claim takes all of them, so replicas that know different secrets
-in part, as during a rotation, still meet.
+A key has a name for each secret key of the service. A purchase takes all of them, so replicas that share only some of
+the secret keys, as during a rotation, still detect that the same idempotency key is used.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,21 +15,23 @@ from app.adapters.sql.tables import purchase_keys, purchases
 from app.domain.purchase import KeyName, NewPurchase
 
 Insert = Callable[..., Any]
-"""The INSERT of one database, which knows ON CONFLICT."""
+"""SQLAlchemy's INSERT with ON CONFLICT for one kind of database."""
 
 
-async def take(connection: AsyncConnection, insert: Insert, backend: str, new: NewPurchase) -> bool:
-    """Give the key of `new` to it, and return whether nobody holds the key under any of its names.
+async def take_key(connection: AsyncConnection, insert: Insert, backend: str, new: NewPurchase) -> bool:
+    """Insert the names of the key of `new`, and return whether none of them was taken.
 
-    The order of the rows keeps two callers, each with a name of the other's, from waiting for each other.
+    The rows are inserted in the order of the names. So two transactions with several of the same names cannot deadlock.
     """
     rows = insert(purchase_keys).values(_rows(backend, new))
     taken = rows.on_conflict_do_nothing().returning(purchase_keys.c.attempt)
     return len((await connection.execute(taken)).all()) == len(new.keys)
 
 
-async def take_over(connection: AsyncConnection, insert: Insert, backend: str, earlier: str, new: NewPurchase) -> bool:
-    """Give the key that `earlier` holds to `new`, under every name, and return whether it held one."""
+async def take_over_key(
+    connection: AsyncConnection, insert: Insert, backend: str, earlier: str, new: NewPurchase
+) -> bool:
+    """Transfer the key from the attempt `earlier` to `new`, under every name, and return whether `earlier` held it."""
     if not await _hand_over(connection, earlier, new.attempt):
         return False
     rows = insert(purchase_keys).values(_rows(backend, new))
@@ -41,8 +43,8 @@ async def take_over(connection: AsyncConnection, insert: Insert, backend: str, e
     return True
 
 
-async def holder(connection: AsyncConnection, backend: str, names: Sequence[KeyName]) -> Row[Any] | None:
-    """Return `attempt` and `request_hash` of the row of one of `names` that is found; None where none is."""
+async def key_holder(connection: AsyncConnection, backend: str, names: Sequence[KeyName]) -> Row[Any] | None:
+    """Return the row of the first name that is found, with `attempt` and `request_hash`; None if none is found."""
     any_name = (and_(purchase_keys.c.owner == name.owner, purchase_keys.c.key_hash == name.key_hash) for name in names)
     held = select(purchase_keys).where(purchase_keys.c.backend == backend, or_(*any_name))
     return (await connection.execute(held)).first()
@@ -52,12 +54,12 @@ def _rows(backend: str, new: NewPurchase) -> list[dict[str, str]]:
     return [{"backend": backend, "attempt": new.attempt, **asdict(name)} for name in sorted(new.keys)]
 
 
-async def give_back(connection: AsyncConnection, mine: ColumnElement[bool]) -> None:
-    """Take a purchase that bought nothing out of the line of those that replaced each other.
+async def give_key_back(connection: AsyncConnection, mine: ColumnElement[bool]) -> None:
+    """Remove a purchase that bought nothing from the chain of purchases that replaced each other.
 
-    What replaced it replaces its own predecessor from then on, and its key goes back to that one, which may have
-    bought. So `replaces` never leads to a refused purchase. The key stands for the request of the predecessor again,
-    by the hash under the secret key that was current for it.
+    The purchase that replaced it now replaces its predecessor. Its key is returned to the predecessor, which may have
+    bought a video, or deleted if there is none. So `replaces` never refers to a refused purchase. The key gets the
+    predecessor's request hash again, which was made with the secret key that was current then.
     """
     found = await connection.execute(select(purchases.c.attempt, purchases.c.replaces).where(mine).with_for_update())
     if (row := found.first()) is None:
@@ -73,6 +75,6 @@ async def give_back(connection: AsyncConnection, mine: ColumnElement[bool]) -> N
 
 
 async def _hand_over(connection: AsyncConnection, earlier: str, new: str) -> bool:
-    """Give what `earlier` holds to `new`, and return whether it held anything."""
+    """Transfer all names that `earlier` holds to `new`, and return whether it held any."""
     held = purchase_keys.c.attempt == earlier
     return bool((await connection.execute(update(purchase_keys).where(held).values(attempt=new))).rowcount)

@@ -1,4 +1,4 @@
-"""The INSERT of each kind of database that has an ON CONFLICT clause."""
+"""SQLAlchemy's INSERT with an ON CONFLICT clause, for each kind of database."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 def insert_of(kind: str) -> Callable[..., Any]:
-    """Return the INSERT of `kind`, "SQLite" or "PostgreSQL". The dialect of the other would take 4 MB."""
+    """Return the `insert` function for "SQLite" or "PostgreSQL". Importing the other dialect too would take 4 MB."""
     if kind == "SQLite":
         from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415
 
@@ -19,5 +19,5 @@ def insert_of(kind: str) -> Callable[..., Any]:
 
 
 def insert_into(connection: AsyncConnection, table: Table) -> Any:
-    """Return the INSERT of the database that `connection` leads to."""
+    """Return an INSERT into `table` for the kind of database of `connection`."""
     return insert_of("SQLite" if connection.dialect.name == "sqlite" else "PostgreSQL")(table)

@@ -1,8 +1,9 @@
-"""The ledger: what each purchase costs, reserved in the windows of the budgets that count it, then taken or given back.
+"""The ledger of costs. The price of a purchase is reserved in the windows of the budgets that count it, then settled.
 
-Every function works on an open connection, within a transaction of its caller: `Database.run_as_one`, which rolls back
-when one of them raises. The rows of windows are the only count. Locks are taken in one order, first the entry's, then
-those of windows by the ids of their budgets, so that no two transactions wait for each other.
+Settling takes the price (it was spent) or gives it back (it was not). Every function runs in a transaction of its
+caller, `Database.run_in_transaction`, which rolls back if one of them raises. The amounts in the rows of windows are
+the only count. Locks are taken in a fixed order, first the entry's, then those of windows by the ids of their budgets,
+so that transactions cannot deadlock.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from typing import Any
 from sqlalchemy import Row, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql.alerts import enter_alert
-from app.adapters.sql.budget_rows import Applicable, applicable, counting, used, with_use
+from app.adapters.sql.alerts import insert_alert
+from app.adapters.sql.budget_rows import CurrentWindows, counting_condition, current_windows, with_row, with_usage
 from app.adapters.sql.budget_tables import budget_windows, ledger
 from app.adapters.sql.engine import SqlClock, database_now
 from app.adapters.sql.inserts import insert_into
@@ -36,22 +37,24 @@ from app.domain.budget import (
 from app.domain.money import Money
 
 SHORTEST_PAUSE_SECONDS = 60.0
-"""Between two questions for the task of one reservation."""
+"""Shortest time between two reads of the task of one reservation."""
 
 
 async def reserve(
     connection: AsyncConnection, attempt: str, charge: Charge, now: SqlClock = database_now
 ) -> tuple[ThresholdPassed, ...]:
-    """Reserve the price of a purchase in every budget that counts it, or in none, and return thresholds first passed.
+    """Reserve the price of a purchase in every budget that counts it, or in none.
 
-    An alert is written for each of them.
-
-    It may be repeated: an attempt that is reserved already is not reserved again, and passes nothing. Raises
-    InFlightLimitReached, BudgetExceeded, PriceUnknown where there is any budget, and SpendingRefused for an attempt
-    that is settled already.
+    Return the thresholds that this passes for the first time. An alert is written for each of them. The function is
+    idempotent: if the attempt is already reserved, nothing is done, and no threshold is returned. Raises
+    InFlightLimitReached, BudgetExceeded, PriceUnknown if there is a budget but no price in its unit, and
+    SpendingRefused if the attempt is already settled.
     """
     await check_in_flight(connection, attempt, charge.spender, now)
-    found, price = await applicable(connection, charge.spender.team, counting(charge.spender), now), charge.price
+    found, price = (
+        await current_windows(connection, charge.spender.team, counting_condition(charge.spender), now),
+        charge.price,
+    )
     for window in found.windows:
         if price is None or price.unit != window.budget.unit:
             raise PriceUnknown(window.budget, None if price is None else price.unit)
@@ -60,17 +63,18 @@ async def reserve(
     places = range(len(found.windows))
     passed = [one for place in places if (one := await _reserve_in(connection, found.windows[place:], price))]
     for one in passed:
-        await enter_alert(connection, one, now)
+        await insert_alert(connection, one, now)
     return tuple(passed)
 
 
 async def mark_exhausted(
     connection: AsyncConnection, use: WindowUse, now: SqlClock = database_now
 ) -> ThresholdPassed | None:
-    """Note that a window has refused a purchase: it has passed 100 %. Return that where it is news, after its alert.
+    """Record that a window has passed 100 %, because it has refused a purchase, and write the alert.
 
-    Prices rarely fill a budget to its last millionth. The refusal has rolled its own transaction back, so this takes
-    another one.
+    Return the passed threshold; None if it was recorded before. Without this, 100 % would rarely be passed, because
+    prices do not fill a budget to its last millionth. It needs a transaction of its own, because the refusal has rolled
+    back the one of the purchase.
     """
     await _make_row(connection, use)
     not_told = and_(_is_row_of(use), budget_windows.c.told < THRESHOLDS[-1])
@@ -78,34 +82,34 @@ async def mark_exhausted(
     if not changed.rowcount:
         return None
     passed = ThresholdPassed(use, THRESHOLDS[-1])
-    await enter_alert(connection, passed, now)
+    await insert_alert(connection, passed, now)
     return passed
 
 
 async def name_task(connection: AsyncConnection, attempt: str, task_id: str) -> None:
-    """Note which task a purchase became, so that its outcome can be asked for."""
+    """Record the task id of a purchase. The outcome of the task will settle the reservation."""
     await connection.execute(update(ledger).where(ledger.c.attempt == attempt).values(task_id=task_id))
 
 
 async def take(
     connection: AsyncConnection, attempt: str, task_id: str | None = None, now: SqlClock = database_now
 ) -> bool:
-    """Move what was reserved to what is spent, once; return whether it was still reserved.
+    """Move the reserved amount to the spent amount, once. Return whether it was still reserved.
 
-    It moves in the windows in which it was reserved, also when they have ended.
+    The amounts change in the windows in which it was reserved, even if these have ended.
     """
     return await _settle(connection, attempt, EntryState.TAKEN, task_id, now)
 
 
 async def give_back(connection: AsyncConnection, attempt: str, now: SqlClock = database_now) -> bool:
-    """Set what was reserved free, once; return whether it was still reserved."""
+    """Release the reserved amount, once. Return whether it was still reserved."""
     return await _settle(connection, attempt, EntryState.GIVEN_BACK, None, now)
 
 
 async def settle_task(
     connection: AsyncConnection, team: str, task_id: str, *, is_paid: bool, now: SqlClock = database_now
 ) -> bool:
-    """Take or give back what the purchase of a team's task reserved; return whether it was still reserved."""
+    """Take or give back the amount reserved for a team's task. Return whether it was still reserved."""
     mine = and_(ledger.c.team_id == team, ledger.c.task_id == task_id, ledger.c.state == EntryState.RESERVED)
     attempts = (await connection.execute(select(ledger.c.attempt).where(mine))).scalars().all()
     settle = take if is_paid else give_back
@@ -113,9 +117,9 @@ async def settle_task(
 
 
 async def take_overdue(connection: AsyncConnection, most: int, now: SqlClock = database_now) -> list[UnsettledEntry]:
-    """Return at most `most` reservations whose task is to be asked for, each to one caller.
+    """Claim and return at most `most` overdue reservations, whose tasks are to be read. None goes to two callers.
 
-    Each is due again after a tenth of its age, at least a minute.
+    Each is due again after a tenth of its age, and at least a minute.
     """
     is_due = and_(ledger.c.state == EntryState.RESERVED, ledger.c.ask_at <= now())
     due = select(*ledger.c, ledger.c.task_id.label("known_task"), (now() - ledger.c.created_at).label("age_seconds"))
@@ -136,7 +140,10 @@ async def unsettled(
     team: str | None = None,
     now: SqlClock = database_now,
 ) -> list[UnsettledEntry]:
-    """Return at most `most` reservations older than that, of one team or of all, the oldest first."""
+    """Return at most `most` reservations older than `older_than_seconds`, the oldest first.
+
+    `team` is the id of a team; None means all teams.
+    """
     task_id = func.coalesce(ledger.c.task_id, purchases.c.task_id).label("known_task")
     wanted = [ledger.c.state == EntryState.RESERVED, ledger.c.created_at < now() - older_than_seconds]
     if team is not None:
@@ -151,8 +158,8 @@ async def unsettled(
     return [_unsettled(row) for row in found]
 
 
-async def _is_entered(connection: AsyncConnection, attempt: str, charge: Charge, found: Applicable) -> bool:
-    """Write the entry, and return whether it is new. Raises SpendingRefused where it is settled already."""
+async def _is_entered(connection: AsyncConnection, attempt: str, charge: Charge, found: CurrentWindows) -> bool:
+    """Insert the entry, and return whether it is new. Raises SpendingRefused if there is a settled one."""
     entry = insert_into(connection, ledger).values(
         attempt=attempt,
         team_id=charge.spender.team,
@@ -178,9 +185,10 @@ async def _is_entered(connection: AsyncConnection, attempt: str, charge: Charge,
 async def _reserve_in(
     connection: AsyncConnection, windows: Sequence[WindowUse], price: Money
 ) -> ThresholdPassed | None:
-    """Add the price to the first of `windows`, and return the threshold that this passes. Raises BudgetExceeded.
+    """Reserve the price in the first of `windows`, and return the threshold that this passes. Raises BudgetExceeded.
 
-    The other windows come after it in the order of reserving, so they do not hold the price yet.
+    The other windows, in which the price is not reserved yet, are needed for the exception: it has the window with the
+    least room.
     """
     window = windows[0]
     row = await _add(connection, window, price.amount)
@@ -188,9 +196,9 @@ async def _reserve_in(
         await _make_row(connection, window)
         row = await _add(connection, window, price.amount)
     if row is None:
-        uses = await used(connection, windows)
-        raise BudgetExceeded(refusing_window(uses, price.amount) or uses[0], price)
-    use = with_use(window, row)
+        uses = await with_usage(connection, windows)
+        raise BudgetExceeded(refusing(uses, price.amount) or uses[0], price)
+    use = with_row(window, row)
     passed = threshold_passed(use.spent + use.reserved, use.limit, row.told)
     if passed is None:
         return None
@@ -199,7 +207,7 @@ async def _reserve_in(
 
 
 async def _add(connection: AsyncConnection, window: WindowUse, amount: int) -> Row[Any] | None:
-    """Reserve `amount` where there is a row with room for it, in one statement; return the row afterwards."""
+    """Reserve `amount` in one statement, and return the changed row; None if there is no row, or not enough room."""
     of_window = budget_windows.c
     wanted = [_is_row_of(window)]
     if not window.budget.is_soft:
@@ -209,7 +217,7 @@ async def _add(connection: AsyncConnection, window: WindowUse, amount: int) -> R
 
 
 async def _make_row(connection: AsyncConnection, window: WindowUse) -> None:
-    """Make the row of a window, unless there is one. It waits for whoever is making the same row."""
+    """Insert the row of a window unless it exists. This waits for a transaction that is inserting the same row."""
     row = insert_into(connection, budget_windows).values(
         budget_id=window.budget.id, window_start=window.start, spent=0, reserved=0, told=0
     )

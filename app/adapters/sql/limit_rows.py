@@ -1,6 +1,6 @@
-"""Reading rate limits, and the limit of generations in flight, which the ledger's rows are counted for.
+"""Reads rate limits, and checks the limit of generations in flight by counting entries of the ledger.
 
-A limit of a key counts what its successors do too, and stays on the first key of the line, as a budget does.
+Like a budget, the limit of a key belongs to the first key in a chain of rotations, and counts later keys of the chain.
 """
 
 from collections.abc import Collection, Iterator
@@ -18,13 +18,13 @@ from app.domain.rate_limit import WINDOW_SECONDS, InFlightLimitReached, LimitLev
 
 
 async def window_limits(connection: AsyncConnection, spender: Spender) -> tuple[RateLimit, ...]:
-    """Return the limits in a window that apply to `spender`: its key's, its member's and its team's."""
+    """Return the limits with a time window that apply to `spender`: those of its key, member and team."""
     rows = await connection.execute(select(rate_limits).where(_applying(spender)))
     return tuple(limit for row in rows for limit in _window_limits(row))
 
 
 async def limited_teams(connection: AsyncConnection, team_ids: Collection[str]) -> set[str]:
-    """Return those of the teams that have any limits, of their own, of a member or of a key."""
+    """Return the ids of the teams that have any limit, of their own, of a member or of a key."""
     found = await connection.execute(select(rate_limits.c.team_id).where(rate_limits.c.team_id.in_(team_ids)))
     return set(found.scalars())
 
@@ -34,10 +34,10 @@ async def check_in_flight(
 ) -> None:
     """Raise InFlightLimitReached if as many generations are in flight as one of the limits on `spender` allows.
 
-    `attempt` is the purchase that is being claimed, which may have been entered by an earlier try of the same claim.
-    A reservation counts up to the age at which the backend has given its task up; it may stay for longer, if nobody can
-    tell what became of the task. The rows of the limits stay locked to the end of the transaction, so that claims at
-    once count each other.
+    `attempt` is the purchase that is being claimed. It is not counted, because an earlier attempt of the same claim may
+    have inserted its entry. Reservations are counted up to the age at which the backend has given the task up; if the
+    outcome stays unknown, they exist for longer. The rows of the limits are locked until the end of the transaction, so
+    that concurrent claims count each other.
     """
     wanted = _applying(spender) & rate_limits.c.in_flight.is_not(None)
     ordered = select(rate_limits).where(wanted).order_by(rate_limits.c.member_id, rate_limits.c.key_id)
@@ -53,6 +53,7 @@ async def check_in_flight(
 
 
 def _applying(spender: Spender) -> ColumnElement[bool]:
+    """Return the SQL condition for the limits that apply to `spender`."""
     ways = [and_(rate_limits.c.member_id == "", rate_limits.c.key_id == "")]
     if spender.member is not None:
         ways.append(rate_limits.c.member_id == spender.member)
@@ -62,7 +63,7 @@ def _applying(spender: Spender) -> ColumnElement[bool]:
 
 
 def _counted_by(row: Row[Any]) -> ColumnElement[bool]:
-    """Return what holds for the entries of the ledger that the limits in a row count."""
+    """Return the SQL condition for the entries of the ledger that the limits in a row count."""
     of_team = ledger.c.team_id == row.team_id
     if row.key_id:
         return and_(of_team, ledger.c.key_id.in_(successors(row.key_id)))

@@ -1,4 +1,4 @@
-"""Bringing a database to the schema of this program, by one process at a time."""
+"""Creates the schema of a database, or migrates it to the version of this program. One process does so at a time."""
 
 import secrets
 import time
@@ -18,7 +18,7 @@ REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every revision of the schema, oldest first."""
 
 _LOCK = 0x6C756D61
-"""An arbitrary number: PostgreSQL's name of the lock under which migrations run."""
+"""The number of PostgreSQL's advisory lock for migrations, chosen arbitrarily."""
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -30,13 +30,13 @@ async def create(engine: AsyncEngine) -> None:
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Bring the database to the newest revision. Raises DatabaseTooNew."""
+    """Create the tables, or migrate them to the newest revision. Raises DatabaseTooNew."""
     async with engine.begin() as connection:
         await connection.run_sync(_upgrade_alone)
 
 
 def revision(connection: Connection) -> str | None:
-    """Return the database's revision; None where it is empty. Raises DatabaseTooNew."""
+    """Return the database's revision; None if it has no tables yet. Raises DatabaseTooNew if it is unknown."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -49,7 +49,7 @@ def revision(connection: Connection) -> str | None:
 
 
 def _upgrade_alone(connection: Connection) -> None:
-    """Migrate in one transaction, which SQLite's write lock or PostgreSQL's advisory lock keeps to one process."""
+    """Migrate in one transaction. SQLite's write lock or PostgreSQL's advisory lock makes other processes wait."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     found = revision(connection)
@@ -58,7 +58,7 @@ def _upgrade_alone(connection: Connection) -> None:
     if found is None:
         _create(connection)
         return
-    from alembic import command  # noqa: PLC0415 - 11 MB that only an older database needs
+    from alembic import command  # noqa: PLC0415 - takes 11 MB, and only an older database needs it
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
@@ -68,7 +68,7 @@ def _upgrade_alone(connection: Connection) -> None:
 
 
 def _create(connection: Connection) -> None:
-    """Make the tables as they are today, and note the revision as Alembic does."""
+    """Create the tables of the newest revision, and record the revision as Alembic does."""
     metadata.create_all(connection)
     facts = {
         "database_id": secrets.token_hex(16),

@@ -1,4 +1,4 @@
-"""Clients of sign-in, in SQL that SQLite and PostgreSQL share."""
+"""OAuth clients, in SQL for both SQLite and PostgreSQL."""
 
 import json
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from sqlalchemy import Row, and_, delete, false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.sign_in_tables import oauth_assertions, oauth_clients
 from app.domain.sign_in import ClientAuth, OAuthClient, Registration
 
 NOTE_INTERVAL_SECONDS = 86_400.0
-"""How often it is noted that a client is used: deletion counts in days."""
+"""Shortest time between two notes of a client's use. Deletion counts in days, so this is precise enough."""
 
 _FIELDS = ("name", "redirect_uris", "registration", "auth", "secret_digest", "jwks_uri", "jwks")
 
@@ -21,15 +21,17 @@ _FIELDS = ("name", "redirect_uris", "registration", "auth", "secret_digest", "jw
 class SqlClients:
     """The clients of one database. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, now: SqlClock = database_now, *, most_deleted: int = MOST_DELETED) -> None:
-        """Keep clients in `database`; `now` is the clock, as SQL. Old ones are deleted in lots of `most_deleted`."""
+    def __init__(
+        self, database: Database, now: SqlClock = database_now, *, batch_size: int = DELETION_BATCH_SIZE
+    ) -> None:
+        """Use `database`. `now` returns the SQL of its clock. Old rows are deleted in batches of `batch_size`."""
         self._database = database
         self._now = now
         self._insert = insert_of(database.kind)
-        self._most_deleted = most_deleted
+        self._batch_size = batch_size
 
     async def client(self, client_id: str) -> OAuthClient | None:
-        """Return the client with this id; None where there is none."""
+        """Return the client with this id; None if there is none."""
         wanted = select(oauth_clients).where(oauth_clients.c.id == client_id)
 
         async def operation(connection: AsyncConnection) -> OAuthClient | None:
@@ -39,7 +41,7 @@ class SqlClients:
         return await self._database.run(operation)
 
     async def register(self, client: OAuthClient, fingerprint: str | None) -> OAuthClient:
-        """Record a client. If one with this fingerprint is there, return that one, and record nothing."""
+        """Record a client, and return it. If there is one with this fingerprint, return that one and record nothing."""
         values = _columns(client) | {"fingerprint": fingerprint, "created_at": self._now()}
         row = self._insert(oauth_clients).values(values).on_conflict_do_nothing()
         is_same = oauth_clients.c.fingerprint == fingerprint if fingerprint is not None else false()
@@ -49,10 +51,10 @@ class SqlClients:
             await connection.execute(row)
             return _client((await connection.execute(select(oauth_clients).where(wanted))).one())
 
-        return await self._database.run_as_one(operation)
+        return await self._database.run_in_transaction(operation)
 
     async def keep_document(self, client: OAuthClient, fresh_seconds: float) -> None:
-        """Record what a client's document says, in the place of what it said before."""
+        """Record the content of a client's document. It replaces the earlier content."""
         fresh = {"fresh_until": self._now() + fresh_seconds}
         row = self._insert(oauth_clients).values(_columns(client) | fresh | {"created_at": self._now()})
         changed = {name: row.excluded[name] for name in (*_FIELDS, "fresh_until")}
@@ -64,7 +66,7 @@ class SqlClients:
         await self._database.run(lambda connection: connection.execute(kept))
 
     async def note_used(self, client_id: str) -> None:
-        """Note that a person has granted a client something, or that it has used what was granted."""
+        """Record that a person has authorized a client, or that the client has used its grant."""
         is_older = oauth_clients.c.used_at.is_(None) | (oauth_clients.c.used_at < self._now() - NOTE_INTERVAL_SECONDS)
         noted = update(oauth_clients).where(oauth_clients.c.id == client_id, is_older).values(used_at=self._now())
         await self._database.run(lambda connection: connection.execute(noted))
@@ -80,7 +82,7 @@ class SqlClients:
         return await self._database.run(operation)
 
     async def remove(self, client_id: str) -> bool:
-        """Delete a client that an operator has registered, and return whether it was there."""
+        """Delete a client that an operator has registered, and return whether it existed."""
         mine = oauth_clients.c.id == client_id, oauth_clients.c.registration == Registration.MANUAL
 
         async def operation(connection: AsyncConnection) -> bool:
@@ -101,7 +103,10 @@ class SqlClients:
         return await self._database.run(operation)
 
     async def delete_idle(self, unused_seconds: float, idle_seconds: float) -> int:
-        """Delete clients that were not used for so long: `unused_seconds` since their registration if never."""
+        """Delete clients that were never used in `unused_seconds` since their registration, or not in `idle_seconds`.
+
+        Clients that an operator has registered are kept. Expired assertions are deleted as well.
+        """
         now = self._now()
         await self._database.run(
             lambda connection: connection.execute(delete(oauth_assertions).where(oauth_assertions.c.expires_at < now))
@@ -111,7 +116,7 @@ class SqlClients:
             oauth_clients.c.used_at < now - idle_seconds,
         )
         old = and_(oauth_clients.c.registration != Registration.MANUAL, is_idle)
-        return await delete_in_lots(self._database, oauth_clients.c.id, old, self._most_deleted)
+        return await delete_in_batches(self._database, oauth_clients.c.id, old, self._batch_size)
 
 
 def _client(row: Row[Any]) -> OAuthClient:

@@ -1,4 +1,4 @@
-"""Grants and their tokens, in SQL that SQLite and PostgreSQL share."""
+"""OAuth grants and their tokens, in SQL for both SQLite and PostgreSQL."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Update, and_, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.engine import Database, SqlClock, database_now
-from app.adapters.sql.grant_rows import HOLDER_COLUMNS, columns_of, grant_of, holder_of, new_grant, shown
+from app.adapters.sql.grant_rows import HOLDER_COLUMNS, audited_fields, columns_of, grant_of, holder_of, new_grant
 from app.adapters.sql.inserts import insert_of
-from app.adapters.sql.sign_in_changes import VERSION, next_version, noted
+from app.adapters.sql.sign_in_changes import VERSION, audit_insert, increment_version
 from app.adapters.sql.sign_in_tables import (
     oauth_access_tokens,
     oauth_codes,
@@ -27,24 +27,26 @@ from app.domain.sign_in import MOST_GRANTS, Grant, RevokeReason
 from app.domain.teams import written_scopes
 from app.ports.sign_in_store import AccessHolder, AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
 
-MOST_NOTED = 500
-"""Grants that one statement notes as used; databases limit the parameters of a statement."""
+NOTE_BATCH_SIZE = 500
+"""Most grants that one statement updates, because databases limit the parameters of a statement."""
 
 
 class SqlGrants:
     """The grants of one database. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, now: SqlClock = database_now, *, most_deleted: int = MOST_DELETED) -> None:
-        """Keep grants in `database`; `now` is the clock, as SQL. Old rows are deleted in lots of `most_deleted`."""
+    def __init__(
+        self, database: Database, now: SqlClock = database_now, *, batch_size: int = DELETION_BATCH_SIZE
+    ) -> None:
+        """Use `database`. `now` returns the SQL of its clock. Old rows are deleted in batches of `batch_size`."""
         self._database = database
         self._now = now
         self._insert = insert_of(database.kind)
-        self._most_deleted = most_deleted
+        self._batch_size = batch_size
 
     async def redeem(
         self, code: AuthorizationCode, new: NewGrant, access: NewAccess, lifetimes: TokenLifetimes
     ) -> Grant | None:
-        """Exchange a code for a grant with its tokens; None if it was exchanged already."""
+        """Exchange a code for a grant with its tokens; None if the code was already exchanged."""
         used = (
             update(oauth_codes)
             .where(oauth_codes.c.digest == code.digest, oauth_codes.c.grant_id.is_(None))
@@ -53,22 +55,24 @@ class SqlGrants:
 
         async def operation(connection: AsyncConnection) -> Grant | None:
             if not (await connection.execute(used)).rowcount:
-                return await _grant(connection, new.id)  # there if an earlier try of this very exchange counted
+                return await _read_grant(connection, new.id)  # exists if an earlier attempt of this call was committed
             if await self._count(connection, code.person_id) >= MOST_GRANTS:
-                await connection.execute(next_version())  # before any grant, because it is the lock
+                await connection.execute(increment_version())  # before any grant, because it is the lock of revocations
             now = float((await connection.execute(select(self._now()))).scalar_one())
             grant = new_grant(code, new, lifetimes, now)
             await connection.execute(insert(oauth_grants).values(columns_of(grant)))
             await connection.execute(self._access_row(grant, access))
-            entry = noted("grant.create", grant.id, actor=f"person:{grant.person_id}", after=shown(grant))
+            entry = audit_insert(
+                "grant.create", grant.id, actor=f"person:{grant.person_id}", after=audited_fields(grant)
+            )
             await connection.execute(entry.values(at=now))
-            await self._end_surplus(connection, grant.person_id)
+            await self._revoke_surplus(connection, grant.person_id)
             return grant
 
-        return await self._database.run_as_one(operation)
+        return await self._database.run_in_transaction(operation)
 
     async def grant(self, grant_id: str) -> tuple[Grant, float] | None:
-        """Return a grant, and the time when it was read; None where there is none."""
+        """Return a grant, and the time of the read by the database's clock; None if there is no such grant."""
         columns: list[Any] = [*oauth_grants.c, self._now().label("read_at")]
         wanted = select(*columns).where(oauth_grants.c.id == grant_id)
 
@@ -79,9 +83,9 @@ class SqlGrants:
         return await self._database.run(operation)
 
     async def rotate(self, grant: Grant, refresh: str, access: NewAccess, lifetimes: TokenLifetimes) -> bool:
-        """Put the refresh token with the digest `refresh` in the place of `grant.current`.
+        """Replace the refresh token `grant.current` by the one with the digest `refresh`.
 
-        Return False, without a change, if that is current no more.
+        Return False, without a change, if `grant.current` is no longer current.
         """
         now, mine = self._now(), _unchanged(grant)
         rotated = {
@@ -100,22 +104,22 @@ class SqlGrants:
             await connection.execute(self._access_row(following, access))
             return True
 
-        return await self._database.run_as_one(operation)
+        return await self._database.run_in_transaction(operation)
 
     async def renew_access(self, grant: Grant, access: NewAccess) -> bool:
-        """Let the access token of the current generation begin anew; False if another generation is current."""
-        still = select(oauth_grants.c.id).where(_unchanged(grant)).with_for_update()
+        """Extend the access token of the current generation. Return False if another generation is current."""
+        unchanged = select(oauth_grants.c.id).where(_unchanged(grant)).with_for_update()
 
         async def operation(connection: AsyncConnection) -> bool:
-            if (await connection.execute(still)).first() is None:
+            if (await connection.execute(unchanged)).first() is None:
                 return False
             await connection.execute(self._access_row(grant, access))
             return True
 
-        return await self._database.run_as_one(operation)
+        return await self._database.run_in_transaction(operation)
 
     async def access(self, digest: str) -> AccessHolder | None:
-        """Return who holds the access token with this digest; None where there is none that counts."""
+        """Return the holder of the access token with this digest; None if it is unknown, expired or revoked."""
         tokens, now = oauth_access_tokens, self._now()
         joined = tokens.join(oauth_grants, oauth_grants.c.id == tokens.c.grant_id).join(
             oauth_people, oauth_people.c.id == oauth_grants.c.person_id
@@ -131,7 +135,7 @@ class SqlGrants:
         return await self._database.run(operation)
 
     async def confirm(self, grant_id: str, generation: int) -> None:
-        """Note that a token of this generation was used, unless that is known."""
+        """Record the first use of a token of this generation."""
         mine = and_(
             oauth_grants.c.id == grant_id,
             oauth_grants.c.generation == generation,
@@ -141,12 +145,12 @@ class SqlGrants:
         await self._database.run(lambda connection: connection.execute(confirmed))
 
     async def note_used(self, grant_ids: Collection[str], minute: float) -> None:
-        """Note that grants were used in the minute that began at `minute`, in unix seconds."""
-        left = iter(sorted(grant_ids))
+        """Record that grants were used in the minute that began at `minute` (Unix seconds)."""
+        remaining = iter(sorted(grant_ids))
         is_older = oauth_grants.c.last_used_at.is_(None) | (oauth_grants.c.last_used_at < minute)
-        while some := list(islice(left, MOST_NOTED)):
-            noted_now = update(oauth_grants).where(oauth_grants.c.id.in_(some), is_older).values(last_used_at=minute)
-            await self._database.run(partial(_executed, noted_now))
+        while batch := list(islice(remaining, NOTE_BATCH_SIZE)):
+            statement = update(oauth_grants).where(oauth_grants.c.id.in_(batch), is_older).values(last_used_at=minute)
+            await self._database.run(partial(_execute, statement))
 
     async def of_person(self, person_id: str) -> list[Grant]:
         """Return the grants of a person that have not ended, the newest first."""
@@ -159,29 +163,32 @@ class SqlGrants:
         return await self._database.run(operation)
 
     async def revoke(self, grant_id: str, reason: RevokeReason, *, person_id: str | None = None) -> Grant | None:
-        """End a grant, of `person_id` if given. Return it, or None where there is none that could be ended."""
+        """Revoke a grant, and return it; None if it does not exist, is already revoked, or is not of `person_id`.
+
+        `person_id` None means any person.
+        """
         mine = oauth_grants.c.id == grant_id
         if person_id is not None:
             mine = and_(mine, oauth_grants.c.person_id == person_id)
 
         async def operation(connection: AsyncConnection) -> Grant | None:
-            await connection.execute(next_version())
-            ended = await self._end(connection, mine, reason)
+            await connection.execute(increment_version())
+            ended = await self._revoke_where(connection, mine, reason)
             return ended[0] if ended else None
 
-        return await self._database.run_as_one(operation)
+        return await self._database.run_in_transaction(operation)
 
     async def revoke_all(self, person_id: str, reason: RevokeReason) -> int:
-        """End every grant of a person, and return how many they were."""
+        """Revoke every grant of a person, and return their number."""
 
         async def operation(connection: AsyncConnection) -> int:
-            await connection.execute(next_version())
-            return len(await self._end(connection, oauth_grants.c.person_id == person_id, reason))
+            await connection.execute(increment_version())
+            return len(await self._revoke_where(connection, oauth_grants.c.person_id == person_id, reason))
 
-        return await self._database.run_as_one(operation)
+        return await self._database.run_in_transaction(operation)
 
     async def version(self) -> int:
-        """Return a number that every end of a grant increments, and every new sign-in of a known person."""
+        """Return a number that is incremented by every revocation of a grant, and by every sign-in of a person."""
         wanted = select(service.c.value).where(service.c.name == VERSION)
 
         async def operation(connection: AsyncConnection) -> int:
@@ -190,7 +197,10 @@ class SqlGrants:
         return await self._database.run(operation)
 
     async def delete_old(self, ended_seconds: float) -> int:
-        """Delete expired codes, sign-ins, sessions and tokens, and grants that ended so long ago."""
+        """Delete expired codes, sign-ins, sessions and tokens, and grants that ended `ended_seconds` ago or earlier.
+
+        Return the number of deleted rows.
+        """
         now, total = self._now(), 0
         for key in (
             oauth_access_tokens.c.digest,
@@ -199,14 +209,14 @@ class SqlGrants:
             oauth_sessions.c.digest,
         ):
             old = key.table.c.expires_at < now
-            total += await delete_in_lots(self._database, key, old, self._most_deleted)
+            total += await delete_in_batches(self._database, key, old, self._batch_size)
         for ended_at in (oauth_grants.c.revoked_at, oauth_grants.c.refresh_until, oauth_grants.c.ends_at):
             old = ended_at < now - ended_seconds
-            total += await delete_in_lots(self._database, oauth_grants.c.id, old, self._most_deleted)
+            total += await delete_in_batches(self._database, oauth_grants.c.id, old, self._batch_size)
         return total
 
     def _access_row(self, grant: Grant, access: NewAccess) -> Any:
-        """Return the statement that records an access token, or lets it begin anew."""
+        """Return the statement that inserts an access token, or extends an existing one."""
         values = {
             "digest": access.digest,
             "grant_id": grant.id,
@@ -225,8 +235,10 @@ class SqlGrants:
             oauth_grants.c.revoked_at.is_(None), oauth_grants.c.refresh_until > now, oauth_grants.c.ends_at > now
         )
 
-    async def _end(self, connection: AsyncConnection, which: ColumnElement[bool], reason: RevokeReason) -> list[Grant]:
-        """End grants, each with its row of the audit log, and return them."""
+    async def _revoke_where(
+        self, connection: AsyncConnection, which: ColumnElement[bool], reason: RevokeReason
+    ) -> list[Grant]:
+        """Revoke grants, each with an audit log entry, and return them."""
         now = self._now()
         ended = (
             update(oauth_grants)
@@ -237,12 +249,14 @@ class SqlGrants:
         grants = [grant_of(row) for row in await connection.execute(ended)]
         for grant in grants:
             actor = f"person:{grant.person_id}" if reason is RevokeReason.PERSON else "service"
-            entry = noted("grant.revoke", grant.id, actor=actor, before=shown(grant), after={"reason": reason})
+            entry = audit_insert(
+                "grant.revoke", grant.id, actor=actor, before=audited_fields(grant), after={"reason": reason}
+            )
             await connection.execute(entry.values(at=now))
         return grants
 
-    async def _end_surplus(self, connection: AsyncConnection, person_id: str) -> None:
-        """End the grants of a person beyond MOST_GRANTS: those that were not used for longest."""
+    async def _revoke_surplus(self, connection: AsyncConnection, person_id: str) -> None:
+        """Revoke the least recently used grants of a person that exceed MOST_GRANTS."""
         used_at = func.coalesce(oauth_grants.c.last_used_at, oauth_grants.c.created_at)
         counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())
         surplus = (
@@ -250,7 +264,7 @@ class SqlGrants:
         )
         ids = list((await connection.execute(surplus)).scalars())
         if ids:
-            await self._end(connection, oauth_grants.c.id.in_(ids), RevokeReason.LIMIT)
+            await self._revoke_where(connection, oauth_grants.c.id.in_(ids), RevokeReason.LIMIT)
 
     async def _count(self, connection: AsyncConnection, person_id: str) -> int:
         counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())
@@ -259,17 +273,17 @@ class SqlGrants:
         )
 
 
-async def _executed(statement: Update, connection: AsyncConnection) -> None:
+async def _execute(statement: Update, connection: AsyncConnection) -> None:
     await connection.execute(statement)
 
 
 def _unchanged(grant: Grant) -> ColumnElement[bool]:
-    """Return whether the grant has not ended, and its current refresh token is that of `grant`."""
+    """Return the SQL condition that the grant is not revoked and its current refresh token is that of `grant`."""
     return and_(
         oauth_grants.c.id == grant.id, oauth_grants.c.current == grant.current, oauth_grants.c.revoked_at.is_(None)
     )
 
 
-async def _grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
+async def _read_grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
     row = (await connection.execute(select(oauth_grants).where(oauth_grants.c.id == grant_id))).first()
     return grant_of(row) if row is not None else None

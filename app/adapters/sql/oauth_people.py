@@ -1,4 +1,4 @@
-"""People who have signed in and the sessions of their browsers, in SQL that SQLite and PostgreSQL share."""
+"""People who have signed in and the sessions of their browsers, in SQL for both SQLite and PostgreSQL."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.inserts import insert_of
-from app.adapters.sql.sign_in_changes import next_version, noted
+from app.adapters.sql.sign_in_changes import audit_insert, increment_version
 from app.adapters.sql.sign_in_tables import oauth_people, oauth_sessions
 from app.domain.sign_in import Person
 
 PERSON_COLUMNS = ("id", "issuer", "subject", "sealed", "checked_at")
-"""The columns that a Person is made of, in the order of its fields."""
+"""The columns of a Person, in the order of its fields."""
 
 _COLUMNS = [oauth_people.c[name] for name in PERSON_COLUMNS]
 
@@ -21,13 +21,13 @@ class SqlPeople:
     """The people of one database. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Keep people in `database`; `now` is the clock, as SQL."""
+        """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._now = now
         self._insert = insert_of(database.kind)
 
     async def keep(self, person: Person) -> None:
-        """Record a person who has signed in, in the place of what was known. Tokens are looked up anew from then on."""
+        """Record a person who has signed in. This replaces the earlier secrets. Replicas drop their cached tokens."""
         now = self._now()
         values = {"id": person.id, "issuer": person.issuer, "subject": person.subject, "sealed": person.sealed}
         row = self._insert(oauth_people).values(values | {"checked_at": now, "created_at": now})
@@ -35,26 +35,26 @@ class SqlPeople:
             index_elements=[oauth_people.c.id],
             set_={"sealed": row.excluded.sealed, "checked_at": row.excluded.checked_at},
         )
-        entry = noted("person.sign_in", person.id, actor=f"person:{person.id}", after={"issuer": person.issuer})
+        entry = audit_insert("person.sign_in", person.id, actor=f"person:{person.id}", after={"issuer": person.issuer})
 
         async def operation(connection: AsyncConnection) -> None:
-            await connection.execute(next_version())
+            await connection.execute(increment_version())
             await connection.execute(kept)
             await connection.execute(entry.values(at=now))
 
-        await self._database.run_as_one(operation)
+        await self._database.run_in_transaction(operation)
 
     async def person(self, person_id: str) -> Person | None:
-        """Return the person with this id; None where there is none."""
+        """Return the person with this id; None if there is none."""
         return await self._one(select(*_COLUMNS).where(oauth_people.c.id == person_id))
 
     async def replace_sealed(self, person: Person, sealed: str) -> bool:
-        """Compare-and-set what `person.sealed` is, and return whether it was."""
+        """Replace the sealed secrets if they are still `person.sealed`, and return whether they were."""
         unchanged = oauth_people.c.sealed == person.sealed
         return await self._changed(person, unchanged, {"sealed": sealed})
 
     async def claim_check(self, person: Person) -> bool:
-        """Compare-and-set what `person.checked_at` is to the present, and return whether it was."""
+        """Set the time of the last check to now if it is still `person.checked_at`, and return whether it was."""
         unchanged = oauth_people.c.checked_at == person.checked_at
         return await self._changed(person, unchanged, {"checked_at": self._now()})
 
@@ -68,24 +68,24 @@ class SqlPeople:
         return await self._database.run(operation)
 
     async def add_session(self, digest: str, person_id: str, seconds: float) -> None:
-        """Record that a browser is signed in."""
+        """Record a browser session of a person, which expires after `seconds`."""
         values = {"digest": digest, "person_id": person_id, "expires_at": self._now() + seconds}
         row = self._insert(oauth_sessions).values(values).on_conflict_do_nothing()
         await self._database.run(lambda connection: connection.execute(row))
 
     async def in_session(self, digest: str) -> Person | None:
-        """Return who is signed in with a browser; None where nobody is, or the time is over."""
+        """Return the person of a browser session; None if the session does not exist or has expired."""
         joined = oauth_sessions.join(oauth_people, oauth_people.c.id == oauth_sessions.c.person_id)
         counts = oauth_sessions.c.digest == digest, oauth_sessions.c.expires_at > self._now()
         return await self._one(select(*_COLUMNS).select_from(joined).where(*counts))
 
     async def end_session(self, digest: str) -> None:
-        """Sign a browser out."""
+        """Delete a browser session."""
         ended = delete(oauth_sessions).where(oauth_sessions.c.digest == digest)
         await self._database.run(lambda connection: connection.execute(ended))
 
     async def end_sessions(self, person_id: str) -> None:
-        """Sign a person out in every browser."""
+        """Delete all browser sessions of a person."""
         ended = delete(oauth_sessions).where(oauth_sessions.c.person_id == person_id)
         await self._database.run(lambda connection: connection.execute(ended))
 

@@ -1,4 +1,4 @@
-"""The purchases of all callers, in SQL that SQLite and PostgreSQL share."""
+"""The purchases of all callers, in SQL for both SQLite and PostgreSQL."""
 
 from collections.abc import Awaitable, Collection, Sequence
 from contextlib import suppress
@@ -12,38 +12,38 @@ from sqlalchemy.sql.dml import Insert
 
 from app.adapters.sql import ledger
 from app.adapters.sql.charges import charge_outcome
-from app.adapters.sql.deletion import MOST_DELETED, delete_in_lots
+from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.directory_tables import members
 from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.idempotency_keys import give_key_back, key_holder, take_key, take_over_key
 from app.adapters.sql.inserts import insert_of
-from app.adapters.sql.keys import give_back, holder, take, take_over
 from app.adapters.sql.tables import callback_claims, purchases
 from app.domain.budget import BudgetExceeded
 from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Purchase, PurchaseState
 from app.ports.repositories import DatabaseUnavailable
 
 MOST_CLAIMS = 8
-"""Task ids that are remembered for one callback: a forged one does not displace the true one."""
+"""Most task ids that are recorded for one callback URL. A forged id must not displace the true one."""
 
-MOST_CHANGES = 3
-"""How often a key may be set free between a statement that finds it taken and one that reads by whom."""
+CLAIM_ATTEMPTS = 3
+"""Most attempts of a claim. It is repeated if the key is released between finding it taken and reading its holder."""
 
 MOST_IN_MEMORY = 20_000
-"""Purchases that are kept where the database is in the process's memory, about 0.6 KB each; the oldest go first."""
+"""Most purchases in a database in memory, about 0.6 KB each. The oldest are deleted first."""
 
 MOST_COMPARED = 500
-"""Ids that one statement compares; databases limit the parameters of a statement."""
+"""Most ids in one statement, because databases limit the parameters of a statement."""
 
 
 _MEMBER_NAME = select(members.c.name).where(members.c.id == purchases.c.member).scalar_subquery().label("member_name")
 
 
-class _NotTaken(Exception):
-    """The key has changed hands, or the purchase that wants it is refused already."""
+class _KeyNotTaken(Exception):
+    """The idempotency key is held by another purchase, or the attempt was already recorded. Rolls the claim back."""
 
 
 class SqlPurchases:
-    """The rows of one backend. Every method raises DatabaseUnavailable."""
+    """The purchases from one backend. Every method raises DatabaseUnavailable."""
 
     def __init__(
         self,
@@ -52,24 +52,25 @@ class SqlPurchases:
         now: SqlClock = database_now,
         *,
         most_in_memory: int = MOST_IN_MEMORY,
-        most_deleted: int = MOST_DELETED,
+        batch_size: int = DELETION_BATCH_SIZE,
     ) -> None:
-        """Keep the purchases from `backend`; `now` is the clock, as SQL.
+        """Keep the purchases from `backend`; `now` returns the clock as SQL.
 
-        In memory, about the newest `most_in_memory` are kept. Old ones are deleted in lots of `most_deleted`.
+        In a database in memory, about the newest `most_in_memory` are kept. Old rows are deleted in batches of
+        `batch_size`.
         """
         self._database = database
         self._backend = backend
         self._now = now
         self._insert = insert_of(database.kind)
         self._most_in_memory = most_in_memory
-        self._most_deleted = most_deleted
+        self._batch_size = batch_size
         self._claims_made = 0
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
-        """Record `new` as sent and return None; return the purchase that holds its key where there is one.
+        """Record `new` as sent, and return None; or return the purchase that holds its key, without recording `new`.
 
-        The price is reserved in the same transaction. Raises SpendingRefused, and nothing was recorded.
+        The price is reserved in the same transaction. If SpendingRefused is raised, nothing was recorded.
         """
         self._claims_made += 1
         if self._database.is_in_memory and self._claims_made % (self._most_in_memory // 20) == 0:
@@ -77,24 +78,24 @@ class SqlPurchases:
 
         async def operation(connection: AsyncConnection) -> None:
             is_new = await _is_inserted(connection, self._row(new))
-            if new.keys and not (is_new and await take(connection, self._insert, self._backend, new)):
-                raise _NotTaken  # rolls back
+            if new.keys and not (is_new and await take_key(connection, self._insert, self._backend, new)):
+                raise _KeyNotTaken  # rolls back
             await self._charge(connection, new)
 
         is_one_statement = not new.keys and new.charge is None
-        run = self._database.run if is_one_statement else self._database.run_as_one
-        for _ in range(MOST_CHANGES):
-            with suppress(_NotTaken):
-                await self._within_budget(run(operation))
+        run = self._database.run if is_one_statement else self._database.run_in_transaction
+        for _ in range(CLAIM_ATTEMPTS):
+            with suppress(_KeyNotTaken):
+                await self._alert_if_exhausted(run(operation))
                 return None
-            if (found := await self._database.run(lambda connection: self._holder(connection, new))) is not None:
+            if (found := await self._database.run(lambda connection: self._key_holder(connection, new))) is not None:
                 return None if found.attempt == new.attempt else found
-        raise DatabaseUnavailable("gave the key to others again and again")
+        raise DatabaseUnavailable("has too many concurrent purchases with the same idempotency key")
 
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
-        """Record `new` as sent under the key that `earlier` holds, and return whether it still held it.
+        """Record `new` as sent, and transfer the key of `earlier` to it. Return whether `earlier` still held the key.
 
-        The price is reserved in the same transaction. Raises SpendingRefused, and nothing was recorded.
+        The price is reserved in the same transaction. If SpendingRefused is raised, nothing was recorded.
         """
         unchanged = and_(purchases.c.attempt == earlier.attempt, purchases.c.state == earlier.state)
         mine = self._row(new).values(replaces=earlier.attempt)
@@ -104,21 +105,21 @@ class SqlPurchases:
             if (
                 found.first() is None
                 or not await _is_inserted(connection, mine)
-                or not await take_over(connection, self._insert, self._backend, earlier.attempt, new)
+                or not await take_over_key(connection, self._insert, self._backend, earlier.attempt, new)
             ):
-                raise _NotTaken  # rolls back: `earlier` keeps its key
+                raise _KeyNotTaken  # rolls back: `earlier` keeps its key
             await self._charge(connection, new)
 
         try:
-            await self._within_budget(self._database.run_as_one(operation))
-        except _NotTaken:
+            await self._alert_if_exhausted(self._database.run_in_transaction(operation))
+        except _KeyNotTaken:
             return False
         return True
 
     async def record_outcome(self, attempt: str, state: PurchaseState, task_id: str | None = None) -> bool:
-        """Move a purchase to `state`, with the task that it became, and return whether that was allowed.
+        """Set the state and the task id of a purchase, and return whether this change of state was allowed.
 
-        A refused purchase gives its key back to the purchase that it replaced, or sets it free.
+        The key of a refused purchase is returned to the purchase that it replaced, or released if there is none.
         """
         before = [earlier for earlier, allowed in ALLOWED_MOVES.items() if state in allowed]
         mine = and_(purchases.c.attempt == attempt, purchases.c.state.in_(before))
@@ -127,52 +128,52 @@ class SqlPurchases:
 
         async def operation(connection: AsyncConnection) -> bool:
             if state is PurchaseState.REFUSED:
-                await give_back(connection, mine)
+                await give_key_back(connection, mine)
             row = (await connection.execute(moved.returning(*columns))).first()
             if row is not None and row.member is not None:
                 await charge_outcome(connection, row, state, task_id, self._now)
             return row is not None
 
-        return await self._database.run_as_one(operation)
+        return await self._database.run_in_transaction(operation)
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
-        """Record the outcome of a purchase that is not recorded for certain; it holds no key then."""
+        """Insert a purchase with its outcome, without a key, if it may not have been recorded when it was sent."""
 
         async def operation(connection: AsyncConnection) -> None:
             await _is_inserted(connection, self._row(new).values(state=state, task_id=task_id))
 
         await self._database.run(operation)
 
-    async def delete_unbought(self, attempt: str) -> None:
-        """Delete a purchase that was sent for a token which the backend does not know."""
+    async def forget(self, attempt: str) -> None:
+        """Delete a purchase whose token the backend does not know, and release its key and its price."""
         mine = purchases.c.attempt == attempt
 
         async def operation(connection: AsyncConnection) -> None:
-            await give_back(connection, mine)
+            await give_key_back(connection, mine)
             deleted = delete(purchases).where(mine).returning(purchases.c.member)
             row = (await connection.execute(deleted)).first()
             if row is not None and row.member is not None:
                 await ledger.give_back(connection, attempt, self._now)
 
-        await self._database.run_as_one(operation)
+        await self._database.run_in_transaction(operation)
 
     async def of_callback(self, callback_id: str) -> Purchase | None:
-        """Return the purchase whose callback this is."""
+        """Return the purchase with this callback id; None if there is none."""
         wanted = and_(purchases.c.backend == self._backend, purchases.c.callback_id == callback_id)
         return await self._database.run(lambda connection: self._first(connection, wanted))
 
-    async def record_callback(self, attempt: str) -> bool:
-        """Note that the backend has called back, and return whether this was the first time."""
+    async def note_call(self, attempt: str) -> bool:
+        """Record that the backend has sent a callback, and return whether it was the first."""
         return await self._changes(
             update(purchases)
             .where(purchases.c.attempt == attempt, purchases.c.called_at.is_(None))
             .values(called_at=self._now())
         )
 
-    async def add_callback_task(self, callback_id: str, task_id: str) -> None:
-        """Remember which task a callback named; beyond the eighth, it takes the place of the latest.
+    async def add_claim(self, callback_id: str, task_id: str) -> None:
+        """Record a task id that a callback has named. If there are MOST_CLAIMS already, it replaces the newest.
 
-        A callback's address may have leaked, so the first task is not the true one for certain; nor is the last.
+        The callback URL may have leaked, so neither the first nor the last id is certain to be the true one.
         """
         mine = callback_claims.c.callback_id == callback_id
 
@@ -187,10 +188,10 @@ class SqlPurchases:
             )
             await connection.execute(claim.on_conflict_do_nothing())
 
-        await self._database.run_as_one(operation)
+        await self._database.run_in_transaction(operation)
 
-    async def callback_tasks(self, callback_id: str) -> list[str]:
-        """Return the tasks that callbacks named, the first one first."""
+    async def claims(self, callback_id: str) -> list[str]:
+        """Return the task ids that callbacks have named, the oldest first."""
         return await self._database.run(lambda connection: self._claims(connection, callback_id))
 
     @staticmethod
@@ -215,8 +216,8 @@ class SqlPurchases:
     ) -> list[Purchase]:
         """Return at most `most` purchases of `owners` with one of these outcomes, the newest first.
 
-        `since` is in unix seconds; `before` is `created_at` and `attempt` of the last one that is known already.
-        With `member`, only what this member of the owner's team has made, and with `member_name` the one of this name.
+        `since` is in Unix seconds. `before` is `created_at` and `attempt` of the last purchase on the previous page.
+        `member` is the id of a member, and `member_name` a name, to which the purchases are limited.
         """
         wanted = [
             purchases.c.backend == self._backend,
@@ -247,7 +248,7 @@ class SqlPurchases:
         return await self._database.run(operation)
 
     def _has_outcome(self, outcomes: Collection[PurchaseState]) -> ColumnElement[bool]:
-        """Return what holds for a row whose `Purchase.outcome` is one of `outcomes`."""
+        """Return the SQL condition that `Purchase.outcome` is one of `outcomes`."""
         has_state = purchases.c.state.in_(outcomes)
         if (PurchaseState.SENT in outcomes) == (PurchaseState.UNKNOWN in outcomes):
             return has_state
@@ -256,7 +257,7 @@ class SqlPurchases:
         return or_(has_state, is_lost) if PurchaseState.UNKNOWN in outcomes else and_(has_state, not_(is_lost))
 
     async def count_started(self, owners: Sequence[str], since: float) -> int:
-        """Return how many purchases of `owners` were started at `since` (unix seconds) or later."""
+        """Return the number of started purchases of `owners` that were created at `since` (Unix seconds) or later."""
         mine = [
             purchases.c.backend == self._backend,
             purchases.c.owner.in_(owners),
@@ -271,15 +272,15 @@ class SqlPurchases:
 
         return await self._database.run(operation)
 
-    async def bought(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
-        """Return which of the tasks `owner` has made, or its member where one is named."""
+    async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
+        """Return those of `task_ids` that `owner` has bought. `member` limits them to one member of the team."""
         found: set[str] = set()
-        left = iter(task_ids)
-        while some := list(islice(left, MOST_COMPARED)):
+        remaining = iter(task_ids)
+        while batch := list(islice(remaining, MOST_COMPARED)):
             mine = [
                 purchases.c.backend == self._backend,
                 purchases.c.owner == owner,
-                purchases.c.task_id.in_(some),
+                purchases.c.task_id.in_(batch),
                 *_of_member(member),
             ]
 
@@ -290,9 +291,9 @@ class SqlPurchases:
         return found
 
     async def task_ids(self, owners: Sequence[str], prefix: str, most: int, *, member: str | None = None) -> list[str]:
-        """Return at most `most` ids of the owners' tasks that begin with `prefix`, the newest first.
+        """Return at most `most` task ids of the owners that begin with `prefix`, the newest first.
 
-        Those of one member where one is named.
+        `member` limits them to one member of the team.
         """
 
         async def operation(connection: AsyncConnection) -> list[str]:
@@ -312,7 +313,10 @@ class SqlPurchases:
         return await self._database.run(operation)
 
     async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
-        """Delete purchases older than `seconds`, and refused ones and claims older than `refused_seconds`."""
+        """Delete purchases older than `seconds`, and refused ones and callback claims older than `refused_seconds`.
+
+        Return the number of deleted purchases.
+        """
         now = self._now()
         await self._delete_some(callback_claims.c.callback_id, callback_claims.c.created_at < now - refused_seconds)
         old = purchases.c.created_at < now - seconds
@@ -320,7 +324,7 @@ class SqlPurchases:
         return await self._delete_some(purchases.c.attempt, or_(old, refused))
 
     async def _delete_some(self, key: Column[str], where: ColumnElement[bool]) -> int:
-        return await delete_in_lots(self._database, key, where, self._most_deleted)
+        return await delete_in_batches(self._database, key, where, self._batch_size)
 
     async def _delete_oldest(self) -> None:
         newest_first = select(purchases.c.attempt).order_by(purchases.c.created_at.desc())
@@ -344,14 +348,16 @@ class SqlPurchases:
         inserted: Insert = values.on_conflict_do_nothing()
         return inserted
 
-    async def _within_budget(self, claim: Awaitable[None]) -> None:
-        """Wait for a claim. If a budget refuses it, write the alert that this budget is used up."""
+    async def _alert_if_exhausted(self, claim: Awaitable[None]) -> None:
+        """Await `claim`. If a budget refuses it, write the alert that the budget is used up."""
         try:
             await claim
         except BudgetExceeded as exc:
             use = exc.use
             with suppress(DatabaseUnavailable):
-                await self._database.run_as_one(lambda connection: ledger.mark_exhausted(connection, use, self._now))
+                await self._database.run_in_transaction(
+                    lambda connection: ledger.mark_exhausted(connection, use, self._now)
+                )
             raise
 
     async def _charge(self, connection: AsyncConnection, new: NewPurchase) -> None:
@@ -359,9 +365,9 @@ class SqlPurchases:
         if new.charge is not None:
             await ledger.reserve(connection, new.attempt, new.charge, self._now)
 
-    async def _holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
-        """Return the purchase in the way of `new`, or `new` itself where an earlier try recorded it."""
-        key = await holder(connection, self._backend, new.keys)
+    async def _key_holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
+        """Return the purchase that holds the key of `new`; or `new` itself if an earlier attempt was committed."""
+        key = await key_holder(connection, self._backend, new.keys)
         attempt = new.attempt if key is None else key.attempt
         found = await self._first(connection, purchases.c.attempt == attempt)
         return found if found is None or key is None else replace(found, request_hash=key.request_hash)
@@ -374,7 +380,7 @@ class SqlPurchases:
         return bool(await self._count(statement))
 
     async def _count(self, statement: Any) -> int:
-        """Return how many rows a statement has changed."""
+        """Execute a statement, and return the number of rows that it changed."""
 
         async def operation(connection: AsyncConnection) -> int:
             return int((await connection.execute(statement)).rowcount)

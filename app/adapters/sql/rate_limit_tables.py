@@ -14,4 +14,4 @@ rate_limits = Table(
     Column("generations_per_hour", Integer),
     Column("in_flight", Integer),
 )
-"""`member_id` and `key_id` are empty where the limits are not for one member, or for one key."""
+"""Limits of teams, members and keys. `member_id` is "" unless they are for a member, and `key_id` unless for a key."""

@@ -1,4 +1,4 @@
-"""The administration of rate limits, in SQL that SQLite and PostgreSQL share."""
+"""The administration of rate limits, in SQL for both SQLite and PostgreSQL."""
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
@@ -23,12 +23,12 @@ class SqlTeamLimits:
     """The rate limits in one database. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Keep the limits in `database`; `now` is the clock, as SQL."""
+        """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._administration = Administration(database, now)
 
     async def set(self, owner: BudgetOwner, limits: Limits, actor: Actor) -> OwnedLimits:
-        """Set the limits that are not None, leave the others, and return all of the owner's. Raises NotThere."""
+        """Set the limits that are not None, and return all limits of the owner. Raises NotThere."""
         given = {kind.value: most for kind, most in limits.by_kind().items() if most is not None}
         return await self._change("limits.set", owner, actor, lambda before: replace(before, **given))
 
@@ -45,7 +45,7 @@ class SqlTeamLimits:
         return await self._database.run(operation)
 
     async def remove(self, owner: BudgetOwner, kinds: Collection[LimitKind], actor: Actor) -> OwnedLimits:
-        """Remove the limits of these kinds, and return those that are left. Raises NotThere where there is none."""
+        """Remove the limits of these kinds, and return the remaining ones. Raises NotThere if none of them exists."""
         removed = {kind.value: None for kind in kinds}
 
         def without(before: Limits) -> Limits:
@@ -75,7 +75,7 @@ class SqlTeamLimits:
 
 
 async def _put(connection: AsyncConnection, spender: Spender, limits: Limits) -> None:
-    """Replace the row of a spender. No other change is under way, and no row is kept for no limits."""
+    """Replace the row of a spender; without limits, delete it. Administrative changes run one at a time."""
     await connection.execute(delete(rate_limits).where(_of(spender)))
     if limits != NO_LIMITS:
         await connection.execute(rate_limits.insert().values(_columns(spender) | asdict(limits)))

@@ -9,7 +9,7 @@ from app.ports.sign_in_store import SignInStore
 
 
 def sql_sign_in(database: Database, now: SqlClock = database_now) -> SignInStore:
-    """Return the repositories in `database`; `now` is the clock, as SQL."""
+    """Return the repositories in `database`. `now` returns the SQL of its clock."""
     return SignInStore(
         clients=SqlClients(database, now),
         people=SqlPeople(database, now),

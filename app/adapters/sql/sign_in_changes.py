@@ -1,4 +1,4 @@
-"""What changes of sign-in have in common: the version of grants, and rows of the audit log."""
+"""Statements for changes of sign-in: they increment the version of grants, and insert audit log entries."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +11,16 @@ from app.adapters.sql.tables import service
 from app.domain.teams import AuditEntry
 
 VERSION = "sign_in_version"
-"""The row of `service` that counts the changes after which replicas look tokens up anew."""
+"""The name of the row in `service` that counts the changes after which replicas drop their cached tokens."""
 
 
-def next_version() -> Update:
-    """Return the statement that increments the version. In a transaction it comes first, because it is the lock."""
+def increment_version() -> Update:
+    """Return the statement that increments the version. It must come first in a transaction, because it is the lock."""
     following = cast(cast(service.c.value, BigInteger) + 1, String)
     return update(service).where(service.c.name == VERSION).values(value=following)
 
 
-def noted(
+def audit_insert(
     action: str,
     subject: str,
     *,
@@ -28,5 +28,5 @@ def noted(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> Insert:
-    """Return the statement that adds a row to the audit log; its column `at` is still to be set."""
+    """Return the statement that inserts an audit log entry. The caller adds the value of the column `at`."""
     return audit.insert().values(audit_values(AuditEntry(actor, action, subject, before=before, after=after)))

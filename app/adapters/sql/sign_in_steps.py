@@ -1,4 +1,4 @@
-"""Sign-ins under way and authorization codes, in SQL that SQLite and PostgreSQL share."""
+"""Unfinished sign-ins and authorization codes, in SQL for both SQLite and PostgreSQL."""
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,13 +14,13 @@ class SqlSignInSteps:
     """The steps of sign-ins in one database. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Keep steps in `database`; `now` is the clock, as SQL."""
+        """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._now = now
         self._insert = insert_of(database.kind)
 
     async def add_pending(self, pending: PendingLogin, seconds: float) -> None:
-        """Record a sign-in that is under way."""
+        """Record a sign-in that has begun. It expires after `seconds`."""
         values = {"state": pending.state, "browser": pending.browser, "content": pending.content}
         row = self._insert(oauth_pending).values(values | {"expires_at": self._now() + seconds})
         await self._database.run(lambda connection: connection.execute(row.on_conflict_do_nothing()))
@@ -41,7 +41,7 @@ class SqlSignInSteps:
         return await self._database.run(operation)
 
     async def add_code(self, code: AuthorizationCode, seconds: float) -> None:
-        """Record a code."""
+        """Record a code. It expires after `seconds`."""
         values = {
             "digest": code.digest,
             "client_id": code.client_id,
@@ -55,7 +55,7 @@ class SqlSignInSteps:
         await self._database.run(lambda connection: connection.execute(row))
 
     async def code(self, digest: str) -> AuthorizationCode | None:
-        """Return the code with this digest, used or not; None where there is none."""
+        """Return the code with this digest, used or not; None if there is none."""
         is_expired = (oauth_codes.c.expires_at <= self._now()).label("is_expired")
         wanted = select(*oauth_codes.c, is_expired).where(oauth_codes.c.digest == digest)
 

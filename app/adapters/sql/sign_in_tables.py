@@ -1,4 +1,4 @@
-"""The tables of sign-in, on the metadata of `tables`. Tokens and codes are digests; secrets of people are sealed."""
+"""The tables of sign-in, on the metadata of `tables`. Tokens are stored as digests, and people's secrets sealed."""
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
@@ -22,7 +22,7 @@ oauth_clients = Table(
     UniqueConstraint("fingerprint", name="oauth_clients_fingerprint"),
     Index("oauth_clients_age", "registration", "created_at"),
 )
-"""`used_at` is None until a person has granted the client something."""
+"""OAuth clients. `used_at` is NULL until a person has authorized the client."""
 
 oauth_assertions = Table(
     "oauth_assertions",
@@ -31,7 +31,7 @@ oauth_assertions = Table(
     Column("expires_at", Float(53), nullable=False),
     Index("oauth_assertions_age", "expires_at"),
 )
-"""Assertions of clients that were used, each of which counts once."""
+"""Client assertions that were used. Each is accepted only once."""
 
 oauth_people = Table(
     "oauth_people",
@@ -104,7 +104,7 @@ oauth_grants = Table(
     Index("oauth_grants_age", "refresh_until"),
     Index("oauth_grants_revoked", "revoked_at"),
 )
-"""What was granted, and the refresh token of each: clients may be deleted before their grants."""
+"""Grants with their refresh tokens. The client's name is copied, because clients may be deleted before their grants."""
 
 oauth_access_tokens = Table(
     "oauth_access_tokens",

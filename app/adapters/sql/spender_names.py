@@ -1,4 +1,4 @@
-"""The names of a team's members and keys, and the ids under which their budgets and limits are kept."""
+"""Converts between the names of a team's members and keys and the ids under which budgets and limits are stored."""
 
 from dataclasses import dataclass
 
@@ -14,32 +14,38 @@ from app.ports.directory import NotThere
 
 @dataclass(frozen=True, slots=True)
 class SpenderNames:
-    """The members and keys of a team: names by id, and by id the key that took another one's place."""
+    """The members and keys of a team.
+
+    Attributes:
+        members: names by member id.
+        replaced_by: for each key id, the id of the key that has replaced it, or None.
+
+    """
 
     members: dict[str, str]
     replaced_by: dict[str, str | None]
 
     def spender(self, team: Team, owner: BudgetOwner) -> Spender:
-        """Return whom the owner's names mean. Raises NotThere."""
+        """Return the ids for an owner's names. A key's id is that of the first key of its chain. Raises NotThere."""
         ids = {name: found for found, name in self.members.items()}
         if owner.member is not None and owner.member not in ids:
             raise NotThere(f"Team {team.name} has no member {owner.member}. Look at the list of its members.")
         if owner.key is not None and owner.key not in self.replaced_by:
             raise NotThere(f"Team {team.name} has no key {owner.key}. Look at the list of its keys.")
-        return Spender(team.id, ids[owner.member] if owner.member else None, self._first(owner.key))
+        return Spender(team.id, ids[owner.member] if owner.member else None, self._first_key(owner.key))
 
     def owner(self, team: Team, spender: Spender) -> BudgetOwner:
-        """Return the names of the spender."""
+        """Return the names for a spender's ids. The key is the newest one of its chain."""
         member = None if spender.member is None else self.members.get(spender.member, spender.member)
-        return BudgetOwner(team.name, member, self._newest(spender.key))
+        return BudgetOwner(team.name, member, self._newest_key(spender.key))
 
-    def _first(self, key: str | None) -> str | None:
+    def _first_key(self, key: str | None) -> str | None:
         before = {later: earlier for earlier, later in self.replaced_by.items()}
         while key is not None and (earlier := before.get(key)) is not None:
             key = earlier
         return key
 
-    def _newest(self, key: str | None) -> str | None:
+    def _newest_key(self, key: str | None) -> str | None:
         while key is not None and (later := self.replaced_by.get(key)) is not None:
             key = later
         return key
@@ -57,7 +63,7 @@ async def spender_names(connection: AsyncConnection, team: Team) -> SpenderNames
 
 
 def owner_text(owner: BudgetOwner) -> str:
-    """Return an owner in words."""
+    """Return the owner for messages, such as `member anna` or `team film`."""
     if owner.member is not None:
         return f"member {owner.member}"
     return f"team {owner.team}" if owner.key is None else f"key {owner.key}"

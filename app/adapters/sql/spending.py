@@ -1,4 +1,4 @@
-"""What the ledger says was spent, added up by member, key or day. What was given back is not in it."""
+"""Sums of the ledger's entries by member, key or day. Entries that were given back are left out."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -20,13 +20,13 @@ from app.ports.budgets import Spending, SpendingGroup
 async def spending(
     connection: AsyncConnection, team: Team, days: Sequence[date], by: SpendingGroup | None, zone: ZoneInfo
 ) -> list[Spending]:
-    """Return what a team has bought in `days`, which follow each other, by unit and by the name of the group."""
+    """Return a team's spending in `days`, which are consecutive, by the name of the group and by unit."""
     wanted = and_(
         ledger.c.team_id == team.id,
         ledger.c.state != EntryState.GIVEN_BACK,
         ledger.c.created_at >= start_of_day(days[0], zone),
     )
-    name, tables = _grouped(by, days, zone)
+    name, tables = _group_source(by, days, zone)
     found = await connection.execute(
         select(
             name.label("name"),
@@ -46,7 +46,7 @@ async def spending(
 async def spent_this_month(
     connection: AsyncConnection, spender: Spender, unit: str | None, now: SqlClock
 ) -> MonthSpent:
-    """Return what the spender's team, and the member, have bought in `unit` since the month began in its time zone."""
+    """Return the spending of the team and the member in `unit` since the start of the month in the team's time zone."""
     wanted = select(now().label("moment"), teams.c.timezone).where(teams.c.id == spender.team)
     found = (await connection.execute(wanted)).one()
     since = window_at(Window.MONTH, found.moment, time_zone(found.timezone)).start
@@ -59,10 +59,10 @@ async def spent_this_month(
         ledger.c.state != EntryState.GIVEN_BACK,
     )
     rows = (await connection.execute(bought.where(mine).group_by(is_mine))).all()
-    return MonthSpent(since, _added(row for row in rows if row.is_mine), _added(rows))
+    return MonthSpent(since, _total(row for row in rows if row.is_mine), _total(rows))
 
 
-def _added(rows: Iterable[Row[Any]]) -> Spent:
+def _total(rows: Iterable[Row[Any]]) -> Spent:
     sums = [sum(int(row[column]) for row in found) for found in [list(rows)] for column in (1, 2, 3)]
     return Spent(*sums)
 
@@ -76,8 +76,8 @@ def _sum(state: EntryState) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((ledger.c.state == state, ledger.c.amount), else_=0)), 0)
 
 
-def _grouped(by: SpendingGroup | None, days: Sequence[date], zone: ZoneInfo) -> tuple[ColumnElement[Any], Any]:
-    """Return the name of a group, and the tables that it is read from."""
+def _group_source(by: SpendingGroup | None, days: Sequence[date], zone: ZoneInfo) -> tuple[ColumnElement[Any], Any]:
+    """Return the SQL expression of a group's name, and the tables to select from."""
     match by:
         case None:
             return null(), ledger

@@ -1,4 +1,4 @@
-"""The tables. Migrations create them; `tests/adapters/sql` holds the two against each other."""
+"""The tables of purchases and of the service. `tests/adapters/sql` compares all tables with those of the migrations."""
 
 from sqlalchemy import CheckConstraint, Column, Float, ForeignKey, Index, MetaData, String, Table
 
@@ -32,7 +32,7 @@ purchases = Table(
     Index("purchases_replaces", "replaces"),
     Index("purchases_age", "created_at"),
 )
-"""Every submission."""
+"""Every submission to a backend."""
 
 purchase_keys = Table(
     "purchase_keys",
@@ -44,7 +44,7 @@ purchase_keys = Table(
     Column("attempt", String(32), ForeignKey("purchases.attempt", ondelete="CASCADE"), nullable=False),
     Index("purchase_keys_attempt", "attempt"),
 )
-"""Which purchase holds an idempotency key: a row for each name of the key, one for each secret key of the service."""
+"""Holders of idempotency keys. A key has a row for each of its names, one for each secret key of the service."""
 
 callback_claims = Table(
     "callback_claims",
@@ -54,7 +54,7 @@ callback_claims = Table(
     Column("created_at", Float(53), nullable=False),
     Index("callback_claims_age", "created_at"),
 )
-"""Task ids that callbacks named before their purchase had one. Callbacks are not signed: a claim proves nothing."""
+"""Task ids that callbacks have named for purchases without one. They are not verified: callbacks are not signed."""
 
 service = Table(
     "service",

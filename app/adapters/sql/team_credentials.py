@@ -1,4 +1,4 @@
-"""Sealed credentials of teams, in SQL that SQLite and PostgreSQL share."""
+"""The sealed backend credentials of teams, in SQL for both SQLite and PostgreSQL."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,19 +17,19 @@ class SqlTeamCredentials:
     """The credentials of one database. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Keep the credentials in `database`; `now` is the clock, as SQL."""
+        """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._administration = Administration(database, now)
 
     async def add(self, credential: TeamCredential, actor: Actor) -> TeamCredential:
-        """Record a sealed credential; the database sets its time. Raises NotThere where the team does not exist."""
+        """Record a sealed credential; the database sets its time. Raises NotThere if the team does not exist."""
 
         async def operation(change: Change) -> tuple[TeamCredential, AuditEntry | None]:
-            if found := await _found(change.connection, team_credentials.c.sealed == credential.sealed):
+            if found := await _select_credentials(change.connection, team_credentials.c.sealed == credential.sealed):
                 return found[0], None
             row = (await change.connection.execute(select(teams).where(teams.c.id == credential.team_id))).first()
             if row is None:
-                raise NotThere("The team does not exist any more.")
+                raise NotThere("The team no longer exists.")
             added = replace(credential, created_at=change.now, removed_at=None)
             await change.connection.execute(team_credentials.insert().values(asdict(added)))
             return added, _entry(change, "credential.add", team_of(row), added, is_there=True)
@@ -45,12 +45,12 @@ class SqlTeamCredentials:
         return await self._in_use()
 
     async def remove(self, team: str, credential_id: str, actor: Actor) -> TeamCredential:
-        """Take a credential out of use and erase its secret. Raises NotThere."""
+        """Mark a credential as removed, and erase its secret. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[TeamCredential, AuditEntry | None]:
             owner = await change.team(team)
             mine = team_credentials.c.team_id == owner.id, team_credentials.c.id == credential_id
-            if not (found := await _found(change.connection, *mine)):
+            if not (found := await _select_credentials(change.connection, *mine)):
                 raise NotThere(f"Team {team} has no credential {credential_id}. Look at the list of its credentials.")
             removed_at = change.now if found[0].removed_at is None else found[0].removed_at
             removed = replace(found[0], sealed="", removed_at=removed_at)
@@ -61,7 +61,10 @@ class SqlTeamCredentials:
         return await self._administration.change(actor, operation)
 
     async def replace_sealed(self, credential: TeamCredential, sealed: str) -> bool:
-        """Compare-and-set what `credential.sealed` is, and return whether it was. No audit row or version follows."""
+        """Replace the sealed secret if it is still `credential.sealed`, and return whether it was.
+
+        This writes no audit log entry and no new version.
+        """
         unchanged = team_credentials.c.id == credential.id, team_credentials.c.sealed == credential.sealed
 
         async def operation(connection: AsyncConnection) -> bool:
@@ -72,10 +75,10 @@ class SqlTeamCredentials:
 
     async def _in_use(self, *where: ColumnElement[bool]) -> list[TeamCredential]:
         wanted = (team_credentials.c.removed_at.is_(None), *where)
-        return await self._database.run(lambda connection: _found(connection, *wanted))
+        return await self._database.run(lambda connection: _select_credentials(connection, *wanted))
 
 
-async def _found(connection: AsyncConnection, *where: ColumnElement[bool]) -> list[TeamCredential]:
+async def _select_credentials(connection: AsyncConnection, *where: ColumnElement[bool]) -> list[TeamCredential]:
     oldest_first = (team_credentials.c.created_at, team_credentials.c.id)
     rows = await connection.execute(select(team_credentials).where(*where).order_by(*oldest_first))
     return [TeamCredential(**row._asdict()) for row in rows]

@@ -1,4 +1,4 @@
-"""Teams and members, in SQL that SQLite and PostgreSQL share."""
+"""Teams and members, in SQL for both SQLite and PostgreSQL."""
 
 import secrets
 from collections.abc import Collection
@@ -23,7 +23,7 @@ class SqlTeams:
     """The teams of one database. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Keep the teams in `database`; `now` is the clock, as SQL."""
+        """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._administration = Administration(database, now)
         self._now = now
@@ -65,7 +65,7 @@ class SqlTeams:
         return await self._database.run(lambda connection: team_named(connection, name))
 
     async def stop(self, name: str, actor: Actor, *, is_stopped: bool = True) -> Team:
-        """Stop the spending of a whole team, or let it go on. Raises NotThere."""
+        """Stop the spending of a whole team, or resume it. Raises NotThere."""
         return await self._change("team.stop" if is_stopped else "team.resume", name, actor, {"is_stopped": is_stopped})
 
     async def change(  # noqa: PLR0913 - a team has these settings
@@ -78,14 +78,14 @@ class SqlTeams:
         members_see_all: bool | None = None,
         asks_above: int | Literal["never"] | None = None,
     ) -> Team:
-        """Change what is not None. Raises NotThere."""
+        """Change the settings that are not None. Raises NotThere."""
         given = {
             "timezone": timezone,
             "allows_foreign_ids": allows_foreign_ids,
             "members_see_all": members_see_all,
             "asks_above": asks_above,
         }
-        wanted = {column: _kept(value) for column, value in given.items() if value is not None}
+        wanted = {column: _column_value(value) for column, value in given.items() if value is not None}
         return await self._change("team.change", name, actor, wanted) if wanted else await self.team(name)
 
     async def _change(self, action: str, name: str, actor: Actor, wanted: dict[str, Any]) -> Team:
@@ -112,7 +112,7 @@ class SqlTeams:
                 return member_of(found), None
             if found is not None:
                 raise AlreadyThere(f"Team {team} has a member {name} already.")
-            return await _added(change, owner, member_id, name)
+            return await _insert_member(change, owner, member_id, name)
 
         return await self._administration.change(actor, operation)
 
@@ -126,24 +126,24 @@ class SqlTeams:
         return await self._database.run(operation)
 
     async def member(self, team_id: str, member_id: str) -> Member | None:
-        """Return the member with this id of the team with that id; None where there is none."""
-        return await self._database.run(lambda connection: _member(connection, team_id, member_id))
+        """Return the member with this id of the team with that id; None if there is none."""
+        return await self._database.run(lambda connection: _select_member(connection, team_id, member_id))
 
     async def window_limits(self, team_id: str, member_id: str) -> tuple[RateLimit, ...]:
-        """Return the limits in a window that apply to a member without a key: the member's and the team's."""
+        """Return the limits with a time window that apply to a member without a key: the member's and the team's."""
         return await self._database.run(lambda connection: window_limits(connection, Spender(team_id, member_id)))
 
     async def join(self, team: Team, member_id: str, name: str, actor: Actor) -> Member:
-        """Return the member with this id, who is added to `team` where they are not in it.
+        """Return the member with this id. Add them to `team` if it does not have them yet.
 
-        If the name is taken, a part of the id is added to it. `member_id` has 32 hex digits.
+        If the name is taken, a part of the id is appended. `member_id` has 32 hex digits.
         """
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
-            if (found := await _member(change.connection, team.id, member_id)) is not None:
+            if (found := await _select_member(change.connection, team.id, member_id)) is not None:
                 return found, None
             free = await _free_name(change.connection, team.id, name, member_id)
-            return await _added(change, team, member_id, free)
+            return await _insert_member(change, team, member_id, free)
 
         return await self._administration.change(actor, operation)
 
@@ -158,7 +158,7 @@ class SqlTeams:
         return await self._database.run(operation)
 
     async def stop_member(self, team: str, name: str, actor: Actor, *, is_stopped: bool = True) -> Member:
-        """Stop a member's spending, or let it go on. Raises NotThere."""
+        """Stop a member's spending, or resume it. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
             owner = await change.team(team)
@@ -179,26 +179,26 @@ class SqlTeams:
         return await self._administration.change(actor, operation)
 
 
-def _kept(value: str | int) -> str | int | None:
+def _column_value(value: str | int) -> str | int | None:
     return None if value == "never" else value
 
 
-async def _added(change: Change, team: Team, member_id: str, name: str) -> tuple[Member, AuditEntry | None]:
-    """Insert a member, and return it with the entry of the audit log."""
+async def _insert_member(change: Change, team: Team, member_id: str, name: str) -> tuple[Member, AuditEntry | None]:
+    """Insert a member, and return it with the entry for the audit log."""
     member = Member(member_id, team.id, name, is_stopped=False, created_at=change.now)
     await change.connection.execute(members.insert().values(asdict(member)))
     subject = f"{team.name}/{member.name}"
     return member, change.entry("member.add", subject, after={}, team_id=team.id, member_id=member.id)
 
 
-async def _member(connection: AsyncConnection, team_id: str, member_id: str) -> Member | None:
+async def _select_member(connection: AsyncConnection, team_id: str, member_id: str) -> Member | None:
     wanted = select(members).where(members.c.id == member_id, members.c.team_id == team_id)
     row = (await connection.execute(wanted)).first()
     return member_of(row) if row is not None else None
 
 
 async def _free_name(connection: AsyncConnection, team_id: str, name: str, member_id: str) -> str:
-    """Return `name`, or else a longer name, that no member of the team has."""
+    """Return a name that no member of the team has: `name`, or else `name` with a part of the id, or else the id."""
     tried = name, f"{name[: LONGEST_NAME - 9].rstrip()} {member_id[:8]}"
     taken = select(members.c.name).where(members.c.team_id == team_id, members.c.name.in_(tried))
     found = set((await connection.execute(taken)).scalars())

@@ -1,4 +1,4 @@
-"""Alerts of budgets in SQLite and PostgreSQL: written with the purchase, each taken by one sender."""
+"""Alerts of budgets in SQLite and PostgreSQL: written with the purchase, and each claimed by one sender."""
 
 import asyncio
 from dataclasses import replace
@@ -32,7 +32,7 @@ def percents(found: list[BudgetAlert]) -> list[int]:
     return sorted(alert.percent for alert in found)
 
 
-async def test_each_threshold_is_told_once_in_a_window(buyer: Purchaser, alerts: SqlAlerts, clock: HandClock) -> None:
+async def test_each_threshold_alerts_once_in_a_window(buyer: Purchaser, alerts: SqlAlerts, clock: HandClock) -> None:
     limit = budget(buyer.spender.team, 10)
     await buyer.put(limit)
     for _ in range(10):
@@ -51,9 +51,7 @@ async def test_each_threshold_is_told_once_in_a_window(buyer: Purchaser, alerts:
     assert percents(await alerts.take_due(9, TAKEN)) == [50]
 
 
-async def test_a_refusal_before_the_last_credit_tells_that_the_budget_is_used_up(
-    buyer: Purchaser, alerts: SqlAlerts
-) -> None:
+async def test_a_refusal_writes_the_alert_that_the_budget_is_used_up(buyer: Purchaser, alerts: SqlAlerts) -> None:
     sealed = AlertTarget("sealed", "hooks.example.org")
     limit = budget(buyer.spender.team, 10)
     await buyer.put(replace(limit, alert=sealed))
@@ -68,7 +66,7 @@ async def test_a_refusal_before_the_last_credit_tells_that_the_budget_is_used_up
     assert "sealed" not in repr(found[0]).replace("sealed_url", "")
 
 
-async def test_an_alert_is_taken_by_one_and_again_when_its_sender_died(
+async def test_an_alert_is_claimed_once_and_due_again_if_its_sender_dies(
     buyer: Purchaser, alerts: SqlAlerts, clock: HandClock
 ) -> None:
     await buyer.put(budget(buyer.spender.team, 2))
@@ -102,7 +100,7 @@ async def test_thresholds_are_audited_and_old_alerts_deleted(
     assert await alerts.delete_old(9) == 1
 
 
-async def test_a_rotation_of_the_secret_key_keeps_the_addresses(buyer: Purchaser, alerts: SqlAlerts) -> None:
+async def test_a_rotation_of_the_secret_key_keeps_the_alert_urls(buyer: Purchaser, alerts: SqlAlerts) -> None:
     old, new = "an older secret key of the service, 4711", "a newer secret key of the service, 4712"
     team, url = buyer.spender.team, b"https://hooks.example.org/services/a-secret"
     sealed = Vault(old).seal(PURPOSE, url, team)

@@ -1,4 +1,4 @@
-"""Budgets by name in SQLite and PostgreSQL: set, listed, raised, removed, audited; and usage by member, key and day."""
+"""The administration of budgets in SQLite and PostgreSQL, and usage by member, key and day."""
 
 from dataclasses import replace
 from datetime import date, datetime
@@ -99,7 +99,7 @@ async def test_a_change_that_changes_nothing_is_not_audited(budgets: SqlBudgets,
     assert len(await audited(directory)) == 1
 
 
-async def test_every_change_is_a_version_of_the_directory(budgets: SqlBudgets, directory: Directory) -> None:
+async def test_every_change_increments_the_version_of_the_directory(budgets: SqlBudgets, directory: Directory) -> None:
     before = await directory.facts.version()
     await budgets.set(FILM, terms(5), ACTOR)
     await budgets.increase(FILM, None, by=MILLIONTHS, until=date(2026, 12, 31), actor=ACTOR)
@@ -107,7 +107,7 @@ async def test_every_change_is_a_version_of_the_directory(budgets: SqlBudgets, d
     assert await directory.facts.version() == before + 3
 
 
-async def test_a_raise_lasts_to_the_end_of_its_day(
+async def test_a_raise_lasts_until_the_end_of_its_day(
     budgets: SqlBudgets, directory: Directory, ana: Purchaser, clock: HandClock
 ) -> None:
     await budgets.set(FILM, terms(1, Window.MONTH), ACTOR)
@@ -138,7 +138,7 @@ async def test_a_budget_is_removed(budgets: SqlBudgets, directory: Directory, an
     await ana.reserve()
 
 
-async def test_the_window_is_named_where_there_are_several(budgets: SqlBudgets, directory: Directory) -> None:
+async def test_the_window_must_be_named_if_there_are_several_budgets(budgets: SqlBudgets, directory: Directory) -> None:
     await budgets.set(FILM, terms(1), ACTOR)
     await budgets.set(FILM, terms(9, Window.WEEK), ACTOR)
     with pytest.raises(NotAllowed, match="2 budgets of team film"):
@@ -167,13 +167,13 @@ async def test_what_is_not_there_is_said(
     assert await audited(directory) == []
 
 
-async def test_a_key_of_another_team_is_not_there(budgets: SqlBudgets, directory: Directory, ana: Purchaser) -> None:
+async def test_a_key_of_another_team_is_not_found(budgets: SqlBudgets, directory: Directory, ana: Purchaser) -> None:
     await directory.teams.create("music", "UTC", ACTOR)
     with pytest.raises(NotThere, match="Team music has no key"):
         await budgets.set(BudgetOwner("music", key=ana.spender.key), terms(1), ACTOR)
 
 
-async def test_a_key_is_the_same_under_all_ids_of_its_line(
+async def test_a_key_has_one_budget_under_all_ids_of_its_rotations(
     budgets: SqlBudgets, directory: Directory, ana: Purchaser
 ) -> None:
     old = ana.spender.key
@@ -190,8 +190,8 @@ async def test_usage_is_added_up_by_member_key_and_day(
 ) -> None:
     ben = await purchaser(ana.database, clock, directory, "ben")
     taken, given = (await ana.reserve(price=priced(2)))[0], (await ana.reserve())[0]
-    await ana.database.run_as_one(lambda connection: take(connection, taken, now=clock.sql))
-    await ana.database.run_as_one(lambda connection: give_back(connection, given, now=clock.sql))
+    await ana.database.run_in_transaction(lambda connection: take(connection, taken, now=clock.sql))
+    await ana.database.run_in_transaction(lambda connection: give_back(connection, given, now=clock.sql))
     clock.now = datetime.fromisoformat("2026-03-29T23:59:59+02:00").timestamp()
     await ben.reserve()
     clock.now += 1

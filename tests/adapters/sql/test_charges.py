@@ -1,4 +1,4 @@
-"""Purchases of teams in SQLite and PostgreSQL: claimed with their price or not at all, settled with their outcome."""
+"""Costs of purchases in SQLite and PostgreSQL: reserved with the claim, and settled with the outcome."""
 
 import asyncio
 import secrets
@@ -41,7 +41,7 @@ def new(buyer: Purchaser, key: str | None = None) -> NewPurchase:
 
 
 async def counts(buyer: Purchaser) -> tuple[int, int]:
-    """Return what is spent and reserved, in credits."""
+    """Return the spent and the reserved amount in credits."""
     [use] = await buyer.ledger.budgets_counting(buyer.spender)
     return use.spent // 1_000_000, use.reserved // 1_000_000
 
@@ -65,7 +65,9 @@ async def test_a_purchase_over_budget_is_not_recorded(
     assert await purchases.claim(replace(refused, attempt=secrets.token_hex(16))) is None  # its key is free
 
 
-async def test_what_was_refused_or_forgotten_is_given_back(buyer: Purchaser, purchases: SqlPurchases) -> None:
+async def test_the_price_of_a_refused_or_forgotten_purchase_is_given_back(
+    buyer: Purchaser, purchases: SqlPurchases
+) -> None:
     refused, forgotten, unknown = new(buyer, "a"), new(buyer, "b"), new(buyer, "c")
     await purchases.claim(refused)
     await purchases.claim(forgotten)
@@ -117,16 +119,14 @@ async def test_a_key_that_is_taken_over_reserves_again(buyer: Purchaser, purchas
     assert held.attempt == again.attempt
 
 
-async def test_a_claim_that_is_repeated_reserves_once(buyer: Purchaser, purchases: SqlPurchases) -> None:
+async def test_a_repeated_claim_reserves_once(buyer: Purchaser, purchases: SqlPurchases) -> None:
     for wanted in (new(buyer), new(buyer, "key")):
         assert await purchases.claim(wanted) is None
         assert await purchases.claim(wanted) is None
     assert await counts(buyer) == (0, 2)
 
 
-async def test_a_price_that_is_unknown_is_refused_where_there_is_a_budget(
-    buyer: Purchaser, purchases: SqlPurchases
-) -> None:
+async def test_an_unknown_price_is_refused_if_there_is_a_budget(buyer: Purchaser, purchases: SqlPurchases) -> None:
     with pytest.raises(PriceUnknown):
         await purchases.claim(replace(new(buyer), charge=Charge(buyer.spender, None)))
     assert await purchases.newest([buyer.spender.team], 9) == []
@@ -152,7 +152,7 @@ async def test_callers_outside_of_teams_cost_and_audit_nothing(buyer: Purchaser,
     assert await audited(buyer) == []
 
 
-async def test_claims_at_once_never_pass_the_budget(buyer: Purchaser, purchases: SqlPurchases) -> None:
+async def test_concurrent_claims_never_exceed_the_budget(buyer: Purchaser, purchases: SqlPurchases) -> None:
     ended = await asyncio.gather(
         *(purchases.claim(new(buyer, f"key-{number}")) for number in range(12)), return_exceptions=True
     )

@@ -1,4 +1,4 @@
-"""Opening a database: migrations by one process at a time, other people's schemas, rights, and a server that is out."""
+"""Opening a database: concurrent migrations, newer schemas, file permissions, and servers that do not answer."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ async def revision(connection: AsyncConnection) -> object:
 
 
 @pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_migrations_make_the_tables_that_the_code_names(url: str) -> None:
+async def test_migrations_create_the_tables_of_the_metadata(url: str) -> None:
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
@@ -46,10 +46,10 @@ async def test_migrations_make_the_tables_that_the_code_names(url: str) -> None:
 
     await asyncio.to_thread(_at_revision, url, REVISIONS[0])
     async with opened(url) as database:
-        assert await database.run_as_one(operation) == []
+        assert await database.run_in_transaction(operation) == []
 
 
-def test_every_revision_is_named_in_its_order() -> None:
+def test_revisions_lists_every_migration_in_order() -> None:
     folder = Path("app/adapters/sql/migrations")
     scripts = [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
     assert tuple(reversed(scripts)) == REVISIONS
@@ -79,7 +79,7 @@ async def test_a_database_of_a_newer_release_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_a_look_at_an_older_database_migrates_nothing(url: str) -> None:
+async def test_read_facts_does_not_migrate_an_older_database(url: str) -> None:
     await asyncio.to_thread(_at_revision, url, "0001")
     for _ in range(2):
         database = Database(url)
@@ -90,7 +90,7 @@ async def test_a_look_at_an_older_database_migrates_nothing(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_a_look_at_an_empty_database_makes_nothing(url: str) -> None:
+async def test_read_facts_does_not_create_tables(url: str) -> None:
     for _ in range(2):
         database = Database(url)
         assert await database.read_facts() is None
@@ -98,7 +98,7 @@ async def test_a_look_at_an_empty_database_makes_nothing(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_a_key_of_the_first_schema_is_held_after_the_migration(url: str, clock: HandClock) -> None:
+async def test_a_key_of_the_first_schema_is_still_held_after_the_migration(url: str, clock: HandClock) -> None:
     row = {
         "attempt": "a" * 32,
         "owner": "owner",
@@ -157,7 +157,7 @@ async def test_the_clock_of_the_database_counts_unix_seconds(database: Database)
     assert await database.run(operation) == pytest.approx(time.time(), abs=3600)
 
 
-async def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+async def test_the_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         async with opened(f"sqlite:///{tmp_path}/new/luma.db") as database:
@@ -175,7 +175,7 @@ async def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) ->
         await Database(f"sqlite:///{tmp_path}/file/luma.db").open()
 
 
-async def test_a_server_that_is_out_is_unavailable_and_comes_back(fragile_postgres: PostgresServer) -> None:
+async def test_a_stopped_server_is_unavailable_until_it_runs_again(fragile_postgres: PostgresServer) -> None:
     url = await empty_database(fragile_postgres)
     async with opened(url) as database:
         assert await database.run(revision) == REVISIONS[-1]
@@ -187,7 +187,7 @@ async def test_a_server_that_is_out_is_unavailable_and_comes_back(fragile_postgr
         assert await database.run(revision) == REVISIONS[-1]
 
 
-async def test_a_server_that_restarted_costs_no_operation(fragile_postgres: PostgresServer) -> None:
+async def test_no_operation_fails_after_a_restart_of_the_server(fragile_postgres: PostgresServer) -> None:
     url = await empty_database(fragile_postgres)
     async with opened(url) as database:
         await asyncio.gather(*(database.run(revision) for _ in range(4)))
@@ -196,7 +196,7 @@ async def test_a_server_that_restarted_costs_no_operation(fragile_postgres: Post
         assert await asyncio.gather(*(database.run(revision) for _ in range(4))) == [REVISIONS[-1]] * 4
 
 
-async def test_a_database_that_is_out_at_the_start_is_migrated_at_its_first_use(
+async def test_a_database_that_is_down_at_the_start_is_migrated_at_its_first_use(
     fragile_postgres: PostgresServer,
 ) -> None:
     url = await empty_database(fragile_postgres)
@@ -221,7 +221,7 @@ async def test_a_database_that_is_out_at_the_start_is_migrated_at_its_first_use(
         "",
     ],
 )
-def test_a_url_of_no_known_form_is_refused_without_its_secrets(url: str) -> None:
+def test_an_invalid_url_is_refused_without_quoting_its_secrets(url: str) -> None:
     with pytest.raises(ValueError, match="sqlite:///path") as caught:
         Database(url)
     assert "secret" not in str(caught.value)
@@ -250,7 +250,7 @@ async def test_a_file_that_was_replaced_is_unavailable(tmp_path: Path) -> None:
                 await database.run(revision)
 
 
-async def test_another_process_that_closes_the_file_takes_nothing_from_one_that_was_opened_after_a_look(
+async def test_another_process_closing_the_file_does_not_lose_changes_of_this_one(
     tmp_path: Path, clock: HandClock
 ) -> None:
     url, count = f"sqlite:///{tmp_path}/luma.db", "SELECT count(*) FROM teams"
@@ -275,7 +275,7 @@ async def test_another_process_that_closes_the_file_takes_nothing_from_one_that_
     await database.aclose()
 
 
-async def test_all_who_wait_for_a_database_that_hangs_share_one_attempt() -> None:
+async def test_concurrent_calls_to_a_hanging_database_share_one_attempt() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         database = Database(f"postgresql://user@127.0.0.1:{port}/name?sslmode=disable")
@@ -286,7 +286,7 @@ async def test_all_who_wait_for_a_database_that_hangs_share_one_attempt() -> Non
 
 
 @pytest.mark.parametrize("query", ["sslmode=x", "sslmode=verify-full&sslrootcert=/nowhere"])
-def test_a_way_of_tls_that_does_not_exist_is_refused(query: str) -> None:
+def test_an_unknown_sslmode_is_refused(query: str) -> None:
     with pytest.raises(ValueError, match="ssl"):
         Database(f"postgresql://user:word@host/name?{query}")
 
@@ -310,5 +310,5 @@ async def test_tls_is_used_as_the_url_says(shared_postgres: PostgresServer, mode
         ("sqlite:////var/lib/luma.db", "/var/lib/luma.db"),
     ],
 )
-def test_the_place_holds_no_secret(url: str, place: str) -> None:
+def test_place_contains_no_secret(url: str, place: str) -> None:
     assert Database(url).place == place

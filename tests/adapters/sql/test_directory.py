@@ -1,4 +1,4 @@
-"""The directory of teams, by the same contract on every database: changes, their audit rows, and the version."""
+"""The directory of teams in every kind of database: changes, their audit log entries, and the version."""
 
 import asyncio
 import secrets
@@ -26,7 +26,7 @@ def directory(database: Database, clock: HandClock) -> Directory:
 
 
 async def made(directory: Directory, expires: float | None = None, member: str = "anna") -> KeyHolder:
-    """Make a key, with its team and member where they are not there."""
+    """Create a key, with its team and member if they do not exist."""
     if not await directory.teams.all():
         await directory.teams.create("film", "Europe/Berlin", ACTOR)
     if member not in [one.name for one in await directory.teams.members("film")]:
@@ -39,7 +39,7 @@ async def last_entry(directory: Directory) -> AuditEntry:
     return (await directory.audit.entries(1000))[-1]
 
 
-async def test_a_team_is_created_with_the_safe_rules(directory: Directory, clock: HandClock) -> None:
+async def test_a_team_is_created_with_safe_defaults(directory: Directory, clock: HandClock) -> None:
     team = await directory.teams.create("film", "Europe/Berlin", ACTOR)
     assert (team.is_stopped, team.allows_foreign_ids, team.members_see_all) == (False, False, True)
     assert team.created_at == clock()
@@ -64,7 +64,7 @@ async def test_keys_are_listed_in_pages(directory: Directory, clock: HandClock) 
         await directory.keys.of_team("ads", after=wanted[0])
 
 
-async def test_names_are_unique_within_their_room(directory: Directory) -> None:
+async def test_team_names_are_unique_and_member_names_within_a_team(directory: Directory) -> None:
     await directory.teams.create("film", "UTC", ACTOR)
     await directory.teams.create("music", "UTC", ACTOR)
     await directory.teams.add_member("film", "anna", ACTOR)
@@ -152,7 +152,7 @@ async def test_keys_are_listed_by_team_oldest_first(directory: Directory, clock:
         await directory.keys.of_team("other")
 
 
-async def test_a_key_is_blocked_unblocked_and_revoked_for_good(directory: Directory, clock: HandClock) -> None:
+async def test_a_key_is_blocked_unblocked_and_revoked_forever(directory: Directory, clock: HandClock) -> None:
     key = (await made(directory)).key.id
     blocked = await directory.keys.block(key, ACTOR)
     unblocked = await directory.keys.block(key, ACTOR, is_blocked=False)
@@ -180,7 +180,7 @@ async def test_a_stop_of_team_member_or_key_stops_the_holder(directory: Director
             assert (await directory.keys.holder(key)).is_stopped is stopped
 
 
-async def test_a_rotation_lets_both_keys_work_for_the_grace(directory: Directory, clock: HandClock) -> None:
+async def test_both_keys_of_a_rotation_work_during_the_grace_period(directory: Directory, clock: HandClock) -> None:
     old = (await made(directory, expires=30 * DAY)).key
     clock.advance(10 * DAY)
     new = (await directory.keys.rotate(old.id, new_key()[1], DAY, ACTOR)).key
@@ -192,7 +192,9 @@ async def test_a_rotation_lets_both_keys_work_for_the_grace(directory: Directory
     assert (old.state(clock() + DAY), new.state(clock() + DAY)) == (KeyState.EXPIRED, KeyState.ACTIVE)
 
 
-async def test_a_grace_never_prolongs_a_key_and_none_ends_it_at_once(directory: Directory, clock: HandClock) -> None:
+async def test_a_grace_period_never_prolongs_a_key_and_zero_ends_it_at_once(
+    directory: Directory, clock: HandClock
+) -> None:
     short, endless = (await made(directory, expires=60)).key, (await made(directory)).key
     await directory.keys.rotate(short.id, new_key()[1], DAY, ACTOR)
     renewed = await directory.keys.rotate(endless.id, new_key()[1], 0, ACTOR)
@@ -231,7 +233,7 @@ async def test_a_repeated_change_happens_once(directory: Directory) -> None:
     assert [entry.action for entry in await directory.audit.entries(10, after=3)] == ["key.create", "key.rotate"]
 
 
-async def test_use_is_noted_by_the_minute_and_never_goes_back(directory: Directory) -> None:
+async def test_the_last_use_is_recorded_by_the_minute_and_never_decreases(directory: Directory) -> None:
     used, unused = (await made(directory)).key.id, (await made(directory)).key.id
     version = await directory.facts.version()
     await directory.keys.note_used({used, *(f"{number:012x}" for number in range(1200))}, 120)
@@ -242,7 +244,7 @@ async def test_use_is_noted_by_the_minute_and_never_goes_back(directory: Directo
     assert await directory.facts.version() == version
 
 
-async def test_changes_at_once_are_made_one_after_the_other(directory: Directory) -> None:
+async def test_concurrent_changes_run_one_after_another(directory: Directory) -> None:
     await made(directory)
     version = await directory.facts.version()
     calls = [directory.teams.create(f"team {number % 5}", "UTC", ACTOR) for number in range(10)]
@@ -251,7 +253,7 @@ async def test_changes_at_once_are_made_one_after_the_other(directory: Directory
     assert await directory.facts.version() == version + 5
 
 
-async def test_a_user_with_rights_to_tables_alone_administers(
+async def test_a_database_user_with_table_privileges_only_can_administer(
     shared_postgres: PostgresServer, clock: HandClock
 ) -> None:
     url = await empty_database(shared_postgres)
@@ -266,7 +268,7 @@ async def test_a_user_with_rights_to_tables_alone_administers(
         assert (await made(directory_at(database, clock))).team.name == "film"
 
 
-async def test_the_log_is_read_in_lots_by_team_and_time(directory: Directory, clock: HandClock) -> None:
+async def test_the_audit_log_is_read_in_pages_by_team_and_time(directory: Directory, clock: HandClock) -> None:
     await made(directory)
     clock.advance(DAY)
     other = await directory.teams.create("music", "UTC", ACTOR)
@@ -287,7 +289,7 @@ async def test_old_entries_are_deleted_and_their_ids_not_used_again(directory: D
     assert [entry.id for entry in await directory.audit.entries(10)] == [4]
 
 
-async def test_a_member_joins_once_under_its_id_and_a_free_name(directory: Directory) -> None:
+async def test_a_member_joins_once_with_its_id_and_a_free_name(directory: Directory) -> None:
     film = await directory.teams.create("film", "UTC", ACTOR)
     await directory.teams.create("ads", "UTC", ACTOR)
     assert [team.name for team in await directory.teams.named(["ads", "film", "music"])] == ["ads", "film"]
@@ -303,7 +305,7 @@ async def test_a_member_joins_once_under_its_id_and_a_free_name(directory: Direc
     assert await directory.teams.member("another team", ids[0]) is None
 
 
-async def test_a_member_who_joins_at_two_replicas_at_once_is_one(directory: Directory) -> None:
+async def test_a_member_who_joins_at_two_replicas_at_once_is_added_once(directory: Directory) -> None:
     film = await directory.teams.create("film", "UTC", ACTOR)
     joined = await asyncio.gather(*(directory.teams.join(film, "a" * 32, "anna", ACTOR) for _ in range(4)))
     assert joined == [joined[0]] * 4

@@ -1,6 +1,6 @@
-"""The ledger in SQLite and PostgreSQL: all budgets or none, each amount once, in the window in which it was reserved.
+"""The ledger in SQLite and PostgreSQL: reservations and settlements, counted once and in the right windows.
 
-Tests that name a number of litellm hold what users of that proxy reported.
+Tests that name an issue of LiteLLM reproduce a bug that users of that proxy have reported.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from tests.support.spending import Purchaser, budget, make_team, priced
 
 DAY = 86_400.0
 Counts = tuple[int, int, int]
-"""Credits that are spent, reserved and left."""
+"""Spent, reserved and remaining credits."""
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ async def test_every_operation_counts_once_however_often_it_is_repeated(caller: 
     assert await rows(caller, attempt) == ["taken"]
 
 
-async def test_many_who_settle_one_attempt_move_it_once(caller: Purchaser, team: str) -> None:
+async def test_concurrent_settlements_of_an_attempt_move_its_amount_once(caller: Purchaser, team: str) -> None:
     await caller.put(mine := budget(team, 10))
     attempt, _ = await caller.reserve()
     settled = await asyncio.gather(*(settle(caller, attempt, taken=number % 2 == 0) for number in range(10)))
@@ -119,7 +119,7 @@ async def test_an_attempt_that_has_ended_is_not_reserved_again(caller: Purchaser
     assert await counted(caller, mine) == (0, 0, 10)
 
 
-async def test_a_budget_refuses_with_what_is_left_and_when_it_renews(caller: Purchaser, team: str) -> None:
+async def test_a_refusal_has_the_remaining_amount_and_the_time_of_renewal(caller: Purchaser, team: str) -> None:
     await caller.put(budget(team, 10))
     await caller.reserve(price=priced(9))
     attempt = secrets.token_hex(16)
@@ -132,7 +132,7 @@ async def test_a_budget_refuses_with_what_is_left_and_when_it_renews(caller: Pur
     await caller.reserve(price=priced(1))
 
 
-async def test_all_windows_are_reserved_or_none(caller: Purchaser, team: str) -> None:
+async def test_a_price_is_reserved_in_all_windows_or_none(caller: Purchaser, team: str) -> None:
     roomy = [budget(team, 100, window) for window in Window]
     tight = budget(team, 1, member="member")
     for wanted in [*roomy, tight]:
@@ -144,7 +144,7 @@ async def test_all_windows_are_reserved_or_none(caller: Purchaser, team: str) ->
     assert {(await counted(caller, wanted)) for wanted in roomy} == {(0, 1, 99)}
 
 
-async def test_of_several_budgets_that_refuse_the_one_that_renews_last_is_told(caller: Purchaser, team: str) -> None:
+async def test_of_several_refusing_budgets_the_one_that_renews_last_is_reported(caller: Purchaser, team: str) -> None:
     limits = [budget(team, 1, window) for window in Window]
     for wanted in limits:
         await caller.put(wanted)
@@ -154,7 +154,7 @@ async def test_of_several_budgets_that_refuse_the_one_that_renews_last_is_told(c
     assert caught.value.use.renews_at == max(use.renews_at for use in (await uses(caller)).values())
 
 
-async def test_a_budget_counts_its_own_purchases_alone(caller: Purchaser, database: Database, clock: HandClock) -> None:
+async def test_a_budget_counts_only_its_own_purchases(caller: Purchaser, database: Database, clock: HandClock) -> None:
     team = caller.spender.team
     mine = [budget(team, 9), budget(team, 9, member="member"), budget(team, 9, key="key")]
     others = [budget(team, 9, member="else"), budget(team, 9, key="else"), budget(await make_team(database, clock), 9)]
@@ -166,18 +166,18 @@ async def test_a_budget_counts_its_own_purchases_alone(caller: Purchaser, databa
     assert found == [2, 1, 1, 0, 0]
 
 
-async def test_a_soft_budget_alerts_and_refuses_nothing(caller: Purchaser, team: str) -> None:
+async def test_a_soft_budget_alerts_but_does_not_refuse(caller: Purchaser, team: str) -> None:
     await caller.put(mine := budget(team, 2, is_soft=True))
     passed = [[one.percent for one in (await caller.reserve())[1]] for _ in range(4)]
     assert passed == [[50], [100], [], []]
     assert await counted(caller, mine) == (0, 4, -2)
 
 
-async def test_a_raise_counts_until_it_ends(caller: Purchaser, clock: HandClock, team: str) -> None:
+async def test_a_raise_applies_until_it_ends(caller: Purchaser, clock: HandClock, team: str) -> None:
     await caller.put(mine := replace(budget(team, 1, Window.MONTH)))
     await caller.reserve()
     until = clock() + 60
-    await caller.database.run_as_one(lambda connection: raise_budget(connection, mine, 2 * MILLIONTHS, until))
+    await caller.database.run_in_transaction(lambda connection: raise_budget(connection, mine, 2 * MILLIONTHS, until))
     await caller.reserve()
     assert await counted(caller, mine) == (0, 2, 1)
     clock.advance(60)
@@ -188,7 +188,7 @@ async def test_a_raise_counts_until_it_ends(caller: Purchaser, clock: HandClock,
 
 @pytest.mark.parametrize("price", [None, Money(MILLIONTHS, "USD")])
 @pytest.mark.parametrize("is_soft", [True, False])
-async def test_a_price_that_cannot_be_held_against_a_budget_is_refused(
+async def test_a_price_that_cannot_be_compared_with_a_budget_is_refused(
     caller: Purchaser, team: str, price: Money | None, *, is_soft: bool
 ) -> None:
     attempt = secrets.token_hex(16)
@@ -196,13 +196,13 @@ async def test_a_price_that_cannot_be_held_against_a_budget_is_refused(
     async def operation(connection: AsyncConnection) -> None:
         assert await reserve(connection, attempt, Charge(caller.spender, price), caller.clock.sql) == ()
 
-    await caller.database.run_as_one(operation)  # without a budget it is entered alone
+    await caller.database.run_in_transaction(operation)  # without a budget it is entered alone
     assert await rows(caller, attempt) == ["reserved"]
     assert await settle(caller, attempt)
     await caller.put(mine := budget(team, 9, is_soft=is_soft))
     attempt = secrets.token_hex(16)
     with pytest.raises(PriceUnknown, match="budget in credits"):
-        await caller.database.run_as_one(operation)
+        await caller.database.run_in_transaction(operation)
     assert await rows(caller, attempt) == []
     assert await counted(caller, mine) == (0, 0, 9)
 
@@ -212,7 +212,7 @@ async def test_a_purchase_of_no_team_is_refused(database: Database, clock: HandC
         await Purchaser(database, clock, Spender("nobody")).reserve()
 
 
-async def test_an_amount_moves_in_the_window_in_which_it_was_reserved(
+async def test_an_amount_is_settled_in_the_window_in_which_it_was_reserved(
     caller: Purchaser, clock: HandClock, team: str
 ) -> None:
     await caller.put(mine := budget(team, 2))
@@ -230,7 +230,7 @@ async def test_an_amount_moves_in_the_window_in_which_it_was_reserved(
     assert sorted((row.spent, row.reserved) for row in found) == [(0, MILLIONTHS), (MILLIONTHS, 0)]
 
 
-async def test_each_threshold_is_told_once_a_window(caller: Purchaser, clock: HandClock, team: str) -> None:
+async def test_each_threshold_is_passed_once_in_a_window(caller: Purchaser, clock: HandClock, team: str) -> None:
     await caller.put(mine := budget(team, 10))
     attempts = [await caller.reserve() for _ in range(10)]
     percents = [[one.percent for one in passed] for _, passed in attempts]
@@ -243,7 +243,7 @@ async def test_each_threshold_is_told_once_a_window(caller: Purchaser, clock: Ha
     assert (told.percent, told.use.budget, counts(told.use)) == (80, mine, (0, 9, 1))
 
 
-async def test_a_threshold_that_was_rolled_back_is_told_by_the_next(caller: Purchaser, team: str) -> None:
+async def test_a_threshold_that_was_rolled_back_is_passed_by_the_next_purchase(caller: Purchaser, team: str) -> None:
     await caller.put(budget(team, 2))
 
     async def operation(connection: AsyncConnection) -> None:
@@ -251,11 +251,11 @@ async def test_a_threshold_that_was_rolled_back_is_told_by_the_next(caller: Purc
         raise SpendingRefused
 
     with pytest.raises(SpendingRefused):
-        await caller.database.run_as_one(operation)
+        await caller.database.run_in_transaction(operation)
     assert [one.percent for one in (await caller.reserve())[1]] == [50]
 
 
-async def test_a_window_that_refuses_is_told_as_full_once(caller: Purchaser, team: str) -> None:
+async def test_a_refusing_window_is_marked_exhausted_once(caller: Purchaser, team: str) -> None:
     await caller.put(budget(team, 10))
     told = []
     for _ in range(2):
@@ -266,7 +266,7 @@ async def test_a_window_that_refuses_is_told_as_full_once(caller: Purchaser, tea
     assert (await caller.reserve(price=priced(10)))[1] == ()
 
 
-async def test_a_budget_that_is_new_counts_what_its_window_has_spent(
+async def test_a_new_budget_counts_earlier_spending_in_its_window(
     caller: Purchaser, clock: HandClock, team: str
 ) -> None:
     await caller.reserve(price=priced(5))
@@ -285,7 +285,7 @@ async def test_a_budget_that_is_new_counts_what_its_window_has_spent(
     assert [await counted(caller, wanted) for wanted in (whole, mine)] == [(2, 1, 1), (2, 0, 7)]
 
 
-async def test_a_budget_that_is_set_anew_goes_on_counting(caller: Purchaser, team: str) -> None:
+async def test_a_budget_that_is_set_again_keeps_its_count(caller: Purchaser, team: str) -> None:
     await caller.put(first := budget(team, 10))
     await caller.reserve()
     assert await caller.put(replace(budget(team, 1), is_soft=True)) == first
@@ -293,7 +293,7 @@ async def test_a_budget_that_is_set_anew_goes_on_counting(caller: Purchaser, tea
     assert (use.budget.id, use.budget.is_soft, counts(use)) == (first.id, True, (0, 1, 0))
 
 
-async def test_a_budget_in_another_unit_begins_anew(caller: Purchaser, team: str) -> None:
+async def test_a_budget_in_another_unit_starts_a_new_count(caller: Purchaser, team: str) -> None:
     await caller.put(first := budget(team, 10))
     attempt, _ = await caller.reserve()
     assert await caller.put(other := budget(team, 10, unit="USD")) == first
@@ -301,10 +301,10 @@ async def test_a_budget_in_another_unit_begins_anew(caller: Purchaser, team: str
     assert {key: counts(use) for key, use in (await uses(caller)).items()} == {other.id: (0, 0, 10)}
 
 
-async def test_a_budget_that_is_removed_counts_no_more(caller: Purchaser, team: str) -> None:
+async def test_a_removed_budget_does_not_count(caller: Purchaser, team: str) -> None:
     await caller.put(mine := budget(team, 1))
     attempt, _ = await caller.reserve()
-    await caller.database.run_as_one(lambda connection: remove_budget(connection, mine))
+    await caller.database.run_in_transaction(lambda connection: remove_budget(connection, mine))
     await caller.reserve()
     assert await settle(caller, attempt)
     assert await uses(caller) == {}
@@ -312,7 +312,7 @@ async def test_a_budget_that_is_removed_counts_no_more(caller: Purchaser, team: 
     assert await counted(caller, again) == (1, 1, 7)
 
 
-async def test_what_counts_a_caller_is_shown(caller: Purchaser, team: str) -> None:
+async def test_budgets_counting_returns_the_budgets_of_a_caller(caller: Purchaser, team: str) -> None:
     limits = [budget(team, 9), budget(team, 9, member="member"), budget(team, 9, key="else")]
     for wanted in limits:
         await caller.put(wanted)
@@ -320,7 +320,7 @@ async def test_what_counts_a_caller_is_shown(caller: Purchaser, team: str) -> No
     assert {use.budget for use in found} == set(limits[:2])
 
 
-async def test_a_reservation_without_outcome_stays_and_is_listed(
+async def test_a_reservation_without_outcome_remains_and_is_listed(
     caller: Purchaser, clock: HandClock, team: str
 ) -> None:
     await caller.put(mine := budget(team, 9))
@@ -340,7 +340,7 @@ async def test_a_reservation_without_outcome_stays_and_is_listed(
     assert len(await caller.ledger.unsettled(600, 1)) == 1
 
 
-async def test_an_unsettled_purchase_has_the_task_that_its_row_names(
+async def test_an_unsettled_entry_has_the_task_id_of_its_purchase(
     caller: Purchaser, clock: HandClock, team: str
 ) -> None:
     attempt = secrets.token_hex(16)
@@ -366,7 +366,7 @@ async def test_a_task_settles_its_reservation_once_and_within_its_team(caller: P
     assert await counted(caller, mine) == (1, 0, 8)
 
 
-async def test_an_overdue_reservation_is_taken_by_one_and_due_again_later(
+async def test_an_overdue_reservation_is_claimed_once_and_due_again_later(
     caller: Purchaser, clock: HandClock, team: str
 ) -> None:
     attempt, _ = await caller.reserve()
@@ -384,7 +384,7 @@ async def test_an_overdue_reservation_is_taken_by_one_and_due_again_later(
     assert await caller.ledger.take_overdue(9) == []
 
 
-async def test_old_costs_are_deleted_but_not_reserved_ones_nor_the_windows_that_count(
+async def test_old_entries_are_deleted_but_not_reserved_ones_or_current_windows(
     caller: Purchaser, clock: HandClock, team: str
 ) -> None:
     await caller.put(mine := budget(team, 9, Window.MONTH))
@@ -398,8 +398,8 @@ async def test_old_costs_are_deleted_but_not_reserved_ones_nor_the_windows_that_
     assert await counted(caller, mine) == (1, 0, 8)
 
 
-async def test_two_hundred_callers_at_once_spend_fifty(caller: Purchaser, team: str) -> None:
-    """Others check, then count: litellm #26672 and #34732; and #40095, where the row is not there yet."""
+async def test_two_hundred_concurrent_purchases_spend_a_budget_for_fifty(caller: Purchaser, team: str) -> None:
+    """LiteLLM checks before it counts (#26672, #34732), also while the row does not exist yet (#40095)."""
     await caller.put(mine := budget(team, 50))
     attempts = [secrets.token_hex(16) for _ in range(200)]
 
@@ -418,7 +418,7 @@ async def test_two_hundred_callers_at_once_spend_fifty(caller: Purchaser, team: 
     assert await counted(caller, mine) == (0, 50, 0)
 
 
-async def test_callers_who_reserve_and_settle_at_once_never_wait_for_each_other_in_a_circle(
+async def test_concurrent_reservations_and_settlements_never_deadlock(
     caller: Purchaser, clock: HandClock, team: str
 ) -> None:
     everyone = [Purchaser(caller.database, clock, Spender(team, f"member {n % 3}", f"key {n}")) for n in range(30)]
@@ -443,7 +443,7 @@ async def test_callers_who_reserve_and_settle_at_once_never_wait_for_each_other_
 
 
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
-async def test_a_purchase_that_settles_while_a_budget_is_set_counts_in_it_once(caller: Purchaser, team: str) -> None:
+async def test_a_purchase_settled_while_a_budget_is_set_is_counted_once(caller: Purchaser, team: str) -> None:
     attempt, _ = await caller.reserve()
     is_taken = asyncio.Event()
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid")
@@ -454,7 +454,7 @@ async def test_a_purchase_that_settles_while_a_budget_is_set_counts_in_it_once(c
         while not (await connection.execute(waiting)).scalar():
             await asyncio.sleep(0.01)
 
-    taking = asyncio.create_task(caller.database.run_as_one(slowly))
+    taking = asyncio.create_task(caller.database.run_in_transaction(slowly))
     await is_taken.wait()
     await caller.put(mine := budget(team, 9))
     await taking
@@ -462,7 +462,7 @@ async def test_a_purchase_that_settles_while_a_budget_is_set_counts_in_it_once(c
 
 
 async def patiently(operation: Callable[[], Awaitable[object]]) -> None:
-    """Repeat an operation that has waited too long on a busy machine. A circle is another fault, and is raised."""
+    """Repeat an operation that has timed out on a busy machine. A deadlock is another error, and is raised."""
     while True:
         try:
             await operation()
@@ -474,7 +474,7 @@ async def patiently(operation: Callable[[], Awaitable[object]]) -> None:
 
 
 async def test_two_processes_count_in_one_row(url: str | None, caller: Purchaser, team: str) -> None:
-    """Others read what their own process has counted: litellm #33325."""
+    """LiteLLM reads the count of its own process (#33325)."""
     if url is None:
         return
     await caller.put(mine := budget(team, 10))
@@ -488,8 +488,8 @@ async def test_two_processes_count_in_one_row(url: str | None, caller: Purchaser
     assert await counted(caller, mine) == (0, 10, 0)
 
 
-async def test_a_budget_is_not_exceeded_by_what_was_given_back(caller: Purchaser, team: str) -> None:
-    """Others count beside their ledger, and what leaks there refuses for good: litellm #36926, #27735, #27639."""
+async def test_repeated_reserving_and_giving_back_leaves_no_amount_behind(caller: Purchaser, team: str) -> None:
+    """LiteLLM counts outside its ledger, and leaked amounts refuse forever (#36926, #27735, #27639)."""
     await caller.put(mine := budget(team, 1))
     for _ in range(5):
         attempt, _passed = await caller.reserve()
@@ -501,8 +501,8 @@ async def test_a_budget_is_not_exceeded_by_what_was_given_back(caller: Purchaser
     assert await counted(caller, mine) == (0, 0, 1)
 
 
-async def test_a_budget_of_a_key_goes_on_through_rotations(database: Database, clock: HandClock) -> None:
-    """Others forget the spending when the secret is made anew: litellm #31079; or refuse the old one: #27193."""
+async def test_the_budget_of_a_key_continues_through_rotations(database: Database, clock: HandClock) -> None:
+    """LiteLLM loses the spending when a key is regenerated (#31079), or refuses the old key (#27193)."""
     directory = directory_at(database, clock)
     team = await directory.teams.create("film", "UTC", ACTOR)
     await directory.teams.add_member("film", "ana", ACTOR)
@@ -523,7 +523,7 @@ async def test_a_budget_of_a_key_goes_on_through_rotations(database: Database, c
             await caller.reserve()
 
 
-async def test_a_window_that_another_time_zone_begins_counts_what_was_bought_in_it(
+async def test_a_window_after_a_change_of_time_zone_counts_earlier_purchases(
     caller: Purchaser, clock: HandClock, team: str
 ) -> None:
     await caller.put(mine := budget(team, 9))
@@ -540,7 +540,7 @@ async def test_a_window_that_another_time_zone_begins_counts_what_was_bought_in_
 
 
 async def test_a_window_renews_at_midnight_of_the_team(database: Database, clock: HandClock) -> None:
-    """Others renew late by the offset of the zone: litellm #34896, #37454, #40978."""
+    """LiteLLM renews budgets late by the UTC offset of the time zone (#34896, #37454, #40978)."""
     team = await make_team(database, clock, "America/St_Johns")
     caller = Purchaser(database, clock, Spender(team))
     clock.now = datetime.fromisoformat("2026-03-08T23:59:59-02:30").timestamp()

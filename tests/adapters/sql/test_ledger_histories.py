@@ -1,7 +1,7 @@
-"""Random histories of the ledger with crashes at every step: spent, reserved and left are always the budget.
+"""Random histories of the ledger with crashes at every step. Spent, reserved and remaining always add up to the budget.
 
-A crash comes before an operation, between two of its statements, before its commit, or after it, when its caller hears
-nothing of it. Hypothesis makes the histories up and finds the shortest one that breaks a rule.
+A crash comes before an operation, between two of its statements, before its commit, or after it, so that its caller gets
+no result. Hypothesis generates the histories, and finds the shortest one that breaks an invariant.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from tests.support.spending import budget, make_team, priced
 ZONE = "America/St_Johns"
 MOST_STATEMENTS = 9
 CRASHES = st.one_of(st.none(), st.none(), st.integers(0, MOST_STATEMENTS), st.just("after"))
-"""After how many statements an operation crashes, or that it crashes after its commit."""
+"""The number of statements after which an operation crashes, or a crash after its commit."""
 CALLERS = [("one", "a"), ("one", "b"), ("two", "c")]
 SPENDERS = st.sampled_from([(None, None), ("one", None), ("two", None), (None, "a")])
 
@@ -44,7 +44,7 @@ Operation = Callable[[AsyncConnection], Awaitable[Any]]
 
 
 class CrashingConnection:
-    """Passes a number of statements on, then the process dies."""
+    """A connection that executes a number of statements, and then raises as if the process had died."""
 
     def __init__(self, true: AsyncConnection, statements: int) -> None:
         self._true = true
@@ -63,7 +63,7 @@ class CrashingConnection:
 
 @dataclass
 class Entry:
-    """A purchase as it has to be in the ledger."""
+    """The expected state of a purchase in the ledger."""
 
     spender: Spender
     amount: int
@@ -74,7 +74,7 @@ class Entry:
 
 @dataclass
 class Truth:
-    """The ledger as it has to be, kept by rules of its own: entries, of which the windows are sums."""
+    """A model of the ledger: its entries. The amounts of windows are computed as sums of entries."""
 
     budgets: dict[tuple[str | None, str | None, Window], Budget] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Truth:
 
 
 class Histories(RuleBasedStateMachine):
-    """A team of three keys, whose budgets come and go while its members buy."""
+    """A team with three keys. Budgets are set and removed while its members buy."""
 
     runner: ClassVar[asyncio.Runner]
     database: ClassVar[Database]
@@ -102,7 +102,7 @@ class Histories(RuleBasedStateMachine):
         self.attempts: list[str] = []
 
     def run(self, operation: Operation, crash: int | str | None) -> tuple[bool, Any]:
-        """Return whether the operation was committed, and what its caller learns."""
+        """Return whether the operation was committed, and the result for its caller."""
 
         async def crashing(connection: AsyncConnection) -> Any:
             if not isinstance(crash, int):
@@ -111,7 +111,7 @@ class Histories(RuleBasedStateMachine):
             raise Crashed  # before its commit
 
         async def whole() -> Any:
-            task = asyncio.ensure_future(self.database.run_as_one(crashing))
+            task = asyncio.ensure_future(self.database.run_in_transaction(crashing))
             await asyncio.wait([task])
             return None if task.cancelled() else task
 
@@ -256,7 +256,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.mark.parametrize(("kind", "examples"), [("memory", 200), ("postgres", 25)])
-def test_money_is_neither_paid_twice_nor_lost_in_any_history(
+def test_in_any_history_no_amount_is_counted_twice_or_lost(
     runner: asyncio.Runner, tmp_path: Path, shared_postgres: PostgresServer, kind: str, examples: int
 ) -> None:
     lending = opened(runner.run(url_of(kind, tmp_path, shared_postgres)))

@@ -1,4 +1,4 @@
-"""Purchases in SQLite and PostgreSQL: who gets a key, which moves are allowed, what is listed and deleted."""
+"""Purchases in SQLite and PostgreSQL: holders of keys, allowed changes of state, lists and deletion."""
 
 import asyncio
 import secrets
@@ -26,7 +26,7 @@ def new(
     return NewPurchase(secrets.token_hex(16), owner, "generate", request, keys, callback_id)
 
 
-async def test_one_of_many_callers_gets_a_key(purchases: SqlPurchases) -> None:
+async def test_one_of_many_concurrent_claims_gets_the_key(purchases: SqlPurchases) -> None:
     callers = [new() for _ in range(100)]
     found = await asyncio.gather(*map(purchases.claim, callers))
     [winner] = [caller for caller, holder in zip(callers, found, strict=True) if holder is None]
@@ -43,7 +43,7 @@ async def test_keys_belong_to_their_owner(purchases: SqlPurchases) -> None:
     assert await purchases.claim(new(owner="other")) is None
 
 
-async def test_purchases_without_a_key_never_meet(purchases: SqlPurchases) -> None:
+async def test_purchases_without_a_key_never_conflict(purchases: SqlPurchases) -> None:
     assert [await purchases.claim(new(None)) for _ in range(3)] == [None] * 3
 
 
@@ -59,7 +59,7 @@ async def test_a_recorded_purchase_is_read_as_it_was_written(purchases: SqlPurch
 
 
 @pytest.mark.parametrize("state", [PurchaseState.STARTED, PurchaseState.UNKNOWN])
-async def test_an_outcome_that_bought_or_may_have_keeps_the_key(purchases: SqlPurchases, state: PurchaseState) -> None:
+async def test_a_started_or_unknown_outcome_keeps_the_key(purchases: SqlPurchases, state: PurchaseState) -> None:
     mine = new()
     await purchases.claim(mine)
     assert await purchases.record_outcome(mine.attempt, state, "task" if state is PurchaseState.STARTED else None)
@@ -68,14 +68,14 @@ async def test_an_outcome_that_bought_or_may_have_keeps_the_key(purchases: SqlPu
     assert (holder.attempt, holder.state) == (mine.attempt, state)
 
 
-async def test_a_refused_purchase_frees_its_key(purchases: SqlPurchases) -> None:
+async def test_a_refused_purchase_releases_its_key(purchases: SqlPurchases) -> None:
     mine = new()
     await purchases.claim(mine)
     assert await purchases.record_outcome(mine.attempt, PurchaseState.REFUSED)
     assert await purchases.claim(new()) is None
 
 
-async def test_an_unknown_outcome_is_cleared_up_by_its_task_alone(purchases: SqlPurchases) -> None:
+async def test_an_unknown_outcome_is_resolved_only_by_its_task(purchases: SqlPurchases) -> None:
     mine = new()
     await purchases.claim(mine)
     await purchases.record_outcome(mine.attempt, PurchaseState.UNKNOWN)
@@ -86,7 +86,7 @@ async def test_an_unknown_outcome_is_cleared_up_by_its_task_alone(purchases: Sql
     assert (found.state, found.task_id) == (PurchaseState.STARTED, "task")
 
 
-async def test_one_of_many_callers_takes_over(purchases: SqlPurchases) -> None:
+async def test_one_of_many_concurrent_callers_takes_over_a_key(purchases: SqlPurchases) -> None:
     earlier = new()
     await purchases.claim(earlier)
     await purchases.record_outcome(earlier.attempt, PurchaseState.UNKNOWN)
@@ -102,7 +102,7 @@ async def test_one_of_many_callers_takes_over(purchases: SqlPurchases) -> None:
 
 
 @pytest.mark.parametrize("ends", ["refused", "forgotten"])
-async def test_a_key_goes_back_to_the_unknown_outcome_that_was_replaced(purchases: SqlPurchases, ends: str) -> None:
+async def test_the_key_of_a_refused_purchase_returns_to_the_unknown_outcome(purchases: SqlPurchases, ends: str) -> None:
     earlier, mine = new(), new()
     await purchases.claim(earlier)
     await purchases.record_outcome(earlier.attempt, PurchaseState.UNKNOWN)
@@ -120,7 +120,7 @@ async def test_a_key_goes_back_to_the_unknown_outcome_that_was_replaced(purchase
 
 @pytest.mark.parametrize("first_ends", ["refused", "forgotten"])
 @pytest.mark.parametrize("in_order", [True, False])
-async def test_a_key_goes_back_past_purchases_that_bought_nothing(
+async def test_a_returned_key_skips_purchases_that_bought_nothing(
     purchases: SqlPurchases, first_ends: str, *, in_order: bool
 ) -> None:
     unknown, second, third = new(), new(), new()
@@ -140,7 +140,7 @@ async def test_a_key_goes_back_past_purchases_that_bought_nothing(
     assert (holder.attempt, holder.state) == (unknown.attempt, PurchaseState.UNKNOWN)
 
 
-async def test_a_purchase_that_changed_is_not_taken_over(purchases: SqlPurchases) -> None:
+async def test_a_purchase_whose_state_has_changed_is_not_taken_over(purchases: SqlPurchases) -> None:
     earlier = new()
     await purchases.claim(earlier)
     holder = await purchases.claim(new())
@@ -156,14 +156,14 @@ async def test_a_purchase_that_was_sent_while_the_database_was_out_is_recorded(p
     assert [found.task_id for found in await purchases.newest(["owner"], 10)] == ["task"]
 
 
-async def test_a_claim_that_comes_after_its_own_refusal_takes_no_key(purchases: SqlPurchases) -> None:
+async def test_a_claim_committed_after_its_own_refusal_takes_no_key(purchases: SqlPurchases) -> None:
     mine = new()
     await purchases.record(mine, PurchaseState.REFUSED, None)
     await purchases.claim(mine)
     assert await purchases.claim(new()) is None
 
 
-async def test_a_purchase_that_takes_over_after_its_own_refusal_takes_no_key(purchases: SqlPurchases) -> None:
+async def test_a_take_over_after_its_own_refusal_takes_no_key(purchases: SqlPurchases) -> None:
     unknown, mine = new(), new()
     await purchases.claim(unknown)
     await purchases.record_outcome(unknown.attempt, PurchaseState.UNKNOWN)
@@ -176,7 +176,7 @@ async def test_a_purchase_that_takes_over_after_its_own_refusal_takes_no_key(pur
     assert (again.attempt, again.state) == (unknown.attempt, PurchaseState.UNKNOWN)
 
 
-async def test_the_newest_come_first_and_page_by_page(purchases: SqlPurchases, clock: HandClock) -> None:
+async def test_newest_returns_pages_with_the_newest_first(purchases: SqlPurchases, clock: HandClock) -> None:
     made = []
     for number in range(5):
         mine = new(None)
@@ -193,7 +193,7 @@ async def test_the_newest_come_first_and_page_by_page(purchases: SqlPurchases, c
     assert len(await purchases.newest(["owner"], 9, outcomes=[PurchaseState.SENT])) == 0
 
 
-async def test_a_submission_that_lost_its_sender_is_found_as_unknown(purchases: SqlPurchases, clock: HandClock) -> None:
+async def test_a_submission_whose_sender_died_has_an_unknown_outcome(purchases: SqlPurchases, clock: HandClock) -> None:
     lost, settled, under_way = new(None), new(None), new(None)
     await purchases.claim(lost)
     await purchases.claim(settled)
@@ -222,7 +222,7 @@ async def test_task_ids_complete_a_prefix_of_the_owners_own(purchases: SqlPurcha
     assert await purchases.task_ids(["owner"], "", 2) == ["ab3", "a%2"]
 
 
-async def test_a_callback_is_noted_once(purchases: SqlPurchases) -> None:
+async def test_only_the_first_callback_is_recorded(purchases: SqlPurchases) -> None:
     mine = new(callback_id="callback")
     await purchases.claim(mine)
     assert [await purchases.record_callback(mine.attempt), await purchases.record_callback(mine.attempt)] == [
@@ -231,7 +231,7 @@ async def test_a_callback_is_noted_once(purchases: SqlPurchases) -> None:
     ]
 
 
-async def test_claims_of_a_callback_are_bounded_and_the_first_and_the_last_stay(
+async def test_callback_claims_are_bounded_and_keep_the_first_and_the_last(
     purchases: SqlPurchases, clock: HandClock
 ) -> None:
     named = [f"task-{number}" for number in range(MOST_CLAIMS + 2)]
@@ -257,8 +257,8 @@ async def test_old_rows_are_deleted(purchases: SqlPurchases, clock: HandClock) -
     assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 1
 
 
-async def test_old_rows_are_deleted_in_lots(database: Database, clock: HandClock) -> None:
-    purchases = SqlPurchases(database, BACKEND, clock.sql, most_deleted=3)
+async def test_old_rows_are_deleted_in_batches(database: Database, clock: HandClock) -> None:
+    purchases = SqlPurchases(database, BACKEND, clock.sql, batch_size=3)
     for number in range(10):
         await purchases.claim(new(f"key-{number}"))
         await purchases.add_callback_task(f"callback-{number}", "task")
@@ -269,7 +269,7 @@ async def test_old_rows_are_deleted_in_lots(database: Database, clock: HandClock
     assert await purchases.callback_tasks("callback-0") == []
 
 
-async def test_a_forgotten_purchase_leaves_nothing(purchases: SqlPurchases) -> None:
+async def test_a_forgotten_purchase_is_deleted_with_its_key(purchases: SqlPurchases) -> None:
     mine = new()
     await purchases.claim(mine)
     await purchases.delete_unbought(mine.attempt)
@@ -278,13 +278,13 @@ async def test_a_forgotten_purchase_leaves_nothing(purchases: SqlPurchases) -> N
 
 
 def named(*names: str) -> NewPurchase:
-    """Return a purchase whose key has these names, as a replica that knows several secret keys gives it."""
+    """Return a purchase whose key has these names, as in a replica with several secret keys."""
     keys = tuple(KeyName(f"owner under {name}", f"key under {name}", f"request under {name}") for name in names)
     return NewPurchase(secrets.token_hex(16), keys[0].owner, "generate", "request", keys)
 
 
 ROTATION = [("old",), ("old", "new"), ("new", "old")]
-"""What replicas may know of the secret keys at one time, while they are rotated."""
+"""Sets of secret keys that replicas may have at the same time during a rotation."""
 
 
 @pytest.mark.parametrize("first", ROTATION)
@@ -300,7 +300,7 @@ async def test_a_key_is_found_under_each_name(
     assert holder.request_hash in {f"request under {name}" for name in second}
 
 
-async def test_one_of_many_callers_with_other_names_gets_a_key(purchases: SqlPurchases) -> None:
+async def test_one_of_many_claims_with_overlapping_names_gets_the_key(purchases: SqlPurchases) -> None:
     for _ in range(10):
         callers = [named(*names) for names in ROTATION * 4]
         found = await asyncio.gather(*map(purchases.claim, callers))
@@ -309,7 +309,7 @@ async def test_one_of_many_callers_with_other_names_gets_a_key(purchases: SqlPur
         await purchases.record_outcome(winner.attempt, PurchaseState.REFUSED)
 
 
-async def test_who_takes_over_holds_every_name(purchases: SqlPurchases) -> None:
+async def test_a_take_over_holds_the_key_under_every_name(purchases: SqlPurchases) -> None:
     earlier, mine = named("old"), named("new", "old")
     await purchases.claim(earlier)
     await purchases.record_outcome(earlier.attempt, PurchaseState.UNKNOWN)
@@ -322,7 +322,7 @@ async def test_who_takes_over_holds_every_name(purchases: SqlPurchases) -> None:
         assert found.attempt == mine.attempt
 
 
-async def test_who_takes_over_takes_no_name_that_another_purchase_holds(purchases: SqlPurchases) -> None:
+async def test_a_take_over_leaves_names_that_another_purchase_holds(purchases: SqlPurchases) -> None:
     under_new, under_old = named("new"), named("old")
     for one in (under_new, under_old):
         await purchases.claim(one)
@@ -335,7 +335,7 @@ async def test_who_takes_over_takes_no_name_that_another_purchase_holds(purchase
     assert found.attempt == under_new.attempt
 
 
-async def test_a_caller_finds_what_its_former_names_bought(purchases: SqlPurchases, clock: HandClock) -> None:
+async def test_newest_includes_purchases_under_former_owner_names(purchases: SqlPurchases, clock: HandClock) -> None:
     for number, owner in enumerate(("former", "current", "other")):
         mine = new(None, owner)
         await purchases.claim(mine)
@@ -357,7 +357,7 @@ async def test_purchases_in_memory_are_bounded(clock: HandClock) -> None:
     assert kept[0].attempt == last.attempt
 
 
-async def test_completion_heeds_case(purchases: SqlPurchases) -> None:
+async def test_task_id_completion_is_case_sensitive(purchases: SqlPurchases) -> None:
     mine = new(None)
     await purchases.claim(mine)
     await purchases.record_outcome(mine.attempt, PurchaseState.STARTED, "Task")
@@ -365,7 +365,7 @@ async def test_completion_heeds_case(purchases: SqlPurchases) -> None:
 
 
 @pytest.mark.parametrize("ends", ["refused", "forgotten"])
-async def test_a_key_that_goes_back_stands_for_the_earlier_request_again(purchases: SqlPurchases, ends: str) -> None:
+async def test_a_returned_key_has_the_earlier_request_hash_again(purchases: SqlPurchases, ends: str) -> None:
     earlier = new(request="a fox")
     await purchases.claim(earlier)
     await purchases.record_outcome(earlier.attempt, PurchaseState.UNKNOWN)

@@ -1,4 +1,4 @@
-"""Rate limits by name in SQLite and PostgreSQL: set, listed, removed, audited, and found with a key."""
+"""The administration of rate limits in SQLite and PostgreSQL, and the limits of a key."""
 
 import asyncio
 
@@ -87,9 +87,7 @@ async def test_what_is_not_there_is_refused(limits: SqlTeamLimits, directory: Di
         await limits.of_team("music")
 
 
-async def test_every_change_is_audited_and_a_version_of_the_directory(
-    limits: SqlTeamLimits, directory: Directory
-) -> None:
+async def test_every_change_is_audited_and_increments_the_version(limits: SqlTeamLimits, directory: Directory) -> None:
     before = await directory.facts.version()
     await limits.set(ANA, Limits(60), ACTOR)
     await limits.set(ANA, Limits(30, 9), ACTOR)
@@ -163,7 +161,7 @@ async def test_generations_in_flight_count_until_they_end(
     await ana.reserve()
 
 
-async def test_a_generation_that_nobody_can_tell_of_counts_no_longer_than_the_backend_runs_one(
+async def test_a_generation_with_unknown_outcome_is_counted_only_while_it_may_run(
     limits: SqlTeamLimits, clock: HandClock, ana: Purchaser
 ) -> None:
     await limits.set(FILM, Limits(in_flight=1), ACTOR)
@@ -174,13 +172,13 @@ async def test_a_generation_that_nobody_can_tell_of_counts_no_longer_than_the_ba
     await ana.reserve()
 
 
-async def test_a_claim_that_is_repeated_does_not_count_itself(limits: SqlTeamLimits, ana: Purchaser) -> None:
+async def test_a_repeated_claim_does_not_count_itself(limits: SqlTeamLimits, ana: Purchaser) -> None:
     await limits.set(FILM, Limits(in_flight=1), ACTOR)
     attempt, _ = await ana.reserve()
     await ana.reserve(attempt)
 
 
-async def test_claims_at_once_never_pass_the_limit(limits: SqlTeamLimits, ana: Purchaser, ben: Purchaser) -> None:
+async def test_concurrent_claims_never_exceed_the_limit(limits: SqlTeamLimits, ana: Purchaser, ben: Purchaser) -> None:
     await limits.set(FILM, Limits(in_flight=2), ACTOR)
     for _ in range(8):
         claims = [buyer.reserve() for buyer in (ana, ben) for _ in range(5)]

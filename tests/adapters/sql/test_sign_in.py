@@ -1,4 +1,4 @@
-"""Sign-in in the database, by the same contract on every kind: each step counts once, and ends in its time."""
+"""Sign-in in every kind of database: each step is accepted once, and expires."""
 
 import asyncio
 import secrets
@@ -79,7 +79,7 @@ async def test_idle_clients_are_deleted_and_those_of_an_operator_stay(store: Sig
     assert [await store.clients.client(f"client-{number}") is not None for number in range(3)] == [False, False, True]
 
 
-async def test_an_assertion_counts_once(store: SignInStore, clock: HandClock) -> None:
+async def test_an_assertion_is_accepted_once(store: SignInStore, clock: HandClock) -> None:
     assert await store.clients.use_assertion("jti", 60.0)
     assert not await store.clients.use_assertion("jti", 60.0)
     clock.advance(61)
@@ -87,7 +87,7 @@ async def test_an_assertion_counts_once(store: SignInStore, clock: HandClock) ->
     assert await store.clients.use_assertion("jti", 60.0)
 
 
-async def test_a_sign_in_under_way_returns_once_in_its_own_browser(store: SignInStore, clock: HandClock) -> None:
+async def test_a_pending_sign_in_is_taken_once_and_by_its_own_browser(store: SignInStore, clock: HandClock) -> None:
     pending = PendingLogin("state", "browser", "content")
     await store.steps.add_pending(pending, 600.0)
     assert await store.steps.take_pending("state", "another") is None
@@ -98,7 +98,7 @@ async def test_a_sign_in_under_way_returns_once_in_its_own_browser(store: SignIn
     assert await store.steps.take_pending("state", "browser") is None
 
 
-async def test_of_many_who_exchange_a_code_one_gets_a_grant(store: SignInStore) -> None:
+async def test_one_of_many_concurrent_exchanges_of_a_code_gets_a_grant(store: SignInStore) -> None:
     await store.people.keep(PERSON)
     code = new_code()
     await store.steps.add_code(code, 60.0)
@@ -120,7 +120,7 @@ async def test_an_exchange_that_is_repeated_has_the_same_outcome(store: SignInSt
     )
 
 
-async def test_a_code_ends_with_its_time(store: SignInStore, clock: HandClock) -> None:
+async def test_a_code_expires(store: SignInStore, clock: HandClock) -> None:
     await store.people.keep(PERSON)
     code = new_code()
     await store.steps.add_code(code, 60.0)
@@ -130,7 +130,7 @@ async def test_a_code_ends_with_its_time(store: SignInStore, clock: HandClock) -
     assert await store.steps.code("other") is None
 
 
-async def test_of_many_refreshes_one_rotates(store: SignInStore, clock: HandClock) -> None:
+async def test_one_of_many_concurrent_refreshes_rotates(store: SignInStore, clock: HandClock) -> None:
     grant = await granted(store)
     clock.advance(100)
     access = new_access()
@@ -156,7 +156,7 @@ async def test_of_many_refreshes_one_rotates(store: SignInStore, clock: HandCloc
     assert (holder.expires_at, holder.generation) == (clock() + 3600.0, 1)
 
 
-async def test_an_access_token_is_found_with_its_person_until_it_ends(store: SignInStore, clock: HandClock) -> None:
+async def test_an_access_token_is_found_with_its_person_until_it_expires(store: SignInStore, clock: HandClock) -> None:
     access = new_access()
     grant = await granted(store, access)
     holder = await store.grants.access(access.digest)
@@ -168,7 +168,7 @@ async def test_an_access_token_is_found_with_its_person_until_it_ends(store: Sig
     assert await store.grants.access(access.digest) is None
 
 
-async def test_the_first_use_of_a_generation_is_noted_once(store: SignInStore, clock: HandClock) -> None:
+async def test_the_first_use_of_a_generation_is_recorded_once(store: SignInStore, clock: HandClock) -> None:
     grant = await granted(store)
     await store.grants.confirm(grant.id, 7)
     await store.grants.confirm(grant.id, 0)
@@ -182,7 +182,7 @@ async def test_the_first_use_of_a_generation_is_noted_once(store: SignInStore, c
     assert (found[0].confirmed_at, found[0].last_used_at) == (first, first)
 
 
-async def test_an_end_counts_for_one_grant_alone_and_is_in_the_log(
+async def test_a_revocation_ends_one_grant_and_is_audited(
     store: SignInStore, database: Database, clock: HandClock
 ) -> None:
     access = new_access()
@@ -213,7 +213,7 @@ async def test_the_grants_of_one_person_are_bounded(store: SignInStore, clock: H
     assert found[0].reason == RevokeReason.LIMIT
 
 
-async def test_a_new_sign_in_replaces_what_is_sealed_and_makes_tokens_be_looked_up_anew(store: SignInStore) -> None:
+async def test_a_new_sign_in_replaces_the_secrets_and_increments_the_version(store: SignInStore) -> None:
     await store.people.keep(PERSON)
     version = await store.grants.version()
     await store.people.keep(replace(PERSON, sealed="anew"))
@@ -236,7 +236,7 @@ async def test_a_browser_is_signed_in_until_it_is_signed_out(store: SignInStore,
     assert await store.people.in_session("other") is None
 
 
-async def test_what_is_over_is_deleted_in_lots(store: SignInStore, clock: HandClock) -> None:
+async def test_expired_rows_are_deleted_in_batches(store: SignInStore, clock: HandClock) -> None:
     grant = await granted(store)
     await store.people.add_session("session", PERSON.id, 600.0)
     await store.steps.add_pending(PendingLogin("state", "browser", "content"), 600.0)

@@ -1,4 +1,4 @@
-"""Secrets in the database: sealed to their place, kept through rotations, and in no dump in the clear."""
+"""Secrets in the database: sealed for their context, kept through rotations, and in no dump in clear text."""
 
 import sqlite3
 from dataclasses import replace
@@ -99,13 +99,13 @@ def test_a_pepper_under_many_secret_keys_fits_its_column() -> None:
     assert Vault(secrets[2]).open("pepper", sealed) == bytes(32)
 
 
-async def test_a_credential_that_does_not_open_is_told_and_left(directory: Directory) -> None:
+async def test_a_credential_that_cannot_be_opened_is_returned_and_left(directory: Directory) -> None:
     added = await put_in(directory, Vault(OLD))
     assert await seal_credentials_again(directory.credentials, Vault(NEW)) == [added]
     assert await directory.credentials.in_use() == [added]
 
 
-async def test_a_sealed_text_is_replaced_only_where_nobody_else_did(directory: Directory) -> None:
+async def test_a_sealed_text_is_replaced_only_if_it_is_unchanged(directory: Directory) -> None:
     added = await put_in(directory, Vault(OLD))
     assert await directory.credentials.replace_sealed(added, "first")
     assert not await directory.credentials.replace_sealed(added, "second")
@@ -119,7 +119,7 @@ async def test_all_replicas_get_the_pepper_of_the_first(directory: Directory) ->
 
 
 @pytest.mark.parametrize("field", ["team_id", "id", "backend"])
-def test_a_credential_opens_in_its_place_alone(field: str) -> None:
+def test_a_credential_can_be_opened_only_in_its_own_context(field: str) -> None:
     vault = Vault(OLD)
     credential = TeamCredential("id", "team", "acedata", vault.seal_credential("team", "id", "acedata", SECRET), "", 0)
     assert vault.open_credential(credential) == SECRET
@@ -128,7 +128,7 @@ def test_a_credential_opens_in_its_place_alone(field: str) -> None:
         vault.open_credential(replace(credential, **changed))
 
 
-def test_a_changed_text_does_not_open() -> None:
+def test_a_modified_text_cannot_be_opened() -> None:
     vault = Vault(OLD)
     sealed = vault.seal("pepper", b"pepper")
     for changed in ("", ".", "x", sealed[:-4], f"{sealed}AAAA", sealed.replace(".", ".é"), sealed.partition(".")[2]):
@@ -143,7 +143,7 @@ def test_a_vault_without_a_lasting_key_is_refused() -> None:
         Vault()
 
 
-def test_nothing_secret_is_in_a_repr() -> None:
+def test_repr_contains_no_secret() -> None:
     credential = TeamCredential("id", "team", "acedata", "sealed-text", "…6789", 0)
     assert "sealed-text" not in repr(credential)
     assert "digest-text" not in repr(NewKey("id", "digest-text", "lmk_…"))
@@ -155,7 +155,7 @@ def test_a_hint_shows_the_end_of_long_secrets_only(secret: str, shown: str) -> N
 
 
 async def fill(database: Database, clock: HandClock) -> tuple[str, list[str]]:
-    """Put a key and a credential in, rotate, remove, and return what no dump may hold and what each must."""
+    """Create, rotate and remove a key and a credential. Return the texts that dumps must not and must contain."""
     directory, vault = directory_at(database, clock), Vault(OLD)
     added = await put_in(directory, vault)
     await directory.teams.add_member("film", "anna", ACTOR)

@@ -1,4 +1,4 @@
-"""Run by Alembic: migrates over the connection that it is given, in that connection's transaction."""
+"""Alembic's entry point. Runs migrations on the given connection, in its transaction."""
 
 from alembic import context
 
