@@ -1,4 +1,4 @@
-"""Fixtures of the adapters' room."""
+"""Fixtures for tests of adapters."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from tests.support.redis_forms import redis_forms
 
 @pytest.fixture(scope="session")
 def redis_urls() -> Iterator[dict[str, str]]:
-    """Lend a URL of each form of Redis, to real servers."""
+    """Yield a URL of each kind of Redis, to real servers."""
     with redis_forms() as urls:
         yield urls

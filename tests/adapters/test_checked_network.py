@@ -1,4 +1,4 @@
-"""What follows an answer on its connection is nobody's, and no answer is endless."""
+"""Bytes after a response on its connection are discarded, and the size of responses is limited."""
 
 import asyncio
 import json
@@ -36,12 +36,12 @@ def answer(body: Any) -> bytes:
 
 
 def stray() -> bytes:
-    """Return an answer that nobody has asked for: a purchase, and a read."""
+    """Return an unrequested response: of a submission, and of a read."""
     return answer({"task_id": "of-another-tenant", **completed("of-another-tenant")})
 
 
 class Gateway:
-    """A gateway with the service's own clients, over a raw server."""
+    """The adapter with the HTTP clients of the service, connected to a raw server."""
 
     def __init__(self, url: str, certificate: str = "") -> None:
         environment = {"SSL_CERT_FILE": certificate}
@@ -77,7 +77,7 @@ SURPLUS = pytest.mark.parametrize(
 
 
 @SURPLUS
-async def test_bytes_behind_an_answer_are_never_another_tenants_answer(surplus: Callable[[], bytes]) -> None:
+async def test_bytes_after_a_response_are_never_read_as_another_response(surplus: Callable[[], bytes]) -> None:
     async def misbehave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         if "prompt" in body:
             writer.write(answer({"task_id": "own"}) + surplus())
@@ -101,14 +101,14 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
 
 
 def padded(task_id: str, length: int) -> bytes:
-    """Return an answer of `length` bytes, head included."""
+    """Return a response of `length` bytes, including its head."""
     short = answer(completed(task_id, filler=""))
     digits = len(str(length)) - len(str(len(short)))
     return answer(completed(task_id, filler="x" * (length - len(short) - digits)))
 
 
 async def read_in_turns(gateway: AceDataBackend, readings: int = 4) -> None:
-    """Read another task for another tenant each time."""
+    """Read different tasks, each for another tenant."""
     for number in range(readings):
         found = await gateway.find_tasks(ONE if number % 2 else OTHER, [f"task-{number}"])
         task = found.answers[f"task-{number}"]
@@ -117,7 +117,7 @@ async def read_in_turns(gateway: AceDataBackend, readings: int = 4) -> None:
 
 
 @SURPLUS
-async def test_a_record_of_tls_behind_an_answer_is_nobodys(
+async def test_a_tls_record_after_a_response_is_discarded(
     surplus: Callable[[], bytes], tls: tuple[ssl.SSLContext, str]
 ) -> None:
     context, certificate = tls
@@ -134,7 +134,7 @@ async def test_a_record_of_tls_behind_an_answer_is_nobodys(
 @SURPLUS
 @pytest.mark.parametrize("length", [16_384, 65_536])
 @pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "TLS"])
-async def test_bytes_behind_a_full_buffer_are_nobodys(
+async def test_bytes_after_a_full_buffer_are_discarded(
     surplus: Callable[[], bytes], length: int, tls: tuple[ssl.SSLContext, str], *, is_encrypted: bool
 ) -> None:
     context, certificate = tls
@@ -155,7 +155,7 @@ async def test_bytes_behind_a_full_buffer_are_nobodys(
 
 @SURPLUS
 @pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "TLS"])
-async def test_bytes_that_come_while_a_connection_waits_are_nobodys(
+async def test_bytes_received_on_an_idle_connection_are_discarded(
     surplus: Callable[[], bytes], tls: tuple[ssl.SSLContext, str], *, is_encrypted: bool
 ) -> None:
     context, certificate = tls
@@ -178,7 +178,7 @@ async def test_bytes_that_come_while_a_connection_waits_are_nobodys(
         assert server.connections == 2
 
 
-async def test_a_connection_with_tls_is_used_again(tls: tuple[ssl.SSLContext, str]) -> None:
+async def test_a_tls_connection_is_reused(tls: tuple[ssl.SSLContext, str]) -> None:
     context, certificate = tls
 
     async def behave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
@@ -194,7 +194,7 @@ HEADS = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
 
 
 @pytest.mark.parametrize("parts", [1, 7, 1_000_000], ids=["byte by byte", "in sevens", "at once"])
-async def test_an_answer_may_repeat_heads_in_its_body(parts: int) -> None:
+async def test_a_body_may_contain_status_lines(parts: int) -> None:
     body = completed("task-0", echo="\nHTTP/1.1 100 Continue" * 100, other=["HTTP/1.1 100"] * 100)
     content = HEADS * 3 + answer(body)
 
@@ -209,7 +209,7 @@ async def test_an_answer_may_repeat_heads_in_its_body(parts: int) -> None:
         assert not isinstance(found.answers["task-0"], LumaError | None)
 
 
-async def test_a_well_behaved_connection_is_used_again_for_reads_and_never_for_purchases() -> None:
+async def test_a_connection_is_reused_for_reads_and_never_for_submissions() -> None:
     async def behave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         writer.write(answer({"task_id": "own"} if "prompt" in body else completed(body["id"])))
         await writer.drain()
@@ -233,7 +233,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("case", ENDLESS)
-async def test_an_answer_without_end_is_a_fault_of_the_backend(case: str) -> None:
+async def test_an_endless_response_is_a_backend_error(case: str) -> None:
     async def misbehave(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
         writer.write(ENDLESS[case])
         await writer.drain()
@@ -270,7 +270,7 @@ NO_TLS = {
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"], ids=["at once", "halfway"])
 @pytest.mark.parametrize("case", NO_TLS)
-async def test_a_broken_tls_connection_is_a_broken_connection(
+async def test_a_tls_error_is_reported_as_a_broken_connection(
     case: str, start: bytes, tls: tuple[ssl.SSLContext, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     context, certificate = tls
@@ -288,7 +288,9 @@ async def test_a_broken_tls_connection_is_a_broken_connection(
     assert [one for one in caplog.records if one.levelname == "ERROR"] == [], "it is nothing unexpected"
 
 
-async def test_a_whole_answer_counts_though_its_connection_breaks_behind_it(tls: tuple[ssl.SSLContext, str]) -> None:
+async def test_a_complete_response_is_valid_if_the_connection_breaks_afterwards(
+    tls: tuple[ssl.SSLContext, str],
+) -> None:
     context, certificate = tls
 
     async def misbehave(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What replicas agree on: one contract for the process that is alone and for every form of Redis."""
+"""Coordination: one contract for a single process and for every kind of Redis."""
 
 import asyncio
 import contextlib
@@ -36,20 +36,20 @@ async def coordination(
     await store.aclose()
 
 
-async def test_the_first_to_put_wins_and_the_others_learn_what_is_there(coordination: Coordination) -> None:
+async def test_put_if_absent_stores_the_first_value_and_returns_it_to_others(coordination: Coordination) -> None:
     assert await coordination.get(KEY) is None
     assert await coordination.put_if_absent(KEY, b"first", 60) is None
     assert await coordination.put_if_absent(KEY, b"second", 60) == b"first"
     assert await coordination.get(KEY) == b"first"
 
 
-async def test_only_one_of_many_at_once_puts(coordination: Coordination) -> None:
+async def test_one_of_many_concurrent_put_if_absent_stores(coordination: Coordination) -> None:
     found = await asyncio.gather(*(coordination.put_if_absent(KEY, str(n).encode(), 60) for n in range(10)))
     assert found.count(None) == 1
     assert len({value for value in found if value is not None}) == 1
 
 
-async def test_a_value_is_replaced_only_by_who_knows_it(coordination: Coordination) -> None:
+async def test_a_value_is_replaced_only_if_it_is_the_expected_one(coordination: Coordination) -> None:
     await coordination.put_if_absent(KEY, b"old", 60)
     assert await coordination.replace(KEY, b"guessed", b"new", 60) is False
     assert await coordination.replace(KEY, b"old", b"new", 60) is True
@@ -57,7 +57,7 @@ async def test_a_value_is_replaced_only_by_who_knows_it(coordination: Coordinati
     assert await coordination.replace("{tenant-a}:nothing", b"", b"new", 60) is False
 
 
-async def test_a_value_is_removed_only_by_who_knows_it(coordination: Coordination) -> None:
+async def test_a_value_is_removed_only_if_it_is_the_expected_one(coordination: Coordination) -> None:
     await coordination.put_if_absent(KEY, b"mine", 60)
     await coordination.remove(KEY, b"another's")
     assert await coordination.get(KEY) == b"mine"
@@ -65,9 +65,7 @@ async def test_a_value_is_removed_only_by_who_knows_it(coordination: Coordinatio
     assert await coordination.get(KEY) is None
 
 
-async def test_members_stay_for_their_time_and_the_longest_stands_first(
-    coordination: Coordination, clock: HandClock
-) -> None:
+async def test_members_expire_and_the_last_to_expire_comes_first(coordination: Coordination, clock: HandClock) -> None:
     await coordination.add_members(KEY, ["a", "b"], 60)
     clock.advance(10)
     await coordination.add_members(KEY, ["b", "c"], 60)
@@ -84,9 +82,7 @@ async def test_a_set_is_bounded(coordination: Coordination) -> None:
     assert len(await coordination.members(KEY, 10_000)) == MOST_MEMBERS
 
 
-async def test_what_is_too_large_or_too_late_to_be_ours_is_not_read(
-    redis_server: RedisServer, clock: HandClock
-) -> None:
+async def test_values_and_members_of_other_programs_are_not_read(redis_server: RedisServer, clock: HandClock) -> None:
     store = connect(redis_server.url)
     agreed = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
     with redis_server.client() as client:
@@ -100,7 +96,7 @@ async def test_what_is_too_large_or_too_late_to_be_ours_is_not_read(
     await store.aclose()
 
 
-async def test_what_is_published_is_heard_until_one_stops_listening(coordination: Coordination) -> None:
+async def test_a_listener_gets_events_until_it_unsubscribes(coordination: Coordination) -> None:
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     stop = coordination.subscribe(EventKind.TASKS, heard.put_nowait)
     message = b""
@@ -118,7 +114,7 @@ async def test_what_is_published_is_heard_until_one_stops_listening(coordination
     assert heard.empty()
 
 
-async def test_a_listener_hears_the_events_of_its_kind_alone(coordination: Coordination) -> None:
+async def test_a_listener_gets_only_events_of_its_kind(coordination: Coordination) -> None:
     tasks: list[bytes] = []
     heard = asyncio.Event()
     coordination.subscribe(EventKind.TASKS, tasks.append)
@@ -130,14 +126,14 @@ async def test_a_listener_hears_the_events_of_its_kind_alone(coordination: Coord
     assert tasks == []
 
 
-async def test_keys_end_with_their_time(clock: HandClock) -> None:
+async def test_keys_expire(clock: HandClock) -> None:
     alone = MemoryCoordination(clock)
     await alone.put_if_absent(KEY, b"mine", 10)
     clock.advance(10)
     assert await alone.get(KEY) is None
 
 
-async def test_keys_in_memory_are_refused_rather_than_forgotten(clock: HandClock) -> None:
+async def test_keys_in_memory_are_refused_rather_than_evicted(clock: HandClock) -> None:
     memory = MemoryCoordination(clock)
     for number in range(MOST_KEYS):
         assert await memory.put_if_absent(f"key-{number}", b"bought", 60) is None
@@ -148,7 +144,7 @@ async def test_keys_in_memory_are_refused_rather_than_forgotten(clock: HandClock
     assert await memory.put_if_absent("one more", b"bought", 60) is None
 
 
-async def test_sets_in_memory_end_with_their_time_and_are_bounded_in_bytes(clock: HandClock) -> None:
+async def test_sets_in_memory_expire_and_are_bounded_in_bytes(clock: HandClock) -> None:
     alone = MemoryCoordination(clock)
     for number in range(20_000):
         await alone.add_members(f"{{tenant-{number}}}:awaited", ["x" * 128] * 3 + [str(n) * 30 for n in range(9)], 10)
@@ -158,7 +154,7 @@ async def test_sets_in_memory_end_with_their_time_and_are_bounded_in_bytes(clock
     assert alone.sets_bytes == 0
 
 
-async def test_redis_keys_end_with_their_time(redis_server: RedisServer) -> None:
+async def test_redis_keys_expire(redis_server: RedisServer) -> None:
     store = connect(redis_server.url)
     await RedisCoordination(store.connection, SIGNER, CHANNEL).put_if_absent(KEY, b"mine", 15)
     left = await store.client.pttl(KEY)
@@ -166,7 +162,7 @@ async def test_redis_keys_end_with_their_time(redis_server: RedisServer) -> None
     assert 10_000 < left <= 15_000
 
 
-async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer) -> None:
+async def test_every_operation_raises_store_unavailable_without_redis(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
     agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     fragile_redis.stop()
@@ -184,7 +180,7 @@ async def test_where_redis_is_gone_everything_says_so(fragile_redis: RedisServer
     await store.aclose()
 
 
-async def test_the_channel_opens_again_after_redis_was_away(fragile_redis: RedisServer) -> None:
+async def test_the_channel_is_reopened_after_an_outage_of_redis(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
     agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     agreed.start()
@@ -199,8 +195,8 @@ async def test_the_channel_opens_again_after_redis_was_away(fragile_redis: Redis
     assert openings == 2
 
 
-async def test_a_channel_that_was_forgotten_on_the_way_is_opened_again(redis_server: RedisServer) -> None:
-    """The first subscription is lost between here and Redis, and its connection stays open for ever."""
+async def test_the_channel_is_reopened_if_a_proxy_has_lost_it(redis_server: RedisServer) -> None:
+    """A proxy loses the first subscription, and keeps the connection to the client open."""
     subscriptions = 0
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""The way to the backend, as the environment describes it."""
+"""The proxy and certificates that the environment names."""
 
 import pytest
 
@@ -24,7 +24,7 @@ URL = "https://api.acedata.cloud"
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "data.cloud,[::1],fe80::/10"}, "http://p:1"),
     ],
 )
-def test_proxy_for_reads_the_environment_as_other_programs_do(environment: dict[str, str], proxy: str | None) -> None:
+def test_proxy_for_reads_the_usual_variables(environment: dict[str, str], proxy: str | None) -> None:
     assert proxy_for(URL, environment) == proxy
 
 
@@ -36,14 +36,14 @@ def test_proxy_for_exempts_addresses_and_networks(exempt: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "[::1]"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_no_proxy_leads_to_this_machine(scheme: str, host: str) -> None:
-    """Plain http is allowed to loopback because it leaves no machine; through a proxy the tokens would."""
+def test_loopback_hosts_are_never_reached_through_a_proxy(scheme: str, host: str) -> None:
+    """Plain http is allowed for loopback only. Through a proxy, the tokens would leave the machine."""
     proxies = {"HTTP_PROXY": "http://p:1", "HTTPS_PROXY": "http://p:1", "ALL_PROXY": "http://p:1"}
     assert proxy_for(f"{scheme}://{host}:8000", proxies) is None
 
 
 @pytest.mark.parametrize("value", ["socks5://user:secret@p:1", "http://p:secret", "http:// secret", "ftp://secret"])
-def test_a_refusal_names_the_variable_and_no_value(value: str) -> None:
+def test_an_error_names_the_variable_but_not_its_value(value: str) -> None:
     with pytest.raises(EnvironmentFault, match="HTTPS_PROXY") as refused:
         proxy_for(URL, {"HTTPS_PROXY": value})
     assert "secret" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""The stores: one contract on every implementation, and Redis in every form with every kind of trouble."""
+"""The stores: one contract for every implementation, and every kind of failure of Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -26,32 +26,32 @@ async def store(request: pytest.FixtureRequest, redis_urls: dict[str, str], cloc
     await store.aclose()
 
 
-async def test_values_come_back_in_the_order_asked(store: Store) -> None:
+async def test_get_many_returns_values_in_the_order_of_the_keys(store: Store) -> None:
     values = {key: f"value of {key}".encode() for key in KEYS}
     await store.put_many(values, dict.fromkeys(KEYS, 60.0))
     assert await store.get_many(KEYS[::-1]) == [values[key] for key in KEYS[::-1]]
     assert await store.get_many([KEYS[1], KEYS[1]]) == [values[KEYS[1]]] * 2
 
 
-async def test_what_was_never_put_is_none(store: Store) -> None:
+async def test_an_absent_value_is_none(store: Store) -> None:
     await store.put_many({KEYS[0]: b"one"}, {KEYS[0]: 60.0})
     assert await store.get_many(["{tenant-a}:nothing", KEYS[0]]) == [None, b"one"]
 
 
-async def test_the_latest_value_counts(store: Store) -> None:
+async def test_put_many_replaces_values(store: Store) -> None:
     await store.put_many({KEYS[0]: b"old"}, {KEYS[0]: 60.0})
     await store.put_many({KEYS[0]: b"new"}, {KEYS[0]: 60.0})
     assert await store.get_many(KEYS[:1]) == [b"new"]
 
 
 @pytest.mark.parametrize("value", [b"", b"\x00\xff\r\n$5\r\n", b"x" * LARGEST_BYTES])
-async def test_any_bytes_are_kept_as_they_are(store: Store, value: bytes) -> None:
+async def test_any_bytes_are_stored_unchanged(store: Store, value: bytes) -> None:
     await store.put_many({KEYS[0]: value}, {KEYS[0]: 60.0})
     assert await store.get_many(KEYS[:1]) == [value]
 
 
 @pytest.mark.parametrize("form", ["redis", "cluster"])
-async def test_a_value_that_is_too_large_to_be_ours_is_not_read(form: str, redis_urls: dict[str, str]) -> None:
+async def test_a_value_above_the_size_limit_is_not_read(form: str, redis_urls: dict[str, str]) -> None:
     store = connect(redis_urls[form])
     keys = [f"{{tenant-b}}:large:{number}" for number in range(4)]
     await store.put_many({keys[0]: b"x" * (LARGEST_BYTES + 1), keys[1]: b"mine"}, dict.fromkeys(keys[:2], 60.0))
@@ -61,13 +61,13 @@ async def test_a_value_that_is_too_large_to_be_ours_is_not_read(form: str, redis
     await store.aclose()
 
 
-async def test_what_was_removed_is_none_and_the_rest_stays(store: Store) -> None:
+async def test_remove_many_removes_only_the_given_keys(store: Store) -> None:
     await store.put_many(dict.fromkeys(KEYS[:3], b"x"), dict.fromkeys(KEYS[:3], 60.0))
     await store.remove_many([KEYS[0], KEYS[2], KEYS[4]])
     assert await store.get_many(KEYS[:3]) == [None, b"x", None]
 
 
-async def test_no_keys_are_no_question(store: Store) -> None:
+async def test_operations_without_keys_do_nothing(store: Store) -> None:
     await store.put_many({}, {})
     await store.remove_many([])
     assert await store.get_many([]) == []
@@ -84,7 +84,7 @@ async def test_concurrent_callers_get_their_own_values(store: Store) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS[1:])
-async def test_redis_forgets_each_value_after_its_own_time(redis_urls: dict[str, str], form: str) -> None:
+async def test_each_value_in_redis_expires_after_its_own_ttl(redis_urls: dict[str, str], form: str) -> None:
     store = connect(redis_urls[form])
     await store.put_many(dict.fromkeys(KEYS[:3], b"x"), {KEYS[0]: 0.0001, KEYS[1]: 3.0, KEYS[2]: 2_592_000.0})
     lives = [await store.client.pttl(key) for key in KEYS[:3]]
@@ -105,7 +105,7 @@ def nobody(form: str) -> str:
 
 
 @pytest.mark.parametrize("form", FORMS[1:])
-async def test_a_redis_that_is_not_there_is_unavailable(form: str) -> None:
+async def test_a_missing_redis_is_unavailable(form: str) -> None:
     store = connect(nobody(form))
     for operation in (store.ping(), store.get_many(KEYS), store.put_many({KEYS[0]: b"x"}, {KEYS[0]: 1.0})):
         with pytest.raises(StoreUnavailable) as caught:
@@ -123,7 +123,7 @@ async def test_a_redis_that_is_not_there_is_unavailable(form: str) -> None:
     ],
     ids=["another service", "another password", "yet another password"],
 )
-async def test_a_redis_that_turns_us_away_is_unavailable(
+async def test_a_redis_that_refuses_the_login_is_unavailable(
     redis_urls: dict[str, str], change: Callable[[str], str]
 ) -> None:
     for form in FORMS[1:]:
@@ -134,7 +134,7 @@ async def test_a_redis_that_turns_us_away_is_unavailable(
             await store.aclose()
 
 
-async def test_a_full_redis_is_unavailable_for_putting_and_answers_still(fragile_redis: RedisServer) -> None:
+async def test_a_full_redis_refuses_writes_and_still_serves_reads(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
     await store.put_many({KEYS[0]: b"kept"}, {KEYS[0]: 60.0})
     with fragile_redis.client() as client:
@@ -145,7 +145,7 @@ async def test_a_full_redis_is_unavailable_for_putting_and_answers_still(fragile
     await store.aclose()
 
 
-async def test_a_redis_that_hung_gives_no_ones_answer_to_another(fragile_redis: RedisServer) -> None:
+async def test_a_late_reply_of_redis_is_never_returned_to_another_caller(fragile_redis: RedisServer) -> None:
     store: RedisStore = connect(fragile_redis.url)
     await store.put_many({key: key.encode() for key in KEYS}, dict.fromkeys(KEYS, 60.0))
     fragile_redis.hang()
@@ -157,7 +157,7 @@ async def test_a_redis_that_hung_gives_no_ones_answer_to_another(fragile_redis: 
     await store.aclose()
 
 
-async def test_whoever_waits_for_a_turn_at_a_hung_redis_gives_up_too(fragile_redis: RedisServer) -> None:
+async def test_queued_operations_fail_too_if_redis_hangs(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
     await store.ping()
     fragile_redis.hang()
@@ -213,7 +213,7 @@ async def test_whoever_waits_for_a_turn_at_a_hung_redis_gives_up_too(fragile_red
         "redis+cluster://host?max_connections=secret",
     ],
 )
-def test_a_url_of_no_known_form_is_refused_without_being_repeated(url: str) -> None:
+def test_an_invalid_redis_url_is_refused_without_being_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="is none of redis://") as caught:
         connect(url)
     assert "secret" not in str(caught.value)
@@ -222,7 +222,7 @@ def test_a_url_of_no_known_form_is_refused_without_being_repeated(url: str) -> N
 
 @pytest.mark.parametrize("sign", "#/?")
 @pytest.mark.parametrize("form", ["redis://user:12{}34@host:6379/0", "rediss+sentinel://:12{}34@a:1,b:2/luma/0"])
-def test_a_sign_in_a_password_that_cuts_the_url_is_told(form: str, sign: str) -> None:
+def test_an_unencoded_delimiter_in_a_password_is_explained(form: str, sign: str) -> None:
     with pytest.raises(ValueError, match=r"Percent-encode signs in the user name and the password: # is %23"):
         connect(form.format(sign))
 
@@ -244,7 +244,7 @@ def test_a_sign_in_a_password_that_cuts_the_url_is_told(form: str, sign: str) ->
         "redis+cluster://[::1]:7000",
     ],
 )
-async def test_a_url_of_a_known_form_is_taken_without_connecting(url: str) -> None:
+async def test_a_valid_url_is_accepted_without_connecting(url: str) -> None:
     store = connect(url)
     assert isinstance(store.client, RedisCluster) is ("cluster" in url)
     await store.aclose()

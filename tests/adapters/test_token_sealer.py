@@ -1,4 +1,4 @@
-"""Sealed texts open only for what and whom they were sealed for."""
+"""Sealed texts are unsealed only for their purpose and audience."""
 
 import pytest
 
@@ -8,18 +8,18 @@ KEY = "a key for tests that is long enough: 48 bytes or so"
 CONTENT = {"id": "task", "created": 1.5}
 
 
-def test_what_was_sealed_opens_on_every_replica_with_the_key() -> None:
+def test_a_text_can_be_unsealed_by_every_replica_with_the_key() -> None:
     assert TokenSealer(KEY).unseal("task", TokenSealer(KEY).seal("task", CONTENT, "tenant-a"), ["tenant-a"]) == CONTENT
 
 
-def test_it_tells_nothing_and_is_never_the_same_twice() -> None:
+def test_sealed_texts_reveal_nothing_and_are_never_equal() -> None:
     first, second = TokenSealer(KEY).seal("task", CONTENT), TokenSealer(KEY).seal("task", CONTENT)
     assert first != second
     assert "task" not in first
     assert first.replace("-", "").replace("_", "").isalnum()
 
 
-def test_it_opens_for_no_other_purpose_audience_or_key() -> None:
+def test_a_text_cannot_be_unsealed_for_another_purpose_audience_or_key() -> None:
     sealed = TokenSealer(KEY).seal("task", CONTENT, "tenant-a")
     assert TokenSealer(KEY).unseal("callback", sealed, ["tenant-a"]) is None
     assert TokenSealer(KEY).unseal("task", sealed, ["tenant-b"]) is None
@@ -28,11 +28,11 @@ def test_it_opens_for_no_other_purpose_audience_or_key() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "A", "AAAA", "A" * 5000, "é", "a b", "====", "$$$$", "\n"])
-def test_what_was_never_sealed_does_not_open(text: str) -> None:
+def test_a_text_that_was_not_sealed_cannot_be_unsealed(text: str) -> None:
     assert TokenSealer(KEY).unseal("task", text) is None
 
 
-def test_a_changed_character_is_noticed() -> None:
+def test_a_changed_character_is_detected() -> None:
     sealed = TokenSealer(KEY).seal("task", CONTENT)
     for place in range(len(sealed)):
         changed = "B" if sealed[place] == "A" else "A"
@@ -40,7 +40,7 @@ def test_a_changed_character_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("pad", ["", "x", "xx"])
-def test_a_text_opens_in_one_spelling_only(pad: str) -> None:
+def test_a_sealed_text_has_a_single_valid_encoding(pad: str) -> None:
     sealed = TokenSealer(KEY).seal("task", {"id": pad})
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     endings = [sealed[:-1] + last for last in alphabet if last != sealed[-1]]
@@ -53,7 +53,7 @@ def test_a_text_opens_in_one_spelling_only(pad: str) -> None:
     assert TokenSealer(KEY).unseal("task", sealed) == {"id": pad}
 
 
-def test_it_opens_what_was_sealed_under_another_of_its_keys() -> None:
+def test_every_secret_key_unseals() -> None:
     old, new = KEY, KEY[::-1]
     sealed = TokenSealer(old).seal("task", CONTENT, "tenant under old")
     names = ["tenant under new", "tenant under old"]

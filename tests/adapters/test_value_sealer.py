@@ -1,4 +1,4 @@
-"""Sealed values: opened at their place alone, under any known secret key, and without a trace of what is in them."""
+"""Sealed values: opened only for their place, under any secret key, and without revealing their content."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def opened(sealer: AesValueSealer, place: str, value: bytes) -> bytes | None:
     return body
 
 
-def test_a_value_opens_at_its_place_alone() -> None:
+def test_a_value_can_be_opened_only_for_its_place() -> None:
     sealed = AesValueSealer(OLD).seal("place", b"A private platypus")
     assert opened(AesValueSealer(OLD), "place", sealed) == b"A private platypus"
     assert opened(AesValueSealer(OLD), "another", sealed) is None
@@ -21,7 +21,7 @@ def test_a_value_opens_at_its_place_alone() -> None:
     assert b"platypus" not in sealed
 
 
-def test_a_value_under_each_known_key_opens_and_the_first_key_seals() -> None:
+def test_every_secret_key_opens_values_and_the_first_seals() -> None:
     both = AesValueSealer(NEW, OLD)
     assert opened(both, "place", AesValueSealer(OLD).seal("place", b"body")) == b"body"
     assert opened(AesValueSealer(NEW), "place", both.seal("place", b"body")) == b"body"
@@ -29,7 +29,7 @@ def test_a_value_under_each_known_key_opens_and_the_first_key_seals() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 12, 27, 28, 31])
-def test_a_value_that_was_cut_or_changed_does_not_open(cut: int) -> None:
+def test_a_truncated_or_modified_value_cannot_be_opened(cut: int) -> None:
     sealer = AesValueSealer(OLD)
     sealed = sealer.seal("place", b"body")
     assert opened(sealer, "place", sealed[:cut]) is None

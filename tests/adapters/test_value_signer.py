@@ -1,11 +1,11 @@
-"""Marks: they count at their place, under any of the keys that the signer knows, and digests come one for each key."""
+"""Signatures: valid for their place, under any secret key. Digests: one for each secret key."""
 
 from app.adapters.value_signer import HmacSigner
 
 OLD, NEW = "an older key, for tests alone", "a newer key, for tests alone"
 
 
-def test_a_mark_counts_at_its_place_alone() -> None:
+def test_a_signature_is_valid_only_for_its_place() -> None:
     signed = HmacSigner(OLD).sign("place", b"body")
     assert HmacSigner(OLD).verified("place", signed) == b"body"
     assert HmacSigner(OLD).verified("another", signed) is None
@@ -13,7 +13,7 @@ def test_a_mark_counts_at_its_place_alone() -> None:
     assert HmacSigner().verified("place", signed) is None
 
 
-def test_a_mark_of_each_known_key_counts_and_the_first_key_marks() -> None:
+def test_every_secret_key_verifies_and_the_first_signs() -> None:
     both = HmacSigner(NEW, OLD)
     assert both.verified("place", HmacSigner(OLD).sign("place", b"body")) == b"body"
     assert HmacSigner(NEW).verified("place", both.sign("place", b"body")) == b"body"

@@ -1,4 +1,4 @@
-"""Webhooks: signed so that receivers of the Standard Webhooks specification accept them, and never followed."""
+"""Webhooks: signatures of the Standard Webhooks specification, and errors of receivers."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ def sender(answer: Answer, *keys: str) -> WebhookSender:
 
 
 def is_accepted(request: httpx.Request, secret: str) -> bool:
-    """Check a signature as the specification says."""
+    """Verify a signature as the specification defines it."""
     signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.content
     key = base64.b64decode(secret.removeprefix("whsec_"))
     wanted = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
@@ -61,7 +61,7 @@ async def test_an_alert_is_posted_with_a_signature_under_every_secret_key() -> N
     assert not is_accepted(request, foreign)
 
 
-async def test_every_try_of_an_alert_has_one_id() -> None:
+async def test_all_attempts_to_send_an_alert_have_the_same_id() -> None:
     ids: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -74,7 +74,7 @@ async def test_every_try_of_an_alert_has_one_id() -> None:
 
 
 @pytest.mark.parametrize("status", [199, 301, 307, 400, 404, 429, 500])
-async def test_another_status_than_success_is_not_delivered_and_not_followed(status: int) -> None:
+async def test_a_status_other_than_success_is_not_delivered_and_not_followed(status: int) -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -96,7 +96,7 @@ async def test_a_receiver_that_is_down_is_not_delivered(fault: Exception) -> Non
     assert "a-secret" not in str(caught.value)
 
 
-async def test_an_address_that_was_sealed_for_another_team_or_key_is_not_used() -> None:
+async def test_a_url_sealed_for_another_team_or_key_is_not_used() -> None:
     def answer(_request: httpx.Request) -> httpx.Response:
         raise AssertionError("nothing may be sent")
 

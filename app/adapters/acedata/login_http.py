@@ -21,6 +21,7 @@ SECONDS = 10.0
 
 MOST_BYTES = 1024 * 1024
 """Size limit of a response."""
+
 CONNECTIONS = 8
 SERVER_ERROR = 500
 

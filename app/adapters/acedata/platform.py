@@ -20,6 +20,7 @@ SHORTEST_TOKEN = 16
 
 MOST_LISTED = "10"
 """Value of `limit` in requests for lists."""
+
 _CREDENTIALS, _APPLICATIONS = "/api/v1/credentials/", "/api/v1/applications/"
 
 NOT_VERIFIED = (

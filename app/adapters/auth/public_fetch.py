@@ -27,6 +27,7 @@ SECONDS = 10.0
 
 MOST_AT_ONCE = 8
 """Most concurrent fetches. Further ones wait."""
+
 _JSON = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})", re.IGNORECASE)
 _UNCACHED = re.compile(r"no-store|no-cache", re.IGNORECASE)

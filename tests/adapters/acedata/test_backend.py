@@ -1,4 +1,4 @@
-"""Asking AceDataCloud about tasks: chunks, incomplete answers, and faults that stay with their ids."""
+"""Batch reads from AceDataCloud: chunks, incomplete responses, and errors that affect only their own ids."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def of_type(reading: BatchResult, kind: type) -> list[str]:
 
 
 def worker(known: Sequence[str], change: Callable[[list[Any]], list[Any]], count: int | None = None) -> Backend:
-    """Return a backend that knows `known` and whose lists pass through `change`."""
+    """Return a backend with the tasks `known`. `change` modifies the records of a batch response."""
 
     async def answer(request: httpx.Request) -> httpx.Response:
         asked = json.loads(request.content)
@@ -62,7 +62,7 @@ def worker(known: Sequence[str], change: Callable[[list[Any]], list[Any]], count
     return Backend(answer)
 
 
-async def test_one_id_is_asked_for_alone_and_goes_out_with_the_callers_token() -> None:
+async def test_one_id_is_read_with_a_single_read_and_the_callers_token() -> None:
     backend = Backend(knowing_every_task)
     reading = await find(backend, ["task-0"])
     assert kinds(reading) == {"task-0": Task}
@@ -74,7 +74,7 @@ async def test_one_id_is_asked_for_alone_and_goes_out_with_the_callers_token() -
 @pytest.mark.parametrize(
     ("count", "sizes"), [(2, [2]), (50, [50]), (51, [50, 1]), (120, [50, 50, 20]), (200, [50] * 4)]
 )
-async def test_many_ids_are_asked_for_in_chunks_of_fifty(count: int, sizes: list[int]) -> None:
+async def test_many_ids_are_read_in_chunks_of_fifty(count: int, sizes: list[int]) -> None:
     backend = Backend(knowing_every_task)
     reading = await find(backend, names(count))
     assert of_type(reading, Task) == names(count)
@@ -82,7 +82,7 @@ async def test_many_ids_are_asked_for_in_chunks_of_fifty(count: int, sizes: list
     assert reading.calls == len(sizes)
 
 
-async def test_the_chunks_are_in_flight_together() -> None:
+async def test_the_chunks_are_read_concurrently() -> None:
     together = asyncio.Barrier(3)
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -93,7 +93,7 @@ async def test_the_chunks_are_in_flight_together() -> None:
     assert len(of_type(reading, Task)) == 3 * IDS_PER_CALL
 
 
-async def test_an_answer_cut_off_at_twelve_is_asked_for_again_in_twelves() -> None:
+async def test_ids_missing_in_a_response_of_twelve_records_are_read_again_in_twelves() -> None:
     backend = worker(names(50), lambda items: items[:DEFAULT_LIMIT])
     reading = await find(backend, names(50))
     assert of_type(reading, Task) == names(50)
@@ -101,7 +101,7 @@ async def test_an_answer_cut_off_at_twelve_is_asked_for_again_in_twelves() -> No
     assert reading.calls == 5
 
 
-async def test_what_is_left_out_twice_is_missing() -> None:
+async def test_an_id_missing_in_both_reads_is_not_found() -> None:
     backend = worker(names(49), lambda items: items[:DEFAULT_LIMIT])
     reading = await find(backend, names(50))
     assert of_type(reading, type(None)) == ["task-49"]
@@ -109,7 +109,7 @@ async def test_what_is_left_out_twice_is_missing() -> None:
     assert len(backend.requests) == 5, "and is not asked for a third time"
 
 
-async def test_a_short_answer_below_twelve_is_complete_and_not_asked_for_again() -> None:
+async def test_a_response_of_fewer_than_twelve_records_is_complete() -> None:
     backend = worker(names(5), list)
     reading = await find(backend, names(7))
     assert of_type(reading, type(None)) == ["task-5", "task-6"]
@@ -133,12 +133,12 @@ async def test_records_are_matched_by_id_whatever_surrounds_them(change: Callabl
     assert [answer.id for answer in reading.answers.values() if isinstance(answer, Task)] == names(4)
 
 
-async def test_an_unknown_id_is_missing_and_costs_one_call() -> None:
+async def test_an_unknown_id_is_not_found_with_one_call() -> None:
     reading = await find(worker([], list), ["nobody"])
     assert reading == BatchResult({"nobody": None}, calls=1)
 
 
-async def test_an_answer_about_something_else_says_nothing_about_the_ids_asked() -> None:
+async def test_records_of_other_ids_make_missing_ids_a_backend_error() -> None:
     reading = await find(Backend(replying(200, listing(completed("task-0"), completed("other")))), names(3))
     assert kinds(reading) == {"task-0": Task, "task-1": BackendError, "task-2": BackendError}
     alone = await find(Backend(replying(200, completed("other"))), ["task-0"])
@@ -146,12 +146,12 @@ async def test_an_answer_about_something_else_says_nothing_about_the_ids_asked()
 
 
 @pytest.mark.parametrize("count", [0, 1, -3, 10**9, None, True, "4", [], {}, 2.5])
-async def test_the_count_is_never_believed_against_the_records(count: Any) -> None:
+async def test_records_are_used_whatever_the_count_is(count: Any) -> None:
     reading = await find(Backend(replying(200, listing(*map(completed, names(3))) | {"count": count})), names(4))
     assert of_type(reading, Task) == names(3)
 
 
-async def test_a_count_above_the_records_makes_the_absent_be_asked_for_again() -> None:
+async def test_missing_ids_are_read_again_if_the_count_exceeds_the_records() -> None:
     backend = worker(names(3), lambda items: items[:2], count=3)
     reading = await find(backend, names(3))
     assert reading.calls == 2
@@ -160,19 +160,19 @@ async def test_a_count_above_the_records_makes_the_absent_be_asked_for_again() -
 
 
 @pytest.mark.parametrize("items", [None, {}, "", "none", 0, True])
-async def test_items_that_are_no_list_make_the_ids_unavailable(items: Any) -> None:
+async def test_items_that_are_not_a_list_are_a_backend_error(items: Any) -> None:
     reading = await find(Backend(replying(200, {"items": items, "count": 2})), names(2))
     assert kinds(reading) == {"task-0": BackendError, "task-1": BackendError}
 
 
 @pytest.mark.parametrize("body", [[], [completed("task-0")], 5, True, None, {"message": "hello"}, {"success": True}])
-async def test_an_answer_that_is_no_record_makes_the_id_unavailable(body: Any) -> None:
+async def test_a_response_that_is_not_a_record_is_a_backend_error(body: Any) -> None:
     reading = await find(Backend(replying(200, body)), ["task-0"])
     assert kinds(reading) == {"task-0": BackendError}
 
 
 def failing_for(task_id: str, fault: Callable[[httpx.Request], Any]) -> Backend:
-    """Return a backend that knows every task, but for calls that ask about `task_id`."""
+    """Return a backend that finds every task, but responds to reads of `task_id` with `fault`."""
 
     async def answer(request: httpx.Request) -> httpx.Response:
         asked = json.loads(request.content)
@@ -202,7 +202,7 @@ async def test_a_bad_chunk_fails_its_own_ids_only(fault: Any, kind: type[LumaErr
     assert reading.calls == calls
 
 
-async def test_a_fault_while_asking_again_fails_those_ids_only() -> None:
+async def test_an_error_of_the_second_read_fails_its_own_ids_only() -> None:
     async def answer(request: httpx.Request) -> httpx.Response:
         asked = json.loads(request.content)["ids"]
         if len(asked) == 30:
@@ -236,7 +236,7 @@ async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_af
     assert set(peak.values()) == {READS.per_tenant}
 
 
-async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
+async def test_a_cancelled_read_releases_its_slot() -> None:
     arrived = asyncio.Event()
 
     async def answer(_request: httpx.Request) -> httpx.Response:
@@ -253,7 +253,7 @@ async def test_a_caller_that_leaves_gives_its_lane_back() -> None:
         assert backend_limits.reads.is_idle
 
 
-async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
+async def test_the_deadline_includes_the_time_in_the_queue() -> None:
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     hasty = replace(QUICK, read_deadline=0.05)
     async with gateway_over(Backend(hanging), hasty, backend_limits=backend_limits) as gateway:
@@ -264,11 +264,11 @@ async def test_the_wait_for_a_place_is_part_of_the_deadline() -> None:
 
 
 EMOJI = {"prompt": "\U0001f98a" * 5000}
-"""The longest prompt in the characters that JSON writes with the most bytes: 60 KB, which a record echoes twice."""
+"""The longest prompt, in the characters with the longest JSON escapes: 60 KB, which a record echoes twice."""
 
 
 def with_long_prompts(*long: str) -> Backend:
-    """Return a backend that knows every task, and whose records of `long` are as large as any."""
+    """Return a backend that finds every task. The records of `long` have the largest possible size."""
 
     def record(task_id: str) -> dict[str, Any]:
         if task_id not in long:
@@ -284,14 +284,14 @@ def with_long_prompts(*long: str) -> Backend:
 
 
 @pytest.mark.parametrize(("count", "calls"), [(1, 1), (7, 1), (25, 1), (50, 3)])
-async def test_an_answer_that_is_too_large_is_asked_for_in_halves(count: int, calls: int) -> None:
+async def test_ids_are_read_in_halves_if_the_response_is_too_large(count: int, calls: int) -> None:
     backend = with_long_prompts(*names(count))
     reading = await find(backend, names(count))
     assert of_type(reading, Task) == names(count)
     assert (reading.calls, len(backend.requests)) == (calls, calls), "and the same question is never asked again"
 
 
-async def test_a_task_that_is_too_large_by_itself_costs_no_other() -> None:
+async def test_a_record_that_is_too_large_fails_its_own_id_only() -> None:
     async def answer(request: httpx.Request) -> httpx.Response:
         asked = json.loads(request.content)
         task_ids = asked.get("ids") or [asked["id"]]
@@ -305,7 +305,7 @@ async def test_a_task_that_is_too_large_by_itself_costs_no_other() -> None:
     assert type(reading.answers["task-13"]) is BackendError
 
 
-async def test_answers_that_are_always_too_large_are_given_up() -> None:
+async def test_halving_stops_if_all_responses_are_too_large() -> None:
     backend = Backend(replying(200, "x" * 5_000_000))
     reading = await find(backend, names(200))
     assert of_type(reading, BackendError) == names(200)

@@ -1,4 +1,4 @@
-"""However an answer is packed, it takes bounded memory, and what it says is read or refused."""
+"""Bodies of responses: content codings, limits of size and memory, and decoding."""
 
 import asyncio
 import gzip
@@ -50,7 +50,7 @@ def layered(content: bytes, layers: int) -> bytes:
 
 
 def bomb(megabytes: int) -> bytes:
-    """Return that many megabytes of spaces, compressed once."""
+    """Return this number of megabytes of spaces, compressed once."""
     packer = zlib.compressobj(9, wbits=31)
     return b"".join(packer.compress(b" " * 1_000_000) for _ in range(megabytes)) + packer.flush()
 
@@ -90,7 +90,7 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[LookupResult,
         (gzip.compress(RECORD, mtime=0), b"Content-Encoding:  GZIP \r\n"),
     ],
 )
-async def test_an_answer_is_read_plain_or_in_one_layer_of_gzip(body: bytes, headers: bytes) -> None:
+async def test_a_response_may_be_plain_or_gzipped_once(body: bytes, headers: bytes) -> None:
     answer, raised = await read_over_a_socket(body, headers)
     assert isinstance(answer, Task)
     assert raised == []
@@ -117,7 +117,7 @@ async def test_an_answer_is_read_plain_or_in_one_layer_of_gzip(body: bytes, head
         "truncated", "not gzip at all", "deflate", "brotli", "unknown", "too large",
     ],
 )  # fmt: skip
-async def test_any_other_packing_is_a_fault_that_takes_bounded_memory(body: bytes, headers: bytes) -> None:
+async def test_any_other_content_coding_is_an_error_with_bounded_memory(body: bytes, headers: bytes) -> None:
     tracemalloc.start()
     try:
         answer, raised = await read_over_a_socket(body, headers)
@@ -139,7 +139,7 @@ async def test_a_body_of_exactly_the_limit_is_read() -> None:
         await read_body(packed, LARGEST_RESPONSE_BYTES, held())
 
 
-async def test_answers_at_once_hold_no_more_memory_than_there_is() -> None:
+async def test_concurrent_responses_do_not_exceed_the_memory_limit() -> None:
     memory = ResponseMemory(1000)
     async with memory.reservation() as first:
         assert await read_body(httpx.Response(200, stream=httpx.ByteStream(b" " * 600)), 600, first)
@@ -186,7 +186,7 @@ def held() -> Reservation:
         "UTF-16", "UTF-32",
     ],
 )  # fmt: skip
-def test_json_that_is_made_to_cost_is_no_json(text: bytes) -> None:
+def test_json_beyond_the_limits_is_treated_as_text(text: bytes) -> None:
     content = bytearray(text)
     tracemalloc.start()
     try:
@@ -213,7 +213,7 @@ BRACES = "{[" * 2500
     ids=["brackets", "quotation marks", "backslashes", "escapes", "closing ones", "beyond ASCII"],
 )
 @pytest.mark.parametrize("is_ascii", [True, False])
-def test_brackets_in_prompts_are_no_containers(text: str, *, is_ascii: bool) -> None:
+def test_brackets_in_strings_are_not_counted_as_containers(text: str, *, is_ascii: bool) -> None:
     records = [{"id": f"task-{number}", "request": {"prompt": text}, "response": {}} for number in range(25)]
     content = bytearray(json.dumps({"items": records, "count": 25}, ensure_ascii=is_ascii).encode())
     assert content.count(b"{") + content.count(b"[") > MOST_CONTAINERS
@@ -225,7 +225,7 @@ MARKS = {"commas": ",", "quotation marks": '"', "escapes": '\\",', "braces": "{}
 
 @pytest.mark.parametrize("text", MARKS.values(), ids=MARKS)
 @pytest.mark.parametrize("is_ascii", [True, False])
-def test_what_prompts_hold_counts_for_no_value_of_the_fullest_batch(text: str, *, is_ascii: bool) -> None:
+def test_punctuation_in_prompts_does_not_count_as_values(text: str, *, is_ascii: bool) -> None:
     prompt = (text * 5000)[:5000]
     echoed = {"prompt": prompt, "start_image_url": f"https://a.example.com/{'x' * 2000}", "loop": False}
     parts = {f"field-{number}": 1.5 for number in range(20)}
@@ -245,7 +245,7 @@ EXPANDING = {
 
 
 @pytest.mark.parametrize("content", EXPANDING.values(), ids=EXPANDING)
-def test_what_decoding_takes_is_counted(content: bytes) -> None:
+def test_decoding_bytes_is_at_least_the_measured_memory(content: bytes) -> None:
     body = bytearray(content)
     tracemalloc.start()
     try:
@@ -256,7 +256,7 @@ def test_what_decoding_takes_is_counted(content: bytes) -> None:
     assert peak <= decoding_bytes(body) + 2_000_000, "and the objects around 20,000 values"
 
 
-async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_of_it() -> None:
+async def test_a_response_is_not_decoded_without_memory_for_its_values() -> None:
     goes_on, full = asyncio.Event(), asyncio.Semaphore(0)
     filler = b"a" * (LARGEST_RESPONSE_BYTES - 100)
 
@@ -296,17 +296,17 @@ async def test_an_answer_is_decoded_only_where_there_is_memory_for_what_becomes_
         assert await length_of("/expands") == 1 + len(filler)
 
 
-def test_a_byte_order_mark_is_passed_over() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert decoded(bytearray(b"\xef\xbb\xbf" + RECORD)) == json.loads(RECORD)
 
 
-async def test_a_head_without_end_is_a_fault() -> None:
+async def test_an_endless_response_head_is_an_error() -> None:
     body = RECORD
     answer, raised = await read_over_a_socket(body, b"x-padding: %s\r\n" % (b"x" * 1000) * 1000)
     assert type(answer) is BackendError
     assert len(raised) == 1
 
 
-async def test_one_layer_of_gzip_is_all_that_is_asked_for() -> None:
+async def test_accept_encoding_is_gzip_only() -> None:
     async with shared_client("http://127.0.0.1", user_agent="tests", connections=1) as http:
         assert http.headers["accept-encoding"] == "gzip"

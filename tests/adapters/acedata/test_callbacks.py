@@ -1,4 +1,4 @@
-"""Callbacks of AceDataCloud: what a body claims, and which task was truly submitted with a URL."""
+"""Callbacks of AceDataCloud: their task ids, and finding the task that was submitted with a callback URL."""
 
 import httpx
 import pytest
@@ -37,13 +37,13 @@ async def found(claimed: list[str], *answers: Answer) -> str | None:
     ],
     ids=["no claim", "the one", "another URL", "another prompt", "unknown", "false before true", "fault before true"],
 )
-async def test_a_claim_counts_where_the_record_echoes_the_url_and_the_command(
+async def test_a_claimed_task_is_found_if_its_record_echoes_the_callback_url_and_the_command(
     claimed: list[str], answers: list[Answer], task_id: str | None
 ) -> None:
     assert await found(claimed, *answers) == task_id
 
 
-async def test_a_claim_that_cannot_be_read_is_a_fault_and_no_answer() -> None:
+async def test_a_claimed_task_whose_read_fails_raises_instead_of_returning_none() -> None:
     with pytest.raises(RateLimited):
         await found(["mine"], error_reply(429, "rate_limited"))
     with pytest.raises(BackendError, match="with the same key"):
@@ -65,7 +65,7 @@ async def test_a_claim_that_cannot_be_read_is_a_fault_and_no_answer() -> None:
         (b"\xff", None),
     ],
 )
-async def test_a_body_claims_a_task_and_no_more(body: bytes, report: CallbackReport | None) -> None:
+async def test_parse_callback_returns_only_the_task_id(body: bytes, report: CallbackReport | None) -> None:
     async with gateway_over(Backend(MINE)) as backend:
         assert backend.parse_callback(body) == report
 
@@ -79,9 +79,7 @@ async def test_a_body_claims_a_task_and_no_more(body: bytes, report: CallbackRep
         (replying(200, {}), True, "answers (HTTP 200)"),
     ],
 )
-async def test_a_check_sends_no_token_and_tells_how_the_backend_answers(
-    answer: Answer, words: str, *, is_good: bool
-) -> None:
+async def test_check_sends_no_token_and_describes_the_response(answer: Answer, words: str, *, is_good: bool) -> None:
     network = Backend(answer)
     async with gateway_over(network) as backend:
         health = await backend.check(1.0)

@@ -1,4 +1,4 @@
-"""What AceDataCloud says went wrong: every shape of body and every documented code, and what of it may be quoted."""
+"""AceDataCloud's errors: every form of body, every documented code, and the quotes of its messages."""
 
 import html
 import json
@@ -50,14 +50,16 @@ DOCUMENTED = [
 
 
 @pytest.mark.parametrize(("status", "code", "message", "kind"), DOCUMENTED)
-def test_a_documented_complaint_becomes_our_error(status: int, code: str, message: str, kind: type[LumaError]) -> None:
+def test_a_documented_error_becomes_an_error_of_the_domain(
+    status: int, code: str, message: str, kind: type[LumaError]
+) -> None:
     body = {"error": {"code": code, "message": message}, "trace_id": "t"}
     assert type(error_for(error_fields_in(body), status)) is kind
 
 
 @pytest.mark.parametrize(("status", "code", "message", "kind"), DOCUMENTED)
 @pytest.mark.parametrize("other", [200, 400, 401, 403, 404, 429, 500, 504])
-def test_the_code_decides_and_not_the_status(
+def test_the_code_takes_precedence_over_the_status(
     status: int, code: str, message: str, kind: type[LumaError], other: int
 ) -> None:
     assert type(error_for(BackendErrorFields(code, message), other)) is kind
@@ -86,7 +88,7 @@ def test_the_code_decides_and_not_the_status(
         (599, BackendError),
     ],
 )
-def test_without_a_known_code_the_status_decides(code: str | None, status: int, kind: type[LumaError]) -> None:
+def test_the_status_is_used_if_the_code_is_unknown(code: str | None, status: int, kind: type[LumaError]) -> None:
     assert type(error_for(BackendErrorFields(code), status)) is kind
 
 
@@ -123,12 +125,14 @@ def test_without_a_known_code_the_status_decides(code: str | None, status: int, 
         ("", BackendErrorFields(None, "")),
     ],
 )
-def test_every_shape_of_body_is_read(body: Any, expected: BackendErrorFields) -> None:
+def test_every_form_of_an_error_body_is_read(body: Any, expected: BackendErrorFields) -> None:
     assert error_fields_in(body) == expected
 
 
 @pytest.mark.parametrize(("status", "code", "message", "kind"), DOCUMENTED)
-def test_only_what_the_reader_can_change_is_quoted(status: int, code: str, message: str, kind: type[LumaError]) -> None:
+def test_only_messages_about_the_request_are_quoted(
+    status: int, code: str, message: str, kind: type[LumaError]
+) -> None:
     sentence = str(error_for(BackendErrorFields(code, message), status))
     if kind in (InvalidRequest, Refused):
         assert sentence == f"{ACEDATACLOUD.say(kind.template)} AceDataCloud says: “{message}”"
@@ -179,12 +183,12 @@ def test_a_quote_repeats_nothing_private(message: str, private: tuple[str, ...])
     assert "secret" not in quote
 
 
-def test_a_message_of_megabytes_is_not_read_to_its_end() -> None:
+def test_only_the_start_of_a_long_message_is_compared() -> None:
     assert quotable("x" * 4_000_000) == "x" * 199 + "…"
     assert quotable("secret" * 10_000, ("secret" * 10_000,)) == ""
 
 
-def test_a_quote_that_would_be_empty_is_left_out() -> None:
+def test_an_empty_quote_is_left_out() -> None:
     assert str(error_for(BackendErrorFields("bad_request", "https://evil.example.com <>"), 400)) == ACEDATACLOUD.say(
         InvalidRequest.template
     )
@@ -200,7 +204,7 @@ FOREIGN = 'The Duke\'s "plan" für 5 < 6'
 
 
 def echoes_of(secret: str) -> list[str]:
-    """Return messages that repeat `secret` in as many spellings."""
+    """Return messages that repeat `secret`, each in another spelling."""
     return [
         f"Bad: {secret}!",
         f"Bad: {secret.upper()}!",
@@ -223,13 +227,13 @@ def echoes_of(secret: str) -> list[str]:
 
 
 @pytest.mark.parametrize("message", echoes_of(SECRET))
-def test_a_message_is_quoted_whole_or_not_at_all(message: str) -> None:
+def test_a_message_with_private_text_is_not_quoted_in_part(message: str) -> None:
     assert quotable(message, ("other", SECRET)) == ""
     assert quotable(message, ("other",)) != ""
 
 
 @pytest.mark.parametrize("message", [*echoes_of(FOREIGN), *echoes_of("The Duke's plan fur 5"), "The Duke's plan f?r 5"])
-def test_a_message_that_repeats_a_text_beyond_ascii_is_not_quoted(message: str) -> None:
+def test_a_message_that_repeats_a_non_ascii_text_is_not_quoted(message: str) -> None:
     assert quotable(message, ("The Duke's plan für 5",)) == ""
 
 
@@ -245,14 +249,14 @@ LOOK_ALIKES = {
 
 
 @pytest.mark.parametrize("part", LOOK_ALIKES.values(), ids=LOOK_ALIKES)
-def test_letters_that_look_alike_show_no_part_of_a_token(part: str) -> None:
+def test_a_token_in_look_alike_letters_is_not_quoted(part: str) -> None:
     assert quotable(f"Bad token: {part}", ("secret-token",)) == ""
 
 
 @pytest.mark.parametrize(
     "prompt", ["\uff21 \uff46ox runs", "A f\u014dx runs", "\U0001d400 fox runs", "A \ufb01ne fox runs"]
 )
-def test_the_plain_letters_of_a_prompt_in_others_are_not_quoted(prompt: str) -> None:
+def test_the_ascii_letters_of_a_non_ascii_prompt_are_not_quoted(prompt: str) -> None:
     plain = "A fine fox runs" if "\ufb01" in prompt else "A fox runs"
     assert quotable(f"Cannot draw: {plain}", (prompt,)) == ""
 
@@ -269,7 +273,7 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("prompt", TOO_MUCH.values(), ids=TOO_MUCH)
-def test_nothing_is_quoted_where_the_comparison_would_take_too_much(prompt: str) -> None:
+def test_a_message_is_not_quoted_if_the_comparison_exceeds_its_limits(prompt: str) -> None:
     assert quotable("No such thing.", (prompt,)) == ""
     assert quotable("No such thing.", (prompt[:6],)) == "No such thing."
 
@@ -300,13 +304,13 @@ def test_a_part_of_a_token_is_not_quoted(message: str) -> None:
     assert quotable(message, ("sk-0000000000000000",)) != ""
 
 
-def test_a_quote_has_no_letters_that_nobody_sees() -> None:
+def test_a_quote_has_no_invisible_characters() -> None:
     assert quotable("No\u3164pe\uffa0, not\u115f this") == ""
     assert quotable("No\x00pe, not\x7f this") == "No pe, not this"
 
 
 @pytest.mark.parametrize("filler", ["\u3164", "\uffa0", "\u200b", "\ufe0f", "\U000e0041", "&#12644;", "\\u3164"])
-def test_letters_that_nobody_sees_hide_no_private_text(filler: str) -> None:
+def test_invisible_characters_do_not_hide_private_text(filler: str) -> None:
     assert quotable(f"Bad: se{filler}cret {filler}plan", ("secret plan",)) == ""
 
 
@@ -319,7 +323,7 @@ def test_letters_that_nobody_sees_hide_no_private_text(filler: str) -> None:
         (BackendErrorFields("forbidden"), 403, Refused),
     ],
 )
-def test_a_question_that_is_turned_down_is_not_told_of_as_a_submission(
+def test_a_refused_read_does_not_have_the_message_of_a_submission(
     complaint: BackendErrorFields, status: int, kind: type[LumaError]
 ) -> None:
     error = error_for(complaint, status, is_read=True)
@@ -329,7 +333,7 @@ def test_a_question_that_is_turned_down_is_not_told_of_as_a_submission(
 
 
 @pytest.mark.parametrize("private", [("a",), ("t", "a"), ("AI",), ("mod",), ("", "our")])
-def test_a_short_prompt_or_token_cuts_nothing_out_of_a_sentence(private: tuple[str, ...]) -> None:
+def test_a_very_short_prompt_or_token_does_not_suppress_a_quote(private: tuple[str, ...]) -> None:
     message = "Our AI moderators feel your prompt might be against our standards."
     assert quotable(message, private) == message
 
@@ -378,8 +382,8 @@ NAMING: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("digits", [4_301, 100_000])
 @pytest.mark.parametrize("place", ["message", "private"])
-def test_no_text_makes_comparing_fail(digits: int, place: str) -> None:
-    """html.unescape reads the number of a character reference, and Python refuses those of more than 4,300 digits."""
+def test_quotable_raises_nothing_for_any_text(digits: int, place: str) -> None:
+    """html.unescape parses the number of a character reference, and Python refuses more than 4,300 digits."""
     reference = f"&#{'1' * digits};"
     message = f"Not this {reference}" if place == "message" else "Not this."
     error = error_for(BackendErrorFields("forbidden", message), 403, private=(f"a fox {reference}", "token-a"))
@@ -409,7 +413,7 @@ PIECES = (
 )
 
 
-def test_no_mixture_of_escapes_makes_comparing_fail() -> None:
+def test_quotable_raises_nothing_for_any_mixture_of_escapes() -> None:
     chooser = random.Random(5)
     for _ in range(2_000):
         message, prompt = ("".join(chooser.choices(PIECES, k=6)) for _ in range(2))
@@ -420,7 +424,7 @@ def test_no_mixture_of_escapes_makes_comparing_fail() -> None:
 @pytest.mark.parametrize(
     "secret", ["sk-live-9f8e7d6c5b4a", "a_naked_zebra_in_Trafalgar_Square", "a.naked.zebra.in.Trafalgar.Square"]
 )
-def test_a_link_that_the_cut_goes_through_is_a_link_to_both(length: int, secret: str) -> None:
+def test_a_link_at_the_cut_is_removed_from_the_quote_and_the_comparison(length: int, secret: str) -> None:
     message = f"www.{'a' * length} {secret}-{'z' * 60}://x and so on"
     private = ("a naked zebra in Trafalgar Square", "sk-live-9f8e7d6c5b4a")
     quote = quotable(message, private)

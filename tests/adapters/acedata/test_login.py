@@ -1,4 +1,4 @@
-"""Signing in with AceDataCloud, in each form that its documentation leaves open."""
+"""Sign-in with AceDataCloud, in each variant that its documentation leaves open."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -44,7 +44,7 @@ async def signed_in(login: AceDataLogin) -> SignedIn:
     return await login.finish(ATTEMPT, returned)
 
 
-async def test_a_person_is_named_by_the_server_and_gets_a_credential(fake: FakeAceData, clock: HandClock) -> None:
+async def test_a_sign_in_returns_the_person_with_a_credential(fake: FakeAceData, clock: HandClock) -> None:
     async with login_at(fake, clock) as login:
         person = await signed_in(login)
     assert (person.issuer, person.subject, person.secrets.label) == (fake.auth_url, "user-1", "fox@example.com")
@@ -56,7 +56,7 @@ async def test_a_person_is_named_by_the_server_and_gets_a_credential(fake: FakeA
 
 
 @pytest.mark.parametrize("doubt", [None, "lists_results"])
-async def test_a_credential_of_this_service_is_used_again(
+async def test_an_existing_credential_of_this_service_is_reused(
     fake: FakeAceData, clock: HandClock, doubt: str | None
 ) -> None:
     if doubt:
@@ -67,7 +67,7 @@ async def test_a_credential_of_this_service_is_used_again(
     assert len(fake.credentials) == len(fake.applications) == 1
 
 
-async def test_a_credential_of_another_program_is_left_alone(fake: FakeAceData, clock: HandClock) -> None:
+async def test_a_credential_of_another_program_is_not_used(fake: FakeAceData, clock: HandClock) -> None:
     fake.applications.append({"id": "app-1", "disabled": False})
     fake.credentials.append({"id": "c-0", "name": "My script", "application_id": "app-1", "token": "a" * 32})
     async with login_at(fake, clock) as login:
@@ -76,7 +76,7 @@ async def test_a_credential_of_another_program_is_left_alone(fake: FakeAceData, 
     assert fake.credentials[1]["application_id"] == "app-1"
 
 
-async def test_a_masked_token_makes_a_new_credential(fake: FakeAceData, clock: HandClock) -> None:
+async def test_a_new_credential_is_created_if_the_token_is_masked(fake: FakeAceData, clock: HandClock) -> None:
     fake.doubts.masks_tokens = True
     async with login_at(fake, clock) as login:
         first, second = await signed_in(login), await signed_in(login)
@@ -84,7 +84,9 @@ async def test_a_masked_token_makes_a_new_credential(fake: FakeAceData, clock: H
     assert second.secrets.credential == fake.credentials[1]["token"]
 
 
-async def test_an_application_for_luma_alone_is_made_where_no_other_can_be(fake: FakeAceData, clock: HandClock) -> None:
+async def test_an_application_for_luma_is_created_if_a_global_one_is_refused(
+    fake: FakeAceData, clock: HandClock
+) -> None:
     fake.doubts.refuses_global = True
     async with login_at(fake, clock) as login:
         await signed_in(login)
@@ -101,14 +103,14 @@ async def test_an_account_that_cannot_be_used_is_refused_with_a_sentence(
             await signed_in(login)
 
 
-async def test_a_code_that_is_not_ours_signs_nobody_in(fake: FakeAceData, clock: HandClock) -> None:
+async def test_a_code_that_cannot_be_exchanged_is_refused(fake: FakeAceData, clock: HandClock) -> None:
     async with login_at(fake, clock) as login:
         for returned in ({}, {"code": "invented"}, {"code": "x", "iss": "https://evil.example"}):
             with pytest.raises(LoginRefused):
                 await login.finish(ATTEMPT, returned)
 
 
-async def test_a_server_that_is_out_is_unavailable(fake: FakeAceData, clock: HandClock) -> None:
+async def test_a_login_server_that_does_not_answer_is_unavailable(fake: FakeAceData, clock: HandClock) -> None:
     fake.doubts.is_down = True
     async with login_at(fake, clock) as login:
         with pytest.raises(LoginUnavailable):
@@ -119,7 +121,7 @@ async def test_a_server_that_is_out_is_unavailable(fake: FakeAceData, clock: Han
             await login.finish(ATTEMPT, {"code": "x"})
 
 
-async def test_a_login_is_alive_until_it_or_its_credential_is_gone(fake: FakeAceData, clock: HandClock) -> None:
+async def test_a_login_is_dead_if_it_or_its_credential_was_deleted(fake: FakeAceData, clock: HandClock) -> None:
     async with login_at(fake, clock) as login:
         person = await signed_in(login)
         assert await login.check_liveness(person.secrets) == (Liveness.ALIVE, person.secrets)
@@ -134,7 +136,7 @@ async def test_a_login_is_alive_until_it_or_its_credential_is_gone(fake: FakeAce
         assert (await login.check_liveness(renewed))[0] is Liveness.DEAD
 
 
-async def test_a_login_that_has_ended_is_renewed(fake: FakeAceData, clock: HandClock) -> None:
+async def test_an_expired_access_token_is_renewed(fake: FakeAceData, clock: HandClock) -> None:
     async with login_at(fake, clock) as login:
         person = await signed_in(login)
         clock.advance(16 * DAY)
@@ -143,7 +145,7 @@ async def test_a_login_that_has_ended_is_renewed(fake: FakeAceData, clock: HandC
         assert await login.check_liveness(renewed) == (Liveness.ALIVE, renewed)
 
 
-async def test_without_offline_access_nobody_is_signed_out_for_a_login_that_has_ended(
+async def test_an_expired_login_without_a_refresh_token_is_unknown_and_not_dead(
     fake: FakeAceData, clock: HandClock
 ) -> None:
     async with login_at(fake, clock, "openid email") as login:

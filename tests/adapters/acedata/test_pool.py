@@ -1,4 +1,4 @@
-"""Nothing of one tenant's exchange with the backend lives on in the client that all tenants share."""
+"""The HTTP client that all tenants share keeps nothing of one tenant's requests and responses."""
 
 import asyncio
 import socket
@@ -25,7 +25,7 @@ RECORD = b'{"id": "task-0", "response": {"state": "processing"}}'
 
 
 class HeadRecorder:
-    """A server that keeps the heads of requests and answers them with `answers` in turn, the last one for ever."""
+    """A server that records the heads of requests, and returns `answers` in turn, repeating the last one."""
 
     def __init__(self, *answers: bytes) -> None:
         self._answers = list(answers)
@@ -76,7 +76,7 @@ async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataBackend]:
     ],
     ids=["one", "with attributes", "10 KB in one", "10 KB in ten"],
 )
-async def test_a_cookie_of_one_answer_is_never_sent(cookies: bytes) -> None:
+async def test_a_cookie_of_a_response_is_never_sent(cookies: bytes) -> None:
     recorder = HeadRecorder(answer(headers=cookies))
     async with gateway_to(recorder) as gateway:
         for principal in (CREDENTIAL, OTHER, CREDENTIAL):
@@ -95,7 +95,7 @@ async def test_a_redirect_is_not_followed() -> None:
     assert target.heads == []
 
 
-async def test_a_connection_whose_reader_left_halfway_is_not_used_again() -> None:
+async def test_a_connection_with_a_partly_read_response_is_not_reused() -> None:
     half = b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n" + RECORD
     recorder = HeadRecorder(half, answer())
     async with gateway_to(recorder) as gateway:
@@ -108,7 +108,7 @@ async def test_a_connection_whose_reader_left_halfway_is_not_used_again() -> Non
     assert recorder.connections == 2
 
 
-async def test_each_request_carries_its_own_token_and_no_other() -> None:
+async def test_each_request_has_the_token_of_its_own_tenant() -> None:
     recorder = HeadRecorder(answer())
     async with gateway_to(recorder) as gateway:
         for principal in (CREDENTIAL, OTHER):
@@ -153,8 +153,8 @@ def test_the_client_keeps_no_cookie_that_code_sets() -> None:
     assert isinstance(client, httpx.AsyncClient)
 
 
-async def test_the_kernel_keeps_less_for_a_connection_than_one_read_of_the_event_loop() -> None:
-    """A read that is filled is followed by others at once, up to 32, before anything can be counted."""
+async def test_the_receive_buffer_is_smaller_than_one_read_of_the_event_loop() -> None:
+    """If a read fills its buffer, uvloop repeats it up to 32 times before the service can count the bytes."""
     recorder = HeadRecorder(answer())
     async with (
         gateway_to(recorder),

@@ -1,4 +1,4 @@
-"""One question to AceDataCloud when the network or the backend misbehaves: what is tried again, and what comes out."""
+"""Reads from AceDataCloud with errors of the network or the backend: retries, deadlines and results."""
 
 import asyncio
 import gc
@@ -47,7 +47,7 @@ from tests.support.acedata import Answer as Answering
 from tests.support.telemetry import Notes
 
 NEVER = replace(QUICK, first_retry_delay=3600.0, longest_retry_delay=3600.0)
-"""Waits an hour where the backend names no time, so that only a Retry-After can be what was waited for."""
+"""Retry delays of an hour without Retry-After, so that a short wait must come from a Retry-After."""
 
 
 async def ask(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LookupResult:
@@ -86,14 +86,14 @@ FINAL = [
 
 
 @pytest.mark.parametrize(("answer", "kind"), PASSING)
-async def test_a_fault_that_may_pass_is_met_twice_more_and_then_reported(answer: Any, kind: type[LumaError]) -> None:
+async def test_a_transient_error_is_retried_twice_and_then_reported(answer: Any, kind: type[LumaError]) -> None:
     backend = Backend(answer)
     assert type(await ask(backend)) is kind
     assert len(backend.requests) == 3
 
 
 @pytest.mark.parametrize(("answer", "kind"), PASSING)
-async def test_a_fault_that_passes_is_not_seen(answer: Any, kind: type[LumaError]) -> None:
+async def test_a_read_succeeds_if_a_retry_succeeds(answer: Any, kind: type[LumaError]) -> None:
     backend = Backend(answer, answer, knowing_every_task)
     async with gateway_over(backend) as gateway:
         reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
@@ -102,7 +102,7 @@ async def test_a_fault_that_passes_is_not_seen(answer: Any, kind: type[LumaError
 
 
 @pytest.mark.parametrize(("answer", "kind"), FINAL)
-async def test_a_fault_that_will_not_pass_is_reported_at_once(answer: Any, kind: type[LumaError]) -> None:
+async def test_a_permanent_error_is_reported_without_a_retry(answer: Any, kind: type[LumaError]) -> None:
     backend = Backend(answer)
     assert type(await ask(backend)) is kind
     assert len(backend.requests) == 1
@@ -121,7 +121,7 @@ async def test_an_error_with_status_200_is_an_error(body: dict[str, Any], kind: 
     assert type(await ask(Backend(replying(200, body)))) is kind
 
 
-async def test_a_failed_task_with_status_200_is_no_error() -> None:
+async def test_the_record_of_a_failed_task_is_not_an_error() -> None:
     record = completed("task-0", response={"success": False, "error": {"code": "api_error", "message": "No."}})
     assert isinstance(await ask(Backend(replying(200, record))), Task)
     assert isinstance(await ask(Backend(replying(200, record | {"error": {"code": "api_error"}}))), Task)
@@ -130,7 +130,7 @@ async def test_a_failed_task_with_status_200_is_no_error() -> None:
 @pytest.mark.parametrize(
     "header", ["0", format_datetime(datetime.now(UTC) - timedelta(minutes=5), usegmt=True)], ids=["seconds", "date"]
 )
-async def test_a_retry_after_is_what_is_waited_for(header: str) -> None:
+async def test_a_retry_waits_for_the_retry_after_time(header: str) -> None:
     backend = Backend(error_reply(429, "rate_limited", headers={"retry-after": header}), knowing_every_task)
     async with gateway_over(backend, NEVER) as gateway:
         reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
@@ -146,9 +146,7 @@ async def test_a_retry_after_is_what_is_waited_for(header: str) -> None:
     ],
     ids=["seconds", "too many seconds", "date"],
 )
-async def test_a_retry_after_that_is_too_long_is_reported_instead_of_waited_for(
-    header: str, at_least: float, at_most: float
-) -> None:
+async def test_a_read_is_not_retried_if_retry_after_is_too_long(header: str, at_least: float, at_most: float) -> None:
     backend = Backend(error_reply(429, "rate_limited", headers={"retry-after": header}))
     error = await fault(backend)
     assert len(backend.requests) == 1
@@ -174,31 +172,31 @@ async def test_a_retry_after_that_is_too_long_is_reported_instead_of_waited_for(
         ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
     ],
 )
-def test_a_retry_after_is_seconds_or_a_date_and_otherwise_nothing(header: str | None, seconds: float | None) -> None:
+def test_retry_after_is_parsed_as_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
     assert retry_after_seconds(header, NOW) == seconds
 
 
-async def test_an_error_that_will_not_pass_names_no_time() -> None:
+async def test_a_permanent_error_has_no_retry_after() -> None:
     error = await fault(Backend(error_reply(401, "invalid_token", headers={"retry-after": "5"})))
     assert error.retry_after_seconds is None
 
 
-async def test_a_backend_that_never_answers_is_left_at_the_deadline() -> None:
+async def test_a_read_without_a_response_ends_at_the_deadline() -> None:
     assert type(await ask(Backend(hanging), read_deadline=0.01)) is BackendTimeout
 
 
-async def test_the_deadline_covers_the_attempts_together() -> None:
+async def test_the_deadline_covers_all_attempts_together() -> None:
     backend = Backend(error_reply(500, "api_error"), hanging)
     assert type(await ask(backend, read_deadline=0.05)) is BackendTimeout
     assert len(backend.requests) == 2
 
 
-async def test_an_answer_of_ten_megabytes_is_a_fault() -> None:
+async def test_a_response_of_ten_megabytes_is_an_error() -> None:
     body = b'{"items": [], "filler": "' + b"x" * 10_000_000 + b'"}'
     assert type(await ask(Backend(replying(200, body)), retries=0)) is BackendError
 
 
-async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_type_of_a_network_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="app"):
         await ask(Backend(breaking(httpx.ConnectTimeout)), retries=0)
     said = [
@@ -209,7 +207,7 @@ async def test_what_the_network_did_is_in_the_log_by_name(caplog: pytest.LogCapt
     assert [(one["path"], one["fault"]) for one in said] == [("/luma/tasks", "ConnectTimeout")]
 
 
-async def test_all_questions_of_one_reading_share_its_deadline() -> None:
+async def test_all_calls_of_one_batch_read_share_its_deadline() -> None:
     backend, call_counter = (
         Backend(error_reply(500, "api_error"), knowing_every_task, knowing_every_task, hanging),
         CallCounter(),
@@ -255,7 +253,7 @@ def streaming(status: int, body: Callable[[], AsyncIterator[bytes]]) -> Answerin
 
 
 @pytest.mark.parametrize("status", [200, 400, 502])
-async def test_a_body_without_end_is_left_at_the_size_limit(status: int) -> None:
+async def test_an_endless_body_is_read_up_to_the_size_limit(status: int) -> None:
     sent = 0
 
     async def counted() -> AsyncIterator[bytes]:
@@ -289,8 +287,8 @@ HASTY = replace(QUICK, read_deadline=0.5, submit=0.5)
 
 
 @pytest.mark.parametrize("answer", UNUSABLE.values(), ids=UNUSABLE)
-async def test_nothing_of_an_answer_is_kept_with_the_fault_that_it_led_to(answer: Answering) -> None:
-    """Faults are held for the retries, by those who joined the question, and in circles that wait for the collector."""
+async def test_the_error_of_a_read_does_not_keep_the_response_alive(answer: Answering) -> None:
+    """Errors are kept for retries, by callers that share the read, and in cycles until garbage collection."""
     await ask(Backend(error_reply(500, "api_error")))  # loads what the first retry loads
     async with gateway_over(Backend(answer), HASTY) as gateway:
         with traced_without_collector() as traced:
@@ -301,7 +299,7 @@ async def test_nothing_of_an_answer_is_kept_with_the_fault_that_it_led_to(answer
 
 
 @pytest.mark.parametrize("answer", NO_RECEIPT.values(), ids=NO_RECEIPT)
-async def test_nothing_of_an_answer_to_a_submission_is_kept_with_its_fault(answer: Answering) -> None:
+async def test_the_error_of_a_submission_does_not_keep_the_response_alive(answer: Answering) -> None:
     async with gateway_over(Backend(answer), HASTY) as gateway:
         with traced_without_collector() as traced:
             with pytest.raises(LumaError) as caught:
@@ -313,7 +311,7 @@ async def test_nothing_of_an_answer_to_a_submission_is_kept_with_its_fault(answe
 
 @contextmanager
 def traced_without_collector() -> Iterator[Callable[[], int]]:
-    """Yield what tells how many bytes more are held than at first, with circles left alone."""
+    """Yield a function that returns the growth of memory in bytes, without garbage collection of cycles."""
     gc.collect()
     gc.disable()
     tracemalloc.start()

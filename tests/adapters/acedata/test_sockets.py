@@ -1,4 +1,4 @@
-"""The gateway over a real socket: connections break where they like, and are used again."""
+"""The adapter over real sockets: broken connections, and reuse of connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from tests.support.telemetry import Notes
 READS = 500
 AT_ONCE = 16
 UNHURRIED = Timeouts(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
-"""For a test about connections, on a machine that may be busy: a time-out would open another one."""
+"""Long timeouts for tests that count connections: on a busy machine, a timeout would open another one."""
 
 
 @asynccontextmanager
@@ -89,7 +89,7 @@ BREAKS = pytest.mark.parametrize(
 
 
 @BREAKS
-async def test_a_question_survives_one_broken_connection(misbehave: Misbehaviour) -> None:
+async def test_a_read_is_retried_after_a_broken_connection(misbehave: Misbehaviour) -> None:
     broken = False
 
     async def answer(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ async def test_a_question_survives_one_broken_connection(misbehave: Misbehaviour
 
 
 @BREAKS
-async def test_a_question_to_a_backend_that_always_breaks_is_given_up(misbehave: Misbehaviour) -> None:
+async def test_a_read_fails_if_every_connection_breaks(misbehave: Misbehaviour) -> None:
     async with raw_server(misbehave) as server, gateway_to(server.url) as gateway:
         reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
     assert type(reading.answers["task-0"]) is BackendError
@@ -112,20 +112,22 @@ async def test_a_question_to_a_backend_that_always_breaks_is_given_up(misbehave:
 
 
 @BREAKS
-async def test_a_submission_over_a_broken_connection_arrives_once_and_stays_unknown(misbehave: Misbehaviour) -> None:
+async def test_a_submission_over_a_broken_connection_is_sent_once_and_its_outcome_unknown(
+    misbehave: Misbehaviour,
+) -> None:
     async with raw_server(misbehave) as server, gateway_to(server.url) as gateway:
         with pytest.raises(OutcomeUnknown):
             await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
     assert server.requests == 1
 
 
-async def test_a_submission_that_reached_nobody_says_that_nothing_was_sent() -> None:
+async def test_a_submission_without_a_connection_is_reported_as_not_sent() -> None:
     async with gateway_to(f"http://127.0.0.1:{free_port()}") as gateway:
         with pytest.raises(BackendError, match="Nothing was sent"):
             await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
 
 
-async def test_a_submission_over_a_connection_that_the_backend_closed_meanwhile_still_arrives() -> None:
+async def test_a_submission_succeeds_if_the_backend_has_closed_an_idle_connection() -> None:
     async def answer_and_close(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         await answer_well(writer, body)
         writer.close()
@@ -136,7 +138,7 @@ async def test_a_submission_over_a_connection_that_the_backend_closed_meanwhile_
     assert (server.requests, server.connections) == (2, 2)
 
 
-async def test_connections_are_used_again() -> None:
+async def test_connections_are_reused() -> None:
     async with raw_server(answer_well) as server, gateway_to(server.url, UNHURRIED) as gateway:
         turns = asyncio.Semaphore(AT_ONCE)
 
@@ -151,7 +153,7 @@ async def test_connections_are_used_again() -> None:
     assert server.connections <= AT_ONCE
 
 
-async def test_a_broken_connection_is_not_used_again() -> None:
+async def test_a_broken_connection_is_not_reused() -> None:
     answers = [reset_after_headers, truncate_body, answer_well]
 
     async def answer(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Submitting costs money: it goes out once, and an error says whether something can have been started."""
+"""Submissions: each is sent once, and its error shows whether a generation may have been started."""
 
 from dataclasses import replace
 from typing import Any
@@ -41,7 +41,7 @@ async def submit(backend: httpx.AsyncBaseTransport, command: Command = COMMAND, 
 
 
 async def refusal(answer: Answer, command: Command = COMMAND, **timeouts: Any) -> LumaError:
-    """Submit once and return the error that came of it."""
+    """Submit once, and return the error."""
     backend = Backend(answer)
     with pytest.raises(LumaError) as caught:
         await submit(backend, command, **timeouts)
@@ -69,7 +69,7 @@ async def test_every_form_of_success_is_its_task_id(body: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
-async def test_without_a_connection_nothing_was_sent_and_the_error_says_so(kind: type[Exception]) -> None:
+async def test_a_failed_connection_is_reported_as_nothing_sent(kind: type[Exception]) -> None:
     error = await refusal(breaking(kind))
     assert (type(error), str(error)) == (BackendError, UNREACHABLE)
 
@@ -137,11 +137,11 @@ async def test_without_a_connection_nothing_was_sent_and_the_error_says_so(kind:
         replying(429, "slow down"),
     ],
 )
-async def test_where_nobody_can_tell_the_error_says_so(answer: Answer) -> None:
+async def test_an_ambiguous_response_is_an_unknown_outcome(answer: Answer) -> None:
     assert type(await refusal(answer)) is OutcomeUnknown
 
 
-async def test_no_answer_in_time_leaves_the_outcome_unknown() -> None:
+async def test_a_timeout_is_an_unknown_outcome() -> None:
     assert type(await refusal(hanging, submit=0.01, connect=0.01)) is OutcomeUnknown
 
 
@@ -162,13 +162,13 @@ async def test_no_answer_in_time_leaves_the_outcome_unknown() -> None:
         (replying(200, {"success": False, "error": {"code": "used_up", "message": "No."}}), NoCredit),
     ],
 )
-async def test_what_acedatacloud_itself_turned_down_was_not_started(answer: Answer, kind: type[LumaError]) -> None:
+async def test_a_documented_refusal_is_reported_as_not_started(answer: Answer, kind: type[LumaError]) -> None:
     error = await refusal(answer)
     assert type(error) is kind
     assert "ask again" not in str(error), "a submission is not a question"
 
 
-async def test_a_rate_limit_passes_its_retry_after_on() -> None:
+async def test_a_rate_limit_error_has_the_retry_after() -> None:
     error = await refusal(error_reply(429, "rate_limited", headers={"retry-after": "12"}))
     assert error.retry_after_seconds == 12
 
@@ -197,7 +197,7 @@ async def test_no_error_repeats_what_the_caller_sent(command: Command, private: 
 @pytest.mark.parametrize(
     "answer", [breaking(httpx.ReadError), breaking(httpx.ReadTimeout), error_reply(500, "api_error")]
 )
-async def test_a_lost_submission_that_cannot_be_looked_for_is_not_called_safe(answer: Answer) -> None:
+async def test_a_lost_submission_is_not_reported_as_safe_to_repeat(answer: Answer) -> None:
     async with gateway_over(Backend(answer)) as gateway:
         with pytest.raises(LumaError, match="with the same key") as caught:
             await gateway.find_by_callback(CREDENTIAL, COMMAND, ["task-0"], lambda _url: True)

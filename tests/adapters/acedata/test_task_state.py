@@ -1,4 +1,4 @@
-"""What state a record is in: every form of running, failed and completed that was documented or seen."""
+"""The state of a record: every documented or observed form of a running, failed and completed task."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_a_record_without_end_and_without_result_is_running(fields: RecordFields
 
 
 @pytest.mark.parametrize("state_word", ["pending", "processing"])
-def test_a_preview_beside_a_running_state_completes_nothing(state_word: str) -> None:
+def test_a_video_url_with_a_running_state_is_not_completed(state_word: str) -> None:
     fields = RecordFields(state_word=state_word, success=True, has_video=True)
     assert resolve_state(fields, NOW) in (TaskState.PENDING, TaskState.PROCESSING)
 
@@ -78,7 +78,7 @@ def test_a_preview_beside_a_running_state_completes_nothing(state_word: str) -> 
         "state failed, with a URL",
     ],
 )
-def test_a_record_that_says_so_has_failed(fields: RecordFields) -> None:
+def test_a_record_with_a_failed_state_has_failed(fields: RecordFields) -> None:
     assert resolve_state(fields, NOW) is TaskState.FAILED
 
 
@@ -104,7 +104,7 @@ def test_a_video_url_completes_a_record_with_and_without_an_end(
         (600.0, TaskState.FAILED),
     ],
 )
-def test_an_end_without_result_has_a_minute_to_get_one(
+def test_a_finished_record_without_result_fails_after_a_minute(
     age: float, state: TaskState, success: bool | None, state_word: str | None
 ) -> None:
     assert resolve_state(RecordFields(state_word=state_word, success=success, finished_at=NOW - age), NOW) is state

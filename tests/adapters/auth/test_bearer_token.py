@@ -1,4 +1,4 @@
-"""Bearer tokens are read as RFC 6750 writes them, and as nothing else."""
+"""Bearer tokens are read in the form of RFC 6750 only."""
 
 import pytest
 
@@ -35,5 +35,5 @@ from app.adapters.auth.bearer_token import LONGEST_HEADER, bearer_token
         ("Bearer " + "x" * LONGEST_HEADER, None),
     ],
 )
-def test_a_bearer_token_is_read_as_its_standard_writes_it(header: str | None, token: str | None) -> None:
+def test_bearer_token_follows_rfc_6750(header: str | None, token: str | None) -> None:
     assert bearer_token(header) == token

@@ -1,4 +1,4 @@
-"""The keys of an issuer: read now and then, once for all who ask, and not trusted for long without the issuer."""
+"""The cached keys of an issuer: refreshed periodically, read once for concurrent requests, and limited in age."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from tests.support.issuer_app import new_private_key, public_jwk
 
 
 class Source:
-    """A key set that is set by hand, with a switch for outages."""
+    """A source of a key set that tests replace, with a switch for outages."""
 
     def __init__(self) -> None:
         self.ids = ["one"]
@@ -39,7 +39,7 @@ class Source:
 
 
 class Followed:
-    """Keys that follow a source."""
+    """IssuerKeys that read from a source, and their clock."""
 
     def __init__(self, clock: HandClock) -> None:
         self.source, self.clock = Source(), clock
@@ -49,7 +49,7 @@ class Followed:
         await while_time_passes(self.clock, self.clock.sleep(seconds), step=60)
 
     async def outcome(self, key_id: str) -> str:
-        """Return the id of the key that is found, else the kind of the refusal."""
+        """Return the id of the key that is found, else the name of the exception."""
         try:
             return str((await self.keys.find(key_id, "ES256")).id)
         except (TokenRefused, AuthenticationUnavailable) as exc:
@@ -63,7 +63,7 @@ async def followed(clock: HandClock) -> AsyncIterator[Followed]:
         yield lent
 
 
-async def test_keys_are_read_at_the_start_and_then_in_an_interval(followed: Followed) -> None:
+async def test_keys_are_read_at_the_start_and_then_periodically(followed: Followed) -> None:
     assert await followed.outcome("one") == "one"
     assert followed.source.reads == 1
     await followed.settle(REFRESH_SECONDS * 3)
@@ -71,7 +71,7 @@ async def test_keys_are_read_at_the_start_and_then_in_an_interval(followed: Foll
 
 
 @pytest.mark.parametrize("fault", [IssuerUnavailable("does not answer"), RuntimeError("a fault of the program")])
-async def test_keys_count_for_an_hour_without_the_issuer(followed: Followed, fault: Exception) -> None:
+async def test_keys_are_used_for_an_hour_without_the_issuer(followed: Followed, fault: Exception) -> None:
     assert await followed.outcome("one") == "one"
     followed.source.fault = fault
     await followed.settle(MAX_KEY_AGE_SECONDS - 3 * 60)
@@ -84,7 +84,7 @@ async def test_keys_count_for_an_hour_without_the_issuer(followed: Followed, fau
     assert await followed.outcome("one") == "one"
 
 
-async def test_unknown_keys_cost_one_read_in_a_window_however_many_ask(followed: Followed) -> None:
+async def test_tokens_with_unknown_keys_cause_one_read_in_ten_seconds(followed: Followed) -> None:
     assert await followed.outcome("one") == "one"
     for windows in (1, 2):
         followed.clock.advance(RETRY_SECONDS)
@@ -93,7 +93,7 @@ async def test_unknown_keys_cost_one_read_in_a_window_however_many_ask(followed:
         assert followed.source.reads == 1 + windows
 
 
-async def test_those_who_wait_for_the_keys_are_answered_by_one_read_and_their_number_is_bounded(
+async def test_waiting_requests_share_one_read_and_are_bounded(
     followed: Followed,
 ) -> None:
     assert await followed.outcome("one") == "one"

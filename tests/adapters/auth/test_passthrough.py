@@ -1,4 +1,4 @@
-"""Tokens become tenants: equal for equal tokens, nameless for whoever reads the cache or the log."""
+"""Passthrough authentication: equal tokens are one tenant, whose subject does not reveal the token."""
 
 from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.domain.access import PASSTHROUGH_SCOPES
@@ -22,17 +22,17 @@ def test_different_tokens_keys_and_keyless_processes_are_different_tenants() -> 
     assert len(set(tenants)) == len(tenants)
 
 
-def test_a_keyless_process_agrees_with_itself() -> None:
+def test_a_process_without_secret_keys_is_consistent() -> None:
     tenants = PassthroughAuthenticator()
     assert tenants.name("token-a") == tenants.name("token-a")
 
 
-def test_a_tenant_is_128_bits_in_letters_that_are_safe_in_keys() -> None:
+def test_a_subject_is_128_bits_in_hexadecimal_digits() -> None:
     tenant = PassthroughAuthenticator(KEY).name("a token with } and : and\n")
     assert len(bytes.fromhex(tenant)) == 16
 
 
-async def test_a_caller_is_asked_for_with_its_own_token_and_shows_it_nowhere() -> None:
+async def test_the_credential_is_the_callers_own_token_and_not_in_its_repr() -> None:
     caller = await PassthroughAuthenticator(KEY).authenticate("token-a")
     credential = await caller.credentials.one()
     assert credential.secret == "token-a"
@@ -40,13 +40,13 @@ async def test_a_caller_is_asked_for_with_its_own_token_and_shows_it_nowhere() -
     assert caller.principal.subject == credential.id
 
 
-async def test_a_caller_without_a_team_owns_what_it_makes_and_may_do_everything() -> None:
+async def test_a_caller_without_a_team_owns_its_tasks_and_has_all_scopes() -> None:
     principal = (await PassthroughAuthenticator(KEY).authenticate("token-a")).principal
     assert principal.owner == principal.subject == PassthroughAuthenticator(KEY).name("token-a")
     assert principal.scopes == PASSTHROUGH_SCOPES
 
 
-async def test_a_caller_keeps_the_names_of_older_keys() -> None:
+async def test_a_caller_has_the_subjects_of_former_secret_keys() -> None:
     old, new = KEY, KEY[::-1]
     assert (await PassthroughAuthenticator(new, old).authenticate("token-a")).principal.owners == (
         PassthroughAuthenticator(new).name("token-a"),

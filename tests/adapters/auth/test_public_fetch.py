@@ -1,4 +1,4 @@
-"""What may be fetched for strangers: https from public addresses, and nothing behind them."""
+"""Fetches of URLs that strangers name: https from public addresses only."""
 
 import asyncio
 import ssl
@@ -18,7 +18,7 @@ from tests.support.documents_server import document_server
 
 
 def fetcher(*addresses: str, **options: bool) -> PublicFetcher:
-    """Return a fetcher for which every host has these addresses."""
+    """Return a fetcher whose resolver returns these addresses for every host."""
 
     async def resolver(_host: str, _port: int) -> list[str]:
         return list(addresses)
@@ -43,7 +43,7 @@ def fetcher(*addresses: str, **options: bool) -> PublicFetcher:
         "2002:7f00:1::",
     ],
 )
-async def test_a_name_that_leads_to_a_private_address_is_not_fetched(address: str) -> None:
+async def test_a_host_with_a_private_address_is_not_fetched(address: str) -> None:
     with pytest.raises(FetchRefused, match="not public"):
         await fetcher(address).fetch("https://client.example.com/client.json", 1000)
     with pytest.raises(FetchRefused, match="not public"):
@@ -68,7 +68,7 @@ async def test_a_name_that_leads_to_a_private_address_is_not_fetched(address: st
         "",
     ],
 )
-async def test_a_url_of_another_form_is_not_even_resolved(url: str) -> None:
+async def test_the_host_of_an_unacceptable_url_is_not_resolved(url: str) -> None:
     async def resolver(_host: str, _port: int) -> list[str]:
         raise AssertionError("resolved")
 
@@ -76,7 +76,7 @@ async def test_a_url_of_another_form_is_not_even_resolved(url: str) -> None:
         await PublicFetcher("tests", resolver=resolver, context=ssl.create_default_context()).fetch(url, 1000)
 
 
-async def test_a_name_that_cannot_be_resolved_is_not_fetched() -> None:
+async def test_a_host_that_cannot_be_resolved_is_not_fetched() -> None:
     async def resolver(_host: str, _port: int) -> list[str]:
         raise OSError("no such name")
 
@@ -88,7 +88,7 @@ async def test_a_name_that_cannot_be_resolved_is_not_fetched() -> None:
         await fetcher().fetch("https://client.example.com/client.json", 1000)
 
 
-async def test_loopback_is_for_a_service_that_is_tried_on_one_machine() -> None:
+async def test_loopback_is_fetched_only_if_allowed() -> None:
     async with document_server() as server:
         server.add("/client.json")
         url = f"{server.url}/client.json"
@@ -101,7 +101,7 @@ async def test_loopback_is_for_a_service_that_is_tried_on_one_machine() -> None:
 
 
 async def test_a_connection_is_pinned_to_the_address_and_the_certificate_to_the_name(tmp_path: Path) -> None:
-    """The name is resolved by the fetcher alone: its certificate is checked, and the connection goes to the address."""
+    """Only the fetcher resolves the name. It connects to the address, and checks the certificate for the name."""
     hosts: list[str] = []
 
     async def answer(request: Request) -> Response:

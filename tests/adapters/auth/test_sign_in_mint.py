@@ -1,4 +1,4 @@
-"""The tokens of sign-in: what can be derived from what, and by whom."""
+"""The tokens of sign-in, and their derivation from each other and from the pepper."""
 
 import secrets
 
@@ -33,7 +33,7 @@ def test_a_successor_is_always_the_same_and_needs_the_pepper() -> None:
     assert MINT.access(refresh, PASSTHROUGH_SCOPES) != MINT.access(refresh, frozenset({Scope.READ}))
 
 
-def test_only_tokens_of_this_service_name_a_grant() -> None:
+def test_grant_of_accepts_only_tokens_of_this_service() -> None:
     refresh = MINT.first_refresh(GRANT)
     assert MINT.grant_of(refresh) == GRANT
     invented = REFRESH.encode(bytes.fromhex(GRANT) + secrets.token_bytes(32))
@@ -41,7 +41,7 @@ def test_only_tokens_of_this_service_name_a_grant() -> None:
         assert MINT.grant_of(text) is None
 
 
-def test_a_person_has_one_name_by_issuer_and_subject() -> None:
+def test_a_person_has_one_id_for_issuer_and_subject() -> None:
     assert MINT.person_id("https://a.example", "1") == MINT.person_id("https://a.example", "1")
     assert len({MINT.person_id("https://a.example", "1"), MINT.person_id("https://b.example", "1")}) == 2
     assert len(MINT.person_id("https://a.example", "1")) == 32

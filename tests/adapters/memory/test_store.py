@@ -1,4 +1,4 @@
-"""The store of a single process beyond the contract: time by its clock, room in bytes."""
+"""The store of a single process beyond the contract: its clock and its limit in bytes."""
 
 from app.adapters.memory.store import OVERHEAD_BYTES, MemoryStore
 from tests.support.clock import HandClock
@@ -6,7 +6,7 @@ from tests.support.clock import HandClock
 KEYS = ["{tenant-a}:task:1:a", "{tenant-a}:task:1:b"]
 
 
-async def test_the_memory_store_forgets_each_value_after_its_own_time(clock: HandClock) -> None:
+async def test_each_value_in_memory_expires_after_its_own_ttl(clock: HandClock) -> None:
     store = MemoryStore(capacity_bytes=1_000_000, clock=clock)
     await store.put_many(dict.fromkeys(KEYS[:2], b"x"), {KEYS[0]: 3.0, KEYS[1]: 60.0})
     found = []
@@ -25,7 +25,7 @@ async def test_the_memory_store_is_bounded_in_bytes(clock: HandClock) -> None:
     assert await store.get_many(keys) == [None] * 90 + [value] * 10
 
 
-async def test_the_least_recently_used_values_give_way_first(clock: HandClock) -> None:
+async def test_the_least_recently_used_values_are_evicted_first(clock: HandClock) -> None:
     store = MemoryStore(capacity_bytes=3 * (1 + 1 + OVERHEAD_BYTES), clock=clock)
     for key in "abc":
         await store.put_many({key: b"x"}, {key: 60.0})
@@ -34,7 +34,7 @@ async def test_the_least_recently_used_values_give_way_first(clock: HandClock) -
     assert await store.get_many(["a", "b", "c", "d"]) == [b"x", None, b"x", b"x"]
 
 
-async def test_a_value_larger_than_the_memory_store_is_dropped_and_costs_the_others_nothing(clock: HandClock) -> None:
+async def test_a_value_larger_than_the_store_is_dropped_without_evicting_others(clock: HandClock) -> None:
     store = MemoryStore(capacity_bytes=1_000, clock=clock)
     await store.put_many({"a": b"x", "b": b"x" * 1_000, "c": b"x"}, dict.fromkeys("abc", 60.0))
     assert await store.get_many(["a", "b", "c"]) == [b"x", None, b"x"]

@@ -1,4 +1,4 @@
-"""The line before Redis: it is fair and bounded, and the time in it is not held against Redis."""
+"""The queue of Redis operations: it is fair and bounded, and time in it is not counted as a slow Redis."""
 
 import asyncio
 
@@ -15,8 +15,8 @@ from tests.support.telemetry import Notes
 KEY = "luma-mcp:tests:{tenant-a}:task:5:a"
 
 
-async def test_the_time_in_line_is_not_held_against_redis(redis_server: RedisServer) -> None:
-    """Each operation takes a tenth of a second, and the last one waits for longer than an operation may take."""
+async def test_time_in_the_queue_is_not_counted_as_a_slow_redis(redis_server: RedisServer) -> None:
+    """Each operation takes 0.1 s. The last one waits for longer than the timeout of an operation."""
     store, refusals = connect(redis_server.url), list[str]()
     store.connection.report_to(refusals.append)
 
@@ -29,7 +29,7 @@ async def test_the_time_in_line_is_not_held_against_redis(redis_server: RedisSer
     await store.aclose()
 
 
-async def test_one_tenant_leaves_places_and_turns_to_the_others() -> None:
+async def test_one_tenant_cannot_use_all_connections() -> None:
     queue, over, order = CommandQueue(), asyncio.Event(), list[str]()
 
     async def operation(tenant: str) -> None:
@@ -45,7 +45,7 @@ async def test_one_tenant_leaves_places_and_turns_to_the_others() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_a_line_that_is_full_is_no_outage_of_redis(redis_server: RedisServer, clock: HandClock) -> None:
+async def test_a_full_queue_is_not_an_outage_of_redis(redis_server: RedisServer, clock: HandClock) -> None:
     refusals = list[str]()
     store, notes, over = connect(redis_server.url), Notes(), asyncio.Event()
     store.connection.report_to(refusals.append)

@@ -1,4 +1,4 @@
-"""A Redis that fails over behind one address, while the old master lives on as a replica."""
+"""A failover of Redis behind a single address, while the old master keeps running as a replica."""
 
 import asyncio
 import logging
@@ -37,14 +37,14 @@ async def address(servers: tuple[RedisServer, RedisServer]) -> AsyncIterator[For
 
 
 def fail_over(servers: tuple[RedisServer, RedisServer], address: Forwarder) -> None:
-    """Make the second server the master behind the address, and the first one a replica that lives on."""
+    """Make the second server the master behind the address, and the first one its replica."""
     old, new = servers
     address.target = new.port
     with old.client() as client:
         client.replicaof("127.0.0.1", str(new.port))
 
 
-async def test_after_a_failover_every_connection_of_a_warmed_pool_is_dialed_anew(
+async def test_every_connection_is_reopened_after_a_failover(
     servers: tuple[RedisServer, RedisServer], address: Forwarder, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
@@ -64,7 +64,7 @@ async def test_after_a_failover_every_connection_of_a_warmed_pool_is_dialed_anew
         assert client.dbsize() == CONNECTIONS
 
 
-async def test_scripts_and_single_commands_notice_a_failover_too(
+async def test_scripts_and_single_commands_detect_a_failover(
     servers: tuple[RedisServer, RedisServer], address: Forwarder
 ) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
@@ -95,7 +95,7 @@ async def test_the_channel_follows_a_failover(servers: tuple[RedisServer, RedisS
     await store.aclose()
 
 
-async def test_a_server_with_too_few_replicas_ends_its_connections(fragile_redis: RedisServer) -> None:
+async def test_connections_are_reopened_if_the_server_has_too_few_replicas(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
     agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     await agreed.put_if_absent(KEY, b"mine", 60)
@@ -110,7 +110,7 @@ async def test_a_server_with_too_few_replicas_ends_its_connections(fragile_redis
     await store.aclose()
 
 
-async def test_a_replica_that_lost_its_master_ends_its_connections(fragile_redis: RedisServer) -> None:
+async def test_connections_are_reopened_if_a_replica_has_lost_its_master(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
     await store.ping()
     with fragile_redis.client() as client:
@@ -137,7 +137,7 @@ async def test_a_full_redis_keeps_its_connections(fragile_redis: RedisServer) ->
     await store.aclose()
 
 
-async def test_a_keyed_call_buys_at_the_latest_when_it_is_tried_again(
+async def test_a_keyed_call_buys_at_the_latest_with_its_retry(
     servers: tuple[RedisServer, RedisServer], address: Forwarder, clock: HandClock
 ) -> None:
     backend = sandbox(clock)
@@ -150,7 +150,7 @@ async def test_a_keyed_call_buys_at_the_latest_when_it_is_tried_again(
     assert backend.submissions("token-a") == 2
 
 
-async def test_a_redis_that_takes_nothing_does_not_keep_a_key_from_buying(
+async def test_a_redis_that_accepts_no_writes_does_not_prevent_a_keyed_purchase(
     fragile_redis: RedisServer, clock: HandClock
 ) -> None:
     backend = sandbox(clock)

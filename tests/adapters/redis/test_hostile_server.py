@@ -1,4 +1,4 @@
-"""A server in the place of Redis answers in other forms, or without end: the store counts as unavailable."""
+"""A server in place of Redis sends replies of other types, or endless ones: the store is unavailable."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +36,7 @@ Reply = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
 
 @asynccontextmanager
 async def answering(reply: Reply) -> AsyncIterator[str]:
-    """Serve a URL whose server calls `reply` with each command."""
+    """Yield the URL of a server that responds to each command with the result of `reply`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -71,7 +71,7 @@ def coordination_of(store: RedisStore) -> RedisCoordination:
 
 
 @pytest.mark.parametrize("form", ODD_REPLIES)
-async def test_a_reply_of_another_form_is_a_fault_of_the_store(form: bytes) -> None:
+async def test_a_reply_of_another_type_is_store_unavailable(form: bytes) -> None:
     async with answering(always(form)) as url, connect(url) as store:
         coordination = coordination_of(store)
         questions: list[Callable[[], Awaitable[object]]] = [
@@ -89,7 +89,7 @@ async def test_a_reply_of_another_form_is_a_fault_of_the_store(form: bytes) -> N
             assert answer in (None, [], False, b"OK"), "nothing is a true answer to some, and so is any value"
 
 
-async def test_a_reply_without_end_is_not_read_to_its_end() -> None:
+async def test_an_endless_reply_is_read_up_to_the_size_limit() -> None:
     sent = 0
 
     async def endless(writer: asyncio.StreamWriter, _command: bytes) -> None:
@@ -106,7 +106,7 @@ async def test_a_reply_without_end_is_not_read_to_its_end() -> None:
     assert sent <= 2 * MOST_REPLY_BYTES
 
 
-async def test_the_channel_is_opened_again_after_a_reply_of_another_form() -> None:
+async def test_the_channel_is_reopened_after_a_reply_of_another_type() -> None:
     subscriptions: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def reply(writer: asyncio.StreamWriter, command: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a deployment keeps in Redis: under names of its own, within an ACL, and believed only if it wrote it itself."""
+"""The keys of a deployment in Redis: prefixes, ACL permissions, and values that others have written."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ async def test_every_key_begins_with_the_prefix(clock: HandClock, redis_server: 
 
 
 def under_its_path(url: str, backend: Sandbox) -> httpx.ASGITransport:
-    """Return the network to a backend that serves at the path of `url`."""
+    """Return a transport to a backend at the path of `url`."""
     return httpx.ASGITransport(Starlette(routes=[Mount(urlsplit(url).path, sandbox_app(backend))]))
 
 
@@ -88,7 +88,7 @@ async def test_deployments_on_one_redis_with_one_secret_do_not_mix(
         assert "replayed" not in await there.ask("luma_generate_video", KEYED)
 
 
-def test_databases_have_channels_of_their_own(redis_server: RedisServer) -> None:
+def test_each_database_has_its_own_channel(redis_server: RedisServer) -> None:
     databases = [connect(redis_server.url.replace("/0", f"/{number}")).connection.database for number in (0, 3)]
     assert databases == [0, 3]
     assert KEYS.channel(0) != KEYS.channel(3)
@@ -103,7 +103,9 @@ def kept_by_release_1_0(server: RedisServer, clock: HandClock, **fields: str) ->
         client.set(filed, json.dumps(word), px=86_000_000)
 
 
-async def test_a_key_of_an_earlier_release_is_honoured_for_its_day(clock: HandClock, redis_server: RedisServer) -> None:
+async def test_an_idempotency_key_of_an_earlier_release_is_valid_for_its_day(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
     backend = sandbox(clock)
     kept_by_release_1_0(redis_server, clock, state="done", task_id="task-of-before")
     async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
@@ -147,7 +149,7 @@ async def test_a_redis_that_goes_out_on_the_day_of_the_upgrade_refuses_keys_that
         assert (await service.ask("luma_generate_video", {"prompt": "A fox"}))["state"] == "pending"
 
 
-async def test_the_rights_in_the_document_are_enough(
+async def test_the_documented_acl_permissions_are_sufficient(
     clock: HandClock, fragile_redis: RedisServer, database_url: str
 ) -> None:
     found = re.search(r"ACL SETUSER luma (.*)", DOCUMENT)
@@ -170,7 +172,7 @@ async def test_the_rights_in_the_document_are_enough(
     assert [entry for entry in denied if b"reservation:1" not in repr(entry).encode()] == []
 
 
-async def test_junk_in_a_set_is_dropped(redis_server: RedisServer, clock: HandClock) -> None:
+async def test_invalid_members_of_a_set_are_ignored(redis_server: RedisServer, clock: HandClock) -> None:
     store = connect(redis_server.url)
     agreed = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
     await agreed.add_members(SET, ["mine"], 60)
@@ -184,7 +186,7 @@ async def test_junk_in_a_set_is_dropped(redis_server: RedisServer, clock: HandCl
     await store.aclose()
 
 
-async def test_junk_on_the_channel_is_dropped_and_what_follows_is_heard(redis_server: RedisServer) -> None:
+async def test_invalid_messages_on_the_channel_are_ignored(redis_server: RedisServer) -> None:
     store = connect(redis_server.url)
     agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
     heard: list[bytes] = []

@@ -1,4 +1,4 @@
-"""A Redis that does not know HELLO, as old servers and some proxies: everything works, without a setting."""
+"""A Redis without the command HELLO, like old servers and some proxies: everything works without a setting."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def old_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     server.close()
 
 
-async def test_a_redis_without_hello_serves_values_agreement_and_messages(
+async def test_store_coordination_and_channel_work_without_hello(
     clock: HandClock, old_redis: RedisServer, database_url: str
 ) -> None:
     secret = f":{old_redis.password}@" if old_redis.password is not None else ""
@@ -36,7 +36,7 @@ async def test_a_redis_without_hello_serves_values_agreement_and_messages(
     assert ready.json() == {"status": "ready", "store": "redis", "store_status": "up", "database_status": "up"}
 
 
-async def test_a_protocol_in_the_url_prevails(redis_server: RedisServer) -> None:
+async def test_the_protocol_in_the_url_takes_precedence(redis_server: RedisServer) -> None:
     store = connect(f"{redis_server.url}?protocol=3")
     await store.client.config_resetstat()
     await asyncio.gather(*(store.get_many(["{tenant-a}:key"]) for _ in range(10)))
@@ -46,7 +46,7 @@ async def test_a_protocol_in_the_url_prevails(redis_server: RedisServer) -> None
 
 
 @pytest.mark.parametrize("form", ["redis", "unix", "sentinel", "cluster"])
-async def test_no_form_of_redis_is_greeted_with_hello(form: str, redis_urls: dict[str, str]) -> None:
+async def test_no_kind_of_redis_client_sends_hello(form: str, redis_urls: dict[str, str]) -> None:
     store = connect(redis_urls[form])
     await store.client.config_resetstat()
     await asyncio.gather(*(store.get_many(["{tenant-a}:key"]) for _ in range(10)))

@@ -1,4 +1,4 @@
-"""A Redis user without all of the rights: the service goes on, the log says what is missing, a counter counts it."""
+"""A Redis user without all permissions: the service keeps working, and the missing permission is logged and counted."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ def url_of_user(server: RedisServer, *rules: str) -> str:
 
 
 async def counted(service: Service, kind: str, most: int) -> None:
-    """Return once that many failures of a kind are counted."""
+    """Wait until this number of failures of a kind is counted."""
     name = f'luma_mcp_redis_link_failures_total{{kind="{kind}"}} '
     async with asyncio.timeout(20):
         while True:
@@ -30,7 +30,7 @@ async def counted(service: Service, kind: str, most: int) -> None:
 
 
 @pytest.mark.parametrize("rules", [("resetchannels",), ("&*", "-subscribe")])
-async def test_a_channel_that_redis_denies_is_logged_once_and_counted(
+async def test_a_denied_channel_is_logged_once_and_counted(
     clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, rules: tuple[str, ...]
 ) -> None:
     url = url_of_user(fragile_redis, *rules)
@@ -44,7 +44,7 @@ async def test_a_channel_that_redis_denies_is_logged_once_and_counted(
 
 
 @pytest.mark.parametrize("command", ["publish", "zadd"])
-async def test_a_command_that_redis_denies_to_the_agreement_is_logged_once_and_counted(
+async def test_a_denied_command_of_the_coordination_is_logged_once_and_counted(
     clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, command: str
 ) -> None:
     url = url_of_user(fragile_redis, "&*", f"-{command}")
@@ -59,7 +59,7 @@ async def test_a_command_that_redis_denies_to_the_agreement_is_logged_once_and_c
     assert f"the command {command.upper()} (NOPERM" in lines[0]
 
 
-async def test_keys_of_release_1_0_may_be_denied_in_silence(
+async def test_denied_keys_of_release_1_0_are_not_logged(
     clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = url_of_user(fragile_redis, "&*")

@@ -1,4 +1,4 @@
-"""The sandbox's two paths answer over HTTP as AceDataCloud's documents say that AceDataCloud's do."""
+"""The sandbox's two paths over HTTP: they respond as AceDataCloud's documents describe."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ UNLIMITED = Behaviour(max_in_flight=None, reads_per_second=None)
 
 @dataclass
 class Clock:
-    """A time that passes when someone waits for it."""
+    """A clock that advances when `sleep` is called."""
 
     now: float = 1_700_000_000.0
 
@@ -37,7 +37,7 @@ def client_of(app: Starlette) -> httpx.AsyncClient:
 
 @dataclass
 class Bench:
-    """One sandbox with a client, and the calls that tests make most."""
+    """A sandbox with a client, and helpers for the most frequent calls."""
 
     sandbox: Sandbox
     clock: Clock
@@ -84,7 +84,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
 # Submitting
 
 
-async def test_a_synchronous_call_is_held_until_the_video_is_done_and_has_eleven_keys(build: Build) -> None:
+async def test_a_synchronous_call_waits_for_the_video_and_returns_eleven_keys(build: Build) -> None:
     bench = build()
     began_at = bench.clock.now
     answer = (await bench.video()).json()
@@ -113,7 +113,7 @@ async def test_a_synchronous_call_that_outlasts_its_timeout_is_answered_504_and_
     assert bench.sandbox.credits(TOKEN) == 0
 
 
-async def test_a_synchronous_failure_carries_the_status_of_its_code(build: Build) -> None:
+async def test_a_synchronous_failure_has_the_status_of_its_code(build: Build) -> None:
     bench = build()
     assert refusal(await bench.video(prompt="[fail]")) == (500, "api_error")
     assert refusal(await bench.video(prompt="[moderated]")) == (403, "forbidden")
@@ -129,7 +129,7 @@ async def test_an_asynchronous_call_is_answered_at_once_with_the_task_id_alone(
     assert bench.clock.now == 1_700_000_000.0
 
 
-async def test_an_asynchronous_answer_says_success_where_that_is_switched_on(build: Build) -> None:
+async def test_an_asynchronous_response_has_success_if_configured(build: Build) -> None:
     answer = (await build(Behaviour(async_says_success=True)).video(**{"async": True})).json()
     assert answer["success"] is True
     assert set(answer) == {"success", "task_id"}
@@ -170,7 +170,7 @@ async def test_an_extension_is_a_new_video_of_the_same_size(build: Build, key: s
     assert (second["video_width"], second["video_height"]) == (752, 1360)
 
 
-async def test_a_video_id_wins_over_a_video_url(build: Build) -> None:
+async def test_a_video_id_takes_precedence_over_a_video_url(build: Build) -> None:
     bench = build()
     url = (await bench.video()).json()["video_url"]
     assert refusal(await bench.video(action="extend", video_id="unknown", video_url=url)) == (400, "bad_request")
@@ -202,7 +202,7 @@ async def test_one_task_and_several_are_read_over_http(build: Build) -> None:
     assert several == {"items": [one], "count": 1}
 
 
-async def test_half_a_surrogate_pair_in_a_prompt_comes_back_as_it_was_sent(build: Build) -> None:
+async def test_a_lone_surrogate_in_a_prompt_is_returned_unchanged(build: Build) -> None:
     answer = await build().client.post("/luma/videos", content=b'{"prompt": "\\ud800"}')
     assert b'"prompt":"\\ud800"' in answer.content
 
@@ -216,7 +216,7 @@ async def test_a_failed_generation_is_answered_as_http_200(build: Build) -> None
     assert answer.json()["response"]["success"] is False
 
 
-async def test_a_prompt_word_without_its_brackets_steers_nothing(build: Build) -> None:
+async def test_a_prompt_word_without_its_brackets_has_no_effect(build: Build) -> None:
     assert (await build().video(prompt="fail, refuse and moderated, broke")).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""The sandbox posts each result once to the URL that its request named."""
+"""The sandbox posts each result once to the callback URL of its request."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ HOOK = "https://example.com/hook"
 
 @dataclass
 class Clock:
-    """A time that passes when someone waits for it."""
+    """A clock that advances when `sleep` is called."""
 
     now: float = 1_700_000_000.0
 
@@ -30,7 +30,7 @@ class Clock:
 
 @dataclass
 class Receiver:
-    """A callback's other end, which breaks down with `error` the first `failures` times."""
+    """A receiver of callbacks, which raises `error` the first `failures` times."""
 
     failures: int = 0
     error: Exception = field(default_factory=lambda: httpx.ConnectError("down"))
@@ -65,7 +65,7 @@ async def test_a_callback_posts_the_result_and_its_trace_id_once() -> None:
     assert sandbox.clock() == record["finished_at"]
 
 
-async def test_a_callback_tells_of_a_failure() -> None:
+async def test_a_callback_reports_a_failure() -> None:
     receiver = Receiver()
     sandbox = sandbox_with(receiver)
     task_id = await submit(sandbox_app(sandbox), prompt="[fail]")
@@ -74,7 +74,7 @@ async def test_a_callback_tells_of_a_failure() -> None:
     assert (body["success"], body["task_id"], body["error"]["code"]) == (False, task_id, "api_error")
 
 
-async def test_a_request_without_a_callback_url_is_called_back_by_nobody() -> None:
+async def test_a_request_without_a_callback_url_gets_no_callback() -> None:
     receiver = Receiver()
     sandbox = sandbox_with(receiver)
     await submit(sandbox_app(sandbox), callback_url=None)
@@ -82,14 +82,14 @@ async def test_a_request_without_a_callback_url_is_called_back_by_nobody() -> No
     assert receiver.posts == []
 
 
-async def test_a_callback_url_is_accepted_where_nothing_delivers() -> None:
+async def test_a_callback_url_is_accepted_without_a_deliver_function() -> None:
     sandbox = sandbox_with(None)
     assert sandbox.read("a-token", {"id": await submit(sandbox_app(sandbox))}) != {}
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("down"), ConnectionResetError("gone")])
 @pytest.mark.parametrize(("retries", "failures", "posts"), [(0, 1, 1), (2, 1, 2), (2, 9, 3)])
-async def test_an_undelivered_callback_is_tried_as_often_as_is_switched_on(
+async def test_an_undelivered_callback_is_retried_as_often_as_configured(
     error: Exception, retries: int, failures: int, posts: int
 ) -> None:
     receiver = Receiver(failures, error)
@@ -99,7 +99,7 @@ async def test_an_undelivered_callback_is_tried_as_often_as_is_switched_on(
     assert len(receiver.posts) == posts
 
 
-async def test_a_callback_under_way_is_given_up_when_the_application_closes() -> None:
+async def test_pending_callbacks_are_cancelled_when_the_application_closes() -> None:
     receiver = Receiver()
     app = create_sandbox(seconds=SECONDS, media_url="", clock=Clock(), deliver=receiver)
     async with app.router.lifespan_context(app):

@@ -1,4 +1,4 @@
-"""What the sandbox shows of a generation, charges for it and remembers, call by call and without HTTP."""
+"""The sandbox without HTTP: the records that it returns, its charges, and the limits of its memory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ class Clock:
 
 @dataclass
 class Bench:
-    """One sandbox, its clock, and the calls that tests make most."""
+    """A sandbox, its clock, and helpers for the most frequent calls."""
 
     sandbox: Sandbox
     clock: Clock
@@ -69,7 +69,7 @@ def test_a_generation_that_takes_no_time_is_done_at_once() -> None:
     assert times == [1_700_000_000.001, 1_700_000_000.001, 1_700_000_000.001, 0.0]
 
 
-def test_a_record_hides_what_has_not_happened_yet() -> None:
+def test_a_record_has_no_times_in_the_future() -> None:
     bench = build()
     task_id = bench.submit()
     assert not {"started_at", "finished_at", "elapsed", "response"} & set(bench.task(task_id))
@@ -89,7 +89,7 @@ def test_a_record_hides_what_has_not_happened_yet() -> None:
         (PendingForm.SUCCESS_WITHOUT_URL, {"response": {"success": True, "task_id": "<id>"}}),
     ],
 )
-def test_a_running_record_takes_the_form_that_is_switched_on(form: PendingForm, shown: dict[str, Any]) -> None:
+def test_a_running_record_has_the_configured_form(form: PendingForm, shown: dict[str, Any]) -> None:
     bench = build(Behaviour(pending=form))
     task_id = bench.submit()
     record = bench.task(task_id)
@@ -124,7 +124,7 @@ def test_an_unknown_action_is_a_bad_request() -> None:
     assert caught.value.fault.code == "bad_request"
 
 
-def test_a_new_task_is_hidden_for_as_long_as_is_switched_on() -> None:
+def test_a_new_task_is_hidden_for_the_configured_time() -> None:
     bench = build(Behaviour(hidden_seconds=2.0))
     task_id = bench.submit()
     bench.clock.now += 1.5
@@ -140,7 +140,7 @@ def test_any_token_may_read_any_task() -> None:
     assert bench.sandbox.read("another", {"id": task_id})["id"] == task_id
 
 
-def test_a_batch_leaves_out_unknown_ids_and_collapses_twins() -> None:
+def test_a_batch_omits_unknown_ids_and_duplicates() -> None:
     bench = build()
     first, second = bench.submit(), bench.submit()
     batch = bench.batch(first, "unknown", second, first)
@@ -148,7 +148,7 @@ def test_a_batch_leaves_out_unknown_ids_and_collapses_twins() -> None:
     assert batch["count"] == 2
 
 
-def test_a_batch_comes_as_stored_where_that_is_switched_on() -> None:
+def test_a_batch_has_the_order_of_submission_if_configured() -> None:
     bench = build(Behaviour(newest_first=False))
     first, second = bench.submit(), bench.submit()
     assert [item["id"] for item in bench.batch(second, first)["items"]] == [first, second]
@@ -164,7 +164,7 @@ def test_a_batch_is_cut_at_twelve_and_counts_all() -> None:
 
 
 @pytest.mark.parametrize(("honoured", "shown"), [(True, 3), (False, 2)])
-def test_a_limit_is_heeded_where_that_is_switched_on(*, honoured: bool, shown: int) -> None:
+def test_the_limit_of_a_batch_is_used_if_configured(*, honoured: bool, shown: int) -> None:
     bench = build(Behaviour(batch_limit=2, honours_limit=honoured))
     ids = [bench.submit() for _ in range(3)]
     assert len(bench.batch(*ids, limit=3)["items"]) == shown
@@ -175,7 +175,7 @@ def test_a_batch_without_ids_is_empty(ids: Any) -> None:
     assert build().sandbox.read(TOKEN, {"action": "retrieve_batch", "ids": ids}) == {"items": [], "count": 0}
 
 
-def test_only_a_success_is_charged_and_only_once_it_is_there() -> None:
+def test_only_a_finished_success_is_charged() -> None:
     bench = build()
     for prompt in ("one", "two", "[fail]", "[moderated]"):
         bench.submit(prompt=prompt)
@@ -198,7 +198,7 @@ def test_what_reached_the_sandbox_can_be_counted() -> None:
     assert list(bench.sandbox.read_ids) == [(task_id,), ("a", "b")]
 
 
-def test_the_oldest_record_is_forgotten_when_there_are_too_many() -> None:
+def test_the_oldest_record_is_dropped_if_there_are_too_many() -> None:
     bench = build(records_kept=2)
     oldest, *kept = [bench.submit() for _ in range(3)]
     bench.clock.now += SECONDS
@@ -208,7 +208,7 @@ def test_the_oldest_record_is_forgotten_when_there_are_too_many() -> None:
         bench.submit(action="extend", video_url=f"http://media/{oldest}.mp4")
 
 
-def test_records_are_bounded_by_what_they_take_and_not_by_number_alone() -> None:
+def test_records_are_bounded_in_memory_and_not_only_in_number() -> None:
     bench = build(records_bytes=100_000)
     first = bench.submit()
     long_ones = [bench.submit(prompt="x" * 10_000, later={"more": "y" * 10_000}) for _ in range(50)]
@@ -218,7 +218,7 @@ def test_records_are_bounded_by_what_they_take_and_not_by_number_alone() -> None
     assert bench.batch(*short_ones)["count"] == 60, "what is forgotten makes room again"
 
 
-def test_the_ids_of_reads_are_bounded_by_what_they_take() -> None:
+def test_the_recorded_ids_of_reads_are_bounded_in_memory() -> None:
     bench = build()
     ids = tuple("x" * 1_000 for _ in range(1_000))
     for _ in range(50):
@@ -239,7 +239,7 @@ def test_accounts_keep_no_token_and_nothing_of_generations_that_have_ended() -> 
     assert bench.sandbox.credits(TOKEN) == pytest.approx(20 * 1.19)
 
 
-def test_the_oldest_token_is_forgotten_when_there_are_too_many() -> None:
+def test_the_oldest_account_is_dropped_if_there_are_too_many() -> None:
     bench = build()
     bench.submit()
     for number in range(ACCOUNTS_KEPT):

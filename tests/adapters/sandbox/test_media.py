@@ -1,4 +1,4 @@
-"""The sandbox's files are what a browser needs to play them."""
+"""The sandbox's files, and the HTTP features that browsers need to play them."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def test_the_clip_is_a_small_h264_file_that_can_start_before_it_has_arrived() -> None:
+def test_the_clip_is_a_small_h264_file_that_can_be_streamed() -> None:
     clip = CLIP.read_bytes()
     assert clip[4:8] == b"ftyp"
     assert b"avc1" in clip
@@ -57,30 +57,30 @@ async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> N
     assert (await client.get(path)).status_code == 404
 
 
-async def test_a_head_request_tells_the_length_and_sends_nothing(client: httpx.AsyncClient) -> None:
+async def test_a_head_request_returns_the_length_without_a_body(client: httpx.AsyncClient) -> None:
     answer = await client.head("/sandbox/any.mp4")
     assert int(answer.headers["content-length"]) == CLIP.stat().st_size
     assert answer.content == b""
 
 
-async def test_a_part_can_be_asked_for(client: httpx.AsyncClient) -> None:
+async def test_a_range_can_be_requested(client: httpx.AsyncClient) -> None:
     answer = await client.get("/sandbox/any.mp4", headers={"range": "bytes=4-7"})
     assert answer.status_code == 206
     assert answer.headers["content-range"] == f"bytes 4-7/{CLIP.stat().st_size}"
     assert answer.content == b"ftyp"
 
 
-async def test_a_part_behind_the_end_cannot_be_had(client: httpx.AsyncClient) -> None:
+async def test_a_range_beyond_the_end_is_refused(client: httpx.AsyncClient) -> None:
     assert (await client.get("/sandbox/any.mp4", headers={"range": "bytes=9999999-"})).status_code == 416
 
 
-async def test_a_copy_that_is_still_good_is_not_sent_again(client: httpx.AsyncClient) -> None:
+async def test_a_file_with_a_matching_etag_is_not_sent_again(client: httpx.AsyncClient) -> None:
     tag = (await client.get("/sandbox/any.mp4")).headers["etag"]
     answer = await client.get("/sandbox/other.mp4", headers={"if-none-match": f'"old", {tag}'})
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
 
 
-async def test_a_tag_comes_from_the_content(client: httpx.AsyncClient) -> None:
+async def test_the_etag_is_a_hash_of_the_content(client: httpx.AsyncClient) -> None:
     tag = (await client.get("/sandbox/any.mp4")).headers["etag"]
     assert tag.strip('"') == hashlib.sha256(CLIP.read_bytes()).hexdigest()[:32]
 
@@ -102,5 +102,5 @@ async def test_the_files_of_a_task_are_gone_after_thirty_days() -> None:
     assert await statuses_around_the_end_of_life(Behaviour()) == [200, 404, 200]
 
 
-async def test_files_stay_where_their_end_is_switched_off() -> None:
+async def test_files_do_not_expire_if_expiry_is_disabled() -> None:
     assert await statuses_around_the_end_of_life(Behaviour(media_life_seconds=None)) == [200, 200, 200]

@@ -1,4 +1,4 @@
-"""The sandbox turns requests down with the statuses and codes that AceDataCloud documents."""
+"""The sandbox refuses requests with the statuses and codes that AceDataCloud documents."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -56,14 +56,14 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
         ("abc", (401, "invalid_token")),
     ],
 )
-async def test_a_call_without_a_bearer_token_is_turned_down_before_it_is_read(
+async def test_a_call_without_a_bearer_token_is_refused_before_its_body_is_read(
     client: httpx.AsyncClient, path: str, header: str, expected: tuple[int, str]
 ) -> None:
     answer = await client.post(path, headers={"authorization": header}, content=b"no JSON")
     assert refusal(answer) == expected
 
 
-async def test_any_bearer_token_will_do(client: httpx.AsyncClient) -> None:
+async def test_any_bearer_token_is_accepted(client: httpx.AsyncClient) -> None:
     answer = await client.post("/luma/tasks", headers={"authorization": "bearer whatever"}, json={"id": "x"})
     assert answer.status_code == 200
 
@@ -137,20 +137,20 @@ async def test_any_other_address_is_answered_no_api(client: httpx.AsyncClient, m
     assert refusal(await client.request(method, path)) == (404, "no_api")
 
 
-async def test_an_error_says_success_false_where_that_is_switched_on() -> None:
+async def test_an_error_has_success_false_if_configured() -> None:
     async with client_of(Clock(), Behaviour(error=ErrorForm.WITH_SUCCESS)) as client:
         body = (await submit(client, prompt="[refuse]")).json()
     assert (body["success"], body["error"]["code"]) == (False, "forbidden")
 
 
-async def test_an_error_is_a_bare_sentence_where_that_is_switched_on() -> None:
+async def test_an_error_is_a_string_if_configured() -> None:
     async with client_of(Clock(), Behaviour(error=ErrorForm.STRING)) as client:
         answer = await submit(client, prompt="[refuse]")
     assert answer.status_code == 403
     assert isinstance(answer.json()["error"], str)
 
 
-async def test_an_error_is_a_proxy_page_where_that_is_switched_on() -> None:
+async def test_an_error_is_a_proxy_page_if_configured() -> None:
     async with client_of(Clock(), Behaviour(error=ErrorForm.HTML)) as client:
         answer = await submit(client, prompt="[refuse]")
     assert answer.status_code == 502
