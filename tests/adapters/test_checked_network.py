@@ -27,7 +27,7 @@ ONE, OTHER = Credential("tenant-a", "token-a"), Credential("tenant-b", "token-b"
 COMMAND = GenerateVideo("A fox")
 
 
-def answer(body: Any) -> bytes:
+def response_bytes(body: Any) -> bytes:
     content = json.dumps(body).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
         len(content),
@@ -35,12 +35,12 @@ def answer(body: Any) -> bytes:
     )
 
 
-def stray() -> bytes:
+def stray_responses() -> bytes:
     """Return an unrequested response: of a submission, and of a read."""
-    return answer({"task_id": "of-another-tenant", **completed("of-another-tenant")})
+    return response_bytes({"task_id": "of-another-tenant", **completed("of-another-tenant")})
 
 
-class Gateway:
+class AdapterOverSockets:
     """The adapter with the HTTP clients of the service, connected to a raw server."""
 
     def __init__(self, url: str, certificate: str = "") -> None:
@@ -53,10 +53,10 @@ class Gateway:
         client = AceDataClient(
             reads, Notes(), QUICK, BackendLimits(HandClock(), GENERATIONS_AT_ONCE), purchases=purchases
         )
-        self.gateway = AceDataBackend(client, lambda: NOW)
+        self.adapter = AceDataBackend(client, lambda: NOW)
 
     async def __aenter__(self) -> AceDataBackend:
-        return self.gateway
+        return self.adapter
 
     async def __aexit__(self, *_: object) -> None:
         for client in self._clients:
@@ -66,7 +66,7 @@ class Gateway:
 SURPLUS = pytest.mark.parametrize(
     "surplus",
     [
-        stray,
+        stray_responses,
         lambda: b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n",
         lambda: b"\r\n\r\n",
         lambda: b"x",
@@ -80,18 +80,18 @@ SURPLUS = pytest.mark.parametrize(
 async def test_bytes_after_a_response_are_never_read_as_another_response(surplus: Callable[[], bytes]) -> None:
     async def misbehave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         if "prompt" in body:
-            writer.write(answer({"task_id": "own"}) + surplus())
+            writer.write(response_bytes({"task_id": "own"}) + surplus())
         else:
-            writer.write(answer(completed(body["id"])) + surplus())
+            writer.write(response_bytes(completed(body["id"])) + surplus())
         await writer.drain()
 
-    async with raw_server(misbehave) as server, Gateway(server.url) as gateway:
+    async with raw_server(misbehave) as server, AdapterOverSockets(server.url) as adapter:
         for number in range(4):
-            found = await gateway.find_tasks(ONE if number % 2 else OTHER, [f"task-{number}"])
+            found = await adapter.find_tasks(ONE if number % 2 else OTHER, [f"task-{number}"])
             assert list(found.answers) == [f"task-{number}"]
             task = found.answers[f"task-{number}"]
             assert not isinstance(task, LumaError | None), task
-            assert await gateway.submit(OTHER if number % 2 else ONE, COMMAND) == "own"
+            assert await adapter.submit(OTHER if number % 2 else ONE, COMMAND) == "own"
         assert server.connections == 8, "each connection ended with what nobody had asked for"
 
 
@@ -102,15 +102,15 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
 
 def padded(task_id: str, length: int) -> bytes:
     """Return a response of `length` bytes, including its head."""
-    short = answer(completed(task_id, filler=""))
+    short = response_bytes(completed(task_id, filler=""))
     digits = len(str(length)) - len(str(len(short)))
-    return answer(completed(task_id, filler="x" * (length - len(short) - digits)))
+    return response_bytes(completed(task_id, filler="x" * (length - len(short) - digits)))
 
 
-async def read_in_turns(gateway: AceDataBackend, readings: int = 4) -> None:
+async def read_in_turns(adapter: AceDataBackend, readings: int = 4) -> None:
     """Read different tasks, each for another tenant."""
     for number in range(readings):
-        found = await gateway.find_tasks(ONE if number % 2 else OTHER, [f"task-{number}"])
+        found = await adapter.find_tasks(ONE if number % 2 else OTHER, [f"task-{number}"])
         task = found.answers[f"task-{number}"]
         assert not isinstance(task, LumaError | None), task
         assert task.id == f"task-{number}"
@@ -123,11 +123,11 @@ async def test_a_tls_record_after_a_response_is_discarded(
     context, certificate = tls
 
     async def misbehave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
-        writer.writelines([answer(completed(body["id"])), surplus()])  # two records in one segment
+        writer.writelines([response_bytes(completed(body["id"])), surplus()])  # two records in one segment
         await writer.drain()
 
-    async with raw_server(misbehave, context) as server, Gateway(server.url, certificate) as gateway:
-        await read_in_turns(gateway)
+    async with raw_server(misbehave, context) as server, AdapterOverSockets(server.url, certificate) as adapter:
+        await read_in_turns(adapter)
         assert server.connections == 4
 
 
@@ -147,9 +147,9 @@ async def test_bytes_after_a_full_buffer_are_discarded(
 
     async with (
         raw_server(misbehave, context if is_encrypted else None) as server,
-        Gateway(server.url, certificate) as gateway,
+        AdapterOverSockets(server.url, certificate) as adapter,
     ):
-        await read_in_turns(gateway)
+        await read_in_turns(adapter)
         assert server.connections == 4
 
 
@@ -163,18 +163,18 @@ async def test_bytes_received_on_an_idle_connection_are_discarded(
 
     async def behave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         writers.append(writer)
-        writer.write(answer(completed(body["id"])))
+        writer.write(response_bytes(completed(body["id"])))
         await writer.drain()
 
     async with (
         raw_server(behave, context if is_encrypted else None) as server,
-        Gateway(server.url, certificate) as gateway,
+        AdapterOverSockets(server.url, certificate) as adapter,
     ):
-        await read_in_turns(gateway, 2)
+        await read_in_turns(adapter, 2)
         assert server.connections == 1
         writers[-1].write(surplus())
         await writers[-1].drain()
-        await read_in_turns(gateway, 2)
+        await read_in_turns(adapter, 2)
         assert server.connections == 2
 
 
@@ -185,8 +185,8 @@ async def test_a_tls_connection_is_reused(tls: tuple[ssl.SSLContext, str]) -> No
         writer.write(padded(body["id"], 65_536))
         await writer.drain()
 
-    async with raw_server(behave, context) as server, Gateway(server.url, certificate) as gateway:
-        await read_in_turns(gateway)
+    async with raw_server(behave, context) as server, AdapterOverSockets(server.url, certificate) as adapter:
+        await read_in_turns(adapter)
         assert server.connections == 1
 
 
@@ -196,7 +196,7 @@ HEADS = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
 @pytest.mark.parametrize("parts", [1, 7, 1_000_000], ids=["byte by byte", "in sevens", "at once"])
 async def test_a_body_may_contain_status_lines(parts: int) -> None:
     body = completed("task-0", echo="\nHTTP/1.1 100 Continue" * 100, other=["HTTP/1.1 100"] * 100)
-    content = HEADS * 3 + answer(body)
+    content = HEADS * 3 + response_bytes(body)
 
     async def misbehave(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
         for start in range(0, len(content), parts):
@@ -204,31 +204,31 @@ async def test_a_body_may_contain_status_lines(parts: int) -> None:
             await writer.drain()
             await asyncio.sleep(0)  # a turn of the loop, in which the client may read
 
-    async with raw_server(misbehave) as server, Gateway(server.url) as gateway:
-        found = await gateway.find_tasks(ONE, ["task-0"])
+    async with raw_server(misbehave) as server, AdapterOverSockets(server.url) as adapter:
+        found = await adapter.find_tasks(ONE, ["task-0"])
         assert not isinstance(found.answers["task-0"], LumaError | None)
 
 
 async def test_a_connection_is_reused_for_reads_and_never_for_submissions() -> None:
     async def behave(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
-        writer.write(answer({"task_id": "own"} if "prompt" in body else completed(body["id"])))
+        writer.write(response_bytes({"task_id": "own"} if "prompt" in body else completed(body["id"])))
         await writer.drain()
 
-    async with raw_server(behave) as server, Gateway(server.url) as gateway:
+    async with raw_server(behave) as server, AdapterOverSockets(server.url) as adapter:
         for number in range(3):
-            await gateway.find_tasks(ONE, [f"task-{number}"])
+            await adapter.find_tasks(ONE, [f"task-{number}"])
         assert server.connections == 1
         for _ in range(3):
-            assert await gateway.submit(ONE, COMMAND) == "own"
+            assert await adapter.submit(ONE, COMMAND) == "own"
         assert server.connections == 4
 
 
 ENDLESS = {
     "interim answers": b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 100_000,
     "tiny chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 300_000,
-    "many records": answer({"items": [completed("task-0") for _ in range(40)], "count": 40}),
-    "many objects": answer({"items": [{}] * 15_000, "count": 1}),
-    "far more than one task needs": answer({**completed("task-0"), "more": "x" * 300_000}),
+    "many records": response_bytes({"items": [completed("task-0") for _ in range(40)], "count": 40}),
+    "many objects": response_bytes({"items": [{}] * 15_000, "count": 1}),
+    "far more than one task needs": response_bytes({**completed("task-0"), "more": "x" * 300_000}),
 }
 
 
@@ -239,11 +239,11 @@ async def test_an_endless_response_is_a_backend_error(case: str) -> None:
         await writer.drain()
         writer.close()
 
-    async with raw_server(misbehave) as server, Gateway(server.url) as gateway:
-        found = await gateway.find_tasks(ONE, ["task-0"])
+    async with raw_server(misbehave) as server, AdapterOverSockets(server.url) as adapter:
+        found = await adapter.find_tasks(ONE, ["task-0"])
         assert isinstance(found.answers["task-0"], BackendError)
         with pytest.raises(OutcomeUnknown):
-            await gateway.submit(ONE, COMMAND)
+            await adapter.submit(ONE, COMMAND)
 
 
 @pytest.mark.parametrize("location", ["data:,x", "http://xn--a/", "http://[::1", "//", "http://10.0.0.1/"])
@@ -254,11 +254,11 @@ async def test_a_redirect_is_neither_followed_nor_parsed(location: str, status: 
         writer.write(head.encode())
         await writer.drain()
 
-    async with raw_server(misbehave) as server, Gateway(server.url) as gateway:
-        found = await gateway.find_tasks(ONE, ["task-0"])
+    async with raw_server(misbehave) as server, AdapterOverSockets(server.url) as adapter:
+        found = await adapter.find_tasks(ONE, ["task-0"])
         assert isinstance(found.answers["task-0"], BackendError)
         with pytest.raises(OutcomeUnknown):
-            await gateway.submit(ONE, COMMAND)
+            await adapter.submit(ONE, COMMAND)
 
 
 NO_TLS = {
@@ -280,11 +280,11 @@ async def test_a_tls_error_is_reported_as_a_broken_connection(
         await writer.drain()
         os.write(writer.get_extra_info("socket").fileno(), NO_TLS[case])  # past the encryption
 
-    async with raw_server(misbehave, context) as server, Gateway(server.url, certificate) as gateway:
-        found = await gateway.find_tasks(ONE, ["task-0"])
+    async with raw_server(misbehave, context) as server, AdapterOverSockets(server.url, certificate) as adapter:
+        found = await adapter.find_tasks(ONE, ["task-0"])
         assert type(found.answers["task-0"]) is BackendError
         with pytest.raises(OutcomeUnknown):
-            await gateway.submit(ONE, COMMAND)
+            await adapter.submit(ONE, COMMAND)
     assert [one for one in caplog.records if one.levelname == "ERROR"] == [], "it is nothing unexpected"
 
 
@@ -294,9 +294,9 @@ async def test_a_complete_response_is_valid_if_the_connection_breaks_afterwards(
     context, certificate = tls
 
     async def misbehave(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
-        writer.write(answer({"task_id": "own"}))
+        writer.write(response_bytes({"task_id": "own"}))
         await writer.drain()
         os.write(writer.get_extra_info("socket").fileno(), NO_TLS["an alert in the clear"])
 
-    async with raw_server(misbehave, context) as server, Gateway(server.url, certificate) as gateway:
-        assert await gateway.submit(ONE, COMMAND) == "own"
+    async with raw_server(misbehave, context) as server, AdapterOverSockets(server.url, certificate) as adapter:
+        assert await adapter.submit(ONE, COMMAND) == "own"

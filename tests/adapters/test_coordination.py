@@ -28,11 +28,11 @@ async def coordination(
         yield MemoryCoordination(clock)
         return
     store = connect(redis_urls[request.param])
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
-    agreed.start()
-    yield agreed
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
+    coordination.start()
+    yield coordination
     await store.remove_many([KEY])
-    await agreed.aclose()
+    await coordination.aclose()
     await store.aclose()
 
 
@@ -84,15 +84,15 @@ async def test_a_set_is_bounded(coordination: Coordination) -> None:
 
 async def test_values_and_members_of_other_programs_are_not_read(redis_server: RedisServer, clock: HandClock) -> None:
     store = connect(redis_server.url)
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
     with redis_server.client() as client:
         client.set("{tenant-c}:held", b"x" * (LARGEST_BYTES + 1))
         client.zadd("{tenant-c}:awaited", {SIGNER.sign("{tenant-c}:awaited", b"x" * 1000): clock() + 30})
         client.zadd("{tenant-c}:awaited", {f"junk-{number}": 9e9 for number in range(MOST_MEMBERS)})
-    assert await agreed.get("{tenant-c}:held") == b""
-    assert await agreed.put_if_absent("{tenant-c}:held", b"mine", 60) == b""
-    await agreed.add_members("{tenant-c}:awaited", ["mine"], 60)
-    assert await agreed.members("{tenant-c}:awaited", MOST_MEMBERS) == ["mine"]
+    assert await coordination.get("{tenant-c}:held") == b""
+    assert await coordination.put_if_absent("{tenant-c}:held", b"mine", 60) == b""
+    await coordination.add_members("{tenant-c}:awaited", ["mine"], 60)
+    assert await coordination.members("{tenant-c}:awaited", MOST_MEMBERS) == ["mine"]
     await store.aclose()
 
 
@@ -164,16 +164,16 @@ async def test_redis_keys_expire(redis_server: RedisServer) -> None:
 
 async def test_every_operation_raises_store_unavailable_without_redis(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL)
     fragile_redis.stop()
     for attempt in (
-        agreed.get(KEY),
-        agreed.put_if_absent(KEY, b"", 1),
-        agreed.replace(KEY, b"", b"", 1),
-        agreed.remove(KEY, b""),
-        agreed.add_members(KEY, ["a"], 1),
-        agreed.members(KEY, 1),
-        agreed.publish(EventKind.TASKS, b""),
+        coordination.get(KEY),
+        coordination.put_if_absent(KEY, b"", 1),
+        coordination.replace(KEY, b"", b"", 1),
+        coordination.remove(KEY, b""),
+        coordination.add_members(KEY, ["a"], 1),
+        coordination.members(KEY, 1),
+        coordination.publish(EventKind.TASKS, b""),
     ):
         with pytest.raises(StoreUnavailable):
             await attempt
@@ -182,15 +182,15 @@ async def test_every_operation_raises_store_unavailable_without_redis(fragile_re
 
 async def test_the_channel_is_reopened_after_an_outage_of_redis(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
-    agreed.start()
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL)
+    coordination.start()
     openings = 0
     for _ in range(2):
-        await until_heard(agreed, agreed)
+        await until_heard(coordination, coordination)
         openings += 1
         await asyncio.to_thread(fragile_redis.stop)
         await asyncio.to_thread(fragile_redis.start)
-    await agreed.aclose()
+    await coordination.aclose()
     await store.aclose()
     assert openings == 2
 
@@ -219,10 +219,10 @@ async def test_the_channel_is_reopened_if_a_proxy_has_lost_it(redis_server: Redi
 
     wire = await asyncio.start_server(connect_through, "127.0.0.1", 0)
     store = connect(f"redis://127.0.0.1:{wire.sockets[0].getsockname()[1]}/0")
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
-    agreed.start()
-    await until_heard(agreed, agreed)
-    await agreed.aclose()
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL)
+    coordination.start()
+    await until_heard(coordination, coordination)
+    await coordination.aclose()
     await store.aclose()
     wire.close()
     assert subscriptions == 2

@@ -39,52 +39,52 @@ async def limiter(
         yield MemoryRateLimiter(clock)
         return
     store = connect(redis_urls[request.param])
-    await empty(store)
+    await flush(store)
     yield RedisRateLimiter(store.connection, KEYS, clock)
     await store.aclose()
 
 
-async def empty(store: RedisStore) -> None:
+async def flush(store: RedisStore) -> None:
     keys = [key async for key in store.client.scan_iter(match=f"{KEYS.root}*")]
     for key in keys:
         await store.client.delete(key)
 
 
-async def taken(limiter: RateLimiter, *limits: RateLimit) -> bool:
+async def admits(limiter: RateLimiter, *limits: RateLimit) -> bool:
     return await limiter.take("film", limits) is None
 
 
 async def test_a_window_admits_its_limit_and_returns_the_wait(limiter: RateLimiter, clock: HandClock) -> None:
-    assert [await taken(limiter, limit(3)) for _ in range(3)] == [True] * 3
+    assert [await admits(limiter, limit(3)) for _ in range(3)] == [True] * 3
     over = await limiter.take("film", [limit(3)])
     assert over is not None
     assert over.limit == limit(3)
     assert 60 <= over.wait_seconds <= 61
     clock.advance(over.wait_seconds - 0.001)
-    assert not await taken(limiter, limit(3))
+    assert not await admits(limiter, limit(3))
     clock.advance(0.001)
-    assert [await taken(limiter, limit(3)) for _ in range(4)] == [True] * 3 + [False]
+    assert [await admits(limiter, limit(3)) for _ in range(4)] == [True] * 3 + [False]
 
 
 async def test_all_windows_count_a_call_or_none(limiter: RateLimiter, clock: HandClock) -> None:
     team, member = limit(5), limit(2, LimitLevel.MEMBER, holder="ana")
-    assert [await taken(limiter, team, member) for _ in range(10)] == [True] * 2 + [False] * 8
+    assert [await admits(limiter, team, member) for _ in range(10)] == [True] * 2 + [False] * 8
     other = limit(5, LimitLevel.MEMBER, holder="ben")
-    assert [await taken(limiter, team, other) for _ in range(4)] == [True] * 3 + [False]
+    assert [await admits(limiter, team, other) for _ in range(4)] == [True] * 3 + [False]
     over = await limiter.take("film", [member, team])
     assert over is not None
     assert over.limit in (member, team)
     clock.advance(61)
-    assert await taken(limiter, team, member)
+    assert await admits(limiter, team, member)
 
 
 async def test_of_several_limits_the_one_with_the_longest_wait_is_returned(
     limiter: RateLimiter, clock: HandClock
 ) -> None:
     minute, hour = limit(1), limit(1, kind=GENERATIONS)
-    assert await taken(limiter, hour)
+    assert await admits(limiter, hour)
     clock.advance(120)
-    assert await taken(limiter, minute)
+    assert await admits(limiter, minute)
     for order in ([minute, hour], [hour, minute]):
         over = await limiter.take("film", order)
         assert over is not None
@@ -100,18 +100,18 @@ async def test_kinds_levels_holders_and_teams_are_counted_separately(limiter: Ra
         limit(1, LimitLevel.KEY),
         limit(1, holder="other"),
     ]
-    assert [await taken(limiter, one) for one in apart] == [True] * len(apart)
-    assert [await taken(limiter, one) for one in apart] == [False] * len(apart)
+    assert [await admits(limiter, one) for one in apart] == [True] * len(apart)
+    assert [await admits(limiter, one) for one in apart] == [False] * len(apart)
 
 
 async def test_a_changed_limit_keeps_the_count(limiter: RateLimiter) -> None:
-    assert [await taken(limiter, limit(4)) for _ in range(4)] == [True] * 4
-    assert not await taken(limiter, limit(2))
-    assert [await taken(limiter, limit(6)) for _ in range(3)] == [True, True, False]
+    assert [await admits(limiter, limit(4)) for _ in range(4)] == [True] * 4
+    assert not await admits(limiter, limit(2))
+    assert [await admits(limiter, limit(6)) for _ in range(3)] == [True, True, False]
 
 
 async def test_concurrent_calls_never_exceed_a_limit(limiter: RateLimiter) -> None:
-    ended = await asyncio.gather(*(taken(limiter, limit(7), limit(9, kind=GENERATIONS)) for _ in range(40)))
+    ended = await asyncio.gather(*(admits(limiter, limit(7), limit(9, kind=GENERATIONS)) for _ in range(40)))
     assert sum(ended) == 7
 
 
@@ -127,19 +127,19 @@ async def test_no_window_of_any_position_holds_more_than_the_limit(limiter: Rate
 
 
 async def test_a_clock_that_goes_back_a_little_admits_no_extra_call(limiter: RateLimiter, clock: HandClock) -> None:
-    assert [await taken(limiter, limit(2)) for _ in range(2)] == [True] * 2
+    assert [await admits(limiter, limit(2)) for _ in range(2)] == [True] * 2
     clock.advance(-3)
-    assert not await taken(limiter, limit(2))
+    assert not await admits(limiter, limit(2))
     clock.advance(3 + 61)
-    assert await taken(limiter, limit(2))
+    assert await admits(limiter, limit(2))
 
 
 async def test_a_clock_that_was_far_ahead_does_not_block_calls(limiter: RateLimiter, clock: HandClock) -> None:
     clock.advance(86_400)
-    assert await taken(limiter, limit(1))
+    assert await admits(limiter, limit(1))
     clock.advance(-86_400)
-    assert await taken(limiter, limit(1))
-    assert not await taken(limiter, limit(1))
+    assert await admits(limiter, limit(1))
+    assert not await admits(limiter, limit(1))
 
 
 @pytest.mark.parametrize("form", ["redis", "cluster"])
@@ -147,10 +147,10 @@ async def test_two_replicas_share_the_windows_and_every_key_expires(
     form: str, redis_urls: dict[str, str], clock: HandClock
 ) -> None:
     stores = [connect(redis_urls[form]) for _ in range(2)]
-    await empty(stores[0])
+    await flush(stores[0])
     one, other = (RedisRateLimiter(store.connection, KEYS, clock) for store in stores)
     limits = [limit(3), limit(9, LimitLevel.MEMBER, GENERATIONS, "ana")]
-    assert [await taken(turn, *limits) for turn in (one, other, one, other)] == [True] * 3 + [False]
+    assert [await admits(turn, *limits) for turn in (one, other, one, other)] == [True] * 3 + [False]
     keys = [key async for key in stores[0].client.scan_iter(match=f"{KEYS.root}*")]
     assert len(keys) == 2
     assert all(key.startswith(b"luma-mcp:test:{film}:") for key in keys)
@@ -163,7 +163,7 @@ async def test_two_replicas_share_the_windows_and_every_key_expires(
 
 async def test_the_redis_and_memory_limiters_agree(redis_urls: dict[str, str], clock: HandClock) -> None:
     store = connect(redis_urls["redis"])
-    await empty(store)
+    await flush(store)
     model, shared, dice = MemoryRateLimiter(clock), RedisRateLimiter(store.connection, KEYS, clock), random.Random(16)
     choices = [limit(7), limit(4, LimitLevel.MEMBER, holder="ana"), limit(30, kind=GENERATIONS)]
     for _ in range(1500):
@@ -178,11 +178,11 @@ async def test_values_of_other_programs_are_counted_as_empty_windows(
     redis_urls: dict[str, str], clock: HandClock, value: bytes | None
 ) -> None:
     store = connect(redis_urls["redis"])
-    await empty(store)
+    await flush(store)
     name = KEYS.key("film", "rate", "calls_per_minute:team:film")
     await (store.client.rpush(name, b"a list") if value is None else store.client.set(name, value))
     limiter = RedisRateLimiter(store.connection, KEYS, clock)
-    assert [await taken(limiter, limit(1)) for _ in range(2)] == [True, False]
+    assert [await admits(limiter, limit(1)) for _ in range(2)] == [True, False]
     await store.aclose()
 
 
@@ -239,8 +239,8 @@ def test_in_memory_no_window_holds_more_and_the_wait_is_exact(most: int, kind: L
 async def test_windows_in_memory_are_bounded_and_expire(clock: HandClock) -> None:
     limiter = MemoryRateLimiter(clock)
     for number in range(MOST_WINDOWS + 5):
-        assert await taken(limiter, limit(1, holder=str(number)))
+        assert await admits(limiter, limit(1, holder=str(number)))
     assert len(limiter._entries) == MOST_WINDOWS  # noqa: SLF001 - the bound itself
     clock.advance(120)
-    assert await taken(limiter, limit(1))
+    assert await admits(limiter, limit(1))
     assert len(limiter._entries) == 1  # noqa: SLF001 - the bound itself

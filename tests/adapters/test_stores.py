@@ -94,7 +94,7 @@ async def test_each_value_in_redis_expires_after_its_own_ttl(redis_urls: dict[st
     assert 2_591_000_000 < lives[2] <= 2_592_000_000
 
 
-def nobody(form: str) -> str:
+def unreachable_url(form: str) -> str:
     port = free_port()
     return {
         "redis": f"redis://127.0.0.1:{port}",
@@ -106,7 +106,7 @@ def nobody(form: str) -> str:
 
 @pytest.mark.parametrize("form", FORMS[1:])
 async def test_a_missing_redis_is_unavailable(form: str) -> None:
-    store = connect(nobody(form))
+    store = connect(unreachable_url(form))
     for operation in (store.ping(), store.get_many(KEYS), store.put_many({KEYS[0]: b"x"}, {KEYS[0]: 1.0})):
         with pytest.raises(StoreUnavailable) as caught:
             await operation

@@ -46,7 +46,7 @@ class Backend(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def gateway_over(
+async def adapter_over(
     backend: httpx.AsyncBaseTransport,
     timeouts: Timeouts = QUICK,
     notes: Notes | None = None,
@@ -141,7 +141,7 @@ def listing(*records: Any, count: Any = None) -> dict[str, Any]:
     return {"items": list(records), "count": len(records) if count is None else count}
 
 
-async def knowing_every_task(request: httpx.Request) -> httpx.Response:
+async def finding_every_task(request: httpx.Request) -> httpx.Response:
     """Answer a single or a batch read: every id is a finished task."""
     asked = json.loads(request.content)
     if asked["action"] == "retrieve":

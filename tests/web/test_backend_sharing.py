@@ -35,7 +35,7 @@ class SharedBackend(httpx.AsyncBaseTransport):
             return httpx.Response(401, json=TOKEN_REFUSED)
         if request.url.path == "/luma/videos":
             return httpx.Response(200, json={"task_id": "new-task"})
-        return await (self._held(request) if token.startswith("junk") else knowing_every_task(request))
+        return await (self._held(request) if token.startswith("junk") else finding_every_task(request))
 
     async def _held(self, request: httpx.Request) -> httpx.Response:
         self.in_flight += 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import BackendError
-from tests.support.acedata import CREDENTIAL, Backend, completed, gateway_over, listing, replying
+from tests.support.acedata import CREDENTIAL, Backend, adapter_over, completed, listing, replying
 from tests.support.clock import HandClock
 from tests.support.fleet import running_fleet
 from tests.support.redis_server import RedisServer
@@ -46,8 +46,8 @@ async def test_a_debug_run_logs_no_token_prompt_or_url_query(tmp_path: Path) -> 
 async def test_a_malformed_record_is_not_quoted_in_the_log(status: int, caplog: pytest.LogCaptureFixture) -> None:
     half = json.dumps(listing(completed("task-0", request={"prompt": PROMPT})))[:-30]
     with caplog.at_level(logging.DEBUG):
-        async with gateway_over(Backend(replying(status, half))) as gateway:
-            reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
+        async with adapter_over(Backend(replying(status, half))) as adapter:
+            reading = await adapter.find_tasks(CREDENTIAL, ["task-0"])
     assert isinstance(reading.answers["task-0"], BackendError)
     said = [vars(record) for record in caplog.records if record.message == "AceDataCloud returned an error"]
     assert [record["status"] for record in said] == [status] * reading.calls

@@ -28,7 +28,7 @@ class BoundedParser(_AsyncHiredisParser):
             raise RedisConnectionError("Connection closed by server.")
         self._unfinished_bytes += len(part)
         if self._unfinished_bytes > MOST_REPLY_BYTES:
-            raise InvalidResponse("the reply is larger than any that was asked for")
+            raise InvalidResponse("the reply is larger than any that this service requests")
         reader: Any = self._reader
         reader.feed(part)
         return True

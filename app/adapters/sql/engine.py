@@ -244,14 +244,14 @@ def _parsed(given: str | None) -> URL:
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):
-        raise ValueError("is no database URL: write sqlite:///path or postgresql://user:password@host/name") from None
+        raise ValueError("is not a database URL: use sqlite:///path or postgresql://user:password@host/name") from None
     match url.drivername:
         case "sqlite" if "?" in given:
-            raise ValueError("takes no ? for SQLite: write the one of a file's name as %3F, and % as %25")
+            raise ValueError("may not contain ? for SQLite: in the name of a file, write ? as %3F and % as %25")
         case "sqlite" if url.database and not url.host:
             return url.set(drivername="sqlite+aiosqlite")
         case "postgresql" | "postgres" if "@" in (url.host or "") or (url.port or 0) > LAST_PORT:
-            raise ValueError("has an @ in its password, or a port that is none: write @ as %40, : as %3A and / as %2F")
+            raise ValueError("has an @ in its password, or an invalid port: write @ as %40, : as %3A and / as %2F")
         case "postgresql" | "postgres" if url.database and url.host and set(url.query) <= {"sslmode", "sslrootcert"}:
             return url.set(drivername="postgresql+asyncpg")
         case _:

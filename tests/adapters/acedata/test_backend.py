@@ -21,35 +21,35 @@ from tests.support.acedata import (
     NOW,
     QUICK,
     Backend,
+    adapter_over,
     breaking,
     completed,
     error_reply,
-    gateway_over,
+    finding_every_task,
     hanging,
-    knowing_every_task,
     listing,
     replying,
 )
 
 
-def names(count: int) -> list[str]:
+def task_ids_up_to(count: int) -> list[str]:
     return [f"task-{number}" for number in range(count)]
 
 
-async def find(backend: Backend, task_ids: Sequence[str]) -> BatchResult:
-    async with gateway_over(backend) as gateway:
-        return await gateway.find_tasks(CREDENTIAL, task_ids)
+async def find_tasks_over(backend: Backend, task_ids: Sequence[str]) -> BatchResult:
+    async with adapter_over(backend) as adapter:
+        return await adapter.find_tasks(CREDENTIAL, task_ids)
 
 
-def kinds(reading: BatchResult) -> dict[str, type]:
-    return {task_id: type(answer) for task_id, answer in reading.answers.items()}
+def result_types(result: BatchResult) -> dict[str, type]:
+    return {task_id: type(answer) for task_id, answer in result.answers.items()}
 
 
-def of_type(reading: BatchResult, kind: type) -> list[str]:
-    return [task_id for task_id, answer in reading.answers.items() if isinstance(answer, kind)]
+def ids_with(result: BatchResult, kind: type) -> list[str]:
+    return [task_id for task_id, answer in result.answers.items() if isinstance(answer, kind)]
 
 
-def worker(known: Sequence[str], change: Callable[[list[Any]], list[Any]], count: int | None = None) -> Backend:
+def batch_backend(known: Sequence[str], change: Callable[[list[Any]], list[Any]], count: int | None = None) -> Backend:
     """Return a backend with the tasks `known`. `change` modifies the records of a batch response."""
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -63,9 +63,9 @@ def worker(known: Sequence[str], change: Callable[[list[Any]], list[Any]], count
 
 
 async def test_one_id_is_read_with_a_single_read_and_the_callers_token() -> None:
-    backend = Backend(knowing_every_task)
-    reading = await find(backend, ["task-0"])
-    assert kinds(reading) == {"task-0": Task}
+    backend = Backend(finding_every_task)
+    result = await find_tasks_over(backend, ["task-0"])
+    assert result_types(result) == {"task-0": Task}
     assert backend.bodies == [{"action": "retrieve", "id": "task-0"}]
     (request,) = backend.requests
     assert (request.url.path, request.headers["authorization"]) == ("/luma/tasks", "Bearer token-a")
@@ -75,11 +75,11 @@ async def test_one_id_is_read_with_a_single_read_and_the_callers_token() -> None
     ("count", "sizes"), [(2, [2]), (50, [50]), (51, [50, 1]), (120, [50, 50, 20]), (200, [50] * 4)]
 )
 async def test_many_ids_are_read_in_chunks_of_fifty(count: int, sizes: list[int]) -> None:
-    backend = Backend(knowing_every_task)
-    reading = await find(backend, names(count))
-    assert of_type(reading, Task) == names(count)
+    backend = Backend(finding_every_task)
+    result = await find_tasks_over(backend, task_ids_up_to(count))
+    assert ids_with(result, Task) == task_ids_up_to(count)
     assert [len(body.get("ids", [body.get("id")])) for body in backend.bodies] == sizes
-    assert reading.calls == len(sizes)
+    assert result.calls == len(sizes)
 
 
 async def test_the_chunks_are_read_concurrently() -> None:
@@ -87,33 +87,33 @@ async def test_the_chunks_are_read_concurrently() -> None:
 
     async def answer(request: httpx.Request) -> httpx.Response:
         await together.wait()  # passes only once all three have arrived
-        return await knowing_every_task(request)
+        return await finding_every_task(request)
 
-    reading = await find(Backend(answer), names(3 * IDS_PER_CALL))
-    assert len(of_type(reading, Task)) == 3 * IDS_PER_CALL
+    result = await find_tasks_over(Backend(answer), task_ids_up_to(3 * IDS_PER_CALL))
+    assert len(ids_with(result, Task)) == 3 * IDS_PER_CALL
 
 
 async def test_ids_missing_in_a_response_of_twelve_records_are_read_again_in_twelves() -> None:
-    backend = worker(names(50), lambda items: items[:DEFAULT_LIMIT])
-    reading = await find(backend, names(50))
-    assert of_type(reading, Task) == names(50)
+    backend = batch_backend(task_ids_up_to(50), lambda items: items[:DEFAULT_LIMIT])
+    result = await find_tasks_over(backend, task_ids_up_to(50))
+    assert ids_with(result, Task) == task_ids_up_to(50)
     assert [len(body["ids"]) for body in backend.bodies] == [50, 12, 12, 12, 2]
-    assert reading.calls == 5
+    assert result.calls == 5
 
 
 async def test_an_id_missing_in_both_reads_is_not_found() -> None:
-    backend = worker(names(49), lambda items: items[:DEFAULT_LIMIT])
-    reading = await find(backend, names(50))
-    assert of_type(reading, type(None)) == ["task-49"]
-    assert len(of_type(reading, Task)) == 49
+    backend = batch_backend(task_ids_up_to(49), lambda items: items[:DEFAULT_LIMIT])
+    result = await find_tasks_over(backend, task_ids_up_to(50))
+    assert ids_with(result, type(None)) == ["task-49"]
+    assert len(ids_with(result, Task)) == 49
     assert len(backend.requests) == 5, "and is not asked for a third time"
 
 
 async def test_a_response_of_fewer_than_twelve_records_is_complete() -> None:
-    backend = worker(names(5), list)
-    reading = await find(backend, names(7))
-    assert of_type(reading, type(None)) == ["task-5", "task-6"]
-    assert reading.calls == 1
+    backend = batch_backend(task_ids_up_to(5), list)
+    result = await find_tasks_over(backend, task_ids_up_to(7))
+    assert ids_with(result, type(None)) == ["task-5", "task-6"]
+    assert result.calls == 1
 
 
 @pytest.mark.parametrize(
@@ -128,47 +128,51 @@ async def test_a_response_of_fewer_than_twelve_records_is_complete() -> None:
     ids=["reordered", "repeated", "with entries that are no objects", "with records of nothing", "with a foreign one"],
 )
 async def test_records_are_matched_by_id_whatever_surrounds_them(change: Callable[[list[Any]], list[Any]]) -> None:
-    reading = await find(worker(names(4), change), names(4))
-    assert list(reading.answers) == names(4)
-    assert [answer.id for answer in reading.answers.values() if isinstance(answer, Task)] == names(4)
+    result = await find_tasks_over(batch_backend(task_ids_up_to(4), change), task_ids_up_to(4))
+    assert list(result.answers) == task_ids_up_to(4)
+    assert [answer.id for answer in result.answers.values() if isinstance(answer, Task)] == task_ids_up_to(4)
 
 
 async def test_an_unknown_id_is_not_found_with_one_call() -> None:
-    reading = await find(worker([], list), ["nobody"])
-    assert reading == BatchResult({"nobody": None}, calls=1)
+    result = await find_tasks_over(batch_backend([], list), ["nobody"])
+    assert result == BatchResult({"nobody": None}, calls=1)
 
 
 async def test_records_of_other_ids_make_missing_ids_a_backend_error() -> None:
-    reading = await find(Backend(replying(200, listing(completed("task-0"), completed("other")))), names(3))
-    assert kinds(reading) == {"task-0": Task, "task-1": BackendError, "task-2": BackendError}
-    alone = await find(Backend(replying(200, completed("other"))), ["task-0"])
-    assert kinds(alone) == {"task-0": BackendError}
+    result = await find_tasks_over(
+        Backend(replying(200, listing(completed("task-0"), completed("other")))), task_ids_up_to(3)
+    )
+    assert result_types(result) == {"task-0": Task, "task-1": BackendError, "task-2": BackendError}
+    alone = await find_tasks_over(Backend(replying(200, completed("other"))), ["task-0"])
+    assert result_types(alone) == {"task-0": BackendError}
 
 
 @pytest.mark.parametrize("count", [0, 1, -3, 10**9, None, True, "4", [], {}, 2.5])
 async def test_records_are_used_whatever_the_count_is(count: Any) -> None:
-    reading = await find(Backend(replying(200, listing(*map(completed, names(3))) | {"count": count})), names(4))
-    assert of_type(reading, Task) == names(3)
+    result = await find_tasks_over(
+        Backend(replying(200, listing(*map(completed, task_ids_up_to(3))) | {"count": count})), task_ids_up_to(4)
+    )
+    assert ids_with(result, Task) == task_ids_up_to(3)
 
 
 async def test_missing_ids_are_read_again_if_the_count_exceeds_the_records() -> None:
-    backend = worker(names(3), lambda items: items[:2], count=3)
-    reading = await find(backend, names(3))
-    assert reading.calls == 2
-    assert of_type(reading, Task) == names(3)
+    backend = batch_backend(task_ids_up_to(3), lambda items: items[:2], count=3)
+    result = await find_tasks_over(backend, task_ids_up_to(3))
+    assert result.calls == 2
+    assert ids_with(result, Task) == task_ids_up_to(3)
     assert backend.bodies[1] == {"action": "retrieve", "id": "task-2"}
 
 
 @pytest.mark.parametrize("items", [None, {}, "", "none", 0, True])
 async def test_items_that_are_not_a_list_are_a_backend_error(items: Any) -> None:
-    reading = await find(Backend(replying(200, {"items": items, "count": 2})), names(2))
-    assert kinds(reading) == {"task-0": BackendError, "task-1": BackendError}
+    result = await find_tasks_over(Backend(replying(200, {"items": items, "count": 2})), task_ids_up_to(2))
+    assert result_types(result) == {"task-0": BackendError, "task-1": BackendError}
 
 
 @pytest.mark.parametrize("body", [[], [completed("task-0")], 5, True, None, {"message": "hello"}, {"success": True}])
 async def test_a_response_that_is_not_a_record_is_a_backend_error(body: Any) -> None:
-    reading = await find(Backend(replying(200, body)), ["task-0"])
-    assert kinds(reading) == {"task-0": BackendError}
+    result = await find_tasks_over(Backend(replying(200, body)), ["task-0"])
+    assert result_types(result) == {"task-0": BackendError}
 
 
 def failing_for(task_id: str, fault: Callable[[httpx.Request], Any]) -> Backend:
@@ -177,7 +181,7 @@ def failing_for(task_id: str, fault: Callable[[httpx.Request], Any]) -> Backend:
     async def answer(request: httpx.Request) -> httpx.Response:
         asked = json.loads(request.content)
         hit = task_id in asked.get("ids", [asked.get("id")])
-        response: httpx.Response = await (fault if hit else knowing_every_task)(request)
+        response: httpx.Response = await (fault if hit else finding_every_task)(request)
         return response
 
     return Backend(answer)
@@ -188,18 +192,18 @@ def failing_for(task_id: str, fault: Callable[[httpx.Request], Any]) -> Backend:
     [
         (error_reply(403, "not_applied"), Unauthorized, 3),
         (error_reply(400, "bad_request"), InvalidRequest, 3),
-        (replying(502, "<html>Bad gateway</html>"), BackendError, 5),
+        (replying(502, "<html>Bad adapter</html>"), BackendError, 5),
         (breaking(httpx.ReadError), BackendError, 5),
         (replying(200, "<html>Hello</html>"), BackendError, 5),
     ],
     ids=["403", "400", "502", "reset", "HTML"],
 )
 async def test_a_bad_chunk_fails_its_own_ids_only(fault: Any, kind: type[LumaError], calls: int) -> None:
-    task_ids = names(120)
-    reading = await find(failing_for("task-60", fault), task_ids)
-    assert of_type(reading, Task) == [*task_ids[:50], *task_ids[100:]]
-    assert of_type(reading, kind) == task_ids[50:100]
-    assert reading.calls == calls
+    task_ids = task_ids_up_to(120)
+    result = await find_tasks_over(failing_for("task-60", fault), task_ids)
+    assert ids_with(result, Task) == [*task_ids[:50], *task_ids[100:]]
+    assert ids_with(result, kind) == task_ids[50:100]
+    assert result.calls == calls
 
 
 async def test_an_error_of_the_second_read_fails_its_own_ids_only() -> None:
@@ -207,11 +211,11 @@ async def test_an_error_of_the_second_read_fails_its_own_ids_only() -> None:
         asked = json.loads(request.content)["ids"]
         if len(asked) == 30:
             return httpx.Response(200, json=listing(*map(completed, asked[:DEFAULT_LIMIT])))
-        return await (error_reply(401, "token_expired") if "task-29" in asked else knowing_every_task)(request)
+        return await (error_reply(401, "token_expired") if "task-29" in asked else finding_every_task)(request)
 
-    reading = await find(Backend(answer), names(30))
-    assert of_type(reading, Task) == names(24)
-    assert of_type(reading, Unauthorized) == names(30)[24:]
+    result = await find_tasks_over(Backend(answer), task_ids_up_to(30))
+    assert ids_with(result, Task) == task_ids_up_to(24)
+    assert ids_with(result, Unauthorized) == task_ids_up_to(30)[24:]
 
 
 async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_afterwards() -> None:
@@ -225,14 +229,16 @@ async def test_a_tenant_has_at_most_eight_reads_in_flight_and_costs_no_memory_af
         for _ in range(5):
             await asyncio.sleep(0)
         in_flight[token] -= 1
-        return await knowing_every_task(request)
+        return await finding_every_task(request)
 
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     callers = [Credential("tenant-a", "token-a"), Credential("tenant-b", "token-b")]
-    async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
-        readings = await asyncio.gather(*(gateway.find_tasks(caller, names(20 * IDS_PER_CALL)) for caller in callers))
+    async with adapter_over(Backend(answer), backend_limits=backend_limits) as adapter:
+        readings = await asyncio.gather(
+            *(adapter.find_tasks(caller, task_ids_up_to(20 * IDS_PER_CALL)) for caller in callers)
+        )
         assert backend_limits.reads.is_idle
-    assert [len(of_type(reading, Task)) for reading in readings] == [20 * IDS_PER_CALL] * 2
+    assert [len(ids_with(result, Task)) for result in readings] == [20 * IDS_PER_CALL] * 2
     assert set(peak.values()) == {READS.per_tenant}
 
 
@@ -245,8 +251,8 @@ async def test_a_cancelled_read_releases_its_slot() -> None:
         raise AssertionError
 
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
-    async with gateway_over(Backend(answer), backend_limits=backend_limits) as gateway:
-        question = asyncio.create_task(gateway.find_tasks(CREDENTIAL, names(20 * IDS_PER_CALL)))
+    async with adapter_over(Backend(answer), backend_limits=backend_limits) as adapter:
+        question = asyncio.create_task(adapter.find_tasks(CREDENTIAL, task_ids_up_to(20 * IDS_PER_CALL)))
         await arrived.wait()
         question.cancel()
         await asyncio.wait([question])
@@ -256,10 +262,10 @@ async def test_a_cancelled_read_releases_its_slot() -> None:
 async def test_the_deadline_includes_the_time_in_the_queue() -> None:
     backend_limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
     hasty = replace(QUICK, read_deadline=0.05)
-    async with gateway_over(Backend(hanging), hasty, backend_limits=backend_limits) as gateway:
-        reading = await gateway.find_tasks(CREDENTIAL, names(20 * IDS_PER_CALL))
-    assert of_type(reading, BackendTimeout) == names(20 * IDS_PER_CALL)
-    assert reading.calls < 20, "the chunks that had no place in time were not sent"
+    async with adapter_over(Backend(hanging), hasty, backend_limits=backend_limits) as adapter:
+        result = await adapter.find_tasks(CREDENTIAL, task_ids_up_to(20 * IDS_PER_CALL))
+    assert ids_with(result, BackendTimeout) == task_ids_up_to(20 * IDS_PER_CALL)
+    assert result.calls < 20, "the chunks that had no place in time were not sent"
     assert backend_limits.reads.is_idle
 
 
@@ -285,10 +291,10 @@ def with_long_prompts(*long: str) -> Backend:
 
 @pytest.mark.parametrize(("count", "calls"), [(1, 1), (7, 1), (25, 1), (50, 3)])
 async def test_ids_are_read_in_halves_if_the_response_is_too_large(count: int, calls: int) -> None:
-    backend = with_long_prompts(*names(count))
-    reading = await find(backend, names(count))
-    assert of_type(reading, Task) == names(count)
-    assert (reading.calls, len(backend.requests)) == (calls, calls), "and the same question is never asked again"
+    backend = with_long_prompts(*task_ids_up_to(count))
+    result = await find_tasks_over(backend, task_ids_up_to(count))
+    assert ids_with(result, Task) == task_ids_up_to(count)
+    assert (result.calls, len(backend.requests)) == (calls, calls), "and the same question is never asked again"
 
 
 async def test_a_record_that_is_too_large_fails_its_own_id_only() -> None:
@@ -299,14 +305,14 @@ async def test_a_record_that_is_too_large_fails_its_own_id_only() -> None:
         records = [completed(task_id, filler=filler) for task_id in task_ids]
         return httpx.Response(200, json=listing(*records[:1], *map(completed, task_ids[1:])))
 
-    reading = await find(Backend(answer), names(50))
-    assert of_type(reading, BackendError) == ["task-13"]
-    assert len(of_type(reading, Task)) == 49
-    assert type(reading.answers["task-13"]) is BackendError
+    result = await find_tasks_over(Backend(answer), task_ids_up_to(50))
+    assert ids_with(result, BackendError) == ["task-13"]
+    assert len(ids_with(result, Task)) == 49
+    assert type(result.answers["task-13"]) is BackendError
 
 
 async def test_halving_stops_if_all_responses_are_too_large() -> None:
     backend = Backend(replying(200, "x" * 5_000_000))
-    reading = await find(backend, names(200))
-    assert of_type(reading, BackendError) == names(200)
+    result = await find_tasks_over(backend, task_ids_up_to(200))
+    assert ids_with(result, BackendError) == task_ids_up_to(200)
     assert len(backend.requests) == 4 + 2 * MOST_SPLITS

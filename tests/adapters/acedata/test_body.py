@@ -70,12 +70,12 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[LookupResult,
         raw_server(answer) as server,
         shared_client(server.url, user_agent="tests", connections=4) as http,
     ):
-        gateway = AceDataBackend(
+        adapter = AceDataBackend(
             AceDataClient(http, Notes(), UNHURRIED, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
-        read = (await gateway.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"]
+        read = (await adapter.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"]
         try:
-            await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
+            await adapter.submit(CREDENTIAL, GenerateVideo("A fox"))
         except OutcomeUnknown as fault:
             raised.append(fault)
     return read, raised
@@ -132,11 +132,11 @@ async def test_any_other_content_coding_is_an_error_with_bounded_memory(body: by
 async def test_a_body_of_exactly_the_limit_is_read() -> None:
     content = RECORD + b" " * (LARGEST_RESPONSE_BYTES - len(RECORD))
     packed = httpx.Response(200, stream=httpx.ByteStream(gzip.compress(content)), headers={"content-encoding": "gzip"})
-    assert await read_body(packed, LARGEST_RESPONSE_BYTES, held()) == content
+    assert await read_body(packed, LARGEST_RESPONSE_BYTES, empty_reservation()) == content
     larger = httpx.ByteStream(gzip.compress(content + b" "))
     packed = httpx.Response(200, stream=larger, headers={"content-encoding": "gzip"})
     with pytest.raises(UnusableBody):
-        await read_body(packed, LARGEST_RESPONSE_BYTES, held())
+        await read_body(packed, LARGEST_RESPONSE_BYTES, empty_reservation())
 
 
 async def test_concurrent_responses_do_not_exceed_the_memory_limit() -> None:
@@ -150,7 +150,7 @@ async def test_concurrent_responses_do_not_exceed_the_memory_limit() -> None:
         assert await read_body(httpx.Response(200, stream=httpx.ByteStream(b" " * 1000)), 1000, third)
 
 
-def held() -> Reservation:
+def empty_reservation() -> Reservation:
     return Reservation(ResponseMemory(2 * LARGEST_RESPONSE_BYTES))
 
 
@@ -283,16 +283,16 @@ async def test_a_response_is_not_decoded_without_memory_for_its_values() -> None
             call = Call(path, {"ids": ["task-0"] * 50}, httpx.Timeout(60), lambda body: len(body["x"]))
             return await exchanges.run(CREDENTIAL, call)
 
-        held = [
+        reads = [
             asyncio.create_task(length_of("/waits")) for _ in range(MOST_RESPONSES_BYTES // LARGEST_RESPONSE_BYTES - 3)
         ]
-        for _ in held:
+        for _ in reads:
             await full.acquire()
         with pytest.raises(AmbiguousOutcome):
             await length_of("/expands")
         assert await length_of("/fits") == len(filler)
         goes_on.set()
-        assert await asyncio.gather(*held) == [len(filler)] * len(held)
+        assert await asyncio.gather(*reads) == [len(filler)] * len(reads)
         assert await length_of("/expands") == 1 + len(filler)
 
 

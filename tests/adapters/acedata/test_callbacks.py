@@ -6,7 +6,7 @@ import pytest
 from app.domain.errors import BackendError, RateLimited, Refused
 from app.domain.generation import GenerateVideo
 from app.ports.backend import CallbackReport
-from tests.support.acedata import CREDENTIAL, Answer, Backend, breaking, completed, error_reply, gateway_over, replying
+from tests.support.acedata import CREDENTIAL, Answer, Backend, adapter_over, breaking, completed, error_reply, replying
 
 URL = "https://luma.example.com/callbacks/ticket"
 COMMAND = GenerateVideo("A fox")
@@ -19,8 +19,8 @@ TOLD_OTHERWISE = replying(
 )
 
 
-async def found(claimed: list[str], *answers: Answer) -> str | None:
-    async with gateway_over(Backend(*answers)) as backend:
+async def find_claimed(claimed: list[str], *answers: Answer) -> str | None:
+    async with adapter_over(Backend(*answers)) as backend:
         return await backend.find_by_callback(CREDENTIAL, COMMAND, claimed, lambda url: url == URL)
 
 
@@ -40,16 +40,16 @@ async def found(claimed: list[str], *answers: Answer) -> str | None:
 async def test_a_claimed_task_is_found_if_its_record_echoes_the_callback_url_and_the_command(
     claimed: list[str], answers: list[Answer], task_id: str | None
 ) -> None:
-    assert await found(claimed, *answers) == task_id
+    assert await find_claimed(claimed, *answers) == task_id
 
 
 async def test_a_claimed_task_whose_read_fails_raises_instead_of_returning_none() -> None:
     with pytest.raises(RateLimited):
-        await found(["mine"], error_reply(429, "rate_limited"))
+        await find_claimed(["mine"], error_reply(429, "rate_limited"))
     with pytest.raises(BackendError, match="with the same key"):
-        await found(["mine"], breaking(httpx.ConnectError))
+        await find_claimed(["mine"], breaking(httpx.ConnectError))
     with pytest.raises(Refused):
-        await found(["mine", "other"], error_reply(403, "forbidden"), OTHER)
+        await find_claimed(["mine", "other"], error_reply(403, "forbidden"), OTHER)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ async def test_a_claimed_task_whose_read_fails_raises_instead_of_returning_none(
     ],
 )
 async def test_parse_callback_returns_only_the_task_id(body: bytes, report: CallbackReport | None) -> None:
-    async with gateway_over(Backend(MINE)) as backend:
+    async with adapter_over(Backend(MINE)) as backend:
         assert backend.parse_callback(body) == report
 
 
@@ -81,7 +81,7 @@ async def test_parse_callback_returns_only_the_task_id(body: bytes, report: Call
 )
 async def test_check_sends_no_token_and_describes_the_response(answer: Answer, words: str, *, is_good: bool) -> None:
     network = Backend(answer)
-    async with gateway_over(network) as backend:
+    async with adapter_over(network) as backend:
         health = await backend.check(1.0)
     assert health.is_good is is_good
     assert words in health.words

@@ -55,7 +55,7 @@ def answer(body: bytes = RECORD, status: bytes = b"200 OK", headers: bytes = b""
 
 
 @asynccontextmanager
-async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataBackend]:
+async def adapter_to(recorder: HeadRecorder) -> AsyncIterator[AceDataBackend]:
     server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
     recorder.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with shared_client(recorder.url, user_agent="tests", connections=4) as http:
@@ -78,41 +78,41 @@ async def gateway_to(recorder: HeadRecorder) -> AsyncIterator[AceDataBackend]:
 )
 async def test_a_cookie_of_a_response_is_never_sent(cookies: bytes) -> None:
     recorder = HeadRecorder(answer(headers=cookies))
-    async with gateway_to(recorder) as gateway:
+    async with adapter_to(recorder) as adapter:
         for principal in (CREDENTIAL, OTHER, CREDENTIAL):
-            assert isinstance((await gateway.find_tasks(principal, ["task-0"])).answers["task-0"], Task)
+            assert isinstance((await adapter.find_tasks(principal, ["task-0"])).answers["task-0"], Task)
     assert len(recorder.heads) == 3
     assert not any(b"\r\ncookie" in head for head in recorder.heads)
 
 
 async def test_a_redirect_is_not_followed() -> None:
     target = HeadRecorder(answer())
-    async with gateway_to(target):
+    async with adapter_to(target):
         redirect = b"location: %s/elsewhere\r\n" % target.url.encode()
         recorder = HeadRecorder(answer(b"", b"307 Temporary Redirect", redirect))
-        async with gateway_to(recorder) as gateway:
-            assert not isinstance((await gateway.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"], Task)
+        async with adapter_to(recorder) as adapter:
+            assert not isinstance((await adapter.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"], Task)
     assert target.heads == []
 
 
 async def test_a_connection_with_a_partly_read_response_is_not_reused() -> None:
     half = b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n" + RECORD
     recorder = HeadRecorder(half, answer())
-    async with gateway_to(recorder) as gateway:
-        leaver = asyncio.create_task(gateway.find_tasks(CREDENTIAL, ["task-0"]))
+    async with adapter_to(recorder) as adapter:
+        leaver = asyncio.create_task(adapter.find_tasks(CREDENTIAL, ["task-0"]))
         await recorder.answered.wait()
         leaver.cancel()
         await asyncio.wait([leaver])
-        reading = await gateway.find_tasks(OTHER, ["task-0"])
-    assert isinstance(reading.answers["task-0"], Task)
+        result = await adapter.find_tasks(OTHER, ["task-0"])
+    assert isinstance(result.answers["task-0"], Task)
     assert recorder.connections == 2
 
 
 async def test_each_request_has_the_token_of_its_own_tenant() -> None:
     recorder = HeadRecorder(answer())
-    async with gateway_to(recorder) as gateway:
+    async with adapter_to(recorder) as adapter:
         for principal in (CREDENTIAL, OTHER):
-            await gateway.find_tasks(principal, ["task-0"])
+            await adapter.find_tasks(principal, ["task-0"])
     assert [head.count(b"authorization: bearer token-") for head in recorder.heads] == [1, 1]
     assert b"token-a" in recorder.heads[0]
     assert b"token-b" in recorder.heads[1]
@@ -157,7 +157,7 @@ async def test_the_receive_buffer_is_smaller_than_one_read_of_the_event_loop() -
     """If a read fills its buffer, uvloop repeats it up to 32 times before the service can count the bytes."""
     recorder = HeadRecorder(answer())
     async with (
-        gateway_to(recorder),
+        adapter_to(recorder),
         shared_client(recorder.url, user_agent="tests", connections=1) as http,
         http.stream("POST", "/luma/tasks", json={}) as response,
     ):

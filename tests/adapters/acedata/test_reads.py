@@ -34,29 +34,29 @@ from tests.support.acedata import (
     CREDENTIAL,
     NOW,
     QUICK,
+    Answer,
     Backend,
+    adapter_over,
     breaking,
     completed,
     error_reply,
-    gateway_over,
+    finding_every_task,
     hanging,
-    knowing_every_task,
     replying,
 )
-from tests.support.acedata import Answer as Answering
 from tests.support.telemetry import Notes
 
 NEVER = replace(QUICK, first_retry_delay=3600.0, longest_retry_delay=3600.0)
 """Retry delays of an hour without Retry-After, so that a short wait must come from a Retry-After."""
 
 
-async def ask(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LookupResult:
-    async with gateway_over(backend, replace(QUICK, **timeouts)) as gateway:
-        return (await gateway.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"]
+async def read_task(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LookupResult:
+    async with adapter_over(backend, replace(QUICK, **timeouts)) as adapter:
+        return (await adapter.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"]
 
 
-async def fault(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LumaError:
-    answer = await ask(backend, **timeouts)
+async def error_of_read(backend: httpx.AsyncBaseTransport, **timeouts: Any) -> LumaError:
+    answer = await read_task(backend, **timeouts)
     assert isinstance(answer, LumaError)
     return answer
 
@@ -88,23 +88,23 @@ FINAL = [
 @pytest.mark.parametrize(("answer", "kind"), PASSING)
 async def test_a_transient_error_is_retried_twice_and_then_reported(answer: Any, kind: type[LumaError]) -> None:
     backend = Backend(answer)
-    assert type(await ask(backend)) is kind
+    assert type(await read_task(backend)) is kind
     assert len(backend.requests) == 3
 
 
 @pytest.mark.parametrize(("answer", "kind"), PASSING)
 async def test_a_read_succeeds_if_a_retry_succeeds(answer: Any, kind: type[LumaError]) -> None:
-    backend = Backend(answer, answer, knowing_every_task)
-    async with gateway_over(backend) as gateway:
-        reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
-    assert isinstance(reading.answers["task-0"], Task)
-    assert reading.calls == 3
+    backend = Backend(answer, answer, finding_every_task)
+    async with adapter_over(backend) as adapter:
+        result = await adapter.find_tasks(CREDENTIAL, ["task-0"])
+    assert isinstance(result.answers["task-0"], Task)
+    assert result.calls == 3
 
 
 @pytest.mark.parametrize(("answer", "kind"), FINAL)
 async def test_a_permanent_error_is_reported_without_a_retry(answer: Any, kind: type[LumaError]) -> None:
     backend = Backend(answer)
-    assert type(await ask(backend)) is kind
+    assert type(await read_task(backend)) is kind
     assert len(backend.requests) == 1
 
 
@@ -118,23 +118,23 @@ async def test_a_permanent_error_is_reported_without_a_retry(answer: Any, kind: 
     ],
 )
 async def test_an_error_with_status_200_is_an_error(body: dict[str, Any], kind: type[LumaError]) -> None:
-    assert type(await ask(Backend(replying(200, body)))) is kind
+    assert type(await read_task(Backend(replying(200, body)))) is kind
 
 
 async def test_the_record_of_a_failed_task_is_not_an_error() -> None:
     record = completed("task-0", response={"success": False, "error": {"code": "api_error", "message": "No."}})
-    assert isinstance(await ask(Backend(replying(200, record))), Task)
-    assert isinstance(await ask(Backend(replying(200, record | {"error": {"code": "api_error"}}))), Task)
+    assert isinstance(await read_task(Backend(replying(200, record))), Task)
+    assert isinstance(await read_task(Backend(replying(200, record | {"error": {"code": "api_error"}}))), Task)
 
 
 @pytest.mark.parametrize(
     "header", ["0", format_datetime(datetime.now(UTC) - timedelta(minutes=5), usegmt=True)], ids=["seconds", "date"]
 )
 async def test_a_retry_waits_for_the_retry_after_time(header: str) -> None:
-    backend = Backend(error_reply(429, "rate_limited", headers={"retry-after": header}), knowing_every_task)
-    async with gateway_over(backend, NEVER) as gateway:
-        reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
-    assert isinstance(reading.answers["task-0"], Task)
+    backend = Backend(error_reply(429, "rate_limited", headers={"retry-after": header}), finding_every_task)
+    async with adapter_over(backend, NEVER) as adapter:
+        result = await adapter.find_tasks(CREDENTIAL, ["task-0"])
+    assert isinstance(result.answers["task-0"], Task)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_a_retry_waits_for_the_retry_after_time(header: str) -> None:
 )
 async def test_a_read_is_not_retried_if_retry_after_is_too_long(header: str, at_least: float, at_most: float) -> None:
     backend = Backend(error_reply(429, "rate_limited", headers={"retry-after": header}))
-    error = await fault(backend)
+    error = await error_of_read(backend)
     assert len(backend.requests) == 1
     assert error.retry_after_seconds is not None
     assert at_least <= error.retry_after_seconds <= at_most
@@ -177,28 +177,28 @@ def test_retry_after_is_parsed_as_seconds_or_a_date(header: str | None, seconds:
 
 
 async def test_a_permanent_error_has_no_retry_after() -> None:
-    error = await fault(Backend(error_reply(401, "invalid_token", headers={"retry-after": "5"})))
+    error = await error_of_read(Backend(error_reply(401, "invalid_token", headers={"retry-after": "5"})))
     assert error.retry_after_seconds is None
 
 
 async def test_a_read_without_a_response_ends_at_the_deadline() -> None:
-    assert type(await ask(Backend(hanging), read_deadline=0.01)) is BackendTimeout
+    assert type(await read_task(Backend(hanging), read_deadline=0.01)) is BackendTimeout
 
 
 async def test_the_deadline_covers_all_attempts_together() -> None:
     backend = Backend(error_reply(500, "api_error"), hanging)
-    assert type(await ask(backend, read_deadline=0.05)) is BackendTimeout
+    assert type(await read_task(backend, read_deadline=0.05)) is BackendTimeout
     assert len(backend.requests) == 2
 
 
 async def test_a_response_of_ten_megabytes_is_an_error() -> None:
     body = b'{"items": [], "filler": "' + b"x" * 10_000_000 + b'"}'
-    assert type(await ask(Backend(replying(200, body)), retries=0)) is BackendError
+    assert type(await read_task(Backend(replying(200, body)), retries=0)) is BackendError
 
 
 async def test_the_type_of_a_network_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="app"):
-        await ask(Backend(breaking(httpx.ConnectTimeout)), retries=0)
+        await read_task(Backend(breaking(httpx.ConnectTimeout)), retries=0)
     said = [
         vars(record)
         for record in caplog.records
@@ -209,7 +209,7 @@ async def test_the_type_of_a_network_error_is_logged(caplog: pytest.LogCaptureFi
 
 async def test_all_calls_of_one_batch_read_share_its_deadline() -> None:
     backend, call_counter = (
-        Backend(error_reply(500, "api_error"), knowing_every_task, knowing_every_task, hanging),
+        Backend(error_reply(500, "api_error"), finding_every_task, finding_every_task, hanging),
         CallCounter(),
     )
     async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
@@ -245,7 +245,7 @@ async def cut_off() -> AsyncIterator[bytes]:
     raise httpx.ReadError("reset")
 
 
-def streaming(status: int, body: Callable[[], AsyncIterator[bytes]]) -> Answering:
+def streaming(status: int, body: Callable[[], AsyncIterator[bytes]]) -> Answer:
     async def answer(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, content=body())
 
@@ -263,7 +263,7 @@ async def test_an_endless_body_is_read_up_to_the_size_limit(status: int) -> None
             yield part
             await asyncio.sleep(0)
 
-    assert type(await ask(Backend(streaming(status, counted)), retries=0)) is BackendError
+    assert type(await read_task(Backend(streaming(status, counted)), retries=0)) is BackendError
     assert sent <= LARGEST_RESPONSE_BYTES + len(PART)
 
 
@@ -287,23 +287,23 @@ HASTY = replace(QUICK, read_deadline=0.5, submit=0.5)
 
 
 @pytest.mark.parametrize("answer", UNUSABLE.values(), ids=UNUSABLE)
-async def test_the_error_of_a_read_does_not_keep_the_response_alive(answer: Answering) -> None:
+async def test_the_error_of_a_read_does_not_keep_the_response_alive(answer: Answer) -> None:
     """Errors are kept for retries, by callers that share the read, and in cycles until garbage collection."""
-    await ask(Backend(error_reply(500, "api_error")))  # loads what the first retry loads
-    async with gateway_over(Backend(answer), HASTY) as gateway:
+    await read_task(Backend(error_reply(500, "api_error")))  # loads what the first retry loads
+    async with adapter_over(Backend(answer), HASTY) as adapter:
         with traced_without_collector() as traced:
-            lookup = await gateway.find_tasks(CREDENTIAL, ["task-0"])
+            lookup = await adapter.find_tasks(CREDENTIAL, ["task-0"])
             kept = traced()
     assert isinstance(lookup.answers["task-0"], LumaError)
     assert kept < LARGEST_RESPONSE_BYTES / 10
 
 
 @pytest.mark.parametrize("answer", NO_RECEIPT.values(), ids=NO_RECEIPT)
-async def test_the_error_of_a_submission_does_not_keep_the_response_alive(answer: Answering) -> None:
-    async with gateway_over(Backend(answer), HASTY) as gateway:
+async def test_the_error_of_a_submission_does_not_keep_the_response_alive(answer: Answer) -> None:
+    async with adapter_over(Backend(answer), HASTY) as adapter:
         with traced_without_collector() as traced:
             with pytest.raises(LumaError) as caught:
-                await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
+                await adapter.submit(CREDENTIAL, GenerateVideo("A fox"))
             kept = traced()
     assert caught.value.code
     assert kept < LARGEST_RESPONSE_BYTES / 10
@@ -326,7 +326,7 @@ def traced_without_collector() -> Iterator[Callable[[], int]]:
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (knowing_every_task, "ok"),
+        (finding_every_task, "ok"),
         (error_reply(401, "invalid_token"), "unauthorized"),
         (replying(502, "<html>"), "backend_error"),
         (breaking(httpx.ReadError), "backend_error"),
@@ -335,6 +335,6 @@ def traced_without_collector() -> Iterator[Callable[[], int]]:
 )
 async def test_every_call_is_counted_under_ok_or_an_error_code(answer: Any, outcome: str) -> None:
     notes = Notes()
-    async with gateway_over(Backend(answer), replace(QUICK, retries=0), notes) as gateway:
-        await gateway.find_tasks(CREDENTIAL, ["task-0"])
+    async with adapter_over(Backend(answer), replace(QUICK, retries=0), notes) as adapter:
+        await adapter.find_tasks(CREDENTIAL, ["task-0"])
     assert notes.backend_calls == [("/luma/tasks", outcome)]

@@ -28,7 +28,7 @@ UNHURRIED = Timeouts(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
 
 
 @asynccontextmanager
-async def gateway_to(url: str, timeouts: Timeouts = QUICK) -> AsyncIterator[AceDataBackend]:
+async def adapter_to(url: str, timeouts: Timeouts = QUICK) -> AsyncIterator[AceDataBackend]:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         yield AceDataBackend(
             AceDataClient(http, Notes(), timeouts, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
@@ -97,17 +97,17 @@ async def test_a_read_is_retried_after_a_broken_connection(misbehave: Misbehavio
         first, broken = not broken, True
         await (misbehave if first else answer_well)(writer, body)
 
-    async with raw_server(answer) as server, gateway_to(server.url) as gateway:
-        reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
-    assert isinstance(reading.answers["task-0"], Task)
-    assert (reading.calls, server.requests) == (2, 2)
+    async with raw_server(answer) as server, adapter_to(server.url) as adapter:
+        result = await adapter.find_tasks(CREDENTIAL, ["task-0"])
+    assert isinstance(result.answers["task-0"], Task)
+    assert (result.calls, server.requests) == (2, 2)
 
 
 @BREAKS
 async def test_a_read_fails_if_every_connection_breaks(misbehave: Misbehaviour) -> None:
-    async with raw_server(misbehave) as server, gateway_to(server.url) as gateway:
-        reading = await gateway.find_tasks(CREDENTIAL, ["task-0"])
-    assert type(reading.answers["task-0"]) is BackendError
+    async with raw_server(misbehave) as server, adapter_to(server.url) as adapter:
+        result = await adapter.find_tasks(CREDENTIAL, ["task-0"])
+    assert type(result.answers["task-0"]) is BackendError
     assert server.requests == 3
 
 
@@ -115,16 +115,16 @@ async def test_a_read_fails_if_every_connection_breaks(misbehave: Misbehaviour) 
 async def test_a_submission_over_a_broken_connection_is_sent_once_and_its_outcome_unknown(
     misbehave: Misbehaviour,
 ) -> None:
-    async with raw_server(misbehave) as server, gateway_to(server.url) as gateway:
+    async with raw_server(misbehave) as server, adapter_to(server.url) as adapter:
         with pytest.raises(OutcomeUnknown):
-            await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
+            await adapter.submit(CREDENTIAL, GenerateVideo("A fox"))
     assert server.requests == 1
 
 
 async def test_a_submission_without_a_connection_is_reported_as_not_sent() -> None:
-    async with gateway_to(f"http://127.0.0.1:{free_port()}") as gateway:
+    async with adapter_to(f"http://127.0.0.1:{free_port()}") as adapter:
         with pytest.raises(BackendError, match="Nothing was sent"):
-            await gateway.submit(CREDENTIAL, GenerateVideo("A fox"))
+            await adapter.submit(CREDENTIAL, GenerateVideo("A fox"))
 
 
 async def test_a_submission_succeeds_if_the_backend_has_closed_an_idle_connection() -> None:
@@ -132,21 +132,21 @@ async def test_a_submission_succeeds_if_the_backend_has_closed_an_idle_connectio
         await answer_well(writer, body)
         writer.close()
 
-    async with raw_server(answer_and_close) as server, gateway_to(server.url) as gateway:
-        await gateway.find_tasks(CREDENTIAL, ["task-0"])
-        assert await gateway.submit(CREDENTIAL, GenerateVideo("A fox")) == "task-0"
+    async with raw_server(answer_and_close) as server, adapter_to(server.url) as adapter:
+        await adapter.find_tasks(CREDENTIAL, ["task-0"])
+        assert await adapter.submit(CREDENTIAL, GenerateVideo("A fox")) == "task-0"
     assert (server.requests, server.connections) == (2, 2)
 
 
 async def test_connections_are_reused() -> None:
-    async with raw_server(answer_well) as server, gateway_to(server.url, UNHURRIED) as gateway:
+    async with raw_server(answer_well) as server, adapter_to(server.url, UNHURRIED) as adapter:
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def ask(number: int) -> None:
             caller = Credential(f"tenant-{number % 4}", f"token-{number % 4}")
             async with turns:
-                reading = await gateway.find_tasks(caller, [f"task-{number}"])
-            assert isinstance(reading.answers[f"task-{number}"], Task)
+                result = await adapter.find_tasks(caller, [f"task-{number}"])
+            assert isinstance(result.answers[f"task-{number}"], Task)
 
         await asyncio.gather(*map(ask, range(READS)))
     assert server.requests == READS
@@ -159,8 +159,8 @@ async def test_a_broken_connection_is_not_reused() -> None:
     async def answer(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         await (answers.pop(0) if len(answers) > 1 else answers[0])(writer, body)
 
-    async with raw_server(answer) as server, gateway_to(server.url) as gateway:
+    async with raw_server(answer) as server, adapter_to(server.url) as adapter:
         for number in range(5):
-            reading = await gateway.find_tasks(CREDENTIAL, [f"task-{number}"])
-            assert isinstance(reading.answers[f"task-{number}"], Task)
+            result = await adapter.find_tasks(CREDENTIAL, [f"task-{number}"])
+            assert isinstance(result.answers[f"task-{number}"], Task)
     assert server.connections == 3

@@ -23,10 +23,10 @@ from tests.support.acedata import (
     QUICK,
     Answer,
     Backend,
+    adapter_over,
     breaking,
     completed,
     error_reply,
-    gateway_over,
     hanging,
     replying,
 )
@@ -36,8 +36,8 @@ URLS = ("start_image_url", "end_image_url", "callback_url", "video_url")
 
 
 async def submit(backend: httpx.AsyncBaseTransport, command: Command = COMMAND, **timeouts: Any) -> str:
-    async with gateway_over(backend, replace(QUICK, **timeouts)) as gateway:
-        return await gateway.submit(CREDENTIAL, command)
+    async with adapter_over(backend, replace(QUICK, **timeouts)) as adapter:
+        return await adapter.submit(CREDENTIAL, command)
 
 
 async def refusal(answer: Answer, command: Command = COMMAND, **timeouts: Any) -> LumaError:
@@ -85,7 +85,7 @@ async def test_a_failed_connection_is_reported_as_nothing_sent(kind: type[Except
         replying(500, "{}"),
         error_reply(500, "api_error"),
         replying(500, {"error": "boom"}),
-        replying(502, "<html>Bad gateway</html>"),
+        replying(502, "<html>Bad adapter</html>"),
         replying(503, ""),
         replying(504, "<html>Gateway timeout</html>"),
         error_reply(504, "timeout"),
@@ -198,7 +198,7 @@ async def test_no_error_repeats_what_the_caller_sent(command: Command, private: 
     "answer", [breaking(httpx.ReadError), breaking(httpx.ReadTimeout), error_reply(500, "api_error")]
 )
 async def test_a_lost_submission_is_not_reported_as_safe_to_repeat(answer: Answer) -> None:
-    async with gateway_over(Backend(answer)) as gateway:
+    async with adapter_over(Backend(answer)) as adapter:
         with pytest.raises(LumaError, match="with the same key") as caught:
-            await gateway.find_by_callback(CREDENTIAL, COMMAND, ["task-0"], lambda _url: True)
+            await adapter.find_by_callback(CREDENTIAL, COMMAND, ["task-0"], lambda _url: True)
     assert "Nothing is lost" not in str(caught.value)

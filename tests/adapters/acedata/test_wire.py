@@ -264,13 +264,13 @@ def test_a_record_with_an_id_that_callers_could_not_send_is_ignored() -> None:
 PROMPT, TOKEN = "a naked zebra in Trafalgar Square at dawn", "sk-live-9f8e7d6c5b4a"
 
 
-def failing(message: str, request: Any, **response: Any) -> dict[str, Any]:
+def moderated_record(message: str, request: Any, **response: Any) -> dict[str, Any]:
     """Return the record of a task that moderation refused with `message`."""
     error = {"code": "forbidden", "message": message}
     return completed("task-0", request=request, response={"success": False, "error": error, **response})
 
 
-def told(*records: dict[str, Any]) -> list[str]:
+def failure_messages(*records: dict[str, Any]) -> list[str]:
     """Return the failure messages of `records`, each of which gets its own id."""
     numbered = [{**record, "id": f"task-{number}"} for number, record in enumerate(records)]
     failures = [task.failure for task in tasks_in(numbered, NOW, token=TOKEN).values()]
@@ -280,16 +280,16 @@ def told(*records: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     "record",
     [
-        failing(f"The prompt '{PROMPT}' was refused", {"prompt": PROMPT}),
-        failing(f"The prompt '{PROMPT}' was refused", {}, prompt=PROMPT),
-        failing(f"Bearer {TOKEN} was refused", {"prompt": "A fox"}),
-        failing(f"Bearer {TOKEN[:14]} was refused", {"prompt": "A fox"}),
-        failing("Cannot call a.example.com/key-1234567", {"prompt": "A fox", "callback_url": "https://a.example.com/key-1234567"}),
-        failing("Refused.", {}),
-        failing("Refused.", None),
-        failing("Refused.", {"prompt": ["a", "fox"]}),
-        failing("Refused.", {"prompt": "A fox", "video_url": {"a": 1}}),
-        failing("Refused.", {"prompt": "&#" + "1" * 4_400}),
+        moderated_record(f"The prompt '{PROMPT}' was refused", {"prompt": PROMPT}),
+        moderated_record(f"The prompt '{PROMPT}' was refused", {}, prompt=PROMPT),
+        moderated_record(f"Bearer {TOKEN} was refused", {"prompt": "A fox"}),
+        moderated_record(f"Bearer {TOKEN[:14]} was refused", {"prompt": "A fox"}),
+        moderated_record("Cannot call a.example.com/key-1234567", {"prompt": "A fox", "callback_url": "https://a.example.com/key-1234567"}),
+        moderated_record("Refused.", {}),
+        moderated_record("Refused.", None),
+        moderated_record("Refused.", {"prompt": ["a", "fox"]}),
+        moderated_record("Refused.", {"prompt": "A fox", "video_url": {"a": 1}}),
+        moderated_record("Refused.", {"prompt": "&#" + "1" * 4_400}),
     ],
     ids=[
         "the prompt", "the prompt of the response", "the token", "a part of the token", "a URL", "nothing to compare",
@@ -297,16 +297,18 @@ def told(*records: dict[str, Any]) -> list[str]:
     ],
 )  # fmt: skip
 def test_a_failure_repeats_neither_the_token_nor_the_request(record: dict[str, Any]) -> None:
-    (message,) = told(record)
+    (message,) = failure_messages(record)
     assert message.startswith("Moderation refused")
     assert "AceDataCloud says" not in message
 
 
 def test_the_comparisons_for_a_batch_of_failures_are_bounded() -> None:
     reason = "Our Al moderators feel your prompt might be against our community standards."
-    usual = told(*(failing(reason, {"prompt": "A fox in the snow. " * 15}) for _ in range(50)))
+    usual = failure_messages(*(moderated_record(reason, {"prompt": "A fox in the snow. " * 15}) for _ in range(50)))
     assert [reason in message for message in usual] == [True] * 50
-    costly = told(*(failing(reason + "abc " * 300, {"prompt": "tags " * 1_000}) for _ in range(200)))
+    costly = failure_messages(
+        *(moderated_record(reason + "abc " * 300, {"prompt": "tags " * 1_000}) for _ in range(200))
+    )
     assert 5 <= sum("AceDataCloud says" in message for message in costly) <= 20
 
 

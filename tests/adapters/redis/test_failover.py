@@ -68,41 +68,41 @@ async def test_scripts_and_single_commands_detect_a_failover(
     servers: tuple[RedisServer, RedisServer], address: Forwarder
 ) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
-    assert await agreed.put_if_absent(KEY, b"mine", 60) is None
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL)
+    assert await coordination.put_if_absent(KEY, b"mine", 60) is None
     fail_over(servers, address)
     with pytest.raises(StoreRefuses):
-        await agreed.replace(KEY, b"mine", b"other", 60)
-    assert await agreed.put_if_absent(KEY, b"mine", 60) is None, "the new master takes it"
+        await coordination.replace(KEY, b"mine", b"other", 60)
+    assert await coordination.put_if_absent(KEY, b"mine", 60) is None, "the new master takes it"
     await store.aclose()
 
 
 async def test_the_channel_follows_a_failover(servers: tuple[RedisServer, RedisServer], address: Forwarder) -> None:
     store = connect(f"redis://127.0.0.1:{address.port}/0")
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
-    agreed.start()
-    await until_heard(agreed, agreed)
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL)
+    coordination.start()
+    await until_heard(coordination, coordination)
     fail_over(servers, address)
     with pytest.raises(StoreRefuses):
-        await agreed.put_if_absent(KEY, b"mine", 60)
+        await coordination.put_if_absent(KEY, b"mine", 60)
     with servers[0].client() as old, servers[1].client() as new:
         old.replicaof("NO", "ONE")  # from here on it hears nothing from the new one
         async with asyncio.timeout(20):
             while not (listeners := new.pubsub_numsub(CHANNEL)[0][1]):
                 await asyncio.sleep(0.01)
     assert listeners == 1
-    await agreed.aclose()
+    await coordination.aclose()
     await store.aclose()
 
 
 async def test_connections_are_reopened_if_the_server_has_too_few_replicas(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
-    await agreed.put_if_absent(KEY, b"mine", 60)
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL)
+    await coordination.put_if_absent(KEY, b"mine", 60)
     with fragile_redis.client() as client:
         client.config_set("min-replicas-to-write", "1")
         connected = client.info("stats")["total_connections_received"]
-        for writing in (store.put_many({KEY: b"x"}, {KEY: 60.0}), agreed.replace(KEY, b"mine", b"other", 60)):
+        for writing in (store.put_many({KEY: b"x"}, {KEY: 60.0}), coordination.replace(KEY, b"mine", b"other", 60)):
             with pytest.raises(StoreRefuses, match=r"^NOREPLICAS$"):
                 await writing
         assert await store.get_many([KEY]) == [b"mine"]

@@ -35,7 +35,7 @@ Reply = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
 
 
 @asynccontextmanager
-async def answering(reply: Reply) -> AsyncIterator[str]:
+async def server_replying(reply: Reply) -> AsyncIterator[str]:
     """Yield the URL of a server that responds to each command with the result of `reply`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +72,7 @@ def coordination_of(store: RedisStore) -> RedisCoordination:
 
 @pytest.mark.parametrize("form", ODD_REPLIES)
 async def test_a_reply_of_another_type_is_store_unavailable(form: bytes) -> None:
-    async with answering(always(form)) as url, connect(url) as store:
+    async with server_replying(always(form)) as url, connect(url) as store:
         coordination = coordination_of(store)
         questions: list[Callable[[], Awaitable[object]]] = [
             lambda: store.get_many(["{a}:1", "{a}:2", "{a}:3"]),
@@ -100,7 +100,7 @@ async def test_an_endless_reply_is_read_up_to_the_size_limit() -> None:
             await writer.drain()
             sent += 2**20
 
-    async with answering(endless) as url, connect(url) as store:
+    async with server_replying(endless) as url, connect(url) as store:
         with pytest.raises(StoreUnavailable):
             await store.get_many(["{a}:1"])
     assert sent <= 2 * MOST_REPLY_BYTES
@@ -114,7 +114,7 @@ async def test_the_channel_is_reopened_after_a_reply_of_another_type() -> None:
             subscriptions.put_nowait(command)
         writer.write(b":5\r\n")
 
-    async with answering(reply) as url, connect(url) as store:
+    async with server_replying(reply) as url, connect(url) as store:
         coordination = coordination_of(store)
         coordination.subscribe(EventKind.TASKS, lambda _message: None)
         async with coordination, asyncio.timeout(20):

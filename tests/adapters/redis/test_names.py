@@ -58,7 +58,7 @@ async def test_every_key_begins_with_the_prefix(clock: HandClock, redis_server: 
     assert [name for name in names if not name.startswith("team:luma:https:a.example.com:{")] == []
 
 
-def under_its_path(url: str, backend: Sandbox) -> httpx.ASGITransport:
+def transport_under_path(url: str, backend: Sandbox) -> httpx.ASGITransport:
     """Return a transport to a backend at the path of `url`."""
     return httpx.ASGITransport(Starlette(routes=[Mount(urlsplit(url).path, sandbox_app(backend))]))
 
@@ -79,7 +79,7 @@ async def test_deployments_on_one_redis_with_one_secret_do_not_mix(
 ) -> None:
     first = settings(redis_url=redis_server.url, **one)
     second = settings(redis_url=redis_server.url, **other)
-    backends = [under_its_path(values.acedata_url, sandbox(clock)) for values in (first, second)]
+    backends = [transport_under_path(values.acedata_url, sandbox(clock)) for values in (first, second)]
     async with serving(first, backends[0], clock) as here, serving(second, backends[1], clock) as there:
         task_id = (await here.ask("luma_generate_video", KEYED))["task_id"]
         clock.advance(SECONDS)
@@ -174,32 +174,32 @@ async def test_the_documented_acl_permissions_are_sufficient(
 
 async def test_invalid_members_of_a_set_are_ignored(redis_server: RedisServer, clock: HandClock) -> None:
     store = connect(redis_server.url)
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
-    await agreed.add_members(SET, ["mine"], 60)
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
+    await coordination.add_members(SET, ["mine"], 60)
     with redis_server.client() as client:
         (signed,) = client.zrange(SET, 0, -1)
         junk = [b"\xff\xfe", b"", b"made-up", bytes(16) + b"made-up", signed + b"x", b"x" * 100_000]
         client.zadd(SET, dict.fromkeys(junk, clock() + 50))
         client.zadd(KEYS.key("tenant-b", "awaited"), {signed: clock() + 50})
-    assert await agreed.members(SET, 100) == ["mine"]
-    assert await agreed.members(KEYS.key("tenant-b", "awaited"), 100) == [], "it counts in its own set only"
+    assert await coordination.members(SET, 100) == ["mine"]
+    assert await coordination.members(KEYS.key("tenant-b", "awaited"), 100) == [], "it counts in its own set only"
     await store.aclose()
 
 
 async def test_invalid_messages_on_the_channel_are_ignored(redis_server: RedisServer) -> None:
     store = connect(redis_server.url)
-    agreed = RedisCoordination(store.connection, SIGNER, CHANNEL)
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL)
     heard: list[bytes] = []
-    agreed.subscribe(EventKind.TASKS, heard.append)
-    agreed.start()
+    coordination.subscribe(EventKind.TASKS, heard.append)
+    coordination.start()
     large = SIGNER.sign(CHANNEL, b"tasks\0" + b"x" * LARGEST_MESSAGE_BYTES)
     with redis_server.client() as client:
         async with asyncio.timeout(20):
             while b"hello" not in heard:
                 for junk in (b"", b"\xff", b'{"tenant":"a","missing":["b"]}', SIGNER.sign("other", b"moved"), large):
                     client.publish(CHANNEL, junk)
-                await agreed.publish(EventKind.TASKS, b"hello")
+                await coordination.publish(EventKind.TASKS, b"hello")
                 await asyncio.sleep(0.01)
-    await agreed.aclose()
+    await coordination.aclose()
     await store.aclose()
     assert set(heard) == {b"hello"}

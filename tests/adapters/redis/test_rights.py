@@ -18,7 +18,7 @@ def url_of_user(server: RedisServer, *rules: str) -> str:
     return server.url.replace("redis://", "redis://luma:word@")
 
 
-async def counted(service: Service, kind: str, most: int) -> None:
+async def wait_until_counted(service: Service, kind: str, most: int) -> None:
     """Wait until this number of failures of a kind is counted."""
     name = f'luma_mcp_redis_link_failures_total{{kind="{kind}"}} '
     async with asyncio.timeout(20):
@@ -36,7 +36,7 @@ async def test_a_denied_channel_is_logged_once_and_counted(
     url = url_of_user(fragile_redis, *rules)
     async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
         await service.ask("luma_generate_video", KEYED)
-        await counted(service, "channel", 3)
+        await wait_until_counted(service, "channel", 3)
     lines = [record.getMessage() for record in caplog.records if "denies" in record.getMessage()]
     assert len(lines) == 1
     assert "docs/redis.md lists the rights" in lines[0]
@@ -53,7 +53,7 @@ async def test_a_denied_command_of_the_coordination_is_logged_once_and_counted(
         for task_id in task_ids:
             waiting = service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
             assert (await while_time_passes(clock, waiting))["state"] == "completed"
-        await counted(service, "denied", 3)
+        await wait_until_counted(service, "denied", 3)
     lines = [record.getMessage() for record in caplog.records if "denies" in record.getMessage()]
     assert len(lines) == 1
     assert f"the command {command.upper()} (NOPERM" in lines[0]

@@ -34,7 +34,7 @@ def purchases(database: Database, clock: HandClock) -> SqlPurchases:
     return purchases_at(database, clock)
 
 
-def new(buyer: Purchaser, key: str | None = None) -> NewPurchase:
+def new_purchase(buyer: Purchaser, key: str | None = None) -> NewPurchase:
     keys = () if key is None else (KeyName(buyer.spender.team, key, "request"),)
     charge = Charge(buyer.spender, priced(1), "request-1")
     return NewPurchase(secrets.token_hex(16), buyer.spender.team, "generate", "request", keys, charge=charge)
@@ -56,8 +56,8 @@ async def test_a_purchase_over_budget_is_not_recorded(
     buyer: Purchaser, purchases: SqlPurchases, key: str | None
 ) -> None:
     for _ in range(2):
-        assert await purchases.claim(new(buyer)) is None
-    refused = new(buyer, key)
+        assert await purchases.claim(new_purchase(buyer)) is None
+    refused = new_purchase(buyer, key)
     with pytest.raises(BudgetExceeded):
         await purchases.claim(refused)
     assert len(await purchases.newest([buyer.spender.team], 9)) == 2
@@ -68,7 +68,7 @@ async def test_a_purchase_over_budget_is_not_recorded(
 async def test_the_price_of_a_refused_or_forgotten_purchase_is_given_back(
     buyer: Purchaser, purchases: SqlPurchases
 ) -> None:
-    refused, forgotten, unknown = new(buyer, "a"), new(buyer, "b"), new(buyer, "c")
+    refused, forgotten, unknown = new_purchase(buyer, "a"), new_purchase(buyer, "b"), new_purchase(buyer, "c")
     await purchases.claim(refused)
     await purchases.claim(forgotten)
     assert await counts(buyer) == (0, 2)
@@ -83,7 +83,7 @@ async def test_the_price_of_a_refused_or_forgotten_purchase_is_given_back(
 
 
 async def test_a_started_purchase_is_settled_by_its_task(buyer: Purchaser, purchases: SqlPurchases) -> None:
-    await purchases.claim(started := new(buyer))
+    await purchases.claim(started := new_purchase(buyer))
     await purchases.record_outcome(started.attempt, PurchaseState.STARTED, "task")
     assert await counts(buyer) == (0, 1)
     assert await buyer.ledger.settle_task(buyer.spender.team, "task", is_paid=True)
@@ -93,7 +93,7 @@ async def test_a_started_purchase_is_settled_by_its_task(buyer: Purchaser, purch
 async def test_an_unknown_outcome_that_is_found_is_settled_by_its_task(
     buyer: Purchaser, purchases: SqlPurchases
 ) -> None:
-    await purchases.claim(lost := new(buyer))
+    await purchases.claim(lost := new_purchase(buyer))
     await purchases.record_outcome(lost.attempt, PurchaseState.UNKNOWN)
     await purchases.record_outcome(lost.attempt, PurchaseState.STARTED, "task")
     assert await buyer.ledger.settle_task(buyer.spender.team, "task", is_paid=False)
@@ -101,16 +101,16 @@ async def test_an_unknown_outcome_that_is_found_is_settled_by_its_task(
 
 
 async def test_a_key_that_is_taken_over_reserves_again(buyer: Purchaser, purchases: SqlPurchases) -> None:
-    await purchases.claim(lost := new(buyer, "key"))
+    await purchases.claim(lost := new_purchase(buyer, "key"))
     await purchases.record_outcome(lost.attempt, PurchaseState.UNKNOWN)
-    again = new(buyer, "key")
+    again = new_purchase(buyer, "key")
     held = await purchases.claim(again)
     assert held is not None
     assert await counts(buyer) == (0, 1)
     assert await purchases.take_over(held, again)
     assert await counts(buyer) == (0, 2)
     await purchases.record_outcome(again.attempt, PurchaseState.UNKNOWN)
-    held = await purchases.claim(third := new(buyer, "key"))
+    held = await purchases.claim(third := new_purchase(buyer, "key"))
     assert held is not None
     with pytest.raises(BudgetExceeded):
         await purchases.take_over(held, third)
@@ -120,7 +120,7 @@ async def test_a_key_that_is_taken_over_reserves_again(buyer: Purchaser, purchas
 
 
 async def test_a_repeated_claim_reserves_once(buyer: Purchaser, purchases: SqlPurchases) -> None:
-    for wanted in (new(buyer), new(buyer, "key")):
+    for wanted in (new_purchase(buyer), new_purchase(buyer, "key")):
         assert await purchases.claim(wanted) is None
         assert await purchases.claim(wanted) is None
     assert await counts(buyer) == (0, 2)
@@ -128,14 +128,14 @@ async def test_a_repeated_claim_reserves_once(buyer: Purchaser, purchases: SqlPu
 
 async def test_an_unknown_price_is_refused_if_there_is_a_budget(buyer: Purchaser, purchases: SqlPurchases) -> None:
     with pytest.raises(PriceUnknown):
-        await purchases.claim(replace(new(buyer), charge=Charge(buyer.spender, None)))
+        await purchases.claim(replace(new_purchase(buyer), charge=Charge(buyer.spender, None)))
     assert await purchases.newest([buyer.spender.team], 9) == []
 
 
 async def test_outcomes_are_audited_with_who_bought_what(buyer: Purchaser, purchases: SqlPurchases) -> None:
     outcomes = {PurchaseState.STARTED: "task", PurchaseState.REFUSED: None}
     for state, task_id in outcomes.items():
-        await purchases.claim(wanted := new(buyer))
+        await purchases.claim(wanted := new_purchase(buyer))
         await purchases.record_outcome(wanted.attempt, state, task_id)
     first, second = await audited(buyer)
     assert (first.action, first.outcome, first.task_id) == ("purchase.generate", "started", "task")
@@ -154,7 +154,7 @@ async def test_callers_outside_of_teams_cost_and_audit_nothing(buyer: Purchaser,
 
 async def test_concurrent_claims_never_exceed_the_budget(buyer: Purchaser, purchases: SqlPurchases) -> None:
     ended = await asyncio.gather(
-        *(purchases.claim(new(buyer, f"key-{number}")) for number in range(12)), return_exceptions=True
+        *(purchases.claim(new_purchase(buyer, f"key-{number}")) for number in range(12)), return_exceptions=True
     )
     assert sum(one is None for one in ended) == 2
     assert sum(isinstance(one, BudgetExceeded) for one in ended) == 10

@@ -25,7 +25,7 @@ def directory(database: Database, clock: HandClock) -> Directory:
     return directory_at(database, clock)
 
 
-async def made(directory: Directory, expires: float | None = None, member: str = "anna") -> KeyHolder:
+async def create_key(directory: Directory, expires: float | None = None, member: str = "anna") -> KeyHolder:
     """Create a key, with its team and member if they do not exist."""
     if not await directory.teams.all():
         await directory.teams.create("film", "Europe/Berlin", ACTOR)
@@ -51,7 +51,7 @@ async def test_a_team_is_created_with_safe_defaults(directory: Directory, clock:
 async def test_keys_are_listed_in_pages(directory: Directory, clock: HandClock) -> None:
     made_keys = []
     for number in range(5):
-        made_keys.append((await made(directory, member="ben" if number % 2 else "anna")).key)
+        made_keys.append((await create_key(directory, member="ben" if number % 2 else "anna")).key)
         clock.advance(number % 2)  # two of them are equally old
     wanted = [key.id for key in sorted(made_keys, key=lambda key: (key.created_at, key.id))]
     pages, after = [], None
@@ -76,7 +76,7 @@ async def test_team_names_are_unique_and_member_names_within_a_team(directory: D
 
 
 async def test_a_refused_change_leaves_no_entry_and_no_version(directory: Directory) -> None:
-    await made(directory)
+    await create_key(directory)
     before = await directory.facts.version(), len(await directory.audit.entries(1000))
     for refused in (
         directory.teams.create("film", "UTC", ACTOR),
@@ -93,7 +93,7 @@ async def test_a_refused_change_leaves_no_entry_and_no_version(directory: Direct
 
 
 async def test_every_change_has_one_entry_and_one_version(directory: Directory, clock: HandClock) -> None:
-    key = (await made(directory)).key.id
+    key = (await create_key(directory)).key.id
     changes: dict[str, Callable[[], Awaitable[object]]] = {
         "team.stop": lambda: directory.teams.stop("film", ACTOR),
         "team.resume": lambda: directory.teams.stop("film", ACTOR, is_stopped=False),
@@ -122,7 +122,7 @@ async def test_every_change_has_one_entry_and_one_version(directory: Directory, 
 
 
 async def test_the_entry_of_a_change_has_the_values_before_and_after(directory: Directory) -> None:
-    holder = await made(directory)
+    holder = await create_key(directory)
     await directory.teams.stop_member("film", "anna", ACTOR)
     entry = await last_entry(directory)
     assert (entry.before, entry.after) == ({"is_stopped": False}, {"is_stopped": True})
@@ -130,7 +130,7 @@ async def test_the_entry_of_a_change_has_the_values_before_and_after(directory: 
 
 
 async def test_a_key_is_found_by_its_digest_with_member_and_team(directory: Directory, clock: HandClock) -> None:
-    await made(directory)
+    await create_key(directory)
     _, new = new_key()
     made_now = await directory.keys.create("film", "anna", new, ACTOR, scopes=READ, expires_seconds=DAY, note="ci")
     found = await directory.keys.key_holder(new.digest)
@@ -142,9 +142,9 @@ async def test_a_key_is_found_by_its_digest_with_member_and_team(directory: Dire
 
 
 async def test_keys_are_listed_by_team_oldest_first(directory: Directory, clock: HandClock) -> None:
-    first = await made(directory)
+    first = await create_key(directory)
     clock.advance(1)
-    second = await made(directory, member="ben")
+    second = await create_key(directory, member="ben")
     await directory.teams.create("music", "UTC", ACTOR)
     assert [holder.key.id for holder in await directory.keys.of_team("film")] == [first.key.id, second.key.id]
     assert await directory.keys.of_team("music") == []
@@ -153,7 +153,7 @@ async def test_keys_are_listed_by_team_oldest_first(directory: Directory, clock:
 
 
 async def test_a_key_is_blocked_unblocked_and_revoked_forever(directory: Directory, clock: HandClock) -> None:
-    key = (await made(directory)).key.id
+    key = (await create_key(directory)).key.id
     blocked = await directory.keys.block(key, ACTOR)
     unblocked = await directory.keys.block(key, ACTOR, is_blocked=False)
     revoked = await directory.keys.revoke(key, ACTOR)
@@ -167,7 +167,7 @@ async def test_a_key_is_blocked_unblocked_and_revoked_forever(directory: Directo
 
 
 async def test_a_stop_of_team_member_or_key_stops_the_holder(directory: Directory) -> None:
-    key = (await made(directory)).key.id
+    key = (await create_key(directory)).key.id
 
     changes: list[Callable[[bool], Awaitable[object]]] = [
         lambda stopped: directory.teams.stop("film", ACTOR, is_stopped=stopped),
@@ -181,7 +181,7 @@ async def test_a_stop_of_team_member_or_key_stops_the_holder(directory: Director
 
 
 async def test_both_keys_of_a_rotation_work_during_the_grace_period(directory: Directory, clock: HandClock) -> None:
-    old = (await made(directory, expires=30 * DAY)).key
+    old = (await create_key(directory, expires=30 * DAY)).key
     clock.advance(10 * DAY)
     new = (await directory.keys.rotate(old.id, new_key()[1], DAY, ACTOR)).key
     assert (new.member_id, new.scopes, new.note) == (old.member_id, old.scopes, old.note)
@@ -195,7 +195,7 @@ async def test_both_keys_of_a_rotation_work_during_the_grace_period(directory: D
 async def test_a_grace_period_never_prolongs_a_key_and_zero_ends_it_at_once(
     directory: Directory, clock: HandClock
 ) -> None:
-    short, endless = (await made(directory, expires=60)).key, (await made(directory)).key
+    short, endless = (await create_key(directory, expires=60)).key, (await create_key(directory)).key
     await directory.keys.rotate(short.id, new_key()[1], DAY, ACTOR)
     renewed = await directory.keys.rotate(endless.id, new_key()[1], 0, ACTOR)
     assert (await directory.keys.holder(short.id)).key.expires_at == short.expires_at
@@ -204,7 +204,7 @@ async def test_a_grace_period_never_prolongs_a_key_and_zero_ends_it_at_once(
 
 
 async def test_only_an_active_key_is_rotated_and_only_once(directory: Directory, clock: HandClock) -> None:
-    keys = [(await made(directory, expires=60)).key.id for _ in range(4)]
+    keys = [(await create_key(directory, expires=60)).key.id for _ in range(4)]
     await directory.keys.block(keys[0], ACTOR)
     await directory.keys.revoke(keys[1], ACTOR)
     replaced = await directory.keys.rotate(keys[2], new_key()[1], 60, ACTOR)
@@ -217,13 +217,13 @@ async def test_only_an_active_key_is_rotated_and_only_once(directory: Directory,
 
 
 async def test_a_stopped_key_stays_stopped_through_a_rotation(directory: Directory) -> None:
-    key = (await made(directory)).key.id
+    key = (await create_key(directory)).key.id
     await directory.keys.stop(key, ACTOR)
     assert (await directory.keys.rotate(key, new_key()[1], 60, ACTOR)).is_stopped
 
 
 async def test_a_repeated_change_happens_once(directory: Directory) -> None:
-    key = (await made(directory)).key.id
+    key = (await create_key(directory)).key.id
     _, new = new_key()
     made_twice = [await directory.keys.create("film", "anna", new, ACTOR, scopes=READ) for _ in range(2)]
     _, following = new_key()
@@ -234,7 +234,7 @@ async def test_a_repeated_change_happens_once(directory: Directory) -> None:
 
 
 async def test_the_last_use_is_recorded_by_the_minute_and_never_decreases(directory: Directory) -> None:
-    used, unused = (await made(directory)).key.id, (await made(directory)).key.id
+    used, unused = (await create_key(directory)).key.id, (await create_key(directory)).key.id
     version = await directory.facts.version()
     await directory.keys.note_used({used, *(f"{number:012x}" for number in range(1200))}, 120)
     await directory.keys.note_used([used], 60)
@@ -245,7 +245,7 @@ async def test_the_last_use_is_recorded_by_the_minute_and_never_decreases(direct
 
 
 async def test_concurrent_changes_run_one_after_another(directory: Directory) -> None:
-    await made(directory)
+    await create_key(directory)
     version = await directory.facts.version()
     calls = [directory.teams.create(f"team {number % 5}", "UTC", ACTOR) for number in range(10)]
     ends = await asyncio.gather(*calls, return_exceptions=True)
@@ -265,11 +265,11 @@ async def test_a_database_user_with_table_privileges_only_can_administer(
     await connection.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
     await connection.close()
     async with opened(url.replace("luma:luma@", f"{role}:word@")) as database:
-        assert (await made(directory_at(database, clock))).team.name == "film"
+        assert (await create_key(directory_at(database, clock))).team.name == "film"
 
 
 async def test_the_audit_log_is_read_in_pages_by_team_and_time(directory: Directory, clock: HandClock) -> None:
-    await made(directory)
+    await create_key(directory)
     clock.advance(DAY)
     other = await directory.teams.create("music", "UTC", ACTOR)
     await directory.audit.append(AuditEntry("member", "submit", "film/anna", amount=1_190_000, unit="credits"))
@@ -282,7 +282,7 @@ async def test_the_audit_log_is_read_in_pages_by_team_and_time(directory: Direct
 
 
 async def test_old_entries_are_deleted_and_their_ids_not_used_again(directory: Directory, clock: HandClock) -> None:
-    await made(directory)
+    await create_key(directory)
     clock.advance(DAY)
     assert await directory.audit.delete_old(DAY - 1) == 3
     await directory.teams.stop("film", ACTOR)

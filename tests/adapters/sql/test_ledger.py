@@ -429,11 +429,11 @@ async def test_concurrent_reservations_and_settlements_never_deadlock(
 
     async def buy(one: Purchaser, number: int) -> None:
         attempt, is_taken = secrets.token_hex(16), number % 2 == 0
-        await patiently(lambda: one.reserve(attempt))
+        await retry_on_timeout(lambda: one.reserve(attempt))
         if number % 5 == 0:
             limits.append(late := budget(team, 1000, key=one.spender.key))
-            await patiently(lambda: caller.put(late))
-        await patiently(lambda: settle(one, attempt, taken=is_taken))
+            await retry_on_timeout(lambda: caller.put(late))
+        await retry_on_timeout(lambda: settle(one, attempt, taken=is_taken))
 
     await asyncio.gather(*(buy(one, number) for number, one in enumerate(everyone)))
     found = await uses(caller)
@@ -461,7 +461,7 @@ async def test_a_purchase_settled_while_a_budget_is_set_is_counted_once(caller: 
     assert await counted(caller, mine) == (1, 0, 8)
 
 
-async def patiently(operation: Callable[[], Awaitable[object]]) -> None:
+async def retry_on_timeout(operation: Callable[[], Awaitable[object]]) -> None:
     """Repeat an operation that has timed out on a busy machine. A deadlock is another error, and is raised."""
     while True:
         try:

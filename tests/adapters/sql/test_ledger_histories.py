@@ -1,7 +1,7 @@
 """Random histories of the ledger with crashes at every step. Spent, reserved and remaining always add up to the budget.
 
-A crash comes before an operation, between two of its statements, before its commit, or after it, so that its caller gets
-no result. Hypothesis generates the histories, and finds the shortest one that breaks an invariant.
+A crash comes before an operation, between two of its statements, before its commit, or after it, so that its caller
+gets no result. Hypothesis generates the histories, and finds the shortest one that breaks an invariant.
 """
 
 import asyncio

@@ -38,7 +38,7 @@ def new_grant() -> NewGrant:
     return NewGrant(secrets.token_hex(16), secrets.token_hex(32), CLIENT, "claude.ai")
 
 
-async def granted(store: SignInStore, access: NewAccess | None = None) -> Grant:
+async def create_grant(store: SignInStore, access: NewAccess | None = None) -> Grant:
     await store.people.keep(PERSON)
     code = new_code()
     await store.steps.add_code(code, 60.0)
@@ -131,7 +131,7 @@ async def test_a_code_expires(store: SignInStore, clock: HandClock) -> None:
 
 
 async def test_one_of_many_concurrent_refreshes_rotates(store: SignInStore, clock: HandClock) -> None:
-    grant = await granted(store)
+    grant = await create_grant(store)
     clock.advance(100)
     access = new_access()
     tries = [store.grants.rotate(grant, "next", access, LIFETIMES) for _ in range(20)]
@@ -158,7 +158,7 @@ async def test_one_of_many_concurrent_refreshes_rotates(store: SignInStore, cloc
 
 async def test_an_access_token_is_found_with_its_person_until_it_expires(store: SignInStore, clock: HandClock) -> None:
     access = new_access()
-    grant = await granted(store, access)
+    grant = await create_grant(store, access)
     holder = await store.grants.access(access.digest)
     assert holder is not None
     assert holder.grant == grant
@@ -169,7 +169,7 @@ async def test_an_access_token_is_found_with_its_person_until_it_expires(store: 
 
 
 async def test_the_first_use_of_a_generation_is_recorded_once(store: SignInStore, clock: HandClock) -> None:
-    grant = await granted(store)
+    grant = await create_grant(store)
     await store.grants.confirm(grant.id, 7)
     await store.grants.confirm(grant.id, 0)
     first = clock()
@@ -186,7 +186,7 @@ async def test_a_revocation_ends_one_grant_and_is_audited(
     store: SignInStore, database: Database, clock: HandClock
 ) -> None:
     access = new_access()
-    grant, other = await granted(store, access), await granted(store)
+    grant, other = await create_grant(store, access), await create_grant(store)
     version = await store.grants.version()
     assert await store.grants.revoke(grant.id, RevokeReason.PERSON, person_id="b" * 32) is None
     ended = await store.grants.revoke(grant.id, RevokeReason.PERSON, person_id=PERSON.id)
@@ -203,10 +203,10 @@ async def test_a_revocation_ends_one_grant_and_is_audited(
 
 
 async def test_the_grants_of_one_person_are_bounded(store: SignInStore, clock: HandClock) -> None:
-    first = await granted(store)
+    first = await create_grant(store)
     for _ in range(MOST_GRANTS):
         clock.advance(1)
-        await granted(store)
+        await create_grant(store)
     assert len(await store.grants.of_person(PERSON.id)) == MOST_GRANTS
     found = await store.grants.grant(first.id)
     assert found is not None
@@ -237,7 +237,7 @@ async def test_a_browser_is_signed_in_until_it_is_signed_out(store: SignInStore,
 
 
 async def test_expired_rows_are_deleted_in_batches(store: SignInStore, clock: HandClock) -> None:
-    grant = await granted(store)
+    grant = await create_grant(store)
     await store.people.add_session("session", PERSON.id, 600.0)
     await store.steps.add_pending(PendingLogin("state", "browser", "content"), 600.0)
     clock.advance(3601)

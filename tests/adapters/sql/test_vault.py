@@ -30,7 +30,7 @@ def directory(database: Database, clock: HandClock) -> Directory:
     return directory_at(database, clock)
 
 
-async def put_in(directory: Directory, vault: Vault, credential_id: str = "00000000000a") -> TeamCredential:
+async def add_credential(directory: Directory, vault: Vault, credential_id: str = "00000000000a") -> TeamCredential:
     team = await directory.teams.create("film", "UTC", ACTOR)
     sealed = vault.seal_credential(team.id, credential_id, "acedata", SECRET)
     new = TeamCredential(credential_id, team.id, "acedata", sealed, hint(SECRET), 0)
@@ -39,7 +39,7 @@ async def put_in(directory: Directory, vault: Vault, credential_id: str = "00000
 
 async def test_a_credential_is_kept_listed_and_removed_with_its_secret(database: Database, clock: HandClock) -> None:
     vault, directory = Vault(OLD), directory_at(database, clock)
-    added = await put_in(directory, vault)
+    added = await add_credential(directory, vault)
     assert added.created_at == clock()
     assert await directory.credentials.add(added, ACTOR) == added
     assert await directory.credentials.of_team(added.team_id) == [added] == await directory.credentials.in_use()
@@ -65,7 +65,7 @@ async def _all_sealed(connection: AsyncConnection) -> list[str]:
 @pytest.mark.parametrize("kept", [OLD, f"{OLD}!"])
 async def test_a_rotation_of_the_secret_key_keeps_keys_and_credentials(directory: Directory, kept: str) -> None:
     first = Vault(kept)
-    added, digest = await put_in(directory, first), await load_key_digest(directory.facts, first)
+    added, digest = await add_credential(directory, first), await load_key_digest(directory.facts, first)
     both = Vault(NEW, "some other secret key of the service, 32 bytes", kept)
     assert (await load_key_digest(directory.facts, both)).of("lmk_x") == digest.of("lmk_x")
     assert await seal_credentials_again(directory.credentials, both) == []
@@ -100,13 +100,13 @@ def test_a_pepper_under_many_secret_keys_fits_its_column() -> None:
 
 
 async def test_a_credential_that_cannot_be_opened_is_returned_and_left(directory: Directory) -> None:
-    added = await put_in(directory, Vault(OLD))
+    added = await add_credential(directory, Vault(OLD))
     assert await seal_credentials_again(directory.credentials, Vault(NEW)) == [added]
     assert await directory.credentials.in_use() == [added]
 
 
 async def test_a_sealed_text_is_replaced_only_if_it_is_unchanged(directory: Directory) -> None:
-    added = await put_in(directory, Vault(OLD))
+    added = await add_credential(directory, Vault(OLD))
     assert await directory.credentials.replace_sealed(added, "first")
     assert not await directory.credentials.replace_sealed(added, "second")
 
@@ -157,7 +157,7 @@ def test_a_hint_shows_the_end_of_long_secrets_only(secret: str, shown: str) -> N
 async def fill(database: Database, clock: HandClock) -> tuple[str, list[str]]:
     """Create, rotate and remove a key and a credential. Return the texts that dumps must not and must contain."""
     directory, vault = directory_at(database, clock), Vault(OLD)
-    added = await put_in(directory, vault)
+    added = await add_credential(directory, vault)
     await directory.teams.add_member("film", "anna", ACTOR)
     digest = await load_key_digest(directory.facts, vault)
     (key, new), (next_key, following) = new_key(), new_key()
