@@ -1,4 +1,4 @@
-"""An httpx transport that reads each response only from bytes received after its request, and bounds their number.
+"""An httpx transport that reads a response only from bytes that are received after its request, and limits its size.
 
 httpcore reuses a connection even if it has unread bytes, and parses them as the response to the next request, which may
 be another tenant's. Unread bytes can be in five places: the HTTP parser, TLS plaintext, TLS ciphertext, anyio's queue
@@ -6,7 +6,7 @@ and the kernel. The parser is checked when a response ends, because nothing is p
 checked in the event loop step that writes the next request. A connection with unread bytes is closed, and a new one is
 opened. Bytes that the backend sends after that step cannot be distinguished from the response.
 
-httpcore also accepts any number of interim (1xx) responses before the final one; here they are limited.
+httpcore also accepts any number of interim (1xx) responses before the final one. Here their number is limited.
 """
 
 import re
@@ -20,9 +20,11 @@ import httpx
 from anyio.streams.tls import TLSStream
 
 MOST_WIRE_BYTES = 6 * 1024 * 1024
-"""Bytes received for one request, headers and framing included: a body of 4 MiB and half as much again."""
+"""Most bytes received for one request, including headers and framing: a body of 4 MiB and half as much for the rest."""
 
 MOST_INTERIM_RESPONSES = 16
+"""Most interim responses to one request."""
+
 _STATUS_LINE = re.compile(rb"\nHTTP/\d\.\d (\d)")
 _PARTIAL_STATUS_LINE_BYTES = len(b"\nHTTP/1.1 1") - 1
 """Most bytes at the end of one read that may be the beginning of a status line."""
@@ -32,7 +34,7 @@ _CONNECTION_ERRORS = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, any
 
 
 class CheckedTransport(httpx.AsyncHTTPTransport):
-    """httpx's transport, but with connections that are reused only if no bytes follow the response."""
+    """httpx's transport, but a connection is reused only if no bytes follow the response, and responses are limited."""
 
     def __init__(self, **options: Any) -> None:
         """Take the options of `httpx.AsyncHTTPTransport`."""
@@ -107,7 +109,7 @@ class _CheckedStream:
 
 
 class _MeteredBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections as `_MeteredStream`s."""
+    """A network backend of httpcore that wraps each connection in a `_MeteredStream`."""
 
     def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
         self._backend = backend
@@ -162,7 +164,7 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self._bytes:  # the first write after a response begins the next request
             if self._has_unread_bytes():
-                # The pool closes this connection and uses another one; no byte of the request has been written yet.
+                # The pool then closes this connection and uses another one. No byte of the request was written yet.
                 raise httpcore.ConnectionNotAvailable
             self._bytes, self._interim_responses = 0, _InterimResponses()
         with _converted_to(httpcore.WriteError):

@@ -64,7 +64,7 @@ _READ_MESSAGES: dict[type[LumaError], str] = {
     ),
     Refused: "AceDataCloud refused to answer. Asking again will not help: ask the user to look at the account.",
 }
-"""Messages of errors whose default message is about a submission, for reads."""
+"""Messages for reads, by error. The default messages of these errors are about submissions."""
 
 _QUOTING_ERRORS = (InvalidRequest, Refused)
 """Errors whose message quotes that of the backend, because it is needed to correct the request."""

@@ -30,7 +30,7 @@ class CredentialHooks:
 
 
 class AccessTokenAuthenticator:
-    """Authenticates `lat_` tokens. Tokens that are unknown, have expired, or whose grant has ended are refused."""
+    """Authenticates `lat_` tokens. It refuses tokens that are unknown or expired, or whose grant has ended."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ class Fault:
 
 
 NO_TOKEN = Fault(400, "no_token", "The request carries no bearer token.")
-BAD_REQUEST = Fault(400, "bad_request", "The request body is not what this API takes.")
+BAD_REQUEST = Fault(400, "bad_request", "The request body is not valid for this API.")
 NO_PROMPT = Fault(400, "bad_request", "A prompt is required.")
 NO_SOURCE_VIDEO = Fault(
     400, "bad_request", "To extend a video, video_id or video_url must name one that was made here."
@@ -32,14 +32,14 @@ NO_API = Fault(404, "no_api", "There is no API at this address.")
 TOO_MANY_READS = Fault(429, "too_many_requests", "This token has read tasks too often within a second.")
 TOO_MANY_GENERATIONS = Fault(429, "rate_limited", "This token has too many generations in flight.")
 GENERATION_FAILED = Fault(500, "api_error", "The sandbox simulates a generation that fails.")
-TIMED_OUT = Fault(504, "timeout", "The generation took longer than the request was willing to wait.")
+TIMED_OUT = Fault(504, "timeout", "The generation took longer than the timeout of the request.")
 
 PROXY_STATUS = 502
 PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
 class Refused(Exception):
-    """A request is answered with the error `fault`."""
+    """A request is refused. The response is the error `fault`."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)

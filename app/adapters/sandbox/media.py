@@ -18,7 +18,7 @@ CACHE_CONTROL = "public, max-age=3600"
 def media_routes(path: str, is_gone: Callable[[str], bool] = lambda _: False) -> list[Route]:
     """Return routes for GET and HEAD of {path}/{name}.mp4 and {path}/{name}.jpg, with any name.
 
-    The response is 404 for names for which `is_gone` returns True; `Sandbox.media_is_gone` is such a function.
+    The response is 404 for names for which `is_gone` returns True. `Sandbox.media_is_gone` is meant for this parameter.
     """
     return [
         Route(f"{path}/{{name}}.mp4", _file(CLIP, "video/mp4", is_gone)),

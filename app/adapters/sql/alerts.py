@@ -78,7 +78,7 @@ class SqlAlerts:
         return await self._database.run(operation)
 
     async def replace_sealed_url(self, team_id: str, before: str, after: str) -> None:
-        """Replace a sealed URL of a team's budgets with the same URL, sealed anew."""
+        """Replace a sealed URL of a team's budgets by the same URL, sealed under other keys."""
         same = and_(budgets.c.team_id == team_id, budgets.c.alert_sealed == before)
         changed = update(budgets).where(same).values(alert_sealed=after)
         await self._database.run(lambda connection: connection.execute(changed))

@@ -1,7 +1,7 @@
-"""Idempotency keys get a table of their own, in which a key can have several names: one for each secret key.
+"""Creates the table of idempotency keys, in which a key can have several names: one for each secret key.
 
-SQLite drops and makes a table anew to change it, and the drop deletes what refers to its rows. So the keys wait in a
-temporary table until `purchases` has its new form.
+To change a table in SQLite, it is dropped and created again, and the drop deletes the rows that refer to it. So the
+keys are stored in a temporary table until `purchases` has its new form.
 """
 
 import sqlalchemy as sa

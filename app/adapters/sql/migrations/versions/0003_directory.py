@@ -1,4 +1,4 @@
-"""The directory: teams, members, keys, credentials and the audit log; and which member made a purchase."""
+"""The directory: teams, members, keys, credentials and the audit log, and the member who made a purchase."""
 
 import sqlalchemy as sa
 from alembic import op

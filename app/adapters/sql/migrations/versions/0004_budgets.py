@@ -1,4 +1,4 @@
-"""Budgets, what their windows have used, and the ledger: the cost of each purchase of a team."""
+"""Budgets, the amounts used in their windows, and the ledger: the cost of each purchase of a team."""
 
 import sqlalchemy as sa
 from alembic import op
