@@ -51,10 +51,8 @@ async def reserve(
     SpendingRefused if the attempt is already settled.
     """
     await check_in_flight(connection, attempt, charge.spender, now)
-    found, price = (
-        await current_windows(connection, charge.spender.team, counting_condition(charge.spender), now),
-        charge.price,
-    )
+    price = charge.price
+    found = await current_windows(connection, charge.spender.team, counting_condition(charge.spender), now)
     for window in found.windows:
         if price is None or price.unit != window.budget.unit:
             raise PriceUnknown(window.budget, None if price is None else price.unit)
@@ -187,8 +185,8 @@ async def _reserve_in(
 ) -> ThresholdPassed | None:
     """Reserve the price in the first of `windows`, and return the threshold that this passes. Raises BudgetExceeded.
 
-    The other windows, in which the price is not reserved yet, are needed for the exception: it has the window with the
-    least room.
+    The price is not reserved in the other windows yet. They are needed for the exception, which has the refusing window
+    that renews last.
     """
     window = windows[0]
     row = await _add(connection, window, price.amount)
