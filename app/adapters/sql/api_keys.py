@@ -179,7 +179,7 @@ class SqlApiKeys:
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
             before = await self._with_id(change.connection, key_id)
             if before.key.revoked_at is not None:
-                raise NotAllowed(f"Key {key_id} is revoked, and cannot be used again. Make a new key.")
+                raise NotAllowed(f"Key {key_id} is revoked for good. Make a new key.")
             return await _update_key(change, action, before, **wanted)
 
         return await self._administration.change(actor, operation)
