@@ -155,7 +155,7 @@ class _Parts:
         logins = LoginCheck(upstream, store, self.people, telemetry, clocks.wall)
         suspects = SuspectLogins(logins, store, clocks.sleep)
         cache = GrantCache(store.grants, self.login.callers, CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep))
-        standing = Standing(token_status.was_refused, token_status.accept, suspects.enqueue)
+        hooks = CredentialHooks(token_status.was_refused, token_status.accept, suspects.enqueue)
         names = PassthroughAuthenticator(*self.settings.secret_keys())
         lifetimes = _lifetimes(self.settings)
         return SignIn(

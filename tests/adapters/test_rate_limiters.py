@@ -194,19 +194,20 @@ async def test_a_redis_that_does_not_answer_raises_store_unavailable(clock: Hand
 
 
 class Nonsense:
-    """A Redis client whose scripts return a reply of another type."""
+    """A Redis client whose scripts return `reply`."""
 
-    def __init__(self, answer: object) -> None:
-        self._answer = answer
+    def __init__(self, reply: object) -> None:
+        self._reply = reply
 
     async def eval(self, *_arguments: object) -> object:
-        return self._answer
+        return self._reply
 
 
-async def test_a_reply_of_another_type_raises_store_unavailable(clock: HandClock) -> None:
-    link = RedisConnection(cast("Redis", Nonsense()))
+@pytest.mark.parametrize("reply", [[99, b"x"], [99, 1], [1, 900_000_000_000_000], [1, 120_001], [1, -1], [1]])
+async def test_a_reply_that_the_script_cannot_return_raises_store_unavailable(clock: HandClock, reply: object) -> None:
+    connection = RedisConnection(cast("Redis", Nonsense(reply)))
     with pytest.raises(StoreUnavailable):
-        await RedisRateLimiter(link, KEYS, clock).take("film", [limit(1)])
+        await RedisRateLimiter(connection, KEYS, clock).take("film", [limit(1)])
 
 
 @with_settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.services.limits.backend_limits import PURCHASE_PLACES, READS, UNACCEPTED_PURCHASES
 from app.services.limits.token_status import REFUSED_SECONDS
 from app.services.tasks.queued_ids import LOOKUP_WEIGHT, MOST_UNACCEPTED
-from tests.support.acedata import knowing_every_task
+from tests.support.acedata import finding_every_task
 from tests.support.clock import HandClock
 from tests.support.service import serving, settings
 

@@ -55,7 +55,7 @@ class AccessTokenAuthenticator:
 
         Raises AccessRefused and AuthenticationUnavailable.
         """
-        if (mint := self._mint.known) is None:
+        if (mint := self._mint.loaded) is None:
             try:
                 mint = await self._mint.load()
             except DatabaseUnavailable:

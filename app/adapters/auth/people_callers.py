@@ -68,7 +68,9 @@ class MemberCallers:
         Raises LoginRefused unless the claims name exactly one team of this service, and LoginUnavailable.
         """
         try:
-            await self.memberships.of(directory_person(signed_in.issuer, signed_in.subject, signed_in.secrets))
+            await self.memberships.find_or_join(
+                directory_person(signed_in.issuer, signed_in.subject, signed_in.secrets)
+            )
         except AccessRefused as exc:
             raise LoginRefused(str(exc)) from None
         except AuthenticationUnavailable as exc:
@@ -83,7 +85,7 @@ class MemberCallers:
         if secrets is None:
             return None
         person = directory_person(holder.person.issuer, holder.person.subject, secrets)
-        membership = await self.memberships.of(person)
+        membership = await self.memberships.find_or_join(person)
         principal = principal_of(membership, holder.scopes)
         return Caller(principal, self.credentials_of(membership.team.id), can_ask_for_scopes=True)
 

@@ -36,7 +36,7 @@ class SignInMint:
 
     def access(self, refresh: str, scopes: frozenset[Scope]) -> str:
         """Return the access token for a refresh token and these scopes. It is always the same one."""
-        return forms.ACCESS.written(self._keyed("access", f"{refresh} {written_scopes(scopes)}".encode()))
+        return forms.ACCESS.encode(self._keyed("access", f"{refresh} {written_scopes(scopes)}".encode()))
 
     def grant_of(self, refresh: str) -> str | None:
         """Return the id of the grant of a refresh token that this service has made; None for any other text."""

@@ -35,12 +35,15 @@ class RedisRateLimiter:
         async with self._connection.operation(owner):
             now_ms = round(self._wall_clock() * 1000)
             reply = await self._client.eval(COUNT_CALL, len(keys), *keys, now_ms, *arguments)
-            number, wait_ms = _numbers(reply, len(limits))
+            number, wait_ms = _numbers(reply, limits)
         return None if number == 0 else OverLimit(limits[number - 1], wait_ms / 1000)
 
 
-def _numbers(reply: object, most: int) -> tuple[int, int]:
-    """Return the number of the refusing limit, from 1 to `most` or 0, and its wait in ms. Raises InvalidResponse."""
+def _numbers(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
+    """Return the number of the refusing limit, from 1, and its wait in ms; or 0 and 0. Raises InvalidResponse.
+
+    A wait of more than two windows is invalid: it comes from values that other programs have written.
+    """
     match reply:
         case [int(number), int(wait_ms)] if 0 <= number <= len(limits):
             if number == 0 or 0 <= wait_ms <= 2000 * limits[number - 1].window_seconds:

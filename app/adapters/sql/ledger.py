@@ -195,7 +195,7 @@ async def _reserve_in(
         row = await _add(connection, window, price.amount)
     if row is None:
         uses = await with_usage(connection, windows)
-        raise BudgetExceeded(refusing(uses, price.amount) or uses[0], price)
+        raise BudgetExceeded(refusing_window(uses, price.amount) or uses[0], price)
     use = with_row(window, row)
     passed = threshold_passed(use.spent + use.reserved, use.limit, row.told)
     if passed is None:

@@ -144,7 +144,7 @@ class SqlPurchases:
 
         await self._database.run(operation)
 
-    async def forget(self, attempt: str) -> None:
+    async def delete_unbought(self, attempt: str) -> None:
         """Delete a purchase whose token the backend does not know, and release its key and its price."""
         mine = purchases.c.attempt == attempt
 
@@ -162,7 +162,7 @@ class SqlPurchases:
         wanted = and_(purchases.c.backend == self._backend, purchases.c.callback_id == callback_id)
         return await self._database.run(lambda connection: self._first(connection, wanted))
 
-    async def note_call(self, attempt: str) -> bool:
+    async def record_callback(self, attempt: str) -> bool:
         """Record that the backend has sent a callback, and return whether it was the first."""
         return await self._changes(
             update(purchases)
@@ -170,7 +170,7 @@ class SqlPurchases:
             .values(called_at=self._now())
         )
 
-    async def add_claim(self, callback_id: str, task_id: str) -> None:
+    async def add_callback_task(self, callback_id: str, task_id: str) -> None:
         """Record a task id that a callback has named. If there are MOST_CLAIMS already, it replaces the newest.
 
         The callback URL may have leaked, so neither the first nor the last id is certain to be the true one.
@@ -190,7 +190,7 @@ class SqlPurchases:
 
         await self._database.run_in_transaction(operation)
 
-    async def claims(self, callback_id: str) -> list[str]:
+    async def callback_tasks(self, callback_id: str) -> list[str]:
         """Return the task ids that callbacks have named, the oldest first."""
         return await self._database.run(lambda connection: self._claims(connection, callback_id))
 
@@ -272,7 +272,7 @@ class SqlPurchases:
 
         return await self._database.run(operation)
 
-    async def made(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
+    async def bought(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
         """Return those of `task_ids` that `owner` has bought. `member` limits them to one member of the team."""
         found: set[str] = set()
         remaining = iter(task_ids)

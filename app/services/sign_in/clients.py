@@ -122,7 +122,7 @@ class ClientRegistry:
         redirects = _redirects(metadata.get("redirect_uris"))
         auth = _auth(metadata.get("token_endpoint_auth_method"))
         given = metadata.get("client_name")
-        name = valid_client_name(given if isinstance(given, str) else None, shown_host(redirects[0]))
+        name = visible_name(given if isinstance(given, str) else None, shown_host(redirects[0]))
         mint, secret = await self._mint.load(), None
         client = OAuthClient(f"lmc_{secrets.token_urlsafe(16)}", name, redirects, Registration.DYNAMIC, auth)
         fingerprint = _fingerprint(client) if auth is ClientAuth.NONE else None

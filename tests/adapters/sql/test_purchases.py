@@ -112,7 +112,7 @@ async def test_the_key_of_a_refused_purchase_returns_to_the_unknown_outcome(purc
     if ends == "refused":
         await purchases.record_outcome(mine.attempt, PurchaseState.REFUSED)
     else:
-        await purchases.forget(mine.attempt)
+        await purchases.delete_unbought(mine.attempt)
     again = await purchases.claim(new_purchase())
     assert again is not None
     assert (again.attempt, again.state) == (earlier.attempt, PurchaseState.UNKNOWN)
@@ -134,7 +134,7 @@ async def test_a_returned_key_skips_purchases_that_bought_nothing(
         if first_ends == "refused":
             await purchases.record_outcome(ended.attempt, PurchaseState.REFUSED)
         else:
-            await purchases.forget(ended.attempt)
+            await purchases.delete_unbought(ended.attempt)
     holder = await purchases.claim(new_purchase())
     assert holder is not None
     assert (holder.attempt, holder.state) == (unknown.attempt, PurchaseState.UNKNOWN)
@@ -261,7 +261,7 @@ async def test_old_rows_are_deleted_in_batches(database: Database, clock: HandCl
     purchases = SqlPurchases(database, BACKEND, clock.sql, batch_size=3)
     for number in range(10):
         await purchases.claim(new_purchase(f"key-{number}"))
-        await purchases.add_claim(f"callback-{number}", "task")
+        await purchases.add_callback_task(f"callback-{number}", "task")
     clock.advance(91 * DAY)
     await purchases.claim(new_purchase(None))
     assert await purchases.delete_old(refused_seconds=DAY, seconds=90 * DAY) == 10
@@ -376,7 +376,7 @@ async def test_a_returned_key_has_the_earlier_request_hash_again(purchases: SqlP
     if ends == "refused":
         await purchases.record_outcome(mine.attempt, PurchaseState.REFUSED)
     else:
-        await purchases.forget(mine.attempt)
+        await purchases.delete_unbought(mine.attempt)
     holder = await purchases.claim(new_purchase(request="a wolf"))
     assert holder is not None
     assert (holder.attempt, holder.request_hash) == (earlier.attempt, "a fox")
