@@ -189,7 +189,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
 ) -> Assembly:
     description, refusals = backend.description, Refusals(metrics, clocks.monotonic)
     shared = build_shared_state(settings, description, metrics, clocks, backend_limits)
-    turns = database_limits(settings, description, refusals, backend_limits)
+    turns = database_limits(description, refusals, backend_limits)
     persistence = persistence_of(settings, description, shared, clocks, backend_limits, turns.purchases)
     callbacks = build_callbacks(settings, description, shared, persistence, turns, clocks)
     flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()

@@ -31,9 +31,6 @@ DATABASE_READS = DATABASE_PURCHASES = Shares(places=2, per_tenant=1, unaccepted=
 DATABASE_CALLBACKS = Shares(places=1, per_tenant=1, unaccepted=1)
 """Operations at once, of four connections. Work of this service that no caller can multiply uses them too."""
 
-SQLITE_PURCHASES = Shares(places=1, per_tenant=1, unaccepted=1)
-"""SQLite has one writer at a time. A second one would poll for its lock, and lose it to those that come later."""
-
 MOST_QUEUED = 1_000
 MOST_QUEUED_PER_CALLER = 100
 MOST_QUEUED_CALLBACKS = 200
@@ -41,15 +38,12 @@ MOST_QUEUED_CALLBACKS_PER_CALLER = 20
 """Operations of each kind that wait for a turn at the database."""
 
 
-def database_limits(
-    settings: Settings, backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits
-) -> DatabaseLimits:
+def database_limits(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> DatabaseLimits:
     """Return the turns of callers at the database.
 
     Only the backend knows tickets of callbacks, and who may read its tasks, so no tenant is a stranger to callbacks.
     """
     is_accepted = backend_limits.token_status.is_accepted
-    purchases = DATABASE_PURCHASES if (settings.database() or "").startswith("postgresql") else SQLITE_PURCHASES
     effect = (
         "Refused an operation of the database: as many wait already. The limits are {} for one token, {} in all, and "
         f"{MOST_QUEUED // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
@@ -63,7 +57,7 @@ def database_limits(
     )
     return DatabaseLimits(
         reads=DatabaseTurns(FairLimiter(DATABASE_READS, is_accepted), CallerQuota(quota, is_accepted, refused)),
-        purchases=DatabaseTurns(FairLimiter(purchases, is_accepted), CallerQuota(quota, is_accepted, refused)),
+        purchases=DatabaseTurns(FairLimiter(DATABASE_PURCHASES, is_accepted), CallerQuota(quota, is_accepted, refused)),
         callbacks=DatabaseTurns(
             FairLimiter(DATABASE_CALLBACKS, _anybody),
             CallerQuota(of_callbacks, _anybody, refusals.reporter("callbacks", effect)),
