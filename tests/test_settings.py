@@ -34,7 +34,7 @@ from tests.support.service import KEY, settings
         ("jwt_audience", "api://luma, https://luma.example.com/mcp", ("api://luma", "https://luma.example.com/mcp")),
     ],
 )
-def test_a_setting_is_read_as_it_is_evidently_meant(name: str, value: str, meant: object) -> None:
+def test_a_setting_is_normalised(name: str, value: str, meant: object) -> None:
     assert getattr(settings(**{name: value}), name) == meant
 
 
@@ -80,7 +80,7 @@ def test_a_setting_that_can_never_work_is_refused_with_a_sentence(name: str, val
         settings_from(values)
 
 
-def test_a_purchase_is_kept_for_as_long_as_its_key_stands_for_it() -> None:
+def test_purchase_days_must_cover_the_validity_of_a_key() -> None:
     values = {"secret_key": KEY, "idempotency_seconds": "172801"}
     assert settings_from({**values, "purchase_days": "3"})
     with pytest.raises(ValidationError, match="LUMA_MCP_IDEMPOTENCY_SECONDS"):
@@ -95,12 +95,12 @@ def settings_from(values: dict[str, str]) -> object:
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:9", "luma.example.com"])
 def test_allowed_hosts_are_answered_beside_those_of_this_machine(host: str) -> None:
-    assert AllowList(settings(allowed_hosts="luma.example.com").hosts()).has(host)
+    assert AllowList(settings(allowed_hosts="luma.example.com").hosts()).allows(host)
 
 
 @pytest.mark.parametrize("origin", ["http://localhost", "http://localhost:6274", "http://[::1]:1"])
 def test_pages_of_this_machine_are_answered_with_any_port_or_none(origin: str) -> None:
-    assert AllowList(settings().origins()).has(origin)
+    assert AllowList(settings().origins()).allows(origin)
 
 
 BACKEND = {"acedata_url": "https://api.acedata.cloud"}

@@ -1,1 +1,1 @@
-"""The HTTP application: connections, middleware, the MCP endpoint, and the other routes."""
+"""The HTTP application: connections, middleware, the MCP endpoint, and all other routes."""

@@ -1,4 +1,4 @@
-"""The HTTP application: routes, middleware around the MCP endpoint, and the lifespan of all parts."""
+"""Builds the HTTP application: routes, middleware around the MCP endpoint, and the lifespan of all parts."""
 
 import asyncio
 import re
@@ -38,7 +38,7 @@ from app.web.middleware.fair_scheduling import (
     FairScheduler,
     FairSchedulingMiddleware,
     RequestQueue,
-    caller_of,
+    client_key_of,
 )
 from app.web.middleware.rate_limit import RateLimitMiddleware
 from app.web.middleware.raw_json import RawJsonMiddleware
@@ -53,7 +53,7 @@ from app.web.routes import NO_SIGN_IN, error_handler, metrics_route, page_route,
 from app.web.server_card import card_routes
 
 if TYPE_CHECKING:
-    from app.web.admin.app import AdminSide
+    from app.web.admin.app import AdminApp
 
 MCP_PATHS = ("/mcp", "/mcp/", *READ_ONLY_PATHS)
 
@@ -61,11 +61,15 @@ MCP_PATHS = ("/mcp", "/mcp/", *READ_ONLY_PATHS)
 class RootApp:
     """Dispatches requests to the MCP endpoint (MCP_PATHS), to administration, and to the other routes.
 
-    A reverse proxy may serve this service under a path prefix, and may strip it or not. Both are answered.
+    A reverse proxy may serve this service under a path prefix. Requests are accepted with and without the prefix,
+    because some proxies strip it.
     """
 
-    def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "", admin: "AdminSide | None" = None) -> None:
-        """Dispatch to `mcp`, `pages` and `admin`. `prefix` is the path of the public URL, such as /luma, or empty."""
+    def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "", admin: "AdminApp | None" = None) -> None:
+        """Dispatch to `mcp`, `admin` and `pages`, which serves everything else.
+
+        `prefix` is the path of the public URL, such as /luma, or empty.
+        """
         self._mcp = mcp
         self._pages = pages
         self._prefix = prefix
@@ -76,7 +80,7 @@ class RootApp:
         is_request = scope["type"] == "http"
         if is_request and self._prefix and scope["path"].startswith(self._prefix):
             scope = {**scope, "path": _strip_prefix(scope["path"], self._prefix)}
-        if is_request and self._admin is not None and self._admin.is_concerned(scope):
+        if is_request and self._admin is not None and self._admin.is_admin_request(scope):
             await self._admin.app(scope, receive, send)
         elif is_request and scope["path"] in MCP_PATHS:
             if scope["path"] in READ_ONLY_PATHS:
@@ -107,7 +111,7 @@ def create_app(
     mcp_server = build_mcp_server(settings, assembly, HttpRequestContext())
     mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
     extend(mcp_server.server)
-    scheduler = FairScheduler(_known_callers(assembly))
+    scheduler = FairScheduler(_make_is_accepted(assembly))
     guard = _scope_guard(settings, assembly)
     endpoint = McpEndpoint(mcp_server.server, scheduler, assembly.metrics.refused, streams, guard)
     readiness = Readiness()
@@ -140,16 +144,16 @@ def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
 
 
 def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
-    """Return the guard of scopes; None where no token can gain any."""
+    """Return the scope guard; None if no issuer grants scopes on request."""
     if protected_resource(settings) is None:
         return None
     return ScopeGuard(_challenges(settings, assembly), assembly.tools, assembly.metrics.refused)
 
 
 def _no_sign_in(settings: Settings, assembly: Assembly) -> str:
-    """Return the message to clients that look for an authorization server here, at an address that it has not."""
+    """Return the 404 message for OAuth paths that are not served. It tells clients how to authenticate."""
     if assembly.sign_in is not None:
-        return f"Sign-in has no such address. {settings.public_url}/.well-known/oauth-authorization-server lists them."
+        return f"Sign-in has no such URL. {settings.public_url}/.well-known/oauth-authorization-server lists its URLs."
     if (resource := protected_resource(settings)) is not None:
         return f"This service issues no tokens. {resource.metadata_url} names the server that does."
     return assembly.backend.description.say(NO_SIGN_IN)
@@ -158,37 +162,37 @@ def _no_sign_in(settings: Settings, assembly: Assembly) -> str:
 def _behind_middleware(
     settings: Settings, assembly: Assembly, endpoint: McpEndpoint, pages: ASGIApp, scheduler: FairScheduler
 ) -> ASGIApp:
-    """Wrap both applications in middleware. Fair scheduling is outermost, so refusals are scheduled too."""
+    """Wrap all applications in middleware.
+
+    Fair scheduling is outside every middleware that refuses requests, so that refusals are scheduled too.
+    """
     guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
     guarded_mcp = _guarded(endpoint, settings, assembly)
-    queue = RequestQueue(assembly.request_memory, _owners(assembly), assembly.metrics.refused)
+    queue = RequestQueue(assembly.request_memory, _make_owner_of(assembly), assembly.metrics.refused)
     if assembly.administration is None:
         return FairSchedulingMiddleware(RootApp(guarded_mcp, guarded_pages, prefix), scheduler, queue)
-    from app.web.admin.app import admin_side  # noqa: PLC0415 - memory, where it is off
+    from app.web.admin.app import admin_app  # noqa: PLC0415 - saves its memory if it is off
     from app.web.admin.problems import ProblemDetailsMiddleware  # noqa: PLC0415
 
-    admin = admin_side(settings, assembly, assembly.administration, prefix)
+    admin = admin_app(settings, assembly, assembly.administration, prefix)
     root = RootApp(guarded_mcp, guarded_pages, prefix, admin)
-    return ProblemDetailsMiddleware(FairSchedulingMiddleware(root, scheduler, queue), admin.is_concerned)
+    return ProblemDetailsMiddleware(FairSchedulingMiddleware(root, scheduler, queue), admin.is_admin_request)
 
 
-def _known_callers(assembly: Assembly) -> Callable[[str], bool]:
-    """Return a predicate of callers, as `caller_of` names them: whether the backend has accepted the caller's token.
-
-    It is true for probes.
-    """
-    owner_of = _owners(assembly)
-    return lambda caller: caller in PROBES or assembly.token_status.is_accepted(owner_of(caller))
+def _make_is_accepted(assembly: Assembly) -> Callable[[str], bool]:
+    """Return a predicate of client keys: whether the backend has accepted the token lately, or it is a probe."""
+    owner_of = _make_owner_of(assembly)
+    return lambda client_key: client_key in PROBES or assembly.token_status.is_accepted(owner_of(client_key))
 
 
-def _owners(assembly: Assembly) -> Callable[[str], str]:
-    """Return a function from a caller, as `caller_of` names it, to its tenant; NOBODY for a caller without a token."""
+def _make_owner_of(assembly: Assembly) -> Callable[[str], str]:
+    """Return a function from a client key to its tenant; NOBODY for a key without a token."""
 
-    def owner_of(caller: str) -> str:
-        if not caller.startswith(BEARER):
+    def owner_of(client_key: str) -> str:
+        if not client_key.startswith(BEARER):
             return NOBODY
-        return assembly.authenticator.name(caller.removeprefix(BEARER))
+        return assembly.authenticator.name(client_key.removeprefix(BEARER))
 
     return owner_of
 
@@ -202,19 +206,20 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
         connections=settings.connections,
         refused=assembly.metrics.refused,
         memory=assembly.request_memory,
-        is_accepted=partial(_has_accepted_token, _known_callers(assembly)),
+        is_accepted=partial(_has_accepted_token, _make_is_accepted(assembly)),
     )
 
 
-def _has_accepted_token(is_known: Callable[[str], bool], scope: Scope) -> bool:
-    caller = caller_of(scope)
-    return caller.startswith(BEARER) and is_known(caller)
+def _has_accepted_token(is_accepted: Callable[[str], bool], scope: Scope) -> bool:
+    client_key = client_key_of(scope)
+    return client_key.startswith(BEARER) and is_accepted(client_key)
 
 
 def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
-    """Wrap the endpoint in middleware, outermost first: id, trusted host, CORS, bearer token, rate limit, memory.
+    """Wrap the endpoint in middleware.
 
-    CORS is outside the bearer token, because preflight requests carry none.
+    Outermost first: request id, trusted host, CORS, bearer token, rate limit, memory, raw JSON. CORS is outside bearer
+    authentication, because preflight requests carry no token.
     """
     counted = RequestMemoryMiddleware(RawJsonMiddleware(endpoint), assembly.request_memory, assembly.metrics.refused)
     limited = RateLimitMiddleware(counted, assembly.rate_limits, assembly.metrics.refused)
@@ -241,7 +246,7 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
 
 
 def _origins_regex(origins: Sequence[str]) -> str:
-    """Return a regular expression for allowed origins, in which `:*` matches any port or none."""
+    """Return a regular expression for the allowed origins. A final `:*` matches any port or none."""
     if "*" in origins:
         return ".*"
     return "|".join(re.escape(origin).replace(r":\*", r"(:\d+)?") for origin in origins)
@@ -281,7 +286,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
     if (resource := protected_resource(settings)) is not None:
         routes += metadata_routes(resource)
     if assembly.sign_in is not None:
-        from app.web.auth.routes import sign_in_routes  # noqa: PLC0415 - memory, where it is off
+        from app.web.auth.routes import sign_in_routes  # noqa: PLC0415 - saves its memory if it is off
 
         routes += sign_in_routes(assembly.sign_in)
     if assembly.sandbox is not None:

@@ -6,7 +6,7 @@ from app.web.json_rpc import refusal
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """Return the first header with this lower-case name, or None."""
+    """Return the value of the first header `name`, which must be in lower case, or None."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value, "latin-1")
@@ -14,7 +14,7 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 async def send_error(send: Send, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
-    """Send an HTTP error whose body is a JSON-RPC error; `code` is a word for programs.
+    """Send an HTTP error whose body is a JSON-RPC error. `code` is a word for programs, `message` is for people.
 
     MCP clients show the message of a JSON-RPC error to people, and hide any other body.
     """
@@ -22,7 +22,7 @@ async def send_error(send: Send, status: int, code: str, message: str, *headers:
 
 
 async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    """Send a whole JSON response."""
+    """Send a complete JSON response, with further `headers`."""
     fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
     await send({"type": "http.response.body", "body": body})

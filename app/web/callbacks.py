@@ -1,4 +1,4 @@
-"""POST /callbacks/{ticket}: receives the backend's callbacks, which it sends at the end of a task."""
+"""POST /callbacks/{ticket}: receives the callbacks that the backend sends at the end of a task."""
 
 import contextlib
 from collections.abc import Callable
@@ -22,9 +22,9 @@ _STATUS = {
     CallbackOutcome.OTHER_TASK: 409,
 }
 _ERRORS = {
-    404: "This is no callback address of this service.",
-    409: "This callback address is for another task.",
-    400: "This body is no callback about a task.",
+    404: "This is not a callback URL of this service.",
+    409: "This callback URL is for another task.",
+    400: "This body is not a callback about a task.",
     413: f"A callback has at most {LARGEST_CALLBACK_BYTES} bytes.",
     503: "This service cannot record callbacks now: its database does not answer. Call again shortly.",
 }
@@ -33,14 +33,14 @@ _ERRORS = {
 def callback_route(
     callbacks: Callbacks, parse: Callable[[bytes], CallbackReport | None], count: Callable[[str], None]
 ) -> Route:
-    """Return the route.
+    """Return the route of callbacks.
 
-    `parse` returns the report in a body, or None if there is none. `count` receives the outcome of each callback.
+    `parse` returns the report in a body; None if the body is malformed. `count` receives the outcome of each callback.
     """
 
     async def receive_callback(request: Request) -> Response:
         ticket = request.path_params["ticket"]
-        if not callbacks.is_valid_ticket(ticket):  # before the body is read, because anybody can send one
+        if not callbacks.is_valid_ticket(ticket):  # checked before the body is read, because anybody can send one
             count(CallbackOutcome.UNKNOWN_TICKET.value)
             return _response(404)
         body = await _body(request)
@@ -66,9 +66,9 @@ def callback_route(
 
 
 async def _body(request: Request) -> bytes | None:
-    """Return the body, or None if it is too large. After a disconnect, return the part that has arrived."""
+    """Return the body; None if it is too large. After a disconnect, return the part that has arrived."""
     body = bytearray()
-    with contextlib.suppress(ClientDisconnect):  # the part is no valid JSON, so it counts as malformed
+    with contextlib.suppress(ClientDisconnect):  # a part is not valid JSON, so it counts as malformed
         async for part in request.stream():
             body += part
             if len(body) > LARGEST_CALLBACK_BYTES:

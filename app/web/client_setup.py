@@ -1,4 +1,4 @@
-"""Instructions for adding this server to clients, shown by the landing page, README.md and docs/clients.md."""
+"""Instructions for adding this server to MCP clients, shown on the landing page, in README.md and docs/clients.md."""
 
 import json
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ class Client:
     """The instructions for one client.
 
     Attributes:
-        where: the place to paste the text into, such as "in a terminal".
-        paste: a command, or a JSON configuration.
+        where: the place to paste the text, such as "in a terminal".
+        paste: the text: a command, a JSON configuration or a URL.
 
     """
 
@@ -20,7 +20,7 @@ class Client:
 
 
 def clients(url: str, backend_name: str) -> tuple[Client, ...]:
-    """Return the instructions for the server whose MCP endpoint is `url`. Callers send tokens of `backend_name`."""
+    """Return the instructions for clients that send a token of `backend_name`. `url` is the MCP endpoint."""
     token = f"YOUR_{backend_name.upper().replace(' ', '_')}_TOKEN"
     headers = {"Authorization": f"Bearer {token}"}
     by_name = {"luma": {"url": url, "headers": headers}}
@@ -52,7 +52,7 @@ def clients(url: str, backend_name: str) -> tuple[Client, ...]:
 
 
 def clients_that_sign_in(url: str) -> tuple[Client, ...]:
-    """Return the instructions for clients that take a URL and open a page to sign in."""
+    """Return the instructions for clients that sign in with OAuth. `url` is the MCP endpoint."""
     return (
         Client("Claude, ChatGPT and other web apps", "under connectors or apps: paste the URL, press Connect", url),
         Client("Claude Code", "in a terminal, then /mcp in Claude Code", f"claude mcp add --transport http luma {url}"),

@@ -1,7 +1,7 @@
 """Checks JSON-RPC messages before the SDK reads them, and rewrites the SDK's error messages.
 
-The SDK accepts some malformed messages silently, and refuses some that clients send. Its error messages may quote a
-validator's text or the input.
+The SDK accepts some malformed messages silently, and refuses some valid messages of common clients. Its error messages
+may quote a validator's text or the input.
 """
 
 import json
@@ -14,24 +14,25 @@ from mcp_types import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_
 from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
 
 BATCHES_VERSION = "2025-03-26"
-"""The only protocol revision with batches, and the revision of a request without a version header."""
+"""The only protocol revision with batches. A request without a version header has this revision."""
 
 MOST_IN_A_BATCH = 20
 
 MOST_VALUES = 500
-"""Values in a message beside a tool's arguments. Clients need some dozens.
+"""Limit of JSON values in a message, not counting a tool's arguments. Clients need some dozens.
 
-The SDK validates each of them against several models: 200 KB of `inputResponses` would take a second and 500 MB.
+The SDK validates each value against several models: 200 KB of `inputResponses` would take a second and 500 MB.
 """
 
 MOST_RESPONSE_VALUES = 40
-"""Values in `inputResponses`, which take 12 microseconds each. This service asks one question at a time."""
+"""Limit of JSON values in `inputResponses`. Each takes 12 µs. This service asks one question at a time."""
 
 _VERSION_IN_META = b"io.modelcontextprotocol/protocolVersion"
 _PLAIN_ID = re.compile(rb'"id"\s*:\s*(?:"|-?\d+\s*[,}])')
 _PLAIN_VERSION = re.compile(rb'"jsonrpc"\s*:\s*"2\.0"')
 _DECODER = json.JSONDecoder()
-_NOT_BETWEEN = re.compile(r"[^\s,]")
+_NO_SEPARATOR = re.compile(r"[^\s,]")
+"""The first character of the next element of an array, or its end."""
 _NOT_JSON = "The request's body is not JSON. Send one JSON-RPC 2.0 message, encoded in UTF-8."
 _NO_MESSAGE = (
     'This is no JSON-RPC 2.0 message. Send an object with "jsonrpc": "2.0", a "method", and an "id" that is a string '
@@ -65,11 +66,11 @@ class InvalidBody(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CheckedBody:
-    """The messages of a body, for the SDK.
+    """The checked messages of a body, as passed to the SDK.
 
     Attributes:
-        messages: JSON; one, unless the body is a batch.
-        drops_version: whether to hide the version header from the SDK.
+        messages: JSON-RPC messages as JSON. There is one, unless the body is a batch.
+        drops_version: whether the SDK must not see the version header.
 
     """
 
@@ -79,9 +80,10 @@ class CheckedBody:
 
 
 def check_body(body: bytes, version: str | None) -> CheckedBody:
-    """Return the messages in the body of a request whose version header is `version`. Raises InvalidBody.
+    """Return the messages in the body of a request. `version` is its MCP-Protocol-Version header, or None.
 
-    The SDK would treat a message with an invalid id as a notification, and answer 202 without a result.
+    Raises InvalidBody if the body is not valid JSON-RPC. The SDK would treat a message with an invalid id as a
+    notification, and answer 202 without a result.
     """
     _check_values(body)
     if _is_plain(body):
@@ -102,9 +104,9 @@ def check_body(body: bytes, version: str | None) -> CheckedBody:
 
 
 def _check_values(body: bytes) -> None:
-    """Raise InvalidBody for a message with more values beside a tool's arguments than the SDK can validate in time.
+    """Raise InvalidBody if a message has more values than MOST_VALUES or MOST_RESPONSE_VALUES allow.
 
-    The text is counted first, because parsing costs more. Nearly all bodies have few commas and brackets.
+    Commas and brackets are counted first, because parsing costs more. Nearly all bodies have few.
     """
     may_respond = b"inputResponses" in body or b"\\u" in body  # JSON may escape the letters of the name
     openings = body.count(b"{") + body.count(b"[")
@@ -121,7 +123,7 @@ def _check_values(body: bytes) -> None:
 
 
 def _costly_values(message: Any) -> tuple[Any, Any]:
-    """Return what the SDK validates of a message, which is not a tool's arguments, and its `inputResponses`."""
+    """Return the part of a message that the SDK validates: all but a tool's arguments. Also return `inputResponses`."""
     params = message.get("params") if isinstance(message, dict) else None
     if not isinstance(params, dict):
         return message, None
@@ -131,22 +133,22 @@ def _costly_values(message: Any) -> tuple[Any, Any]:
 
 
 def _has_more_values(value: Any, most: int) -> bool:
-    """Return whether a JSON value consists of more than `most` values. Names of members are not counted."""
-    left, open_values = most, [value]
-    while open_values and left >= 0:
-        one = open_values.pop()
-        left -= 1
-        if isinstance(one, dict | list):
-            if len(one) > left:
+    """Return whether a JSON value contains more than `most` values, including itself. Member names do not count."""
+    remaining, unvisited = most, [value]
+    while unvisited and remaining >= 0:
+        part = unvisited.pop()
+        remaining -= 1
+        if isinstance(part, dict | list):
+            if len(part) > remaining:
                 return True
-            open_values += one.values() if isinstance(one, dict) else one
-    return left < 0
+            unvisited += part.values() if isinstance(part, dict) else part
+    return remaining < 0
 
 
 def _is_plain(body: bytes) -> bool:
-    """Return whether a body needs no check beyond its version: one message with a valid id, other than initialize.
+    """Return whether a body needs no check but that of its version: one message with a valid id, except initialize.
 
-    Nearly all bodies are. The text is searched, because parsing costs more. False means that the body must be parsed.
+    False means that the body must be parsed. Nearly all bodies are plain, and searching them costs less than parsing.
     """
     is_one = body.startswith(b"{") and body.count(b'"id"') == 1 and body.count(b'"jsonrpc"') == 1
     is_plain = _PLAIN_ID.search(body) is not None and _PLAIN_VERSION.search(body) is not None
@@ -156,8 +158,8 @@ def _is_plain(body: bytes) -> bool:
 def _check(message: Any) -> None:
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
         raise InvalidBody(INVALID_REQUEST, _NO_MESSAGE)
-    number = message.get("id", "")
-    if not isinstance(number, str) and type(number) is not int:
+    message_id = message.get("id", "")
+    if not isinstance(message_id, str) and type(message_id) is not int:
         raise InvalidBody(INVALID_REQUEST, _NO_MESSAGE)
     if not isinstance(message.get("method"), str) and not ("result" in message or "error" in message):
         raise InvalidBody(INVALID_REQUEST, _NO_MESSAGE)
@@ -166,7 +168,10 @@ def _check(message: Any) -> None:
 
 
 def _check_version(body: bytes, version: str | None) -> None:
-    """Raise InvalidBody for an unknown version header. If the body names a version too, the SDK compares the two."""
+    """Raise InvalidBody for an unknown version header.
+
+    If the body names a version too, the check is left to the SDK, which compares the two.
+    """
     if version not in (None, *SUPPORTED_VERSIONS) and _VERSION_IN_META not in body:
         raise InvalidBody(UNSUPPORTED_PROTOCOL_VERSION, _NO_VERSION, supported=list(SUPPORTED_VERSIONS))
 
@@ -182,22 +187,22 @@ def _batch(messages: list[Any], body: bytes, version: str | None) -> CheckedBody
 
 
 def _elements(body: bytes) -> list[bytes]:
-    """Return the elements of a JSON array as they are written. Encoded again, they could be several times as long."""
+    """Return the elements of a JSON array as they are written, because encoding them again could make them longer."""
     text = body.decode(json.detect_encoding(body), "surrogatepass")
     elements, end = [], text.index("[") + 1
-    while (begin := _NOT_BETWEEN.search(text, end)) is not None and begin[0] != "]":
+    while (begin := _NO_SEPARATOR.search(text, end)) is not None and begin[0] != "]":
         _, end = _DECODER.raw_decode(text, begin.start())
         elements.append(text[begin.start() : end].encode(errors="surrogatepass"))
     return elements
 
 
 def _with_defaults(message: dict[str, Any]) -> bytes:
-    """Return an initialize request with the params that the SDK requires and some clients leave out."""
+    """Return an initialize request with the parameters that the SDK requires and some clients leave out."""
     defaults = {"capabilities": {}, "clientInfo": {"name": "unknown", "version": "0"}}
     completed = {**message, "params": defaults | message.get("params", {})}
     try:
         return json.dumps(completed, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:  # a lone surrogate, which only an escape can express
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can express only as an escape
         return json.dumps(completed, separators=(",", ":")).encode()
 
 
@@ -206,16 +211,17 @@ def refusal(
 ) -> bytes:
     """Return a JSON-RPC error as JSON.
 
-    `word` is a code for programs, beside the JSON-RPC `code`. `request_id` is None if the request was not read.
+    `word` is a code for programs, in addition to the JSON-RPC `code`. `request_id` is None if the request was not
+    parsed. `data` is added to the data of the error.
     """
     error = {"code": code, "message": message, "data": {"code": word, **data}}
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
 
 
 def rewrite_sdk_error(body: bytes, request: bytes = b"") -> bytes:
-    """Return an error response of the SDK with a helpful message that quotes no input. Others are returned as given.
+    """Return an error response of the SDK with a helpful message that quotes no input. Other bodies are unchanged.
 
-    An error without an id gets the id of `request`, the JSON-RPC request that the SDK could not read.
+    An error without an id gets the id of `request`, the JSON-RPC message that the SDK could not read.
     """
     try:
         response = json.loads(body)

@@ -1,4 +1,4 @@
-"""Throttles warnings that callers can cause, so that callers cannot make the log grow."""
+"""Throttles warnings that callers can cause, so that callers cannot fill the log."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ class ThrottledLog:
     """Logs the first event of each kind, then at most one line a minute with the number of events."""
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
-        """Write to `log`. `clock` returns seconds that never go back."""
+        """Write to `log`. `clock` is monotonic, in seconds."""
         self._log = log
         self._clock = clock
         self._throttles: dict[str, LogThrottle] = {}
@@ -19,7 +19,7 @@ class ThrottledLog:
     def warn(self, kind: str, message: str, *values: object) -> None:
         """Log `message`, unless a line of this `kind` was logged within the last minute.
 
-        Kinds must come from a closed set, because each has a counter.
+        Kinds must come from a fixed set, because each has a counter.
         """
         throttle = self._throttles.setdefault(kind, LogThrottle(self._clock))
         if (count := throttle.count()) is not None:

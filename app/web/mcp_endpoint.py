@@ -1,4 +1,4 @@
-"""POST /mcp: the MCP endpoint for every protocol revision, which answers with JSON unless a stream is needed."""
+"""POST /mcp: the MCP endpoint for every protocol revision. It answers with JSON unless an event stream is needed."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -16,26 +16,27 @@ from app.web.asgi import header, send_error, send_json
 from app.web.auth.scope_guard import ScopeGuard
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.json_rpc import CheckedBody, InvalidBody, check_body, refusal, rewrite_sdk_error
-from app.web.json_rpc_batch import BatchAnswer
+from app.web.json_rpc_batch import BatchResponse
 from app.web.middleware.bearer_auth import CALLER
-from app.web.middleware.fair_scheduling import FairScheduler, caller_of
+from app.web.middleware.fair_scheduling import FairScheduler, client_key_of
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
 from app.web.narrowing import READ_ONLY_HEADER, TOOLS_HEADER
 
 LARGEST_BODY_BYTES = 256 * 1024
-KEY_ENDED = "The key of this batch is no longer accepted, or may do less than before. Send the message by itself."
+KEY_ENDED = "The key of this batch is no longer accepted, or may do less than before. Send this message by itself."
 MOST_DIGITS = len(str(LARGEST_BODY_BYTES))
+"""A Content-Length with more digits is too large. It is not converted, because Python limits the length of numbers."""
 
 _ACCEPT = (b"accept", b"application/json, text/event-stream")
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _VERSION = b"mcp-protocol-version"
 
-_HEADERS_READ = frozenset((b"last-event-id", b"user-agent", READ_ONLY_HEADER, TOOLS_HEADER))
-"""Headers that the SDK or this service reads, beside those whose names begin with mcp-."""
+_PASSED_HEADERS = frozenset((b"last-event-id", b"user-agent", READ_ONLY_HEADER, TOOLS_HEADER))
+"""Headers that the SDK or its handlers read, in addition to those whose names begin with mcp-."""
 
 
 def wants_progress(body: bytes) -> bool:
-    """Return whether a request asks for progress notifications, which need a stream: it carries a progress token."""
+    """Return whether a request carries a progress token. Its progress notifications need an event stream."""
     if b'"progressToken"' in body:
         return True
     return b"\\u00" in body and _has_escaped_token(body)  # JSON may escape the letters of the name
@@ -50,11 +51,11 @@ def _has_escaped_token(body: bytes) -> bool:
 
 
 class McpEndpoint:
-    """Passes each request to one of two session managers of the SDK over one server: JSON, or an event stream.
+    """Passes each request to one of the SDK's two session managers: one answers with JSON, one with an event stream.
 
     The streaming manager refuses clients that accept JSON only. The JSON manager drops progress notifications, and
-    costs less. A request is therefore streamed if its client accepts a stream and `streams` returns True for it, or if
-    its client accepts nothing else.
+    costs less. A request is streamed if its client accepts a stream and `streams` returns True for it, or if its client
+    accepts nothing else.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class McpEndpoint:
     ) -> None:
         """Serve `server`. `refused` receives the status of each request that is refused before the SDK reads it.
 
-        `scheduler` schedules each message of a batch but the first, which was scheduled with the request. `streams`
-        receives a request's body. `guard` refuses messages beyond their caller's scopes.
+        `scheduler` schedules the messages of a batch, except the first, which was scheduled with the request. `streams`
+        receives a request's body. `guard` refuses messages beyond the scopes of their caller; None refuses none.
         """
         self._scheduler = scheduler
         self._json = _manager(server, json_response=True)
@@ -86,9 +87,7 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["method"] != "POST":
-            await self._refuse(
-                send, 405, "This endpoint takes POST: there are no sessions and no standing streams here."
-            )
+            await self._refuse(send, 405, "This endpoint accepts POST only: it has no sessions and no GET stream.")
             return
         if not (header(scope, b"content-type") or "").lower().startswith("application/json"):
             await self._refuse(send, 415, "Send JSON, with the header `Content-Type: application/json`.")
@@ -102,17 +101,17 @@ class McpEndpoint:
             self._refused(400)
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
-        if len(checked.messages[0]) > LARGEST_BODY_BYTES:  # with defaults added, or with numbers in a longer form
+        if len(checked.messages[0]) > LARGEST_BODY_BYTES:  # check_body has added defaults, or re-encoded numbers longer
             await self._refuse_body(send)
             return
         del body  # this frame would keep it alive for as long as the call waits
         if checked.is_batch:
             await self._answer_batch(scope, checked.messages, receive, send)
-        elif self._guard is None or not await self._guard.refuses(scope[CALLER], checked.messages[0], send):
+        elif self._guard is None or await self._guard.check(scope[CALLER], checked.messages[0], send):
             await self._answer(scope, checked, receive, send)
 
     async def _answer(self, scope: Scope, checked: CheckedBody, receive: Receive, send: Send) -> None:
-        """Pass on a single message, which is taken out of `checked`."""
+        """Pass a single message on. It is removed from `checked`, so that its memory can be freed early."""
         headers = _headers(scope, drops_version=checked.drops_version)
         app, message = self._app_for(scope, checked.messages[0]), checked.messages.pop()
         replayed = _replay(message, receive)
@@ -121,7 +120,7 @@ class McpEndpoint:
         await disconnect.while_connected(app, {**scope, "headers": headers}, replayed, _rewriting_errors(send))
 
     def _app_for(self, scope: Scope, message: bytes) -> ASGIApp:
-        """Return the session manager's app that answers `message`: with a stream or with JSON, as the class says."""
+        """Return the ASGI app of the session manager that answers `message`; see the class."""
         accept = (header(scope, b"accept") or "").lower()
         accepts_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
         streams = "text/event-stream" in accept and (not accepts_json or self._streams(message))
@@ -133,29 +132,29 @@ class McpEndpoint:
         return self._streaming.handle_request
 
     async def _answer_batch(self, scope: Scope, messages: list[bytes], receive: Receive, send: Send) -> None:
-        """Process the messages one after another, and send their responses as one array, or 202 without any."""
-        caller, answers = caller_of(scope), BatchAnswer(scope[REQUEST_MEMORY])
+        """Process the messages one after another. Send their responses as one array, or 202 if there are none."""
+        client_key, responses = client_key_of(scope), BatchResponse(scope[REQUEST_MEMORY])
         headers = _headers(scope, drops_version=False)
         disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
-        for number, message in enumerate(messages):
-            if answers.is_full:
-                answers.refuse(message)
+        for index, message in enumerate(messages):
+            if responses.is_full:
+                responses.refuse(message)
                 continue
-            if number:
-                await self._scheduler.turn(caller)  # the first message was scheduled with the request
+            if index:
+                await self._scheduler.wait_to_start(client_key)  # the first message was scheduled with the request
                 if not await _may_go_on(scope[CALLER]):
-                    answers.refuse(message, "unauthorized", KEY_ENDED)
+                    responses.refuse(message, "unauthorized", KEY_ENDED)
                     continue
-            answers.begin(message)
+            responses.begin(message)
             replayed = _replay(message, receive)
             await disconnect.while_connected(
-                self._json.handle_request, {**scope, "headers": headers}, replayed, answers.collect
+                self._json.handle_request, {**scope, "headers": headers}, replayed, responses.collect
             )
-        body = answers.body()
+        body = responses.body()
         await send_json(send, 200 if body else 202, body)
 
     async def _body(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
-        """Return the whole body, or None if it was refused or the client disconnected."""
+        """Return the whole body; None if it was refused with 413 or the client disconnected."""
         declared = header(scope, b"content-length") or ""
         digits = declared.lstrip("0")
         if digits.isdecimal() and (len(digits) > MOST_DIGITS or int(digits) > LARGEST_BODY_BYTES):
@@ -199,13 +198,16 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
         json_response=json_response,
         stateless=True,
         max_request_body_size=LARGEST_BODY_BYTES,
-        # TrustedHostMiddleware checks hosts already. None would make the SDK build its default for every request.
+        # TrustedHostMiddleware checks hosts. With None, the SDK would build its default for every request.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
 
 
 async def _may_go_on(caller: Caller) -> bool:
-    """Return whether the caller's next message of a batch is answered. The messages before it may have waited."""
+    """Return whether the caller's next message of a batch may be processed.
+
+    The token may have ended meanwhile, because earlier messages may have waited.
+    """
     try:
         return await caller.has_unchanged_access()
     except LumaError:
@@ -213,15 +215,15 @@ async def _may_go_on(caller: Caller) -> bool:
 
 
 def _headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:
-    """Return the headers for the SDK, without whitespace around the values, which httptools leaves on.
+    """Return the headers that the SDK gets, without the whitespace that httptools leaves around values.
 
-    The SDK copies headers several times, so it gets those only that are read; the token is not among them. This
-    endpoint has evaluated the Accept header, so the SDK gets one that accepts both JSON and streams.
+    The SDK copies headers several times, so it gets only those that are read; the token is not among them. This
+    endpoint evaluates the Accept header itself, so the SDK gets one that accepts both JSON and streams.
     """
     headers = [
         (name, value.strip())
         for name, value in scope["headers"]
-        if name in _HEADERS_READ or (name.startswith(b"mcp-") and not (drops_version and name == _VERSION))
+        if name in _PASSED_HEADERS or (name.startswith(b"mcp-") and not (drops_version and name == _VERSION))
     ]
     return [*headers, _ACCEPT, _CONTENT_TYPE]
 

@@ -1,4 +1,7 @@
-"""Reads a connection's narrowing from its path and headers. Neither ever adds a tool."""
+"""Reads the narrowing of a request, which is the set of tools that its client leaves out, from its path and headers.
+
+Neither can add a tool.
+"""
 
 from collections.abc import Iterable
 
@@ -6,22 +9,22 @@ from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
 
 READ_ONLY_PATHS = ("/mcp/readonly", "/mcp/readonly/")
 IS_READ_ONLY = "luma_mcp.read_only"
-"""Key in the scope of requests for one of READ_ONLY_PATHS."""
+"""Key in the ASGI scope of requests for one of READ_ONLY_PATHS."""
 
 PREFIX = b"x-mcp-"
 READ_ONLY_HEADER = b"x-mcp-readonly"
 TOOLS_HEADER = b"x-mcp-tools"
 OFF = frozenset((b"", b"false", b"0", b"no", b"off"))
-"""Values of the header that ask for nothing. Any other, such as a misspelt `true`, makes the connection read-only."""
+"""Values of READ_ONLY_HEADER without effect. Any other, such as a misspelt `true`, makes the request read-only."""
 
 LONGEST_HEADER = 4096
-"""Characters of a list of tools that are read. A name behind them counts as left out."""
+"""Only this many characters of TOOLS_HEADER are read. Tools that are named after them are left out."""
 
 
 def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) -> Narrowing:
-    """Return the narrowing by a request's headers, whose names are in lower case, and its path.
+    """Return the narrowing of a request. Header names must be in lower case; `is_read_only` comes from the path.
 
-    A header that is repeated narrows further each time.
+    A repeated TOOLS_HEADER narrows further: a tool must be named in each.
     """
     names: frozenset[str] | None = None
     for name, value in headers:

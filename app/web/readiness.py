@@ -1,4 +1,4 @@
-"""Readiness of this process for new calls, which /readyz shows."""
+"""Readiness of this process for new calls, as shown by /readyz."""
 
 import signal
 import threading
@@ -29,33 +29,33 @@ class Readiness:
 
     @contextmanager
     def serving(self, on_drain: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Be READY while entered, and DRAINING on exit or as soon as a signal of STOPPING arrives.
+        """Set READY while entered, and DRAINING on exit or when a signal of STOPPING arrives.
 
-        At the signal, `on_drain` is called to end waits and streams. Then the signal's former handler is called, which
-        is the server's.
+        At the signal, `on_drain` is called to end waits and streams. Then the previous handler is called, which is
+        uvicorn's.
         """
 
         def drain(number: int, frame: FrameType | None) -> None:
             self.phase = Phase.DRAINING
             on_drain()
-            former[number](number, frame)
+            previous[number](number, frame)
 
-        former = _handlers()
-        for number in former:
+        previous = _handlers()
+        for number in previous:
             signal.signal(number, drain)
         self.phase = Phase.READY
         try:
             yield
         finally:
             self.phase = Phase.DRAINING
-            for number, handler in former.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
 def _handlers() -> dict[int, Callable[[int, FrameType | None], Any]]:
-    """Return the current Python handlers of STOPPING.
+    """Return the current handlers of STOPPING that are Python functions.
 
-    Empty outside the main thread, which alone may set handlers. Signals with the default action are left out.
+    Outside the main thread there are none, because only the main thread may set handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}

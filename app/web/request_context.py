@@ -28,12 +28,12 @@ class HttpRequestContext:
         return cast("Caller", _scope(ctx)[CALLER])
 
     def narrowing(self, ctx: Context) -> Narrowing:
-        """Return which tools the request's path and headers leave out."""
+        """Return the narrowing by the request's path and headers."""
         scope = _scope(ctx)
         return narrowing_of(scope["headers"], is_read_only=IS_READ_ONLY in scope)
 
     def client(self, ctx: Context) -> str:
-        """Return the client's name from the protocol, else the product in its User-Agent header, else ""."""
+        """Return the client's name by the protocol, else the product in its User-Agent header, else ""."""
         params = ctx.session.client_params
         if params is not None and params.client_info.name:
             return params.client_info.name
@@ -47,11 +47,11 @@ class HttpRequestContext:
     def placeholder_for(self, ctx: Context, value: Json) -> str:
         """Return a placeholder that RawJsonMiddleware replaces by `value`.
 
-        Raises RateLimited if the caller's requests already hold too much memory.
+        Raises RateLimited if the value is large and the caller's memory quota does not allow it.
         """
         scope = _scope(ctx)
         memory: RequestMemory = scope[REQUEST_MEMORY]
-        memory.count_answer(len(value))
+        memory.count_response(len(value))
         pending: PendingValues = scope[PENDING_VALUES]
         return pending.add(value)
 

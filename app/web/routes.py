@@ -1,4 +1,4 @@
-"""The routes beside /mcp: probes, metrics, the landing page, and errors for unknown paths."""
+"""The routes other than /mcp: probes, metrics, the landing page, and errors for unknown paths."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ NO_SIGN_IN = (
 NO_ENDPOINT = "There is nothing here. The MCP endpoint is POST /mcp: its URL ends in /mcp."
 
 MOST_PAGES = 16
-"""Rendered landing pages that are kept, one for each address under which the page was opened lately."""
+"""Size of the cache of rendered landing pages. There is one for each base URL under which the page was opened."""
 
 
 def probe_routes(
@@ -33,8 +33,9 @@ def probe_routes(
 ) -> list[Route]:
     """Return /livez, which does no I/O, and /readyz, which shows the phase and the status of store and database.
 
-    `try_store` raises StoreUnavailable if an operation that the service needs fails. A store or database that is down
-    makes the status "degraded", with HTTP status 200, because the service still answers calls.
+    `try_store` raises StoreUnavailable if an operation of the store fails. If the store or the database is down, the
+    status is "degraded" with HTTP status 200, because the service still answers calls. Before READY and while draining,
+    /readyz answers 503.
     """
 
     async def livez(_request: Request) -> Response:
@@ -65,9 +66,9 @@ def metrics_route(metrics: Metrics) -> Route:
 
 
 def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Route:
-    """Return /, the landing page. It shows `public_url`, or else the address under which it was opened.
+    """Return /, the landing page. It shows `public_url`, or without one the base URL under which it was opened.
 
-    `page` renders it from that address, and from whether the address may be wrong.
+    `page` renders it from that URL, and from whether the URL may be wrong.
     """
     rendered = lru_cache(MOST_PAGES)(lambda url, is_doubtful: page(url, is_doubtful).encode())
 
@@ -85,11 +86,11 @@ def _was_forwarded(request: Request) -> bool:
     """Return whether X-Forwarded headers name another scheme or host than the request that arrived here."""
     forwarded = (request.headers.get("x-forwarded-proto"), request.headers.get("x-forwarded-host"))
     received = (request.url.scheme, request.url.netloc)
-    return any(theirs is not None and theirs.lower() != ours for theirs, ours in zip(forwarded, received, strict=True))
+    return any(sent is not None and sent.lower() != own for sent, own in zip(forwarded, received, strict=True))
 
 
 def error_handler(no_sign_in: str) -> Callable[[Request, Exception], Awaitable[Response]]:
-    """Return the handler of 404 and 405. Requests for OAuth paths get the message `no_sign_in`."""
+    """Return the exception handler for 404 and 405. Requests for OAuth paths get the message `no_sign_in`."""
 
     async def handle(request: Request, error: Exception) -> Response:
         return _error_response(request, error, no_sign_in)
@@ -98,9 +99,9 @@ def error_handler(no_sign_in: str) -> Callable[[Request, Exception], Awaitable[R
 
 
 def _error_response(request: Request, error: Exception, no_sign_in: str) -> Response:
-    """Return a JSON error, and a JSON-RPC error for POST.
+    """Return a JSON error; for POST outside OAuth paths, a JSON-RPC error.
 
-    An MCP client with a wrong URL for the endpoint POSTs there, and shows its user only a JSON-RPC error.
+    An MCP client that is configured with a wrong URL POSTs to it, and shows its user only JSON-RPC errors.
     """
     status = error.status_code if isinstance(error, HTTPException) else 404
     path = request.url.path.removeprefix("/mcp")

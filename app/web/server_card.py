@@ -1,6 +1,6 @@
-"""The server card: a JSON description of this service for registries and scanners, served if there is a public URL.
+"""The server card: a JSON description of this service for registries and scanners. It needs a public URL.
 
-The format is the draft SEP-2127 of the Model Context Protocol. It has no list of tools; clients get that over MCP.
+The format is the draft SEP-2127 of the Model Context Protocol. It contains no tools, which clients list over MCP.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ def server_card(public_url: str, version: str, backend: BackendDescription) -> d
 
 
 def card_routes(public_url: str, version: str, backend: BackendDescription) -> list[Route]:
-    """Return the routes of the card. Web pages of any origin may read it."""
+    """Return the routes of the card. Any web page may read it (CORS)."""
     body = json.dumps(server_card(public_url, version, backend)).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     headers = {

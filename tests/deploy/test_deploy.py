@@ -17,7 +17,7 @@ from app.composition.services import CALLBACKS_PATH
 from app.settings import PREFIX, Settings
 from app.web.admin.operations import ADMIN_PATH
 from app.web.mcp_endpoint import LARGEST_BODY_BYTES
-from app.web.middleware.trusted_host import OPEN_PATHS, AllowList
+from app.web.middleware.trusted_host import ANY_HOST_PATHS, AllowList
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -138,7 +138,9 @@ def test_probes_ask_what_the_service_answers() -> None:
         asked = container()[probe]["httpGet"]
         assert (asked["path"], asked["port"]) == (path, "http")
         hosts = [given["value"] for given in asked.get("httpHeaders", ())]
-        assert path in OPEN_PATHS or [AllowList(Settings(_env_file=None).hosts()).has(host) for host in hosts] == [True]
+        assert path in ANY_HOST_PATHS or [
+            AllowList(Settings(_env_file=None).hosts()).allows(host) for host in hosts
+        ] == [True]
     assert "/livez" in text(ROOT / "deploy" / "Dockerfile")
 
 

@@ -134,7 +134,7 @@ async def test_a_wait_polls_on_the_schedule_of_the_backend(clock: HandClock) -> 
     assert all(later - sooner >= 10 for sooner, later in pairwise(ages)), ages
 
 
-async def test_a_result_is_kept_until_its_link_dies(service: Service, studio: Studio, clock: HandClock) -> None:
+async def test_a_cached_result_expires_with_its_link(service: Service, studio: Studio, clock: HandClock) -> None:
     task_id = await start(service)
     clock.advance(50)
     task = await service.ask("luma_get_task", {"task_id": task_id})

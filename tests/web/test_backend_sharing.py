@@ -76,7 +76,7 @@ async def test_batches_of_unknown_tokens_leave_backend_concurrency_for_accepted_
     assert backend.peak <= READS.unaccepted
 
 
-async def test_batches_whose_callers_hung_up_are_never_sent() -> None:
+async def test_queued_batches_of_disconnected_callers_are_never_sent() -> None:
     backend = SharedBackend()
     batches = 30
     async with serving(settings(), backend) as service:

@@ -71,7 +71,7 @@ async def test_a_budget_refuses_on_every_replica_and_says_when_it_renews(fleet: 
     assert len((await fleet.one.ask("luma_list_tasks", {}, token=anna))["tasks"]) == 2
 
 
-async def test_a_completed_task_is_taken_and_a_failed_one_given_back(fleet: Fleet) -> None:
+async def test_a_completed_task_is_charged_and_a_failed_one_refunded(fleet: Fleet) -> None:
     anna = await fleet.teams.member("film", "anna")
     await limit(fleet, 5)
     task_ids = [await started(fleet.one, anna), await started(fleet.one, anna, prompt="[fail] a fox")]
@@ -89,14 +89,14 @@ async def test_a_task_that_nobody_asks_about_is_settled_when_it_is_overdue(fleet
     await settled(fleet, (1, 0))
 
 
-async def test_a_refused_prompt_is_given_back(fleet: Fleet) -> None:
+async def test_a_refused_prompt_is_refunded(fleet: Fleet) -> None:
     anna = await fleet.teams.member("film", "anna")
     await limit(fleet, 5)
     assert (await fleet.one.fail("luma_generate_video", {"prompt": "[refuse]"}, token=anna))["code"] == "refused"
     await settled(fleet, (0, 0))
 
 
-async def test_a_members_budget_leaves_the_others_alone(fleet: Fleet) -> None:
+async def test_a_members_budget_does_not_limit_other_members(fleet: Fleet) -> None:
     anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
     await limit(fleet, 1, member="anna")
     await started(fleet.one, anna)

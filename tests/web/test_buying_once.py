@@ -50,7 +50,7 @@ async def test_the_same_key_returns_the_first_task_on_every_replica(
     assert backend.submissions("token-a") == len(calls)
 
 
-async def test_a_refusal_that_cannot_be_compared_with_its_prompt_is_a_refusal_all_the_same(clock: HandClock) -> None:
+async def test_a_refusal_that_cannot_be_compared_with_its_prompt_counts_as_a_refusal(clock: HandClock) -> None:
     backend = sandbox(clock)
     incomparable = {"prompt": "[refuse] &#" + "1" * 4_400, "idempotency_key": "fox-1"}
     async with serving(settings(), backend, clock) as service:

@@ -136,7 +136,9 @@ async def test_duplicate_callbacks_cause_one_read(service: Service, backend: San
     assert backend.reads == reads + 1
 
 
-async def test_a_finished_ticket_costs_the_database_nothing(backend: Sandbox, clock: HandClock, tmp_path: Path) -> None:
+async def test_a_repeated_callback_does_not_read_the_database(
+    backend: Sandbox, clock: HandClock, tmp_path: Path
+) -> None:
     file = tmp_path / "luma.db"
     async with serving(settings(public_url=PUBLIC, database_url=f"sqlite:///{file}"), backend, clock) as service:
         task_id = await start(service)
@@ -399,7 +401,7 @@ def test_a_disconnect_in_the_middle_of_a_callback_logs_no_traceback(tmp_path: Pa
         ("luma_extend_video_from_url", "video_url", {}),
     ],
 )
-async def test_no_url_of_a_caller_may_lead_to_this_service(
+async def test_urls_in_arguments_must_not_point_to_this_service(
     backend: Sandbox, url: str, tool: str, name: str, more: dict[str, str]
 ) -> None:
     values = settings(
@@ -419,7 +421,7 @@ async def test_no_url_of_a_caller_may_lead_to_this_service(
     assert backend.submissions("token-a") == 0
 
 
-async def test_no_url_may_lead_to_this_service_by_the_ascii_form_of_its_name(backend: Sandbox) -> None:
+async def test_urls_in_arguments_must_not_point_to_the_punycode_name_of_this_service(backend: Sandbox) -> None:
     async with serving(settings(public_url="https://bücher.example.com", allowed_hosts=("127.0.0.1:*",)), backend) as s:
         url = "https://XN--BCHER-KVA.example.com/callbacks/x"
         error = await s.fail("luma_generate_video", {"prompt": "A fox", "callback_url": url})

@@ -10,7 +10,7 @@ from mcp.client.session import ClientRequestContext
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitRequestParams, ElicitResult
 
-from app.mcp_server.tools.confirmation import LIVES_SECONDS
+from app.mcp_server.tools.confirmation import QUESTION_SECONDS
 from tests.support.clock import HandClock
 from tests.support.fleet import Fleet, running_fleet
 from tests.support.service import ERAS, LEGACY, MODERN, Service, envelope
@@ -53,7 +53,7 @@ async def submissions(fleet: Fleet, key: str) -> int:
     return len((await fleet.one.ask("luma_list_tasks", {}, token=key))["tasks"])
 
 
-async def test_a_client_that_can_ask_asks_and_any_replica_takes_the_response(fleet: Fleet) -> None:
+async def test_a_client_with_elicitation_gets_a_question_and_any_replica_takes_the_response(fleet: Fleet) -> None:
     anna = await fleet.teams.member("film", "anna")
     asked = await called(fleet.one, anna)
     assert asked["resultType"] == "input_required"
@@ -91,7 +91,7 @@ async def test_a_response_that_is_repeated_buys_once(fleet: Fleet) -> None:
     ],
     ids=str,
 )
-async def test_what_is_no_agreement_buys_nothing(fleet: Fleet, response: Any) -> None:
+async def test_any_response_but_agreement_buys_nothing(fleet: Fleet, response: Any) -> None:
     anna = await fleet.teams.member("film", "anna")
     state = (await called(fleet.one, anna))["requestState"]
     declined = await called(fleet.one, anna, response=response, state=state)
@@ -99,7 +99,7 @@ async def test_what_is_no_agreement_buys_nothing(fleet: Fleet, response: Any) ->
     assert await submissions(fleet, anna) == 0
 
 
-async def test_a_state_counts_for_its_caller_its_arguments_and_ten_minutes(fleet: Fleet) -> None:
+async def test_the_state_of_a_question_is_bound_to_its_caller_arguments_and_ten_minutes(fleet: Fleet) -> None:
     anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
     state = (await called(fleet.one, anna))["requestState"]
     for asked in (
@@ -109,14 +109,14 @@ async def test_a_state_counts_for_its_caller_its_arguments_and_ten_minutes(fleet
         await called(fleet.one, anna, response=AGREED, state=""),
     ):
         assert asked["resultType"] == "input_required"
-    fleet.clock.advance(LIVES_SECONDS + 1)
+    fleet.clock.advance(QUESTION_SECONDS + 1)
     await fleet.settle()
     assert (await called(fleet.one, anna, response=AGREED, state=state))["resultType"] == "input_required"
     assert await submissions(fleet, anna) == 0
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_client_that_cannot_ask_is_told_of_the_argument(fleet: Fleet, era: str) -> None:
+async def test_a_client_without_elicitation_is_told_of_the_argument_confirm(fleet: Fleet, era: str) -> None:
     anna = await fleet.teams.member("film", "anna")
     refused = await fleet.one.fail(TOOL, FOX, token=anna, era=era)
     assert refused["code"] == "forbidden"
@@ -125,14 +125,14 @@ async def test_a_client_that_cannot_ask_is_told_of_the_argument(fleet: Fleet, er
     assert await submissions(fleet, anna) == 1
 
 
-async def test_a_client_that_can_ask_is_not_believed_when_it_says_confirm(fleet: Fleet) -> None:
+async def test_the_argument_confirm_does_not_count_for_a_client_with_elicitation(fleet: Fleet) -> None:
     anna = await fleet.teams.member("film", "anna")
     assert (await called(fleet.one, anna, {**FOX, "confirm": True}))["resultType"] == "input_required"
     url_alone: dict[str, Any] = {"elicitation": {"url": {}}}
     assert "structuredContent" in await called(fleet.one, anna, {**FOX, "confirm": True}, can=url_alone)
 
 
-async def test_nobody_else_is_asked(fleet: Fleet) -> None:
+async def test_prices_up_to_the_threshold_and_teams_without_one_need_no_confirmation(fleet: Fleet) -> None:
     carl = await fleet.teams.member("ads", "carl")
     for key in (carl, "token-film"):
         for era in (MODERN, LEGACY[-1]):

@@ -79,7 +79,7 @@ async def test_a_throttled_token_is_not_looked_up(door: Door) -> None:
     assert (await door.send(new)).status_code == 200
 
 
-async def test_made_up_tokens_of_an_identity_provider_are_throttled_and_those_of_the_backend_are_not(
+async def test_invented_jwts_are_throttled_and_invented_backend_tokens_are_not(
     clock: HandClock, realm: Realm, database_url: str
 ) -> None:
     async with world_of(clock, realm, database_url, refused_tokens_per_minute=MOST) as world:
@@ -100,7 +100,7 @@ async def test_requests_without_a_token_always_get_the_challenge(door: Door) -> 
         assert "www-authenticate" in answer.headers
 
 
-async def test_a_caller_who_calls_on_over_the_limit_gets_429_before_the_body_is_read(door: Door) -> None:
+async def test_calls_that_go_on_over_the_limit_get_429_before_their_body_is_read(door: Door) -> None:
     anna, ben = await door.teams.member("film", "anna"), await door.teams.member("film", "ben")
     limits = SqlTeamLimits(door.database, door.clock.sql)
     await limits.set(BudgetOwner("film", member="anna"), Limits(calls_per_minute=2), ACTOR)

@@ -4,7 +4,7 @@ import json
 
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER
-from app.web.json_rpc_batch import MOST_BATCH_ANSWER_BYTES, BatchAnswer
+from app.web.json_rpc_batch import MOST_BATCH_RESPONSE_BYTES, BatchResponse
 from app.web.middleware.request_memory import REQUEST_BYTES, SMALL_PART_BYTES, RequestMemory
 from tests.support.clock import HandClock
 from tests.support.service import Service, sandbox, serving, settings
@@ -19,7 +19,7 @@ def leave(service: Service, token: str, amount: int) -> None:
     assert service.assembly.request_memory.take(tenant, SHARE - amount)
 
 
-async def test_a_batch_stops_at_its_tokens_share_and_says_so(clock: HandClock) -> None:
+async def test_a_batch_is_cut_at_the_memory_share_of_its_token(clock: HandClock) -> None:
     async with serving(settings(request_memory_mb=16), sandbox(clock), clock) as service:
         leave(service, "a", REQUEST_BYTES + 300_000)
         before = service.assembly.request_memory.in_use
@@ -38,7 +38,7 @@ async def test_a_batch_stops_at_its_tokens_share_and_says_so(clock: HandClock) -
     assert after == before
 
 
-async def test_a_large_answer_is_refused_where_its_token_holds_too_much_and_others_are_answered(
+async def test_a_large_response_is_refused_if_its_token_uses_too_much_memory(
     clock: HandClock,
 ) -> None:
     async with serving(settings(request_memory_mb=16), sandbox(clock), clock) as service:
@@ -54,16 +54,16 @@ async def test_a_large_answer_is_refused_where_its_token_holds_too_much_and_othe
     assert other["counts"]["missing"] + other["counts"]["unavailable"] + len(other["tasks"]) == 200
 
 
-async def test_a_batch_has_a_greatest_length_of_its_own_and_a_small_answer_is_never_dropped() -> None:
+async def test_a_batch_response_is_limited_and_a_small_response_is_never_dropped() -> None:
     held = RequestMemory(CallerQuota(QuotaLimits(10**9, 10**9, 10**9), lambda _owner: True), "a")
-    answers = BatchAnswer(held)
-    part = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "x" * (MOST_BATCH_ANSWER_BYTES // 2)}).encode()
+    answers = BatchResponse(held)
+    part = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "x" * (MOST_BATCH_RESPONSE_BYTES // 2)}).encode()
     for _ in range(2):
         assert not answers.is_full
         await answers.collect({"type": "http.response.body", "body": part})
     assert answers.is_full
     held = RequestMemory(CallerQuota(QuotaLimits(0, 0, 0), lambda _owner: True), "a")
-    answers = BatchAnswer(held)
+    answers = BatchResponse(held)
     bought = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "x" * (SMALL_PART_BYTES - 100)}).encode()
     for _ in range(10):
         answers.begin(b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call"}')

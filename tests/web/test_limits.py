@@ -25,7 +25,7 @@ from app.services.polling.waiter import MOST_WAITING_PER_CALLER
 from app.web.connection.account import HEADER_BYTES
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.middleware.fair_scheduling import FairScheduler
-from app.web.middleware.request_memory import HALF_SENT_BYTES, INCLUDED_HEAD_BYTES, REQUEST_BYTES, parsed_bytes
+from app.web.middleware.request_memory import INCLUDED_HEAD_BYTES, PARTIAL_REQUEST_BYTES, REQUEST_BYTES, parsed_bytes
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, call_bytes, envelope, padded, sandbox, serving, settings
 
@@ -54,9 +54,7 @@ async def first_line(lines: AsyncIterator[str]) -> str:
     return line
 
 
-async def test_one_token_has_its_share_of_listeners_and_others_have_theirs(
-    clock: HandClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_listeners_are_limited_for_each_token(clock: HandClock, caplog: pytest.LogCaptureFixture) -> None:
     limits = httpx.Limits(max_connections=200)
     async with (
         serving(settings(), sandbox(clock), clock) as running,
@@ -93,7 +91,7 @@ async def test_a_listener_ends_in_time_with_its_result(clock: HandClock) -> None
     assert '"result"' in rest[-1]
 
 
-async def test_one_token_has_its_share_of_waits_and_others_have_theirs(clock: HandClock) -> None:
+async def test_waits_are_limited_for_each_token(clock: HandClock) -> None:
     limits = httpx.Limits(max_connections=300)
     async with (
         serving(settings(), sandbox(clock), clock) as running,
@@ -147,7 +145,7 @@ async def test_requests_about_tasks_are_counted_like_tool_calls(
     assert f'luma_mcp_calls_total{{client="other",era="2026",outcome="{outcome}",tool="{method}"}} 1.0' in page
 
 
-async def test_a_long_client_name_is_cut_before_anything_keeps_it(clock: HandClock) -> None:
+async def test_a_long_client_name_is_cut_before_it_is_stored(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         for number in range(20):
             info = {"name": f"{number}" + "x" * 100_000, "version": "1"}
@@ -167,7 +165,7 @@ def held_by_labels() -> int:
     ["[" + ",".join(["[]"] * 60_000) + "]", '"' + "a" * 240_000 + '"', "[" + ",".join(['{"":0}'] * 30_000) + "]"],
     ids=["lists", "text", "objects"],
 )
-async def test_large_requests_of_one_token_are_refused_before_they_pile_up(clock: HandClock, padding: str) -> None:
+async def test_large_requests_of_one_token_are_limited_in_memory(clock: HandClock, padding: str) -> None:
     limits = httpx.Limits(max_connections=100)
     async with (
         serving(settings(), sandbox(clock), clock) as service,
@@ -215,25 +213,25 @@ async def test_request_memory_is_released_after_each_request(clock: HandClock) -
         assert service.assembly.request_memory.in_use == 0
 
 
-async def test_a_body_that_has_not_come_counts_as_its_bytes_and_a_refusal_gives_nothing_back(clock: HandClock) -> None:
+async def test_a_partial_body_counts_its_bytes_and_a_refusal_releases_nothing_else(clock: HandClock) -> None:
     async with serving(settings(request_memory_mb=16), sandbox(clock), clock) as service, asyncio.timeout(20):
         memory, port = service.assembly.request_memory, urlsplit(service.url).port or 0
         senders = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(3)]
         head = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\n"
         for writer in senders:
             writer.write(head + b"Content-Length: 260001\r\n\r\n" + b"{" * 260_000)
-        while memory.in_use != 3 * (HALF_SENT_BYTES + 260_000):
+        while memory.in_use != 3 * (PARTIAL_REQUEST_BYTES + 260_000):
             await asyncio.sleep(0.001)
         refused = [await service.post({"not": "json-rpc" * 10_000}, token="x") for _ in range(3)]
         assert [response.status_code for response in refused] == [429, 429, 429]
-        assert memory.in_use == 3 * (HALF_SENT_BYTES + 260_000)
+        assert memory.in_use == 3 * (PARTIAL_REQUEST_BYTES + 260_000)
         for writer in senders:
             writer.close()
         while memory.in_use:
             await asyncio.sleep(0.001)
 
 
-async def test_invented_tokens_take_a_part_of_the_places_and_the_known_have_the_rest(clock: HandClock) -> None:
+async def test_invented_tokens_share_a_part_of_the_listeners(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service, AsyncExitStack() as stack:
         await service.ask("luma_generate_video", {"prompt": "A fox"}, token="known")
         for number in range(MOST_LISTENERS // SHARE_OF_UNACCEPTED):
@@ -268,7 +266,7 @@ async def gauges(service: Service) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-async def test_gauges_show_what_is_under_way(clock: HandClock) -> None:
+async def test_gauges_show_calls_waits_and_submissions_in_flight(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
         waiting = asyncio.create_task(service.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50}))
@@ -300,7 +298,7 @@ async def test_the_line_of_a_submission_carries_its_task(clock: HandClock, capsy
     assert lines[2]["outcome"] == "no_credit"
 
 
-async def test_a_head_counts_for_as_long_as_its_request_is_answered(clock: HandClock) -> None:
+async def test_a_head_counts_in_the_memory_budget_until_its_response_ends(clock: HandClock) -> None:
     fields = "".join(f"h{number}: b\r\n" for number in range(85)).encode()
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
@@ -322,7 +320,7 @@ class Part(dict[str, Any]):
     """An ASGI message that supports weak references."""
 
 
-async def test_a_part_of_a_body_is_held_once() -> None:
+async def test_a_part_of_a_body_is_in_memory_once() -> None:
     """Regression: each of 400 half-sent bodies of 60 KB took 137 KB."""
     parts = list[weakref.ref[Part]]()
 

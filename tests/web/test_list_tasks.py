@@ -42,7 +42,7 @@ async def test_a_caller_sees_its_own_submissions_newest_first(clock: HandClock) 
     assert listed["next_cursor"] is None
 
 
-async def test_the_list_outlives_a_restart(clock: HandClock, tmp_path: Path) -> None:
+async def test_the_list_survives_a_restart(clock: HandClock, tmp_path: Path) -> None:
     values, backend = settings(database_url=f"sqlite:///{tmp_path}/luma.db"), sandbox(clock)
     async with serving(values, backend, clock) as service:
         mine = await bought(service, clock, 2)
@@ -71,7 +71,7 @@ async def test_since_leaves_out_what_is_older(clock: HandClock) -> None:
         assert await ids(service, since="1970-01-01") == mine
 
 
-async def test_a_submission_whose_sender_died_is_not_said_to_be_under_way(clock: HandClock) -> None:
+async def test_a_submission_of_a_killed_process_is_listed_as_unknown(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         owner = service.assembly.authenticator.name("token-a")
         await service.assembly.persistence.purchases.claim(NewPurchase("a" * 32, owner, "generate", "r" * 64))
@@ -82,7 +82,7 @@ async def test_a_submission_whose_sender_died_is_not_said_to_be_under_way(clock:
         ]
 
 
-async def test_states_are_told_apart(clock: HandClock) -> None:
+async def test_submissions_can_be_filtered_by_state(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         [started] = await bought(service, clock, 1)
         await service.ask("luma_get_task", {"task_id": started})

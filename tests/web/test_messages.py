@@ -41,14 +41,14 @@ async def send(service: Service, message: Any, headers: Mapping[str, str] | None
 @pytest.mark.parametrize(
     "accept", ["", "*/*", "application/*", "Application/JSON", "text/html", "application/json, text/event-stream"]
 )
-async def test_any_accept_that_is_not_a_stream_alone_is_answered_with_json(service: Service, accept: str) -> None:
+async def test_an_accept_header_that_allows_json_gets_json(service: Service, accept: str) -> None:
     response = await send(service, CALL, {"accept": accept})
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert "16:9" in response.text
 
 
-async def test_a_client_that_accepts_a_stream_alone_gets_one(service: Service) -> None:
+async def test_a_client_that_accepts_only_event_streams_gets_a_stream(service: Service) -> None:
     response = await send(service, CALL, {"accept": "text/event-stream"})
     assert response.headers["content-type"].startswith("text/event-stream")
     assert "16:9" in response.text
@@ -60,7 +60,7 @@ async def test_the_content_type_is_read_in_any_case(service: Service) -> None:
 
 @pytest.mark.parametrize("left_out", [(), ("clientInfo",), ("capabilities",), ("clientInfo", "capabilities")])
 @pytest.mark.parametrize("version", [None, "2025-06-18", "2099-01-01"])
-async def test_initialize_is_served_without_what_clients_leave_out(
+async def test_initialize_works_without_the_parameters_that_clients_leave_out(
     service: Service, left_out: tuple[str, ...], version: str | None
 ) -> None:
     params = {name: value for name, value in INFO.items() if name not in left_out}
@@ -119,7 +119,7 @@ async def test_an_unknown_revision_is_refused_with_all_that_are_served(service: 
 
 
 @pytest.mark.parametrize("version", [None, "2025-03-26"])
-async def test_a_batch_is_answered_in_the_revision_that_has_batches(service: Service, version: str | None) -> None:
+async def test_a_batch_is_answered_in_revision_2025_03_26(service: Service, version: str | None) -> None:
     note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     messages = [CALL, note, {**CALL, "id": "two"}, {**CALL, "id": 3, "method": "no/such"}]
     response = await send(service, messages, {"mcp-protocol-version": version} if version else {})
@@ -130,7 +130,7 @@ async def test_a_batch_is_answered_in_the_revision_that_has_batches(service: Ser
     assert answers[2]["error"]["code"] == -32601
 
 
-async def test_a_batch_is_answered_whatever_letters_it_holds(service: Service) -> None:
+async def test_a_batch_with_any_unicode_text_is_answered(service: Service) -> None:
     foreign = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"x": "é" * 100_000}}
     body = json.dumps([foreign, CALL], ensure_ascii=False).encode()
     answers = (await send(service, body)).json()

@@ -80,7 +80,7 @@ async def shown(service: Service, **how: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_everything_is_shown_to_a_caller_who_may_all(service: Service, era: str) -> None:
+async def test_all_tools_are_listed_for_a_caller_with_all_scopes(service: Service, era: str) -> None:
     assert await shown(service, era=era) == EVERY
     assert await shown(service, era=era, headers={"x-mcp-readonly": "false"}) == EVERY
 
@@ -101,7 +101,9 @@ async def test_everything_is_shown_to_a_caller_who_may_all(service: Service, era
         {"token": "read"},
     ],
 )
-async def test_readers_see_and_call_no_tool_that_spends(service: Service, era: str, how: dict[str, Any]) -> None:
+async def test_billable_tools_are_hidden_and_refused_on_a_read_only_connection(
+    service: Service, era: str, how: dict[str, Any]
+) -> None:
     assert await shown(service, era=era, **how) == FREE
     result = (await ask(service, "tools/call", GENERATE, era=era, **how))["result"]
     assert result["isError"] is True
@@ -122,12 +124,12 @@ async def test_readers_see_and_call_no_tool_that_spends(service: Service, era: s
         ("*", []),
     ],
 )
-async def test_the_header_of_tools_leaves_those_that_it_names(service: Service, listed: str, left: list[str]) -> None:
+async def test_the_tools_header_keeps_only_the_named_tools(service: Service, listed: str, left: list[str]) -> None:
     for era in ERAS:
         assert await shown(service, era=era, headers={"X-MCP-Tools": listed}) == left
 
 
-async def test_headers_path_and_scope_narrow_together_and_never_widen(service: Service) -> None:
+async def test_headers_path_and_scopes_narrow_together_and_never_widen(service: Service) -> None:
     two = {"X-MCP-Tools": "luma_get_task,luma_generate_video"}
     assert await shown(service, path="/mcp/readonly", headers=two) == ["luma_get_task"]
     assert await shown(service, token="read", headers=two) == ["luma_get_task"]
@@ -138,7 +140,7 @@ async def test_headers_path_and_scope_narrow_together_and_never_widen(service: S
     assert await shown(service, headers=repeated) == ["luma_list_tasks"]
 
 
-async def test_a_tool_that_is_left_out_is_refused_before_anything_is_sent(service: Service) -> None:
+async def test_a_hidden_tool_is_refused_before_anything_is_sent(service: Service) -> None:
     sent = {"X-MCP-Tools": "luma_get_task"}
     for name in ("luma_list_actions", "luma_generate_video"):
         result = (await ask(service, "tools/call", {**GENERATE, "name": name}, headers=sent))["result"]
@@ -147,7 +149,7 @@ async def test_a_tool_that_is_left_out_is_refused_before_anything_is_sent(servic
     assert (await service.ask("luma_list_tasks", {}, token="both"))["tasks"] == []
 
 
-async def test_an_unknown_tool_is_answered_with_those_that_are_left(service: Service) -> None:
+async def test_the_error_for_an_unknown_tool_names_the_visible_tools(service: Service) -> None:
     unknown = {"name": "luma_paint", "arguments": {}}
     answer = await ask(service, "tools/call", unknown, headers={"X-MCP-Tools": "luma_get_task"})
     assert answer["error"]["code"] == -32602
@@ -163,7 +165,7 @@ async def test_the_list_of_actions_follows_the_list_of_tools(service: Service) -
         assert {action["tool"] for action in result["actions"]} == set(left)
 
 
-async def test_a_list_is_for_the_caller_alone_and_the_same_from_call_to_call(service: Service) -> None:
+async def test_a_tool_list_is_private_to_the_caller_and_stable(service: Service) -> None:
     ways: list[dict[str, Any]] = [{}, {"path": "/mcp/readonly"}, {"headers": {"X-MCP-Tools": "luma_get_task"}}]
     for how in ways:
         first, again = [(await ask(service, "tools/list", **how))["result"] for _ in range(2)]
@@ -174,7 +176,7 @@ async def test_a_list_is_for_the_caller_alone_and_the_same_from_call_to_call(ser
     assert "cacheScope" not in legacy
 
 
-async def test_the_argument_that_confirms_is_shown_where_the_team_asks(service: Service) -> None:
+async def test_the_argument_confirm_is_listed_if_the_team_has_generations_confirmed(service: Service) -> None:
     for token, has_it in (("asks", True), ("both", False)):
         tools = (await ask(service, "tools/list", token=token))["result"]["tools"]
         shown_by = {tool["name"] for tool in tools if "confirm" in tool["inputSchema"]["properties"]}
@@ -182,13 +184,13 @@ async def test_the_argument_that_confirms_is_shown_where_the_team_asks(service: 
 
 
 @pytest.mark.parametrize("method", ["resources/templates/list", "prompts/list", "server/discover"])
-async def test_all_else_stays(service: Service, method: str) -> None:
+async def test_prompts_and_resources_are_not_narrowed(service: Service, method: str) -> None:
     narrowed = {"X-MCP-Tools": "", "X-MCP-Readonly": "true"}
     plain = (await ask(service, method))["result"]
     assert (await ask(service, method, path="/mcp/readonly", headers=narrowed))["result"] == plain
 
 
-async def test_the_read_only_path_answers_as_the_other_does(service: Service) -> None:
+async def test_the_read_only_path_behaves_like_the_main_path(service: Service) -> None:
     for method in ("GET", "DELETE", "PUT"):
         authorised = {"authorization": "Bearer both"}
         there, here = [
@@ -201,7 +203,7 @@ async def test_the_read_only_path_answers_as_the_other_does(service: Service) ->
     assert (await service.http.post(f"{service.url}/mcp/readonlyx", json={})).status_code == 404
 
 
-async def test_web_pages_may_send_the_headers(service: Service) -> None:
+async def test_cors_allows_the_narrowing_headers(service: Service) -> None:
     asked = {
         "origin": "http://localhost:6274",
         "access-control-request-method": "POST",
@@ -226,7 +228,7 @@ async def test_each_message_of_a_batch_is_narrowed(service: Service) -> None:
     assert called["result"]["isError"] is True
 
 
-async def test_a_long_list_is_cut_and_leaves_less() -> None:
+async def test_a_tools_header_over_the_limit_is_cut() -> None:
     names = ",".join(["x" * 63] * 64 + ["luma_get_task"]).encode()
     assert len(names) > LONGEST_HEADER
     narrowing = narrowing_of([(b"x-mcp-tools", names)], is_read_only=False)

@@ -96,7 +96,7 @@ async def test_request_memory_is_held_until_the_purchase_ends(
 
 
 @pytest.mark.parametrize("key", ["fox-1", None])
-async def test_made_up_tokens_share_a_part_of_the_purchases_under_way(
+async def test_invented_tokens_share_a_part_of_the_purchases_in_flight(
     clock: HandClock, network: Network, key: str | None
 ) -> None:
     arguments = {"prompt": "A fox"} | ({"idempotency_key": key} if key is not None else {})
@@ -155,7 +155,7 @@ async def test_a_purchase_with_a_recently_refused_token_is_not_recorded(
 
 
 @pytest.mark.parametrize(("accepted", "kept"), [(False, 0), (True, 1)])
-async def test_only_a_token_that_was_accepted_leaves_a_row_of_what_was_refused(
+async def test_a_refused_purchase_is_recorded_only_for_an_accepted_token(
     clock: HandClock, network: Network, *, accepted: bool, kept: int
 ) -> None:
     network.go_on.set()
@@ -167,7 +167,7 @@ async def test_only_a_token_that_was_accepted_leaves_a_row_of_what_was_refused(
         assert await rows(service) == kept
 
 
-async def test_a_token_that_is_not_accepted_leaves_a_few_rows_of_unknown_outcome(
+async def test_unknown_outcomes_are_recorded_in_small_number_for_an_unaccepted_token(
     clock: HandClock, network: Network
 ) -> None:
     network.go_on.set()

@@ -176,7 +176,7 @@ async def test_callers_without_limits_leave_no_windows_in_redis(fleet: Fleet, re
         assert [key for key in client.keys("*") if b":rate:" in key] == []
 
 
-async def test_without_redis_the_process_counts(clock: HandClock, database_url: str) -> None:
+async def test_without_redis_rate_limits_count_in_the_process(clock: HandClock, database_url: str) -> None:
     values = settings(auth="keys", database_url=database_url)
     async with serving(values, sandbox(clock), clock) as service:
         alone = Fleet(service, service, clock)
@@ -204,7 +204,7 @@ async def test_members_who_come_from_an_identity_provider_have_limits_too(
         assert "this team, 2 a minute" in (await world.service.fail(*CALL, token=ben))["message"]
 
 
-async def test_limits_fail_open_with_redis_and_it_is_counted(
+async def test_rate_limits_fail_open_without_redis_and_failures_are_counted(
     clock: HandClock, database_url: str, fragile_redis: RedisServer
 ) -> None:
     values = settings(auth="keys", database_url=database_url, redis_url=fragile_redis.url)

@@ -122,7 +122,7 @@ async def test_a_read_only_redis_serves_cached_values_and_is_logged_once(
     assert lines[1].startswith("Redis answers again")
 
 
-async def test_two_waits_for_redis_stay_under_a_second() -> None:
+async def test_two_timeouts_of_redis_take_less_than_a_second() -> None:
     assert 2 * TIMEOUT_SECONDS < 1
 
 

@@ -62,7 +62,7 @@ async def test_an_unknown_resource_is_invalid_params_with_its_uri(era: str, uri:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_the_one_template_is_listed(era: str, clock: HandClock) -> None:
+async def test_the_resource_template_is_listed(era: str, clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         answer = await service.request("resources/templates/list", era=era)
     (template,) = answer["result"]["resourceTemplates"]

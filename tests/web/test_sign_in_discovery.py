@@ -1,4 +1,4 @@
-"""Clients learn where to sign in, and which scopes a token lacks; nothing of it is there where nobody can sign in."""
+"""Protected resource metadata and challenges, with an identity provider and without sign-in."""
 
 import re
 from collections.abc import AsyncIterator
@@ -57,7 +57,7 @@ async def call(service: Service, token: str, method: str, params: dict[str, Any]
 
 
 @pytest.mark.parametrize("public", [PUBLIC, f"{PUBLIC}/luma"])
-async def test_the_metadata_are_wherever_clients_look_for_them(
+async def test_the_metadata_are_at_every_path_where_clients_look(
     clock: HandClock, realm: Realm, database_url: str, public: str
 ) -> None:
     prefix = public.removeprefix(PUBLIC)
@@ -137,7 +137,9 @@ async def test_a_call_beyond_the_scopes_of_a_token_is_403_and_asks_for_those_tha
         assert 'luma_mcp_http_refusals_total{status="403"} 3.0' in service.assembly.metrics.exposition().decode()
 
 
-async def test_a_stream_is_refused_before_it_begins(service: Service, realm: Realm, clock: HandClock) -> None:
+async def test_a_stream_without_the_scope_is_refused_before_it_begins(
+    service: Service, realm: Realm, clock: HandClock
+) -> None:
     message, headers = envelope(*GENERATE, "2025-11-25")
     message["params"]["_meta"] = {"progressToken": "p"}
     accepted = {**headers, "accept": "application/json, text/event-stream"}
@@ -145,7 +147,7 @@ async def test_a_stream_is_refused_before_it_begins(service: Service, realm: Rea
     assert (response.status_code, parameters(response)["error"]) == (403, "insufficient_scope")
 
 
-async def test_holders_of_keys_cannot_ask_for_scopes_and_get_the_error_of_the_tool(
+async def test_team_keys_without_the_scope_get_a_tool_error_instead_of_a_challenge(
     clock: HandClock, realm: Realm, database_url: str
 ) -> None:
     async with world_of(clock, realm, database_url) as (service, teams):
@@ -154,14 +156,14 @@ async def test_holders_of_keys_cannot_ask_for_scopes_and_get_the_error_of_the_to
         assert error["code"] == "forbidden"
 
 
-async def test_clients_that_look_for_an_authorization_server_here_are_led_to_the_metadata(service: Service) -> None:
+async def test_the_404_of_authorization_server_paths_names_the_metadata(service: Service) -> None:
     for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration", "/register"):
         response = await service.http.get(service.url + path)
         assert response.status_code == 404
         assert METADATA in response.json()["error"]["message"]
 
 
-async def test_a_service_that_nobody_can_sign_in_to_has_no_metadata_and_its_plain_challenge(
+async def test_without_sign_in_there_are_no_metadata_and_the_challenge_is_plain(
     clock: HandClock, database_url: str
 ) -> None:
     values = settings(auth="passthrough,keys", public_url=PUBLIC, database_url=database_url)

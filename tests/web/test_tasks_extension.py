@@ -147,7 +147,7 @@ async def test_a_handle_expires_after_a_day(clock: HandClock) -> None:
 
 
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/cancel", "tasks/update"])
-async def test_the_rules_of_asking(method: str, clock: HandClock) -> None:
+async def test_a_request_without_the_extension_or_mcp_name_header_is_refused(method: str, clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         handle = {"taskId": (await handle_of(service))["taskId"]}
         undeclared = await send(service, method, handle, declared=False)

@@ -89,7 +89,7 @@ async def test_an_idempotency_key_belongs_to_the_member(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("how", ["revoke", "block"])
-async def test_a_key_that_is_taken_back_stops_on_every_replica_within_seconds(fleet: Fleet, how: str) -> None:
+async def test_a_revoked_or_blocked_key_is_refused_on_every_replica_within_seconds(fleet: Fleet, how: str) -> None:
     anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
     assert [await status(service, anna) for service in (fleet.one, fleet.other)] == [200, 200]
     await getattr(fleet.teams.directory.keys, how)(await fleet.teams.id_of(anna), ACTOR)
@@ -110,7 +110,7 @@ async def test_both_keys_work_in_the_grace_of_a_rotation(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("what", ["team", "member", "key"])
-async def test_what_is_stopped_spends_nothing_and_reads_on(fleet: Fleet, what: str) -> None:
+async def test_a_stopped_team_member_or_key_spends_nothing_and_can_read(fleet: Fleet, what: str) -> None:
     anna = await fleet.teams.member("film", "anna")
     task_id = await started(fleet.one, anna)
     directory = fleet.teams.directory
@@ -141,7 +141,7 @@ async def test_a_team_without_a_credential_is_told_so(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(("ways", "statuses"), [("passthrough", [200, 401]), ("keys", [401, 200])])
-async def test_only_the_ways_that_are_on_are_taken(
+async def test_only_configured_ways_to_authenticate_are_accepted(
     clock: HandClock, database_url: str, ways: str, statuses: list[int]
 ) -> None:
     values = settings(auth=ways, database_url=database_url)

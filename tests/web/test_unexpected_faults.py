@@ -153,7 +153,7 @@ def broken_records(clock: HandClock) -> TaskSnapshots:
     return TaskSnapshots(BrokenStore(), RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
 
 
-async def test_a_video_that_was_bought_is_named_where_no_handle_can_be_made(clock: HandClock) -> None:
+async def test_the_task_id_of_a_purchase_is_returned_if_no_handle_can_be_made(clock: HandClock) -> None:
     backend, values = sandbox(clock), settings()
     assembly = assemble(
         values,
@@ -182,7 +182,7 @@ class Selling(NoBackend):
         return "task-1"
 
 
-async def test_a_video_that_was_bought_is_named_where_it_cannot_be_noted(
+async def test_the_task_id_of_a_purchase_is_returned_if_it_cannot_be_recorded(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     token_status = TokenStatusCache(clock)

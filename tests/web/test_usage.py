@@ -1,4 +1,4 @@
-"""luma_get_usage: what was spent and what is left, for callers with and without a team."""
+"""luma_get_usage: spending and budgets, for callers with and without a team."""
 
 from collections.abc import AsyncIterator
 

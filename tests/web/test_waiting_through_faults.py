@@ -129,7 +129,7 @@ async def test_events_from_replicas_are_verified_at_the_backend_at_a_limited_rat
     assert answer["counts"]["completed"] == 2
 
 
-async def test_redis_restarts_while_somebody_waits(clock: HandClock, fragile_redis: RedisServer) -> None:
+async def test_a_wait_continues_through_a_restart_of_redis(clock: HandClock, fragile_redis: RedisServer) -> None:
     backend = sandbox(clock, seconds=40)
     async with serving(settings(redis_url=fragile_redis.url), backend, clock) as service:
         task_ids = await start(service)
@@ -144,7 +144,7 @@ async def test_redis_restarts_while_somebody_waits(clock: HandClock, fragile_red
 
 @pytest.mark.parametrize("era", ["2025-11-25", MODERN])
 @pytest.mark.parametrize("accept", ["application/json", "application/json, text/event-stream"])
-async def test_a_client_that_leaves_ends_its_wait_and_nobody_elses(era: str, accept: str, clock: HandClock) -> None:
+async def test_a_disconnect_ends_the_clients_own_wait_only(era: str, accept: str, clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock, seconds=30), clock) as service:
         task_ids = await start(service)
         staying = asyncio.create_task(ask(service, task_ids))

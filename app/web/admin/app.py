@@ -30,11 +30,14 @@ from app.web.middleware.request_memory import RequestMemoryMiddleware
 from app.web.middleware.trusted_host import TrustedHostMiddleware
 
 
-class AdminRequests:
-    """Tells requests for administration: by their path, or by the port on which they arrive."""
+class AdminRequestMatcher:
+    """A predicate of requests for administration: those on the admin port, or without one those below ADMIN_PATH."""
 
     def __init__(self, port: int | None, prefix: str) -> None:
-        """Look at the port if there is one of its own. `prefix` is the path of the public URL, or empty."""
+        """`port` is the admin port; None if administration has no port of its own.
+
+        `prefix` is the path of the public URL, or empty.
+        """
         self._port = port
         self._prefix = prefix
 
@@ -47,18 +50,18 @@ class AdminRequests:
 
 
 @dataclass(frozen=True, slots=True)
-class AdminSide:
-    """The application of /admin/v1, and which requests are for it."""
+class AdminApp:
+    """The application of /admin/v1, and the predicate of its requests."""
 
     app: ASGIApp
-    is_concerned: AdminRequests
+    is_admin_request: AdminRequestMatcher
 
 
-def admin_side(settings: Settings, assembly: Assembly, administration: Administration, prefix: str) -> AdminSide:
+def admin_app(settings: Settings, assembly: Assembly, administration: Administration, prefix: str) -> AdminApp:
     """Return the application of `administration`. `prefix` is the path of the public URL, or empty."""
     port = settings.admin if isinstance(settings.admin, int) else None
     app = _app(assembly, administration, prefix)
-    return AdminSide(_guarded(settings, assembly, app), AdminRequests(port, prefix))
+    return AdminApp(_guarded(settings, assembly, app), AdminRequestMatcher(port, prefix))
 
 
 def _app(assembly: Assembly, administration: Administration, prefix: str) -> ASGIApp:
@@ -70,14 +73,14 @@ def _app(assembly: Assembly, administration: Administration, prefix: str) -> ASG
         assembly.metrics.admin_answered,
     )
     document = json.dumps(openapi_document(OPERATIONS, f"{prefix}{ADMIN_PATH}", VERSION)).encode()
-    routes = [*endpoint.routes(OPERATIONS), Route(f"{ADMIN_PATH}/openapi.json", _description(document))]
+    routes = [*endpoint.routes(OPERATIONS), Route(f"{ADMIN_PATH}/openapi.json", _openapi_endpoint(document))]
     app = Starlette(routes=routes, exception_handlers=dict.fromkeys((404, 405), _unknown))
     app.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
     return app
 
 
 def _guarded(settings: Settings, assembly: Assembly, app: ASGIApp) -> ASGIApp:
-    """Wrap `app` in the checks of host, origin and token that /mcp has. No preflight of a web page is answered."""
+    """Wrap `app` in the checks of host, origin and token that /mcp has. CORS preflight requests are not answered."""
     refused = assembly.metrics.refused
     counted = RequestMemoryMiddleware(app, assembly.request_memory, refused)
     challenges = Challenges(None, ("keys",), assembly.backend.description)
@@ -90,20 +93,20 @@ def _guarded(settings: Settings, assembly: Assembly, app: ASGIApp) -> ASGIApp:
     )
 
 
-def _description(document: bytes) -> Callable[[Request], Awaitable[Response]]:
-    async def describe(request: Request) -> Response:
+def _openapi_endpoint(document: bytes) -> Callable[[Request], Awaitable[Response]]:
+    async def openapi(request: Request) -> Response:
         try:
             require_admin(cast("Caller", request.scope[CALLER]).principal)
         except NoAdministrator as exc:
             return problem_response(refusal(exc))
         return Response(document, media_type="application/json")
 
-    return describe
+    return openapi
 
 
 async def _unknown(_request: Request, error: Exception) -> Response:
-    """Return the problem of a path or method that is not there."""
+    """Return the problem for an unknown path or method."""
     status = HTTPStatus(error.status_code if isinstance(error, HTTPException) else 404)
     headers = error.headers if isinstance(error, HTTPException) else None
-    detail = f"There is nothing here. {ADMIN_PATH}/openapi.json describes what there is."
+    detail = f"There is no such path or method. {ADMIN_PATH}/openapi.json lists them."
     return problem_response(RequestRefused(status, detail, headers))

@@ -1,4 +1,4 @@
-"""What requests to /admin/v1 may hold: their bodies and queries."""
+"""The models of request bodies and queries of /admin/v1."""
 
 from typing import Self, TypeVar
 
@@ -33,27 +33,27 @@ from app.web.admin.fields import (
 
 MOST_LISTED = 1_000
 LISTED = 100
-"""Entries of a page, at most and by default."""
+"""The largest page, and the default."""
 
 DAY_SECONDS = 86_400
 M = TypeVar("M", bound=BaseModel)
 
 
-def _something(body: M) -> M:
-    """Return `body`. Raises ValueError if all of it is null."""
+def _not_empty(body: M) -> M:
+    """Return `body`. Raises ValueError if all its members are null."""
     if all(value is None for _, value in body):
         raise ValueError(f"Name one at least of {', '.join(type(body).model_fields)}.")
     return body
 
 
 class Body(BaseModel):
-    """The body of a request. It holds nothing but what is named, each in its own type."""
+    """The body of a request. Unknown members and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
 class Query(BaseModel):
-    """The query of a request, whose values are texts. It holds nothing but what is named, each once."""
+    """The query of a request, whose values are strings. Unknown and repeated parameters are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -67,7 +67,7 @@ class NoQuery(Query):
 
 
 class TeamChange(Body):
-    """What to change of the team; what is left out stays."""
+    """Changes to the team. Members that are left out are not changed."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
@@ -79,11 +79,11 @@ class TeamChange(Body):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        return _something(self)
+        return _not_empty(self)
 
 
 class NewLimits(Body):
-    """Rate limits to set; those that are left out stay."""
+    """Rate limits to set. Those that are left out are not changed."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
@@ -93,7 +93,7 @@ class NewLimits(Body):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        return _something(self)
+        return _not_empty(self)
 
 
 class NewMember(Body):
@@ -125,14 +125,14 @@ class Rotation(Body):
 
 
 class NewCredential(Body):
-    """A credential to put in. Its secret is never shown again."""
+    """A credential to add. Its secret is never shown again."""
 
     backend: str = Field(max_length=64, description="the backend that it is for")
     secret: Secret = Field(description="the credential itself")
 
 
 class NewBudget(Body):
-    """What may be spent in each window."""
+    """The amount that may be spent in each window."""
 
     amount: Amount = Field(description="in the backend's unit")
     is_soft: bool = Field(default=False, description="only alert; a budget refuses otherwise")
@@ -142,14 +142,14 @@ class NewBudget(Body):
 
 
 class BudgetRaise(Body):
-    """A raise for a while, in the place of an earlier one."""
+    """A raise for a limited time. It replaces an earlier raise."""
 
     by: Raise = Field(description="in the backend's unit")
     until: Day = Field(description="the last day, in the team's time zone")
 
 
 class OwnerQuery(Query):
-    """Whose it is: one member's, one key's, or that of the whole team."""
+    """The owner of a budget or limit: a member, a key, or without both the whole team."""
 
     member: Id | None = Field(None, description="the id of the member")
     key: Id | None = Field(None, description="the id of the key; keys that replace it are meant too")
@@ -157,12 +157,12 @@ class OwnerQuery(Query):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.member is not None and self.key is not None:
-            raise ValueError("It is that of a member or that of a key: name one of them.")
+            raise ValueError("Name a member or a key, not both.")
         return self
 
 
 class LimitsQuery(OwnerQuery):
-    """Whose limits to remove, and which."""
+    """The owner of the limits to remove, and their kind."""
 
     kind: LimitKind | None = Field(None, description="the limit to remove; all of them otherwise")
 
@@ -183,7 +183,7 @@ class AuditQuery(Query):
 
 
 class UsageQuery(Query):
-    """What to add up."""
+    """The period and the grouping of a usage report."""
 
     since: Day | None = Field(None, description="a day in the team's time zone; the first of this month otherwise")
     by: SpendingGroup | None = Field(None, description="add up by this; all together otherwise")

@@ -1,4 +1,4 @@
-"""Answers requests to /admin/v1: who may ask, how often, and how refusals are told."""
+"""The endpoints of /admin/v1: checks of permission and rate, and error responses."""
 
 import json
 import logging
@@ -28,26 +28,26 @@ from app.services.teams.administration import (
 )
 from app.services.teams.budget_administration import BudgetAdministration
 from app.services.teams.limit_administration import LimitAdministration
-from app.web.admin.given import given_in
 from app.web.admin.handlers import BudgetHandlers, KeyHandlers, LimitHandlers, TeamHandlers
 from app.web.admin.operations import ADMIN_PATH, Operation
 from app.web.admin.problems import RequestRefused, problem_response
+from app.web.admin.request_input import read_input
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.request_id import REQUEST_ID
 
 CHALLENGE = 'Bearer realm="luma-mcp", error="{error}"'
 NO_DATABASE = (
-    "This service's database does not answer. A change that you asked for may have been made, so look before you "
-    "repeat it."
+    "This service's database does not answer. A change that you asked for may have been made: look before you repeat "
+    "it."
 )
-NO_SECRETS = "This service cannot open its secrets, which its operator has to mend. Nothing was changed."
+NO_SECRETS = "This service's secret key cannot decrypt its secrets. Nothing was changed. Its operator has to mend it."
 UNEXPECTED = "This service has a fault. A change that you asked for may have been made: look before you repeat it."
 
 log = logging.getLogger(__name__)
 
 
 class AdminEndpoint:
-    """The operations, bound to the services that do them."""
+    """Serves the operations with the services of administration."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class AdminEndpoint:
         limits: AdminLimits,
         answered: Callable[[str, int], None],
     ) -> None:
-        """Administer with the first three. `limits` are those of administration itself.
+        """`teams`, `budgets` and `rate_limits` do the operations. `limits` are those of administrative requests.
 
-        `answered` counts an operation by its status.
+        `answered` receives the name and the status of each operation.
         """
         self._teams = teams
         handlers = (
@@ -71,7 +71,9 @@ class AdminEndpoint:
         self._handlers: dict[str, Any] = {type(one).__name__: one for one in handlers}
         self._limits = limits
         self._answered = answered
-        self._faults = ThrottledExceptionLog(log, "An administrative request has met a fault, and got 500")
+        self._faults = ThrottledExceptionLog(
+            log, "An administrative request got 500 because of a fault of this service; a change may have been made"
+        )
 
     def routes(self, operations: Sequence[Operation]) -> list[Route]:
         """Return a route for each path."""
@@ -86,15 +88,16 @@ class AdminEndpoint:
     def _endpoint(self, by_method: dict[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             operation = by_method["GET" if request.method == "HEAD" else request.method]
-            response = await self._answer(operation, request)
-            self._note(operation, request, response.status_code)
+            response = await self._response(operation, request)
+            self._record(operation, request, response.status_code)
             return response
 
         return endpoint
 
-    async def _answer(self, operation: Operation, request: Request) -> Response:
+    async def _response(self, operation: Operation, request: Request) -> Response:
+        """Return the response to a request. An exception becomes a problem."""
         try:
-            return await self._done(operation, request)
+            return await self._execute(operation, request)
         except RequestRefused as exc:
             return problem_response(exc)
         except AdministrationRefused as exc:
@@ -104,37 +107,40 @@ class AdminEndpoint:
             return problem_response(RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, NO_DATABASE, retry))
         except OtherSecretKey:
             return problem_response(RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, NO_SECRETS))
-        except Exception as exc:  # noqa: BLE001 - its message may quote what was sent
+        except Exception as exc:  # noqa: BLE001 - its message, which may quote the request, must not be sent or logged
             self._faults.note(exc)
             return problem_response(RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED))
 
-    async def _done(self, operation: Operation, request: Request) -> Response:
-        """Return the answer of an operation that was done."""
+    async def _execute(self, operation: Operation, request: Request) -> Response:
+        """Do an operation, and return its document as the response. Raises the refusals."""
         principal = cast("Caller", request.scope[CALLER]).principal
         team_id = require_admin(principal)
-        self._count(operation, team_id)
-        given = await given_in(request, operation)
+        self._check_rate(operation, team_id)
+        operation_input = await read_input(request, operation)
         async with self._limits.places.place(team_id):
             admin = await self._teams.admin(principal, request.scope[REQUEST_ID])
             handlers = self._handlers[operation.handler.__qualname__.partition(".")[0]]
-            document = await operation.handler(handlers, admin, given)
+            document = await operation.handler(handlers, admin, operation_input)
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        return Response(body, operation.status, _next_page(request, given.query, document), "application/json")
+        return Response(
+            body, operation.status, _next_page(request, operation_input.query, document), "application/json"
+        )
 
-    def _count(self, operation: Operation, team_id: str) -> None:
-        """Raise RequestRefused where the team asks too often."""
+    def _check_rate(self, operation: Operation, team_id: str) -> None:
+        """Count a request of the team. Raises RequestRefused, with 429, if the team is over its rate."""
         rate = self._limits.changes if operation.is_change else self._limits.reads
         if pause := rate.take(team_id):
             seconds = math.ceil(pause)
-            detail = f"Your team asks too often. Try again in {seconds} s."
+            detail = f"Your team sends too many administrative requests. Try again in {seconds} s."
             raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, detail, {"retry-after": str(seconds)})
 
-    def _note(self, operation: Operation, request: Request, status: int) -> None:
+    def _record(self, operation: Operation, request: Request, status: int) -> None:
+        """Count and log an operation. Only changes that were made are logged at INFO, because their rate is limited."""
         self._answered(operation.name, status)
         principal = cast("Caller", request.scope[CALLER]).principal
-        is_told = operation.is_change and status < HTTPStatus.BAD_REQUEST  # the number of these is limited
+        is_change_made = operation.is_change and status < HTTPStatus.BAD_REQUEST
         log.log(
-            logging.INFO if is_told else logging.DEBUG,
+            logging.INFO if is_change_made else logging.DEBUG,
             "Administration over HTTP: %s by key %s of team %s in request %s, status %d",
             operation.name,
             principal.key,
@@ -145,7 +151,7 @@ class AdminEndpoint:
 
 
 def refusal(error: AdministrationRefused) -> RequestRefused:
-    """Return how a refusal of the services is told."""
+    """Return the HTTP refusal for a refusal of the services."""
     match error:
         case NoAdministrator():
             challenge = f'{CHALLENGE.format(error="insufficient_scope")}, scope="admin"'
@@ -161,7 +167,7 @@ def refusal(error: AdministrationRefused) -> RequestRefused:
 
 
 def _next_page(request: Request, query: Any, document: Any) -> dict[str, str]:
-    """Return a Link header to the page behind a full one."""
+    """Return a Link header to the next page, if `document` is a full page."""
     if not isinstance(document, list) or len(document) < getattr(query, "limit", math.inf):
         return {}
     following = urlencode({**request.query_params, "after": document[-1]["id"]})

@@ -1,4 +1,4 @@
-"""The values in requests to /admin/v1, with the rules of the domain.
+"""The types of values in requests to /admin/v1, validated by the rules of the domain.
 
 The message of each ValueError is a sentence that quotes nothing of the request.
 """
@@ -32,7 +32,7 @@ from app.domain.teams import (
 )
 
 LARGEST_NUMBER = 2**63 - 1
-"""Of an id of the audit log, as databases hold it."""
+"""Largest id of a row of the audit log, which is a signed 64-bit integer in the database."""
 
 MOST_DIGITS = len(str(LARGEST_NUMBER))
 
@@ -68,26 +68,29 @@ def _lifetime(seconds: int) -> int:
 
 
 def _parsed(parse: Callable[[str], Any], pattern: str, example: str) -> tuple[Any, ...]:
-    """Return the metadata of a value that is written as text of a pattern, and read by a rule of the domain."""
+    """Return the pydantic metadata of a string that matches `pattern` and is converted by `parse`.
 
-    def read(given: Any) -> Any:
-        parsed = parse(given) if isinstance(given, str) else None
-        if parsed is None or re.fullmatch(pattern, given) is None:
+    `parse` returns None for an invalid string.
+    """
+
+    def validate(value: Any) -> Any:
+        parsed = parse(value) if isinstance(value, str) else None
+        if parsed is None or re.fullmatch(pattern, value) is None:
             raise ValueError(f"This is a text such as {example}.")
         return parsed
 
     schema = {"type": "string", "pattern": pattern, "examples": [example]}
-    return BeforeValidator(read), WithJsonSchema(schema, mode="validation")
+    return BeforeValidator(validate), WithJsonSchema(schema, mode="validation")
 
 
 _DURATION = (parsed_duration, r"^(0|[0-9]{1,9}[mhd])$", "30d")
 _AMOUNT = (parse_amount, r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "25")
 
 
-def _whole_number(given: Any) -> int:
-    if not isinstance(given, str) or not given.isascii() or not given.isdecimal() or len(given) > MOST_DIGITS:
+def _whole_number(value: Any) -> int:
+    if not isinstance(value, str) or not value.isascii() or not value.isdecimal() or len(value) > MOST_DIGITS:
         raise ValueError("This is a whole number.")
-    return int(given)
+    return int(value)
 
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(valid_name)]

@@ -1,4 +1,4 @@
-"""What each operation of /admin/v1 does, and the document that it answers with.
+"""The handlers of the operations of /admin/v1. Each returns the document of its response.
 
 The docstrings of the handlers are the summaries in the OpenAPI document.
 """
@@ -61,15 +61,16 @@ Q = TypeVar("Q", bound=Query)
 
 
 @dataclass(frozen=True, slots=True)
-class Given(Generic[B, Q]):
-    """What a request holds. `target` is the last part of its path that is no fixed word, or ""."""
+class OperationInput(Generic[B, Q]):
+    """The validated input of a request. `target` is the variable part of its path, or ""."""
 
     target: str
     body: B
     query: Q
 
 
-Plain = Given[Nothing, NoQuery]
+NoInput = OperationInput[Nothing, NoQuery]
+"""The input of operations with neither body nor query; `target` may be set."""
 
 
 class TeamHandlers:
@@ -79,62 +80,66 @@ class TeamHandlers:
         """Administer teams."""
         self._teams = administration
 
-    async def show_team(self, admin: TeamAdmin, _given: Plain) -> FullTeamDocument:
+    async def show_team(self, admin: TeamAdmin, _input: NoInput) -> FullTeamDocument:
         """Show the team with its members and credentials."""
         members, credentials = await self._teams.members(admin), await self._teams.credentials(admin)
         return full_team_document(admin.team, members, credentials)
 
-    async def change_team(self, admin: TeamAdmin, given: Given[TeamChange, NoQuery]) -> TeamDocument:
-        """Change what is named of the team, and nothing else."""
-        wanted = given.body
+    async def change_team(self, admin: TeamAdmin, request: OperationInput[TeamChange, NoQuery]) -> TeamDocument:
+        """Change settings of the team; those that are left out stay."""
+        body = request.body
         changed = await self._teams.change(
             admin,
-            timezone=wanted.timezone,
-            members_see_all=wanted.members_see_all,
-            asks_above=wanted.asks_above,
+            timezone=body.timezone,
+            members_see_all=body.members_see_all,
+            asks_above=body.asks_above,
         )
         return team_document(changed)
 
-    async def stop_team(self, admin: TeamAdmin, _given: Plain) -> TeamDocument:
+    async def stop_team(self, admin: TeamAdmin, _input: NoInput) -> TeamDocument:
         """Refuse all spending of the team; reads go on."""
         return team_document(await self._teams.stop(admin, is_stopped=True))
 
-    async def resume_team(self, admin: TeamAdmin, _given: Plain) -> TeamDocument:
+    async def resume_team(self, admin: TeamAdmin, _input: NoInput) -> TeamDocument:
         """Let the stopped team spend again."""
         return team_document(await self._teams.stop(admin, is_stopped=False))
 
-    async def list_members(self, admin: TeamAdmin, _given: Plain) -> list[MemberDocument]:
+    async def list_members(self, admin: TeamAdmin, _input: NoInput) -> list[MemberDocument]:
         """List the members."""
         return [member_document(admin.team.name, member) for member in await self._teams.members(admin)]
 
-    async def add_member(self, admin: TeamAdmin, given: Given[NewMember, NoQuery]) -> MemberDocument:
+    async def add_member(self, admin: TeamAdmin, request: OperationInput[NewMember, NoQuery]) -> MemberDocument:
         """Add a member."""
-        return member_document(admin.team.name, await self._teams.add_member(admin, given.body.name))
+        return member_document(admin.team.name, await self._teams.add_member(admin, request.body.name))
 
-    async def stop_member(self, admin: TeamAdmin, given: Plain) -> MemberDocument:
+    async def stop_member(self, admin: TeamAdmin, request: NoInput) -> MemberDocument:
         """Refuse all spending of a member; reads go on."""
-        return member_document(admin.team.name, await self._teams.stop_member(admin, given.target, is_stopped=True))
+        return member_document(admin.team.name, await self._teams.stop_member(admin, request.target, is_stopped=True))
 
-    async def resume_member(self, admin: TeamAdmin, given: Plain) -> MemberDocument:
+    async def resume_member(self, admin: TeamAdmin, request: NoInput) -> MemberDocument:
         """Let a stopped member spend again."""
-        return member_document(admin.team.name, await self._teams.stop_member(admin, given.target, is_stopped=False))
+        return member_document(admin.team.name, await self._teams.stop_member(admin, request.target, is_stopped=False))
 
-    async def list_credentials(self, admin: TeamAdmin, _given: Plain) -> list[CredentialDocument]:
+    async def list_credentials(self, admin: TeamAdmin, _input: NoInput) -> list[CredentialDocument]:
         """List the credentials in use; their secrets are not shown."""
         return [credential_document(admin.team.name, one) for one in await self._teams.credentials(admin)]
 
-    async def add_credential(self, admin: TeamAdmin, given: Given[NewCredential, NoQuery]) -> CredentialDocument:
-        """Put in a credential."""
-        secret = given.body.secret.get_secret_value()
-        return credential_document(admin.team.name, await self._teams.add_credential(admin, given.body.backend, secret))
+    async def add_credential(
+        self, admin: TeamAdmin, request: OperationInput[NewCredential, NoQuery]
+    ) -> CredentialDocument:
+        """Add a credential."""
+        secret = request.body.secret.get_secret_value()
+        return credential_document(
+            admin.team.name, await self._teams.add_credential(admin, request.body.backend, secret)
+        )
 
-    async def remove_credential(self, admin: TeamAdmin, given: Plain) -> CredentialDocument:
-        """Take a credential out of use and erase its secret."""
-        return credential_document(admin.team.name, await self._teams.remove_credential(admin, given.target))
+    async def remove_credential(self, admin: TeamAdmin, request: NoInput) -> CredentialDocument:
+        """Stop the use of a credential and erase its secret."""
+        return credential_document(admin.team.name, await self._teams.remove_credential(admin, request.target))
 
-    async def list_audit(self, admin: TeamAdmin, given: Given[Nothing, AuditQuery]) -> list[AuditDocument]:
+    async def list_audit(self, admin: TeamAdmin, request: OperationInput[Nothing, AuditQuery]) -> list[AuditDocument]:
         """List the log of changes and of spending, the oldest first, in pages."""
-        query, names = given.query, {admin.team.id: admin.team.name}
+        query, names = request.query, {admin.team.id: admin.team.name}
         entries = await self._teams.audit(admin, query.limit, query.since, query.after)
         return [audit_document(names, entry) for entry in entries]
 
@@ -146,80 +151,80 @@ class KeyHandlers:
         """Administer teams."""
         self._teams = administration
 
-    async def list_keys(self, admin: TeamAdmin, given: Given[Nothing, KeysQuery]) -> list[KeyDocument]:
+    async def list_keys(self, admin: TeamAdmin, request: OperationInput[Nothing, KeysQuery]) -> list[KeyDocument]:
         """List the keys, the oldest first, in pages."""
-        return [key_document(holder) for holder in await self._teams.keys(admin, given.query.limit, given.query.after)]
+        return [
+            key_document(holder) for holder in await self._teams.keys(admin, request.query.limit, request.query.after)
+        ]
 
-    async def create_key(self, admin: TeamAdmin, given: Given[NewKey, NoQuery]) -> NewKeyDocument:
+    async def create_key(self, admin: TeamAdmin, request: OperationInput[NewKey, NoQuery]) -> NewKeyDocument:
         """Create a key of a member, and show it once."""
-        wanted = given.body
-        key, holder = await self._teams.create_key(
-            admin, wanted.member, frozenset(wanted.scopes), wanted.expires, wanted.note
-        )
+        body = request.body
+        key, holder = await self._teams.create_key(admin, body.member, frozenset(body.scopes), body.expires, body.note)
         return new_key_document(key, holder)
 
-    async def rotate_key(self, admin: TeamAdmin, given: Given[Rotation, NoQuery]) -> NewKeyDocument:
-        """Create a key in the place of another, which works on for a while."""
-        key, holder = await self._teams.rotate_key(admin, given.target, given.body.grace)
+    async def rotate_key(self, admin: TeamAdmin, request: OperationInput[Rotation, NoQuery]) -> NewKeyDocument:
+        """Create a key that replaces another, which stays valid for a while."""
+        key, holder = await self._teams.rotate_key(admin, request.target, request.body.grace)
         return new_key_document(key, holder)
 
-    async def revoke_key(self, admin: TeamAdmin, given: Plain) -> KeyDocument:
+    async def revoke_key(self, admin: TeamAdmin, request: NoInput) -> KeyDocument:
         """Refuse a key for good."""
-        return key_document(await self._teams.revoke_key(admin, given.target))
+        return key_document(await self._teams.revoke_key(admin, request.target))
 
-    async def block_key(self, admin: TeamAdmin, given: Plain) -> KeyDocument:
+    async def block_key(self, admin: TeamAdmin, request: NoInput) -> KeyDocument:
         """Refuse a key until it is unblocked."""
-        return key_document(await self._teams.block_key(admin, given.target, is_blocked=True))
+        return key_document(await self._teams.block_key(admin, request.target, is_blocked=True))
 
-    async def unblock_key(self, admin: TeamAdmin, given: Plain) -> KeyDocument:
+    async def unblock_key(self, admin: TeamAdmin, request: NoInput) -> KeyDocument:
         """Let a blocked key work again."""
-        return key_document(await self._teams.block_key(admin, given.target, is_blocked=False))
+        return key_document(await self._teams.block_key(admin, request.target, is_blocked=False))
 
-    async def stop_key(self, admin: TeamAdmin, given: Plain) -> KeyDocument:
+    async def stop_key(self, admin: TeamAdmin, request: NoInput) -> KeyDocument:
         """Refuse all spending with a key; reads go on."""
-        return key_document(await self._teams.stop_key(admin, given.target, is_stopped=True))
+        return key_document(await self._teams.stop_key(admin, request.target, is_stopped=True))
 
-    async def resume_key(self, admin: TeamAdmin, given: Plain) -> KeyDocument:
+    async def resume_key(self, admin: TeamAdmin, request: NoInput) -> KeyDocument:
         """Let a stopped key spend again."""
-        return key_document(await self._teams.stop_key(admin, given.target, is_stopped=False))
+        return key_document(await self._teams.stop_key(admin, request.target, is_stopped=False))
 
 
 class BudgetHandlers:
-    """The operations on budgets, and what the team has spent."""
+    """The operations on budgets and spending."""
 
     def __init__(self, administration: BudgetAdministration, teams: TeamAdministration) -> None:
-        """Administer budgets. `teams` names their owners."""
+        """Administer budgets with `administration`. `teams` finds the members that own them."""
         self._budgets = administration
         self._teams = teams
 
-    async def list_budgets(self, admin: TeamAdmin, _given: Plain) -> list[BudgetDocument]:
+    async def list_budgets(self, admin: TeamAdmin, _input: NoInput) -> list[BudgetDocument]:
         """List the budgets and what they have left."""
         return [budget_document(owned) for owned in await self._budgets.budgets(admin)]
 
-    async def set_budget(self, admin: TeamAdmin, given: Given[NewBudget, OwnerQuery]) -> BudgetDocument:
-        """Set what may be spent in each window, in the place of an earlier budget."""
-        wanted = given.body
-        limit = Limit(wanted.amount, wanted.is_soft, wanted.alert_url)
+    async def set_budget(self, admin: TeamAdmin, request: OperationInput[NewBudget, OwnerQuery]) -> BudgetDocument:
+        """Set the amount that may be spent in each window; it replaces an earlier budget."""
+        body = request.body
+        limit = Limit(body.amount, body.is_soft, body.alert_url)
         owned, secret = await self._budgets.set(
-            admin, await _owner(self._teams, admin, given.query), Window(given.target), limit
+            admin, await _owner(self._teams, admin, request.query), Window(request.target), limit
         )
         document = budget_document(owned)
         return document if secret is None else {**document, "alert_secret": secret}
 
-    async def raise_budget(self, admin: TeamAdmin, given: Given[BudgetRaise, OwnerQuery]) -> BudgetDocument:
-        """Raise a budget for a while, in the place of an earlier raise."""
-        owner, more = await _owner(self._teams, admin, given.query), given.body
-        return budget_document(await self._budgets.increase(admin, owner, Window(given.target), more.by, more.until))
+    async def raise_budget(self, admin: TeamAdmin, request: OperationInput[BudgetRaise, OwnerQuery]) -> BudgetDocument:
+        """Raise a budget for a while; it replaces an earlier raise."""
+        owner, body = await _owner(self._teams, admin, request.query), request.body
+        return budget_document(await self._budgets.increase(admin, owner, Window(request.target), body.by, body.until))
 
-    async def remove_budget(self, admin: TeamAdmin, given: Given[Nothing, OwnerQuery]) -> BudgetDocument:
+    async def remove_budget(self, admin: TeamAdmin, request: OperationInput[Nothing, OwnerQuery]) -> BudgetDocument:
         """Remove a budget."""
         return budget_document(
-            await self._budgets.remove(admin, await _owner(self._teams, admin, given.query), Window(given.target))
+            await self._budgets.remove(admin, await _owner(self._teams, admin, request.query), Window(request.target))
         )
 
-    async def show_usage(self, admin: TeamAdmin, given: Given[Nothing, UsageQuery]) -> UsageDocument:
+    async def show_usage(self, admin: TeamAdmin, request: OperationInput[Nothing, UsageQuery]) -> UsageDocument:
         """Show what the team has spent, and what its budgets have left."""
-        query = given.query
+        query = request.query
         return usage_document(admin.team.name, await self._budgets.usage(admin, query.since, query.by), query.by)
 
 
@@ -227,22 +232,22 @@ class LimitHandlers:
     """The operations on rate limits."""
 
     def __init__(self, administration: LimitAdministration, teams: TeamAdministration) -> None:
-        """Administer limits. `teams` names their owners."""
+        """Administer rate limits with `administration`. `teams` finds the members that own them."""
         self._limits = administration
         self._teams = teams
 
-    async def list_limits(self, admin: TeamAdmin, _given: Plain) -> list[LimitsDocument]:
+    async def list_limits(self, admin: TeamAdmin, _input: NoInput) -> list[LimitsDocument]:
         """List the rate limits of the team, its members and its keys."""
         return [limits_document(owned) for owned in await self._limits.limits(admin)]
 
-    async def set_limits(self, admin: TeamAdmin, given: Given[NewLimits, OwnerQuery]) -> LimitsDocument:
-        """Set rate limits, and leave those that are not named as they are."""
-        owner = await _owner(self._teams, admin, given.query)
-        return limits_document(await self._limits.set(admin, owner, Limits(**given.body.model_dump())))
+    async def set_limits(self, admin: TeamAdmin, request: OperationInput[NewLimits, OwnerQuery]) -> LimitsDocument:
+        """Set rate limits; those that are left out stay."""
+        owner = await _owner(self._teams, admin, request.query)
+        return limits_document(await self._limits.set(admin, owner, Limits(**request.body.model_dump())))
 
-    async def remove_limits(self, admin: TeamAdmin, given: Given[Nothing, LimitsQuery]) -> LimitsDocument:
+    async def remove_limits(self, admin: TeamAdmin, request: OperationInput[Nothing, LimitsQuery]) -> LimitsDocument:
         """Remove all rate limits of the team, a member or a key, or the one that is named."""
-        owner, kind = await _owner(self._teams, admin, given.query), given.query.kind
+        owner, kind = await _owner(self._teams, admin, request.query), request.query.kind
         kinds = list(LimitKind) if kind is None else [kind]
         return limits_document(await self._limits.remove(admin, owner, kinds))
 

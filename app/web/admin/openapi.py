@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of /admin/v1, made from the operations."""
+"""The OpenAPI 3.1 document of /admin/v1, generated from the operations."""
 
 import re
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ from app.web.admin.operations import TARGETS, Operation
 from app.web.admin.problems import PROBLEM_JSON, Problem
 
 REFERENCES = "#/components/schemas/{model}"
-OF_ALL = (401, 403, 404, 422, 429, 500, 503)
-"""Statuses of the problems that any operation may answer with."""
+ALL_STATUSES = (401, 403, 404, 422, 429, 500, 503)
+"""Statuses of the problems that any operation may return."""
 
-OF_CHANGES = (400, 409, 413, 415)
+CHANGE_STATUSES = (400, 409, 413, 415)
+"""Statuses of the problems that only changes may return."""
 DESCRIPTION = (
     "Administration of a team by the keys of that team that have the scope `admin`. The documents are those of "
     "`luma-mcp … --json`. A change counts within five seconds on every replica."
@@ -22,7 +23,7 @@ DESCRIPTION = (
 
 
 def openapi_document(operations: Sequence[Operation], base_path: str, version: str) -> dict[str, Any]:
-    """Return the document. `base_path` is that of ADMIN_PATH, with the prefix of the public URL."""
+    """Return the document. `base_path` is the path of the public URL followed by ADMIN_PATH."""
     schemas = _Schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -35,14 +36,14 @@ def openapi_document(operations: Sequence[Operation], base_path: str, version: s
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "responses": {str(status): _problem(status) for status in (*OF_ALL, *OF_CHANGES)},
+            "responses": {str(status): _problem(status) for status in (*ALL_STATUSES, *CHANGE_STATUSES)},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "a team key with `admin`"}},
         },
     }
 
 
 class _Schemas:
-    """The JSON schemas of all bodies and answers."""
+    """The JSON schemas of all request and response bodies."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         queries = {operation.query for operation in operations}
@@ -52,33 +53,34 @@ class _Schemas:
         every: Any = [*answers, *inputs, ("problem", "serialization", TypeAdapter(Problem))]
         found, definitions = TypeAdapter.json_schemas(every, ref_template=REFERENCES)
         self._found = {name: schema for (name, _), schema in found.items()}
-        named = {query.__name__ for query in queries}  # their parts are parameters, and what those refer to is needed
+        # Queries are published as parameters; only the schemas that these refer to are components.
+        query_names = {query.__name__ for query in queries}
         self.components: dict[str, Any] = {
-            name: schema for name, schema in sorted(definitions["$defs"].items()) if name not in named
+            name: schema for name, schema in sorted(definitions["$defs"].items()) if name not in query_names
         }
 
-    def answer(self, operation: Operation) -> Any:
-        """Return the schema of an answer."""
+    def response(self, operation: Operation) -> Any:
+        """Return the schema of a response body."""
         return self._found[operation.name]
 
     def body(self, operation: Operation) -> Any:
-        """Return the schema of a body."""
+        """Return the schema of a request body."""
         return self._found[operation.body.__name__]
 
 
 def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
-    statuses = (*OF_ALL, *(OF_CHANGES if operation.is_change else ()))
+    statuses = (*ALL_STATUSES, *(CHANGE_STATUSES if operation.is_change else ()))
     problems = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
-    answer = {
+    response = {
         "description": HTTPStatus(operation.status).phrase,
-        "content": {"application/json": {"schema": schemas.answer(operation)}},
+        "content": {"application/json": {"schema": schemas.response(operation)}},
     }
     described = {
         "operationId": operation.name,
         "summary": operation.summary,
         "description": f"As `luma-mcp {operation.command}`.",
         "parameters": [*_targets(operation), *_parameters(operation.query)],
-        "responses": {str(operation.status): answer, **problems},
+        "responses": {str(operation.status): response, **problems},
     }
     if not operation.body.model_fields:
         return described
@@ -100,7 +102,7 @@ def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a parameter of a query. Its default of null means that it is left out: a query holds no null."""
+    """Return a query parameter. A default of null is not published, because a query cannot contain null."""
     if "anyOf" in schema:
         schema = {**schema, **schema["anyOf"][0]}
         del schema["anyOf"], schema["default"]

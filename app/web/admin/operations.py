@@ -1,4 +1,4 @@
-"""The operations of /admin/v1, as data: routes, OpenAPI document and the table in docs/teams.md come from here."""
+"""The operations of /admin/v1, as data. Routes, OpenAPI document and the table in docs/teams.md are generated here."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class Operation:
 
     Attributes:
         path: below ADMIN_PATH, with at most one variable part.
-        command: the command of `luma-mcp` that does the same.
-        handler: an unbound method of one of the classes of handlers; its docstring says what it does.
-        answer: the type of its document.
-        status: of its answer.
+        command: the `luma-mcp` command that does the same.
+        handler: an unbound method of one of the handler classes. Its docstring is the summary.
+        answer: the type of the response document.
+        status: the status of a successful response.
 
     """
 
@@ -56,7 +56,7 @@ class Operation:
 
     @property
     def summary(self) -> str:
-        """Return what the operation does, in a sentence."""
+        """Return a sentence that says what the operation does."""
         return self.handler.__doc__ or self.name
 
     @property
@@ -140,4 +140,4 @@ COMMAND_LINE_ONLY = {
     "clients list": "OAuth clients are of the whole service",
     "clients remove": "OAuth clients are of the whole service",
 }
-"""Commands without a twin here, each with the reason."""
+"""Commands that have no operation, each with the reason."""

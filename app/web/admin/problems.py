@@ -1,4 +1,4 @@
-"""Errors of /admin/v1: problem details as in RFC 9457, with sentences of ours."""
+"""Errors of /admin/v1: problem details (RFC 9457). Their sentences never quote the request."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ CODES = {
 
 
 class Problem(TypedDict):
-    """Why a request was refused. `detail` is for people, `code` for programs."""
+    """A problem document. `detail` is a sentence for people, `code` a word for programs."""
 
     type: str
     title: str
@@ -40,19 +40,19 @@ class Problem(TypedDict):
 
 
 class RequestRefused(Exception):
-    """A request that is answered with a problem; `str()` is its detail, and quotes nothing of the request."""
+    """A request that is refused with a problem. `str()` is its detail, which must not quote the request."""
 
     def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        """Answer with `status`, and with `headers` beside those of every problem."""
+        """Refuse with `status`. `headers` are added to those of every problem."""
         super().__init__(detail)
         self.status = status
         self.headers = headers
 
 
-def problem_response(refused: RequestRefused) -> Response:
-    """Return the response."""
-    body = problem(refused.status, str(refused), CODES[refused.status])
-    return Response(body, refused.status, refused.headers, media_type=PROBLEM_JSON)
+def problem_response(refusal: RequestRefused) -> Response:
+    """Return the HTTP response for a refusal."""
+    body = problem(refusal.status, str(refusal), CODES[refusal.status])
+    return Response(body, refusal.status, refusal.headers, media_type=PROBLEM_JSON)
 
 
 def problem(status: int, detail: str, code: str) -> bytes:
@@ -62,35 +62,35 @@ def problem(status: int, detail: str, code: str) -> bytes:
 
 
 def sentence(error: ValidationError, allowed: list[str]) -> str:
-    """Return what is wrong with a body or query whose members are `allowed`. Nothing of it is quoted."""
+    """Return the first error of a body or query whose members are `allowed`, without quoting a value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "extra_forbidden":
-        return f"There is a member that is not known. {_named(allowed)}"
+        return f"There is a member that is not known. {_known(allowed)}"
     name = first["loc"][0] if first["loc"] else None
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{name}: {message}." if name in allowed else f"{message}."
 
 
-def _named(allowed: list[str]) -> str:
+def _known(allowed: list[str]) -> str:
     return f"Known are {', '.join(allowed)}." if allowed else "None is known here: send none."
 
 
 class ProblemDetailsMiddleware:
-    """Turns the JSON-RPC errors of shared middleware into problems, below one path. Nothing there may be stored."""
+    """Turns the JSON-RPC errors of shared middleware into problems, and forbids caches to store administration."""
 
-    def __init__(self, app: ASGIApp, is_concerned: Callable[[Scope], bool]) -> None:
-        """Wrap `app`. `is_concerned` tells which requests are answered so."""
+    def __init__(self, app: ASGIApp, is_admin_request: Callable[[Scope], bool]) -> None:
+        """Wrap `app`. Responses to requests for which `is_admin_request` is true are rewritten."""
         self._app = app
-        self._is_concerned = is_concerned
+        self._is_admin_request = is_admin_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        is_concerned = scope["type"] == "http" and self._is_concerned(scope)
-        await self._app(scope, receive, _rewriting(send) if is_concerned else send)
+        """Pass a request on, and rewrite its response if it is administrative."""
+        is_admin_request = scope["type"] == "http" and self._is_admin_request(scope)
+        await self._app(scope, receive, _rewriting(send) if is_admin_request else send)
 
 
 def _rewriting(send: Send) -> Send:
-    """Return a `send` that rewrites errors in JSON. Such an error is one message of one part."""
+    """Return a `send` that rewrites JSON errors. The middleware sends their body as one message."""
     head: Message | None = None
 
     async def rewriting(message: Message) -> None:

@@ -1,1 +1,1 @@
-"""Sign-in: how clients learn of it, the endpoints of the authorization server, and its pages for people."""
+"""Sign-in over HTTP: OAuth metadata and challenges, the endpoints of the authorization server, and its pages."""

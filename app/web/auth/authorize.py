@@ -1,4 +1,4 @@
-"""/authorize and /oauth/callback: the way of a person's browser through a sign-in."""
+"""/authorize and /oauth/callback: the endpoints that a person's browser visits during a sign-in."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
@@ -22,65 +22,68 @@ _NO_COOKIES = "Your browser keeps no cookies for this site, or the sign-in was b
 
 
 class AuthorizeEndpoint:
-    """The endpoints that a browser is sent to."""
+    """The consent page, and the return from the login."""
 
     def __init__(
-        self, flow: SignInFlow, requests: RequestCheck, site: Site, login_origin: str, begun: AddressLimit
+        self, flow: SignInFlow, requests: RequestCheck, site: Site, login_origin: str, page_limit: AddressLimit
     ) -> None:
-        """Lead people through `flow`. `login_origin` is where they sign in; `begun` limits each address."""
+        """Check authorization requests with `requests`, and process them with `flow`.
+
+        `login_origin` is the origin of the upstream login. `page_limit` limits page views for each network address.
+        """
         self._flow = flow
         self._requests = requests
         self._site = site
         self._login_origin = login_origin
-        self._begun = begun
+        self._page_limit = page_limit
         self._cookies = Cookies.of(site.public_url)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
-            Route("/authorize", for_people(self._ask), methods=["GET"]),
-            Route("/authorize", for_people(self._decide), methods=["POST"]),
-            Route("/oauth/callback", for_people(self._return), methods=["GET"]),
+            Route("/authorize", with_error_pages(self._show_consent), methods=["GET"]),
+            Route("/authorize", with_error_pages(self._submit_decision), methods=["POST"]),
+            Route("/oauth/callback", with_error_pages(self._login_callback), methods=["GET"]),
         ]
 
-    async def _ask(self, request: Request) -> Response:
-        """Show the consent page. A request that cannot be trusted with a redirect ends on a page of its own."""
+    async def _show_consent(self, request: Request) -> Response:
+        """Show the consent page. Without a valid client and redirect URI, show an error page instead of redirecting."""
         address = address_of(request)
-        if (wait := self._begun.take(address)) is not None:
-            return responses.too_many(wait)
+        if (wait := self._page_limit.take(address)) is not None:
+            return responses.too_many_page(wait)
         query, repeated = query_of(request)
         checked = await self._requests.check(query, address, repeated=repeated)
         browser = self._cookies.known_or_new(request)
         consent = await self._flow.consent(checked.request, browser)
         page = consent_page(self._site, checked.request, checked.client, sealed=consent.sealed, label=consent.label)
-        response = responses.html(page, leads_to=(self._login_origin, checked.request.redirect_uri))
+        response = responses.html(page, redirect_targets=(self._login_origin, checked.request.redirect_uri))
         self._cookies.set_browser(response, browser)
         return response
 
-    async def _decide(self, request: Request) -> Response:
-        """Take the person's decision."""
+    async def _submit_decision(self, request: Request) -> Response:
+        """Process the form of the consent page."""
         form = await form_of(request)
         browser = self._cookies.browser(request)
         if browser is None or not is_own_form(request, self._site.public_url):
-            return responses.not_connected(_NO_COOKIES, status=403)
+            return responses.sign_in_failed_page(_NO_COOKIES, status=403)
         sealed = form.get("request", "")
         if form.get("decision") == "approve":
             step = await self._flow.approve(sealed, browser, read_only="read_only" in form)
         elif form.get("decision") == "deny":
             step = await self._flow.deny(sealed, browser)
         else:
-            return responses.not_connected("The form names no decision.")
-        return self._onward(step)
+            return responses.sign_in_failed_page("The form names no decision.")
+        return self._redirect(step)
 
-    async def _return(self, request: Request) -> Response:
-        """Take a browser that comes back from the login."""
+    async def _login_callback(self, request: Request) -> Response:
+        """Process the redirect back from the upstream login."""
         browser = self._cookies.browser(request)
         if browser is None:
-            return responses.not_connected(_NO_COOKIES, status=403)
+            return responses.sign_in_failed_page(_NO_COOKIES, status=403)
         query, _ = query_of(request)
-        return self._onward(await self._flow.finish_login(query, browser, f"{self._site.public_url}/account"))
+        return self._redirect(await self._flow.finish_login(query, browser, f"{self._site.public_url}/account"))
 
-    def _onward(self, step: Step) -> Response:
+    def _redirect(self, step: Step) -> Response:
         response = responses.redirect(step.url)
         if step.session is not None:
             self._cookies.set_session(response, step.session)
@@ -88,14 +91,17 @@ class AuthorizeEndpoint:
 
 
 def is_own_form(request: Request, public_url: str) -> bool:
-    """Return whether a form comes from a page of this service, as far as the browser says."""
+    """Return whether Origin and Sec-Fetch-Site allow that a form was sent from a page of this service.
+
+    A missing header and `Origin: null` are accepted.
+    """
     parts, origin = urlsplit(public_url), request.headers.get("origin", "null")
     site = request.headers.get("sec-fetch-site", "same-origin")
     return origin in ("null", f"{parts.scheme}://{parts.netloc}") and site in ("same-origin", "none")
 
 
-def for_people(handler: Handler) -> Handler:
-    """Return `handler` with a page for every fault that a person can meet."""
+def with_error_pages(handler: Handler) -> Handler:
+    """Return `handler` with its exceptions turned into error pages, or into a redirect to the client."""
 
     async def handled(request: Request) -> Response:
         try:
@@ -103,11 +109,11 @@ def for_people(handler: Handler) -> Handler:
         except RequestRefused as exc:
             return responses.redirect(exc.url)
         except TooManyRequests as exc:
-            return responses.too_many(exc.retry_after_seconds)
+            return responses.too_many_page(exc.retry_after_seconds)
         except DatabaseUnavailable:
-            return responses.database_down()
+            return responses.database_down_page()
         except tuple(_STATUS) as exc:
-            return responses.not_connected(str(exc), status=_STATUS[type(exc)])
+            return responses.sign_in_failed_page(str(exc), status=_STATUS[type(exc)])
 
     return handled
 
@@ -119,4 +125,4 @@ _STATUS: dict[type[Exception], int] = {
     LoginRefused: 403,
     LoginUnavailable: 503,
 }
-"""The status of the page for each fault, whose text is a sentence for the person."""
+"""Status of the error page for each exception. The exception's text is a sentence for the person."""

@@ -1,4 +1,4 @@
-"""The metadata of the authorization server (RFC 8414), at every address where clients look for it."""
+"""The metadata of the authorization server (RFC 8414), at every path where clients look for it."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -15,9 +15,9 @@ AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic", "private_ke
 
 
 def metadata(public_url: str, algorithms: Sequence[str]) -> dict[str, object]:
-    """Return the metadata of the issuer `public_url`; `algorithms` are those of client assertions.
+    """Return the metadata of the issuer `public_url`. `algorithms` are those accepted for client assertions.
 
-    The issuer is spelled as the setting is, without a slash at its end: clients compare it character by character.
+    The issuer is spelled as in the setting, without a final slash, because clients compare it character by character.
     """
     return {
         "issuer": public_url,
@@ -41,7 +41,11 @@ def metadata(public_url: str, algorithms: Sequence[str]) -> dict[str, object]:
 
 
 def metadata_routes(public_url: str, algorithms: Sequence[str]) -> list[Route]:
-    """Return the routes of the metadata: at the root, with the paths of the issuer and of the MCP endpoint behind."""
+    """Return the routes of the metadata.
+
+    Clients append the path of the issuer or of the MCP endpoint to the well-known path (RFC 8414, section 3.1), or put
+    the well-known path after /mcp.
+    """
     body, prefix = metadata(public_url, algorithms), urlsplit(public_url).path
     headers = {"cache-control": "public, max-age=300", **CORS}
 
@@ -50,7 +54,7 @@ def metadata_routes(public_url: str, algorithms: Sequence[str]) -> list[Route]:
             return Response(status_code=204, headers=CORS)
         return JSONResponse(body, headers=headers)
 
-    behind = dict.fromkeys(("", "/mcp", prefix, f"{prefix}/mcp"))
-    paths = [f"/.well-known/{suffix}{path}" for suffix in SUFFIXES for path in behind]
+    appended = dict.fromkeys(("", "/mcp", prefix, f"{prefix}/mcp"))
+    paths = [f"/.well-known/{suffix}{path}" for suffix in SUFFIXES for path in appended]
     paths += [f"/mcp/.well-known/{suffix}" for suffix in SUFFIXES]
     return [Route(path, show, methods=["GET", "OPTIONS"]) for path in paths]

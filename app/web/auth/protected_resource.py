@@ -1,4 +1,4 @@
-"""The metadata of this service as a protected resource (RFC 9728), and the challenges that lead to them (RFC 6750)."""
+"""The protected resource metadata of this service (RFC 9728), and the challenges that refer to it (RFC 6750)."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -20,12 +20,12 @@ TITLE = "Luma Dream Machine"
 
 @dataclass(frozen=True, slots=True)
 class ProtectedResource:
-    """The service as clients see it that sign in.
+    """The service as an OAuth protected resource.
 
     Attributes:
         public_url: the URL of the service, without /mcp.
         issuers: the URLs of the authorization servers whose tokens are accepted.
-        scopes: the scopes of the service by the names under which clients ask for them.
+        scopes: the names under which clients ask for the service's scopes.
 
     """
 
@@ -35,7 +35,7 @@ class ProtectedResource:
 
     @property
     def metadata_url(self) -> str:
-        """The URL of the metadata. It begins as the service does, so that a proxy passes it on with the service."""
+        """The URL of the metadata. It is below the public URL, so that a proxy for a path prefix forwards it too."""
         return f"{self.public_url}{WELL_KNOWN}/mcp"
 
     def metadata(self) -> dict[str, object]:
@@ -49,14 +49,14 @@ class ProtectedResource:
         }
 
     def challenge(self, error: str | None = None, scopes: Collection[Scope] | None = None) -> str:
-        """Return a WWW-Authenticate header that asks for a token with `scopes`; None is all of them."""
-        wanted = " ".join(name for scope, name in self.scopes.items() if scopes is None or scope in scopes)
-        parameters = {"error": error, "resource_metadata": self.metadata_url, "scope": wanted}
+        """Return a WWW-Authenticate header that asks for a token with `scopes`; None means all scopes."""
+        requested = " ".join(name for scope, name in self.scopes.items() if scopes is None or scope in scopes)
+        parameters = {"error": error, "resource_metadata": self.metadata_url, "scope": requested}
         return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value is not None)
 
 
 def protected_resource(settings: Settings) -> ProtectedResource | None:
-    """Return the service as a protected resource; None where no client can sign in."""
+    """Return this service as a protected resource; None if no client can sign in."""
     issuers = authorization_servers(settings)
     if not issuers or settings.public_url is None:
         return None
@@ -65,14 +65,14 @@ def protected_resource(settings: Settings) -> ProtectedResource | None:
 
 
 def authorization_servers(settings: Settings) -> tuple[str, ...]:
-    """Return the issuers whose tokens are accepted, the preferred one first. Each way to sign in adds its own."""
-    ours = (settings.public_url,) if settings.sign_in != "off" and settings.public_url is not None else ()
-    theirs = (settings.jwt_issuer,) if "jwt" in settings.auth and settings.jwt_issuer is not None else ()
-    return ours + theirs
+    """Return the issuers whose tokens are accepted, the preferred one first: this service, then LUMA_MCP_JWT_ISSUER."""
+    own = (settings.public_url,) if settings.sign_in != "off" and settings.public_url is not None else ()
+    external = (settings.jwt_issuer,) if "jwt" in settings.auth and settings.jwt_issuer is not None else ()
+    return own + external
 
 
 def metadata_routes(resource: ProtectedResource) -> list[Route]:
-    """Return the routes of the metadata: wherever clients look for them. Web pages of any origin may read them."""
+    """Return the routes of the metadata, at every path where clients look for it. Any web page may read it (CORS)."""
     body = json.dumps(resource.metadata()).encode()
     headers = {
         "content-type": "application/json",

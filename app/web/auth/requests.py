@@ -17,22 +17,26 @@ from app.services.sign_in.flow import SESSION_SECONDS, Browser
 LARGEST_BODY_BYTES = 32 * 1024
 MOST_FIELDS = 40
 BROWSER_SECONDS = 86_400
-"""How long the cookie lives that binds a browser to its sign-ins."""
+"""Lifetime of the cookie that binds a browser to its sign-ins."""
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+"""The form of `secrets.token_urlsafe(32)`."""
 
 
 class BadForm(Exception):
-    """A body that is no form, is too large, or has a field twice; `str()` is a sentence."""
+    """A body or query that is malformed, too large, or has a field twice. `str()` is a sentence for the sender."""
 
 
 def address_of(request: Request) -> str:
-    """Return the address that a request comes from; uvicorn has put that of a trusted proxy's client in its place."""
+    """Return the network address of the client. Behind a trusted proxy, uvicorn takes it from X-Forwarded-For."""
     return request.client.host if request.client is not None else ""
 
 
 def query_of(request: Request) -> tuple[dict[str, str], bool]:
-    """Return the first value of each parameter of the query, and whether any is there twice. Raises BadForm."""
+    """Return the first value of each query parameter, and whether any is repeated.
+
+    Raises BadForm above MOST_FIELDS.
+    """
     try:
         pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
@@ -41,7 +45,7 @@ def query_of(request: Request) -> tuple[dict[str, str], bool]:
 
 
 async def body_of(request: Request) -> bytes:
-    """Return the body. Raises BadForm if it is too large."""
+    """Return the body; after a disconnect, the part that has arrived. Raises BadForm if it is too large."""
     body = bytearray()
     with contextlib.suppress(ClientDisconnect):
         async for part in request.stream():
@@ -52,7 +56,7 @@ async def body_of(request: Request) -> bytes:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """Return the fields of a form. Raises BadForm."""
+    """Return the fields of a form. Raises BadForm if the body is no form or a field is repeated."""
     if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
         raise BadForm("Send a form: Content-Type: application/x-www-form-urlencoded.")
     body = await body_of(request)
@@ -66,7 +70,10 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 def basic_credentials(request: Request) -> tuple[str, str] | None:
-    """Return client id and secret of HTTP Basic authentication (RFC 6749, section 2.3.1); None without it."""
+    """Return the client id and secret of HTTP Basic authentication (RFC 6749, section 2.3.1).
+
+    None if the header is absent, malformed or of another scheme.
+    """
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -79,9 +86,10 @@ def basic_credentials(request: Request) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Cookies:
-    """The cookies of the pages. Over https they have the prefix `__Host-`: no other host can set them.
+    """The cookies of the sign-in pages.
 
-    Over plain http, which is for loopback only, they cannot have it, since browsers and HTTP clients differ there.
+    Over https, their names have the prefix `__Host-`, so that no other host can set them. Over plain http, which is for
+    loopback only, they have no prefix, because not all browsers and HTTP clients accept such cookies there.
     """
 
     is_secure: bool
@@ -90,27 +98,27 @@ class Cookies:
 
     @classmethod
     def of(cls, public_url: str) -> "Cookies":
-        """Return the cookies of a service with this address."""
+        """Return the cookies of the service at `public_url`."""
         is_secure = urlsplit(public_url).scheme == "https"
         prefix = "__Host-" if is_secure else ""
         return cls(is_secure, f"{prefix}luma-mcp-browser", f"{prefix}luma-mcp-session")
 
     def browser(self, request: Request) -> Browser | None:
-        """Return the secrets in a request's cookies; None if the browser has no secret yet, or keeps no cookies."""
+        """Return the secrets in a request's cookies; None if there is no browser secret."""
         found = _cookies(request.headers.getlist("cookie"))
         secret = found.get(self.browser_name)
         return Browser(secret, found.get(self.session_name)) if secret is not None else None
 
     def known_or_new(self, request: Request) -> Browser:
-        """Return the secrets in a request's cookies, with a new one if the browser has none."""
+        """Return the secrets in a request's cookies, or a new browser secret if there is none."""
         return self.browser(request) or Browser(secrets.token_urlsafe(32))
 
     def set_browser(self, response: Response, browser: Browser) -> None:
-        """Have a browser keep its secret."""
+        """Set the cookie with the browser secret."""
         self._set(response, self.browser_name, browser.secret, BROWSER_SECONDS)
 
     def set_session(self, response: Response, session: str) -> None:
-        """Have a browser keep the secret of its session; "" ends it."""
+        """Set the cookie with the session secret; "" deletes the cookie."""
         self._set(response, self.session_name, session, int(SESSION_SECONDS) if session else 0)
 
     def _set(self, response: Response, name: str, value: str, seconds: int) -> None:
@@ -120,7 +128,7 @@ class Cookies:
 
 
 def _cookies(headers: list[str]) -> Mapping[str, str]:
-    """Return the cookies whose values have the form of a secret."""
+    """Return the cookies whose values have the form of a secret. The first of a name counts."""
     found: dict[str, str] = {}
     for header in headers:
         for part in header.split(";"):

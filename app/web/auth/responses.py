@@ -1,4 +1,4 @@
-"""Answers of the authorization server: pages, redirects and JSON, with the headers that each of them needs."""
+"""Responses of the authorization server: pages, redirects and JSON, with their security and caching headers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,18 +17,19 @@ CORS = {
     "access-control-expose-headers": "WWW-Authenticate, Retry-After",
     "access-control-max-age": "600",
 }
-"""For endpoints that web pages of any origin may call: none of them reads a cookie."""
+"""Headers of endpoints that web pages of any origin may call, because they read no cookies."""
 
 NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 _AGAIN = "Go back to the app and connect again."
 
 
-def html(body: str, status: int = 200, *, leads_to: tuple[str, ...] = ()) -> Response:
-    """Return a page. Its forms may lead to this service, to any https address, and to the URLs in `leads_to`.
+def html(body: str, status: int = 200, *, redirect_targets: tuple[str, ...] = ()) -> Response:
+    """Return a page. Its forms may redirect to this service, to any https URL, and to `redirect_targets` (URLs).
 
-    Browsers hold the whole chain of redirects after a form against `form-action`, the login's and the client's too.
+    Browsers check every redirect after a form submission against `form-action`, including those to the login and the
+    client.
     """
-    targets = " ".join(dict.fromkeys(("'self'", "https:", *map(_source, leads_to))))
+    targets = " ".join(dict.fromkeys(("'self'", "https:", *map(_csp_source, redirect_targets))))
     policy = (
         f"default-src 'none'; style-src {style_hash()}; img-src data:; base-uri 'none'; frame-ancestors 'none'; "
         f"form-action {targets}"
@@ -44,26 +45,29 @@ def html(body: str, status: int = 200, *, leads_to: tuple[str, ...] = ()) -> Res
 
 
 def message(title: str, *paragraphs: str, status: int = 400) -> Response:
-    """Return a page with a few sentences."""
+    """Return a page with a title and paragraphs of text."""
     return html(message_page(title, *paragraphs), status)
 
 
-def not_connected(sentence: str, status: int = 400) -> Response:
-    """Return the page for a sign-in that cannot go on."""
+def sign_in_failed_page(sentence: str, status: int = 400) -> Response:
+    """Return the page for a sign-in that failed because of `sentence`."""
     return message("The app was not connected", sentence, _AGAIN, status=status)
 
 
-def too_many(seconds: float) -> Response:
-    """Return the page for an address that asks too often."""
+def too_many_page(seconds: float) -> Response:
+    """Return the page 429 for the limit of one network address or of all. `seconds` is the time to wait."""
     response = message(
-        "Too many sign-ins", "Your network has begun many sign-ins lately. Wait a minute, then try again.", status=429
+        "Too many sign-ins",
+        "Too many requests for sign-in pages were made lately, from your network or in total. Wait a minute, then try "
+        "again.",
+        status=429,
     )
     response.headers["retry-after"] = str(int(seconds) + 1)
     return response
 
 
-def database_down() -> Response:
-    """Return the page for an outage of the database."""
+def database_down_page() -> Response:
+    """Return the page 503 for an outage of the database."""
     response = message(
         "Sign-in is not available right now",
         "This service's database does not answer. Nothing was connected.",
@@ -75,17 +79,23 @@ def database_down() -> Response:
 
 
 def redirect(url: str) -> Response:
-    """Return a redirect by GET. `url` holds a code or a state, so it is kept nowhere and passed to nobody."""
+    """Return a redirect by GET.
+
+    `url` may contain a code or a state, so browsers must neither cache it nor send it as Referer.
+    """
     return Response(status_code=303, headers={**NO_STORE, "location": url, "referrer-policy": "no-referrer"})
 
 
 def oauth_json(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return JSON that no cache keeps and any web page may read."""
+    """Return JSON that caches must not store, and that any web page may read."""
     return JSONResponse(content, status, headers={**NO_STORE, **CORS, **(headers or {})})
 
 
 def oauth_error(error: OAuthError, *, basic: bool = False, retry_after_seconds: float | None = None) -> Response:
-    """Return an error of RFC 6749. `basic` tells whether the client has used HTTP Basic authentication."""
+    """Return an error response (RFC 6749, section 5.2).
+
+    `basic` says whether the client used HTTP Basic authentication. With `retry_after_seconds`, the status is 429.
+    """
     headers = {"www-authenticate": 'Basic realm="luma-mcp"'} if basic and error.code == "invalid_client" else {}
     status = error.status
     if retry_after_seconds is not None:
@@ -93,8 +103,11 @@ def oauth_error(error: OAuthError, *, basic: bool = False, retry_after_seconds: 
     return oauth_json({"error": error.code, "error_description": str(error)}, status, headers)
 
 
-def _source(url: str) -> str:
-    """Return what a Content-Security-Policy calls the origin of `url`: for an app or an IPv6 address, its scheme."""
+def _csp_source(url: str) -> str:
+    """Return the CSP source for `url`: `https:`, the origin of a loopback URL, otherwise the scheme alone.
+
+    CSP cannot name an IPv6 host, so its source is the scheme.
+    """
     parts = urlsplit(url)
     if parts.scheme == "https":
         return "https:"

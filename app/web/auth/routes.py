@@ -7,18 +7,18 @@ from app.composition.sign_in import SignIn
 from app.web.auth.account import AccountEndpoint
 from app.web.auth.authorize import AuthorizeEndpoint
 from app.web.auth.metadata import metadata_routes
-from app.web.auth.token import ClientEndpoints, ClientLimits
+from app.web.auth.token import ClientEndpointLimits, ClientEndpoints
 from app.web.pages.sign_in import Site
 
 
 def sign_in_routes(sign_in: SignIn) -> list[BaseRoute]:
-    """Return every route of sign-in."""
+    """Return all routes of the authorization server: metadata, pages, and endpoints for clients."""
     site, limits = Site(sign_in.public_url, sign_in.login.upstream.name), sign_in.limits
-    origin = sign_in.login.upstream.origin
-    per_client = ClientLimits(limits.tokens, limits.registrations, limits.new_clients)
+    login_origin = sign_in.login.upstream.origin
+    address_limits = ClientEndpointLimits(limits.tokens, limits.registrations, limits.new_clients)
     return [
         *metadata_routes(sign_in.public_url, ALGORITHMS),
-        *AuthorizeEndpoint(sign_in.flow, sign_in.requests, site, origin, limits.pages).routes(),
-        *AccountEndpoint(sign_in.flow, sign_in.account, site, origin, limits.pages).routes(),
-        *ClientEndpoints(sign_in.tokens, sign_in.clients, sign_in.registry, per_client).routes(),
+        *AuthorizeEndpoint(sign_in.flow, sign_in.requests, site, login_origin, limits.pages).routes(),
+        *AccountEndpoint(sign_in.flow, sign_in.account, site, login_origin, limits.pages).routes(),
+        *ClientEndpoints(sign_in.tokens, sign_in.clients, sign_in.registry, address_limits).routes(),
     ]

@@ -1,4 +1,4 @@
-"""Refuses requests whose caller lacks a scope that the issuer of their token may grant, before the SDK reads them."""
+"""Refuses JSON-RPC messages that need a scope which the caller's token lacks and its issuer may grant."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -14,30 +14,31 @@ from app.web.auth.challenges import Challenges
 
 
 class ScopeGuard:
-    """Answers 403 with a challenge, on which clients ask for the scope (MCP, Authorization, Scope Challenge Handling).
+    """Answers 403 with a challenge, so that clients ask for the scope (MCP, Authorization, Scope Challenge Handling).
 
-    Callers whose tokens cannot gain scopes are let pass: the tool answers them with an error.
+    It runs before the SDK reads the message. If the caller's token cannot gain scopes, the message passes, and the tool
+    returns an error.
     """
 
     def __init__(self, challenges: Challenges, tools: Iterable[LumaTool], refused: Callable[[int], None]) -> None:
-        """Answer with `challenges`. `tools` have the scopes; `refused` receives the status of each refusal."""
+        """Send `challenges`. Each of `tools` needs its scope. `refused` receives the status of each refusal."""
         self._challenges = challenges
         self._scopes = {tool.name: tool.scope for tool in tools}
         self._refused = refused
 
-    async def refuses(self, caller: Caller, message: bytes, send: Send) -> bool:
-        """Answer 403, and return True, if `caller` lacks the scope that a JSON-RPC message needs."""
+    async def check(self, caller: Caller, message: bytes, send: Send) -> bool:
+        """Return whether `caller` has the scope that a JSON-RPC message needs. If not, send 403."""
         granted = caller.principal.scopes
         if not caller.can_ask_for_scopes or granted >= PASSTHROUGH_SCOPES:
-            return False  # nearly always: the message is then not parsed
-        needed = self._needed(json.loads(message))
+            return True  # the usual case, in which the message is not parsed
+        needed = self._needed_scope(json.loads(message))
         if needed is None or needed in granted:
-            return False
+            return True
         self._refused(403)
         await self._challenges.ask_for_scopes(send, granted | {needed})
-        return True
+        return False
 
-    def _needed(self, message: Mapping[str, Any]) -> Scope | None:
+    def _needed_scope(self, message: Mapping[str, Any]) -> Scope | None:
         method, params = message.get("method"), message.get("params")
         if method in LOGGED_METHODS:
             return Scope.READ

@@ -1,4 +1,4 @@
-"""/token, /revoke and /register: the endpoints that clients call themselves."""
+"""/token, /revoke and /register: the endpoints that OAuth clients call without a browser."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -23,8 +23,15 @@ _CREATED = 201
 
 
 @dataclass(frozen=True, slots=True)
-class ClientLimits:
-    """Limits per address: requests to /token and /revoke, requests to /register, and clients that are new there."""
+class ClientEndpointLimits:
+    """Limits for each network address.
+
+    Attributes:
+        tokens: requests to /token and /revoke.
+        registrations: requests to /register.
+        new_clients: requests to /register that create a client.
+
+    """
 
     tokens: AddressLimit
     registrations: AddressLimit
@@ -32,12 +39,15 @@ class ClientLimits:
 
 
 class ClientEndpoints:
-    """The endpoints that clients call."""
+    """Token, revocation and registration endpoint."""
 
     def __init__(
-        self, tokens: TokenService, clients: ClientAuthenticator, registry: ClientRegistry, limits: ClientLimits
+        self, tokens: TokenService, clients: ClientAuthenticator, registry: ClientRegistry, limits: ClientEndpointLimits
     ) -> None:
-        """Issue and end tokens with `tokens`, for the clients that `clients` recognises."""
+        """Issue and revoke tokens with `tokens`, for clients that `clients` authenticates.
+
+        New clients are registered in `registry`.
+        """
         self._tokens = tokens
         self._clients = clients
         self._registry = registry
@@ -46,7 +56,9 @@ class ClientEndpoints:
     def routes(self) -> list[Route]:
         """Return the routes."""
         handlers = {"/token": self._token, "/revoke": self._revoke, "/register": self._register}
-        return [Route(path, for_programs(handler), methods=["POST", "OPTIONS"]) for path, handler in handlers.items()]
+        return [
+            Route(path, with_oauth_errors(handler), methods=["POST", "OPTIONS"]) for path, handler in handlers.items()
+        ]
 
     async def _token(self, request: Request) -> Response:
         form, client = await self._authenticated(request)
@@ -86,7 +98,7 @@ class ClientEndpoints:
         return responses.oauth_json(_registered(new), _CREATED)
 
     async def _authenticated(self, request: Request) -> tuple[dict[str, str], OAuthClient]:
-        """Return the form of a request, and the client that has proved to have sent it."""
+        """Return the form of a request and its authenticated client. Raises OAuthError, BadForm and TooManyRequests."""
         address = address_of(request)
         if (wait := self._limits.tokens.take(address)) is not None:
             raise TooManyRequests(wait)
@@ -100,8 +112,8 @@ class ClientEndpoints:
         return form, await self._clients.client(proof, address)
 
 
-def for_programs(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Return `handler` with an OAuth error for every fault, and an answer to CORS preflight requests."""
+def with_oauth_errors(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Return `handler` with its exceptions turned into OAuth errors, and with a response to CORS preflight requests."""
 
     async def handled(request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -113,7 +125,7 @@ def for_programs(handler: Callable[[Request], Awaitable[Response]]) -> Callable[
         except BadForm as exc:
             return responses.oauth_error(OAuthError("invalid_request", str(exc)))
         except TooManyRequests as exc:
-            error = OAuthError("temporarily_unavailable", "This address asks too often. Try again later.")
+            error = OAuthError("temporarily_unavailable", "Too many requests from this address, or in all. Try later.")
             return responses.oauth_error(error, retry_after_seconds=exc.retry_after_seconds)
         except DatabaseUnavailable:
             error = OAuthError("temporarily_unavailable", "This service's database does not answer. Try again shortly.")

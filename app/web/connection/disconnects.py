@@ -1,12 +1,12 @@
-"""Cancels a request when its client disconnects, without a second asyncio task that watches the connection."""
+"""Cancels the asyncio task of a request when its client disconnects, without a second task to watch the connection."""
 
 import asyncio
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-DISCONNECT_SIGNAL = "luma_mcp.departure"
-"""Key of the DisconnectSignal in a request's scope."""
+DISCONNECT_SIGNAL = "luma_mcp.disconnect_signal"
+"""Key of the DisconnectSignal in the ASGI scope of a request."""
 
 
 class DisconnectSignal:
@@ -14,16 +14,16 @@ class DisconnectSignal:
 
     Attributes:
         owner: the tenant of the request; "" until it is authenticated.
-        head_bytes: memory of the request's head.
-        has_begun: whether the application has started on the request. Until then its head counts for the connection.
-        pause_seconds: time for which the connection is not read after the response.
+        head_bytes: memory of the request's head, in bytes.
+        has_begun: whether the application has started on the request. Until then the connection counts its head.
+        pause_seconds: the connection is not read for this time after the response. Set by the application.
 
     """
 
     __slots__ = ("_is_disconnected", "_on_begin", "_task", "has_begun", "head_bytes", "owner", "pause_seconds")
 
     def __init__(self, head_bytes: int = 0, on_begin: Callable[[], None] | None = None) -> None:
-        """Start connected. `on_begin` is called when the application starts on the request."""
+        """Start connected. `on_begin` is called once, when the application starts on the request."""
         self.head_bytes = head_bytes
         self.has_begun = False
         self.pause_seconds = 0.0
@@ -33,13 +33,13 @@ class DisconnectSignal:
         self._task: asyncio.Task[object] | None = None
 
     def begin(self) -> None:
-        """Record that the application has started on the request, which counts its head from now on."""
+        """Record that the application has started on the request. From now on it counts the request's head."""
         self.has_begun = True
         self._on_begin()
         self._on_begin = _nothing
 
     def notify(self) -> None:
-        """Record that the client has disconnected, and cancel the task."""
+        """Record that the client has disconnected, and cancel the task if it runs."""
         self._is_disconnected = True
         if self._task is not None:
             self._task.cancel()

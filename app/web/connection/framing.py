@@ -1,7 +1,7 @@
 """Checks of a request's head against request smuggling (RFC 9112, section 11.2).
 
-A reverse proxy sends the requests of many callers over one connection. If this service took a body for shorter than the
-proxy did, the rest would be read as the head of another caller's request. A message that two HTTP parsers could
+A reverse proxy sends the requests of many callers over one connection. If this service read fewer bytes of a body than
+the proxy sent, it would read the rest as the head of another caller's request. A message that two HTTP parsers could
 delimit differently is therefore refused.
 """
 
@@ -13,8 +13,7 @@ from urllib.parse import unquote_to_bytes
 from app.web.json_rpc import refusal
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
-"""The accepted methods. The parser also knows CONNECT, whose requests have no body, and those of WebDAV, RTSP and ICE.
-"""
+"""The accepted methods. The parser also accepts CONNECT, whose requests have no body, and those of WebDAV and RTSP."""
 
 MOST_HEAD_BYTES = 32 * 1024
 MOST_HEADERS = 100
@@ -22,16 +21,16 @@ MOST_TARGET_BYTES = 4 * 1024
 """The longest URLs of this service are those of callbacks, about 300 bytes."""
 
 MOST_TRAILER_BYTES = 2 * 1024
-"""Length of chunk extensions and trailers between two parts of a body. They are ignored."""
+"""Limit for chunk extensions and trailers between two parts of a body. Their content is ignored."""
 
 MOST_BODY_PARTS = 10_000
-"""Chunks of one body. Each costs time, however short it is. A body of the greatest length arrives in 200 packets."""
+"""Limit of chunks in one body. Each costs time, however short it is. The longest body arrives in 200 packets."""
 
 NO_TRAILERS = frozenset((
     b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding",
     b"upgrade",
 ))  # fmt: skip
-"""Fields that are not allowed in trailers (RFC 9110, section 6.5.1). The parser would act on some of them."""
+"""Header fields that are not allowed as trailers (RFC 9110, section 6.5.1). The parser would act on some of them."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -40,7 +39,7 @@ class BadMessage(Exception):
     """A request that is refused before it reaches the application. The connection is closed after the response."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        """`status` is that of the response. `code` is a word for programs, and `message` is for people."""
+        """`status` is that of the response. `code` is a word for programs, and `message` is a sentence for people."""
         super().__init__(message)
         self.status = status
         self.code = code
@@ -60,23 +59,23 @@ class BadMessage(Exception):
 
 
 def malformed(message: str) -> BadMessage:
-    """Return the refusal of a request that is not well-formed HTTP."""
+    """Return the refusal, with 400, of a request that is not well-formed HTTP."""
     return BadMessage(HTTPStatus.BAD_REQUEST, "bad_request", message)
 
 
 def head_too_large() -> BadMessage:
-    """Return the refusal of a head that is too long or has too many headers."""
+    """Return the refusal, with 431, of a head that is too long or has too many headers."""
     message = f"The headers are limited to {MOST_HEAD_BYTES} bytes and {MOST_HEADERS} lines."
     return BadMessage(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message)
 
 
 def target_too_long() -> BadMessage:
-    """Return the refusal of a long URL."""
+    """Return the refusal, with 414, of a URL longer than MOST_TARGET_BYTES."""
     return BadMessage(HTTPStatus.REQUEST_URI_TOO_LONG, "url_too_long", f"URLs have at most {MOST_TARGET_BYTES} bytes.")
 
 
 def too_slow() -> BadMessage:
-    """Return the refusal of a request that did not arrive in time."""
+    """Return the refusal, with 408, of a request that did not arrive in time."""
     return BadMessage(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request did not arrive in time.")
 
 
@@ -87,7 +86,7 @@ def overloaded(message: str) -> BadMessage:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The request line and the headers of a request. Names of headers are in lower case."""
+    """The request line and the headers of a request. Header names are in lower case."""
 
     method: bytes
     target: bytes
@@ -96,7 +95,7 @@ class Head:
 
 
 def check_head(head: Head) -> None:
-    """Raise BadMessage for a head that is not accepted, or that another parser may read differently."""
+    """Raise BadMessage if the head is not accepted, or if another parser may read it differently."""
     if head.method not in METHODS:
         raise BadMessage(HTTPStatus.NOT_IMPLEMENTED, "method_unknown", "This service does not know the method.")
     if head.version not in ("1.1", "1.0"):
@@ -130,9 +129,9 @@ def _check_coding(head: Head, names: Sequence[bytes]) -> None:
 
 
 def _check_target(head: Head) -> None:
-    """Raise BadMessage unless the target is `*` for OPTIONS, or an absolute URL whose authority is the Host header.
+    """Raise BadMessage unless the target is `*` for OPTIONS, or an absolute URL whose authority equals the Host header.
 
-    A proxy may have routed by either.
+    The two must be equal because a proxy may have routed by either.
     """
     if head.target == b"*" and head.method == b"OPTIONS":
         return
@@ -143,9 +142,10 @@ def _check_target(head: Head) -> None:
 
 
 def body_length_after_upgrade(headers: Headers) -> int:
-    """Return the length of the body after a head with an Upgrade header. Raises BadMessage if it is ambiguous.
+    """Return the length in bytes of the body after a head with an Upgrade header.
 
-    A server that does not upgrade ignores the header (RFC 9110, section 7.8).
+    A server that does not upgrade ignores the header (RFC 9110, section 7.8). Raises BadMessage if the length is
+    ambiguous.
     """
     lengths = [value.strip(b" \t") for name, value in headers if name == b"content-length"]
     if any(name == b"transfer-encoding" for name, _ in headers):

@@ -1,4 +1,4 @@
-"""Limits of connections. The application passes them to the protocol class in the lifespan state."""
+"""Limits of connections. The application passes them to the uvicorn protocol class in the lifespan state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,18 +15,21 @@ CONNECTION_LIMITS = "luma_mcp.connection_limits"
 
 
 class IdleKind(IntEnum):
-    """The state of a connection that waits for its client. Those of the lowest value are closed first for new ones."""
+    """The state of a connection that waits for its client.
+
+    If there are too many connections, those of the lowest value are closed first.
+    """
 
     ANSWERED = 0
-    """The request is answered or refused, and the client has not sent all of it."""
+    """A response or refusal was sent before the whole request arrived, or reading is paused after a refusal."""
     PARTIAL_BODY_WITHOUT_TOKEN = 1
-    """A part of the body has arrived, of a request without an Authorization header."""
+    """A part of a body has arrived. The request has no Authorization header."""
     NO_REQUEST = 2
     """No complete head of a request has arrived."""
-    UNREAD_ANSWER = 3
-    """The request is answered, and the client has not read all of the response."""
+    UNREAD_RESPONSE = 3
+    """The response was sent, and the client has not read all of it."""
     PARTIAL_BODY = 4
-    """A part of the body has arrived, of a request with an Authorization header."""
+    """A part of a body has arrived. The request has an Authorization header."""
 
 
 class Idle(Protocol):
@@ -37,21 +40,21 @@ class Idle(Protocol):
 
 
 class IdleConnections:
-    """The connections that wait for their clients, by kind, each in the order in which they began to wait."""
+    """The connections that wait for their clients, by IdleKind, each in the order in which they began to wait."""
 
     def __init__(self) -> None:
         """Start without connections."""
         self._kinds: tuple[dict[Idle, None], ...] = tuple({} for _ in IdleKind)
 
     def move(self, connection: Idle, before: IdleKind | None, now: IdleKind | None) -> None:
-        """Record that a connection changes its kind. None means that it does not wait for its client."""
+        """Move a connection from kind `before` to kind `now`. None means that it does not wait for its client."""
         if before is not None:
             self._kinds[before].pop(connection, None)
         if now is not None:
             self._kinds[now][connection] = None
 
     def make_room(self) -> bool:
-        """Close the connection that has waited longest, of the first kind that has one. Return False without any."""
+        """Close the connection of the lowest kind that has waited longest. Return whether there was one."""
         for connections in self._kinds:
             longest = next(iter(connections), None)
             if longest is not None:
@@ -70,13 +73,13 @@ class ConnectionLimits:
         head: seconds within which the head of a request must arrive.
         body: seconds within which a whole request must arrive.
         write: seconds within which a client must read some of a response.
-        connections: the most open connections.
+        connections: limit of open connections.
         refused: receives the status of each refusal.
         idle: the connections that may be closed for new ones.
         memory: the memory budget of requests and connections.
-        is_accepted: whether the backend has accepted the token of a request lately, by the request's ASGI scope.
-        reads: the shares of connections in the time for reads.
-        accepted_reads: the shares of those whose request has a whole head with an accepted token.
+        is_accepted: returns, for the ASGI scope of a request, whether the backend has accepted its token lately.
+        reads: divides the time for costly reads between the connections.
+        accepted_reads: likewise for connections whose newest request has a complete head with an accepted token.
 
     """
 

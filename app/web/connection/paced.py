@@ -1,4 +1,4 @@
-"""Connections that are read no faster than their share of reads allows."""
+"""A connection whose reading is paused while its share of the time for reads is used up."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from app.web.connection.read_shares import (
 
 
 class PacedConnection(AccountedConnection):
-    """Counts the work of each read, and holds the connection while its share is used up."""
+    """A connection that is charged for its costly reads in ReadShares, and is not read while its share is used up."""
 
     flow: ReadFlow
     paid_until = 0.0
@@ -20,21 +20,21 @@ class PacedConnection(AccountedConnection):
     _reading_ended = False
     """Whether further input is dropped."""
     _reads = 0
-    """Reads since the newest request began."""
+    """Number of reads since the newest request began."""
     _work = 0
-    """Work of the requests and parts of bodies in this read."""
+    """Work units of the requests and body parts in this read."""
     _hold: asyncio.TimerHandle | None = None
-    """Ends a wait for the share of reads."""
+    """Resumes reading at the end of a hold."""
     _shares: ReadShares
-    """The shares in which this connection waits, or has waited last."""
+    """The ReadShares that holds this connection, or held it last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Use a flow control that can be held."""
+        """Replace uvicorn's flow control by one that can be held."""
         super().connection_made(transport)
         self.flow = ReadFlow(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the wait."""
+        """Cancel a hold."""
         if self._hold is not None:
             self._hold.cancel()
             self._shares.held -= 1
@@ -42,7 +42,7 @@ class PacedConnection(AccountedConnection):
         super().connection_lost(exc)
 
     def _charge(self, read_bytes: int) -> None:
-        """Count the work of a read that is not free."""
+        """Charge this connection for a read, and hold it if its share is used up."""
         if self.transport.is_closing():
             return
         work = READ_WORK + self._work + read_bytes // BYTES_OF_A_UNIT

@@ -12,7 +12,7 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from app.web.connection.account import CYCLE_BYTES, PART_BYTES_AHEAD
+from app.web.connection.account import CYCLE_BYTES, PIPELINED_PART_BYTES
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.connection.framing import (
     MOST_BODY_PARTS,
@@ -39,88 +39,98 @@ from app.web.connection.timer import ConnectionTimer
 from app.web.log_throttle import ThrottledLog
 
 LINGER_SECONDS = 2.0
-"""Time for which input is dropped after a refusal. A connection that is closed at once is reset, and the client may not
-read the refusal.
+"""Time for which input is read and dropped after a refusal, before the connection is closed.
+
+Closing at once would reset the connection, and the client might not receive the refusal.
 """
 
 HALF_CLOSED_SECONDS = 0.5
 """Time for which requests continue after the client has closed its side of the connection.
 
-The client may wait for the response, or be gone (RFC 9112, section 9.6). The two look the same until something is
-written.
+A client that waits for the response and one that is gone look the same until something is written (RFC 9112, section
+9.6).
 """
 
 MOST_PIPELINED = 16
 MOST_PIPELINED_BYTES = 16 * 1024
-"""Pipelined requests of one connection, and the length of their heads and bodies with the extra bytes of headers."""
+"""Limits of the pipelined requests of one connection: their number, and the bytes of their heads and bodies.
+
+PIPELINED_HEADER_BYTES and PIPELINED_PART_BYTES count as well.
+"""
 
 SMALL_HEAD_BYTES = 6 * 1024
-"""Memory of a head that is not counted for the connection: it is part of the memory of any request."""
+"""Memory of a head that the connection does not count, because it is part of the memory of any request."""
 
 SMALL_READ_BYTES = 8 * 1024
-"""Length of a read that is not counted for the connection if it contains a whole request."""
+"""A read up to this length is not reported to the memory budget if it ends with a complete request."""
 
 PART_BYTES = 4 * 1024
-"""Length of the parts in which the parser receives heads and chunked bodies."""
+"""Length of the parts in which heads and chunked bodies are passed to the parser."""
 
 PROBES = (b"/livez", b"/readyz")
 
-_NO_REQUEST = IdleKind.NO_REQUEST  # looked up once: Python 3.11 finds members of an enumeration slowly
+_NO_REQUEST = IdleKind.NO_REQUEST  # looked up once, because Python 3.11 is slow to look up members of an enumeration
 
 _throttled_log = ThrottledLog(logging.getLogger(__name__))
 
 
 class _NoMoreRequests(Exception):
-    """Raised in the parser at a request after the last one of a connection. That request is not answered."""
+    """Raised in a parser callback when a request follows the last one of a connection. It is not answered."""
 
 
 class DisconnectAwareProtocol(PacedConnection):
-    """One connection. A disconnect is signalled to the request that is being answered.
+    """The uvicorn protocol class of this service: one HTTP/1.1 connection.
 
-    uvicorn signals it only to the newest request of a connection. If requests are pipelined, that is another one, and
-    the one that is being answered would continue in vain, a stream for ever.
+    A disconnect is signalled to the request that is being answered. uvicorn signals it only to the newest request of a
+    connection. If requests are pipelined, that is another one, and the request that is being answered would continue in
+    vain, a stream for ever.
     """
 
     _is_last = False
     """Whether the newest request is the last of its connection, such as one with Connection: close."""
     _body_parts = 0
-    """Parts of the newest body that have arrived."""
+    """Number of parts of the newest body that have arrived."""
     _is_chunked = False
     """Whether the newest body is chunked."""
     _is_half_closed = False
     """Whether the client has closed its side of the connection."""
     _is_full = False
-    """Whether this connection is above the limit of connections of the process. It serves probes only."""
+    """Whether this connection exceeds the limit of connections of the process. It then serves probes only."""
     _body_left = 0
-    """Bytes that are missing from a body after an Upgrade header. They bypass the parser."""
+    """Bytes that have not arrived yet of a body after an Upgrade header. They bypass the parser."""
     _refusal: BadMessage | None = None
-    """The exception raised in a callback of the parser, which does not pass it on."""
+    """The exception raised in a parser callback. It is stored because httptools raises another one instead."""
     _pause: asyncio.TimerHandle | None = None
-    """Ends a pause of reading after a refusal."""
+    """Ends a pause in reading after a refusal."""
     _timer: ConnectionTimer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a head. A connection far above the limit of connections is aborted."""
+        """Start to wait for a head. The connection is aborted if the limit of connections is far exceeded."""
         super().connection_made(transport)
-        self._ahead = {}
+        self._pipelined = {}
         self._limits = self.app_state.get(CONNECTION_LIMITS) or ConnectionLimits()
         self._timer = ConnectionTimer(self.loop, transport, self._limits.write, self._on_timeout)
         self._timer.set_timeout(self._limits.head)
-        transport.set_write_buffer_limits(high=0)  # pauses writing as long as any byte is in the buffer
+        transport.set_write_buffer_limits(high=0)  # writing is paused while any byte is in the write buffer
         most, idle = self._limits.connections, self._limits.idle
         if len(self.connections) > most and idle.make_room():
-            _throttled_log.warn("idle", "Closed idle connections: more than %d are open (LUMA_MCP_CONNECTIONS)", most)
+            _throttled_log.warn(
+                "idle", "Closed idle connections for new ones: the limit of %d (LUMA_MCP_CONNECTIONS) is reached", most
+            )
         self._set_idle_kind(IdleKind.NO_REQUEST)
         self._is_full = len(self.connections) > most
         if len(self.connections) > most + max(16, most // 4):
             self._limits.refused(503)
             _throttled_log.warn(
-                "connections", "Closed a connection: more than %d are open (LUMA_MCP_CONNECTIONS)", most
+                "connections",
+                "Closed new connections: far more than %d (LUMA_MCP_CONNECTIONS) are open, and none of them is idle. "
+                "Raise the limit, or start another replica",
+                most,
             )
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Parse input, or drop it. The connection is held if it uses more than its share of the time for reads."""
+        """Parse input, or drop it after a refusal. A costly read is charged, which may hold the connection."""
         if not self._reading_ended:
             self._parse(data)
         self._reads += 1
@@ -141,11 +151,11 @@ class DisconnectAwareProtocol(PacedConnection):
                 self._refuse(self._refusal or malformed("This is not well-formed HTTP/1.1."))
         else:
             self._set_deadline()
-            if self._in_head or self._in_body or len(data) > SMALL_READ_BYTES or self.pipeline or self._is_noted:
-                self._note_held()
+            if self._in_head or self._in_body or len(data) > SMALL_READ_BYTES or self.pipeline or self._is_counted:
+                self._report_memory()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Return whether to keep the connection open, for HALF_CLOSED_SECONDS: a whole request is being answered.
+        """Return whether to keep the connection open for HALF_CLOSED_SECONDS: if a complete request is being answered.
 
         An incomplete pipelined request is dropped.
         """
@@ -155,7 +165,7 @@ class DisconnectAwareProtocol(PacedConnection):
         if not is_complete or self._reading_ended:
             return False
         if self._in_body:
-            self._remove_ahead(self.pipeline.popleft()[0])
+            self._remove_pipelined(self.pipeline.popleft()[0])
         self._is_half_closed = self._reading_ended = True
         self._in_head = self._in_body = False
         self._timer.begin_message()
@@ -163,7 +173,7 @@ class DisconnectAwareProtocol(PacedConnection):
         return True
 
     def _set_deadline(self) -> None:
-        """Set the deadline of what the client must send next. While writing is paused, the write timeout stays."""
+        """Set the deadline for the next input from the client. While writing is paused, the write timeout stays."""
         if self.flow.write_paused:
             return
         if self._is_half_closed:
@@ -177,7 +187,7 @@ class DisconnectAwareProtocol(PacedConnection):
             self._timer.clear()
 
     def _on_timeout(self) -> None:
-        """Refuse a request that arrives too slowly. Close a connection on which no request has begun."""
+        """Refuse a request that arrives too slowly, or close a connection on which no request has begun."""
         if self.flow.read_paused and not self._is_half_closed:  # the client cannot send, because nothing is read
             self._timer.set_timeout(self._limits.body)
         elif self._reading_ended or not (self._in_head or self._in_body):
@@ -196,7 +206,7 @@ class DisconnectAwareProtocol(PacedConnection):
                 if not self._body_left:
                     self._complete()
                 continue
-            # Heads and chunked bodies are parsed in small parts, because their overhead is known only afterwards.
+            # Heads and chunked bodies are parsed in small parts, because their overhead is only known after parsing.
             is_plain_body = self._in_body and not self._is_chunked
             part = data if is_plain_body or len(data) <= PART_BYTES else data[:PART_BYTES]
             self._overhead_bytes += len(part)
@@ -212,7 +222,7 @@ class DisconnectAwareProtocol(PacedConnection):
     def _check_overhead(self, part_bytes: int) -> None:
         """Raise BadMessage for a head, a chunk extension or a trailer that is too long."""
         if self._in_head and not self._overhead_bytes:
-            self._bytes_before = part_bytes
+            self._first_read_bytes = part_bytes
         if self._in_head and self._overhead_bytes > MOST_PIPELINED_BYTES and self._is_answering():
             raise overloaded("A request is in flight on this connection: the next one may wait with 16 KB.")
         if self._in_body and self._overhead_bytes > MOST_TRAILER_BYTES:
@@ -221,7 +231,7 @@ class DisconnectAwareProtocol(PacedConnection):
             raise head_too_large()
 
     def _continue_after_upgrade(self) -> None:
-        """After a head with an Upgrade header, read the body by its length, and use a new parser after it."""
+        """Replace the parser after a head with an Upgrade header. The body bypasses the new parser."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does; see on_message_begin
         self._body_left = body_length_after_upgrade(self.headers)
@@ -234,7 +244,7 @@ class DisconnectAwareProtocol(PacedConnection):
             raise _NoMoreRequests
         self._in_head = True
         self._reads = 0
-        self._head_bytes = self._bytes_before = 0
+        self._head_bytes = self._first_read_bytes = 0
         self._timer.begin_message()
         super().on_message_begin()
 
@@ -245,7 +255,10 @@ class DisconnectAwareProtocol(PacedConnection):
             self._fail(target_too_long())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Store a header. Drop trailers after a chunked body, which uvicorn would add to the request's headers."""
+        """Store a header. Trailers are dropped, because uvicorn would add them to the request's headers.
+
+        Raises BadMessage for a head that is too large, and for a trailer of NO_TRAILERS.
+        """
         if not self._in_head:
             if name.lower() in NO_TRAILERS:
                 self._fail(malformed("A trailer after the body is a field that is allowed only before it."))
@@ -256,7 +269,7 @@ class DisconnectAwareProtocol(PacedConnection):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Check the head, and start to answer the request."""
+        """Check the head, and start the request, or queue it as pipelined. Raises BadMessage."""
         try:
             self._check_head()
         except BadMessage as exc:
@@ -269,20 +282,20 @@ class DisconnectAwareProtocol(PacedConnection):
         self._set_idle_kind(None)
         super().on_headers_complete()
         if self.pipeline:
-            self._add_ahead(self.cycle, self._newest_bytes_ahead(), CYCLE_BYTES + self._newest_head_cost())
+            self._add_pipelined(self.cycle, self._newest_pipelined_bytes(), CYCLE_BYTES + self._newest_head_cost())
         if self.expect_100_continue:
-            self.cycle.keep_alive = False  # after a refusal it is unknown whether the client still sends the body
+            self.cycle.keep_alive = False  # after an early response the client may or may not send the body
         self._is_last = not self.cycle.keep_alive
         self._resume_reading()
 
     def _fail(self, refusal: BadMessage) -> None:
-        """Stop parsing, in a callback of the parser. httptools replaces the exception, so it is stored as well."""
+        """Raise `refusal` in a parser callback. It is stored as well, because httptools raises another one instead."""
         self._refusal = refusal
         raise refusal
 
     def _check_head(self) -> None:
-        """Raise BadMessage for a head that is not accepted."""
-        self._check_pipeline(self._newest_bytes_ahead() if self._is_answering() else 0)
+        """Raise BadMessage if the head is not accepted, or if too many requests are pipelined."""
+        self._check_pipeline(self._newest_pipelined_bytes() if self._is_answering() else 0)
         if self._is_full and self.url not in PROBES:
             raise overloaded("This service has reached its limit of connections. Try again in a moment.")
         parser = self.parser
@@ -291,7 +304,7 @@ class DisconnectAwareProtocol(PacedConnection):
             body_length_after_upgrade(self.headers)
 
     def on_body(self, body: bytes) -> None:
-        """Store a part of a body. Raises BadMessage for too many parts, or too long pipelined requests."""
+        """Store a part of a body. Raises BadMessage if it has too many parts, or if pipelined requests are too long."""
         self._overhead_bytes = 0
         self._work += PART_WORK
         self._body_parts += 1
@@ -299,11 +312,11 @@ class DisconnectAwareProtocol(PacedConnection):
             self._fail(malformed(f"A body comes in at most {MOST_BODY_PARTS} chunks."))
         super().on_body(body)
         if self.pipeline:
-            self._add_ahead(self.cycle, len(body) + (PART_BYTES_AHEAD if self._is_chunked else 0), len(body))
+            self._add_pipelined(self.cycle, len(body) + (PIPELINED_PART_BYTES if self._is_chunked else 0), len(body))
             self._check_pipeline()
 
     def on_message_complete(self) -> None:
-        """Complete the request, unless its head has an Upgrade header: the parser then ends it before its body."""
+        """Complete the request, unless it has an Upgrade header: the parser then calls this before the body."""
         self._overhead_bytes = 0
         if not self.parser.should_upgrade():
             self._complete()
@@ -314,7 +327,7 @@ class DisconnectAwareProtocol(PacedConnection):
         if not self.cycle.response_complete:
             self._set_idle_kind(None)
         elif not (self.flow.write_paused or self.transport.is_closing()):
-            self._wait_for_request()  # the request was answered before it was complete
+            self._wait_for_request()  # the response was sent before the request was complete
         self._resume_reading()
 
     def _is_answering(self) -> bool:
@@ -327,13 +340,13 @@ class DisconnectAwareProtocol(PacedConnection):
 
     def _check_pipeline(self, head_bytes: int = 0) -> None:
         """Raise BadMessage if the pipelined requests, with a new head of `head_bytes`, exceed their limits."""
-        if len(self.pipeline) >= MOST_PIPELINED or self._ahead_bytes + head_bytes > MOST_PIPELINED_BYTES:
+        if len(self.pipeline) >= MOST_PIPELINED or self._pipelined_bytes + head_bytes > MOST_PIPELINED_BYTES:
             self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and 16 KB in all."))
 
     def _resume_reading(self) -> None:
         """Resume reading if uvicorn has paused it for a large body or a pipelined request.
 
-        A disconnect is noticed only while the connection is read.
+        While reading is paused, a disconnect is not noticed.
         """
         if self.flow.read_paused and (self.pipeline or not self.cycle.response_complete):
             self.flow.resume_reading()
@@ -341,7 +354,7 @@ class DisconnectAwareProtocol(PacedConnection):
     def _refuse(self, refusal: BadMessage) -> None:
         """Send `refusal` after the responses to earlier requests, and drop further input."""
         self._reading_ended, self._in_head, self.headers = True, False, []
-        # Their frames would keep the input alive for as long as the refusal waits.
+        # Their frames would keep the input alive while the refusal waits.
         refusal.__traceback__ = refusal.__context__ = None
         broken = self.cycle if self._in_body else None
         if broken is not None:
@@ -349,7 +362,7 @@ class DisconnectAwareProtocol(PacedConnection):
             broken.message_event.set()
             broken.body = bytearray()
             self.pipeline = type(self.pipeline)(entry for entry in self.pipeline if entry[0] is not broken)
-            self._remove_ahead(broken)
+            self._remove_pipelined(broken)
         answering = self._answering
         if answering is broken and broken is not None and broken.response_started:
             self.transport.close()
@@ -359,14 +372,16 @@ class DisconnectAwareProtocol(PacedConnection):
         else:
             entry = queued_refusal(answering, partial(self._send_refusal, refusal))
             self.pipeline.appendleft(entry)
-            self._add_ahead(entry[0], 0, CYCLE_BYTES)
-        self._note_held()
+            self._add_pipelined(entry[0], 0, CYCLE_BYTES)
+        self._report_memory()
 
     def _send_refusal(self, refusal: BadMessage) -> None:
         if self.transport.is_closing():
             return
         self._limits.refused(refusal.status)
-        _throttled_log.warn(refusal.code, "Refused a connection with %d: %s", refusal.status, refusal)
+        _throttled_log.warn(
+            refusal.code, "Refused a request and closed its connection: %d, %s", refusal.status, refusal
+        )
         self.transport.write(refusal.response())
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -378,15 +393,15 @@ class DisconnectAwareProtocol(PacedConnection):
         self._timer.set_timeout(LINGER_SECONDS)
 
     def on_response_complete(self) -> None:
-        """Start the next pipelined request, or wait for one. Replaces uvicorn's method and its keep-alive timer."""
+        """Start the next pipelined request, or wait for a request. Replaces uvicorn's method and keep-alive timer."""
         self.server_state.total_requests += 1
         self._release_request()
         if self.transport.is_closing():
-            self._set_idle_kind(IdleKind.UNREAD_ANSWER)
+            self._set_idle_kind(IdleKind.UNREAD_RESPONSE)
             self._timer.set_timeout(self._limits.write)
         elif self.flow.write_paused:
-            self._set_idle_kind(IdleKind.UNREAD_ANSWER)
-            self.flow.pause_reading()  # until the client has read the response: see resume_writing
+            self._set_idle_kind(IdleKind.UNREAD_RESPONSE)
+            self.flow.pause_reading()  # until the client has read the response; resume_writing resumes it
         elif self._disconnect is not None and self._disconnect.pause_seconds:
             self.flow.pause_reading()
             self._set_idle_kind(IdleKind.ANSWERED)
@@ -395,14 +410,14 @@ class DisconnectAwareProtocol(PacedConnection):
             self._start_next()
 
     def _start_next(self) -> None:
-        """Start the next pipelined request. Without one, wait for it, or for the rest of a request answered early."""
+        """Start the next pipelined request, else wait for a request or for the rest of one that was answered early."""
         self.flow.resume_reading()
-        if self._is_noted:
-            self._note_held()
+        if self._is_counted:
+            self._report_memory()
         if self.pipeline:
             self._set_idle_kind(None)
             cycle, app = self.pipeline.pop()
-            self._remove_ahead(cycle)
+            self._remove_pipelined(cycle)
             self._start_asgi_task(cycle, app)
             self._set_deadline()
         elif self._is_half_closed:
@@ -415,24 +430,24 @@ class DisconnectAwareProtocol(PacedConnection):
             self._wait_for_request()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Start to answer a request. The connection answers one request at a time."""
+        """Start the application on a request. A connection answers one request at a time."""
         self._answering = cycle
         cost = self._head_cost(cycle)
         is_large = cost > SMALL_HEAD_BYTES
-        self._disconnect = DisconnectSignal(cost, self._note_held if is_large else None)
+        self._disconnect = DisconnectSignal(cost, self._report_memory if is_large else None)
         cycle.scope[DISCONNECT_SIGNAL] = self._disconnect  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
         if is_large:
-            self._note_held()  # thousands of requests may be read before the application starts on the first
+            self._report_memory()  # thousands of requests may be read before the application starts on one
 
     def pause_writing(self) -> None:
-        """Start the write timeout: the write buffer is not empty."""
+        """Start the write timeout, because the write buffer is not empty."""
         super().pause_writing()
         self._timer.set_timeout(self._limits.write)
-        self._note_held()
+        self._report_memory()
 
     def resume_writing(self) -> None:
-        """Stop the write timeout, and continue: the write buffer is empty."""
+        """Stop the write timeout and continue, because the write buffer is empty."""
         super().resume_writing()
         if self.transport.is_closing():
             return
@@ -440,11 +455,11 @@ class DisconnectAwareProtocol(PacedConnection):
         if not self._is_answering():
             self._start_next()
         else:
-            self._note_held()
+            self._report_memory()
             self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Signal the disconnect to the request that is being answered. Pipelined requests are not started."""
+        """Signal the disconnect to the request that is being answered. Pipelined requests are dropped."""
         self._timer.close()
         if self._pause is not None:
             self._pause.cancel()

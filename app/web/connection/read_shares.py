@@ -1,10 +1,11 @@
-"""Limits the time that this process spends on bytes which complete no small request.
+"""Limits the part of its time that this process spends on costly reads from connections.
 
-Reads of unfinished heads and bodies, of bytes behind a refusal or an early answer, and of many pipelined requests come
-before any scheduling of requests. A client that sends a byte at a time costs a read for each. All such reads together
-get a share of the time, and each connection an equal part of it: a connection that has used up its part is not read
-until it has waited for it. Bodies of requests with accepted tokens have a share of their own, so that thousands of
-connections of strangers do not slow them.
+Reads come before any scheduling of requests, so scheduling cannot limit them. A client that sends a byte at a time
+costs one read a byte. A read is costly if its request took many reads before, if it is long, if it contains many
+requests, headers or body parts, or if its bytes are dropped after a refusal. All costly reads together may take SHARE
+of the time, and each connection an equal part of that. A connection that has used up its part is held: it is not read
+until its time has come. Bodies of requests with accepted tokens have a share of their own, so that thousands of
+connections without one do not slow them.
 """
 
 import time
@@ -14,37 +15,39 @@ from typing import Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 
 SHARE = 0.25
-"""Part of the time that such reads may take."""
+"""Part of the time of this process that costly reads may take."""
 
 BURST_SECONDS = 0.005
-"""Longest wait that is not waited: most reads are fewer and cheaper."""
+"""A shorter wait is skipped, because a connection with few costly reads then needs no timer."""
 
 WINDOW_SECONDS = 0.05
-"""Time in which the connections are counted that are read."""
+"""Length of the windows in which ReadShares counts the connections with costly reads."""
 
 READ_WORK, REQUEST_WORK, PART_WORK = 100, 60, 3
-"""Work of a read, of a request beside its headers, and of a part of a body. A header is a unit: about a microsecond."""
+"""Work units of a read, of a request without its headers, and of a body part. A header is one unit."""
 
 BYTES_OF_A_UNIT = 2048
-"""Bytes that the kernel and the parser copy in a unit of work."""
+"""Bytes that the kernel and the parser copy in the time of one work unit."""
 
 FREE_WORK = 300
 FREE_BYTES = 64 * 1024
 FREE_READS = 6
-"""Work and length of a read, and reads of one request, that cost a connection nothing. Most requests need one or two.
+"""A read is free up to this much work and length, and as one of the first reads of its request.
 
-Without them, a client that sends a head and its body in two packets would be held in an attack.
+Most requests need one or two reads. Without free reads, a client that sends a head and its body in two packets would
+be held during an attack.
 """
 
 UNIT_SECONDS = 1e-6
+"""Time of one work unit."""
 
 
 class Reader(Protocol):
     """A connection that is read.
 
     Attributes:
-        paid_until: time until which its part of the share is used up.
-        read_window: the number of the last window in which it was counted.
+        paid_until: time until which its part of the share is used up, on the clock of ReadShares.
+        read_window: number of the last window in which it was counted.
 
     """
 
@@ -53,18 +56,21 @@ class Reader(Protocol):
 
 
 class ReadShares:
-    """Divides the share between the connections of one process."""
+    """Divides the time for costly reads equally between the connections of one process that have such reads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` returns seconds that never go back."""
+        """`clock` is monotonic, in seconds."""
         self._clock = clock
         self._window = self._readers = self._readers_before = 0
         self._window_ends = 0.0
         self.held = 0
-        """Number of connections that wait."""
+        """Number of connections that are held."""
 
     def charge(self, reader: Reader, work: int) -> float:
-        """Count the work of one read. Return the seconds for which the connection is not to be read; 0.0 for none."""
+        """Charge `reader` for one costly read of `work` units.
+
+        Return the seconds for which the connection must be held; 0.0 if it may be read on.
+        """
         now = self._clock()
         if now >= self._window_ends:
             self._readers_before = self._readers if now < self._window_ends + WINDOW_SECONDS else 0
@@ -79,31 +85,31 @@ class ReadShares:
 
 
 class ReadFlow(FlowControl):
-    """Flow control of a connection that is also held by its share of reads, whoever else pauses or resumes it."""
+    """uvicorn's flow control, with a hold that is independent of its pauses: a held connection is not resumed."""
 
     is_held = False
 
     def hold(self) -> None:
-        """Stop reading until `release`."""
+        """Stop reading at least until `release`."""
         self.is_held = True
         if not self.read_paused:
             self._transport.pause_reading()
 
     def release(self) -> None:
-        """Read again, unless reading is paused for another reason."""
+        """End the hold, and resume reading unless it is paused as well."""
         self.is_held = False
         if not self.read_paused:
             self._transport.resume_reading()
 
     def pause_reading(self) -> None:
-        """Stop reading until `resume_reading`."""
+        """Stop reading at least until `resume_reading`."""
         if self.is_held:
             self.read_paused = True
         else:
             super().pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again, unless the connection is held."""
+        """End the pause, and resume reading unless the connection is held as well."""
         if self.is_held:
             self.read_paused = False
         else:

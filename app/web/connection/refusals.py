@@ -1,4 +1,4 @@
-"""Error responses that wait for the responses to earlier requests on their connection."""
+"""Refusals that wait until the responses to earlier requests of their connection are sent (HTTP pipelining)."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 def queued_refusal(
     behind: RequestResponseCycle, send: Callable[[], None]
 ) -> tuple[RequestResponseCycle, ASGI3Application]:
-    """Return an entry for a connection's pipeline. In its turn it calls `send`, and writes nothing itself.
+    """Return an entry for uvicorn's pipeline of a connection. When its turn comes, it calls `send`.
 
-    `behind` is a request of the connection, from which the entry takes its transport and scope.
+    `behind` is an earlier request of the connection. The entry copies its transport and scope.
     """
     cycle = RequestResponseCycle(
         scope=behind.scope,

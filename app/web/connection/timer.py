@@ -1,6 +1,7 @@
-"""The timer of a connection: one timer handle of the event loop, for deadlines that change with every request.
+"""The timer of a connection, for deadlines that change with every request.
 
-A later deadline does not reschedule the handle, because that costs time. The handle then fires early and is set again.
+It uses one timer handle of the event loop. A later deadline does not reschedule the handle, because that costs time:
+the handle then fires early, and is scheduled again.
 """
 
 import asyncio
@@ -12,11 +13,14 @@ from contextlib import suppress
 from math import inf
 
 LEAST_PROGRESS_BYTES = 16 * 1024
-"""A peer that acknowledges less than this within the write timeout counts as one that does not read."""
+"""The connection is aborted if its peer acknowledges less than this within the write timeout."""
 
 
 class ConnectionTimer:
-    """Calls `on_timeout` at a deadline, or aborts the connection if its peer does not read what is written."""
+    """Calls `on_timeout` at a deadline. If unsent output is left, it checks the peer's progress instead.
+
+    A peer that has acknowledged too little output is too slow or gone, and its connection is aborted.
+    """
 
     def __init__(
         self,
@@ -42,11 +46,11 @@ class ConnectionTimer:
         self._set(self._loop.time() + seconds)
 
     def begin_message(self) -> None:
-        """Record that a message begins now, for `set_message_timeout`."""
+        """Set the beginning of the current request to now, for `set_message_timeout`."""
         self._message_began = self._loop.time()
 
     def set_message_timeout(self, seconds: float) -> None:
-        """Set the deadline to `seconds` from the beginning of the message. Parts that arrive do not move it."""
+        """Set the deadline to `seconds` from the beginning of the current request. Parts that arrive do not move it."""
         self._set(self._message_began + seconds)
 
     def clear(self) -> None:
@@ -97,7 +101,7 @@ def unacknowledged_bytes(transport: asyncio.WriteTransport) -> int:
     """Return the bytes in the write buffer and in the socket's send queue; 0 if the write buffer is empty.
 
     The kernel takes bytes from the write buffer in steps of about a megabyte, for which a slow peer needs a minute. The
-    send queue shows the peer's progress in between. It counts as empty where TIOCOUTQ does not work (it is for Linux).
+    send queue shows the peer's progress in between. Where TIOCOUTQ fails, as outside Linux, it counts as empty.
     """
     unacknowledged = transport.get_write_buffer_size()
     if unacknowledged:

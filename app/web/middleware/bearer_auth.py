@@ -1,4 +1,4 @@
-"""Middleware that authenticates the bearer token of each request, and puts the Caller into the request's scope."""
+"""Middleware that authenticates the bearer token of each request, and stores the Caller in the ASGI scope."""
 
 import math
 from dataclasses import replace
@@ -16,19 +16,19 @@ from app.web.asgi import header, send_error
 from app.web.auth.challenges import Challenges
 
 CALLER = "luma_mcp.caller"
-"""Key of the Caller in a request's scope."""
+"""Key of the Caller in the ASGI scope of a request."""
 
 TOO_MANY_REFUSED = (
     "Many tokens from your network address were refused, so this one was not checked. Wait as long as Retry-After "
-    "says, and send a valid token; asking again with a refused one does not help."
+    "says, and send a valid token. A refused token will be refused again."
 )
 
 
 class BearerAuthMiddleware:
-    """Answers 401 to requests without a valid bearer token, 403 to holders who may do nothing here, and 429 to floods.
+    """Answers 401 without a valid bearer token, 403 without any permission, 429 in a flood, and 503 in an outage.
 
-    A flood is many refused tokens from one address. A request without a token is not counted: it costs no look-up, and
-    its 401 tells clients how to authenticate.
+    A flood is many refused tokens from one network address. A request without a token is not counted: it costs no
+    look-up, and its 401 says how to authenticate. An outage is one of the identity provider or the database.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class BearerAuthMiddleware:
         metrics: Metrics,
         refused_tokens: RefusedTokens,
     ) -> None:
-        """Wrap `app`. Refusals are counted in `metrics`. `refused_tokens` throttles addresses that send many."""
+        """Wrap `app`. Refusals are counted in `metrics`. `refused_tokens` throttles addresses in a flood."""
         self._refused_tokens = refused_tokens
         self._app = app
         self._authenticator = authenticator
@@ -52,7 +52,7 @@ class BearerAuthMiddleware:
         token = bearer_token(authorization)
         address = client[0] if (client := scope.get("client")) else None
         if token is not None and (wait := self._refused_tokens.throttle(address, token)) is not None:
-            await self._ask_to_wait(wait, send)
+            await self._send_too_many_refused(wait, send)
             return
         try:
             caller = await self._authenticator.authenticate(token) if token is not None else None
@@ -67,18 +67,21 @@ class BearerAuthMiddleware:
         if caller is None:
             if token is not None:
                 self._refused_tokens.record_refused(address, token)
-            await self._ask_for_token(authorization, send)
+            await self._send_unauthorized(authorization, send)
         elif caller.can_ask_for_scopes and not caller.principal.scopes:
             self._metrics.refused(403)
             await self._challenges.ask_for_scopes(send, PASSTHROUGH_SCOPES)
         else:
-            if caller.can_ask_for_scopes and token is not None:  # others say themselves what has become of them
+            if caller.can_ask_for_scopes and token is not None:  # other callers come with their own `current`, or None
                 caller = replace(caller, current=partial(self._principal_now, token))
             scope[CALLER] = caller
             await self._app(scope, receive, send)
 
     async def _principal_now(self, token: str) -> Principal | None:
-        """Return who holds the token now; None if it is no longer accepted. Raises InternalError."""
+        """Return the current principal of a token; None if it is no longer accepted.
+
+        Raises InternalError if the token cannot be checked now.
+        """
         try:
             caller = await self._authenticator.authenticate(token)
         except AccessRefused:
@@ -87,12 +90,12 @@ class BearerAuthMiddleware:
             raise InternalError(str(exc), retry_after_seconds=5.0) from None
         return None if caller is None else caller.principal
 
-    async def _ask_to_wait(self, seconds: float, send: Send) -> None:
+    async def _send_too_many_refused(self, seconds: float, send: Send) -> None:
         self._metrics.refused(429)
         retry_after = (b"retry-after", str(math.ceil(seconds)).encode())
         await send_error(send, 429, "rate_limited", TOO_MANY_REFUSED, retry_after)
 
-    async def _ask_for_token(self, authorization: str | None, send: Send) -> None:
+    async def _send_unauthorized(self, authorization: str | None, send: Send) -> None:
         self._metrics.refused(401)
         if is_oversized(authorization):
             self._metrics.token_refused(TokenFault.OVERSIZED)

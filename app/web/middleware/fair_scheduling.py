@@ -1,11 +1,11 @@
-"""Middleware that schedules requests fairly between callers.
+"""Middleware that schedules requests fairly between clients.
 
-Calls that the cache answers are CPU-bound, and the event loop runs all ready tasks in a row. In one iteration of the
-loop (a turn), each caller therefore starts one request, and all callers together start as many as take a few
-milliseconds. All requests without a valid bearer token count as one caller. Scheduling costs a fifth of the throughput,
-so it is off while there is only one caller.
+Calls that the cache answers are CPU-bound, and the event loop runs all ready tasks in a row. A turn is one iteration
+of the loop. In each turn, each client starts at most one request, and all clients together start as many as take a few
+milliseconds. A client is a bearer token, or a probe path; all requests without a well-formed bearer token share one
+client key. Scheduling costs a fifth of the throughput, so it is off while there is only one client.
 
-Probes, and requests without a token, are from many clients that count as one caller. Their newest request starts first,
+The probe paths and the key of requests without a token stand for many real clients. Their newest request starts first,
 so that a flood of them does not delay the probe of an orchestrator.
 """
 
@@ -22,146 +22,164 @@ from app.web.asgi import header
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.middleware.request_memory import refuse
 
-SHARED_SECONDS = 0.25
-"""Time for which scheduling stays on after requests of two callers."""
+CONTENTION_SECONDS = 0.25
+"""Scheduling stays on for this time after a request whose client differs from that of the request before it."""
 
 TURN_SECONDS = 0.004
 """Duration of a turn beyond which fewer requests start in the next one."""
 
-MOST_IN_A_TURN = 16
+MOST_STARTS_PER_TURN = 16
 
 REFUSALS_PER_SECOND = 500.0
-"""Rate at which refused connections are read again, over all connections: a refusal costs about 200 µs."""
+"""Most refused connections per second, in all, whose reading is resumed. A refusal costs about 200 µs."""
 
 LONGEST_PAUSE_SECONDS = 4.0
-"""Longest time for which a refused connection is not read. A disconnect is not noticed meanwhile."""
+"""Longest pause in reading a refused connection. A disconnect during the pause is noticed at its end."""
 
 SMALL_PROBE_BYTES = 4_000
-"""Memory of the head up to which a queued probe is not counted. The probes of orchestrators have small heads."""
+"""Memory of the head (request line and headers) up to which a queued probe is not counted in the memory budget.
 
-QUEUED_BYTES = 8_000
-"""Memory of a queued request beside its head: an asyncio task, and the request and response objects."""
+The probes of orchestrators have small heads.
+"""
+
+QUEUED_REQUEST_BYTES = 8_000
+"""Memory of a queued request in addition to its head: an asyncio task, and the request and response objects."""
 
 BEARER = "Bearer "
-"""Prefix of the names of callers with a token, so that no token is taken for the path of a probe."""
+"""Prefix of the client keys that contain a token. It keeps them apart from the probe paths."""
 
 PROBES = ("/livez", "/readyz")
-"""Paths of the probes. Each counts as a caller that the backend has accepted."""
+"""Paths of the probes. Each is a client key, and counts as accepted by the backend."""
 
-SHARED = frozenset((*PROBES, ""))
-"""Callers that stand for many clients."""
+MULTI_CLIENT_KEYS = frozenset((*PROBES, ""))
+"""Client keys that stand for many clients."""
 
 Queue = OrderedDict[asyncio.Future[None], None]
-Callers = OrderedDict[str, None]
+"""The queued requests of one client, oldest first, each as the future that lets it start."""
+
+Ring = OrderedDict[str, None]
+"""Client keys in round-robin order."""
 
 
 class FairScheduler:
-    """Starts requests at once if this turn has room, else in a later turn.
+    """Starts a request at once if the current turn has room, else in a later turn.
 
-    Each caller has a queue of requests. Callers that wait are in one of four round-robin rings, which are served
-    alternately. Callers whose token the backend has accepted have rings of their own, because anybody can invent
-    tokens. So have callers that have started a request and have more in their queue, because they send many.
+    Each client has a queue of requests. Clients with queued requests are in one of four round-robin rings, which are
+    served alternately: a ring for accepted tokens and one for others, each for first requests of a queue and for
+    further ones. Accepted tokens are separate because anybody can invent tokens. Further requests are separate so that
+    clients with many requests do not delay those with few.
     """
 
     def __init__(self, is_accepted: Callable[[str], bool], clock: Callable[[], float] = time.monotonic) -> None:
-        """`is_accepted` receives a caller as `caller_of` returns it. `clock` returns seconds that never go back."""
+        """`is_accepted` receives a client key and returns whether the backend has accepted its token lately.
+
+        `clock` is monotonic, in seconds.
+        """
         self._is_accepted = is_accepted
         self._clock = clock
-        self._started: set[str] = set()  # in this turn
+        self._started: set[str] = set()  # client keys with a start in this turn
         self._queues: dict[str, Queue] = {}
-        self._kinds = [(True, True), (False, True), (True, False), (False, False)]  # is accepted, is new
-        self._rings: dict[tuple[bool, bool], Callers] = {kind: OrderedDict() for kind in self._kinds}
-        self._turn_limit = MOST_IN_A_TURN
+        # Key of a ring: token accepted, nothing of the client's queue started yet. The order is that of service.
+        self._ring_keys = [(True, True), (False, True), (True, False), (False, False)]
+        self._rings: dict[tuple[bool, bool], Ring] = {key: OrderedDict() for key in self._ring_keys}
+        self._turn_limit = MOST_STARTS_PER_TURN
         self._turn_began = 0.0
-        self._latest_caller = ""
-        self._shared_until = 0.0
+        self._latest_client = ""
+        self._contended_until = 0.0
 
     @property
     def is_idle(self) -> bool:
         """Whether no request has started in this turn, and none is queued."""
         return not self._started and not self._queues
 
-    async def turn(self, caller: str) -> None:
-        """Wait until a request of `caller` may start."""
-        if not self.begins(caller):
-            await self.wait(caller)
+    async def wait_to_start(self, client_key: str) -> None:
+        """Wait until a request of `client_key` may start."""
+        if not self.try_start(client_key):
+            await self.wait_in_queue(client_key)
 
-    def begins(self, caller: str) -> bool:
-        """Return whether a request of `caller` may start at once. Otherwise the caller of this method must `wait`."""
+    def try_start(self, client_key: str) -> bool:
+        """Start a request of `client_key` at once if it may, and return whether it did.
+
+        After False, await `wait_in_queue`.
+        """
         now = self._clock()
-        if caller != self._latest_caller:
-            self._latest_caller, self._shared_until = caller, now + SHARED_SECONDS
-        if now >= self._shared_until and not self._queues:
+        if client_key != self._latest_client:
+            self._latest_client, self._contended_until = client_key, now + CONTENTION_SECONDS
+        if now >= self._contended_until and not self._queues:
             return True
         loop = asyncio.get_running_loop()
         if self.is_idle:
             self._turn_began = now
             loop.call_soon(self._next_turn, loop)
-        if caller not in self._started and caller not in self._queues and len(self._started) < self._turn_limit:
-            self._started.add(caller)
+        has_room = len(self._started) < self._turn_limit
+        if has_room and client_key not in self._started and client_key not in self._queues:
+            self._started.add(client_key)
             return True
         return False
 
-    def queued(self, caller: str) -> int:
-        """Return how many requests of `caller` wait."""
-        return len(self._queues.get(caller, ()))
+    def queue_length(self, client_key: str) -> int:
+        """Return the number of queued requests of `client_key`."""
+        return len(self._queues.get(client_key, ()))
 
-    async def wait(self, caller: str) -> None:
-        """Queue a request of `caller`, and wait until it may start."""
-        queue = self._queues.get(caller)
+    async def wait_in_queue(self, client_key: str) -> None:
+        """Queue a request of `client_key`, and wait until it may start."""
+        queue = self._queues.get(client_key)
         if queue is None:
-            queue = self._queues[caller] = OrderedDict()
-            self._rings[self._is_accepted(caller), True][caller] = None
-        queue[turn := asyncio.get_running_loop().create_future()] = None
+            queue = self._queues[client_key] = OrderedDict()
+            self._rings[self._is_accepted(client_key), True][client_key] = None
+        queue[may_start := asyncio.get_running_loop().create_future()] = None
         try:
-            await turn
+            await may_start
         finally:
-            queue.pop(turn, None)  # its client has left
+            queue.pop(may_start, None)  # still queued only if the wait was cancelled, such as by a disconnect
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the requests of a turn, and schedule the next turn while requests start or wait."""
+        """Start the requests of a turn, and schedule the next turn if any started or are queued."""
         self._adapt(self._clock())
         self._started.clear()
-        requeued: list[tuple[Callers, str]] = []
+        requeued: list[tuple[Ring, str]] = []
         for _ in range(self._turn_limit):
-            kind = next((kind for kind in self._kinds if self._rings[kind]), None)
-            if kind is None:
+            key = next((key for key in self._ring_keys if self._rings[key]), None)
+            if key is None:
                 break
-            self._kinds.remove(kind)
-            self._kinds.append(kind)
-            caller, _ = self._rings[kind].popitem(last=False)
-            if self._start_next(caller):
-                requeued.append((self._rings[kind[0], False], caller))
-        for ring, caller in requeued:
-            ring[caller] = None
+            self._ring_keys.remove(key)
+            self._ring_keys.append(key)
+            client_key, _ = self._rings[key].popitem(last=False)
+            if self._start_next(client_key):
+                requeued.append((self._rings[key[0], False], client_key))
+        for ring, client_key in requeued:
+            ring[client_key] = None
         if not self.is_idle:
             loop.call_soon(self._next_turn, loop)
 
     def _adapt(self, now: float) -> None:
-        """Halve the limit of requests after a long turn, and raise it by one after a short turn."""
+        """Halve the limit of starts after a long turn, and raise it by one after a short turn."""
         is_long = now - self._turn_began > TURN_SECONDS
-        self._turn_limit = max(1, self._turn_limit // 2) if is_long else min(MOST_IN_A_TURN, self._turn_limit + 1)
+        self._turn_limit = max(1, self._turn_limit // 2) if is_long else min(MOST_STARTS_PER_TURN, self._turn_limit + 1)
         self._turn_began = now
 
-    def _start_next(self, caller: str) -> bool:
-        """Start the caller's next request whose client is connected. Return whether more of its requests are queued."""
-        queue = self._queues[caller]
+    def _start_next(self, client_key: str) -> bool:
+        """Start the client's next request that was not cancelled. Return whether more of its requests are queued."""
+        queue = self._queues[client_key]
         while queue:
-            turn, _ = queue.popitem(last=caller in SHARED)
-            if not turn.done():
-                turn.set_result(None)
-                self._started.add(caller)
+            may_start, _ = queue.popitem(last=client_key in MULTI_CLIENT_KEYS)
+            if not may_start.done():
+                may_start.set_result(None)
+                self._started.add(client_key)
                 break
         if not queue:
-            del self._queues[caller]
+            del self._queues[client_key]
         return bool(queue)
 
 
 class FairSchedulingMiddleware:
-    """Delays requests until the scheduler lets them start. It is the outermost middleware: refusals cost time too."""
+    """Delays requests until the scheduler lets them start.
+
+    It is outside every middleware that refuses requests, because refusals cost time too.
+    """
 
     def __init__(self, app: ASGIApp, scheduler: FairScheduler, queue: "RequestQueue") -> None:
-        """Wrap `app`. Requests that may not start at once wait in `queue`."""
+        """Wrap `app`. A request that may not start at once waits in `queue`."""
         self._app = app
         self._scheduler = scheduler
         self._queue = queue
@@ -172,14 +190,16 @@ class FairSchedulingMiddleware:
             disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
             if disconnect is not None:
                 disconnect.begin()
-            caller = caller_of(scope)
-            if not self._scheduler.begins(caller) and not await self._queue.wait(self._scheduler, caller, scope, send):
-                return
+            client_key = client_key_of(scope)
+            if not self._scheduler.try_start(client_key):
+                may_start = await self._queue.wait_or_refuse(self._scheduler, client_key, scope, send)
+                if not may_start:
+                    return
         await self._app(scope, receive, send)
 
 
 class RequestQueue:
-    """Queues requests in the scheduler, and counts their memory, but not that of small probes, in a budget."""
+    """Queues requests in the scheduler, and counts their memory in the memory budget, except that of small probes."""
 
     def __init__(
         self,
@@ -188,41 +208,47 @@ class RequestQueue:
         refused: Callable[[int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Count in `memory`. `owner_of` returns a caller's tenant; `refused` receives the status of each refusal."""
+        """Count in `memory`. `owner_of` returns the tenant of a client key.
+
+        `refused` receives the status of each refusal.
+        """
         self._memory = memory
         self._clock = clock
-        self._next_refusal = 0.0
+        self._last_resume_at = 0.0
         self._owner_of = owner_of
         self._refused = refused
 
-    def _pause(self) -> float:
-        """Return the seconds for which a refused connection is not read, which keeps to REFUSALS_PER_SECOND."""
-        now = self._clock()
-        next_one = max(self._next_refusal, now) + 1 / REFUSALS_PER_SECOND
-        self._next_refusal = min(next_one, now + LONGEST_PAUSE_SECONDS)
-        return self._next_refusal - now
+    def _next_pause_seconds(self) -> float:
+        """Return the pause in reading a refused connection.
 
-    async def wait(self, scheduler: FairScheduler, caller: str, scope: Scope, send: Send) -> bool:
-        """Wait for the turn of a request, and return True. If the budget has no memory for it, answer 429: False."""
+        Pauses are spaced so that at most REFUSALS_PER_SECOND connections resume per second.
+        """
+        now = self._clock()
+        resume_at = max(self._last_resume_at, now) + 1 / REFUSALS_PER_SECOND
+        self._last_resume_at = min(resume_at, now + LONGEST_PAUSE_SECONDS)
+        return self._last_resume_at - now
+
+    async def wait_or_refuse(self, scheduler: FairScheduler, client_key: str, scope: Scope, send: Send) -> bool:
+        """Wait until a request may start, and return True. If the budget has no memory for it, answer 429: False."""
         disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
         head_bytes = disconnect.head_bytes if disconnect is not None else 0
-        is_free = caller in PROBES and head_bytes <= SMALL_PROBE_BYTES
-        amount = 0 if is_free else QUEUED_BYTES + head_bytes
-        owner = self._owner_of(caller)
+        is_free = client_key in PROBES and head_bytes <= SMALL_PROBE_BYTES
+        amount = 0 if is_free else QUEUED_REQUEST_BYTES + head_bytes
+        owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
             if disconnect is not None:
-                disconnect.pause_seconds = self._pause()
+                disconnect.pause_seconds = self._next_pause_seconds()
             await refuse(send, self._refused)
             return False
         try:
-            await scheduler.wait(caller)
+            await scheduler.wait_in_queue(client_key)
         finally:
             self._memory.give_back(owner, amount)
         return True
 
 
-def caller_of(scope: Scope) -> str:
-    """Return the caller of a request: "Bearer " and its token, the path of a probe, or "" for all other requests."""
+def client_key_of(scope: Scope) -> str:
+    """Return the client key of a request: a probe path, "Bearer " and the token, or "" for all other requests."""
     if scope["path"] in PROBES:
         return str(scope["path"])
     token = bearer_token(header(scope, b"authorization"))

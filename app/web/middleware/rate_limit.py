@@ -1,4 +1,7 @@
-"""Middleware against callers who go on calling although their team's limit of calls refuses them."""
+"""Middleware that answers 429 to callers who go on calling over their team's limit of calls.
+
+The first refusals of a caller are results of the tool call; RateLimits decides when HTTP refuses instead.
+"""
 
 import math
 from collections.abc import Callable
@@ -12,13 +15,13 @@ from app.web.asgi import send_error
 from app.web.middleware.bearer_auth import CALLER
 
 TOO_MANY_CALLS = (
-    "Calls go on although they are over the limit that an administrator of your team has set. Nothing was done. Wait "
+    "You go on calling over the limit of calls that an administrator of your team has set. Nothing was done. Wait "
     "{seconds} s before the next call."
 )
 
 
 class RateLimitMiddleware:
-    """Answers 429 to such callers before their body is read. Must be inside BearerAuthMiddleware."""
+    """Answers 429 before the body of a request is read. Must be inside BearerAuthMiddleware."""
 
     def __init__(self, app: ASGIApp, limits: RateLimits, refused: Callable[[int], None]) -> None:
         """Wrap `app`. `refused` receives the status of each refusal."""

@@ -1,8 +1,8 @@
-"""Middleware that splices pre-encoded JSON values into answers.
+"""Middleware that splices pre-encoded JSON values into responses.
 
 The SDK validates, copies and encodes a result several times, which is most of the work of a large
-`luma_get_tasks_batch`. A result therefore carries a placeholder for each long value, and this middleware replaces the
-placeholder by the value's bytes.
+`luma_get_tasks_batch`. A result therefore contains a placeholder string for each long value, and this middleware
+replaces the placeholder by the value's bytes.
 """
 
 import secrets
@@ -11,10 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.mcp_server.tools.json_bytes import Json
 
-PENDING_VALUES = "luma_mcp.embedded"
-"""Key of the PendingValues in a request's scope."""
+PENDING_VALUES = "luma_mcp.pending_values"
+"""Key of the PendingValues in the ASGI scope of a request."""
 
-_PLACEHOLDER = secrets.token_hex(16)
+_PLACEHOLDER_PREFIX = secrets.token_hex(16)
 """Prefix of placeholders. It is random and never sent, so no text from outside can contain a placeholder."""
 
 
@@ -32,13 +32,13 @@ class PendingValues:
 
     def add(self, value: Json) -> str:
         """Keep `value`, and return its placeholder."""
-        placeholder = f"{_PLACEHOLDER}{self._number}"
+        placeholder = f"{_PLACEHOLDER_PREFIX}{self._number}"
         self._number += 1
         self.values.append((f'"{placeholder}"'.encode(), value))
         return placeholder
 
     def splice(self, body: bytes) -> bytes:
-        """Return `body`, a part of the response, with its placeholders replaced, and drop the values used."""
+        """Return `body`, a part of the response, with its placeholders replaced. Drop the values that replaced them."""
         parts: list[bytes] = []
         end = 0
         remaining: list[tuple[bytes, Json]] = []
@@ -55,7 +55,7 @@ class PendingValues:
 
 
 class RawJsonMiddleware:
-    """Puts PendingValues into the scope of each request, and splices them into its response."""
+    """Stores PendingValues in the ASGI scope of each request, and splices them into its response."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap `app`."""
@@ -71,7 +71,7 @@ class RawJsonMiddleware:
             if not pending.values:
                 await send(message)
             elif message["type"] == "http.response.start":
-                head = message  # sent with the body, whose length it states
+                head = message  # sent later, because its content-length is that of the spliced body
             else:
                 body = pending.splice(message.get("body", b""))
                 if head is not None:
@@ -83,7 +83,10 @@ class RawJsonMiddleware:
 
 
 def _with_length(start: Message, length: int | None) -> Message:
-    """Return the start message with `length` as its content-length; None leaves the header out, for a body in parts."""
+    """Return the start message with `length` as its content-length.
+
+    None removes the header, because a body in parts has no length in advance.
+    """
     headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
     if length is not None:
         headers.append((b"content-length", str(length).encode()))

@@ -1,4 +1,4 @@
-"""Middleware that gives each request an id, for its log line and its X-Request-ID response header."""
+"""Middleware that assigns each request an id, for its log line and its X-Request-ID response header."""
 
 import itertools
 import re
@@ -9,13 +9,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.web.asgi import header
 
 REQUEST_ID = "luma_mcp.request_id"
-"""Key of the id in a request's scope."""
+"""Key of the id in the ASGI scope of a request."""
 
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestIdMiddleware:
-    """Uses the request's own X-Request-ID, such as that of a proxy, if it is well-formed; otherwise makes an id."""
+    """Takes the id from the request's X-Request-ID header, which a proxy may set, if well-formed; else makes one."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap `app`."""
@@ -24,7 +24,7 @@ class RequestIdMiddleware:
         self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Put the id into the request's scope, and into a header of the response."""
+        """Store the id in the ASGI scope, and add it to the headers of the response."""
         request_id = header(scope, b"x-request-id")
         if request_id is None or not _WELL_FORMED.fullmatch(request_id):
             request_id = f"{self._prefix}{next(self._numbers):08x}"

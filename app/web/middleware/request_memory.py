@@ -1,7 +1,8 @@
-"""Middleware that limits the memory of requests in flight, per token and in all.
+"""Middleware that limits the memory of requests in flight, per token and in total.
 
-Bytes are limited rather than requests, because the sizes of requests differ widely. A request counts from its head to
-the end of its response. Bytes of a response that are written and not yet read by the client count for the connection.
+Bytes are limited rather than requests, because the sizes of requests differ widely. A request is counted from its head
+(request line and headers) to the end of its response. Response bytes that the client has not read yet are counted for
+the connection instead.
 """
 
 from collections.abc import Callable
@@ -17,43 +18,44 @@ from app.web.asgi import send_error
 from app.web.connection.disconnects import DISCONNECT_SIGNAL
 from app.web.middleware.bearer_auth import CALLER
 
-HALF_SENT_BYTES = 12_000
-"""Memory of a request until its body has arrived, beside the body.
+PARTIAL_REQUEST_BYTES = 12_000
+"""Memory of a request whose body has not fully arrived, in addition to the body itself.
 
 Measured with 1,200 such requests: 19 KB each, of which 7 KB are the connection's.
 """
 
 REQUEST_BYTES = 46_000
-"""Memory of any request in flight. Measured with 1,200 waiting calls: 44 KB each beside the connection."""
+"""Memory of any complete request in flight. Measured with 1,200 waiting calls: 44 KB each, without the connection."""
 
 STREAM_BYTES = 16_000
-"""Further memory of a request that is answered with a stream. Measured with 925 waits that report progress: 13 KB."""
+"""Additional memory of a request whose response is an event stream. Measured with 925 of them: 13 KB each."""
 
 INCLUDED_HEAD_BYTES = 4_000
-"""Memory of a head that is included in HALF_SENT_BYTES. The head of a usual client takes 3 KB."""
+"""Memory of a head that is included in PARTIAL_REQUEST_BYTES. The head of a usual client takes 3 KB."""
+
 
 BODY_FACTOR = 6
 """Memory for each byte of a body: as received, as text of up to four bytes a character, and as parsed values."""
 
 ELEMENT_BYTES, OBJECT_BYTES, QUOTE_BYTES, MEMBER_BYTES = 45, 250, 35, 40
-"""Further memory for each element, object, quotation mark and member name in a JSON body."""
+"""Additional memory for each element, object, quotation mark and member name in a JSON body."""
 
-ANSWER_FACTOR = 2
-"""Memory for each byte of a response: in parts, and joined."""
+RESPONSE_FACTOR = 2
+"""Memory for each byte of a response, which exists in parts and joined."""
 
-INCLUDED_ANSWER_BYTES = 32 * 1024
-"""Size of a response that is included in REQUEST_BYTES. A batch of 50 tasks and the list of tools are smaller."""
+INCLUDED_RESPONSE_BYTES = 32 * 1024
+"""Response size that is included in REQUEST_BYTES. A batch of 50 tasks and the list of tools are smaller."""
 
 SMALL_PART_BYTES = 8 * 1024
-"""Size of a part of a response that is never refused, because it may be the only report of a purchase."""
+"""A part of a response up to this size is never refused, because it may be the only report of a purchase."""
 
-REQUEST_MEMORY = "luma_mcp.held"
-"""Key of the RequestMemory in a request's scope."""
+REQUEST_MEMORY = "luma_mcp.request_memory"
+"""Key of the RequestMemory in the ASGI scope of a request."""
 
 RETRY_AFTER_SECONDS = 5
 TOO_MUCH = (
-    "The requests in flight with this token, or all of them together, use the memory that this service allows. Wait "
-    "for some of them to end, or send fewer or smaller ones."
+    "The requests in flight with this token, or those of all tokens together, use all the memory that this service "
+    "allows. Wait for some of them to end, or send fewer or smaller ones."
 )
 
 
@@ -67,7 +69,7 @@ class RequestMemoryMiddleware:
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and count its memory."""
+        """Pass the request on and count its memory, until the response and all work that keeps the lease have ended."""
         owner = cast("Caller", scope[CALLER]).principal.subject
         memory = scope[REQUEST_MEMORY] = RequestMemory(self._quota, owner)
         disconnect = scope.get(DISCONNECT_SIGNAL)
@@ -78,8 +80,8 @@ class RequestMemoryMiddleware:
         lease = MemoryLease(memory.give_back)
         context_token = MEMORY_LEASE.set(lease)
         try:
-            memory.take(HALF_SENT_BYTES + head_bytes)
-            await self._app(scope, memory.counting(receive), send)
+            memory.take(PARTIAL_REQUEST_BYTES + head_bytes)
+            await self._app(scope, memory.counting_receive(receive), send)
         except _QuotaExceeded:
             await refuse(send, self._refused)
         finally:
@@ -94,25 +96,25 @@ async def refuse(send: Send, refused: Callable[[int], None]) -> None:
 
 
 class _QuotaExceeded(Exception):
-    """A request exceeds its memory quota."""
+    """The quota of a token, or of all tokens, has no memory for a request."""
 
 
 class RequestMemory:
-    """Counts the memory of one request in the quota of its owner.
+    """Counts the memory of one request in the quota of its tenant.
 
     Attributes:
         amount: bytes taken from the quota.
-        answer_bytes: size of the response so far.
+        response_bytes: bytes of the response so far.
 
     """
 
     def __init__(self, quota: CallerQuota, owner: str) -> None:
-        """Start without memory."""
+        """Start with no bytes taken. `owner` is the tenant."""
         self._quota = quota
         self._owner = owner
-        self._counted_answer = ANSWER_FACTOR * INCLUDED_ANSWER_BYTES
+        self._counted_for_response = RESPONSE_FACTOR * INCLUDED_RESPONSE_BYTES
         self._is_complete = False
-        self.amount = self.answer_bytes = 0
+        self.amount = self.response_bytes = 0
 
     def take(self, amount: int) -> None:
         """Take `amount` bytes from the quota. Raises _QuotaExceeded if the quota does not allow it."""
@@ -125,10 +127,10 @@ class RequestMemory:
         if self.amount:
             self._quota.give_back(self._owner, self.amount)
 
-    def counting(self, receive: Receive) -> Receive:
-        """Return a `receive` that counts the body: as bytes while it arrives, and as parsed values when it is complete.
+    def counting_receive(self, receive: Receive) -> Receive:
+        """Return a `receive` that counts the body: its bytes while it arrives, and its parsed values at the end.
 
-        It raises _QuotaExceeded.
+        The returned function raises _QuotaExceeded if the quota does not allow a part of the body.
         """
         parsed = 0
 
@@ -141,31 +143,34 @@ class RequestMemory:
                 self.take(len(body))
             elif not self._is_complete:
                 self._is_complete = True
-                self.take(REQUEST_BYTES - HALF_SENT_BYTES + len(body) + parsed)
+                self.take(REQUEST_BYTES - PARTIAL_REQUEST_BYTES + len(body) + parsed)
             return message
 
         return counted
 
     def take_stream(self) -> None:
-        """Take the memory of a stream. Raises _QuotaExceeded if the quota does not allow it."""
+        """Take the memory of an event stream. Raises _QuotaExceeded if the quota does not allow it."""
         self.take(STREAM_BYTES)
 
-    def count_answer(self, amount: int) -> None:
-        """Count `amount` bytes of the response. Raises RateLimited for a large part that exceeds the quota."""
-        self.answer_bytes += amount
-        more = ANSWER_FACTOR * self.answer_bytes - self._counted_answer
+    def count_response(self, amount: int) -> None:
+        """Count a part of the response, of `amount` bytes.
+
+        Raises RateLimited if the quota does not allow it and the part is larger than SMALL_PART_BYTES.
+        """
+        self.response_bytes += amount
+        more = RESPONSE_FACTOR * self.response_bytes - self._counted_for_response
         if more <= 0:
             return
         if self._quota.take(self._owner, more):
-            self._counted_answer += more
+            self._counted_for_response += more
             self.amount += more
         elif amount > SMALL_PART_BYTES:
-            self.answer_bytes -= amount
+            self.response_bytes -= amount
             raise RateLimited(TOO_MUCH, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
 def parsed_bytes(body: bytes) -> int:
-    """Return an estimate of the memory of a part of a JSON body, as text and as parsed values."""
+    """Return the estimated bytes of memory of a part of a JSON body, as text and as parsed values."""
     elements, names = body.count(b",") + body.count(b"["), body.count(b":")
     marks = OBJECT_BYTES * body.count(b"{") + QUOTE_BYTES * body.count(b'"')
     return (BODY_FACTOR - 1) * len(body) + ELEMENT_BYTES * elements + MEMBER_BYTES * names + marks

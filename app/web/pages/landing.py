@@ -30,7 +30,7 @@ LOGIN_IS_SEALED = (
 )
 
 
-def page(  # noqa: PLR0913 - what the page tells of the service
+def page(  # noqa: PLR0913 - the facts that the page shows
     base_url: str,
     tools: Sequence[LumaTool],
     backend_name: str,
@@ -39,9 +39,9 @@ def page(  # noqa: PLR0913 - what the page tells of the service
     is_doubtful: bool = False,
     login_name: str | None = None,
 ) -> str:
-    """Return the HTML page for the service at `base_url`; if `is_doubtful`, it says that this URL may be wrong.
+    """Return the HTML page for the service at `base_url`. If `is_doubtful`, it says that this URL may be wrong.
 
-    `login_name` is that of the login by which people sign in; None where they cannot.
+    `login_name` is the name of the upstream login with which people sign in; None if there is no sign-in.
     """
     url = f"{base_url}/mcp"
     names = {"backend": backend_name, "login": login_name or ""}
@@ -51,20 +51,20 @@ def page(  # noqa: PLR0913 - what the page tells of the service
         token=escape(HEADER_IS_NOT_KEPT.format(**names))
         if login_name is None
         else escape(LOGIN_IS_SEALED.format(**names)) + account,
-        connect="" if login_name is None else _connect(url),
+        connect="" if login_name is None else _connect_section(url),
         setup="Set it up"
         if login_name is None
         else "With a token instead: programs, curl, and clients without sign-in",
         url=escape(url),
         backend=escape(backend_name),
         notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_doubtful else "")
-        + (_notice() if sandbox else ""),
+        + (_sandbox_notice() if sandbox else ""),
         clients="".join(_client(client.name, client.where, client.paste) for client in clients(url, backend_name)),
-        tools="".join(_tool(tool) for tool in tools),
+        tools="".join(_tool_row(tool) for tool in tools),
     )
 
 
-def _connect(url: str) -> str:
+def _connect_section(url: str) -> str:
     listed = "".join(_client(client.name, client.where, client.paste) for client in clients_that_sign_in(url))
     return f"<h2>Connect</h2>{listed}"
 
@@ -74,7 +74,7 @@ def _template() -> Template:
     return Template(files("app.web.pages").joinpath("landing.html").read_text(encoding="utf-8"))
 
 
-def _notice() -> str:
+def _sandbox_notice() -> str:
     words = "".join(f"<li><code>{escape(word)}</code> {escape(does)}</li>" for word, does in PROMPT_WORDS.items())
     return f'<div class="notice">{escape(SANDBOX_NOTE)}<ul>{words}</ul></div>'
 
@@ -83,6 +83,6 @@ def _client(name: str, where: str, paste: str) -> str:
     return f"<h3>{escape(name)} <small>{escape(where)}</small></h3><pre><code>{escape(paste)}</code></pre>"
 
 
-def _tool(tool: LumaTool) -> str:
+def _tool_row(tool: LumaTool) -> str:
     cost = "costs credits" if tool.annotations == BILLABLE else "free"
     return f"<tr><td><code>{escape(tool.name)}</code></td><td>{escape(tool.title)}</td><td>{cost}</td></tr>"

@@ -1,4 +1,7 @@
-"""The pages of sign-in: consent, account, and messages. No scripts, no external resources; every text is escaped."""
+"""The pages of sign-in: consent, account and messages. They have no scripts and no external resources.
+
+Every text is escaped.
+"""
 
 import base64
 import hashlib
@@ -14,7 +17,7 @@ from app.domain.access import Scope
 from app.domain.redirects import is_loopback, shown_host
 from app.domain.sign_in import AuthorizationRequest, Grant, OAuthClient, Registration
 
-_MAY = {
+_PERMISSIONS = {
     Scope.READ: "See the videos and tasks of your account",
     Scope.GENERATE: "Make videos, which costs credits of your account",
 }
@@ -26,26 +29,29 @@ _LOOPBACK_WARNING = (
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the pages say of this service: its public URL, and the name of the login that people use."""
+    """The facts of this service that the pages show: its public URL, and the name of the upstream login."""
 
     public_url: str
     login_name: str
 
     @property
     def host(self) -> str:
-        """Return the host of the service, with its path if it has one."""
+        """The host of the service, with the port and path of its URL."""
         return self.public_url.partition("://")[2]
 
 
 def consent_page(
     site: Site, request: AuthorizationRequest, client: OAuthClient, *, sealed: str, label: str | None
 ) -> str:
-    """Return the page that asks for consent. `sealed` goes into the form, `label` names the account if it is known."""
+    """Return the consent page. `sealed` is the sealed request, a hidden field of the form.
+
+    `label` names the account of a browser that is signed in; None if it is not.
+    """
     name = escape(client.name)
     facts = {
         "App": f'<strong>{name}</strong><br><span class="soft">{_provenance(client)}</span>',
         "Answer goes to": _destination(request.redirect_uri),
-        "It may": _items([_MAY[scope] for scope in _MAY if scope in request.scopes]),
+        "It may": _items([text for scope, text in _PERMISSIONS.items() if scope in request.scopes]),
         "Account": escape(label) if label else f"You sign in with {escape(site.login_name)} next.",
     }
     warning = f'<p class="warning">{_LOOPBACK_WARNING}</p>' if is_loopback(request.redirect_uri) else ""
@@ -67,7 +73,7 @@ def consent_page(
 
 
 def account_page(site: Site, label: str, grants: Sequence[Grant], *, token: str) -> str:
-    """Return the page that lists what a person has granted. `token` goes into its forms."""
+    """Return the page that lists the grants of a person. `token` is the form token, which protects against CSRF."""
     listed = "".join(_grant(site, grant, token) for grant in grants)
     body = f"""<h1>Your connected apps</h1>
 <p>Signed in to <strong>{escape(site.host)}</strong> as {escape(label)}.</p>
@@ -78,7 +84,7 @@ def account_page(site: Site, label: str, grants: Sequence[Grant], *, token: str)
 
 
 def account_login_page(site: Site, *, token: str) -> str:
-    """Return the account page of a browser that is not signed in."""
+    """Return the account page of a browser that is not signed in. `token` is the form token."""
     body = f"""<h1>Your connected apps</h1>
 <p>Sign in with {escape(site.login_name)} to see which apps use <strong>{escape(site.host)}</strong> in your name, and
 to end them.</p>
@@ -87,12 +93,12 @@ to end them.</p>
 
 
 def message_page(title: str, *paragraphs: str) -> str:
-    """Return a page with a few sentences."""
+    """Return a page with a title and paragraphs of text."""
     return page(title, f"<h1>{escape(title)}</h1>" + "".join(f"<p>{escape(text)}</p>" for text in paragraphs))
 
 
 def page(title: str, body: str) -> str:
-    """Return a whole page; `body` is HTML."""
+    """Return a complete page. `body` is HTML."""
     return _template().substitute(title=escape(title), style=style(), body=body)
 
 
@@ -104,7 +110,7 @@ def style() -> str:
 
 @cache
 def style_hash() -> str:
-    """Return the source expression of a Content-Security-Policy that allows the style sheet, and no other."""
+    """Return the CSP source expression that allows this style sheet only."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()}'"
 
 
@@ -148,7 +154,7 @@ def _grant(site: Site, grant: Grant, token: str) -> str:
     )
 
 
-def _button(  # noqa: PLR0913 - what a button does and says
+def _button(  # noqa: PLR0913 - the form of a button
     site: Site, token: str, action: str, text: str, *, grant_id: str = "", about: str = "", is_main: bool = False
 ) -> str:
     hidden = f'<input type="hidden" name="grant" value="{escape(grant_id)}">' if grant_id else ""

@@ -1,4 +1,4 @@
-"""The OpenAPI document of /admin/v1: whole, valid, and true of the service that runs."""
+"""The OpenAPI document of /admin/v1: complete, valid, and in agreement with the running service."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ def commands(parser: ArgumentParser, name: str = "") -> Iterator[str]:
                 yield from commands(sub, f"{name} {verb}")
 
 
-def test_every_command_of_administration_has_its_request() -> None:
+def test_every_administrative_command_has_an_operation() -> None:
     twins = [operation.command for operation in OPERATIONS]
     assert sorted([*twins, *COMMAND_LINE_ONLY]) == sorted(commands(command_parser()))
 
@@ -74,7 +74,7 @@ async def test_the_document_is_served_to_administrators(root: Administrator) -> 
 
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
-async def test_the_service_does_as_the_document_says(
+async def test_responses_match_the_document(
     fleet: Fleet, root: Administrator, mode: schemathesis.GenerationMode
 ) -> None:
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What each operation of /admin/v1 does, over HTTP, on two replicas."""
+"""The operations of /admin/v1, over HTTP, on two replicas."""
 
 import logging
 from typing import Any
@@ -45,7 +45,7 @@ async def test_the_team_is_shown_with_its_members_and_credentials(root: Administ
     assert "token-film" not in str(team)
 
 
-async def test_the_team_is_changed_where_it_is_named(root: Administrator) -> None:
+async def test_only_the_named_settings_of_the_team_are_changed(root: Administrator) -> None:
     changed = await root.ask("PATCH", "/team", {"timezone": "Asia/Tokyo"})
     assert (changed["timezone"], changed["members_see_all"]) == ("Asia/Tokyo", True)
     changed = await root.ask("PATCH", "/team", {"members_see_all": False})
@@ -97,7 +97,9 @@ async def test_a_key_is_created_once_and_works_on_every_replica(fleet: Fleet, ro
     assert (entry.action, entry.key_id, entry.request_id) == ("key.create", created["id"], "req-17")
 
 
-async def test_operators_see_what_is_done(fleet: Fleet, root: Administrator, caplog: pytest.LogCaptureFixture) -> None:
+async def test_changes_are_logged_and_counted(
+    fleet: Fleet, root: Administrator, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "app.web.admin")
     await root.ask("POST", "/stop", headers={"x-request-id": "req-23"})
     await root.refused(409, "POST", "/members", {"name": "root"})
@@ -108,7 +110,7 @@ async def test_operators_see_what_is_done(fleet: Fleet, root: Administrator, cap
         assert f'luma_mcp_admin_requests_total{{operation="{operation}",status="{status}"}} 1.0' in metrics
 
 
-async def test_a_key_without_wishes_reads_and_generates_for_ever(root: Administrator) -> None:
+async def test_a_key_by_default_reads_and_generates_and_does_not_expire(root: Administrator) -> None:
     created = await root.ask("POST", "/keys", {"member": "root"})
     assert (created["scopes"], created["expires_at"]) == (["read", "generate"], None)
 
@@ -162,7 +164,7 @@ async def test_keys_are_listed_in_pages_that_miss_none(root: Administrator, flee
     assert len(await root.ask("GET", "/keys")) == 5
 
 
-async def test_a_credential_is_put_in_used_and_erased(fleet: Fleet, root: Administrator) -> None:
+async def test_a_credential_is_added_used_and_erased(fleet: Fleet, root: Administrator) -> None:
     [before] = await root.ask("GET", "/credentials")
     secret = "platform-v1-0123456789abcdef0123456789"
     response = await root.send("POST", "/credentials", {"backend": "acedata", "secret": secret})
@@ -200,7 +202,7 @@ async def test_budgets_are_set_raised_listed_and_removed(fleet: Fleet, root: Adm
     assert "no such budget" in said
 
 
-async def test_an_alert_goes_to_a_public_address_alone(root: Administrator) -> None:
+async def test_an_alert_url_must_be_public(root: Administrator) -> None:
     wanted: dict[str, Any] = {"amount": "25", "alert_url": "https://hooks.example.com/x?secret=1"}
     budget = await root.ask("PUT", "/budgets/day", wanted)
     assert budget["alert_host"] == "hooks.example.com"

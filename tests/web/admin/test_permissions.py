@@ -1,4 +1,4 @@
-"""Who may do what under /admin/v1: scopes, other teams, ended keys, stopped ones."""
+"""Permissions of /admin/v1: scopes, other teams, ended keys, and stopped keys."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ async def test_without_a_token_there_is_a_challenge(fleet: Fleet) -> None:
         assert "lmk_" in response.json()["detail"]
 
 
-async def test_whoever_lacks_the_scope_is_told_which(fleet: Fleet) -> None:
+async def test_a_key_without_the_scope_gets_403_with_its_name(fleet: Fleet) -> None:
     keys = [await fleet.teams.member("film", "anna"), "a-token-of-the-backend"]
     for key in keys:
         for method, path in [*EVERY, ("GET", "/openapi.json")]:
@@ -46,7 +46,9 @@ async def test_the_scope_admin_alone_neither_reads_nor_spends(fleet: Fleet) -> N
 
 
 @pytest.mark.parametrize("action", ["revoke", "block", "expire"])
-async def test_an_ended_key_is_refused_at_once(fleet: Fleet, root: Administrator, action: str) -> None:
+async def test_an_ended_key_is_refused_by_administration_at_once(
+    fleet: Fleet, root: Administrator, action: str
+) -> None:
     await root.ask("GET", "/team")
     keys = fleet.teams.directory.keys
     if action == "expire":
@@ -60,7 +62,7 @@ async def test_an_ended_key_is_refused_at_once(fleet: Fleet, root: Administrator
     await root.refused(401, "GET", "/team", on=fleet.other)
 
 
-async def test_another_teams_ids_are_as_missing_as_unknown_ones(fleet: Fleet, root: Administrator) -> None:
+async def test_ids_of_another_team_are_not_found(fleet: Fleet, root: Administrator) -> None:
     carl = await administrator(fleet, "ads", "carl")
     team = await carl.ask("GET", "/team")
     for method, path in OF_IDS:
@@ -78,7 +80,7 @@ async def test_another_teams_ids_are_as_missing_as_unknown_ones(fleet: Fleet, ro
     assert (await carl.ask("GET", "/team")) == team
 
 
-async def test_what_is_listed_is_the_teams_own(fleet: Fleet, root: Administrator) -> None:
+async def test_lists_contain_only_the_keys_own_team(fleet: Fleet, root: Administrator) -> None:
     carl = await administrator(fleet, "ads", "carl")
     await carl.ask("PUT", "/budgets/day", {"amount": "3"})
     await carl.ask("PATCH", "/limits", {"in_flight": 3}, params={"key": carl.key_id})
@@ -127,7 +129,7 @@ async def test_a_stopped_key_administers_and_lifts_no_stop(fleet: Fleet, root: A
     assert [entry.action for entry in await root.changes()] == ["key.block", "team.stop", "member.add"]
 
 
-async def test_it_is_off_unless_it_is_switched_on(clock: HandClock, database_url: str) -> None:
+async def test_administration_over_http_is_off_by_default(clock: HandClock, database_url: str) -> None:
     given = settings(auth="keys", database_url=database_url)
     async with serving(given, sandbox(clock), clock) as service:
         for path in ("/admin/v1/team", "/admin/v1/openapi.json", "/admin/v1"):

@@ -1,4 +1,4 @@
-"""What /admin/v1 refuses: whatever is no request, too many of them, and what cannot be done now."""
+"""Refusals of /admin/v1: malformed requests, too many requests, and outages."""
 
 import asyncio
 import json
@@ -19,8 +19,8 @@ from app.services.teams.budget_administration import BudgetAdministration
 from app.services.teams.limit_administration import LimitAdministration
 from app.web.admin.bodies import NewKey
 from app.web.admin.endpoint import AdminEndpoint
-from app.web.admin.given import LARGEST_BODY_BYTES
 from app.web.admin.operations import OPERATIONS
+from app.web.admin.request_input import LARGEST_BODY_BYTES
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.request_id import REQUEST_ID
 from tests.support.administrator import NOBODY, OF_IDS, Administrator, administrator
@@ -32,7 +32,7 @@ from tests.support.postgres_server import PostgresServer
 JSON = {"content-type": "application/json"}
 
 
-async def test_an_id_with_odd_characters_is_missing(root: Administrator, fleet: Fleet) -> None:
+async def test_a_malformed_id_is_not_found(root: Administrator, fleet: Fleet) -> None:
     for target in ("x", "%00", "%2e%2e", "a%2Fb", "'%20OR%201=1", "0123456789AB", "a" * 33, "%0a", "-1"):
         for method, path in [*OF_IDS, ("PUT", f"/budgets/{NOBODY}")]:
             await root.refused(404, method, path.replace(NOBODY, target))
@@ -68,7 +68,7 @@ UNUSABLE_BODIES: tuple[tuple[Any, str], ...] = (
 )
 
 
-async def test_a_body_that_cannot_be_used_is_told_without_quoting_it(root: Administrator, fleet: Fleet) -> None:
+async def test_an_invalid_body_is_refused_without_quoting_it(root: Administrator, fleet: Fleet) -> None:
     await fleet.teams.member("film", "anna")
     for body, words in UNUSABLE_BODIES:
         said = await root.refused(422, "POST", "/keys", content=json.dumps(body), headers=JSON)
@@ -90,7 +90,7 @@ NO_JSON: tuple[tuple[bytes, str, int], ...] = (
 )
 
 
-async def test_a_body_that_is_no_json_changes_nothing(root: Administrator) -> None:
+async def test_a_body_that_is_not_json_is_refused(root: Administrator) -> None:
     for content, media_type, status in NO_JSON:
         headers = {"content-type": media_type} if media_type else {}
         await root.refused(status, "POST", "/members", content=content, headers=headers)
@@ -122,7 +122,7 @@ UNUSABLE_QUERIES = (
 )
 
 
-async def test_a_query_that_cannot_be_used_is_told(root: Administrator) -> None:
+async def test_an_invalid_query_is_refused_with_a_sentence(root: Administrator) -> None:
     for path, words in UNUSABLE_QUERIES:
         assert words in await root.refused(422, "GET", path)
 
@@ -148,7 +148,7 @@ async def test_a_limit_is_a_whole_number_above_zero(root: Administrator) -> None
     await root.refused(404, "DELETE", "/limits")
 
 
-async def test_what_the_operator_keeps_is_not_changed(root: Administrator) -> None:
+async def test_settings_for_operators_only_cannot_be_changed_over_http(root: Administrator) -> None:
     unwanted: list[dict[str, Any]] = [{"allows_foreign_ids": True}, {"name": "ads"}, {"is_stopped": False}]
     for body in (*unwanted, {}, {"timezone": "x"}):
         await root.refused(422, "PATCH", "/team", body)
@@ -157,7 +157,7 @@ async def test_what_the_operator_keeps_is_not_changed(root: Administrator) -> No
     assert await root.changes() == []
 
 
-async def test_a_secret_is_in_no_refusal_and_no_log(
+async def test_refusals_and_logs_contain_no_secret(
     root: Administrator, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -177,7 +177,7 @@ async def test_a_secret_is_in_no_refusal_and_no_log(
     assert not any(secret in told for secret in ("hidden", created["key"], root.key))
 
 
-async def test_what_is_there_already_is_a_conflict(root: Administrator) -> None:
+async def test_an_existing_name_is_a_conflict(root: Administrator) -> None:
     assert "already" in await root.refused(409, "POST", "/members", {"name": "root"})
 
 
@@ -207,7 +207,7 @@ async def test_unknown_paths_and_methods_are_problems(root: Administrator) -> No
     assert (await root.send("HEAD", "/team")).status_code == 200
 
 
-async def test_a_team_that_asks_too_often_waits_and_others_do_not(fleet: Fleet, root: Administrator) -> None:
+async def test_the_rate_of_administrative_requests_is_limited_for_each_team(fleet: Fleet, root: Administrator) -> None:
     carl = await administrator(fleet, "ads", "carl")
     for method, path, most in (("GET", "/team", MOST_READS), ("POST", "/stop", MOST_CHANGES)):
         for _ in range(most):
@@ -219,7 +219,9 @@ async def test_a_team_that_asks_too_often_waits_and_others_do_not(fleet: Fleet, 
         assert await root.ask(method, path)
 
 
-async def test_a_database_that_is_out_is_told_as_such(clock: HandClock, fragile_postgres: PostgresServer) -> None:
+async def test_an_outage_of_the_database_is_503_with_a_sentence(
+    clock: HandClock, fragile_postgres: PostgresServer
+) -> None:
     async with running_fleet(clock, await empty_database(fragile_postgres), admin="on") as fleet:
         root = await administrator(fleet)
         await root.ask("GET", "/team")
@@ -230,7 +232,7 @@ async def test_a_database_that_is_out_is_told_as_such(clock: HandClock, fragile_
             assert "look before you repeat" in response.json()["detail"]
 
 
-async def test_a_fault_is_told_without_its_message(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_an_unexpected_exception_is_500_without_its_message(capfd: pytest.CaptureFixture[str]) -> None:
     class Faulty(TeamAdministration):
         async def admin(self, principal: Principal, request_id: str) -> TeamAdmin:
             raise RuntimeError("hidden")
@@ -253,7 +255,7 @@ async def test_a_fault_is_told_without_its_message(capfd: pytest.CaptureFixture[
     assert "hidden" not in response.text + capfd.readouterr().err
 
 
-async def test_a_request_that_was_cut_is_not_done(fleet: Fleet, root: Administrator) -> None:
+async def test_an_incomplete_request_changes_nothing(fleet: Fleet, root: Administrator) -> None:
     head = (
         f"POST /admin/v1/stop HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {root.key}\r\n"
         "content-length: 2\r\ncontent-type: application/json\r\n\r\n"

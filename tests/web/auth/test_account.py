@@ -1,4 +1,4 @@
-"""The account page: what is connected, the end of one app, and signing out."""
+"""The account page: the list of connected apps, ending a grant, and signing out."""
 
 import re
 
@@ -49,7 +49,7 @@ async def test_a_person_signs_in_there_and_out_again(fleet: SignInFleet, browser
     assert await fleet.status(tokens["access_token"]) == 200, "apps stay connected"
 
 
-async def test_nobody_ends_what_is_somebody_elses(fleet: SignInFleet) -> None:
+async def test_a_person_cannot_end_the_grant_of_another(fleet: SignInFleet) -> None:
     victim, thief = await fleet.browser(), await fleet.browser()
     tokens = await (await fleet.registered()).connect(victim)
     listed = await account(fleet, victim)

@@ -1,4 +1,4 @@
-"""Attacks on sign-in. Each test is what an attacker does, and what stops it."""
+"""Attacks on sign-in. Each test does what an attacker would do, and checks that it fails."""
 
 import json
 from html import unescape
@@ -34,7 +34,7 @@ async def opened(browser: Browser, client: Client, **changes: str | None) -> Pag
 
 
 class TestCodes:
-    async def test_a_code_that_is_used_twice_ends_what_it_gave(self, fleet: SignInFleet, browser: Browser) -> None:
+    async def test_a_code_that_is_used_twice_ends_its_grant(self, fleet: SignInFleet, browser: Browser) -> None:
         client = await fleet.registered()
         code = await client.code(browser)
         tokens = (await client.exchange(code)).json()
@@ -43,13 +43,13 @@ class TestCodes:
         await fleet.settle()
         assert await fleet.status(tokens["access_token"]) == 401
 
-    async def test_a_stolen_code_is_worth_nothing_to_another_client(self, fleet: SignInFleet, browser: Browser) -> None:
+    async def test_a_code_is_refused_for_another_client(self, fleet: SignInFleet, browser: Browser) -> None:
         client, thief = await fleet.registered(), await fleet.registered(client_name="Thief")
         code = await client.code(browser)
         assert error_of(await thief.exchange(code, code_verifier=client.verifier)) == "invalid_grant"
         assert (await client.exchange(code)).status_code == 200, "its owner may still use it"
 
-    async def test_a_stolen_code_is_worth_nothing_in_another_sign_in(
+    async def test_a_code_is_refused_with_the_verifier_of_another_sign_in(
         self, fleet: SignInFleet, browser: Browser
     ) -> None:
         client = await fleet.registered()
@@ -109,7 +109,7 @@ class TestRedirects:
             "",
         ],
     )
-    async def test_nobody_is_ever_sent_to_an_address_that_is_not_registered(
+    async def test_no_redirect_leads_to_an_unregistered_uri(
         self, fleet: SignInFleet, browser: Browser, uri: str
     ) -> None:
         client = await fleet.registered()
@@ -129,9 +129,7 @@ class TestRedirects:
         assert error_of(await client.exchange("lac_x")) == "invalid_client"
         assert browser.visited == []
 
-    async def test_a_parameter_that_is_there_twice_goes_back_as_an_error(
-        self, fleet: SignInFleet, browser: Browser
-    ) -> None:
+    async def test_a_repeated_parameter_is_an_error_redirect(self, fleet: SignInFleet, browser: Browser) -> None:
         client = await fleet.registered()
         answer = await browser.open(client.url() + "&" + urlencode({"redirect_uri": "https://evil.example/cb"}))
         assert isinstance(answer, dict)
@@ -170,7 +168,7 @@ class TestConsent:
         assert "Thief" in shown.text
         assert "evil.example" in shown.text
 
-    async def test_a_login_that_returns_in_another_browser_allows_nothing(self, fleet: SignInFleet) -> None:
+    async def test_a_login_callback_in_another_browser_grants_nothing(self, fleet: SignInFleet) -> None:
         """Consent phishing: an attacker agrees, and has somebody else log in."""
         thief = await fleet.registered()
         attacker, victim = await fleet.browser(), await fleet.browser()
@@ -268,18 +266,20 @@ class TestConsent:
         assert answer["state"] == client.state
         assert "code" not in answer
 
-    async def test_a_return_with_an_invented_state_is_refused(self, fleet: SignInFleet, browser: Browser) -> None:
+    async def test_a_login_callback_with_an_invented_state_is_refused(
+        self, fleet: SignInFleet, browser: Browser
+    ) -> None:
         await opened(browser, await fleet.registered())
         for query in ({}, {"state": "x", "code": "y"}, {"error": "access_denied"}):
             page_of(await browser.open(f"{fleet.issuer}/oauth/callback?{urlencode(query)}"), 400)
 
-    async def test_a_return_counts_once(self, fleet: SignInFleet, browser: Browser) -> None:
+    async def test_a_login_callback_works_once(self, fleet: SignInFleet, browser: Browser) -> None:
         page = await opened(browser, await fleet.registered())
         await browser.press(page, "approve")
         callback = next(url for url in browser.visited if "/oauth/callback" in url)
         page_of(await browser.open(callback), 400)
 
-    async def test_a_return_of_another_login_server_is_refused(self, fleet: SignInFleet, browser: Browser) -> None:
+    async def test_a_login_callback_of_another_server_is_refused(self, fleet: SignInFleet, browser: Browser) -> None:
         page = await opened(browser, await fleet.registered())
         agreed = await browser.http.post(page.action, data=page.form | {"decision": "approve"})
         login = await browser.http.get(agreed.headers["location"])

@@ -1,4 +1,4 @@
-"""What a client finds before a person sees anything: metadata, challenges, CORS, and nothing where sign-in is off."""
+"""Discovery by OAuth clients: metadata, challenges and CORS, and their absence if sign-in is off."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +39,7 @@ async def test_the_resource_names_the_issuer_and_its_own_url(fleet: SignInFleet,
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET", "POST", "DELETE"])
-async def test_a_call_without_a_token_is_led_to_sign_in(fleet: SignInFleet, method: str) -> None:
+async def test_the_401_of_a_call_without_a_token_names_the_metadata(fleet: SignInFleet, method: str) -> None:
     response = await fleet.http.request(method, f"{fleet.issuer}/mcp")
     assert response.status_code == 401
     challenge = response.headers["www-authenticate"]
@@ -51,7 +51,7 @@ async def test_a_call_without_a_token_is_led_to_sign_in(fleet: SignInFleet, meth
 
 
 @pytest.mark.parametrize("path", ["/token", "/revoke", "/register"])
-async def test_web_pages_of_any_origin_may_ask_for_tokens(fleet: SignInFleet, path: str) -> None:
+async def test_cors_allows_any_origin_at_the_token_endpoints(fleet: SignInFleet, path: str) -> None:
     asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
     preflight = await fleet.http.options(f"{fleet.issuer}{path}", headers=asked)
     assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, "*")

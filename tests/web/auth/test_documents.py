@@ -1,4 +1,4 @@
-"""Clients that are described by a document, which is fetched when it must be, and by rules that protect networks."""
+"""Clients with a client ID metadata document: fetching, caching, validation, and protection of internal networks."""
 
 import time
 from collections.abc import AsyncIterator
@@ -42,7 +42,9 @@ def assertion(client: Client, clock: HandClock, key: Any = KEY, algorithm: str =
     return jwt.encode(given, key, algorithm=algorithm, headers={"kid": "one"})
 
 
-async def test_a_client_is_its_document(fleet: SignInFleet, browser: Browser, documents: DocumentServer) -> None:
+async def test_a_client_is_described_by_its_metadata_document(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer
+) -> None:
     client = fleet.client(client_id=documents.add("/client.json", client_name="Claude Code"))
     page = await browser.open(client.url())
     assert isinstance(page, Page)
@@ -123,7 +125,7 @@ async def test_a_document_that_is_not_the_clients_is_refused(
         (200, {"content-encoding": "gzip"}, None),
     ],
 )
-async def test_an_answer_that_is_no_small_document_is_refused(
+async def test_an_unusable_response_instead_of_a_document_is_refused(
     fleet: SignInFleet, browser: Browser, documents: DocumentServer, answer: tuple[int, dict[str, str], bytes | None]
 ) -> None:
     client = fleet.client(client_id=documents.add("/client.json"))
@@ -146,7 +148,7 @@ async def test_an_id_in_another_spelling_is_no_document(
     assert documents.fetched == []
 
 
-async def test_many_documents_are_fetched_for_no_address(
+async def test_document_fetches_are_limited_for_each_address(
     fleet: SignInFleet, browser: Browser, documents: DocumentServer
 ) -> None:
     for number in range(25):
@@ -218,7 +220,7 @@ class TestAssertions:
             assert refused.json()["error"] == "invalid_client"
         assert (await client.exchange(code)).json()["error"] == "invalid_client", "it cannot be left out"
 
-    async def test_a_client_that_may_do_without_its_key_does(
+    async def test_a_client_may_omit_its_key_if_its_document_allows_it(
         self, fleet: SignInFleet, browser: Browser, documents: DocumentServer
     ) -> None:
         documents.documents["/keys"] = jwks()

@@ -1,4 +1,4 @@
-"""The whole way from Connect to a call, as a person and a client walk it."""
+"""The whole flow of a sign-in, from the authorization request to a tool call."""
 
 import pytest
 
@@ -20,7 +20,7 @@ async def test_a_person_connects_a_client_which_then_makes_a_video(fleet: SignIn
     assert [task["task_id"] for task in listed["tasks"]] == [started["task_id"]]
 
 
-async def test_the_client_never_holds_what_the_backend_is_asked_with(fleet: SignInFleet, browser: Browser) -> None:
+async def test_the_client_never_gets_the_backend_credential(fleet: SignInFleet, browser: Browser) -> None:
     tokens = await (await fleet.registered()).connect(browser)
     credential = fleet.acedata.credentials[0]["token"]
     upstream = [*fleet.acedata.access_tokens, *fleet.acedata.refresh_tokens, credential]
@@ -43,7 +43,7 @@ async def test_every_step_may_be_answered_by_another_replica(pair: SignInFleet, 
     assert [await pair.status(refreshed["access_token"], number) for number in (0, 1)] == [200, 200]
 
 
-async def test_the_page_says_who_asks_and_where_it_leads_and_whose_account(
+async def test_the_consent_page_names_the_app_its_redirect_and_the_account(
     fleet: SignInFleet, browser: Browser
 ) -> None:
     client = await fleet.registered(client_name="Claude Code")
@@ -69,7 +69,7 @@ async def test_the_same_browser_is_asked_for_each_client_and_not_logged_in_again
     assert len(fleet.acedata.authorized) == 2
 
 
-async def test_a_person_may_let_a_client_look_only(fleet: SignInFleet, browser: Browser) -> None:
+async def test_a_person_may_grant_read_access_only(fleet: SignInFleet, browser: Browser) -> None:
     client = await fleet.registered()
     page = await browser.open(client.url(scope="read generate offline_access openid"))
     assert isinstance(page, Page)
@@ -103,7 +103,7 @@ async def test_passthrough_tokens_work_beside_access_tokens(fleet: SignInFleet, 
     assert task["task_id"]
 
 
-async def test_tokens_of_sign_in_are_never_passed_on(fleet: SignInFleet, browser: Browser) -> None:
+async def test_access_tokens_are_never_sent_to_the_backend(fleet: SignInFleet, browser: Browser) -> None:
     client = await fleet.registered()
     tokens = await client.connect(browser)
     for token in (tokens["refresh_token"], "lat_", "lat_invented", tokens["access_token"] + "0", "lac_x"):

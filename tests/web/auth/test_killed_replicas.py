@@ -1,4 +1,4 @@
-"""Replicas that are killed: a person and a client go on with the next one, at whatever step."""
+"""Replicas that are killed during a sign-in: person and client continue with another replica, at every step."""
 
 import asyncio
 import sqlite3
@@ -24,7 +24,7 @@ async def replica(balancer: Forwarder, folder: Path, env: dict[str, str]) -> Asy
         server.process.kill()
 
 
-async def test_each_step_is_taken_on_a_replica_whose_forerunner_was_killed(
+async def test_each_step_of_a_sign_in_works_after_the_previous_replica_was_killed(
     acedata: FakeAceData, browser: Browser, tmp_path: Path
 ) -> None:
     async with forwarding(0) as balancer:

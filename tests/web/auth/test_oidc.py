@@ -102,9 +102,7 @@ async def test_a_member_who_is_stopped_spends_nothing_within_seconds(world: Worl
     assert error["code"] == "stopped"
 
 
-async def test_the_limits_of_a_member_and_what_their_team_asks_above_hold_after_sign_in(
-    world: World, browser: Browser
-) -> None:
+async def test_member_limits_and_the_confirmation_threshold_apply_after_sign_in(world: World, browser: Browser) -> None:
     access = (await (await world.fleet.registered()).connect(browser))["access_token"]
     await world.teams.directory.teams.change("film", ACTOR, asks_above=0)
     limits = SqlTeamLimits(world.fleet.one.assembly.persistence.database, world.clock.sql)
@@ -118,7 +116,7 @@ async def test_the_limits_of_a_member_and_what_their_team_asks_above_hold_after_
 
 
 @pytest.mark.parametrize("team", [None, "other", ["film", "ads"]])
-async def test_a_person_without_one_team_is_told_so_and_gets_no_grant(
+async def test_a_person_without_exactly_one_team_gets_an_error_page_and_no_grant(
     world: World, browser: Browser, team: object
 ) -> None:
     await world.teams.team("ads")
@@ -164,14 +162,14 @@ async def test_an_id_token_of_an_unpublished_key_signs_nobody_in(world: World, b
     assert shown.response.status_code == 403
 
 
-async def test_a_return_that_names_another_issuer_is_refused(world: World, browser: Browser) -> None:
+async def test_a_login_callback_with_another_issuer_is_refused(world: World, browser: Browser) -> None:
     world.realm.fail(returned={"iss": "https://evil.example"})
     shown = await world.approved(browser)
     assert isinstance(shown, Page)
     assert shown.response.status_code == 403
 
 
-async def test_an_issuer_that_is_out_is_told_to_the_person(world: World, browser: Browser) -> None:
+async def test_an_outage_of_the_issuer_is_shown_to_the_person(world: World, browser: Browser) -> None:
     world.realm.fail(status=503)
     shown = await world.approved(browser)
     assert isinstance(shown, Page)

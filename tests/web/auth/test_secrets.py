@@ -1,4 +1,4 @@
-"""Nothing of a sign-in is in logs, metrics, or the database in the clear."""
+"""Secrets of a sign-in are not in logs or metrics, and not in plain text in the database."""
 
 import logging
 import sqlite3
@@ -11,7 +11,7 @@ from tests.support.clock import HandClock
 from tests.support.oauth import Page, sign_in_fleet
 
 
-async def test_no_secret_of_a_sign_in_is_kept_or_told(
+async def test_no_secret_of_a_sign_in_is_stored_or_logged_in_plain_text(
     clock: HandClock, acedata: FakeAceData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "luma.db"

@@ -1,4 +1,4 @@
-"""Tokens over HTTP: refreshes that repeat and meet, revocation, expiry, and logins that die."""
+"""Tokens over HTTP: repeated and concurrent refreshes, revocation, expiry, and ended logins."""
 
 import asyncio
 
@@ -39,7 +39,9 @@ async def counted(fleet: SignInFleet, name: str) -> dict[str, float]:
     return {labels.partition("{")[2].rstrip("}"): float(value) for labels, _, value in lines}
 
 
-async def test_a_refresh_gives_new_tokens_and_both_access_tokens_count(pair: SignInFleet, browser: Browser) -> None:
+async def test_a_refresh_returns_new_tokens_and_the_old_access_token_stays_valid(
+    pair: SignInFleet, browser: Browser
+) -> None:
     client = await pair.registered()
     first = await client.connect(browser)
     second = (await client.refresh(first["refresh_token"])).json()
@@ -68,7 +70,9 @@ async def test_twenty_refreshes_at_once_agree(
         assert [await fleet.status(answers[0]["access_token"], number) for number in (0, 1)] == [200, 200]
 
 
-async def test_a_refresh_whose_answer_was_lost_is_answered_alike_later(fleet: SignInFleet, browser: Browser) -> None:
+async def test_a_repeated_refresh_returns_the_same_refresh_token_until_that_is_used(
+    fleet: SignInFleet, browser: Browser
+) -> None:
     client = await fleet.registered()
     first = await client.connect(browser)
     second = (await client.refresh(first["refresh_token"])).json()
@@ -149,7 +153,7 @@ async def test_a_client_revokes_its_own_grant_alone(pair: SignInFleet, browser: 
     assert (await other.refresh(theirs["refresh_token"])).status_code == 200
 
 
-async def test_tokens_end_with_their_time(fleet: SignInFleet, browser: Browser) -> None:
+async def test_tokens_expire(fleet: SignInFleet, browser: Browser) -> None:
     client = await fleet.registered()
     tokens = await client.connect(browser)
     assert await fleet.status(tokens["access_token"]) == 200
@@ -190,7 +194,7 @@ async def test_a_dead_login_ends_its_grants_at_the_next_refresh(fleet: SignInFle
     assert len(fleet.acedata.authorized) == 2
 
 
-async def test_an_upstream_that_is_out_signs_nobody_out(fleet: SignInFleet, browser: Browser) -> None:
+async def test_an_outage_of_the_upstream_login_ends_no_grant(fleet: SignInFleet, browser: Browser) -> None:
     client = await fleet.registered()
     tokens = await client.connect(browser)
     fleet.acedata.doubts.is_down = True
@@ -219,7 +223,7 @@ async def test_redis_emptied_leaves_clients_signed_in(
         assert (await client.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_tokens_outlive_a_restart_and_a_rotation_of_the_secret_key(
+async def test_tokens_survive_a_restart_and_a_rotation_of_the_secret_key(
     clock: HandClock, acedata: FakeAceData, database_url: str
 ) -> None:
     old, new = "an old key for tests of 48 bytes or more of text 0", "a new key for tests of 48 bytes or more of text 1"

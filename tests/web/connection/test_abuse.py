@@ -10,7 +10,7 @@ from app.web.connection.framing import MOST_BODY_PARTS
 from tests.support.clock import HandClock
 from tests.support.raw_client import exchange
 from tests.support.service import Service, call_bytes, sandbox, serving, settings
-from tests.web.connection.test_limits import GET, START, hasty, port_of
+from tests.web.connection.test_limits import GET, START, port_of, serving_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,8 +39,8 @@ async def test_other_trailers_are_dropped_and_the_connection_stays_open(service:
 
 
 async def test_a_body_in_too_many_chunks_is_refused(service: Service) -> None:
-    crumbs = b"1\r\n \r\n" * (MOST_BODY_PARTS + 1)
-    answers = await exchange(service.url, CHUNKED + crumbs + b"0\r\n\r\n" + LAST)
+    chunks = b"1\r\n \r\n" * (MOST_BODY_PARTS + 1)
+    answers = await exchange(service.url, CHUNKED + chunks + b"0\r\n\r\n" + LAST)
     assert [answer.status for answer in answers] == [400]
     assert b"chunks" in answers[0].body
 
@@ -56,7 +56,7 @@ async def test_a_body_in_too_many_chunks_is_refused(service: Service) -> None:
     ],
     ids=["heads", "a body", "half a head", "short headers", "short chunks"],
 )
-async def test_pipelined_data_behind_a_request_is_bounded(behind: bytes) -> None:
+async def test_data_pipelined_behind_a_waiting_request_is_limited(behind: bytes) -> None:
     clock = HandClock()
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
@@ -76,7 +76,7 @@ async def test_pipelined_data_behind_a_request_is_bounded(behind: bytes) -> None
         assert await _refusals(service, "503") == before + 1
 
 
-async def test_a_disconnect_is_noticed_behind_pipelined_data() -> None:
+async def test_a_disconnect_is_noticed_although_unread_data_is_pipelined() -> None:
     clock = HandClock()
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
@@ -93,12 +93,12 @@ async def test_a_disconnect_is_noticed_behind_pipelined_data() -> None:
 
 async def test_the_keep_alive_timeout_starts_at_the_end_of_a_body_answered_early() -> None:
     half = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{"
-    async with hasty(body_seconds=0.3, keep_alive_seconds=30.0) as service:
+    async with serving_with(body_seconds=0.3, keep_alive_seconds=30.0) as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
         writer.write(half)
         assert b" 404 " in await reader.readuntil(b"\r\n\r\n")
         writer.write(b"}")
-        assert [answer.status for answer in await exchange(service.url, half)] == [404], "its body is given up"
+        assert [answer.status for answer in await exchange(service.url, half)] == [404], "closed at the body timeout"
         writer.write(LAST)
         assert b" 200 " in await asyncio.wait_for(reader.read(), 10)
         writer.close()

@@ -22,7 +22,7 @@ def test_a_disconnect_with_two_pipelined_requests_logs_no_traceback(tmp_path: Pa
         with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0)) as client:
             client.sendall(waiting * 2)
             client.shutdown(socket.SHUT_WR)
-            assert client.recv(1) == b"", "it is closed before the first request is answered"
+            assert client.recv(1) == b"", "closed before the first request is answered"
     assert "exception" not in server.log()
 
 
@@ -32,14 +32,14 @@ def test_a_disconnect_of_a_stream_with_a_pipelined_request_is_noticed(tmp_path: 
     with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
         with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=10) as client:
             client.sendall(listening * 2)
-            come = b""
-            while b"acknowledged" not in come:
-                come += client.recv(10_000)
+            received = b""
+            while b"acknowledged" not in received:
+                received += client.recv(10_000)
         assert httpx.get(f"{server.url}/livez").status_code == 200
-    assert "without completing response" not in server.log(), "a stream went on until the service stopped"
+    assert "without completing response" not in server.log(), "the stream was still open when the service stopped"
 
 
-async def test_a_wait_of_a_large_request_ends_when_its_client_leaves(clock: HandClock) -> None:
+async def test_a_wait_of_a_large_request_ends_when_its_client_disconnects(clock: HandClock) -> None:
     message, headers = envelope("tools/call", {"name": "luma_get_task", "arguments": {"wait_seconds": 50}}, MODERN)
     message["params"]["_meta"]["padding"] = "a" * 200_000
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):
@@ -62,8 +62,8 @@ def _generate(url: str) -> str:
     return str(answer["result"]["structuredContent"]["result"]["task_id"])
 
 
-async def test_a_keyed_call_that_waits_for_another_one_ends_when_its_client_leaves(clock: HandClock) -> None:
-    backend = Held()
+async def test_a_call_waiting_for_one_with_the_same_idempotency_key_ends_at_a_disconnect(clock: HandClock) -> None:
+    backend = HeldBackend()
     async with serving(settings(), backend, clock) as service:
         first = asyncio.create_task(service.ask("luma_generate_video", {"prompt": "A fox", "idempotency_key": "k"}))
         await backend.asked.wait()
@@ -75,7 +75,7 @@ async def test_a_keyed_call_that_waits_for_another_one_ends_when_its_client_leav
         writer.close()
         while service.assembly.request_memory.in_use >= 2 * REQUEST_BYTES:
             await asyncio.sleep(0.001)
-        assert not first.done(), "the purchase under way goes on"
+        assert not first.done(), "the purchase in progress continues"
         backend.go_on.set()
         assert (await first)["task_id"] == "t1"
     assert backend.submissions == 1
@@ -86,14 +86,14 @@ HALVES = (b"", b"GET /livez HTTP/1.1\r\nHost", b"POST /mcp HTTP/1.1\r\nHost: a\r
 
 @pytest.mark.parametrize("behind", HALVES, ids=["nothing", "half a head", "half a body"])
 async def test_complete_requests_are_answered_after_a_half_close(clock: HandClock, behind: bytes) -> None:
-    backend = Held()
+    backend = HeldBackend()
     async with serving(settings(), backend, clock) as service, asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
         call = call_bytes("luma_generate_video", {"prompt": "A fox"}, "token-a")
         writer.write(call + b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + behind)
         writer.write_eof()
         await backend.asked.wait()
-        await service.http.get(f"{service.url}/livez")  # so the end has been read
+        await service.http.get(f"{service.url}/livez")  # the service has now read the half-close
         backend.go_on.set()
         answers = list(answers_in(await reader.read()))
         writer.close()
@@ -115,8 +115,8 @@ async def test_a_wait_ends_soon_after_a_half_close(clock: HandClock) -> None:
         writer.close()
 
 
-async def test_a_purchase_is_found_again_after_its_client_disconnected(clock: HandClock) -> None:
-    backend = Held()
+async def test_a_purchase_completes_although_its_client_disconnects(clock: HandClock) -> None:
+    backend = HeldBackend()
     async with serving(settings(), backend, clock) as service:
         _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
         writer.write(call_bytes("luma_generate_video", {"prompt": "A fox"}, "token-a"))
@@ -124,7 +124,7 @@ async def test_a_purchase_is_found_again_after_its_client_disconnected(clock: Ha
         writer.close()
         while service.assembly.metrics.registry.get_sample_value("luma_mcp_calls_in_flight"):
             await asyncio.sleep(0.001)
-        assert service.assembly.request_memory.in_use >= REQUEST_BYTES, "lent until the purchase ends"
+        assert service.assembly.request_memory.in_use >= REQUEST_BYTES, "the purchase keeps the memory lease"
         backend.go_on.set()
         params = {
             "ref": {"type": "ref/resource", "uri": "luma://tasks/{task_id}"},
@@ -136,8 +136,8 @@ async def test_a_purchase_is_found_again_after_its_client_disconnected(clock: Ha
     assert known == ["t1"]
 
 
-class Held(httpx.AsyncBaseTransport):
-    """A backend that holds its answer to a submission until the test lets it go."""
+class HeldBackend(httpx.AsyncBaseTransport):
+    """A backend that answers a submission only after `go_on` is set."""
 
     def __init__(self) -> None:
         self.asked, self.go_on = asyncio.Event(), asyncio.Event()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PING = b'{"jsonrpc":"2.0","id":"%s","method":"tools/list"}'
 LAST = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 HIDDEN = b"DELETE /hidden HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-"""A request that is sent only inside bodies. If the service takes it for a request, its answer is a 404."""
+"""A request that is sent only inside bodies. If the service reads it as a request, it answers 404."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -204,8 +204,8 @@ async def test_a_refused_request_with_expect_100_continue_does_not_wait_for_its_
     assert statuses(answers) == [401]
     assert b"connection: close" in answers[0].head
     body = PING % b"one"
-    told = await exchange(service.url, post(body, b"Expect: 100-continue", b"Content-Length: %d" % len(body)))
-    assert statuses(told) == [100, 200]
+    answers = await exchange(service.url, post(body, b"Expect: 100-continue", b"Content-Length: %d" % len(body)))
+    assert statuses(answers) == [100, 200]
 
 
 async def test_methods_without_a_body_may_have_one(service: Service) -> None:
@@ -220,7 +220,7 @@ async def test_an_absolute_target_with_the_right_host_is_treated_as_a_path(servi
     assert ids(await exchange(service.url, post(body, length, target=b"http://127.0.0.1/mcp") + LAST)) == ["one"]
 
 
-async def test_requests_that_pile_up_on_a_connection_are_bounded(service: Service) -> None:
+async def test_the_number_of_pipelined_requests_is_limited(service: Service) -> None:
     get = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     answers = await exchange(service.url, get * 2000)
     assert statuses(answers)[-1] == 503

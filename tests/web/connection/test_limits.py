@@ -1,4 +1,4 @@
-"""Limits of a connection: size of a head, time to send and to read; and the number of connections."""
+"""Limits of connections: size of a head, timeouts for input and output, and the number of connections."""
 
 import asyncio
 import contextlib
@@ -29,8 +29,8 @@ async def service() -> AsyncIterator[Service]:
         yield running
 
 
-def hasty(**values: Any) -> Any:
-    """Run a service with short timeouts."""
+def serving_with(**values: Any) -> Any:
+    """Serve a sandbox with these settings."""
     clock = HandClock()
     return serving(settings(**values), sandbox(clock), clock)
 
@@ -59,11 +59,13 @@ TOO_LARGE = {
 
 
 @pytest.mark.parametrize("case", TOO_LARGE)
-async def test_a_head_over_the_limit_is_refused_before_it_piles_up(service: Service, case: str) -> None:
+async def test_a_head_over_a_limit_is_refused_before_it_is_complete(service: Service, case: str) -> None:
     sent, status = TOO_LARGE[case]
     parts = [sent[at : at + 4_000] for at in range(0, len(sent), 4_000)]
     in_pieces = await exchange(service.url, *parts)
-    at_once = in_pieces if status == 400 else await exchange(service.url, sent)  # one read of an extension is dropped
+    at_once = (
+        in_pieces if status == 400 else await exchange(service.url, sent)
+    )  # an extension within one read is dropped
     for answers in (in_pieces, at_once):
         assert [answer.status for answer in answers] == [status]
         assert b"connection: close" in answers[0].head
@@ -88,27 +90,27 @@ async def test_a_head_within_the_limit_is_read(service: Service) -> None:
     ],
 )
 async def test_an_idle_or_half_sent_connection_is_closed(sent: bytes, statuses: list[int]) -> None:
-    async with hasty(keep_alive_seconds=0.2, head_seconds=0.2, body_seconds=0.2) as service:
+    async with serving_with(keep_alive_seconds=0.2, head_seconds=0.2, body_seconds=0.2) as service:
         assert [answer.status for answer in await exchange(service.url, sent)] == statuses
 
 
 @pytest.mark.parametrize("start", [GET + b"X-A: ", START + b"Content-Length: 100000\r\n\r\n"])
 async def test_slowly_sent_bytes_do_not_extend_the_request_timeout(start: bytes) -> None:
-    async with hasty(head_seconds=0.3, body_seconds=0.3) as service:
+    async with serving_with(head_seconds=0.3, body_seconds=0.3) as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
         writer.write(start)
-        answer = asyncio.ensure_future(reader.read())
-        while not answer.done():
+        received = asyncio.ensure_future(reader.read())
+        while not received.done():
             writer.write(b"a")
             await service.http.get(f"{service.url}/livez")
-        assert [told.status for told in answers_in(await answer)] == [408]
+        assert [response.status for response in answers_in(await received)] == [408]
         writer.close()
 
 
 async def test_the_connection_of_a_client_that_does_not_read_is_closed() -> None:
     message, headers = envelope("tools/list", {}, MODERN)
     request = request_bytes(message, headers, "token-a")
-    async with hasty(write_seconds=0.3) as service, asyncio.timeout(60):
+    async with serving_with(write_seconds=0.3) as service, asyncio.timeout(60):
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.setblocking(False)  # noqa: FBT003 - the argument's own form
@@ -125,9 +127,9 @@ async def _send_for_ever(client: socket.socket, request: bytes, service: Service
 
 
 async def test_connections_above_the_limit_get_503_but_probes_are_answered() -> None:
-    async with hasty(connections=2) as service, asyncio.timeout(20):
+    async with serving_with(connections=2) as service, asyncio.timeout(20):
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
-        await service.http.aclose()  # its idle connection would make room
+        await service.http.aclose()  # its idle connection would be closed for a new one
         call = call_bytes("luma_get_task", {"task_id": task_id, "wait_seconds": 50}, "token-a")
         opened = [await asyncio.open_connection("127.0.0.1", port_of(service)) for _ in range(2)]
         for _reader, writer in opened:
@@ -143,17 +145,17 @@ async def test_connections_above_the_limit_get_503_but_probes_are_answered() -> 
             writer.close()
 
 
-HALF_OF_NOBODY = b"POST /callbacks/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"
+HALF_BODY_WITHOUT_TOKEN = b"POST /callbacks/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"
 HALF_BODY = START + b"Content-Length: 9\r\n\r\n{"
 
 
 @pytest.mark.parametrize(
     "begun",
-    [b"", GET, GET + b"\r\n", HALF_OF_NOBODY, HALF_BODY],
+    [b"", GET, GET + b"\r\n", HALF_BODY_WITHOUT_TOKEN, HALF_BODY],
     ids=["silent", "half a head", "answered", "half a body without a token", "half a body"],
 )
-async def test_a_connection_without_a_request_makes_room_for_a_new_one(begun: bytes) -> None:
-    async with hasty(connections=2) as service:
+async def test_an_idle_connection_is_closed_for_a_new_one(begun: bytes) -> None:
+    async with serving_with(connections=2) as service:
         opened = [await asyncio.open_connection("127.0.0.1", port_of(service)) for _ in range(2)]
         for reader, writer in opened:
             writer.write(GET + b"\r\n" + begun)
@@ -186,7 +188,7 @@ async def test_half_bodies_without_a_token_are_closed_first_and_oldest_first() -
 async def test_connections_are_closed_in_the_order_of_their_priority() -> None:
     answered = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"
     ended: dict[bytes, asyncio.Future[bytes]] = {}
-    async with hasty(connections=3) as service, asyncio.timeout(20):
+    async with serving_with(connections=3) as service, asyncio.timeout(20):
         writers = []
         for kind in (HALF_BODY, b"", answered):
             reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))

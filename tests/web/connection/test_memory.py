@@ -17,7 +17,7 @@ from tests.support.service import MODERN, call_bytes, envelope, request_bytes, s
 
 
 class FakeConnection:
-    """A fake connection that accounts for `held` bytes."""
+    """A fake connection that holds `held` bytes."""
 
     def __init__(self, ended: list["FakeConnection"], held: int) -> None:
         self.held = held
@@ -62,7 +62,7 @@ def test_connections_of_the_caller_with_the_most_memory_are_closed_first() -> No
     assert memory.held <= UNKNOWN_LIMIT + 500_000
 
 
-def test_a_connection_that_holds_less_by_now_is_counted_anew_instead_of_ended() -> None:
+def test_a_connection_that_holds_less_than_recorded_is_counted_again_instead_of_closed() -> None:
     memory, ended = MemoryBudget(MOST), list[FakeConnection]()
     read, gone = FakeConnection(ended, 1_000), FakeConnection(ended, 0)
     memory.hold(read, "", UNKNOWN_LIMIT // 2)
@@ -73,23 +73,23 @@ def test_a_connection_that_holds_less_by_now_is_counted_anew_instead_of_ended() 
     assert memory.held == UNKNOWN_LIMIT // 2 + 1_000_000 + 1_000
 
 
-def test_connections_make_room_for_requests_and_keep_an_eighth() -> None:
+def test_connections_are_closed_for_requests_down_to_an_eighth_of_the_memory() -> None:
     memory, ended = MemoryBudget(MOST, lambda _owner: True), list[FakeConnection]()
     for number in range(64):
         memory.hold(FakeConnection(ended, 1_000_000), f"reader-{number % 32}", 1_000_000)
     assert not ended, "requests hold nothing"
-    lent = 0
+    taken = 0
     for number in range(10_000):
         while memory.take(f"caller-{number}", 40_000):
-            lent += 40_000
-        assert memory.held + lent <= MOST
-        if lent + 40_000 > MOST * 7 // 8:
+            taken += 40_000
+        assert memory.held + taken <= MOST
+        if taken + 40_000 > MOST * 7 // 8:
             break
     assert MOST // 8 - 1_000_000 < memory.held <= MOST // 8 + 40_000
     assert len(ended) == 64 - memory.held // 1_000_000
 
 
-def test_made_up_tokens_hold_half_of_it_by_requests_and_connections_together() -> None:
+def test_requests_and_connections_without_an_accepted_token_share_half_of_the_memory() -> None:
     memory, ended = MemoryBudget(MOST, "honest".__eq__), list[FakeConnection]()
     honest = FakeConnection(ended, 500_000)
     memory.hold(honest, "honest", 500_000)
@@ -98,10 +98,10 @@ def test_made_up_tokens_hold_half_of_it_by_requests_and_connections_together() -
         memory.take(f"invented-{number}", 64_000)
     assert memory.held - 500_000 + memory.in_use <= MOST // 2
     assert honest not in ended
-    lent = 0
+    taken = 0
     while memory.take("honest", 50_000):
-        lent += 50_000
-    assert lent > 3_900_000, "the whole share of a caller, beside all that strangers hold"
+        taken += 50_000
+    assert taken > 3_900_000, "an accepted caller gets its whole share in addition"
 
 
 async def test_bytes_read_from_the_kernel_buffer_count_as_write_progress() -> None:
@@ -117,11 +117,11 @@ async def test_bytes_read_from_the_kernel_buffer_count_as_write_progress() -> No
         while unacknowledged_bytes(transport) > before - LEAST_PROGRESS_BYTES:
             client.recv(1024)
             await asyncio.sleep(0)
-        assert transport.get_write_buffer_size() == waiting, "the system has taken nothing more from this process"
+        assert transport.get_write_buffer_size() == waiting, "the kernel has taken nothing more from the write buffer"
         transport.abort()
 
 
-async def test_a_request_that_is_answered_with_a_stream_counts_for_more(clock: HandClock) -> None:
+async def test_a_request_with_a_streamed_response_counts_more_memory(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service, AsyncExitStack() as stack:
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
         arguments, held = {"task_id": task_id, "wait_seconds": 50}, list[int]()
@@ -140,7 +140,7 @@ async def test_a_request_that_is_answered_with_a_stream_counts_for_more(clock: H
     assert held[1] - held[0] >= STREAM_BYTES
 
 
-async def test_waiting_requests_count_with_the_memory_of_their_headers(clock: HandClock) -> None:
+async def test_pipelined_requests_count_the_memory_of_their_headers(clock: HandClock) -> None:
     """Short headers take far more memory than bytes on the wire: 200 connections hold 60 MB for 2 MB."""
     fields = "".join(f"h{number}: b\r\n" for number in range(90))
     waiting = f"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n{fields}\r\n".encode() * 15
@@ -153,7 +153,7 @@ async def test_waiting_requests_count_with_the_memory_of_their_headers(clock: Ha
             asked = {"task_id": task_id, "wait_seconds": 50}
             writer.write(call_bytes("luma_get_task", asked, f"token-{number % 4}") + waiting)
             readers.append(reader)
-        ends = [asyncio.ensure_future(_end_of(reader)) for reader in readers]
+        ends = [asyncio.ensure_future(_read_until_closed(reader)) for reader in readers]
         async with asyncio.timeout(20):
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
@@ -161,7 +161,7 @@ async def test_waiting_requests_count_with_the_memory_of_their_headers(clock: Ha
         await asyncio.wait(ends)
 
 
-async def _end_of(reader: asyncio.StreamReader) -> None:
+async def _read_until_closed(reader: asyncio.StreamReader) -> None:
     """Wait until the service has closed the connection."""
     with suppress(ConnectionError):
         while await reader.read(65_536):
@@ -194,7 +194,7 @@ async def test_a_closed_connection_is_freed_without_the_garbage_collector(clock:
             gc.enable()
 
 
-async def test_an_idle_connection_keeps_no_memory_of_its_last_request(clock: HandClock) -> None:
+async def test_an_idle_connection_frees_the_headers_of_its_last_request(clock: HandClock) -> None:
     """Regression: 3,000 idle connections whose last requests had 85 short headers held 74 MB."""
     fields = "".join(f"h{number}: b\r\n" for number in range(85))
     async with serving(settings(), sandbox(clock), clock) as service, asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""Bytes that complete no small request share a part of the time, and the connections that send most of them wait."""
+"""ReadShares: costly reads get a part of the time, and connections with most of them are held."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from app.web.connection.read_shares import BURST_SECONDS, SHARE, UNIT_SECONDS, WINDOW_SECONDS, ReadFlow, ReadShares
 from tests.support.clock import HandClock
 from tests.support.raw_client import answers_in
-from tests.web.connection.test_limits import GET, hasty, port_of
+from tests.web.connection.test_limits import GET, port_of, serving_with
 
 
 class Connection:
@@ -15,7 +15,7 @@ class Connection:
 
 
 class Transport(asyncio.Transport):
-    """Records whether it is read."""
+    """A transport that records whether it is read."""
 
     is_read = True
 
@@ -26,19 +26,19 @@ class Transport(asyncio.Transport):
         self.is_read = True
 
 
-def test_a_connection_alone_waits_for_the_rest_of_the_time_that_its_reads_took() -> None:
+def test_a_single_connection_is_held_until_its_reads_took_no_more_than_the_share() -> None:
     shares, connection = ReadShares(HandClock()), Connection()
     work = round(10 * BURST_SECONDS / UNIT_SECONDS)
     assert shares.charge(connection, work) == pytest.approx(10 * BURST_SECONDS / SHARE)
     assert shares.charge(connection, work) == pytest.approx(20 * BURST_SECONDS / SHARE)
 
 
-def test_a_few_small_reads_do_not_wait() -> None:
+def test_a_small_read_is_not_held() -> None:
     shares = ReadShares(HandClock())
     assert shares.charge(Connection(), 100) == 0.0
 
 
-def test_all_reads_together_take_their_share_however_many_connections_there_are() -> None:
+def test_the_reads_of_many_connections_take_no_more_than_the_share() -> None:
     clock = HandClock()
     shares, work, readers = ReadShares(clock), 100, 2_000
     connections = [Connection() for _ in range(readers)]
@@ -56,7 +56,7 @@ def test_all_reads_together_take_their_share_however_many_connections_there_are(
     assert reads * work * UNIT_SECONDS <= 1.5 * SHARE * 10
 
 
-def test_a_held_connection_is_not_read_whoever_resumes_it() -> None:
+def test_a_held_connection_is_not_read_although_it_is_resumed() -> None:
     transport = Transport()
     flow = ReadFlow(transport)
     flow.hold()
@@ -73,7 +73,7 @@ def test_a_held_connection_is_not_read_whoever_resumes_it() -> None:
 
 async def test_a_request_in_many_packets_is_answered() -> None:
     request = GET + b"Connection: close\r\n\r\n"
-    async with hasty() as service, asyncio.timeout(20):
+    async with serving_with() as service, asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
         for at in range(len(request)):
             writer.write(request[at : at + 1])

@@ -1,4 +1,4 @@
-"""Reads requests to /admin/v1: the variable part of the path, the query and the body."""
+"""Reads the input of requests to /admin/v1: the variable part of the path, the query and the body."""
 
 import re
 from http import HTTPStatus
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from app.web.admin.bodies import Body, Query
-from app.web.admin.handlers import Given
+from app.web.admin.handlers import OperationInput
 from app.web.admin.operations import TARGETS, Operation
 from app.web.admin.problems import RequestRefused, sentence
 
@@ -17,11 +17,11 @@ LARGEST_BODY_BYTES = 16 * 1024
 M = TypeVar("M", bound=BaseModel)
 
 
-async def given_in(request: Request, operation: Operation) -> Given[Body, Query]:
-    """Return what a request holds. Raises RequestRefused."""
+async def read_input(request: Request, operation: Operation) -> OperationInput[Body, Query]:
+    """Return the validated input of a request. Raises RequestRefused if a part is invalid or too large."""
     target = "".join(_target(name, value) for name, value in request.path_params.items())
     query = _query(request, operation.query)
-    return Given(target, await _body(request, operation.body), query)
+    return OperationInput(target, await _body(request, operation.body), query)
 
 
 def _target(name: str, value: str) -> str:
@@ -61,7 +61,7 @@ def _invalid(where: str, error: ValidationError, model: type[BaseModel]) -> Requ
 
 
 async def _bytes(request: Request) -> bytes:
-    """Return the whole body. Raises RequestRefused for a large one, and for one that was cut."""
+    """Return the whole body. Raises RequestRefused if it is too large, or if the client disconnects before its end."""
     content = bytearray()
     try:
         async for part in request.stream():
