@@ -1,4 +1,4 @@
-"""Builds the database and the services on it from settings, and migrates it. `app.composition` builds the rest."""
+"""Builds the database and the services that use it from settings, and migrates it."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ from app.services.tasks.store_probe import SharedProbe
 from app.settings import Settings, SettingsError
 
 MIGRATION_SECONDS = 600.0
-"""Timeout of a migration before the service starts, or by `luma-mcp database upgrade`."""
+"""Timeout of a migration, before the service starts or by a command."""
 
 REFUSED_SECONDS = 24 * 3600.0
 """Retention of refused purchases and of the task ids in callbacks."""
@@ -46,8 +46,8 @@ class Persistence:
         service: idempotent purchases, over that repository.
         shared: detects replicas that share a Redis but not a database.
         legacy_keys: idempotency keys of release 1.0, in Redis.
-        try_database: raises DatabaseUnavailable unless the database answers; tries are shared for a second.
-        old_rows: the rows that are deleted when they are old.
+        try_database: raises DatabaseUnavailable unless the database answers. Its result is cached for a second.
+        old_rows: the kinds of rows that are deleted after their retention.
 
     """
 
@@ -72,10 +72,10 @@ class Persistence:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the database. While entered, delete old purchases, and compare the database with that of other replicas.
+        """Open the database. While entered, delete old rows, and compare the database with that of other replicas.
 
-        If the database does not answer, a later call opens it. Raises SettingsError for a database that a newer release
-        has migrated.
+        If the database does not answer, a later operation opens it. Raises SettingsError if a newer release has
+        migrated the database.
         """
         try:
             await self.database.open()
@@ -102,8 +102,8 @@ class Persistence:
 async def prepare_database(settings: Settings) -> None:
     """Migrate the database before the first worker starts.
 
-    Raises SettingsError for an SQLite file that cannot be used, and for a database that a newer release has migrated. A
-    PostgreSQL server that does not answer is no error: the first call that needs it opens it.
+    Raises SettingsError for an SQLite file that cannot be used, and for a database that a newer release has migrated.
+    If a PostgreSQL server does not answer, the first operation migrates it later.
     """
     if (url := settings.database()) is None:
         return
@@ -119,7 +119,7 @@ async def prepare_database(settings: Settings) -> None:
 
 
 async def upgrade(settings: Settings, say: Callable[[str], None]) -> None:
-    """Migrate the database, and print its schema version with `say`. Raises SettingsError if that fails."""
+    """Migrate the database, and print its schema version with `say`. Raises SettingsError if the migration fails."""
     if (url := settings.database()) is None:
         say("The database is in the memory of the serving process: there is nothing to upgrade.")
         return
@@ -142,7 +142,7 @@ async def _migrate(database: Database) -> DatabaseFacts:
 
 
 def _database_at(url: str | None) -> Database:
-    """Return the database at `url`, not connected. Raises SettingsError for a URL of no known form."""
+    """Return the database at `url`, not connected. None means in memory. Raises SettingsError for a malformed URL."""
     try:
         return Database(url)
     except ValueError as exc:
@@ -163,9 +163,10 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
     backend: BackendDescription,
     turns: DatabaseTurns,
 ) -> Persistence:
-    """Return the database that `settings` name and its services. Raises SettingsError for a URL of no known form."""
+    """Return the database that `settings` name, and its services. Raises SettingsError for an unsupported URL."""
     database = _database_at(settings.database())
-    backend_key = keys.root.removeprefix(f"{settings.redis_prefix}:")  # purchases outlive a change of Redis's prefix
+    # Without Redis's prefix, so that purchases are still found after a change of the prefix.
+    backend_key = keys.root.removeprefix(f"{settings.redis_prefix}:")
     purchases = SqlPurchases(database, backend_key, database_clock)
     shared = SharedDatabase(coordination, keys, lambda: database.facts.id if database.facts else None, sleep)
     created_at = lambda: database.facts.created_at if database.facts else 0.0  # noqa: E731
@@ -188,7 +189,7 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
 
 
 def _old_rows(settings: Settings, database: Database, purchases: SqlPurchases, now: SqlClock) -> tuple[OldRows, ...]:
-    """Return the rows that are deleted when they are old."""
+    """Return the kinds of rows that are deleted after their retention."""
     purchase_days, days = settings.purchase_days, settings.audit_days
     delete_purchases = partial(
         purchases.delete_old, refused_seconds=REFUSED_SECONDS, seconds=purchase_days * DAY_SECONDS

@@ -1,4 +1,4 @@
-"""The settings of the service, read from the environment and from a settings file, with units and defaults."""
+"""The settings of the service, which are read from environment variables and from a settings file."""
 
 import os
 import re
@@ -32,13 +32,13 @@ from app.setting_types import (
 PREFIX = "LUMA_MCP_"
 DATABASE_FILE = "luma-mcp.db"
 DEFAULT_ENV_FILE = ".env"
-"""Settings file that `serve`, `check` and `database` read if it exists.
+"""Settings file that `serve`, `check`, `database` and the administrative commands read if it exists.
 
-`stdio` does not: clients start it in folders whose .env belongs to another program.
+`stdio` does not read it, because clients start it in folders whose .env belongs to another program.
 """
 
 LOOPBACK_HOSTS = ("localhost:*", "127.0.0.1:*", "[::1]:*")
-"""Host headers that are always allowed: those of this machine, with any port or none."""
+"""Host headers that are always allowed: the names of the local machine, with any port or none."""
 
 
 class SettingsError(Exception):
@@ -74,24 +74,25 @@ class Settings(BaseSettings):
     )
     jwt_audience: Names = Field(
         (),
-        description="accepted values of `aud`, separated by commas; unset is the public URL with `/mcp` behind it",
+        description="accepted values of `aud`, separated by commas; unset is the public URL followed by `/mcp`",
     )
     jwt_team_claim: Name = Field(
-        "team", description="claim that names the team of a person: one name, or a list of which one is a team"
+        "team",
+        description="claim that names the team of a person: a name, or a list in which exactly one name is a team",
     )
     jwt_name_claim: Name = Field(
         "preferred_username",
-        description="claim with the name under which a new member is listed; `sub` where a token has no such claim",
+        description="claim with the name under which a new member is listed; `sub` if a token has no such claim",
     )
     jwt_scope_claims: Names = Field(
         ("scope", "scp"), description="claims with the scopes of a token, separated by commas"
     )
     jwt_read_scope: Name = Field(
         "read",
-        description="name that the identity provider has for the scope `read`; of a URL, tokens may hold the last part",
+        description="the identity provider's name for the scope `read`; if it is a URL, tokens may have its last part",
     )
     jwt_generate_scope: Name = Field(
-        "generate", description="name that it has for the scope `generate`, which spends, likewise"
+        "generate", description="the identity provider's name for the scope `generate`, which allows to spend, likewise"
     )
     sign_in: Literal["off", "acedata", "oidc"] = Field(
         "off",
@@ -110,7 +111,7 @@ class Settings(BaseSettings):
         min_length=1,
         max_length=200,
         description="client id of this service at AceDataCloud, a public client whose redirect URI is the public URL "
-        "with `/oauth/callback` behind it",
+        "followed by `/oauth/callback`",
     )
     acedata_scopes: str = Field(
         "openid profile email applications:read applications:write credentials:read credentials:write offline_access",
@@ -125,25 +126,25 @@ class Settings(BaseSettings):
         None, min_length=1, max_length=200, description="client id of this service at that issuer"
     )
     oidc_client_secret: SecretStr | None = Field(
-        None, description="its secret there; unset for a public client, which PKCE protects"
+        None, description="client secret of this service at that issuer; unset for a public client, which uses PKCE"
     )
     oidc_team_claim: Name = Field(
-        "team", description="claim of the ID token that names the team of a person: one name, or a list"
+        "team", description="claim of the ID token that names the team of a person, as in `LUMA_MCP_JWT_TEAM_CLAIM`"
     )
     access_token_seconds: Seconds = Field(
-        3600.0, le=86_400, description="how long an access token counts (1 hour); at most 24 hours"
+        3600.0, le=86_400, description="lifetime of an access token (1 hour); at most 24 hours"
     )
     refresh_token_seconds: Seconds = Field(
         2_592_000.0,
         le=15_552_000,
-        description="how long a client may stay away before the person has to sign in again (30 days); after 180 days "
-        "they have to in any case",
+        description="time without a refresh after which a person must sign in again (30 days); after 180 days they "
+        "must in any case",
     )
     refresh_grace_seconds: float = Field(
         60.0,
         ge=0,
         le=3600,
-        description="how long the refresh token before the present one is still taken, once that is in use",
+        description="how long a refresh token is still accepted after its successor was first used",
     )
     database_url: SecretStr | None = Field(
         None,
@@ -154,10 +155,10 @@ class Settings(BaseSettings):
         None, description="folder of that file; unset is the user's data folder, and memory for the sandbox and `stdio`"
     )
     idempotency_seconds: Seconds = Field(
-        86_400.0, ge=86_400, description="how long an idempotency key stands for its purchase (24 hours, the least)"
+        86_400.0, ge=86_400, description="how long an idempotency key is valid (24 hours, the least)"
     )
     purchase_days: int = Field(
-        90, ge=1, le=3650, description="how many days a purchase is listed; at least as long as its key stands for it"
+        90, ge=1, le=3650, description="how many days a purchase is listed; at least as long as its key is valid"
     )
     audit_days: int = Field(
         400,
@@ -172,29 +173,29 @@ class Settings(BaseSettings):
     redis_prefix: str = Field(
         "luma-mcp",
         pattern=r"^[A-Za-z0-9._-]{1,64}(:[A-Za-z0-9._-]{1,64}){0,3}$",
-        description="what all keys and channels in Redis begin with, followed by a colon; an ACL can name it",
+        description="prefix of all keys and channels in Redis, which a colon follows; an ACL can name it",
     )
     secret_key: Keys = Field(
         (),
-        description="32 bytes or more, the same on every replica; keys the hash that stands for a caller. Needed with "
-        "Redis or more than one worker. `old,new` and then `new,old` rotates it: the first one makes, all are "
-        "recognised",
+        description="32 bytes or more, the same on every replica; encrypts stored secrets and keys the hashes of "
+        "callers. Needed with Redis, PostgreSQL or more than one worker. To rotate it, set `old,new` and then "
+        "`new,old`: the first key is used for new values, and all keys are accepted",
     )
     public_url: PublicUrl | None = Field(
         None, description="the URL that people see, such as `https://luma.example.com`; its host is allowed"
     )
     allowed_hosts: Hosts = Field(
         (),
-        description="more Host headers to answer, separated by commas, `:*` for any port or none, `*` for all; those "
-        "of this machine and of `LUMA_MCP_PUBLIC_URL` are always answered",
+        description="more Host headers to accept, separated by commas, `:*` for any port or none, `*` for all; those "
+        "of this machine and of `LUMA_MCP_PUBLIC_URL` are always accepted",
     )
     allowed_origins: Origins = Field(
         ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"),
-        description="origins of browser clients to answer, written likewise; that of `LUMA_MCP_PUBLIC_URL` is among "
-        "them",
+        description="origins of browser clients to accept, written likewise; that of `LUMA_MCP_PUBLIC_URL` is always "
+        "accepted",
     )
     trusted_proxies: Networks = Field(
-        (), description="addresses or networks whose X-Forwarded-* headers are believed, separated by commas"
+        (), description="addresses or networks whose X-Forwarded-* headers are trusted, separated by commas"
     )
     refused_tokens_per_minute: int = Field(
         60,
@@ -209,13 +210,13 @@ class Settings(BaseSettings):
     head_seconds: Seconds = Field(15.0, description="how long the head of a request may take to arrive")
     body_seconds: Seconds = Field(30.0, description="how long a whole request may take to arrive")
     write_seconds: Seconds = Field(
-        30.0, description="how long a client may read nothing of its answer before its connection is ended"
+        30.0, description="how long a client may read nothing of a response before its connection is closed"
     )
     connections: int = Field(
-        4000, ge=1, description="most open connections of a process; above them requests get 503, but for the probes"
+        4000, ge=1, description="most open connections of a process; above, requests get 503, except the probes"
     )
     result_ttl_seconds: Seconds = Field(
-        2_592_000.0, description="how long a finished task stays cached, counted from its finish (30 days)"
+        2_592_000.0, description="how long a finished task stays cached, from its end (30 days)"
     )
     pending_ttl_seconds: float = Field(3.0, gt=0, le=60, description="how long a running task's state is reused")
     batch_limit: int = Field(200, ge=1, le=1000, description="most ids in one `luma_get_tasks_batch`")
@@ -223,8 +224,8 @@ class Settings(BaseSettings):
         80,
         ge=16,
         le=65_536,
-        description="memory that requests under way, unfinished requests and unread answers may hold together in each "
-        "process; the requests of one token may hold a fourteenth of it",
+        description="memory that requests in flight, unfinished requests and unread responses may use together in each "
+        "process; the requests of one token may use a fourteenth of it",
     )
     sandbox_seconds: Seconds = Field(8.0, description="how long the sandbox takes for a generation")
     metrics: Annotated[Literal["on", "off"] | Port, BeforeValidator(port_number)] = Field(
@@ -261,7 +262,7 @@ class Settings(BaseSettings):
         return [key.get_secret_value() for key in self.secret_key]
 
     def database(self) -> str | None:
-        """Return the URL of the database. None means in the process's memory, the default of the sandbox."""
+        """Return the URL of the database. None means the memory of this process, which is the sandbox's default."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         if self.data_dir is None and self.backend == "sandbox":
@@ -269,17 +270,17 @@ class Settings(BaseSettings):
         return f"sqlite:///{quote(str((self.data_dir or user_data_path('luma-mcp', appauthor=False)) / DATABASE_FILE))}"
 
     def database_file(self) -> Path | None:
-        """Return the file of an SQLite database; None for PostgreSQL, or a database in memory."""
+        """Return the file of an SQLite database; None for PostgreSQL and for a database in memory."""
         url = self.database() or ""
         path = unquote(url.removeprefix("sqlite:///"))
         return Path(path) if url.startswith("sqlite:///") and path != ":memory:" else None
 
     def hosts(self) -> tuple[str, ...]:
-        """Return the allowed Host headers: of this machine, of the setting, and of the public URL."""
+        """Return the allowed Host headers: those of this machine, of the setting, and of the public URL."""
         return (*LOOPBACK_HOSTS, *self.allowed_hosts, *((urlsplit(self.public_url).netloc,) if self.public_url else ()))
 
     def origins(self) -> tuple[str, ...]:
-        """Return the allowed origins of browser clients: of the setting, and of the public URL."""
+        """Return the allowed origins of browser clients: those of the setting, and that of the public URL."""
         return (*self.allowed_origins, *((_origin(self.public_url),) if self.public_url else ()))
 
 
@@ -289,9 +290,9 @@ def _origin(url: str) -> str:
 
 
 def load_settings(env_file: str | None) -> Settings:
-    """Return the settings from the environment and from `env_file`; the environment has precedence.
+    """Return the settings from the environment and from `env_file`. The environment has precedence.
 
-    None reads the environment only. Raises SettingsError with one sentence for each invalid variable, or for a file
+    None means the environment only. Raises SettingsError with one sentence for each invalid variable, and for a file
     that cannot be read.
     """
     _file_variables(env_file)  # pydantic-settings would ignore a file that is missing
@@ -302,9 +303,10 @@ def load_settings(env_file: str | None) -> Settings:
 
 
 def require_key(settings: Settings, workers: int) -> None:
-    """Raise SettingsError if several processes share state and no secret key is set, or if teams lack a setting.
+    """Raise SettingsError if a secret key, or a setting for teams or sign-in, is missing.
 
-    Callers' names are hashes under that key. Each process would make its own key, and so its own names.
+    A secret key is needed if processes share state: without one, each process would make its own, and so hash the same
+    caller to another name.
     """
     _require_teams(settings)
     _require_sign_in(settings)
@@ -322,11 +324,11 @@ def require_key(settings: Settings, workers: int) -> None:
 
 
 def _require_teams(settings: Settings) -> None:
-    """Raise SettingsError if a way to authenticate lacks what it needs."""
+    """Raise SettingsError if a setting is missing that LUMA_MCP_AUTH or LUMA_MCP_ADMIN needs."""
     way = next((way for way in settings.auth if way in ("keys", "jwt")), None)
     if way is not None and (settings.database() or ":memory:").endswith(":memory:"):
         raise SettingsError(
-            f"{PREFIX}AUTH names {way}, and the database is in the process's memory, where no team can be put: set "
+            f"{PREFIX}AUTH names {way}, and the database is in the process's memory, where no team can be created: set "
             f"{PREFIX}DATA_DIR or {PREFIX}DATABASE_URL."
         )
     if settings.admin != "off" and "keys" not in settings.auth:
@@ -340,12 +342,12 @@ def _require_teams(settings: Settings) -> None:
         )
     if "jwt" in settings.auth and settings.public_url is None:
         raise SettingsError(
-            f"{PREFIX}AUTH names jwt: set {PREFIX}PUBLIC_URL, which clients ask the identity provider for a token to."
+            f"{PREFIX}AUTH names jwt: set {PREFIX}PUBLIC_URL, for which clients request the identity provider's tokens."
         )
 
 
 def _require_sign_in(settings: Settings) -> None:
-    """Raise SettingsError if sign-in lacks what it needs."""
+    """Raise SettingsError if a setting is missing that LUMA_MCP_SIGN_IN needs."""
     if settings.sign_in == "off":
         return
     needed = {"public_url": settings.public_url}
@@ -364,7 +366,7 @@ def _require_sign_in(settings: Settings) -> None:
 
 
 def _is_shared(database: str | None) -> bool:
-    """Return whether the database is one that several hosts can use, rather than a file."""
+    """Return whether several hosts can use the database. An SQLite file is on one host."""
     return database is not None and not database.startswith("sqlite:")
 
 
@@ -372,7 +374,7 @@ _AFTER_NAME = re.compile(r"[^A-Za-z0-9_].*", re.DOTALL)
 
 
 def origins_of(settings: Settings, env_file: str | None) -> dict[str, str]:
-    """Return the source of each setting, by variable: "environment", the name of the file, or "default"."""
+    """Return the source of each variable: "environment", the name of the settings file, or "default"."""
     in_file = {key.upper() for key, value in _file_variables(env_file).items() if value}
     in_environment = {key.upper() for key, value in os.environ.items() if value}
     names = [f"{PREFIX}{name.upper()}" for name in type(settings).model_fields]
@@ -383,10 +385,10 @@ def origins_of(settings: Settings, env_file: str | None) -> dict[str, str]:
 
 
 def unknown_variables(env_file: str | None) -> list[str]:
-    """Return the variables with the prefix of settings that are no settings, probably misspelt.
+    """Return the variables with PREFIX that are no settings and so are probably misspelt.
 
-    dotenv reads a line such as `NAME: value` as one name. The rest of such a name is replaced by "…", because it may be
-    a secret.
+    dotenv reads a line such as `NAME: value` as one name. Everything after NAME is replaced by "…", because it may be a
+    secret.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     given = {*os.environ, *_file_variables(env_file)}
@@ -395,9 +397,9 @@ def unknown_variables(env_file: str | None) -> list[str]:
 
 
 def _file_variables(env_file: str | None) -> dict[str, str | None]:
-    """Return the variables in `env_file`; none without a file, or without the default file.
+    """Return the variables in `env_file`; none if it is None, or if the default file does not exist.
 
-    Raises SettingsError for another file that is missing, and for a file that cannot be read or is no UTF-8 text.
+    Raises SettingsError if any other file does not exist, and if a file cannot be read or is not UTF-8 text.
     """
     if env_file is None or (env_file == DEFAULT_ENV_FILE and not Path(env_file).is_file()):
         return {}

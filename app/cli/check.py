@@ -1,4 +1,4 @@
-"""`luma-mcp check`: shows each setting with its source, and tests the services that the settings name."""
+"""`luma-mcp check`: prints each setting with its source, and tests the services that the settings name."""
 
 import re
 from collections.abc import Callable
@@ -24,15 +24,15 @@ _CREDENTIALS = re.compile(r"//.*@")
 async def check_everything(settings: Settings, say: Callable[[str], None], *, env_file: str | None) -> bool:
     """Print the settings and the result of each test, line by line, with `say`.
 
-    Returns whether the database, the store, the backend and the identity provider can be used. Raises SettingsError for
-    settings that cannot be used.
+    Return whether the database, the store, the backend and the identity provider can be used. Raises SettingsError for
+    unusable settings.
     """
     _say_settings(settings, say, env_file)
     for name in unknown_variables(env_file):
         say(f"warning: {name} is not a setting; is it misspelt?")
     require_key(settings, 1)
     assembly = assemble(settings, base_url="http://127.0.0.1:8000")
-    async with assembly.looking():
+    async with assembly.connected():
         database_is_good = await _check_database(assembly, say)
         store_is_good = await _check_store(assembly, settings, say)
         backend_is_good = await _check_backend(assembly, settings, say)
@@ -66,7 +66,7 @@ async def _check_database(assembly: Assembly, say: Callable[[str], None]) -> boo
         say(f"{name}: {exc}")
         return False
     except DatabaseUnavailable as exc:
-        say(f"{name} {exc}. Calls with an idempotency key would be refused, others not be recorded")
+        say(f"{name} {exc}. Calls with an idempotency key would be refused, and others would not be recorded")
         return False
     if facts is None:
         say(f"{name} is made when the service starts")
@@ -85,20 +85,20 @@ async def _check_store(assembly: Assembly, settings: Settings, say: Callable[[st
     try:
         await probe(assembly.shared.store, assembly.shared.coordination, assembly.shared.keys, with_channel=True)
     except StoreUnavailable as exc:
-        say(f"cache: Redis at {host} {explained(exc)}. Calls would be slower, and waits end later")
+        say(f"cache: Redis at {host} {explained(exc)}. Calls would be slower, and waits would end later")
         return False
     say(f"cache: Redis at {host} answers: values, compare-and-set and messages")
     return True
 
 
 def _host_of(url: str) -> str:
-    """Return the hosts in a Redis URL, or the path of its socket, without user and password."""
+    """Return the hosts in a Redis URL, or the path of its socket, without user name and password."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2] or parts.path
 
 
 async def _say_callbacks(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> None:
-    """Print whether callbacks arrive at the public URL, by the mark that the replicas keep in Redis."""
+    """Print whether callbacks arrive at the public URL. The replicas record it in Redis."""
     if assembly.callbacks is None:
         return
     if settings.redis_url is None:
@@ -133,9 +133,9 @@ async def _check_issuer(assembly: Assembly, settings: Settings, say: Callable[[s
         return True
     name = f"identity provider: {settings.jwt_issuer}"
     try:
-        number = await assembly.issuer.count_keys()
+        key_count = await assembly.issuer.count_keys()
     except IssuerUnavailable as exc:
         say(f"{name} {exc}. Its tokens would get HTTP 503")
         return False
-    say(f"{name} answers, and has {number} usable key{'s' if number > 1 else ''}")
+    say(f"{name} answers, and has {key_count} usable key{'s' if key_count > 1 else ''}")
     return True

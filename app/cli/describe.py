@@ -1,6 +1,7 @@
-"""Generates parts of the documents, and .env.example, from the tools, the settings and the sandbox.
+"""Generates .env.example and parts of the documents from the tools, the settings and the sandbox.
 
-`luma-mcp describe` prints two of the tables. `python -m app.cli.describe`, in the repository, rewrites the files.
+`luma-mcp describe` prints the tables of tools and settings. `python -m app.cli.describe`, run in the repository,
+rewrites the files.
 """
 
 import json
@@ -43,13 +44,13 @@ def settings_table() -> str:
 
 
 def sandbox_table() -> str:
-    """Return a Markdown table of the words in a prompt that choose the sandbox's outcome."""
+    """Return a Markdown table of the words in a prompt that choose an outcome in the sandbox."""
     rows = ["| word in the prompt | what happens |", "|---|---|"]
     return "\n".join([*rows, *(f"| `{word}` | {does} |" for word, does in PROMPT_WORDS.items())])
 
 
 def admin_table() -> str:
-    """Return a Markdown table of the commands of administration, each with the request that does the same."""
+    """Return a Markdown table of the administrative commands, each with the HTTP request that does the same."""
     rows = ["| command | over HTTP | body or query |", "|---|---|---|"]
     rows += [f"| `{one.command}` | `{one.method} {ADMIN_PATH}{one.path}` | {_members(one)} |" for one in OPERATIONS]
     return "\n".join([*rows, *(f"| `{name}` | no: {reason} | |" for name, reason in COMMAND_LINE_ONLY.items())])
@@ -65,7 +66,7 @@ def setup_sections() -> str:
 
 
 def generated_parts() -> Mapping[str, Mapping[str, str]]:
-    """Return the generated parts: by the document's path, then by the name of the part's markers."""
+    """Return the generated parts by the path of their document, then by the name in their markers."""
     return {
         "README.md": {"curl": f"```bash\n{curl(LOCAL_URL, 'anything')}\n```"},
         "docs/clients.md": {"setup": setup_sections()},
@@ -76,9 +77,9 @@ def generated_parts() -> Mapping[str, Mapping[str, str]]:
 
 
 def refreshed(text: str, parts: Mapping[str, str]) -> str:
-    """Return the document `text` with each part replaced, which stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+    """Return the document `text` with each part replaced. Parts are between `<!-- NAME -->` and `<!-- /NAME -->`.
 
-    Raises ValueError for a part whose markers the document lacks.
+    Raises ValueError if the markers of a part are missing.
     """
     for name, part in parts.items():
         before, opening, rest = text.partition(f"<!-- {name} -->\n")
@@ -101,7 +102,7 @@ def _parameter(name: str, schema: Mapping[str, Any], required: list[str]) -> str
 
 
 def _default(value: object) -> str:
-    """Return a setting's default for Markdown; a secret has none."""
+    """Return a setting's default for Markdown. Secrets have no default."""
     if value is None or isinstance(value, SecretStr):
         return "unset"
     if isinstance(value, tuple):
@@ -110,7 +111,7 @@ def _default(value: object) -> str:
 
 
 def env_example() -> str:
-    """Return the text of .env.example: each setting with its meaning and its default, commented out."""
+    """Return the text of .env.example: each setting with its description, and its default commented out."""
     parts = ["# Copy to .env and set what differs. Lines that are commented out show the defaults."]
     for name, field in Settings.model_fields.items():
         meaning = (field.description or "").replace("`", "")

@@ -1,6 +1,6 @@
-"""The command line.
+"""The command line `luma-mcp`: its parser, and the functions that run its commands.
 
-serve · stdio · check · database · teams · credentials · members · keys · budgets · limits · usage · audit · describe
+The modules of commands are imported when the command runs, because some take long to load.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud.
 
 
 def main() -> None:
-    """Run the command that the arguments name. A SettingsError is printed, and the exit status is 2."""
-    chosen = command_parser().parse_args()
+    """Run the command in the arguments. A SettingsError is printed, and the exit status is 2."""
+    args = command_parser().parse_args()
     try:
-        chosen.run(chosen)
+        args.run(args)
     except SettingsError as exc:
         print(f"luma-mcp: {exc}", file=sys.stderr)  # noqa: T201 - logging may not be configured yet
         sys.exit(2)
@@ -72,48 +72,46 @@ def command_parser() -> ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, run: Callable[[Namespace], None], words: str) -> ArgumentParser:
-    command: ArgumentParser = commands.add_parser(name, help=words, description=words)
+def _command(commands: Any, name: str, run: Callable[[Namespace], None], help_text: str) -> ArgumentParser:
+    command: ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
     command.set_defaults(run=run)
     return command
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:
-    """Return the argparse type of whole numbers from `least` to `most`."""
+    """Return an argparse type for whole numbers from `least` to `most`."""
 
-    def number(given: str) -> int:
-        if not given.isdecimal() or not least <= int(given) <= most:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
             raise ArgumentTypeError(f"must be a whole number from {least} to {most}")
-        return int(given)
+        return int(text)
 
     return number
 
 
-def _serve(chosen: Namespace) -> None:
+def _serve(args: Namespace) -> None:
     from app.cli.serve import serve_processes  # noqa: PLC0415 - the other commands need no web server
 
-    serve_processes(
-        _settings(chosen), host=chosen.host, port=chosen.port, workers=chosen.workers, env_file=chosen.env_file
-    )
+    serve_processes(_settings(args), host=args.host, port=args.port, workers=args.workers, env_file=args.env_file)
 
 
-def _stdio(chosen: Namespace) -> None:
+def _stdio(args: Namespace) -> None:
     from app.cli.stdio import serve_stdio  # noqa: PLC0415 - the other commands need no stdio
 
-    asyncio.run(serve_stdio(_settings(chosen)))
+    asyncio.run(serve_stdio(_settings(args)))
 
 
-def _check(chosen: Namespace) -> None:
+def _check(args: Namespace) -> None:
     from app.cli.check import check_everything  # noqa: PLC0415 - the other commands need none of it
 
-    settings = load_settings(chosen.env_file)
-    sys.exit(0 if asyncio.run(check_everything(settings, print, env_file=chosen.env_file)) else 1)
+    settings = load_settings(args.env_file)
+    sys.exit(0 if asyncio.run(check_everything(settings, print, env_file=args.env_file)) else 1)
 
 
-def _database(chosen: Namespace) -> None:
+def _database(args: Namespace) -> None:
     from app.persistence import upgrade  # noqa: PLC0415 - the other commands need none of it
 
-    asyncio.run(upgrade(load_settings(chosen.env_file), print))
+    asyncio.run(upgrade(load_settings(args.env_file), print))
 
 
 def _describe(_chosen: Namespace) -> None:
@@ -122,9 +120,9 @@ def _describe(_chosen: Namespace) -> None:
     print(f"{tools_table()}\n\n{settings_table()}")  # noqa: T201 - the output of the command
 
 
-def _settings(chosen: Namespace) -> Settings:
-    settings = load_settings(chosen.env_file)
-    if chosen.sandbox:
+def _settings(args: Namespace) -> Settings:
+    settings = load_settings(args.env_file)
+    if args.sandbox:
         # The settings may be those of a team's service. The sandbox must not use its Redis or its database, nor put
         # its public URL into links to videos.
         local = {

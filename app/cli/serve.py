@@ -30,20 +30,19 @@ from app.web.connection.protocol import DisconnectAwareProtocol
 from app.web.readiness import STOPPING
 
 DRAIN_SECONDS = 60
-"""Time for which calls in flight may continue after SIGTERM. The files in deploy/ make Kubernetes and compose wait
-longer.
+"""Time for which calls in flight may continue after SIGTERM. Kubernetes and compose must wait longer (see deploy/).
 
-A purchase may wait 20 s for its place and 35 s for the backend. Calls that wait for tasks are answered at once.
+A purchase may wait 20 s for a free place and 35 s for the backend. Calls that wait for tasks are answered at once.
 """
 
 OTHER_OPEN_FILES = 256
-"""File descriptors beside the connections of callers: connections to the backend and Redis, files, and the log."""
+"""File descriptors other than callers' connections: connections to the backend and Redis, files, and the log."""
 
 BACKLOG = 2048
 """Length of the queue of connections that the kernel has accepted and the process has not."""
 
 LOOPBACK_OF_WILDCARD = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared, not bound
-"""The hosts that mean all addresses, each with the loopback address of its family."""
+"""Wildcard addresses, each with the loopback address of its family."""
 
 LOCAL_LINKS = (
     ". The links to the sandbox's videos lead to this machine; for other machines, run the sandbox with "
@@ -51,7 +50,7 @@ LOCAL_LINKS = (
 )
 
 WORKERS_WITHOUT_REDIS = (
-    "Several workers need LUMA_MCP_REDIS_URL: without Redis each has its own cache, and does not learn of callbacks "
+    "Several workers need LUMA_MCP_REDIS_URL: without Redis each has its own cache, and does not see the callbacks "
     "that another receives."
 )
 
@@ -59,10 +58,9 @@ log = logging.getLogger(__name__)
 
 
 def serve_processes(settings: Settings, *, host: str, port: int, workers: int, env_file: str | None) -> None:
-    """Serve until SIGTERM or SIGINT. Each of several workers reads its settings from `env_file` again.
+    """Serve until SIGTERM or SIGINT. With several workers, each reads the settings from `env_file` again.
 
-    Raises SettingsError for settings that cannot be used, such as several workers without Redis, and for an address
-    that is taken.
+    Raises SettingsError for unusable settings, such as several workers without Redis, and for an address in use.
     """
     require_key(settings, workers)
     if workers > 1 and settings.backend == "sandbox":
@@ -100,9 +98,9 @@ def allow_open_files(wanted: int) -> None:
 
 
 def prepare_metrics_folder() -> None:
-    """Delete the files of ended processes from PROMETHEUS_MULTIPROC_DIR: their counts would be added to the new ones.
+    """Delete the files of ended processes from PROMETHEUS_MULTIPROC_DIR, whose counts would be added to the new ones.
 
-    Raises SettingsError if the variable names no folder that this process may write to.
+    Does nothing if the variable is not set. Raises SettingsError if it is not a folder that this process may write to.
     """
     if (name := os.environ.get(MULTIPROCESS_VARIABLE)) is None:
         return
@@ -110,7 +108,7 @@ def prepare_metrics_folder() -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise SettingsError(
             f"{MULTIPROCESS_VARIABLE} names no folder that this process may write to: create it, or unset the "
-            "variable, and a folder is made for you."
+            "variable, and the service creates a folder."
         )
     for file in folder.glob("*.db"):
         pid = file.stem.rpartition("_")[2]
@@ -129,8 +127,8 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
         _serve_metrics(settings.metrics, host, assembly.metrics.registry)
     log.info("Serving MCP at %s/mcp (backend %s)", base_url, settings.backend)
     server = uvicorn.Server(config)
-    # Before uvicorn installs its own handlers, these make it stop. After draining, uvicorn restores these and raises
-    # the signal again. They then only set a flag, so the process exits with status 0.
+    # These handlers stop the server until uvicorn installs its own. After draining, uvicorn restores these and raises
+    # the signal again; they then only set a flag, so the process exits with status 0.
     for number in STOPPING:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     tune_process()
@@ -138,7 +136,7 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
 
 
 class _Workers(Multiprocess):
-    """Starts workers with SIGINT blocked: a worker that is still importing would print a traceback at Ctrl-C.
+    """Starts workers with SIGINT blocked, because Ctrl-C would make a worker that is still importing print a traceback.
 
     `build_worker` unblocks SIGINT, after uvicorn has installed its handler.
     """
@@ -146,7 +144,7 @@ class _Workers(Multiprocess):
     def init_processes(self) -> None:
         """Start the workers, which inherit the signal mask.
 
-        The resource tracker of multiprocessing is started before: its start would unblock SIGINT.
+        The resource tracker of multiprocessing must be started first, because its start unblocks SIGINT.
         """
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -180,12 +178,12 @@ def _serve_metrics(port: int, host: str, registry: CollectorRegistry) -> None:
 
 
 def _admin_socket(settings: Settings, host: str) -> list[socket]:
-    """Return the socket of administration, where it has a port of its own."""
+    """Return the socket of administration, if it has a port of its own; else nothing."""
     return [listening_socket(host, settings.admin, "LUMA_MCP_ADMIN")] if isinstance(settings.admin, int) else []
 
 
 def build_worker(env_file: str | None, host: str = "127.0.0.1") -> ASGIApp:
-    """Return the application of one worker. Called in the worker's process, which reads the settings again."""
+    """Return the application of one worker. It is called in the worker's process, and reads the settings again."""
     settings = allow_listening_host(load_settings(env_file), host)
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
@@ -217,10 +215,11 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
 
 
 def listening_socket(host: str, port: int, chosen_by: str = "--port") -> socket:
-    """Return a socket that listens at the address, for all workers. Raises SettingsError if the address is taken.
+    """Return a socket that listens at the address, for all workers.
 
-    The socket is created with IPPROTO_TCP, because asyncio disables Nagle's algorithm for such sockets only. Otherwise
-    a response in two writes would wait 40 ms for the client's delayed acknowledgement.
+    `chosen_by` names the option or setting of the port. Raises SettingsError if the address is in use. The socket is
+    created with IPPROTO_TCP, because asyncio disables Nagle's algorithm for such sockets only; otherwise a response in
+    two writes would wait 40 ms for the client's delayed acknowledgement.
     """
     bound = socket(AF_INET6 if ":" in host else AF_INET, SOCK_STREAM, IPPROTO_TCP)
     bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
@@ -235,14 +234,14 @@ def listening_socket(host: str, port: int, chosen_by: str = "--port") -> socket:
 
 
 def allow_listening_host(settings: Settings, host: str) -> Settings:
-    """Return `settings` with the listening address `host` among the allowed hosts, unless it means all addresses."""
+    """Return `settings` with `host`, the listening address, as an allowed host, unless it is a wildcard address."""
     if host in LOOPBACK_OF_WILDCARD:
         return settings
     return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, f"{_in_url(host)}:*")})
 
 
 def log_unreachable_host(settings: Settings, host: str) -> None:
-    """Log which setting lets other machines call a service that listens on all addresses without a public URL."""
+    """Log the setting that other machines need, if the service listens on all addresses without a public URL."""
     if host in LOOPBACK_OF_WILDCARD and settings.public_url is None:
         log.info(
             "Listening on all addresses. Callers on other machines get 421 until the host in their URL is in "
@@ -252,10 +251,10 @@ def log_unreachable_host(settings: Settings, host: str) -> None:
 
 
 def _base_url(host: str, listening: socket) -> str:
-    """Return the URL at which this machine itself reaches the socket."""
+    """Return the URL of the socket for clients on this machine."""
     return f"http://{_in_url(LOOPBACK_OF_WILDCARD.get(host, host))}:{listening.getsockname()[1]}"
 
 
 def _in_url(host: str) -> str:
-    """Return `host` as URLs write it: an IPv6 address in brackets."""
+    """Return `host` for a URL: an IPv6 address gets brackets."""
     return f"[{host}]" if ":" in host else host

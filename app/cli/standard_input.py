@@ -1,6 +1,6 @@
 """An asynchronous reader of standard input that can be ended while it waits for a line.
 
-A blocking read cannot be cancelled. It therefore runs in a daemon thread, which the process does not wait for.
+A blocking read cannot be cancelled. It runs in a daemon thread, for which the process does not wait at its exit.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ class StandardInput:
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._may_read = threading.Semaphore(1)
-        # A duplicate of the descriptor: at exit the interpreter closes sys.stdin, whose lock the thread would hold.
+        # The descriptor is duplicated, because the interpreter closes sys.stdin at exit, and the thread holds its lock.
         self._file = os.fdopen(os.dup(0), "rb")
         threading.Thread(target=self._read, name="standard input", daemon=True).start()
 

@@ -41,7 +41,7 @@ DRAIN_SECONDS = 60
 
 
 class StdioRequestContext:
-    """The RequestContext of stdio. Every request has the same caller: the one whose token the settings hold."""
+    """The RequestContext of stdio. All requests have the same caller, whose token is in LUMA_MCP_TOKEN."""
 
     def __init__(self, caller: Caller) -> None:
         """Attribute every request to `caller`."""
@@ -53,25 +53,25 @@ class StdioRequestContext:
         return self._caller
 
     def narrowing(self, _ctx: Context) -> Narrowing:
-        """Return that nothing is left out: there is no path and no header that could ask for it."""
+        """Return the empty narrowing, because stdio has no path and no headers that could leave tools out."""
         return NOT_NARROWED
 
     def client(self, ctx: Context) -> str:
-        """Return the client's name from the protocol, or "" if it gave none."""
+        """Return the client's name by the protocol; "" if it gave none."""
         params = ctx.session.client_params
         return params.client_info.name if params is not None else ""
 
     def request_id(self, _ctx: Context) -> str:
-        """Return a new id, numbered from the start of the process."""
+        """Return a new id with the number of the request."""
         return f"stdio-{next(self._numbers)}"
 
     def placeholder_for(self, _ctx: Context, value: Json) -> Any:
-        """Return `value` decoded. Stdio has no middleware that would replace a placeholder by the encoded value."""
+        """Return `value` decoded, because stdio has no middleware that replaces placeholders."""
         return json.loads(value)
 
 
 class InFlightRequests:
-    """A middleware that tracks the requests in flight."""
+    """A middleware that tracks the requests in flight, so that a stop can wait for them."""
 
     def __init__(self) -> None:
         """Start without requests."""
@@ -93,12 +93,11 @@ class InFlightRequests:
 async def serve_stdio(settings: Settings) -> None:
     """Serve until standard input ends, or SIGTERM or SIGINT arrives.
 
-    After a signal, calls that wait for tasks are answered with the latest known states.
-    Raises SettingsError for a token that is missing, malformed, longer than an Authorization header may be, or refused,
-    and for other settings that cannot be used.
+    After a signal, calls that wait for tasks are answered with the latest known states. Raises SettingsError for a
+    token that is missing, malformed, too long for an Authorization header or refused, and for other unusable settings.
     """
-    # Over stdio nothing listens at the public URL: the backend would call back in vain, and the links to the sandbox's
-    # videos would lead nowhere. Purchases stay in memory unless the settings name a place for them.
+    # Nothing listens at the public URL, so callbacks would fail, and links to the sandbox's videos would be dead.
+    # Purchases are kept in memory unless the settings name a database.
     database = {} if settings.database_url or settings.data_dir else {"database_url": SecretStr("sqlite:///:memory:")}
     settings = with_local_secret(settings.model_copy(update={"public_url": None, **database}))
     token = _token(settings)
@@ -133,7 +132,7 @@ async def _serve(mcp_server: McpServer, assembly: Assembly) -> None:
 
 @contextmanager
 def _on_signal(stop: Callable[[], Any]) -> Iterator[None]:
-    """Run `stop` at the first signal of STOPPING. A second signal has its default effect."""
+    """Run `stop` at the first signal of STOPPING, while entered. A second signal has its default effect."""
     loop, stopping = asyncio.get_running_loop(), list[asyncio.Task[None]]()
 
     def begin() -> None:
@@ -155,7 +154,7 @@ def _on_signal(stop: Callable[[], Any]) -> Iterator[None]:
 
 
 class _MediaServer(uvicorn.Server):
-    """A uvicorn server that installs no signal handlers: the command handles signals itself."""
+    """A uvicorn server that installs no signal handlers, because the command handles signals itself."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -166,8 +165,8 @@ class _MediaServer(uvicorn.Server):
 async def _media_server(settings: Settings) -> AsyncIterator[tuple[str, Starlette]]:
     """Serve the sandbox's videos on a free loopback port while entered.
 
-    Yields the server's URL, and its application, which has no routes yet: the sandbox that they need is built from
-    that URL. With another backend nothing listens, and the URL is "".
+    Yield the server's URL and its application. The caller adds the routes, because building the sandbox needs the URL.
+    With another backend nothing listens, and the URL is "".
     """
     app = Starlette()
     if settings.backend != "sandbox":

@@ -19,7 +19,7 @@ from app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Administration:
-    """The services of administration over HTTP, and their limits."""
+    """The services of administration over HTTP. `limits` are the rates of administrative requests."""
 
     teams: TeamAdministration
     budgets: BudgetAdministration
@@ -30,7 +30,7 @@ class Administration:
 def build_administration(
     settings: Settings, persistence: Persistence, backend: BackendDescription, clocks: Clocks
 ) -> Administration:
-    """Return the administration."""
+    """Return the services of administration."""
     directory = sql_directory(persistence.database, clocks.database)
     secrets = VaultSecretMaker(directory, tuple(settings.secret_keys()))
     budgets = SqlBudgets(persistence.database, clocks.database)

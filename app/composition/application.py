@@ -12,7 +12,7 @@ from app.adapters.acedata.client import Timeouts
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.sandbox.engine import Sandbox
 from app.composition.authentication import build_authenticator, build_directory, build_refused_tokens
-from app.composition.backend import build_acedata_client, build_sandbox, media_url_of, network_to
+from app.composition.backend import backend_transport, build_acedata_client, build_sandbox, media_url_of
 from app.composition.clocks import Clocks
 from app.composition.description import backend_description
 from app.composition.optional import optional_administration, optional_issuer_keys, optional_sign_in
@@ -62,23 +62,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The parts of one process. Nothing is connected until `running` or `looking` is entered.
+    """The parts of one process. Nothing is connected until `running` or `connected` is entered.
 
     Only the composition, the command line and the HTTP application use this class. Every other class receives the parts
     that it uses.
 
     Attributes:
         shared: the state that replicas share.
-        flights: the fetches from the backend that are in flight.
+        flights: the fetches from the backend that are in flight, shared by equal requests.
         listeners: the quota of `subscriptions/listen` streams.
         submitted: the list of a caller's submissions, read from the database.
         rate_limits: the rate limits of teams, members and keys.
-        refused_tokens: the throttle of refused tokens, by address.
+        refused_tokens: the throttle of refused tokens, by network address.
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
-        callbacks: the callback handler; None if no callbacks are asked for.
-        directory: the directory of teams; None if no members of teams call.
-        team_work: the background work for teams; None if no members of teams call.
+        callbacks: the callback handler; None if the backend is not asked to call back.
+        directory: the directory of teams; None if no way to authenticate uses teams.
+        team_work: the background work for teams; None if no way to authenticate uses teams.
         issuer: the keys of the identity provider; None if its tokens are not accepted.
         sign_in: the authorization server; None if it is off.
         administration: the administration of teams over HTTP; None if it is off.
@@ -113,10 +113,10 @@ class Assembly:
     administration: "Administration | None"
 
     @asynccontextmanager
-    async def looking(self) -> AsyncIterator[None]:
+    async def connected(self) -> AsyncIterator[None]:
         """Open the store, the coordination and the backend, for `luma-mcp check`. Close them and the database on exit.
 
-        No background work starts, and nothing is migrated.
+        Unlike `running`, it starts no background work and migrates nothing.
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.persistence.database.aclose)
@@ -126,9 +126,9 @@ class Assembly:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the parts in order. On exit, end the work in flight and close every connection.
+        """Open the parts and start their background work. On exit, end the work in flight and close all connections.
 
-        Raises SettingsError for a database that a newer release has migrated.
+        Raises SettingsError if a newer release has migrated the database.
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.persistence.running())
@@ -159,12 +159,12 @@ def assemble(  # noqa: PLR0913 - the parts that tests replace
     backend: VideoBackend | None = None,
     authenticator: Authenticator | None = None,
 ) -> Assembly:
-    """Build the parts that `settings` ask for, without network or database access.
+    """Return the parts that `settings` ask for. It uses neither network nor database.
 
-    `base_url` is the address of this process; the sandbox serves its videos there. Tests pass the other arguments:
+    `base_url` is the URL of this process, under which the sandbox serves its videos. Tests pass the other arguments:
     `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` the authenticator of
-    the settings. Raises SettingsError for a URL of Redis or the database of no known form, and for a proxy or
-    certificate variable that cannot be used.
+    the settings. Raises SettingsError for an unsupported URL of Redis or the database, and for a proxy or certificate
+    variable that cannot be used.
     """
     clocks, metrics = clocks or Clocks(), Metrics()
     sandbox = build_sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
@@ -172,7 +172,7 @@ def assemble(  # noqa: PLR0913 - the parts that tests replace
     backend_limits = BackendLimits(clocks.monotonic, description.policy.generations_at_once)
     if backend is None:
         client = build_acedata_client(
-            settings, metrics, backend_limits, timeouts or Timeouts(), network_to(sandbox, transport)
+            settings, metrics, backend_limits, timeouts or Timeouts(), backend_transport(sandbox, transport)
         )
         backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=media_url_of(sandbox))
     return _assemble_with(backend, authenticator, sandbox, settings, metrics, clocks, backend_limits)

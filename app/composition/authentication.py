@@ -1,4 +1,4 @@
-"""Builds authentication: the ways that LUMA_MCP_AUTH names."""
+"""Builds the authenticators for the ways to authenticate that LUMA_MCP_AUTH names, and for sign-in."""
 
 import logging
 from functools import partial
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 
 OTHER_KEY = (
-    "The keys of teams in the database were made under another LUMA_MCP_SECRET_KEY: set that one, or add it behind the "
-    "present one"
+    "The keys of teams in the database were made with another LUMA_MCP_SECRET_KEY: set that key, or add it after the "
+    "current one"
 )
 
 DOTS_IN_JWT = 2
@@ -46,20 +46,21 @@ log = logging.getLogger(__name__)
 
 
 def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks) -> OpenDirectory[KeyDigest] | None:
-    """Return the directory of teams; None where no members of teams call."""
+    """Return the directory of teams; None if no way to authenticate uses teams."""
     has_members = "keys" in settings.auth or "jwt" in settings.auth or settings.sign_in == "oidc"
-    if not has_members or not settings.secret_key:  # `check` builds without the key file beside SQLite
+    # `luma-mcp check` does not read the key file beside an SQLite database.
+    if not has_members or not settings.secret_key:
         return None
     directory, vault = sql_directory(persistence.database, clocks.database), Vault(*settings.secret_keys())
-    credential_of = partial(_opened, vault, PassthroughAuthenticator(*settings.secret_keys()))
+    credential_of = partial(_open_credential, vault, PassthroughAuthenticator(*settings.secret_keys()))
     times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
     cache = DirectoryCache(directory, credential_of, settings.backend, times)
     return OpenDirectory(
-        cache, directory.teams, partial(_open, directory, SqlAlerts(persistence.database), vault), clocks.sleep
+        cache, directory.teams, partial(_load_digest, directory, SqlAlerts(persistence.database), vault), clocks.sleep
     )
 
 
-def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authenticate stand on
+def build_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of all ways to authenticate
     settings: Settings,
     directory: OpenDirectory[KeyDigest] | None,
     issuer: "IssuerKeys | None",
@@ -69,7 +70,7 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authentica
     metrics: Metrics,
     sign_in: TokenCheck | None = None,
 ) -> Authenticator:
-    """Return the authenticator of the ways that are on."""
+    """Return the authenticator for all ways to authenticate that are on. `sign_in` checks access tokens of sign-in."""
     passthrough = PassthroughAuthenticator(*settings.secret_keys())
     keys, jwt = None, None
     if directory is not None and "keys" in settings.auth:
@@ -87,16 +88,17 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - what the ways to authentica
 
 
 def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:
-    """Return the hash that makes ids of members; None until the directory has been opened."""
+    """Return the hash function for ids of members; None until the directory has been opened."""
     return digest.of if (digest := directory.digest()) is not None else None
 
 
 def build_refused_tokens(
     settings: Settings, authenticator: Authenticator, token_status: TokenStatusCache, metrics: Metrics, clocks: Clocks
 ) -> RefusedTokens:
-    """Return the throttle of refused tokens. A token that nobody but the backend checks is never throttled.
+    """Return the throttle of refused tokens.
 
-    A JWT is checked here if an identity provider is set, unless it is of another issuer, which its form does not show.
+    A token that only the backend can check is never throttled. With an identity provider, all JWTs may be throttled,
+    because the form of a JWT does not show its issuer.
     """
     takes_any, checks_jwts = "passthrough" in settings.auth, "jwt" in settings.auth
 
@@ -113,20 +115,27 @@ def build_refused_tokens(
     )
 
 
-def _opened(vault: Vault, names: PassthroughAuthenticator, sealed: TeamCredential) -> Credential | None:
+def _open_credential(vault: Vault, names: PassthroughAuthenticator, sealed: TeamCredential) -> Credential | None:
+    """Return the decrypted credential; None if it was sealed with an unknown secret key."""
     try:
         secret = vault.open_credential(sealed)
     except CannotOpen:
-        log.error("Credential %s of team %s cannot be opened. %s", sealed.id, sealed.team_id, OTHER_KEY)  # noqa: TRY400
+        log.error(  # noqa: TRY400 - a wrong setting
+            "Credential %s of team %s cannot be opened and is not used. %s", sealed.id, sealed.team_id, OTHER_KEY
+        )
         return None
     return Credential(names.name(secret), secret)
 
 
-async def _open(directory: Directory, urls: AlertUrls, vault: Vault) -> KeyDigest:
+async def _load_digest(directory: Directory, urls: AlertUrls, vault: Vault) -> KeyDigest:
+    """Return the hash of team keys, and re-encrypt secrets that are sealed under a former secret key.
+
+    Raises CannotOpen if the hash's own key is sealed under an unknown secret key.
+    """
     try:
         digest = await load_key_digest(directory.facts, vault)
     except CannotOpen:
-        log.error("%s. Keys get 503 until then", OTHER_KEY)  # noqa: TRY400 - a setting, and no fault of the program
+        log.error("%s. Team keys get 503 until then", OTHER_KEY)  # noqa: TRY400 - a wrong setting
         raise
     await seal_credentials_again(directory.credentials, vault)
     await seal_urls_again(urls, vault)

@@ -23,7 +23,7 @@ SANDBOX_MEDIA_PATH = "/sandbox/media"
 
 
 def build_sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
-    """Return the sandbox, whose videos are served under the public URL, or else under `base_url`."""
+    """Return the sandbox. Its videos are served under the public URL, or without one under `base_url`."""
     media_url = f"{settings.public_url or base_url}{SANDBOX_MEDIA_PATH}"
     return Sandbox(seconds=settings.sandbox_seconds, media_url=media_url, clock=clocks.wall)
 
@@ -33,8 +33,10 @@ def media_url_of(sandbox: Sandbox | None) -> str | None:
     return sandbox.media_url if sandbox is not None else None
 
 
-def network_to(sandbox: Sandbox | None, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTransport | None:
-    """Return the HTTP transport to the backend: into the sandbox, or else `transport`. None is the real network."""
+def backend_transport(
+    sandbox: Sandbox | None, transport: httpx.AsyncBaseTransport | None
+) -> httpx.AsyncBaseTransport | None:
+    """Return the HTTP transport to the backend: that into the sandbox, or `transport`. None means the network."""
     return transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
 
 

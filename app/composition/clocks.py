@@ -14,9 +14,9 @@ class Clocks:
 
     Attributes:
         wall: returns the Unix time in seconds.
-        monotonic: returns seconds that never go back.
+        monotonic: returns seconds of a monotonic clock.
         sleep: waits for a number of seconds.
-        database: the SQL expression for the database's own time.
+        database: returns the SQL expression for the current time of the database.
 
     """
 

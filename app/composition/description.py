@@ -12,7 +12,7 @@ VERSION = version("luma-mcp")
 def backend_description(settings: Settings) -> BackendDescription:
     """Return the name, capabilities and policy of the backend that `settings` choose.
 
-    The sandbox is described as AceDataCloud too, with the address None and its own duration.
+    The sandbox has the description of AceDataCloud, with the address None and its own duration.
     """
     if settings.backend == "sandbox":
         return describe(expected_seconds=settings.sandbox_seconds)

@@ -1,4 +1,4 @@
-"""Builds the parts that verify tokens of an identity provider: its keys, and the rules of its claims."""
+"""Builds the parts that verify tokens of an identity provider: its signing keys, and the names of its claims."""
 
 import os
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def build_issuer_keys(issuer: str, clocks: Clocks) -> IssuerKeys:
     return IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep)
 
 
-def build_jwt_authenticator(  # noqa: PLR0913, PLR0917 - those of JwtAuthenticator
+def build_jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of JwtAuthenticator
     settings: Settings,
     keys: IssuerKeys,
     memberships: Memberships,
@@ -39,7 +39,7 @@ def build_jwt_authenticator(  # noqa: PLR0913, PLR0917 - those of JwtAuthenticat
     accept: Callable[[str], None],
     name: Callable[[str], str],
 ) -> JwtAuthenticator:
-    """Return the authenticator of the identity provider's tokens; its last arguments are those of JwtAuthenticator."""
+    """Return the authenticator for tokens of the identity provider. `accept` and `name` are as in JwtAuthenticator."""
     times = TokenClocks(clocks.wall, clocks.monotonic)
     return JwtAuthenticator(_verifier(settings, keys, clocks), memberships, credentials_of, times, accept, name)
 
@@ -53,6 +53,9 @@ def _verifier(settings: Settings, keys: IssuerKeys, clocks: Clocks) -> TokenVeri
 
 
 def _granted(names: dict[Scope, str]) -> dict[str, Scope]:
-    """Return the scopes by what tokens hold: of a name such as api://luma/read, Entra ID writes the last part."""
+    """Return the scopes by their names in tokens.
+
+    Entra ID writes only the last part of a name such as api://luma/read into tokens, so both forms are accepted.
+    """
     last_parts = {name.rpartition("/")[2]: scope for scope, name in names.items()}
     return last_parts | {name: scope for scope, name in names.items()}

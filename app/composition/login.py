@@ -1,4 +1,4 @@
-"""Builds the login upstream of sign-in, and the callers of its access tokens."""
+"""Builds the upstream login of sign-in, and the part that turns signed-in people into callers."""
 
 import os
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ USER_AGENT = f"luma-mcp/{VERSION}"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Where people sign in, and who they are to the service then. `running` is entered while it serves."""
+    """The upstream login, and the callers of the people who signed in. `running` must be entered while it is used."""
 
     upstream: Upstream
     callers: Callers
@@ -47,7 +47,10 @@ def build_login(
     backend: BackendDescription,
     clocks: Clocks,
 ) -> Login:
-    """Return the login that `settings` name. Raises EnvironmentFault for a proxy or certificate that cannot be used."""
+    """Return the login that `settings` name.
+
+    Raises EnvironmentFault for a proxy or certificate variable that cannot be used.
+    """
     redirect_uri = f"{settings.public_url}{CALLBACK_PATH}"
     if settings.sign_in == "oidc" and directory is not None:
         return _oidc(settings, redirect_uri, _members(people, directory, backend), clocks)
@@ -83,7 +86,7 @@ def _members(
 
 
 def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:
-    """Return the hash that makes ids of members; None until the directory has been opened."""
+    """Return the hash function for ids of members; None until the directory has been opened."""
     return digest.of if (digest := directory.digest()) is not None else None
 
 

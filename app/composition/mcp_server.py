@@ -1,4 +1,4 @@
-"""Builds the MCP server over the services of a process, for one transport."""
+"""Builds the MCP server of a process, for one transport."""
 
 from app.composition.application import Assembly
 from app.composition.backend import media_url_of
@@ -10,7 +10,7 @@ from app.mcp_server.extensions.task_handles import TaskHandles
 from app.mcp_server.extensions.tasks import TasksExtension
 from app.mcp_server.request_log import RequestLog
 from app.mcp_server.resources.tasks import TaskResources
-from app.mcp_server.server import LISTS_TTL_MS, McpServer, add_calls, build_server, result_meta
+from app.mcp_server.server import LISTS_TTL_MS, McpServer, add_request_handlers, build_server, result_meta
 from app.mcp_server.tools.call_handler import RequestContext, ToolCallHandler
 from app.mcp_server.tools.confirmation import Confirmation
 from app.mcp_server.tools.definition import Handler, bind
@@ -28,7 +28,7 @@ from app.settings import Settings
 
 
 def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestContext) -> McpServer:
-    """Return the MCP server over `assembly`. `context` reads the caller and the ids of requests of the transport.
+    """Return the MCP server that uses the parts in `assembly`. `context` is the RequestContext of the transport.
 
     Raises ValueError for a tool without a handler, or a handler without a tool.
     """
@@ -46,7 +46,7 @@ def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestCon
     subscriptions = SubscriptionStreams(
         assembly.tasks.access, assembly.pollers, assembly.listeners, extension, context, clocks.sleep
     )
-    add_calls(server, call_handler, subscriptions, extension)
+    add_request_handlers(server, call_handler, subscriptions, extension)
     replace_spans(server, set(tools))
     return McpServer(server, call_handler, subscriptions, RequestLog(context, call_log, backend, assembly.rate_limits))
 

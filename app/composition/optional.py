@@ -1,4 +1,4 @@
-"""Parts that most processes have switched off: their modules are imported where they are on, to save memory."""
+"""Builds optional parts. Their modules are imported only if the part is on, which saves 4 MiB of memory otherwise."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def optional_issuer_keys(settings: Settings, clocks: Clocks) -> "IssuerKeys | None":
-    """Return the keys of the identity provider; None where its tokens are not accepted.
+    """Return the keys of the identity provider; None if its tokens are not accepted.
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
@@ -33,7 +33,7 @@ def optional_issuer_keys(settings: Settings, clocks: Clocks) -> "IssuerKeys | No
     return build_issuer_keys(settings.jwt_issuer, clocks)
 
 
-def jwt_authenticator(  # noqa: PLR0913, PLR0917 - those of JwtAuthenticator
+def jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of JwtAuthenticator
     settings: Settings,
     keys: "IssuerKeys",
     memberships: Memberships,
@@ -42,13 +42,13 @@ def jwt_authenticator(  # noqa: PLR0913, PLR0917 - those of JwtAuthenticator
     accept: Callable[[str], None],
     name: Callable[[str], str],
 ) -> "JwtAuthenticator":
-    """Return the authenticator of the identity provider's tokens. The last two arguments are JwtAuthenticator's."""
+    """Return the authenticator for tokens of the identity provider. `accept` and `name` are as in JwtAuthenticator."""
     from app.composition.identity_provider import build_jwt_authenticator  # noqa: PLC0415
 
     return build_jwt_authenticator(settings, keys, memberships, credentials_of, clocks, accept, name)
 
 
-def optional_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
+def optional_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     settings: Settings,
     persistence: Persistence,
     directory: OpenDirectory[KeyDigest] | None,
@@ -57,12 +57,12 @@ def optional_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
     clocks: Clocks,
     refusals: Refusals,
 ) -> "SignIn | None":
-    """Return the authorization server; None where it is off.
+    """Return the authorization server; None if it is off.
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
     if settings.sign_in == "off" or settings.public_url is None or not settings.secret_key:
-        return None  # `check` builds without the key file beside SQLite
+        return None  # `luma-mcp check` does not read the key file beside an SQLite database
     from app.composition.sign_in import build_sign_in  # noqa: PLC0415
 
     return build_sign_in(settings, settings.public_url, persistence, directory, backend, token_status, clocks, refusals)
@@ -71,9 +71,9 @@ def optional_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
 def optional_administration(
     settings: Settings, persistence: Persistence, backend: BackendDescription, clocks: Clocks
 ) -> "Administration | None":
-    """Return the administration of teams over HTTP; None where it is off."""
-    if settings.admin == "off" or not settings.secret_key:  # `check` builds without the key file beside SQLite
-        return None
+    """Return the services of administration over HTTP; None if it is off."""
+    if settings.admin == "off" or not settings.secret_key:
+        return None  # `luma-mcp check` does not read the key file beside an SQLite database
     from app.composition.administration import build_administration  # noqa: PLC0415
 
     return build_administration(settings, persistence, backend, clocks)

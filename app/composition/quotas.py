@@ -1,4 +1,4 @@
-"""Builds the quotas of callers: waiting calls, listeners, submissions, turns at the database, memory of requests."""
+"""Builds the quotas of callers: waiting calls, listeners, submissions, database operations and memory."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,31 +21,30 @@ from app.services.purchases.service import MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CA
 from app.settings import Settings
 
 SHARE_OF_UNACCEPTED = 4
-"""Divisor of a quota: all callers whose token the backend has not accepted may together take a quarter of its places.
+"""All callers whose token the backend has not accepted may together use 1/SHARE_OF_UNACCEPTED of a quota.
 
-Any string is a token, so a caller could otherwise take all places with invented ones.
+Any string is a token, so a caller could otherwise use up a quota with invented ones.
 """
-
 
 DATABASE_READS = DATABASE_PURCHASES = Shares(places=2, per_tenant=1, unaccepted=1)
 DATABASE_CALLBACKS = Shares(places=1, per_tenant=1, unaccepted=1)
-"""Operations at once, of four connections. Work of this service that no caller can multiply uses them too."""
+"""Concurrent operations of each kind. The database has four connections, which background work uses as well."""
 
 MOST_QUEUED = 1_000
 MOST_QUEUED_PER_CALLER = 100
 MOST_QUEUED_CALLBACKS = 200
 MOST_QUEUED_CALLBACKS_PER_CALLER = 20
-"""Operations of each kind that wait for a turn at the database."""
+"""Limits of operations of each kind that wait for the database."""
 
 
 def database_limits(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> DatabaseLimits:
-    """Return the turns of callers at the database.
+    """Return the limits of callers' operations on the database.
 
-    Only the backend knows tickets of callbacks, and who may read its tasks, so no tenant is a stranger to callbacks.
+    For callbacks, all tenants count as accepted, because only the backend knows the tickets in callback URLs.
     """
     is_accepted = backend_limits.token_status.is_accepted
     effect = (
-        "Refused an operation of the database: as many wait already. The limits are {} for one token, {} in all, and "
+        "Refused a database operation: too many wait already. The limits are {} for one token, {} in all, and "
         f"{MOST_QUEUED // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
     ).format(MOST_QUEUED_PER_CALLER, MOST_QUEUED)
     quota = QuotaLimits(MOST_QUEUED, MOST_QUEUED_PER_CALLER, MOST_QUEUED // SHARE_OF_UNACCEPTED)
@@ -59,13 +58,13 @@ def database_limits(backend: BackendDescription, refusals: Refusals, backend_lim
         reads=DatabaseTurns(FairLimiter(DATABASE_READS, is_accepted), CallerQuota(quota, is_accepted, refused)),
         purchases=DatabaseTurns(FairLimiter(DATABASE_PURCHASES, is_accepted), CallerQuota(quota, is_accepted, refused)),
         callbacks=DatabaseTurns(
-            FairLimiter(DATABASE_CALLBACKS, _anybody),
-            CallerQuota(of_callbacks, _anybody, refusals.reporter("callbacks", effect)),
+            FairLimiter(DATABASE_CALLBACKS, _all_accepted),
+            CallerQuota(of_callbacks, _all_accepted, refusals.reporter("callbacks", effect)),
         ),
     )
 
 
-def _anybody(_caller: str) -> bool:
+def _all_accepted(_caller: str) -> bool:
     return True
 
 
@@ -136,7 +135,7 @@ def _quota(
 def build_memory_budget(
     settings: Settings, backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits
 ) -> MemoryBudget:
-    """Return the memory budget of requests and connections, of LUMA_MCP_REQUEST_MEMORY_MB."""
+    """Return the memory budget of requests and connections. Its size is LUMA_MCP_REQUEST_MEMORY_MB."""
     refused = (
         f"Answered 429: requests in flight hold too much memory. The limits are 1/{SHARE_OF_ONE_CALLER} of "
         f"LUMA_MCP_REQUEST_MEMORY_MB ({settings.request_memory_mb}) for one token, "

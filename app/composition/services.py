@@ -30,7 +30,7 @@ def persistence_of(  # noqa: PLR0913, PLR0917 - the dependencies of purchases
     backend_limits: BackendLimits,
     turns: DatabaseTurns,
 ) -> Persistence:
-    """Return the database and the services on it. Raises SettingsError for a database URL of no known form."""
+    """Return the database and the services that use it. Raises SettingsError for an unsupported database URL."""
     return build_persistence(
         settings,
         shared.coordination,
@@ -76,7 +76,7 @@ def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of s
 ) -> Callbacks | None:
     """Return the callback handler.
 
-    None where the service has no public URL, or the backend makes no callbacks or runs in this process.
+    None if the service has no public URL, if the backend does not call back, or if it runs in this process.
     """
     if settings.public_url is None or backend.address is None or not backend.capabilities.calls_back:
         return None

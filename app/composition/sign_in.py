@@ -1,4 +1,4 @@
-"""Builds the authorization server: its upstream, its services, and the limits of network addresses."""
+"""Builds the authorization server: its upstream login, its services, and the limits for network addresses."""
 
 import asyncio
 import logging
@@ -45,23 +45,23 @@ from app.services.version_follower import CacheClocks
 from app.settings import Settings, SettingsError
 
 GRANT_SECONDS = 180 * 86_400.0
-"""After so long a person has to sign in again, however often the client has refreshed."""
+"""Lifetime of a grant. After it the person must sign in again, however often the client has refreshed."""
 
-OTHER_KEY = "holds what was sealed under another LUMA_MCP_SECRET_KEY: set that one, or add it behind the present one"
+OTHER_KEY = "has secrets that another LUMA_MCP_SECRET_KEY has sealed: set that key, or add it after the current one"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SignInLimits:
-    """Limits per network address, in this process.
+    """Limits for each network address, in this process.
 
     Attributes:
         pages: authorization requests and account pages.
         tokens: requests to the token and revocation endpoints.
         registrations: requests to the registration endpoint.
-        new_clients: registrations that make a client.
-        fetches: fetches of clients' documents.
+        new_clients: registrations that create a client.
+        fetches: fetches of client ID metadata documents.
 
     """
 
@@ -93,7 +93,7 @@ class SignIn:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follow the ends of grants, check suspect logins and delete what is over while entered."""
+        """While entered, update the cache of grants, check suspect logins and delete expired rows."""
         work = (self.cache.run(), self.suspects.run(), delete_expired(self.store, self.clocks.sleep))
         async with self.login.running:
             tasks = [asyncio.create_task(one) for one in work]
@@ -107,7 +107,7 @@ class SignIn:
                 await self.login.upstream.aclose()
 
 
-def build_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
+def build_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     settings: Settings,
     public_url: str,
     persistence: Persistence,
@@ -133,7 +133,7 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - what sign-in stands on
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What the services of sign-in are made of."""
+    """The dependencies of the services of sign-in."""
 
     settings: Settings
     public_url: str
@@ -145,7 +145,7 @@ class _Parts:
     documents: HttpClientDocuments
 
     def sign_in(self, token_status: TokenStatusCache) -> SignIn:
-        """Return the authorization server of these parts."""
+        """Return the authorization server."""
         clocks, telemetry, limits = self.clocks, self.refusals.metrics, _limits(self.clocks, self.refusals)
         store, vault = sql_sign_in(self.persistence.database, clocks.database), Vault(*self.settings.secret_keys())
         mint = LazyTokenMint(partial(_opened, SqlDirectoryFacts(self.persistence.database), vault, store, self.people))
@@ -183,7 +183,10 @@ class _Parts:
 
 
 def _documents(public_url: str, clocks: Clocks) -> HttpClientDocuments:
-    """Return the documents of clients. A service on plain http is on loopback, and may fetch from there as well."""
+    """Return the fetcher of client ID metadata documents.
+
+    A service on plain http runs on loopback, and may then fetch documents from loopback as well.
+    """
     fetcher = PublicFetcher(USER_AGENT, allows_loopback=public_url.startswith("http:"))
     return HttpClientDocuments(fetcher, clocks.monotonic)
 
@@ -201,7 +204,7 @@ def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
     def limit(kind: str, per_address: int, in_all: int, seconds: float) -> AddressLimit:
         effect = (
             f"Refused requests of sign-in ({kind}): the limits are {per_address} for one address and {in_all} in all, "
-            f"in {seconds:.0f} s. Calls of MCP clients are not limited by this."
+            f"in {seconds:.0f} s. MCP calls are not limited by this."
         )
         return AddressLimit(per_address, in_all, seconds, clocks.monotonic, refusals.reporter(kind, effect))
 
@@ -215,11 +218,14 @@ def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
 
 
 async def _opened(facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, people: VaultPersonSealer) -> SignInMint:
-    """Read the pepper, and seal people again who are under a former secret key. Raises DatabaseUnavailable."""
+    """Read the pepper, and re-encrypt the secrets of people that are sealed under a former secret key.
+
+    Raises DatabaseUnavailable, also if the pepper is sealed under an unknown secret key.
+    """
     try:
         mint = SignInMint(await load_pepper(facts, vault))
     except CannotOpen:
-        log.error("The database %s. Nobody can sign in until then", OTHER_KEY)  # noqa: TRY400 - a setting
+        log.error("The database %s. Nobody can sign in until then", OTHER_KEY)  # noqa: TRY400 - a wrong setting
         raise DatabaseUnavailable(OTHER_KEY) from None
     await people.seal_again(store.people)
     return mint

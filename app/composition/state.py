@@ -1,4 +1,4 @@
-"""Builds the state that replicas share: the store, its cache and snapshots, coordination, and the keyed hashes."""
+"""Builds the state that replicas share: store, cache and snapshots, coordination, rate limiter, and sealing keys."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -37,15 +37,15 @@ MEMORY_STORE_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """State that the replicas of a service share through Redis, and the keys and names that they must agree on.
+    """State that replicas share through Redis, and the secret keys and key names on which they must agree.
 
-    Without Redis, each process has a store of its own.
+    Without Redis, each process has a store in its own memory.
 
     Attributes:
-        sealer: encrypts tickets and handles with the secret key.
-        signing: signs events, and the members of sets, with the secret key.
+        sealer: encrypts callback tickets and task handles with the secret key.
+        signing: signs events and the members of sets with the secret key.
         keys: the names of keys and channels in Redis.
-        callback_trust: whether callbacks arrive, by the tasks that this process has read.
+        callback_trust: tracks whether callbacks arrive, by the ends of tasks that this process has read.
 
     """
 
@@ -63,7 +63,7 @@ class SharedState:
 def build_shared_state(
     settings: Settings, backend: BackendDescription, metrics: Metrics, clocks: Clocks, backend_limits: BackendLimits
 ) -> SharedState:
-    """Return the shared state. Raises SettingsError for a Redis URL of no known form."""
+    """Return the shared state. Raises SettingsError for an unsupported Redis URL."""
     store = _build_store(settings, metrics, clocks)
     fail_open_store = FailOpenStore(store, metrics, clocks.monotonic)
     signing, keys = HmacSigner(*settings.secret_keys()), key_namespace(settings.redis_prefix, backend.address)

@@ -1,4 +1,4 @@
-"""Builds the background work for teams: settling what they have reserved, and sending the alerts of their budgets."""
+"""Builds the background work for teams: settlement of reservations, and alerts of budgets."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -28,12 +28,12 @@ from app.services.teams.usage import UsageReports
 from app.settings import Settings
 
 SERVICE = "service"
-"""The subject of reads that this service makes for a team by itself."""
+"""The subject of reads that this service makes for a team without a caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeamWork:
-    """The background work for teams. `gauge` is None where budgets are not shown as a metric."""
+    """The background work for teams. `gauge` is None if budgets are not exported as a metric."""
 
     settlement: Settlement
     overdue: OverdueReservations
@@ -42,7 +42,7 @@ class TeamWork:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Work while entered. On exit, settle once more what is noted."""
+        """Work while entered. On exit, settle the ended tasks that are not settled yet."""
         parts = (self.settlement, self.overdue, self.alerts, self.gauge)
         tasks = [asyncio.create_task(part.run()) for part in parts if part is not None]
         try:
@@ -55,14 +55,14 @@ class TeamWork:
 
 
 def build_settlement(persistence: Persistence, clocks: Clocks) -> Settlement:
-    """Return the settlement of ended tasks."""
+    """Return the settlement, which charges or releases the reservations of ended tasks."""
     return Settlement(SqlLedger(persistence.database, clocks.database), clocks.sleep)
 
 
 def build_usage(
     persistence: Persistence, reads: DatabaseTurns, backend: BackendDescription, clocks: Clocks
 ) -> UsageReports:
-    """Return the reports of what callers have spent."""
+    """Return the reports of callers' spending."""
     return UsageReports(
         SqlLedger(persistence.database, clocks.database),
         persistence.purchases,
@@ -82,7 +82,7 @@ def build_team_work(  # noqa: PLR0913, PLR0917 - the dependencies of background 
     metrics: Metrics,
     clocks: Clocks,
 ) -> TeamWork | None:
-    """Return the background work; None where teams are not served."""
+    """Return the background work; None if teams are not served."""
     if directory is None:
         return None
     database, keys = persistence.database, tuple(settings.secret_keys())

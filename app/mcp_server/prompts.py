@@ -1,4 +1,4 @@
-"""The prompts: texts that a person picks in the client, and the completion of their arguments."""
+"""The MCP prompts, which a person picks in the client, and the completion of their arguments."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ _PROMPTS: tuple[_LumaPrompt, ...] = (
                 PromptArgument(name="aspect_ratio", description="The frame to compose for; open if left out."),
             ],
         ),
-        lambda _, given: prompt_suggestions(given.get("subject"), given.get("aspect_ratio")),
+        lambda _, arguments: prompt_suggestions(arguments.get("subject"), arguments.get("aspect_ratio")),
     ),
 )
 
@@ -64,22 +64,22 @@ _BY_NAME = {prompt.published.name: prompt for prompt in _PROMPTS}
 
 
 def get_prompt(params: GetPromptRequestParams, backend: BackendDescription) -> GetPromptResult:
-    """Return the prompt's text. Raises MCPError -32602 for a name, argument or value that does not exist."""
+    """Return a prompt as a message of the user. Raises MCPError -32602 for an unknown name, argument or value."""
     prompt = _BY_NAME.get(params.name)
     if prompt is None:
         raise MCPError(INVALID_PARAMS, f"There is no such prompt; the prompts are {', '.join(_BY_NAME)}.")
-    given = params.arguments or {}
+    arguments = params.arguments or {}
     known = [argument.name for argument in prompt.published.arguments or []]
-    if set(given) - set(known):
+    if set(arguments) - set(known):
         raise MCPError(INVALID_PARAMS, f"{params.name} takes {', '.join(known) or 'no arguments'}.")
-    if given.get("aspect_ratio") and given["aspect_ratio"] not in ASPECT_RATIOS:
+    if arguments.get("aspect_ratio") and arguments["aspect_ratio"] not in ASPECT_RATIOS:
         raise MCPError(INVALID_PARAMS, f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}.")
-    message = PromptMessage(role="user", content=TextContent(text=prompt.text(backend, given)))
+    message = PromptMessage(role="user", content=TextContent(text=prompt.text(backend, arguments)))
     return GetPromptResult(description=prompt.published.description, messages=[message])
 
 
 def complete(params: CompleteRequestParams) -> Completion:
-    """Return the aspect ratios that begin as the caller has; nothing for any other argument."""
+    """Return the aspect ratios that begin with the argument's value; nothing for other arguments and prompts."""
     reference, argument = params.ref, params.argument
     takes_ratio = isinstance(reference, PromptReference) and reference.name == "luma_prompt_suggestions"
     if not takes_ratio or argument.name != "aspect_ratio":

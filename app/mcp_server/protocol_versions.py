@@ -1,4 +1,4 @@
-"""The revisions of the protocol that are served, the oldest first."""
+"""The supported revisions of the MCP protocol, the oldest first."""
 
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 

@@ -1,4 +1,4 @@
-"""The reference of Luma's abilities, for the listing tools, the prompts, the README and the web page."""
+"""Texts and tables about Luma Dream Machine, for the listing tools, the prompts and the server instructions."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from app.domain.generation import AspectRatio
 
 
 class Ratio(NamedTuple):
-    """An aspect ratio and what it is good for."""
+    """An aspect ratio and its uses."""
 
     aspect_ratio: AspectRatio
     shape: str
@@ -26,7 +26,7 @@ ASPECT_RATIOS: tuple[Ratio, ...] = (
 
 
 class Action(NamedTuple):
-    """Something that can be done, the tool that does it, and what it needs."""
+    """An action, the tool for it, and the arguments that it needs."""
 
     tool: str
     does: str
@@ -109,7 +109,7 @@ When something fails
 
 
 def instructions(backend: BackendDescription) -> str:
-    """Return what a client tells its model of this server."""
+    """Return the server instructions, which a client shows to its model."""
     return backend.say(_INSTRUCTIONS)
 
 
@@ -124,7 +124,7 @@ def workflow_examples(backend: BackendDescription) -> str:
 
 
 def prompt_suggestions(subject: str | None, aspect_ratio: str | None) -> str:
-    """Return the text of the prompt that asks for prompt ideas; None leaves a choice open."""
+    """Return the text of the prompt that asks the model for prompt ideas. None leaves a choice open."""
     about = f" about: {subject}" if subject else ""
     ratios = {ratio.aspect_ratio: ratio for ratio in ASPECT_RATIOS}
     chosen = ratios.get(aspect_ratio) if aspect_ratio else None  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Checks the scope of the requests about tasks that are not tool calls, and logs and counts them like tool calls."""
+"""Logs, counts and checks the requests about tasks that are not tool calls, as tool calls are."""
 
 import time
 from typing import Final
@@ -22,23 +22,26 @@ LOGGED_METHODS: Final = frozenset((
 
 
 class RequestLog:
-    """A middleware that records each request of LOGGED_METHODS, with the method in place of the tool.
+    """A middleware that records each request of LOGGED_METHODS, and checks its scope and its rate limits.
 
-    They need the scope `read`, and count as calls in the rate limits. tasks/cancel needs `generate`: everybody who may
-    read the task sees its mark.
+    The log has the method in place of the tool. Requests need the scope `read`. tasks/cancel needs `generate`, because
+    everybody who may read the task sees that it is marked as cancelled.
     """
 
     def __init__(
         self, context: RequestContext, call_log: CallObserver, backend: BackendDescription, limits: RateLimits
     ) -> None:
-        """Record requests in `call_log`. `context` tells the caller of each; `backend` fills the error."""
+        """Record requests in `call_log`, and count them in `limits`.
+
+        `context` provides the caller of each; `backend` is named in errors.
+        """
         self._limits = limits
         self._context = context
         self._call_log = call_log
         self._backend = backend
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        """Pass the request on and record its outcome; "cancelled" if its client disconnected."""
+        """Pass the request on and record its outcome, which is "cancelled" if its client disconnected."""
         if ctx.method not in LOGGED_METHODS or ctx.request_id is None:
             return await call_next(ctx)
         caller = self._context.caller(ctx)
@@ -50,7 +53,7 @@ class RequestLog:
             request_id=self._context.request_id(ctx),
         )
         started = time.perf_counter()
-        self._call_log.began()
+        self._call_log.call_started()
         try:
             await self._check_limits(caller.principal)
             self._check_scope(ctx.method, caller)
@@ -61,7 +64,7 @@ class RequestLog:
             raise
         finally:
             record.seconds = time.perf_counter() - started
-            self._call_log.called(record)
+            self._call_log.call_ended(record)
         return result
 
     async def _check_limits(self, principal: Principal) -> None:
@@ -79,8 +82,10 @@ class RequestLog:
 
 
 def _outcome(exc: Exception) -> str:
-    """Return the error code of a request that failed: of the LumaError behind it, else by whose side it is on."""
+    """Return the error code of a failed request: that of its LumaError, else invalid_request or internal_error."""
     if isinstance(exc.__cause__, LumaError):
         return exc.__cause__.code.value
-    is_callers = isinstance(exc, ValidationError) or (isinstance(exc, MCPError) and exc.error.code != INTERNAL_ERROR)
-    return ErrorCode.INVALID_REQUEST.value if is_callers else InternalError.code.value
+    is_client_error = isinstance(exc, ValidationError) or (
+        isinstance(exc, MCPError) and exc.error.code != INTERNAL_ERROR
+    )
+    return ErrorCode.INVALID_REQUEST.value if is_client_error else InternalError.code.value

@@ -1,4 +1,4 @@
-"""Builds the MCP server from the catalog of tools and the handlers of requests; its user attaches a transport."""
+"""Builds the SDK's MCP server with the lists of tools, prompts and resources. The caller attaches a transport."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +22,8 @@ from app.mcp_server.tools.call_handler import Context, RequestContext, ToolCallH
 from app.mcp_server.tools.tool_lists import ToolLists
 
 LISTS_TTL_MS = 3_600_000
-"""How long a client may keep the lists, in milliseconds: they change with a release, and the settings of a client."""
-
+"""Time in milliseconds for which a client may cache lists. They change with a release and with the client's settings.
+"""
 
 _CACHEABLE: tuple[CacheableMethod, ...] = (
     "tools/list",
@@ -39,10 +39,10 @@ class McpServer:
     """The MCP server and its handlers.
 
     Attributes:
-        server: the server of the SDK.
-        call_handler: the handler of tools/call. HTTP also uses its middleware.
-        subscriptions: the open streams, which are closed before shutdown.
-        request_log: a middleware that each transport adds, after `call_handler.middleware` if it uses that.
+        server: the SDK's server.
+        call_handler: the handler of tools/call. The HTTP transport also adds its middleware to the server.
+        subscriptions: the open streams. They are closed before shutdown.
+        request_log: a middleware that each transport adds, after `call_handler.middleware` if it adds that.
 
     """
 
@@ -55,9 +55,9 @@ class McpServer:
 def build_server(
     lists: ToolLists, resources: TaskResources, backend: BackendDescription, context: RequestContext, *, version: str
 ) -> Server[Any]:
-    """Return a server with its lists, prompts and resources, without a transport. `add_calls` adds the rest.
+    """Return a server with tool lists, prompts and resources. `add_request_handlers` adds the other handlers.
 
-    `context` provides the caller and the narrowing of each request, which choose among `lists`.
+    `context` provides the caller and the narrowing of each request, which select the tools of `lists`.
     """
     schemas = {name: tool.input_schema for name, tool in lists.published.items()}
     mirrored = {name: schema for name, schema in schemas.items() if x_mcp_header_map(schema)}
@@ -80,7 +80,7 @@ def build_server(
         description=f"Make videos with Luma Dream Machine through {backend.name}.",
         instructions=instructions(backend),
         cache_hints=dict.fromkeys(_CACHEABLE, CacheHint(ttl_ms=LISTS_TTL_MS, scope="public")),
-        get_tool_input_schema=mirrored.get,  # asked only for arguments that headers repeat: so far there are none
+        get_tool_input_schema=mirrored.get,  # the SDK needs it only for arguments mirrored in headers; there are none
         on_list_tools=list_tools,
         on_list_prompts=_list_prompts,
         on_get_prompt=read_prompt,
@@ -91,13 +91,13 @@ def build_server(
     )
 
 
-def add_calls(
+def add_request_handlers(
     server: Server[Any],
     call_handler: ToolCallHandler,
     subscriptions: SubscriptionStreams,
     tasks_extension: TasksExtension,
 ) -> None:
-    """Register the handlers that the SDK's constructor does not take: calls, subscriptions, tasks and discovery."""
+    """Add the handlers of calls, subscriptions, tasks and discovery, which the SDK's constructor does not accept."""
     tasks_extension.register(server)
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_handler)
     server.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, subscriptions)
@@ -110,11 +110,14 @@ def result_meta(server: Server[Any]) -> dict[str, Any]:
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:
-    """Answer with what the SDK finds, but for the lists: they change with a release only, so no change is ever told."""
+    """Handle server/discover with the SDK's capabilities, but without `listChanged` for any list.
+
+    Lists change with a release only, so no change is ever notified.
+    """
     capabilities = server.get_capabilities(protocol_version=ctx.protocol_version)
-    for listed in (capabilities.tools, capabilities.prompts, capabilities.resources):
-        if listed is not None:
-            listed.list_changed = False
+    for capability in (capabilities.tools, capabilities.prompts, capabilities.resources):
+        if capability is not None:
+            capability.list_changed = False
     return types.DiscoverResult(
         supported_versions=list(SUPPORTED_VERSIONS), capabilities=capabilities, instructions=server.instructions
     )

@@ -1,1 +1,1 @@
-"""Logs, metrics and optional traces."""
+"""Logging, Prometheus metrics and optional OpenTelemetry traces."""

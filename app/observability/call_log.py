@@ -18,16 +18,16 @@ class CallLog:
     """Records each call in the log and the metrics. A line that cannot be written is counted and dropped."""
 
     def __init__(self, metrics: Metrics, render: Callable[[EventDict], str] | None) -> None:
-        """Count in `metrics`, and log the line that `render` makes of a call's event. None logs nothing."""
+        """Count in `metrics`. `render` formats a call's event as a log line; None logs no calls."""
         self._metrics = metrics
         self._render = render
         self._lines = BatchedWriter(metrics.lines_lost.inc)
 
-    def began(self) -> None:
+    def call_started(self) -> None:
         """Count one call in flight."""
         self._metrics.calls_in_flight.inc()
 
-    def called(self, record: CallRecord) -> None:
+    def call_ended(self, record: CallRecord) -> None:
         """Record a finished call."""
         self._metrics.calls_in_flight.dec()
         client = bounded_client(record.client)
@@ -74,9 +74,9 @@ def _event(record: CallRecord, client: str) -> EventDict:
 
 
 def call_formatter(form: Literal["json", "text"] | None) -> Callable[[EventDict], str]:
-    """Return a function from a call's event to its log line, in the form of the other lines.
+    """Return a function that formats a call's event as a log line, like other log lines.
 
-    It bypasses structlog's processors of standard log records, which cost time. None is as for `configure_logging`.
+    It bypasses structlog's processors of standard log records, which cost time. `form` is as in `configure_logging`.
     """
     if (form or ("text" if sys.stderr.isatty() else "json")) == "json":
         return lambda event: to_json(event).decode()

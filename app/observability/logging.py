@@ -11,13 +11,13 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 FRAMES = 12
-"""Number of an exception's frames that are logged, counted from the innermost."""
+"""Number of innermost frames of an exception that are logged."""
 
 
 def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
-    """Send every log record to standard error, as `form`. None means text on a terminal, and JSON elsewhere.
+    """Send every log record to standard error in `form`. None means text on a terminal, and JSON elsewhere.
 
-    `level` is for this program. Libraries log from WARNING on.
+    `level` is that of this program's loggers. Libraries log at WARNING and above.
     """
     chosen = form or ("text" if sys.stderr.isatty() else "json")
     handler = logging.StreamHandler(sys.stderr)
@@ -33,7 +33,7 @@ def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
             ],
         )
     )
-    logging.raiseExceptions = False  # on a full disk, lose lines without a traceback for each
+    logging.raiseExceptions = False  # on a full disk, lines are lost without a traceback for each
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("app").setLevel(level)
     logging.getLogger("uvicorn.access").propagate = False
@@ -50,7 +50,7 @@ def renderer(form: Literal["json", "text"]) -> Processor:
 def harmless_exception(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Replace an exception by its types and frames, because its message may quote a caller or the backend.
 
-    A structlog processor.
+    This is a structlog processor.
     """
     info = event.pop("exc_info", None)
     error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else None
@@ -60,7 +60,7 @@ def harmless_exception(_logger: Any, _method: str, event: EventDict) -> EventDic
 
 
 def describe(error: BaseException) -> list[str]:
-    """Return the chain of exceptions, outermost first: for each its type, then its innermost frames."""
+    """Return log lines for a chain of exceptions, outermost first: the type of each, then its innermost frames."""
     lines: list[str] = []
     link: BaseException | None = error
     while link is not None:

@@ -1,4 +1,4 @@
-"""Prometheus metrics. All labels are from closed sets, so that callers cannot make the number of series grow."""
+"""Prometheus metrics. All label values are from closed sets, so that callers cannot increase the number of series."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.ports.auth import TokenFault
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it would add an unused series for each counter
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,23 +33,23 @@ KNOWN_CLIENTS = (
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 
 LONGEST_CLIENT = 64
-"""Characters at the start of a client's name that choose its label."""
+"""Only this many characters of a client's name choose its label."""
 
 
 def bounded_client(name: str) -> str:
-    """Return the label for the name that a client gives itself: one of KNOWN_CLIENTS, "other", or "unknown" for ""."""
+    """Return the label for a client's name: one of KNOWN_CLIENTS, "other", or "unknown" for ""."""
     return _client_label(name[:LONGEST_CLIENT]) if name else "unknown"
 
 
 @lru_cache(maxsize=1024)
 def _client_label(start: str) -> str:
-    """Return the label for the start of a name. The start is bounded, because the cache keeps it."""
+    """Return the label for the start of a name. The length of `start` must be limited, because the cache keeps it."""
     normalised = _SEPARATORS.sub("-", start.lower())
     return next((known for known in KNOWN_CLIENTS if normalised.startswith(known)), "other")
 
 
 class Metrics:
-    """The metrics of one process. With several workers, `exposition` adds them up."""
+    """The metrics of one process. With several workers, `exposition` aggregates them."""
 
     def __init__(self) -> None:
         """Start from zero, in a new registry."""
@@ -112,7 +112,7 @@ class Metrics:
         return Counter(f"luma_mcp_{name}", text, registry=self.registry)
 
     def _counters(self, name: str, text: str, *labels: str) -> Callable[..., Counter]:
-        """Return a cached function from label values to their counter. The library's own lookup takes a lock."""
+        """Return a cached function from label values to their counter. The library's own lookup would take a lock."""
         return cache(Counter(f"luma_mcp_{name}", text, labels, registry=self.registry).labels)
 
     def _histograms(self, name: str, text: str, label: str) -> Callable[..., Histogram]:
@@ -134,10 +134,10 @@ class Metrics:
         self.store_failures(operation).inc()
 
     def link_failed(self, kind: str) -> None:
-        """Count a failure of the link to Redis.
+        """Count one failure of the connection to Redis.
 
-        `kind` is "denied" for a command without rights, "busy" for one beyond the concurrency of this process, and
-        "channel" for the end of the channel of events.
+        `kind` is "denied" for a command that the ACL forbids, "busy" for a command beyond the concurrency of this
+        process, and "channel" for the end of the subscription to events.
         """
         self.link_failures(kind).inc()
 
@@ -150,19 +150,19 @@ class Metrics:
         self.refusals(str(status)).inc()
 
     def refreshed(self, outcome: str) -> None:
-        """Count one refresh by its outcome."""
+        """Count one refresh of tokens by its outcome."""
         self.refreshes(outcome).inc()
 
     def grant_ended(self, reason: str) -> None:
-        """Count one grant that has ended before its time."""
+        """Count one grant that ended before its lifetime."""
         self.grants_ended(reason).inc()
 
     def client_registered(self, method: str) -> None:
-        """Count one client that is new, by how it has become known."""
+        """Count one new OAuth client, by the method of its registration."""
         self.registrations(method).inc()
 
     def granted(self, registration: str, client_name: str) -> None:
-        """Count one grant, by how its client is registered and by the family that its name belongs to."""
+        """Count one grant, by the method of its client's registration and by the label of the client's name."""
         self.grants(registration, bounded_client(client_name)).inc()
 
     def token_refused(self, fault: TokenFault) -> None:
@@ -170,25 +170,25 @@ class Metrics:
         self.tokens_refused(fault.value).inc()
 
     def count_callback(self, outcome: str) -> None:
-        """Count one callback by its outcome; "missing" is one that did not arrive."""
+        """Count one callback by its outcome. "missing" is a callback that did not arrive."""
         self.callbacks(outcome).inc()
 
     def show_free_places(self, number: int, free: int) -> None:
-        """Show the free places of the credential with this number, one of the first 50 that were used."""
+        """Set the number of free places of a credential. `number` is its order of first use, up to 50."""
         self._free_places.labels(str(number)).set(free)
 
     def show_budgets(self, shares: Mapping[tuple[str, str], float]) -> None:
-        """Show the used share of each budget, by the team's name and the window. Earlier shares are removed."""
+        """Set the used share of each budget, by the team's name and the window, and remove earlier ones."""
         self._budget_used.clear()
         for (team, window), share in shares.items():
             self._budget_used.labels(team, window).set(share)
 
     def budget_passed(self, percent: int) -> None:
-        """Count one threshold that a budget has passed: 50, 80 or 100 percent."""
+        """Count one budget that passed a threshold: 50, 80 or 100 percent."""
         self.budget_thresholds(str(percent)).inc()
 
     def alert_ended(self, outcome: str) -> None:
-        """Count one try to send an alert: "sent", "failed", or "given_up" after the last one."""
+        """Count one attempt to send an alert: "sent", "failed", or "given_up" after the last attempt."""
         self.alerts(outcome).inc()
 
     def admin_answered(self, operation: str, status: int) -> None:
@@ -196,12 +196,12 @@ class Metrics:
         self.admin_requests(operation, str(status)).inc()
 
     def exposition(self) -> bytes:
-        """Return the metrics of this process, or of all workers together."""
+        """Return the metrics of this process, or with several workers those of all, in Prometheus's text format."""
         return generate_latest(registry_of_all_workers() or self.registry)
 
 
 def registry_of_all_workers() -> CollectorRegistry | None:
-    """Return a registry that adds up the metrics of all workers; None if PROMETHEUS_MULTIPROC_DIR is not set."""
+    """Return a registry that aggregates the metrics of all workers; None if PROMETHEUS_MULTIPROC_DIR is not set."""
     if MULTIPROCESS_VARIABLE not in os.environ:
         return None
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Counts refusals by a limit, and logs a burst of them in one line."""
+"""Counts refusals by limits, and logs them at most once a minute for each limit."""
 
 import logging
 from collections.abc import Callable
@@ -12,11 +12,11 @@ log = logging.getLogger(__name__)
 class Refusals:
     """Counts refusals by kind, and logs the first one, then at most one line a minute with their number.
 
-    Kinds are constants of this program, so that callers cannot make the log or the metrics grow.
+    Kinds must be constants of this program, so that callers cannot increase the size of the log or the metrics.
     """
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
-        """Count in `metrics`. `clock` returns seconds that never go back."""
+        """Count in `metrics`. `clock` is monotonic, in seconds."""
         self.metrics = metrics
         self._clock = clock
 
@@ -24,9 +24,9 @@ class Refusals:
         """Return a function that records one refusal of `kind`. `effect` is the log line: what was refused, and why."""
         counter, throttle = self.metrics.limit_reached(kind), LogThrottle(self._clock)
 
-        def note() -> None:
+        def report() -> None:
             counter.inc()
             if (count := throttle.count()) is not None:
                 log.warning("%s (%d times since the last such line)", effect, count)
 
-        return note
+        return report

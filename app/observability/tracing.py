@@ -1,6 +1,6 @@
-"""OpenTelemetry traces: a span for every MCP message, exported as the standard OTEL_ variables say.
+"""OpenTelemetry traces: a span for every MCP message. The standard OTEL_ environment variables configure the export.
 
-The export needs the `otel` extra.
+The export needs the `otel` extra of this package.
 """
 
 import os
@@ -19,13 +19,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from app.mcp_server.tools.call_handler import Context
 
 LONGEST_TRACEPARENT = 64
-"""Characters. A traceparent of version 00 of W3C Trace Context has 55."""
+"""Limit in characters. A traceparent of version 00 of W3C Trace Context has 55."""
 
 _SWITCHES = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 def spans_are_wanted() -> bool:
-    """Return whether the environment asks for traces: an exporter or endpoint is set, and neither switched off."""
+    """Return whether the environment asks for traces: an exporter or endpoint is set, and not switched off."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get(_SWITCHES[0]) == "none":
         return False
     return any(os.environ.get(name) for name in _SWITCHES)
@@ -77,7 +77,7 @@ def replace_spans(server: Server[Any], targets: Collection[str]) -> None:
 
 
 class CallSpans:
-    """A middleware that records a span for each message. Names of spans are from a closed set."""
+    """A middleware that records a span for each message. Span names are from a closed set."""
 
     def __init__(self, server: Server[Any], targets: Collection[str]) -> None:
         """Name spans after the methods that `server` serves, and the tools in `targets`."""
@@ -115,11 +115,14 @@ class CallSpans:
 
 
 def _parent(ctx: Context) -> OtelContext | None:
-    """Return the context of the caller's span, if `_meta` has a W3C traceparent; tracestate and baggage are ignored."""
-    given = (ctx.meta or {}).get("traceparent")
-    if not isinstance(given, str) or len(given) > LONGEST_TRACEPARENT:
+    """Return the context of the caller's span by the W3C traceparent in `_meta`; None without one.
+
+    tracestate and baggage are ignored.
+    """
+    traceparent = (ctx.meta or {}).get("traceparent")
+    if not isinstance(traceparent, str) or len(traceparent) > LONGEST_TRACEPARENT:
         return None
-    return TraceContextTextMapPropagator().extract({"traceparent": given})
+    return TraceContextTextMapPropagator().extract({"traceparent": traceparent})
 
 
 def _fail(span: Span, kind: str) -> None:

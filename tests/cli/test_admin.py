@@ -165,7 +165,7 @@ async def test_a_key_alone_is_stopped_and_resumed(cli: Cli) -> None:
     assert "still stopped" in await cli.text("keys", "resume", created["id"])
 
 
-async def test_a_team_is_changed_where_it_is_named(cli: Cli) -> None:
+async def test_teams_set_changes_only_the_named_settings(cli: Cli) -> None:
     created = await filled(cli)
     await cli.text("budgets", "set", "film", "--amount", "25", "--window", "day")
     [before] = await cli.ask("budgets", "list", "film")
@@ -219,7 +219,7 @@ async def test_a_credential_comes_from_standard_input_and_is_never_shown(cli: Cl
 
 
 @pytest.mark.parametrize("given", ["", "\n", "two words", "x" * 4001, "x" * 100_000, "schlüssel", "a\0b"])
-async def test_what_cannot_be_a_credential_is_refused(on_file: Cli, given: str) -> None:
+async def test_a_malformed_credential_is_refused(on_file: Cli, given: str) -> None:
     await on_file.text("teams", "create", "film")
     said = await on_file.refused("credentials", "add", "film", "--backend", "acedata", given=given)
     assert "Standard input must hold the credential" in said
@@ -366,14 +366,14 @@ async def test_the_settings_are_read_from_a_file(tmp_path: Path) -> None:
     assert (await cli.ask("teams", "create", "film", "--env-file", "service.env"))["timezone"] == "UTC"
 
 
-async def test_a_database_that_is_out_is_told_without_its_password(tmp_path: Path) -> None:
+async def test_an_unreachable_database_is_reported_without_its_password(tmp_path: Path) -> None:
     url = "postgresql://luma:hidden@127.0.0.1:1/luma"
     said = await Cli(tmp_path, environment(database_url=url, secret_key=KEY)).refused("teams", "list")
     assert "127.0.0.1/luma does not answer" in said
     assert "hidden" not in said
 
 
-async def test_an_older_schema_is_left_to_the_service(on_file: Cli) -> None:
+async def test_an_older_schema_is_refused_and_not_migrated(on_file: Cli) -> None:
     await asyncio.to_thread(_at_revision, f"sqlite:///{on_file.folder}/luma.db", "0002")
     for _ in range(2):
         assert "schema version 0002, of an earlier release" in await on_file.refused("teams", "list")
@@ -391,7 +391,7 @@ def _at_revision(url: str, wanted: str) -> None:
     engine.dispose()
 
 
-async def test_it_works_beside_a_service_with_the_key_file_of_that(tmp_path: Path) -> None:
+async def test_commands_use_the_key_file_of_a_running_service(tmp_path: Path) -> None:
     env = environment(data_dir=str(tmp_path / "data"), backend="sandbox", database_url="")
     cli = Cli(tmp_path, env)
     assert "start the service once" in await cli.refused("teams", "list", status=2)
@@ -402,7 +402,7 @@ async def test_it_works_beside_a_service_with_the_key_file_of_that(tmp_path: Pat
         assert is_well_formed((await cli.ask("keys", "create", "film", "anna"))["key"])
 
 
-async def test_a_reader_that_leaves_ends_it_without_a_traceback(on_file: Cli) -> None:
+async def test_a_closed_pipe_ends_a_command_without_a_traceback(on_file: Cli) -> None:
     await filled(on_file)
     process = await asyncio.create_subprocess_exec(
         COMMAND, "audit", env=on_file.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE

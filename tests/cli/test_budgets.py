@@ -104,7 +104,7 @@ async def test_budgets_are_audited_without_the_secret_of_their_alerts(on_file: C
     assert "a-secret" not in said + listed + str(log)
 
 
-async def test_what_is_not_there_is_refused_with_a_sentence(on_file: Cli) -> None:
+async def test_an_unknown_name_is_refused_with_a_sentence(on_file: Cli) -> None:
     await filled(on_file)
     amount = ("--amount", "5", "--window", "day")
     assert "no team music" in await on_file.refused("budgets", "set", "music", *amount)

@@ -1,4 +1,4 @@
-"""What `luma-mcp check` and /readyz tell of a Redis that answers but cannot serve."""
+"""`luma-mcp check` and /readyz with services that answer but cannot be used."""
 
 import asyncio
 import re
@@ -40,20 +40,20 @@ async def check(tmp_path: Path, backend: str, url: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout
 
 
-async def test_check_tells_a_replica(tmp_path: Path, backend: str, replica: RedisServer) -> None:
+async def test_check_reports_a_read_only_redis_replica(tmp_path: Path, backend: str, replica: RedisServer) -> None:
     code, said = await check(tmp_path, backend, replica.url)
     assert code == 1
     assert f"Redis at 127.0.0.1:{replica.port} is a replica that takes no writes" in said
 
 
-async def test_check_tells_a_full_redis(tmp_path: Path, backend: str, fragile_redis: RedisServer) -> None:
+async def test_check_reports_a_full_redis(tmp_path: Path, backend: str, fragile_redis: RedisServer) -> None:
     with fragile_redis.client() as client:
         client.config_set("maxmemory", "1")
     code, said = await check(tmp_path, backend, fragile_redis.url)
     assert (code, "is full: raise maxmemory" in said) == (1, True)
 
 
-async def test_check_tells_a_cluster_behind_a_plain_url(tmp_path: Path, backend: str) -> None:
+async def test_check_reports_a_redis_cluster_behind_a_plain_url(tmp_path: Path, backend: str) -> None:
     nodes = [RedisClusterNode(), RedisServer()]
     try:
         nodes[0].start()
@@ -67,7 +67,7 @@ async def test_check_tells_a_cluster_behind_a_plain_url(tmp_path: Path, backend:
     assert "Cluster" in said
 
 
-async def test_check_tells_missing_rights_and_wrong_passwords(
+async def test_check_reports_missing_redis_rights_and_wrong_passwords(
     tmp_path: Path, backend: str, fragile_redis: RedisServer
 ) -> None:
     with fragile_redis.client() as client:
@@ -127,7 +127,7 @@ async def test_check_needs_no_key_file_where_keys_of_teams_are_accepted(tmp_path
     assert not (tmp_path / "luma.key").exists()
 
 
-async def test_check_tells_a_folder_that_the_user_may_not_write_to(tmp_path: Path, backend: str) -> None:
+async def test_check_reports_a_folder_that_is_not_writable(tmp_path: Path, backend: str) -> None:
     (tmp_path / "no folder").touch()
     url = f"sqlite:///{tmp_path}/no folder/luma.db"
     env = environment(acedata_url=backend, database_url=url, secret_key=KEY)
@@ -143,7 +143,7 @@ async def test_check_tells_a_folder_that_the_user_may_not_write_to(tmp_path: Pat
         (("/luma$", "/other"), "does not exist on that server"),
     ],
 )
-async def test_check_tells_a_database_that_denies_from_one_that_is_out(
+async def test_check_distinguishes_a_database_that_denies_access_from_an_outage(
     tmp_path: Path, backend: str, shared_postgres: PostgresServer, change: tuple[str, str], sentence: str
 ) -> None:
     url = re.sub(*change, shared_postgres.url)
@@ -154,7 +154,7 @@ async def test_check_tells_a_database_that_denies_from_one_that_is_out(
     assert "wrong" not in ended.stdout
 
 
-async def test_check_tells_that_the_database_is_out(tmp_path: Path, backend: str) -> None:
+async def test_check_reports_an_outage_of_the_database(tmp_path: Path, backend: str) -> None:
     env = environment(acedata_url=backend, database_url="postgresql://luma:hidden@127.0.0.1:1/luma", secret_key=KEY)
     ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
     assert ended.returncode == 1
@@ -162,7 +162,7 @@ async def test_check_tells_that_the_database_is_out(tmp_path: Path, backend: str
     assert "hidden" not in ended.stdout
 
 
-async def test_check_tells_of_replicas_with_another_database(
+async def test_check_reports_replicas_with_another_database(
     tmp_path: Path, backend: str, redis_server: RedisServer
 ) -> None:
     ends, urls = [], [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "other")]
@@ -185,14 +185,14 @@ async def test_the_database_is_upgraded_by_hand(tmp_path: Path) -> None:
         assert (ended.returncode, f"has schema version {REVISIONS[-1]}" in ended.stdout) == (0, True)
 
 
-async def test_check_tells_a_backend_that_is_something_else(tmp_path: Path) -> None:
+async def test_check_reports_a_backend_url_of_another_service(tmp_path: Path) -> None:
     async with listening(Starlette(exception_handlers={404: lambda *_: JSONResponse({}, 404)})) as other:
         ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=environment(acedata_url=other))
     assert ended.returncode == 1
     assert "is LUMA_MCP_ACEDATA_URL right?" in ended.stdout
 
 
-async def test_readyz_tells_a_redis_that_refuses_from_one_that_is_down(
+async def test_readyz_distinguishes_a_redis_that_refuses_from_one_that_is_down(
     clock: HandClock, replica: RedisServer, fragile_redis: RedisServer
 ) -> None:
     seen = []
@@ -206,7 +206,7 @@ async def test_readyz_tells_a_redis_that_refuses_from_one_that_is_down(
     assert [answer["status"] for answer in seen] == ["ready", "degraded", "degraded"]
 
 
-async def test_check_tells_whether_the_identity_provider_can_be_used(
+async def test_check_reports_whether_the_identity_provider_can_be_used(
     tmp_path: Path, backend: str, realm: Realm
 ) -> None:
     async def checked(**settings: str) -> tuple[int, str]:

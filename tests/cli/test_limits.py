@@ -49,7 +49,7 @@ async def test_limits_are_set_listed_and_removed(cli: Cli) -> None:
     assert actions[-5:] == ["limits.set"] * 3 + ["limits.remove"] * 2
 
 
-async def test_what_is_not_there_is_refused_with_a_sentence(on_file: Cli) -> None:
+async def test_an_unknown_name_is_refused_with_a_sentence(on_file: Cli) -> None:
     await filled(on_file)
     assert "no team music" in await on_file.refused("limits", "set", "music", "--in-flight", "1")
     assert "no member ben" in await on_file.refused("limits", "set", "film", "--member", "ben", "--in-flight", "1")

@@ -1,4 +1,4 @@
-"""What a process holds on to when the work is over."""
+"""The memory that a process keeps after its work is done."""
 
 import subprocess
 import sys
@@ -55,7 +55,7 @@ print(most)
 """
 
 
-def test_what_calls_leave_behind_does_not_pile_up() -> None:
+def test_garbage_of_calls_does_not_accumulate() -> None:
     ran = subprocess.run([sys.executable, "-c", CIRCLES], capture_output=True, text=True, timeout=60, check=True)
     assert int(ran.stdout) < MOST_OBJECTS
 

@@ -1,4 +1,4 @@
-"""The commands of docs/teams.md work as they stand, from the first to the last, beside two replicas."""
+"""The commands of docs/teams.md work as written, in order, while two replicas run."""
 
 import asyncio
 import json
@@ -95,7 +95,7 @@ def rows(title: str) -> list[list[str]]:
     return [found for line in lines if (found := re.findall(r"`(luma-mcp [^`]+)`", line))]
 
 
-async def test_the_walk_leads_from_nothing_to_a_revoked_key(shell: Shell) -> None:
+async def test_the_commands_of_the_walkthrough_work_in_order(shell: Shell) -> None:
     walk = steps("A team, step by step")
     assert len(walk) == 21
     for number, command in enumerate(walk):
@@ -143,7 +143,7 @@ async def replace(shell: Shell, command: str) -> None:
     assert [await shell.status(url, shell.keys["new"]["key"]) for url in shell.urls] == [200, 200]
 
 
-async def test_the_other_commands_of_the_document_work_in_their_order(shell: Shell) -> None:
+async def test_the_other_commands_of_the_document_work_in_order(shell: Shell) -> None:
     for command in steps("A team, step by step")[:7]:
         await shell.done(command)
     later = [*rows("Later"), *rows("Budgets")]

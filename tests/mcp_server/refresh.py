@@ -1,4 +1,4 @@
-"""Writes the snapshot of tools/list anew, for a change that was meant."""
+"""Rewrites the snapshot of tools/list after an intended change."""
 
 import asyncio
 import json

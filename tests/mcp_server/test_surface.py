@@ -1,4 +1,4 @@
-"""The published surface: to the byte, within its budget, and true to its own schemas."""
+"""The published tools, prompts and resources: a snapshot, a budget of tokens, and the validity of their schemas."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,5 +1,5 @@
-"""`luma-mcp teams|credentials|members|keys|budgets|limits|usage|audit`: one module for each noun.
+"""The administrative commands, such as `luma-mcp teams create`: one module for each noun.
 
-They are loaded for every command line, so they import no database and no
-cryptography; `opening` does, once a command runs.
+Every command line loads them, so they import neither the database nor cryptography. `opening` imports both, and is
+loaded when such a command runs.
 """

@@ -1,4 +1,4 @@
-"""`luma-mcp audit`: the log of calls that spend and of administrative changes, oldest first."""
+"""`luma-mcp audit`: prints the audit log of billable calls and administrative changes, oldest first."""
 
 import csv
 import io
@@ -15,8 +15,8 @@ from app.domain.team_input import parsed_moment
 from app.domain.teams import AuditEntry, valid_name
 from app.services.teams.spending_documents import audit_document, readable
 
-LOT = 1000
-"""Entries that are held at once."""
+PAGE_SIZE = 1000
+"""Number of entries that are read and held in memory at once."""
 
 HEADINGS = ("time", "team", "actor", "action", "subject", "change", "outcome", "amount", "task")
 
@@ -36,49 +36,50 @@ def add_commands(commands: Any) -> None:
     )
 
 
-async def _audit(admin: Administrator, chosen: Namespace) -> None:
+async def _audit(admin: Administrator, args: Namespace) -> None:
     names = {team.id: team.name for team in await admin.directory.teams.all()}
-    wanted = None if chosen.team is None else (await admin.directory.teams.team(chosen.team)).id
-    lots = _lots(admin, wanted, chosen.since)
+    wanted = None if args.team is None else (await admin.directory.teams.team(args.team)).id
+    pages = _pages(admin, wanted, args.since)
     if admin.output.is_json:
-        admin.output.show([audit_document(names, entry) async for lot in lots for entry in lot], [])
+        admin.output.show([audit_document(names, entry) async for page in pages for entry in page], [])
         return
-    first = True
-    async for lot in lots:
-        _print(names, lot, chosen.format, is_first=first)
-        first = False
-    if first:
-        _print(names, [], chosen.format, is_first=True)
+    is_first = True
+    async for page in pages:
+        _print(names, page, args.format, is_first=is_first)
+        is_first = False
+    if is_first:
+        _print(names, [], args.format, is_first=True)
 
 
-async def _lots(admin: Administrator, team_id: str | None, since: float | None) -> AsyncIterator[list[AuditEntry]]:
+async def _pages(admin: Administrator, team_id: str | None, since: float | None) -> AsyncIterator[list[AuditEntry]]:
     after = 0
-    while lot := await admin.directory.audit.entries(LOT, team_id=team_id, since=since, after=after):
-        yield lot
-        after = lot[-1].id or 0
+    while page := await admin.directory.audit.entries(PAGE_SIZE, team_id=team_id, since=since, after=after):
+        yield page
+        after = page[-1].id or 0
 
 
-def _print(names: Mapping[str, str], lot: Sequence[AuditEntry], form: str, *, is_first: bool) -> None:
+def _print(names: Mapping[str, str], page: Sequence[AuditEntry], form: str, *, is_first: bool) -> None:
+    """Print a page of entries. Only the first page has headings."""
     match form:
         case "jsonl":
-            lines: Iterable[str] = (json.dumps(audit_document(names, entry)) for entry in lot)
+            lines: Iterable[str] = (json.dumps(audit_document(names, entry)) for entry in page)
         case "csv":
-            lines = _csv(names, lot, is_first=is_first)
+            lines = _csv(names, page, is_first=is_first)
         case _:
-            lines = table(HEADINGS, [_row(names, entry) for entry in lot])[0 if is_first else 1 :]
+            lines = table(HEADINGS, [_row(names, entry) for entry in page])[0 if is_first else 1 :]
     for line in lines:
         say(line)
 
 
-def _csv(names: Mapping[str, str], lot: Sequence[AuditEntry], *, is_first: bool) -> list[str]:
-    written = io.StringIO()
-    columns = csv.DictWriter(written, [*audit_document({}, AuditEntry("", "", ""))], lineterminator="\n")
+def _csv(names: Mapping[str, str], page: Sequence[AuditEntry], *, is_first: bool) -> list[str]:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, [*audit_document({}, AuditEntry("", "", ""))], lineterminator="\n")
     if is_first:
-        columns.writeheader()
-    for entry in lot:
+        writer.writeheader()
+    for entry in page:
         document = audit_document(names, entry)
-        columns.writerow(document | {name: _json(document[name]) for name in ("before", "after")})
-    return [written.getvalue().removesuffix("\n")]
+        writer.writerow(document | {name: _json(document[name]) for name in ("before", "after")})
+    return [buffer.getvalue().removesuffix("\n")]
 
 
 def _json(values: Mapping[str, Any] | None) -> str:
@@ -100,7 +101,7 @@ def _row(names: Mapping[str, str], entry: AuditEntry) -> tuple[str, ...]:
 
 
 def _change(entry: AuditEntry) -> str:
-    """Return the values of something new or removed, or each value before and after a change."""
+    """Return the text of a change: each value before and after, or the values of a created or removed object."""
     before, after = readable(entry.before), readable(entry.after)
     if before and after:
         changes = [f"{name}: {json.dumps(before.get(name))} -> {json.dumps(after.get(name))}" for name in after]

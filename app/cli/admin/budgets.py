@@ -1,4 +1,4 @@
-"""`luma-mcp budgets`: what a team, a member or a key may spend in a day, a week or a month."""
+"""`luma-mcp budgets`: the budgets of a team, a member or a key for a day, a week or a month."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
@@ -39,58 +39,56 @@ def add_commands(commands: Any) -> None:
 
 
 def budget_lines(budgets: list[OwnedUse]) -> list[str]:
-    """Return budgets for people."""
+    """Return a table of budgets."""
     return table(HEADINGS, [_row(owned) for owned in budgets])
 
 
-async def _set(admin: Administrator, chosen: Namespace) -> None:
+async def _set(admin: Administrator, args: Namespace) -> None:
     if admin.price is None:
         raise NotAllowed("The backend names no price, so a budget would refuse every generation.")
-    amount = Money(chosen.amount, admin.price.unit)
-    terms = BudgetTerms(amount, Window(chosen.window), chosen.soft)
-    if chosen.alert_url is None:
-        _show(admin, await admin.budgets.set(_owner(chosen), terms, admin.actor), "Set")
+    amount = Money(args.amount, admin.price.unit)
+    terms = BudgetTerms(amount, Window(args.window), args.soft)
+    if args.alert_url is None:
+        _show(admin, await admin.budgets.set(_owner(args), terms, admin.actor), "Set")
         return
-    team = await admin.directory.teams.team(chosen.team)
-    terms = replace(terms, alert=await admin.secrets.alert_target(team, chosen.alert_url))
-    owned, secret = await admin.budgets.set(_owner(chosen), terms, admin.actor), admin.secrets.signing_secret(team)
+    team = await admin.directory.teams.team(args.team)
+    terms = replace(terms, alert=await admin.secrets.alert_target(team, args.alert_url))
+    owned, secret = await admin.budgets.set(_owner(args), terms, admin.actor), admin.secrets.signing_secret(team)
     line = f"Its alerts are signed by the Standard Webhooks specification, with the secret {secret}"
-    admin.output.show(budget_document(owned) | {"alert_secret": secret}, [_said(owned, "Set"), line])
+    admin.output.show(budget_document(owned) | {"alert_secret": secret}, [_sentence(owned, "Set"), line])
 
 
-async def _list(admin: Administrator, chosen: Namespace) -> None:
-    budgets = await admin.budgets.of_team(chosen.team)
+async def _list(admin: Administrator, args: Namespace) -> None:
+    budgets = await admin.budgets.of_team(args.team)
     admin.output.show([budget_document(owned) for owned in budgets], budget_lines(budgets))
 
 
-async def _raise(admin: Administrator, chosen: Namespace) -> None:
-    raised = await admin.budgets.increase(
-        _owner(chosen), _window(chosen), by=chosen.by, until=chosen.until, actor=admin.actor
-    )
-    _show(admin, raised, "Raised", f" up to the end of {chosen.until}")
+async def _raise(admin: Administrator, args: Namespace) -> None:
+    raised = await admin.budgets.increase(_owner(args), _window(args), by=args.by, until=args.until, actor=admin.actor)
+    _show(admin, raised, "Raised", f" up to the end of {args.until}")
 
 
-async def _remove(admin: Administrator, chosen: Namespace) -> None:
-    removed = await admin.budgets.remove(_owner(chosen), _window(chosen), admin.actor)
+async def _remove(admin: Administrator, args: Namespace) -> None:
+    removed = await admin.budgets.remove(_owner(args), _window(args), admin.actor)
     _show(admin, removed, "Removed")
 
 
-def _show(admin: Administrator, owned: OwnedUse, done: str, until: str = "") -> None:
-    admin.output.show(budget_document(owned), [_said(owned, done, until)])
+def _show(admin: Administrator, owned: OwnedUse, verb: str, until: str = "") -> None:
+    admin.output.show(budget_document(owned), [_sentence(owned, verb, until)])
 
 
-def _said(owned: OwnedUse, done: str, until: str = "") -> str:
+def _sentence(owned: OwnedUse, verb: str, until: str = "") -> str:
     use, unit = owned.use, owned.use.budget.unit
-    whose = f"{_who(owned.owner)} of team {owned.owner.team}".replace("team of ", "")
+    owner = f"{_owner_text(owned.owner)} of team {owned.owner.team}".replace("team of ", "")
     amounts = f"{Money(use.limit, unit)}, {Money(use.left, unit)} left"
-    return f"{done} the {use.budget.window} budget of {whose}{until}: {amounts}."
+    return f"{verb} the {use.budget.window} budget of {owner}{until}: {amounts}."
 
 
 def _row(owned: OwnedUse) -> tuple[str, ...]:
     use, budget = owned.use, owned.use.budget
     is_raised = use.limit != budget.amount
     return (
-        _who(owned.owner),
+        _owner_text(owned.owner),
         budget.window,
         *(amount_text(amount) for amount in (use.limit, use.left, use.reserved, use.spent)),
         budget.unit,
@@ -100,14 +98,14 @@ def _row(owned: OwnedUse) -> tuple[str, ...]:
     )
 
 
-def _who(owner: BudgetOwner) -> str:
+def _owner_text(owner: BudgetOwner) -> str:
     if owner.member is not None:
         return f"member {owner.member}"
     return "team" if owner.key is None else f"key {owner.key}"
 
 
-def _add_verb(verbs: Any, name: str, handler: Any, words: str) -> ArgumentParser:
-    verb = add_verb(verbs, name, handler, words, "TEAM")
+def _add_verb(verbs: Any, name: str, handler: Any, help_text: str) -> ArgumentParser:
+    verb = add_verb(verbs, name, handler, help_text, "TEAM")
     owner = verb.add_mutually_exclusive_group()
     owner.add_argument("--member", type=checked(valid_name), metavar="MEMBER", help="for this member (the whole team)")
     owner.add_argument("--key", metavar="ID", help="for this key and those that replace it")
@@ -115,16 +113,18 @@ def _add_verb(verbs: Any, name: str, handler: Any, words: str) -> ArgumentParser
 
 
 def _add_window(verb: ArgumentParser, *, required: bool = False) -> None:
-    words = "calendar window in the team's time zone" + ("" if required else "; needed where there are several budgets")
-    verb.add_argument("--window", required=required, choices=[str(one) for one in Window], help=words)
+    help_text = "calendar window in the team's time zone" + (
+        "" if required else "; needed where there are several budgets"
+    )
+    verb.add_argument("--window", required=required, choices=[str(one) for one in Window], help=help_text)
 
 
-def _owner(chosen: Namespace) -> BudgetOwner:
-    return BudgetOwner(chosen.team, chosen.member, chosen.key)
+def _owner(args: Namespace) -> BudgetOwner:
+    return BudgetOwner(args.team, args.member, args.key)
 
 
-def _window(chosen: Namespace) -> Window | None:
-    return None if chosen.window is None else Window(chosen.window)
+def _window(args: Namespace) -> Window | None:
+    return None if args.window is None else Window(args.window)
 
 
 def _above_zero(given: str) -> int:

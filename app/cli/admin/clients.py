@@ -1,4 +1,4 @@
-"""`luma-mcp clients`: OAuth clients that an operator registers for sign-in."""
+"""`luma-mcp clients`: OAuth clients for sign-in that an operator registers."""
 
 import secrets
 from argparse import Namespace
@@ -45,11 +45,11 @@ def _document(client: OAuthClient) -> dict[str, Any]:
     }
 
 
-async def _create(admin: Administrator, chosen: Namespace) -> None:
-    number = f"lmc_{secrets.token_urlsafe(16)}"
-    client = OAuthClient(number, chosen.name, tuple(chosen.redirect), Registration.MANUAL)
+async def _create(admin: Administrator, args: Namespace) -> None:
+    client_id = f"lmc_{secrets.token_urlsafe(16)}"
+    client = OAuthClient(client_id, args.name, tuple(args.redirect), Registration.MANUAL)
     shown, lines = {}, [f"Registered client {client.name}. Its client id is {client.id}"]
-    if chosen.secret:
+    if args.secret:
         secret, digest = await admin.secrets.new_client_secret()
         client = replace(client, auth=ClientAuth.SECRET, secret_digest=digest)
         shown, lines = {"client_secret": secret}, [*lines, f"Its secret, which is shown this once: {secret}"]
@@ -64,8 +64,8 @@ async def _list(admin: Administrator, _chosen: Namespace) -> None:
     admin.output.show([_document(client) for client in clients], lines)
 
 
-async def _remove(admin: Administrator, chosen: Namespace) -> None:
-    if not await admin.clients.remove(chosen.id):
-        raise NotThere(f"No client with the id {chosen.id} was registered by hand. Look at the list of clients.")
-    line = f"Removed client {chosen.id}. It gets no further token; those that it has end within a day."
-    admin.output.show({"id": chosen.id}, [line])
+async def _remove(admin: Administrator, args: Namespace) -> None:
+    if not await admin.clients.remove(args.id):
+        raise NotThere(f"No client with the id {args.id} was registered by hand. Look at the list of clients.")
+    line = f"Removed client {args.id}. It gets no further token; those that it has end within a day."
+    admin.output.show({"id": args.id}, [line])

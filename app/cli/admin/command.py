@@ -1,4 +1,4 @@
-"""The parts of an administrative command: its arguments, and what its handler is given."""
+"""Adds administrative commands to the parser, and defines what their handlers receive."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """What the handler of a command works with. `price` is that of one generation; None where it is not known."""
+    """The services that the handler of a command uses, opened on the database.
+
+    Attributes:
+        price: the price of one generation; None if it is unknown.
+        actor: the user who runs the command, for the audit log.
+
+    """
 
     directory: Directory
     budgets: Budgets
@@ -36,15 +42,15 @@ class Administrator:
 Handler = Callable[[Administrator, Namespace], Awaitable[None]]
 
 
-def add_noun(commands: Any, name: str, words: str) -> Any:
-    """Add a command that takes a verb, and return what its verbs are added to."""
-    noun = commands.add_parser(name, help=words, description=words)
+def add_noun(commands: Any, name: str, help_text: str) -> Any:
+    """Add a command with subcommands (verbs), and return the argparse object to which they are added."""
+    noun = commands.add_parser(name, help=help_text, description=help_text)
     return noun.add_subparsers(required=True, metavar="command")
 
 
-def add_verb(verbs: Any, name: str, handler: Handler, words: str, *arguments: str) -> ArgumentParser:
-    """Add a command with positional `arguments`; `TEAM`, `MEMBER` and `NAME` are names."""
-    verb: ArgumentParser = verbs.add_parser(name, help=words, description=words)
+def add_verb(verbs: Any, name: str, handler: Handler, help_text: str, *arguments: str) -> ArgumentParser:
+    """Add a command with positional `arguments`, such as TEAM. All but ID must be valid names."""
+    verb: ArgumentParser = verbs.add_parser(name, help=help_text, description=help_text)
     for argument in arguments:
         check = str if argument == "ID" else checked(valid_name)
         verb.add_argument(argument.lower(), metavar=argument, type=check)
@@ -57,18 +63,18 @@ def add_verb(verbs: Any, name: str, handler: Handler, words: str, *arguments: st
 
 
 def checked(rule: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a rule of the domain as the type of an argument: its ValueError is a sentence."""
+    """Return `rule`, a function of the domain, as an argparse type. The message of its ValueError is printed."""
 
-    def check(given: str) -> T:
+    def check(text: str) -> T:
         try:
-            return rule(given)
+            return rule(text)
         except ValueError as exc:
             raise ArgumentTypeError(str(exc)) from None
 
     return check
 
 
-def _run(handler: Handler, chosen: Namespace) -> None:
+def _run(handler: Handler, args: Namespace) -> None:
     from app.cli.admin.opening import run  # noqa: PLC0415 - the other commands open no directory
 
-    run(handler, chosen)
+    run(handler, args)

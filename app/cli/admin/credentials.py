@@ -1,4 +1,4 @@
-"""`luma-mcp credentials`: the secrets of a team for a backend, read from standard input and never shown again."""
+"""`luma-mcp credentials`: the backend credentials of a team. They are read from standard input and never shown."""
 
 import getpass
 import sys
@@ -23,34 +23,32 @@ def add_commands(commands: Any) -> None:
     add_verb(verbs, "remove", _remove, "Take a credential out of use and erase its secret.", "TEAM", "ID")
 
 
-async def _add(admin: Administrator, chosen: Namespace) -> None:
-    team = await admin.directory.teams.team(chosen.team)
-    sealed = await admin.secrets.sealed(team, chosen.backend, _given_secret())
+async def _add(admin: Administrator, args: Namespace) -> None:
+    team = await admin.directory.teams.team(args.team)
+    sealed = await admin.secrets.sealed(team, args.backend, _read_secret())
     credential = await admin.directory.credentials.add(sealed, admin.actor)
     line = f"Team {team.name} has the credential {credential.id} ({credential.hint}) for {credential.backend}."
     admin.output.show(credential_document(team.name, credential), [line])
 
 
-async def _list(admin: Administrator, chosen: Namespace) -> None:
-    team = await admin.directory.teams.team(chosen.team)
+async def _list(admin: Administrator, args: Namespace) -> None:
+    team = await admin.directory.teams.team(args.team)
     credentials = await admin.directory.credentials.of_team(team.id)
     rows = [(one.id, one.backend, one.hint, time_text(one.created_at)) for one in credentials]
     documents = [credential_document(team.name, one) for one in credentials]
     admin.output.show(documents, table(("credential", "backend", "secret", "added"), rows))
 
 
-async def _remove(admin: Administrator, chosen: Namespace) -> None:
-    credential = await admin.directory.credentials.remove(chosen.team, chosen.id, admin.actor)
-    line = (
-        f"Removed credential {credential.id} of team {chosen.team}. Its secret is erased; revoke it at its issuer too."
-    )
-    admin.output.show(credential_document(chosen.team, credential), [line])
+async def _remove(admin: Administrator, args: Namespace) -> None:
+    credential = await admin.directory.credentials.remove(args.team, args.id, admin.actor)
+    line = f"Removed credential {credential.id} of team {args.team}. Its secret is erased; revoke it at its issuer too."
+    admin.output.show(credential_document(args.team, credential), [line])
 
 
-def _given_secret() -> str:
-    """Return the secret on standard input, of which a person sees nothing. Raises NotAllowed."""
-    given = getpass.getpass("Credential: ") if sys.stdin.isatty() else _read()
-    secret = given.strip()
+def _read_secret() -> str:
+    """Return the secret on standard input; a terminal does not echo it. Raises NotAllowed if it is malformed."""
+    text = getpass.getpass("Credential: ") if sys.stdin.isatty() else _read()
+    secret = text.strip()
     if not is_credential(secret):
         raise NotAllowed(
             f"Standard input must hold the credential alone: 1 to {LONGEST_SECRET} ASCII characters without blanks."

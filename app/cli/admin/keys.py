@@ -1,4 +1,4 @@
-"""`luma-mcp keys`: the keys of members, each shown once."""
+"""`luma-mcp keys`: the team keys of members. A new key is shown once."""
 
 from argparse import ArgumentTypeError, Namespace
 from typing import Any
@@ -43,56 +43,56 @@ def add_commands(commands: Any) -> None:
     )
 
 
-async def _create(admin: Administrator, chosen: Namespace) -> None:
+async def _create(admin: Administrator, args: Namespace) -> None:
     key, new = await admin.secrets.new_key()
     holder = await admin.directory.keys.create(
-        chosen.team,
-        chosen.member,
+        args.team,
+        args.member,
         new,
         admin.actor,
-        scopes=chosen.scope,
-        expires_seconds=chosen.expires,
-        note=chosen.note,
+        scopes=args.scope,
+        expires_seconds=args.expires,
+        note=args.note,
     )
     _show_once(admin, key, holder, [])
 
 
-async def _list(admin: Administrator, chosen: Namespace) -> None:
-    holders = await admin.directory.keys.of_team(chosen.team)
+async def _list(admin: Administrator, args: Namespace) -> None:
+    holders = await admin.directory.keys.of_team(args.team)
     admin.output.show([*map(key_document, holders)], table(HEADINGS, [*map(_row, holders)]))
 
 
-async def _revoke(admin: Administrator, chosen: Namespace) -> None:
-    holder = await admin.directory.keys.revoke(chosen.id, admin.actor)
+async def _revoke(admin: Administrator, args: Namespace) -> None:
+    holder = await admin.directory.keys.revoke(args.id, admin.actor)
     admin.output.show(key_document(holder), [f"Revoked {_named(holder)}, for good."])
 
 
-async def _block(admin: Administrator, chosen: Namespace) -> None:
-    holder = await admin.directory.keys.block(chosen.id, admin.actor)
+async def _block(admin: Administrator, args: Namespace) -> None:
+    holder = await admin.directory.keys.block(args.id, admin.actor)
     admin.output.show(key_document(holder), [f"Blocked {_named(holder)}. `luma-mcp keys unblock` undoes that."])
 
 
-async def _unblock(admin: Administrator, chosen: Namespace) -> None:
-    holder = await admin.directory.keys.block(chosen.id, admin.actor, is_blocked=False)
+async def _unblock(admin: Administrator, args: Namespace) -> None:
+    holder = await admin.directory.keys.block(args.id, admin.actor, is_blocked=False)
     admin.output.show(key_document(holder), [f"Unblocked {_named(holder)}."])
 
 
-async def _stop(admin: Administrator, chosen: Namespace) -> None:
-    holder = await admin.directory.keys.stop(chosen.id, admin.actor)
+async def _stop(admin: Administrator, args: Namespace) -> None:
+    holder = await admin.directory.keys.stop(args.id, admin.actor)
     admin.output.show(key_document(holder), [f"Stopped {_named(holder)}: it may read, and not spend."])
 
 
-async def _resume(admin: Administrator, chosen: Namespace) -> None:
-    holder = await admin.directory.keys.stop(chosen.id, admin.actor, is_stopped=False)
+async def _resume(admin: Administrator, args: Namespace) -> None:
+    holder = await admin.directory.keys.stop(args.id, admin.actor, is_stopped=False)
     more = " Its member or its team is still stopped." if holder.is_stopped else ""
     admin.output.show(key_document(holder), [f"Resumed {_named(holder)}.{more}"])
 
 
-async def _rotate(admin: Administrator, chosen: Namespace) -> None:
+async def _rotate(admin: Administrator, args: Namespace) -> None:
     key, new = await admin.secrets.new_key()
-    holder = await admin.directory.keys.rotate(chosen.id, new, chosen.grace, admin.actor)
-    ends_at = (await admin.directory.keys.holder(chosen.id)).key.expires_at
-    _show_once(admin, key, holder, [f"The old key {chosen.id} works until {time_text(ends_at)} UTC."])
+    holder = await admin.directory.keys.rotate(args.id, new, args.grace, admin.actor)
+    ends_at = (await admin.directory.keys.holder(args.id)).key.expires_at
+    _show_once(admin, key, holder, [f"The old key {args.id} works until {time_text(ends_at)} UTC."])
 
 
 def _show_once(admin: Administrator, key: str, holder: KeyHolder, more: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""`luma-mcp limits`: how often a team, a member or a key may call and generate, and how many generations at once."""
+"""`luma-mcp limits`: the rate limits of a team, a member or a key, and their limits of generations in flight."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
@@ -23,39 +23,40 @@ def add_commands(commands: Any) -> None:
     """Add `limits` and its verbs."""
     verbs = add_noun(commands, "limits", "Set, list and remove rate limits.")
     put = _add_verb(verbs, "set", _set, "Set limits, and leave those that are not given as they are.")
-    for flag, words in _FLAGS.values():
-        put.add_argument(flag, type=_limit, metavar="N", help=f"most {words}")
+    for flag, help_text in _FLAGS.values():
+        put.add_argument(flag, type=_limit, metavar="N", help=f"most {help_text}")
     _require_a_limit(put)
     add_verb(verbs, "list", _list, "List the limits of a team, its members and its keys.", "TEAM")
     remove = _add_verb(verbs, "remove", _remove, "Remove all limits of a team, a member or a key, or those named.")
-    for flag, words in _FLAGS.values():
-        remove.add_argument(flag, action="store_true", help=f"remove the limit of {words}")
+    for flag, help_text in _FLAGS.values():
+        remove.add_argument(flag, action="store_true", help=f"remove the limit of {help_text}")
 
 
-async def _set(admin: Administrator, chosen: Namespace) -> None:
-    _show(admin, await admin.limits.set(_owner(chosen), _limits(chosen), admin.actor))
+async def _set(admin: Administrator, args: Namespace) -> None:
+    _show(admin, await admin.limits.set(_owner(args), _limits(args), admin.actor))
 
 
-async def _list(admin: Administrator, chosen: Namespace) -> None:
-    found = await admin.limits.of_team(chosen.team)
-    rows = [(_who(one.owner), *(_cell(most) for most in one.limits.by_kind().values())) for one in found]
+async def _list(admin: Administrator, args: Namespace) -> None:
+    found = await admin.limits.of_team(args.team)
+    rows = [(_owner_text(one.owner), *(_cell(most) for most in one.limits.by_kind().values())) for one in found]
     admin.output.show([*map(limits_document, found)], table(HEADINGS, rows))
 
 
-async def _remove(admin: Administrator, chosen: Namespace) -> None:
-    named = [kind for kind in LimitKind if getattr(chosen, kind.value)]
-    _show(admin, await admin.limits.remove(_owner(chosen), named or list(LimitKind), admin.actor))
+async def _remove(admin: Administrator, args: Namespace) -> None:
+    kinds = [kind for kind in LimitKind if getattr(args, kind.value)]
+    _show(admin, await admin.limits.remove(_owner(args), kinds or list(LimitKind), admin.actor))
 
 
 def _show(admin: Administrator, owned: OwnedLimits) -> None:
-    whose = f"team {owned.owner.team}" if _who(owned.owner) == "team" else f"{_who(owned.owner)} of {owned.owner.team}"
-    words = {LimitKind.CALLS: "calls a minute", LimitKind.GENERATIONS: "generations an hour"}
-    set_ones = {kind: most for kind, most in owned.limits.by_kind().items() if most is not None}
-    said = ", ".join(f"{most} {words.get(kind, 'in flight')}" for kind, most in set_ones.items())
-    admin.output.show(limits_document(owned), [f"Limits of {whose}: {said or 'none'}."])
+    owner = _owner_text(owned.owner)
+    owner = f"team {owned.owner.team}" if owner == "team" else f"{owner} of {owned.owner.team}"
+    units = {LimitKind.CALLS: "calls a minute", LimitKind.GENERATIONS: "generations an hour"}
+    limits = {kind: most for kind, most in owned.limits.by_kind().items() if most is not None}
+    text = ", ".join(f"{most} {units.get(kind, 'in flight')}" for kind, most in limits.items())
+    admin.output.show(limits_document(owned), [f"Limits of {owner}: {text or 'none'}."])
 
 
-def _who(owner: BudgetOwner) -> str:
+def _owner_text(owner: BudgetOwner) -> str:
     if owner.member is not None:
         return f"member {owner.member}"
     return "team" if owner.key is None else f"key {owner.key}"
@@ -65,12 +66,12 @@ def _cell(most: int | None) -> str:
     return NONE if most is None else str(most)
 
 
-def _owner(chosen: Namespace) -> BudgetOwner:
-    return BudgetOwner(chosen.team, chosen.member, chosen.key)
+def _owner(args: Namespace) -> BudgetOwner:
+    return BudgetOwner(args.team, args.member, args.key)
 
 
-def _add_verb(verbs: Any, name: str, handler: Any, words: str) -> ArgumentParser:
-    verb = add_verb(verbs, name, handler, words, "TEAM")
+def _add_verb(verbs: Any, name: str, handler: Any, help_text: str) -> ArgumentParser:
+    verb = add_verb(verbs, name, handler, help_text, "TEAM")
     owner = verb.add_mutually_exclusive_group()
     owner.add_argument("--member", type=checked(valid_name), metavar="MEMBER", help="for this member (the whole team)")
     owner.add_argument("--key", metavar="ID", help="for this key and those that replace it")
@@ -78,19 +79,19 @@ def _add_verb(verbs: Any, name: str, handler: Any, words: str) -> ArgumentParser
 
 
 def _require_a_limit(put: ArgumentParser) -> None:
-    """Make `put` refuse a command line that sets nothing, as a fault of usage."""
+    """Make the command `put` end with a usage error if no limit is given."""
     run = put.get_default("run")
 
-    def run_with_a_limit(chosen: Namespace) -> None:
-        if _limits(chosen) == NO_LIMITS:
+    def run_with_a_limit(args: Namespace) -> None:
+        if _limits(args) == NO_LIMITS:
             put.error(f"name a limit: {', '.join(flag for flag, _ in _FLAGS.values())}")
-        run(chosen)
+        run(args)
 
     put.set_defaults(run=run_with_a_limit)
 
 
-def _limits(chosen: Namespace) -> Limits:
-    return Limits(**{kind.value: getattr(chosen, kind.value) for kind in LimitKind})
+def _limits(args: Namespace) -> Limits:
+    return Limits(**{kind.value: getattr(args, kind.value) for kind in LimitKind})
 
 
 def _limit(given: str) -> int:

@@ -17,27 +17,27 @@ def add_commands(commands: Any) -> None:
     add_verb(verbs, "resume", _resume, "Let a stopped member spend again.", "TEAM", "MEMBER")
 
 
-async def _add(admin: Administrator, chosen: Namespace) -> None:
-    member = await admin.directory.teams.add_member(chosen.team, chosen.member, admin.actor)
-    admin.output.show(member_document(chosen.team, member), [f"Added member {member.name} to team {chosen.team}."])
+async def _add(admin: Administrator, args: Namespace) -> None:
+    member = await admin.directory.teams.add_member(args.team, args.member, admin.actor)
+    admin.output.show(member_document(args.team, member), [f"Added member {member.name} to team {args.team}."])
 
 
-async def _list(admin: Administrator, chosen: Namespace) -> None:
-    members = await admin.directory.teams.members(chosen.team)
+async def _list(admin: Administrator, args: Namespace) -> None:
+    members = await admin.directory.teams.members(args.team)
     rows = [
         (member.name, "stopped" if member.is_stopped else "active", time_text(member.created_at)) for member in members
     ]
-    documents = [member_document(chosen.team, member) for member in members]
+    documents = [member_document(args.team, member) for member in members]
     admin.output.show(documents, table(("member", "state", "created"), rows))
 
 
-async def _stop(admin: Administrator, chosen: Namespace) -> None:
-    member = await admin.directory.teams.stop_member(chosen.team, chosen.member, admin.actor)
-    line = f"Stopped member {member.name} of team {chosen.team}: it may read, and not spend."
-    admin.output.show(member_document(chosen.team, member), [line])
+async def _stop(admin: Administrator, args: Namespace) -> None:
+    member = await admin.directory.teams.stop_member(args.team, args.member, admin.actor)
+    line = f"Stopped member {member.name} of team {args.team}: it may read, and not spend."
+    admin.output.show(member_document(args.team, member), [line])
 
 
-async def _resume(admin: Administrator, chosen: Namespace) -> None:
-    member = await admin.directory.teams.stop_member(chosen.team, chosen.member, admin.actor, is_stopped=False)
-    line = f"Member {member.name} of team {chosen.team} may spend again."
-    admin.output.show(member_document(chosen.team, member), [line])
+async def _resume(admin: Administrator, args: Namespace) -> None:
+    member = await admin.directory.teams.stop_member(args.team, args.member, admin.actor, is_stopped=False)
+    line = f"Member {member.name} of team {args.team} may spend again."
+    admin.output.show(member_document(args.team, member), [line])

@@ -1,4 +1,4 @@
-"""Opening the directory in the database that the settings name, beside replicas that serve from it."""
+"""Runs an administrative command on the database that the settings name, while replicas may use it."""
 
 import asyncio
 import getpass
@@ -33,28 +33,28 @@ IN_MEMORY = (
     "LUMA_MCP_DATABASE_URL, or LUMA_MCP_DATA_DIR, for the service and for this command."
 )
 OTHER_KEY = (
-    "The keys and credentials in this database are sealed under another secret key. Set LUMA_MCP_SECRET_KEY to that of "
+    "The keys and credentials in this database are sealed with another secret key. Set LUMA_MCP_SECRET_KEY to that of "
     "the service."
 )
 
 
-def run(handler: Handler, chosen: Namespace) -> None:
-    """Run a command to its end; a refusal ends the program with a sentence and status 1. Raises SettingsError."""
+def run(handler: Handler, args: Namespace) -> None:
+    """Run a command. A refusal is printed as a sentence, and the program exits with REFUSED. Raises SettingsError."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # names may hold what a terminal cannot show
+        sys.stdout.reconfigure(errors="replace")  # names may contain characters that the terminal cannot encode
     try:
-        asyncio.run(_handle(handler, chosen))
+        asyncio.run(_handle(handler, args))
         sys.stdout.flush()
     except AdministrationRefused as exc:
-        print(f"luma-mcp: {exc}", file=sys.stderr)  # noqa: T201 - the answer of the command
+        print(f"luma-mcp: {exc}", file=sys.stderr)  # noqa: T201 - the output of the command
         sys.exit(REFUSED)
-    except BrokenPipeError:  # such as `| head`: what is left cannot be written when the interpreter ends
+    except BrokenPipeError:  # such as `| head`; otherwise the interpreter would fail to flush at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _handle(handler: Handler, chosen: Namespace) -> None:
-    settings = _with_secret(load_settings(chosen.env_file))
-    async with _opened(settings) as database:
+async def _handle(handler: Handler, args: Namespace) -> None:
+    settings = _with_secret(load_settings(args.env_file))
+    async with _open_database(settings) as database:
         directory = sql_directory(database)
         maker = VaultSecretMaker(directory, tuple(settings.secret_keys()))
         try:
@@ -67,9 +67,9 @@ async def _handle(handler: Handler, chosen: Namespace) -> None:
                 sql_sign_in(database).clients,
                 maker,
                 _actor(),
-                Output(chosen.json),
+                Output(args.json),
             )
-            await handler(admin, chosen)
+            await handler(admin, args)
         except OtherSecretKey:
             raise SettingsError(OTHER_KEY) from None
         except DatabaseUnavailable as exc:
@@ -99,8 +99,12 @@ def _is_memory(settings: Settings) -> bool:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Database]:
-    """Lend the database, made where there is none. An older schema is left to the service, which serves from it."""
+async def _open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database while entered, and create it if there is none.
+
+    An older schema is refused rather than migrated, because the service may still use it. Raises AdministrationRefused
+    and SettingsError.
+    """
     try:
         database = Database(settings.database())
     except ValueError as exc:
@@ -123,7 +127,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Database]:
 
 
 def _actor() -> Actor:
-    """Return the user who runs the command, by name or number: containers run under numbers without a name."""
+    """Return the user who runs the command: the login name, or the user id, because containers may have no name."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError, ImportError):

@@ -1,4 +1,4 @@
-"""What administrative commands print: tables and sentences for people, one JSON document for programs."""
+"""The output of administrative commands: tables and sentences for people, or one JSON document for programs."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -27,25 +27,25 @@ class Output:
 
 def say(line: str) -> None:
     """Print a line."""
-    print(line)  # noqa: T201 - what the commands are for
+    print(line)  # noqa: T201 - the output of the command
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table."""
+    """Return the lines of a table, headings first."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    return [aligned(row, widths) for row in (headings, *rows)]
+    return [padded(row, widths) for row in (headings, *rows)]
 
 
-def aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Return the cells of a row under those of the other rows."""
+def padded(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Return a row as a line, with its cells padded to the column widths."""
     return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def time_text(moment: float | None) -> str:
-    """Return a time for people, in UTC to the minute."""
+    """Return a Unix time as text, in UTC to the minute; NONE if it is None."""
     return NONE if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number of things in words."""
+def count_text(number: int, noun: str) -> str:
+    """Return a count with its noun: `no keys`, `1 key`, `3 keys`. The plural adds an s."""
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

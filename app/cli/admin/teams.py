@@ -1,4 +1,4 @@
-"""`luma-mcp teams`: the groups that share tasks, credentials and budgets."""
+"""`luma-mcp teams`: teams, whose members share tasks, credentials and budgets."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb, checked
-from app.cli.admin.output import counted, table, time_text
+from app.cli.admin.output import count_text, table, time_text
 from app.domain.money import amount_text
 from app.domain.team_input import parsed_threshold
 from app.domain.teams import Team, valid_timezone
@@ -37,8 +37,8 @@ def add_commands(commands: Any) -> None:
     add_verb(verbs, "resume", _resume, "Let a stopped team spend again.", "NAME")
 
 
-async def _create(admin: Administrator, chosen: Namespace) -> None:
-    team = await admin.directory.teams.create(chosen.name, chosen.timezone, admin.actor)
+async def _create(admin: Administrator, args: Namespace) -> None:
+    team = await admin.directory.teams.create(args.name, args.timezone, admin.actor)
     admin.output.show(team_document(team), [f"Created team {team.name}, time zone {team.timezone}."])
 
 
@@ -48,33 +48,33 @@ async def _list(admin: Administrator, _chosen: Namespace) -> None:
     admin.output.show([*map(team_document, teams)], table(("team", "time zone", "state", "created"), rows))
 
 
-async def _show(admin: Administrator, chosen: Namespace) -> None:
-    team = await admin.directory.teams.team(chosen.name)
-    members = await admin.directory.teams.members(chosen.name)
+async def _show(admin: Administrator, args: Namespace) -> None:
+    team = await admin.directory.teams.team(args.name)
+    members = await admin.directory.teams.members(args.name)
     credentials = await admin.directory.credentials.of_team(team.id)
-    counts = f"{counted(len(members), 'member')}, {counted(len(credentials), 'credential')}".capitalize()
+    counts = f"{count_text(len(members), 'member')}, {count_text(len(credentials), 'credential')}".capitalize()
     admin.output.show(full_team_document(team, members, credentials), [*_described(team), counts])
 
 
-async def _set(admin: Administrator, chosen: Namespace) -> None:
+async def _set(admin: Administrator, args: Namespace) -> None:
     team = await admin.directory.teams.change(
-        chosen.name,
+        args.name,
         admin.actor,
-        timezone=chosen.timezone,
-        allows_foreign_ids=chosen.foreign_ids and chosen.foreign_ids == "allow",
-        members_see_all=chosen.members_see and chosen.members_see == "all",
-        asks_above=chosen.asks_above,
+        timezone=args.timezone,
+        allows_foreign_ids=args.foreign_ids and args.foreign_ids == "allow",
+        members_see_all=args.members_see and args.members_see == "all",
+        asks_above=args.asks_above,
     )
     admin.output.show(team_document(team), _described(team))
 
 
-async def _stop(admin: Administrator, chosen: Namespace) -> None:
-    team = await admin.directory.teams.stop(chosen.name, admin.actor)
+async def _stop(admin: Administrator, args: Namespace) -> None:
+    team = await admin.directory.teams.stop(args.name, admin.actor)
     admin.output.show(team_document(team), [f"Stopped team {team.name}: it may read, and not spend."])
 
 
-async def _resume(admin: Administrator, chosen: Namespace) -> None:
-    team = await admin.directory.teams.stop(chosen.name, admin.actor, is_stopped=False)
+async def _resume(admin: Administrator, args: Namespace) -> None:
+    team = await admin.directory.teams.stop(args.name, admin.actor, is_stopped=False)
     admin.output.show(team_document(team), [f"Team {team.name} may spend again."])
 
 
@@ -89,16 +89,16 @@ def _described(team: Team) -> list[str]:
 
 
 def _add_timezone(verb: ArgumentParser, without: str) -> ArgumentParser:
-    words = f"IANA name, such as Europe/Berlin, by which its days begin ({without})"
-    verb.add_argument("--timezone", type=checked(valid_timezone), help=words)
+    help_text = f"IANA name, such as Europe/Berlin, by which its days begin ({without})"
+    verb.add_argument("--timezone", type=checked(valid_timezone), help=help_text)
     return verb
 
 
-def _run_unless_empty(verb: ArgumentParser, run: Callable[[Namespace], None], chosen: Namespace) -> None:
-    given = (chosen.timezone, chosen.foreign_ids, chosen.members_see, chosen.asks_above)
+def _run_unless_empty(verb: ArgumentParser, run: Callable[[Namespace], None], args: Namespace) -> None:
+    given = (args.timezone, args.foreign_ids, args.members_see, args.asks_above)
     if all(value is None for value in given):
         verb.error("name what to change: --timezone, --foreign-ids, --members-see or --asks-above")
-    run(chosen)
+    run(args)
 
 
 def _state(team: Team) -> str:

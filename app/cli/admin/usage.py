@@ -1,4 +1,4 @@
-"""`luma-mcp usage`: what a team has bought, what its budgets have left, and what is reserved without an outcome."""
+"""`luma-mcp usage`: prints a team's spending, its budgets, and its overdue reservations."""
 
 from argparse import Namespace
 from typing import Any
@@ -24,10 +24,10 @@ def add_commands(commands: Any) -> None:
     usage.add_argument("--by", choices=[str(one) for one in SpendingGroup], help="add up by this (all together)")
 
 
-async def _usage(admin: Administrator, chosen: Namespace) -> None:
-    by = None if chosen.by is None else SpendingGroup(chosen.by)
-    usage = await admin.budgets.usage(chosen.team, chosen.since, by)
-    admin.output.show(usage_document(chosen.team, usage, by), _lines(usage, by))
+async def _usage(admin: Administrator, args: Namespace) -> None:
+    by = None if args.by is None else SpendingGroup(args.by)
+    usage = await admin.budgets.usage(args.team, args.since, by)
+    admin.output.show(usage_document(args.team, usage, by), _lines(usage, by))
 
 
 def _lines(usage: Usage, by: SpendingGroup | None) -> list[str]:

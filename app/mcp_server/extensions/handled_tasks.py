@@ -1,4 +1,4 @@
-"""The tasks behind handles: their status, times and results, as the Tasks extension shows them."""
+"""Converts tasks to the form of the Tasks extension: status, times and result."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from app.domain.snapshot import TaskSnapshot, snapshot_after_read
 from app.domain.task import TaskState
 from app.mcp_server.extensions.task_handles import TTL_SECONDS, TaskHandle
 from app.mcp_server.tools.call_handler import wire_result
-from app.mcp_server.tools.rendering import single_task
+from app.mcp_server.tools.rendering import single_task_result
 from app.ports.auth import Caller
 from app.services.tasks.cancel_marks import CancelMarks
 from app.services.tasks.lookup import TaskService
@@ -42,7 +42,10 @@ class HandledTasks:
         backend: BackendDescription,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Find tasks with `tasks`, and when they began and changed in `snapshots`; `wall_clock` gives unix seconds."""
+        """Read tasks with `tasks`, and the times of their creation and last change from `snapshots`.
+
+        `wall_clock` returns unix seconds.
+        """
         self._tasks = tasks
         self._snapshots = snapshots
         self._cancel_marks = cancel_marks
@@ -51,16 +54,16 @@ class HandledTasks:
         self._wall_clock = wall_clock
 
     async def created_at(self, owner: str, task_id: str) -> float:
-        """Return when a task that was just started began (unix seconds)."""
+        """Return the time (unix seconds) at which a task that was just started was created."""
         snapshot = (await self._snapshots.get_many(owner, [task_id])).get(task_id)
         return snapshot.began_at if snapshot is not None and snapshot.began_at is not None else self._wall_clock()
 
     def just_created(self, handle: TaskHandle) -> Wire:
-        """Return a task that was just started."""
+        """Return the task of a new handle, as running."""
         return self._frame(handle, handle.created_at, "working", WORKING)
 
     async def detailed(self, caller: Caller, handle: TaskHandle) -> Wire:
-        """Return the task as tasks/get shows it. Raises MCPError for a fault that lasts."""
+        """Return the task as tasks/get shows it. Raises MCPError if it cannot be read and a retry will not help."""
         owner = caller.principal.owner
         cancelled_at = await self._cancel_marks.marked_at(owner, handle.task_id)
         if cancelled_at is not None:
@@ -80,7 +83,7 @@ class HandledTasks:
         return {**frame, "result": self._result(answer)}
 
     async def cancel(self, caller: Caller, handle: TaskHandle) -> None:
-        """Mark a running task as cancelled; a final one is unchanged. Raises StoreUnavailable."""
+        """Mark a task as cancelled, unless it is final. Raises StoreUnavailable."""
         answer = await self._find(caller, handle)
         if not isinstance(answer, RenderedTask) or not answer.is_final:
             await self._cancel_marks.put(caller.principal.owner, handle.task_id)
@@ -89,33 +92,33 @@ class HandledTasks:
         return (await self._tasks.find(caller, [handle.task_id])).answers[handle.task_id]
 
     async def _changed_at(self, owner: str, answer: TaskResult, handle: TaskHandle) -> float:
-        """Return when the task came into its state: by the backend's word, else when it was first seen so."""
+        """Return the time at which the task entered its state: by the backend, else when it was first read so."""
         if not isinstance(answer, RenderedTask):
             return handle.created_at
         if answer.finished_at is not None:
             return answer.finished_at
         snapshot = (await self._snapshots.get_many(owner, [handle.task_id])).get(handle.task_id)
         if snapshot is None or snapshot.task.state is not answer.state:
-            snapshot = await self._note(owner, snapshot, answer)
+            snapshot = await self._save_snapshot(owner, snapshot, answer)
         return snapshot.changed_at if snapshot.changed_at is not None else handle.created_at
 
-    async def _note(self, owner: str, snapshot: TaskSnapshot | None, task: RenderedTask) -> TaskSnapshot:
-        now_seen = snapshot_after_read(snapshot, task, self._wall_clock())
+    async def _save_snapshot(self, owner: str, snapshot: TaskSnapshot | None, task: RenderedTask) -> TaskSnapshot:
+        current = snapshot_after_read(snapshot, task, self._wall_clock())
         if snapshot is not None:
-            now_seen = replace(now_seen, expects_callback=snapshot.expects_callback)
-        await self._snapshots.put_many(owner, [now_seen])
-        return now_seen
+            current = replace(current, expects_callback=snapshot.expects_callback)
+        await self._snapshots.put_many(owner, [current])
+        return current
 
     def _result(self, task: RenderedTask) -> Wire:
-        """Return what luma_get_task answers for a final task; a failed generation is an error of the tool."""
-        text, result = map(json.loads, single_task(task, self._wall_clock(), self._polling))
+        """Return the result of luma_get_task for a final task. A failed generation is a tool error."""
+        text, result = map(json.loads, single_task_result(task, self._wall_clock(), self._polling))
         return {"resultType": "complete", **wire_result(text, result, is_error=task.state is TaskState.FAILED)}
 
-    def _frame(self, handle: TaskHandle, changed_at: float, status: Status, words: str) -> Wire:
+    def _frame(self, handle: TaskHandle, changed_at: float, status: Status, message: str) -> Wire:
         return {
             "taskId": handle.text,
             "status": status,
-            "statusMessage": self._backend.say(words),
+            "statusMessage": self._backend.say(message),
             "createdAt": utc_text(handle.created_at),
             "lastUpdatedAt": utc_text(changed_at),
             "ttlMs": int(TTL_SECONDS * 1000),

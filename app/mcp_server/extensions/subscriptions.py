@@ -1,7 +1,7 @@
-"""subscriptions/listen: a stream of notifications about changes of tasks, from any replica.
+"""subscriptions/listen: a stream of notifications about changes of tasks.
 
-A listener subscribes to the poller of its own tenant, so it never receives events of other tenants. The SDK's handler
-supports neither tenants nor the `taskIds` of the Tasks extension.
+A stream subscribes to the poller of its own tenant, so it never gets events of other tenants, and it gets those of all
+replicas. The SDK's handler supports neither tenants nor the `taskIds` of the Tasks extension.
 """
 
 import asyncio
@@ -44,18 +44,18 @@ from app.services.tasks.access import TaskAccess
 MOST_TASKS = 100
 
 LONGEST_SECONDS = 3600.0
-"""How long one stream lasts; its client opens another. A stream without a reader ends then at the latest."""
+"""Longest time of one stream. Its client may open another. It bounds streams whose client no longer reads."""
 
 MOST_LISTENERS = 1_000
 MOST_LISTENERS_PER_CALLER = 50
 TOO_MANY_LISTENERS = (
-    f"This service serves at most {MOST_LISTENERS_PER_CALLER} listeners per token and {MOST_LISTENERS} in all, and one "
+    f"This service allows at most {MOST_LISTENERS_PER_CALLER} listeners per token and {MOST_LISTENERS} in all, and one "
     "of these limits is reached. Close one, or ask luma_get_tasks_batch with wait_seconds instead."
 )
 
 
 class TasksNotification(BaseModel):
-    """The push of the Tasks extension: the same as tasks/get answers."""
+    """The notification of the Tasks extension. Its parameters are the result of tasks/get."""
 
     method: Literal["notifications/tasks"] = "notifications/tasks"
     params: dict[str, Any]
@@ -63,7 +63,7 @@ class TasksNotification(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ListenedTasks:
-    """The tasks of one listener: resource URIs, and task handles, by task id."""
+    """The tasks of one stream: those of resource URIs and those of task handles, each by task id."""
 
     uris: dict[str, str] = field(default_factory=dict)
     handles: dict[str, TaskHandle] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class ListenedTasks:
         return list(self.uris | dict.fromkeys(self.handles))
 
     def without(self, denied: Collection[str]) -> "ListenedTasks":
-        """Return those that are not denied."""
+        """Return a copy without the task ids in `denied`."""
         return ListenedTasks(
             {task_id: uri for task_id, uri in self.uris.items() if task_id not in denied},
             {task_id: handle for task_id, handle in self.handles.items() if task_id not in denied},
@@ -82,9 +82,9 @@ class ListenedTasks:
 
 
 class SubscriptionStreams:
-    """The handler of subscriptions/listen. A call is a stream until its client disconnects or `close` is called."""
+    """The handler of subscriptions/listen. A request is a stream until its client disconnects or `close` is called."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a stream watches, is limited, and tells
+    def __init__(  # noqa: PLR0913, PLR0917 - the dependencies of a stream
         self,
         access: TaskAccess,
         pollers: PollerRegistry,
@@ -93,7 +93,10 @@ class SubscriptionStreams:
         context: RequestContext,
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Serve the caller that `context` provides for each request. Each stream holds one of `places`."""
+        """`access` decides which tasks a caller may see, and `pollers` provides their changes.
+
+        Each stream holds one place of `places`. `context` provides the caller of each request. `sleep` takes seconds.
+        """
         self._access = access
         self._pollers = pollers
         self._places = places
@@ -103,7 +106,7 @@ class SubscriptionStreams:
         self._streams: set[asyncio.Event] = set()
 
     async def __call__(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
-        """Serve one stream. Raises MCPError where there are too many streams or too many tasks."""
+        """Serve one stream. Raises MCPError if there are too many streams or too many tasks."""
         if ctx.request_id is None:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id.")
         caller = self._context.caller(ctx)
@@ -119,30 +122,30 @@ class SubscriptionStreams:
         return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
 
     def close(self) -> None:
-        """End every stream in an orderly way: each sends its result as the last frame."""
+        """End every stream. Each sends its result as the last message."""
         for closing in self._streams:
             closing.set()
 
     async def _serve(
         self,
         ctx: Context,
-        number: RequestId,
-        asked: SubscriptionFilter,
+        request_id: RequestId,
+        requested: SubscriptionFilter,
         caller: Caller,
         subscription: ListenedTasks,
     ) -> None:
         closing = asyncio.Event()
         self._streams.add(closing)
-        end_of_life = asyncio.ensure_future(self._close_in_time(caller, closing))
+        expiry = asyncio.ensure_future(self._close_at_expiry(caller, closing))
         try:
-            await self._acknowledge(ctx, number, asked, subscription)
-            await self._tell(ctx, caller, subscription, closing)
+            await self._acknowledge(ctx, request_id, requested, subscription)
+            await self._send_changes(ctx, caller, subscription, closing)
         finally:
-            end_of_life.cancel()
+            expiry.cancel()
             self._streams.discard(closing)
 
-    async def _close_in_time(self, caller: Caller, closing: asyncio.Event) -> None:
-        """Close a stream when its time is over, or when the key of its caller has ended."""
+    async def _close_at_expiry(self, caller: Caller, closing: asyncio.Event) -> None:
+        """Set `closing` after LONGEST_SECONDS, or when the caller's token is no longer accepted."""
         checks = 0 if caller.current is None else int(LONGEST_SECONDS / CHECK_SECONDS)
         for _ in range(checks):
             await self._sleep(CHECK_SECONDS)
@@ -152,34 +155,40 @@ class SubscriptionStreams:
             await self._sleep(LONGEST_SECONDS - checks * CHECK_SECONDS)
         closing.set()
 
-    def _listened_tasks(self, ctx: Context, principal: Principal, asked: SubscriptionFilter) -> ListenedTasks:
-        """Return what of `asked` can be honoured: URIs of tasks, and handles that the caller was given."""
-        wanted, resources = _task_ids(asked), asked.resource_subscriptions or ()
-        if len(resources) + len(wanted) > MOST_TASKS:  # before any is opened, which takes time
-            raise MCPError(INVALID_PARAMS, f"One listener is told of at most {MOST_TASKS} tasks. Open several.")
+    def _listened_tasks(self, ctx: Context, principal: Principal, requested: SubscriptionFilter) -> ListenedTasks:
+        """Return the tasks in `requested`: those of valid task URIs and of handles that were made for this caller.
+
+        Raises MCPError above MOST_TASKS, and for handles if the client does not declare the Tasks extension.
+        """
+        handle_texts, resources = _task_ids(requested), requested.resource_subscriptions or ()
+        if len(resources) + len(handle_texts) > MOST_TASKS:  # checked first, because opening a handle takes time
+            raise MCPError(INVALID_PARAMS, f"One listener watches at most {MOST_TASKS} tasks. Open several.")
         uris = {task_id: uri for uri in resources if (task_id := task_id_in(uri)) is not None}
-        if wanted:
+        if handle_texts:
             self._tasks_extension.require_declared(ctx)
-        opened = (self._tasks_extension.open(principal, text) for text in wanted)
+        opened = (self._tasks_extension.open(principal, text) for text in handle_texts)
         handles = {handle.task_id: handle for handle in opened if handle is not None}
         return ListenedTasks(uris, handles)
 
     async def _acknowledge(
-        self, ctx: Context, number: RequestId, asked: SubscriptionFilter, subscription: ListenedTasks
+        self, ctx: Context, request_id: RequestId, requested: SubscriptionFilter, subscription: ListenedTasks
     ) -> None:
         honoured = SubscriptionFilter(
             resource_subscriptions=list(subscription.uris.values()) or None,
-            **({"taskIds": [handle.text for handle in subscription.handles.values()]} if _task_ids(asked) else {}),
+            **({"taskIds": [handle.text for handle in subscription.handles.values()]} if _task_ids(requested) else {}),
         )
-        meta = {SUBSCRIPTION_ID_META_KEY: number}
+        meta = {SUBSCRIPTION_ID_META_KEY: request_id}
         params = SubscriptionsAcknowledgedNotificationParams(notifications=honoured, _meta=meta)
-        await ctx.session.send_notification(SubscriptionsAcknowledgedNotification(params=params), number)
+        await ctx.session.send_notification(SubscriptionsAcknowledgedNotification(params=params), request_id)
 
-    async def _tell(self, ctx: Context, caller: Caller, subscription: ListenedTasks, closing: asyncio.Event) -> None:
+    async def _send_changes(
+        self, ctx: Context, caller: Caller, subscription: ListenedTasks, closing: asyncio.Event
+    ) -> None:
+        """Notify of changes until `closing` is set, or the caller's token is no longer accepted."""
         if not subscription.task_ids:
             await closing.wait()
             return
-        told: dict[str, TaskResult] = {}
+        previous: dict[str, TaskResult] = {}
         async with self._pollers.watching(caller, subscription.task_ids) as changes:
             while not closing.is_set():
                 changes.changed.clear()
@@ -189,38 +198,38 @@ class SubscriptionStreams:
                 if not await _may_go_on(caller):
                     return
                 for task_id, answer in answers.items():
-                    if _is_news(told.get(task_id), answer):
+                    if _must_notify(previous.get(task_id), answer):
                         await self._notify(ctx, caller, subscription, task_id)
-                    told[task_id] = answer
+                    previous[task_id] = answer
                 await wait_first(changes.changed.wait(), closing.wait())
 
     async def _notify(self, ctx: Context, caller: Caller, subscription: ListenedTasks, task_id: str) -> None:
-        number, send = cast("RequestId", ctx.request_id), ctx.session.send_notification
-        meta = {SUBSCRIPTION_ID_META_KEY: number}
+        request_id, send = cast("RequestId", ctx.request_id), ctx.session.send_notification
+        meta = {SUBSCRIPTION_ID_META_KEY: request_id}
         if (uri := subscription.uris.get(task_id)) is not None:
             updated = ResourceUpdatedNotificationParams(uri=uri, _meta=meta)
-            await send(ResourceUpdatedNotification(params=updated), number)
+            await send(ResourceUpdatedNotification(params=updated), request_id)
         if (handle := subscription.handles.get(task_id)) is not None:
             detailed = await self._tasks_extension.detailed(caller, handle)
-            await send(cast("ServerNotification", TasksNotification(params={**detailed, "_meta": meta})), number)
+            await send(cast("ServerNotification", TasksNotification(params={**detailed, "_meta": meta})), request_id)
 
 
 async def _may_go_on(caller: Caller) -> bool:
-    """Return whether a stream of `caller` may go on. Without the database it ends: its client opens another."""
+    """Return whether a stream of `caller` may go on; False if the database is down. Its client may open another."""
     try:
         return await caller.has_unchanged_access()
     except LumaError:
         return False
 
 
-def _task_ids(asked: SubscriptionFilter) -> list[str]:
+def _task_ids(requested: SubscriptionFilter) -> list[str]:
     """Return the handles that the Tasks extension adds to the filter."""
-    handles = (asked.model_extra or {}).get("taskIds")
+    handles = (requested.model_extra or {}).get("taskIds")
     return [handle for handle in handles if isinstance(handle, str)] if isinstance(handles, list) else []
 
 
-def _is_news(before: TaskResult, now: TaskResult) -> bool:
-    """Whether a listener is to be told: of every change of state, and at once of a task that has ended before."""
+def _must_notify(before: TaskResult, now: TaskResult) -> bool:
+    """Return whether to send a notification: for a change of state, and for a task whose first result is final."""
     if not isinstance(now, RenderedTask):
         return False
     return now.state is not before.state if isinstance(before, RenderedTask) else now.is_final

@@ -19,9 +19,9 @@ class TaskHandle:
     """A handle, and its content.
 
     Attributes:
-        text: the handle as its client knows it.
+        text: the handle as the client sends it.
         task_id: the backend's id of the task.
-        created_at: when the task was created (unix seconds).
+        created_at: time of the task's creation (unix seconds).
 
     """
 
@@ -34,17 +34,17 @@ class TaskHandles:
     """Makes and opens handles."""
 
     def __init__(self, sealer: Sealer, wall_clock: Callable[[], float]) -> None:
-        """Seal with `sealer`; `wall_clock` gives unix seconds."""
+        """Seal with `sealer`. `wall_clock` returns unix seconds."""
         self._sealer = sealer
         self._wall_clock = wall_clock
 
     def make(self, principal: Principal, task_id: str, created_at: float) -> TaskHandle:
-        """Return a handle that this principal alone can use."""
+        """Return a handle that only the tenant of `principal` can use."""
         content = {"id": task_id, "created": created_at}
         return TaskHandle(PREFIX + self._sealer.seal(PURPOSE, content, principal.owner), task_id, created_at)
 
     def open(self, principal: Principal, text: str) -> TaskHandle | None:
-        """Return the handle, or None if it was not made for this principal, or has expired."""
+        """Return the handle; None if it was not made for a tenant of `principal`, or has expired."""
         if not text.startswith(PREFIX):
             return None
         content = self._sealer.unseal(PURPOSE, text.removeprefix(PREFIX), principal.owners)

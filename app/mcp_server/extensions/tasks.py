@@ -1,7 +1,4 @@
-"""The Tasks extension: clients that declare it get a task handle from billable tools, and poll by that handle.
-
-Source: SEP-2663 of the Model Context Protocol.
-"""
+"""The Tasks extension (SEP-2663): clients that declare it get a task handle from billable tools, and poll with it."""
 
 from typing import Any
 
@@ -30,35 +27,35 @@ class TaskParams(RequestParams):
 
 
 class TaskUpdateParams(TaskParams):
-    """The parameters of tasks/update. This service never asks for input, so the responses are ignored."""
+    """The parameters of tasks/update. Tasks of this service never need input, so the responses are ignored."""
 
     input_responses: dict[str, Any] = Field(alias="inputResponses", default_factory=dict)
 
 
 class TasksExtension:
-    """Gives handles to clients that declare the extension, and serves its methods."""
+    """Makes handles for clients that declare the extension, and handles the extension's methods."""
 
     def __init__(self, handles: TaskHandles, tasks: HandledTasks, context: RequestContext) -> None:
-        """Serve `tasks` by their `handles`. `context` provides the caller of each request."""
+        """Make handles with `handles`, and read tasks with `tasks`. `context` provides the caller of each request."""
         self._handles = handles
         self._tasks = tasks
         self._context = context
 
     def register(self, server: Server[Any]) -> None:
-        """Advertise the extension and serve its methods."""
+        """Declare the extension in the server's capabilities, and add the handlers of its methods."""
         server.extensions[EXTENSION] = {}
         server.add_request_handler("tasks/get", TaskParams, self.get)
         server.add_request_handler("tasks/update", TaskUpdateParams, self.update)
         server.add_request_handler("tasks/cancel", TaskParams, self.cancel)
 
-    def wanted(self, ctx: Context) -> bool:
+    def accepts_handle(self, ctx: Context) -> bool:
         """Return whether this request's client accepts a handle in place of a result."""
         capabilities = ctx.session.client_capabilities
         declared = (capabilities.extensions if capabilities else None) or {}
         return ctx.protocol_version in MODERN_PROTOCOL_VERSIONS and EXTENSION in declared
 
-    async def created(self, principal: Principal, task_id: str) -> Wire:
-        """Return the handle of a task that was just started, as the result of the tool call."""
+    async def handle_result(self, principal: Principal, task_id: str) -> Wire:
+        """Return the handle of a task that was just started, as the wire form of the tool call's result."""
         created_at = await self._tasks.created_at(principal.owner, task_id)
         handle = self._handles.make(principal, task_id, created_at)
         return {"resultType": "task", **self._tasks.just_created(handle)}
@@ -87,15 +84,19 @@ class TasksExtension:
         require_client_extension(ctx, EXTENSION)
 
     def open(self, principal: Principal, text: str) -> TaskHandle | None:
-        """Return the handle, or None if it was not made for this principal, or has expired."""
+        """Return the handle; None if it was not made for a tenant of `principal`, or has expired."""
         return self._handles.open(principal, text)
 
     async def detailed(self, caller: Caller, handle: TaskHandle) -> Wire:
-        """Return the task as tasks/get shows it. Raises MCPError for a fault that lasts."""
+        """Return the task as tasks/get shows it. Raises MCPError if it cannot be read and a retry will not help."""
         return await self._tasks.detailed(caller, handle)
 
     def _opened(self, ctx: Context, params: TaskParams) -> tuple[Caller, TaskHandle]:
-        """Return the caller and the handle. Raises MCPError for a request that must not ask for this task."""
+        """Return the caller and the handle of a request.
+
+        Raises MCPError for an old protocol revision, an undeclared extension, a wrong Mcp-Name header or an invalid
+        handle.
+        """
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
         self.require_declared(ctx)

@@ -1,4 +1,4 @@
-"""Each task as a resource: read by its URI, found by completion."""
+"""Tasks as MCP resources: reading by URI, and completion of task ids."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from app.domain.errors import LumaError
 from app.domain.foreign_text import is_plain_id
 from app.domain.rendered import RenderedTask
 from app.mcp_server.tools.call_handler import Context, RequestContext
-from app.mcp_server.tools.rendering import single_task
+from app.mcp_server.tools.rendering import single_task_result
 from app.services.purchases.submitted_tasks import SubmittedTasks
 from app.services.tasks.lookup import TaskService
 
@@ -46,12 +46,12 @@ TEMPLATES = ListResourceTemplatesResult(
 
 
 def task_uri(task_id: str) -> str:
-    """Return the URI under which a task is a resource."""
+    """Return the resource URI of a task."""
     return f"luma://tasks/{task_id}"
 
 
 def task_id_in(uri: str) -> str | None:
-    """Return the task that a URI names, or None where it names none."""
+    """Return the task id in a resource URI; None if the URI is not one of a task."""
     match = _URI.fullmatch(uri)
     return match[1] if match and is_plain_id(match[1]) else None
 
@@ -67,7 +67,10 @@ class TaskResources:
         context: RequestContext,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Read with `tasks`, and complete from `submitted`. `context` provides the caller of each request."""
+        """Read tasks with `tasks`, and complete ids from `submitted`. `context` provides the caller of each request.
+
+        `wall_clock` returns unix seconds.
+        """
         self._tasks = tasks
         self._submitted = submitted
         self._backend = backend
@@ -75,7 +78,7 @@ class TaskResources:
         self._wall_clock = wall_clock
 
     async def read(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        """Return the task as JSON. Raises MCPError -32602 for a URI or task that does not exist."""
+        """Return the task as JSON. Raises MCPError: -32602 for an unknown URI or task, -32603 if it cannot be read."""
         uri = str(params.uri)
         task_id = task_id_in(uri)
         if task_id is None:
@@ -88,17 +91,17 @@ class TaskResources:
         return self._contents(uri, answer)
 
     async def complete(self, ctx: Context, params: CompleteRequestParams) -> Completion:
-        """Return the caller's task ids that begin as the argument does; none for another template."""
+        """Return the caller's task ids that begin with the argument's value; none for another template."""
         reference, principal = params.ref, self._context.caller(ctx).principal
         if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != TEMPLATE:
             return Completion(values=[], total=0, has_more=False)
-        if self._tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
+        if self._tasks.was_refused(principal.subject):  # withheld until the backend accepts the token again
             return Completion(values=[], total=0, has_more=False)
         values = await self._submitted.beginning_with(principal, params.argument.value)
         return Completion(values=values, total=len(values), has_more=False)
 
     def _contents(self, uri: str, task: RenderedTask) -> ReadResourceResult:
-        _, result = single_task(task, self._wall_clock(), self._backend.policy.polling)
+        _, result = single_task_result(task, self._wall_clock(), self._backend.policy.polling)
         return ReadResourceResult(
             contents=[TextResourceContents(uri=uri, mime_type="application/json", text=result.decode())],
             ttl_ms=FINAL_TTL_MS if task.is_final else RUNNING_TTL_MS,

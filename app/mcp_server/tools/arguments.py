@@ -59,9 +59,9 @@ Id = Annotated[
     StringConstraints(strip_whitespace=True, max_length=LONGEST_ID, pattern=r"^[!-~]+$"),
     WithJsonSchema({"type": "string"}),
 ]
-"""One word of visible ASCII characters, as `is_plain_id` has it; blanks around it are not part of it.
+"""A word of visible ASCII characters, as `is_plain_id` accepts it; surrounding blanks are removed.
 
-The pattern is for Rust, not for clients.
+The pattern is for pydantic's regex engine, and is not published in the schema.
 """
 
 Prompt = Annotated[
@@ -116,18 +116,18 @@ Confirm = Annotated[
 
 
 SELDOM_PUBLISHED = frozenset({"confirm"})
-"""Arguments that tools/list shows only to callers of teams that ask before costly generations."""
+"""Arguments that tools/list shows only to callers whose team has costly generations confirmed."""
 
 
 class Arguments(BaseModel):
-    """The arguments of one tool: exact types, and nothing beside those named."""
+    """The arguments of one tool. Types are exact, and unknown arguments are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     @field_validator("*")
     @classmethod
     def _writable(cls, value: Any) -> Any:
-        """Refuse half of a surrogate pair, which JSON can carry and no other text can: nothing could be sent on."""
+        """Refuse lone surrogates, which JSON can express and UTF-8 cannot: they could not be sent to the backend."""
         if isinstance(value, str) and not value.isascii():
             try:
                 value.encode()
@@ -137,7 +137,7 @@ class Arguments(BaseModel):
 
 
 class NoArguments(Arguments):
-    """The tool takes none."""
+    """No arguments."""
 
 
 class SpendingArguments(Arguments):
@@ -147,8 +147,8 @@ class SpendingArguments(Arguments):
     retry_unknown: RetryUnknown = False
     confirm: Confirm = False
 
-    def bought(self) -> dict[str, Any]:
-        """Return what a key stands for: everything but the key, how to use it, and that the user agreed."""
+    def purchase_arguments(self) -> dict[str, Any]:
+        """Return the arguments that determine the purchase. An idempotency key is bound to them."""
         return self.model_dump(exclude={"idempotency_key", "retry_unknown", "confirm"})
 
 
@@ -183,10 +183,10 @@ class _ExtendingArguments(SpendingArguments):
     end_image_url: LastFrame = ""
     callback_url: Callback = None
 
-    def bought(self) -> dict[str, Any]:
-        """Leave out a callback_url that is not there: earlier releases took none, and their keys are still known."""
-        bought = super().bought()
-        return bought if self.callback_url else {key: bought[key] for key in bought if key != "callback_url"}
+    def purchase_arguments(self) -> dict[str, Any]:
+        """Omit an empty callback_url, because earlier releases had no such argument, and their keys are still valid."""
+        arguments = super().purchase_arguments()
+        return arguments if self.callback_url else {key: arguments[key] for key in arguments if key != "callback_url"}
 
 
 class ExtendArguments(_ExtendingArguments):

@@ -1,4 +1,4 @@
-"""The answer for a batch of tasks, joined from their rendered bytes."""
+"""The tool result for a batch of tasks, joined from their rendered bytes."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -11,16 +11,17 @@ from app.domain.freshness import ask_again_after
 from app.domain.rendered import Lookup, RenderedTask
 from app.domain.task import TaskState
 from app.mcp_server.tools.json_bytes import Json, json_line, json_lines
-from app.mcp_server.tools.rendering import line_of, open_brief, open_full
+from app.mcp_server.tools.rendering import line_at, unclosed_brief_at, unclosed_full_at
 from app.mcp_server.tools.results import OutcomeView, StateCounts, unavailable_view
 from app.mcp_server.tools.text import summary_line, unanswered_lines
 from app.mcp_server.tools.tool_result import ToolResult
 
 
-def batch_answer(lookup: Lookup, now: float, backend: BackendDescription, *, is_full: bool = False) -> ToolResult:
-    """Return the summary line and a line for each id; and all tasks, with what became of the other ids.
+def batch_result(lookup: Lookup, now: float, backend: BackendDescription, *, is_full: bool = False) -> ToolResult:
+    """Return the result for a batch at `now` (unix seconds).
 
-    `is_full` asks for all that is known of each task.
+    The text is a summary line, then a line for each task, then the missing and the unavailable ids. The structured
+    content has the tasks, in their full form if `is_full`, and the outcome of the other ids.
     """
     polling = backend.policy.polling
     tasks, missing, faults = _by_outcome(lookup)
@@ -34,13 +35,15 @@ def batch_answer(lookup: Lookup, now: float, backend: BackendDescription, *, is_
     }
     text = json_lines([
         json_line(summary_line(outcome)),
-        *([line_of(task, now, polling) for task in tasks] if running else [task.line for task in tasks]),
+        *([line_at(task, now, polling) for task in tasks] if running else [task.line for task in tasks]),
         *map(json_line, unanswered_lines(missing, faults, backend.name)),
     ])  # fmt: skip
     if is_full:
-        objects = [open_full(task, now, polling) for task in tasks]
+        objects = [unclosed_full_at(task, now, polling) for task in tasks]
     else:
-        objects = [open_brief(task, now, polling) for task in tasks] if running else [task.head for task in tasks]
+        objects = (
+            [unclosed_brief_at(task, now, polling) for task in tasks] if running else [task.head for task in tasks]
+        )
     return ToolResult(text, _result(objects, outcome), lookup.stats, counts)
 
 
@@ -62,8 +65,8 @@ def _by_outcome(lookup: Lookup) -> tuple[list[RenderedTask], list[str], dict[str
 
 
 def _result(objects: Sequence[bytes], outcome: OutcomeView) -> Json:
-    """Return the typed half; `objects` are tasks as JSON objects without their closing braces."""
-    # Ids that were let in, and sentences of ours, are text that any encoder can write: here the fastest.
+    """Return the structured content. `objects` are tasks as JSON objects without their closing braces."""
+    # The outcome has only valid ids and sentences of this service, so the fastest encoder can be used.
     rest = pydantic_core.to_json(outcome)
     return Json(b"".join((b'{"tasks":[', b"},".join(objects), b"}]," if objects else b"],", rest[1:])))
 

@@ -36,14 +36,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class CallRecord:
-    """One tool call, for the log and the metrics. Nothing in it is secret.
+    """One tool call, for the log and the metrics. It contains no secrets.
 
     Attributes:
         era: the generation of the protocol, "2025" or "2026".
-        outcome: "ok", an error code, "asked" if the user has to confirm, or "cancelled" if the caller disconnected.
+        outcome: "ok", an error code, "asked" if the user has to confirm, or "cancelled" if the client disconnected.
         stats: the lookup statistics.
-        seen: the number of tasks in the answer, by state.
-        task_id: the task that a submission started, so that an operator can follow a purchase.
+        seen: the number of tasks in the result, by state.
+        task_id: the task that a submission started, so that an operator can follow a purchase; else None.
 
     """
 
@@ -62,24 +62,24 @@ class CallRecord:
 class CallObserver(Protocol):
     """Observes every tool call."""
 
-    def began(self) -> None:
-        """Record the start of a call. One `called` follows."""
+    def call_started(self) -> None:
+        """Record the start of a call. One `call_ended` follows."""
         ...
 
-    def called(self, record: CallRecord) -> None:
+    def call_ended(self, record: CallRecord) -> None:
         """Record a finished call. Never raises and never blocks."""
         ...
 
 
 class RequestContext(Protocol):
-    """The caller of a request, as its transport provides it."""
+    """Facts about a request that depend on its transport."""
 
     def caller(self, ctx: Context) -> Caller:
         """Return the caller of this request."""
         ...
 
     def narrowing(self, ctx: Context) -> Narrowing:
-        """Return which tools the settings of the connection leave out."""
+        """Return the narrowing: the tools that the settings of the connection leave out."""
         ...
 
     def client(self, ctx: Context) -> str:
@@ -93,20 +93,20 @@ class RequestContext(Protocol):
     def placeholder_for(self, ctx: Context, value: Json) -> Any:
         """Return `value`, or a placeholder that the transport replaces by it.
 
-        Raises RateLimited if the caller's answers already hold too much memory.
+        Raises RateLimited if the caller's memory quota does not allow the value.
         """
         ...
 
 
 class TaskHandleFactory(Protocol):
-    """Makes task handles, which replace the results of tools that start a task."""
+    """Makes task handles, which replace the results of tools that start a task (the Tasks extension)."""
 
-    def wanted(self, ctx: Context) -> bool:
+    def accepts_handle(self, ctx: Context) -> bool:
         """Return whether this request's client accepts a handle in place of a result."""
         ...
 
-    async def created(self, principal: Principal, task_id: str) -> dict[str, Any]:
-        """Return a handle for a task that was just started."""
+    async def handle_result(self, principal: Principal, task_id: str) -> dict[str, Any]:
+        """Return the handle of a task that was just started, as the wire form of the tool call's result."""
         ...
 
 
@@ -123,7 +123,7 @@ class ToolCallHandler:
         result_meta: Mapping[str, Any],
         limits: RateLimits,
     ) -> None:
-        """Serve `tools`, by name; sentences of errors name `backend`. Each call counts in `limits`.
+        """Serve `tools`, which are keyed by name. Errors name `backend`. Each call counts in `limits`.
 
         `result_meta` is the `_meta` of results from protocol 2026 on.
         """
@@ -142,11 +142,12 @@ class ToolCallHandler:
         """Return the result in wire form. Raises MCPError -32602 for an unknown tool."""
         tool = self._tools.get(params.name)
         if tool is None:
-            raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {', '.join(self._shown(ctx))}.")
+            names = ", ".join(self._listed_names(ctx))
+            raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {names}.")
         responses = {name: _plain(response) for name, response in (params.input_responses or {}).items()}
-        return await self._called(ctx, tool, params.arguments or {}, _round(ctx, responses, params.request_state))
+        return await self._handle(ctx, tool, params.arguments or {}, _round(ctx, responses, params.request_state))
 
-    def _shown(self, ctx: Context) -> list[str]:
+    def _listed_names(self, ctx: Context) -> list[str]:
         """Return the names of the tools that tools/list shows to the caller."""
         scopes, narrowing = self._context.caller(ctx).principal.scopes, self._context.narrowing(ctx)
         return [
@@ -156,14 +157,14 @@ class ToolCallHandler:
         ]
 
     async def middleware(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        """Answer tool calls as a middleware, and pass on every other request.
+        """Handle tool calls as a middleware, and pass every other request on.
 
-        The call is validated against the schema of its protocol revision, as the SDK does. The SDK's second parse of
-        the parameters is skipped, and so is its output validation, which would see placeholders instead of values.
-        For transports without a handshake: the SDK checks the handshake after its middleware.
+        The call is validated against the schema of its protocol revision, as by the SDK. The SDK's second parse of the
+        parameters is skipped, and so is its output validation, which would see placeholders instead of values. Only
+        transports without a handshake may use this, because the SDK checks the handshake after its middleware.
         """
         name = (ctx.params or {}).get("name")
-        is_call = ctx.method == "tools/call" and ctx.request_id is not None  # a notification has no answer
+        is_call = ctx.method == "tools/call" and ctx.request_id is not None  # a notification has no response
         tool = self._tools.get(name) if is_call and isinstance(name, str) else None
         if tool is None or ctx.params is None:
             return await call_next(ctx)
@@ -172,49 +173,49 @@ class ToolCallHandler:
         except ValidationError:
             raise MCPError(INVALID_PARAMS, "tools/call takes `name`, a string, and `arguments`, an object.") from None
         this_round = _round(ctx, ctx.params.get("inputResponses") or {}, ctx.params.get("requestState"))
-        return await self._called(ctx, tool, ctx.params.get("arguments") or {}, this_round)
+        return await self._handle(ctx, tool, ctx.params.get("arguments") or {}, this_round)
 
-    async def _called(
-        self, ctx: Context, tool: BoundTool, given: Mapping[str, Any], this_round: Round
+    async def _handle(
+        self, ctx: Context, tool: BoundTool, raw_arguments: Mapping[str, Any], this_round: Round
     ) -> dict[str, Any]:
         caller, started = self._context.caller(ctx), time.perf_counter()
         record = self._record(ctx, tool, caller)
-        self._call_log.began()
+        self._call_log.call_started()
         try:
             call = Call(caller, _progress(ctx), record.request_id, this_round, self._context.narrowing(ctx))
             try:
-                answer = await self._answer(tool, call, given, record)
+                answer = await self._answer(tool, call, raw_arguments, record)
             except InputNeeded as exc:
                 record.outcome = "asked"
-                return self._asked(exc)
+                return self._question_result(exc)
             try:
                 result = await self._result(ctx, caller, answer)
-            except RateLimited as exc:  # the answer and the caller's other requests exceed its memory quota
+            except RateLimited as exc:  # the result exceeds the caller's memory quota
                 record.outcome = exc.code.value
                 result = await self._result(ctx, caller, exc)
             return result if record.era == "2025" else {"resultType": "complete", "_meta": self._result_meta, **result}
         finally:
             record.seconds = time.perf_counter() - started
-            self._call_log.called(record)
+            self._call_log.call_ended(record)
 
-    def _asked(self, needed: InputNeeded) -> dict[str, Any]:
-        """Return the question in the place of a result."""
-        asked = {"inputRequests": {needed.name: needed.question}, "requestState": needed.state}
-        return {"resultType": "input_required", "_meta": self._result_meta, **asked}
+    def _question_result(self, needed: InputNeeded) -> dict[str, Any]:
+        """Return the result that asks the client for its user's response."""
+        request = {"inputRequests": {needed.name: needed.question}, "requestState": needed.state}
+        return {"resultType": "input_required", "_meta": self._result_meta, **request}
 
     async def _result(self, ctx: Context, caller: Caller, answer: ToolResult | LumaError) -> dict[str, Any]:
         if isinstance(answer, LumaError):
             return wire_result(error_text(answer), {"error": error_view(answer)}, is_error=True)
-        if answer.started is not None and self._handles.wanted(ctx):
+        if answer.started is not None and self._handles.accepts_handle(ctx):
             try:
-                return await self._handles.created(caller.principal, answer.started)
-            except Exception as exc:  # noqa: BLE001 - the video is bought: a plain result names its task too
+                return await self._handles.handle_result(caller.principal, answer.started)
+            except Exception as exc:  # noqa: BLE001 - the video is bought, and a plain result names its task too
                 self._faults.note(exc)
         placeholder_for = self._context.placeholder_for
         return wire_result(placeholder_for(ctx, answer.text), placeholder_for(ctx, answer.result), is_error=False)
 
     async def _answer(
-        self, tool: BoundTool, call: Call, given: Mapping[str, Any], record: CallRecord
+        self, tool: BoundTool, call: Call, raw_arguments: Mapping[str, Any], record: CallRecord
     ) -> ToolResult | LumaError:
         principal = call.caller.principal
         try:
@@ -224,14 +225,14 @@ class ToolCallHandler:
                 raise self._backend.error(Forbidden)  # noqa: TRY301 - answered like the errors of handlers
             if call.narrowing.hides(tool.name, is_billable=tool.is_billable):
                 raise self._backend.error(LeftOut)  # noqa: TRY301 - the same
-            answer = await tool.handle(call, read_arguments(tool.arguments, given))
+            answer = await tool.handle(call, read_arguments(tool.arguments, raw_arguments))
         except LumaError as exc:
             record.outcome = exc.code.value
             return exc
         except InputNeeded:
             raise
         except Exception:
-            log.exception("A tool call met a fault of this service")
+            log.exception("A tool call failed with internal_error because of a fault of this service")
             record.outcome = InternalError.code.value
             return self._backend.error(InternalError)
         record.outcome, record.stats, record.seen = "ok", answer.stats, answer.seen
@@ -249,17 +250,18 @@ class ToolCallHandler:
 
 
 def era_of(ctx: Context) -> str:
-    """Return the generation of the request's protocol, as logs and metrics name it."""
+    """Return the generation of the request's protocol, "2025" or "2026", as in logs and metrics."""
     return "2026" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "2025"
 
 
 def _round(ctx: Context, responses: Any, state: Any) -> Round:
-    """Return the place of a call in a multi-round-trip request. Questions came with the revision 2026-07-28."""
+    """Return the round of a call. Multi-round-trip requests exist from the revision 2026-07-28 on."""
     if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         return FIRST_ROUND
     capabilities = ctx.session.client_capabilities
-    asks = capabilities.elicitation if capabilities is not None else None
-    can_ask = asks is not None and (asks.form is not None or asks.url is None)  # without a mode, it is the form
+    elicitation = capabilities.elicitation if capabilities is not None else None
+    # A client that declares no mode supports forms.
+    can_ask = elicitation is not None and (elicitation.form is not None or elicitation.url is None)
     is_valid = isinstance(responses, Mapping) and isinstance(state, str)
     return Round(can_ask, responses if is_valid else {}, state if is_valid else None)
 
@@ -271,10 +273,10 @@ def _plain(response: Any) -> Any:
 def _progress(ctx: Context) -> Progress:
     token = (ctx.meta or {}).get("progress_token")
 
-    async def progress(done: float, total: float, words: str) -> None:
+    async def progress(done: float, total: float, message: str) -> None:
         if token is not None:
             await ctx.session.send_progress_notification(
-                token, done, total, words, related_request_id=str(ctx.request_id)
+                token, done, total, message, related_request_id=str(ctx.request_id)
             )
 
     return progress

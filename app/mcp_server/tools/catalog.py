@@ -45,16 +45,16 @@ _EXTENDING = (
 
 def build_catalog(batch_limit: int, backend: BackendDescription) -> tuple[LumaTool, ...]:
     """Return the tools for a service over `backend` that takes at most `batch_limit` ids at once."""
-    tools = (*_asking(batch_limit), *_generating(), *_extending(), *_knowing())
+    tools = (*_following_tools(batch_limit), *_generation_tools(), *_extension_tools(), *_reference_tools())
     return tuple(replace(tool, description=backend.say(tool.description)) for tool in tools)
 
 
-def _asking(batch_limit: int) -> tuple[LumaTool, ...]:
-    """Return those that ask how generations are doing, and what they have cost."""
-    return (_many(batch_limit), _one(), _listing(), _usage())
+def _following_tools(batch_limit: int) -> tuple[LumaTool, ...]:
+    """Return the tools that follow generations and their cost."""
+    return (_batch_tool(batch_limit), _task_tool(), _list_tool(), _usage_tool())
 
 
-def _many(batch_limit: int) -> LumaTool:
+def _batch_tool(batch_limit: int) -> LumaTool:
     return LumaTool(
         name="luma_get_tasks_batch",
         title="Check many videos",
@@ -75,7 +75,7 @@ def _many(batch_limit: int) -> LumaTool:
     )
 
 
-def _one() -> LumaTool:
+def _task_tool() -> LumaTool:
     return LumaTool(
         name="luma_get_task",
         title="Check one video",
@@ -95,7 +95,7 @@ def _one() -> LumaTool:
     )
 
 
-def _listing() -> LumaTool:
+def _list_tool() -> LumaTool:
     return LumaTool(
         name="luma_list_tasks",
         title="List your submissions",
@@ -112,7 +112,7 @@ def _listing() -> LumaTool:
     )
 
 
-def _usage() -> LumaTool:
+def _usage_tool() -> LumaTool:
     return LumaTool(
         name="luma_get_usage",
         title="Show spending and budgets",
@@ -132,7 +132,7 @@ def _usage() -> LumaTool:
     )
 
 
-def _generating() -> tuple[LumaTool, ...]:
+def _generation_tools() -> tuple[LumaTool, ...]:
     """Return the two that start something new."""
     return (
         LumaTool(
@@ -164,7 +164,7 @@ def _generating() -> tuple[LumaTool, ...]:
     )
 
 
-def _extending() -> tuple[LumaTool, ...]:
+def _extension_tools() -> tuple[LumaTool, ...]:
     """Return the two that continue an earlier video."""
     return (
         LumaTool(
@@ -198,7 +198,7 @@ def _extending() -> tuple[LumaTool, ...]:
     )
 
 
-def _knowing() -> tuple[LumaTool, ...]:
+def _reference_tools() -> tuple[LumaTool, ...]:
     """Return the two that answer from what is known here."""
     return (
         LumaTool(

@@ -1,7 +1,7 @@
-"""Coerces arguments to their evident meaning: values in another JSON type, and arguments that clients add.
+"""Coerces arguments that clients send in another JSON type, and drops arguments that clients add.
 
-Only readings that leave no doubt: a number in a string, a list in a string, one id where a list is due. On a tool that
-spends, an argument of unknown name is refused, because it may be a misspelt one that changes what is bought.
+Only unambiguous values are coerced: a number in a string, a list in a string, a list of one id instead of an id. A
+billable tool refuses unknown arguments, because one may be a misspelt argument that changes what is bought.
 """
 
 import json
@@ -25,32 +25,34 @@ NO_VALUE = frozenset(("", "null", "none", "undefined"))
 """Texts, in any case, that clients send for a missing value."""
 
 _SEPARATORS = str.maketrans(",;\n\t", "    ")
-_MOST_LISTED = 100
+_LONGEST_QUOTED = 100
+"""Length up to which an unknown argument's name is quoted in the error."""
 
 MOST_IDS = 1_001
-"""Length to which a list is cut. It is above the largest batch, so that such a list is refused as too long. Each wrong
-item would cost a microsecond.
+"""Lists are cut to this length before validation, which takes a microsecond for each wrong item.
+
+It is above the largest batch, so that a list that was cut is refused as too long.
 """
 
 
-def coerced(model: type[BaseModel], given: Mapping[str, Any], *, spends: bool) -> dict[str, Any]:
-    """Return `given` in the types of `model`, as far as its reading leaves no doubt; the rest stays as it is.
+def coerced(model: type[BaseModel], raw_arguments: Mapping[str, Any], *, is_billable: bool) -> dict[str, Any]:
+    """Return `raw_arguments` with the types of `model`, as far as they are unambiguous; others are unchanged.
 
-    null counts as left out where there is a default. Raises InvalidRequest, which names the nearest argument, for an
-    unknown name where `spends` is true; elsewhere unknown names are left out.
+    null counts as left out if the argument has a default. If the tool is billable, an unknown argument raises
+    InvalidRequest, which suggests the nearest known one; otherwise it is dropped.
     """
-    readers, meant = _readers(model), {}
-    for name, value in given.items():
-        if name in readers:
+    coercers, arguments = _coercers(model), {}
+    for name, value in raw_arguments.items():
+        if name in coercers:
             if value is not None or model.model_fields[name].is_required():
-                meant[name] = readers[name](value)
-        elif spends and name not in ADDED_BY_CLIENTS:
+                arguments[name] = coercers[name](value)
+        elif is_billable and name not in ADDED_BY_CLIENTS:
             raise InvalidRequest(_unknown(model, name))
-    return meant
+    return arguments
 
 
 def nearest(model: type[BaseModel], name: str) -> str | None:
-    """Return the argument of `model` whose name is most like `name`, or None where none is."""
+    """Return the argument of `model` whose name is most similar to `name`; None if none is similar."""
     close = get_close_matches(name[:40], list(model.model_fields), n=1)
     return close[0] if close else None
 
@@ -58,17 +60,17 @@ def nearest(model: type[BaseModel], name: str) -> str | None:
 def _unknown(model: type[BaseModel], name: str) -> str:
     known = ", ".join(one for one in model.model_fields if one not in SELDOM_PUBLISHED)
     close = nearest(model, name)
-    meant = f" Did you mean `{close}`?" if close else ""
-    said = f"`{name}`" if name.isascii() and name.isidentifier() and len(name) <= _MOST_LISTED else "An argument"
-    return f"{said} is not an argument of this tool; it takes: {known}. Nothing was bought.{meant}"
+    hint = f" Did you mean `{close}`?" if close else ""
+    quoted = f"`{name}`" if name.isascii() and name.isidentifier() and len(name) <= _LONGEST_QUOTED else "An argument"
+    return f"{quoted} is not an argument of this tool; it takes: {known}. Nothing was bought.{hint}"
 
 
 @cache
-def _readers(model: type[BaseModel]) -> dict[str, Callable[[Any], Any]]:
-    return {name: _reader(name, field.annotation) for name, field in model.model_fields.items()}
+def _coercers(model: type[BaseModel]) -> dict[str, Callable[[Any], Any]]:
+    return {name: _coercer(name, field.annotation) for name, field in model.model_fields.items()}
 
 
-def _reader(name: str, annotation: Any) -> Callable[[Any], Any]:
+def _coercer(name: str, annotation: Any) -> Callable[[Any], Any]:
     if name in _BY_NAME:
         return _BY_NAME[name]
     kind = get_origin(annotation) or annotation
@@ -82,7 +84,7 @@ def _unchanged(value: Any) -> Any:
 
 
 def _one_id(value: Any) -> Any:
-    """Return the only id of a list that holds one."""
+    """Return the id in a list of one id; other values are unchanged."""
     return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else value
 
 

@@ -1,8 +1,8 @@
-"""Asks the user before a generation that costs more than the caller's team lets pass unasked.
+"""Asks the user before a generation whose price is above the threshold of the caller's team.
 
-The client is asked where it can take a question (MCP 2026-07-28): the answer to the call is the question, and the
-client repeats the call with the user's response. The state of the question is sealed for the caller, so any replica
-takes the response. Other clients are told to ask, and to repeat the call with `confirm`.
+If the client supports elicitation (MCP 2026-07-28), the result of the call is a question, and the client repeats the
+call with the user's response. The state of the question is sealed for the caller, so any replica can process the
+response. For other clients, the call fails with an error that asks the model to repeat it with `confirm`.
 """
 
 import secrets
@@ -19,8 +19,8 @@ from app.services.purchases.service import GenerationRequest
 
 PURPOSE = "confirm"
 NAME = "confirm"
-LIVES_SECONDS = 600.0
-"""How long a question may stay unanswered."""
+QUESTION_SECONDS = 600.0
+"""A response that comes later is ignored, and the question is asked again."""
 
 UNCONFIRMED = (
     "This video costs {price}, and the team has videos above {limit} confirmed by the user. Nothing was sent to "
@@ -30,56 +30,63 @@ DECLINED = "The user did not agree to the cost of this video. Nothing was sent t
 
 
 class Confirmation:
-    """Decides whether a generation may go on, has to be asked for, or is refused."""
+    """Decides whether a generation may be submitted, must be confirmed first, or is refused."""
 
     def __init__(self, backend: BackendDescription, sealer: Sealer, wall_clock: Callable[[], float]) -> None:
-        """Ask by the price of `backend`, with states by `sealer`; `wall_clock` gives unix seconds."""
+        """Ask by the price of `backend`. `sealer` seals the states of questions. `wall_clock` returns unix seconds."""
         self._backend = backend
         self._sealer = sealer
         self._wall_clock = wall_clock
         self._price = price_of_generation(backend.policy.price)
 
-    def checked(self, call: Call, order: GenerationRequest, *, is_confirmed: bool) -> GenerationRequest:
-        """Return the order that may be submitted.
+    def require(self, call: Call, request: GenerationRequest, *, is_confirmed: bool) -> GenerationRequest:
+        """Return the request to submit. Raises InputNeeded or Forbidden if it must not be submitted now.
 
-        A confirmed one without an idempotency key gets one, so that a repeated response buys once. Raises InputNeeded
-        where the client can ask, and Forbidden where it cannot, or where the user declined. A client that can ask is
-        not believed when it merely says `confirm`.
+        A request confirmed by elicitation gets an idempotency key if it has none, so that a repeated response buys
+        once. InputNeeded is raised if the client supports elicitation and the user has not responded; the argument
+        `confirm` (`is_confirmed`) does not count then. Forbidden is raised if another client has not set `confirm`, or
+        if the user declined.
         """
         limit = call.caller.principal.asks_above
         if limit is None or (self._price is not None and self._price.amount <= limit):
-            return order
+            return request
         if not call.round.can_ask:
             if is_confirmed:
-                return order
-            raise Forbidden(self._backend.say(UNCONFIRMED.format(price=self._said, limit=self._limit(limit))))
-        number = self._asked(call, order)
+                return request
+            raise Forbidden(
+                self._backend.say(UNCONFIRMED.format(price=self._price_text, limit=self._limit_text(limit)))
+            )
+        number = self._question_number(call, request)
         if number is None:
-            raise self._question(call, order, limit)
+            raise self._question(call, request, limit)
         if not _is_accepted(call.round.responses.get(NAME)):
             raise Forbidden(self._backend.say(DECLINED))
-        return order if order.idempotency_key is not None else replace(order, idempotency_key=f"confirm-{number}")
+        return request if request.idempotency_key is not None else replace(request, idempotency_key=f"confirm-{number}")
 
     @property
-    def _said(self) -> str:
+    def _price_text(self) -> str:
         return "an unknown price" if self._price is None else str(self._price)
 
-    def _limit(self, limit: int) -> str:
+    def _limit_text(self, limit: int) -> str:
         return str(Money(limit, self._price.unit if self._price is not None else ""))
 
-    def _asked(self, call: Call, order: GenerationRequest) -> str | None:
-        """Return the number of the question that this call answers; None if it answers none, or another one."""
+    def _question_number(self, call: Call, request: GenerationRequest) -> str | None:
+        """Return the number of the question to which this call responds.
+
+        None if it responds to none, to that of another generation, or too late.
+        """
         if call.round.state is None or NAME not in call.round.responses:
             return None
         state = self._sealer.unseal(PURPOSE, call.round.state, (call.caller.principal.subject,))
-        if state is None or state["fingerprint"] != order.fingerprint:
+        if state is None or state["fingerprint"] != request.fingerprint:
             return None
-        return str(state["number"]) if self._wall_clock() - state["at"] <= LIVES_SECONDS else None
+        return str(state["number"]) if self._wall_clock() - state["at"] <= QUESTION_SECONDS else None
 
-    def _question(self, call: Call, order: GenerationRequest, limit: int) -> InputNeeded:
-        state = {"number": secrets.token_hex(16), "fingerprint": order.fingerprint, "at": self._wall_clock()}
+    def _question(self, call: Call, request: GenerationRequest, limit: int) -> InputNeeded:
+        state = {"number": secrets.token_hex(16), "fingerprint": request.fingerprint, "at": self._wall_clock()}
         sealed = self._sealer.seal(PURPOSE, state, call.caller.principal.subject)
-        message = f"This video costs {self._said}. Your team has videos above {self._limit(limit)} confirmed. Start it?"
+        price, threshold = self._price_text, self._limit_text(limit)
+        message = f"This video costs {price}. Your team has videos above {threshold} confirmed. Start it?"
         answer = {"type": "boolean", "title": "Start this video", "default": False}
         schema = {"type": "object", "properties": {NAME: answer}, "required": [NAME]}
         params = {"mode": "form", "message": message, "requestedSchema": schema}
@@ -87,7 +94,7 @@ class Confirmation:
 
 
 def _is_accepted(response: Any) -> bool:
-    """Return whether the user agreed, in a response of any form."""
+    """Return whether the user agreed. `response` comes from the client and may have any form."""
     content = response.get("content") if isinstance(response, Mapping) else None
     is_agreed = isinstance(content, Mapping) and content.get(NAME) is True
     return is_agreed and response.get("action") == "accept"

@@ -1,4 +1,4 @@
-"""The definition of a tool: data alone. Its handler is a method of an object that has what the handler uses."""
+"""The definition of a tool, as data. `bind` connects it to its handler, which is a method of another object."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,17 +19,17 @@ BILLABLE = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempot
 
 
 Progress = Callable[[float, float, str], Awaitable[None]]
-"""Sends progress: done, total, message. Does nothing unless the client asked for progress."""
+"""Sends a progress notification: progress, total, message. Does nothing unless the client asked for progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The place of a call in a multi-round-trip request (MCP 2026-07-28).
+    """One round of a multi-round-trip request (MCP 2026-07-28), in which a result may be a question to the user.
 
     Attributes:
-        can_ask: whether the client takes a question to its user in the place of a result.
-        responses: the responses of the client to the questions of the round before, by name.
-        state: the state that the round before has given to the client; None in the first round.
+        can_ask: whether the client supports questions to its user (elicitation).
+        responses: the client's responses to the questions of the previous round, by name.
+        state: the state that the previous round gave to the client; None in the first round.
 
     """
 
@@ -42,10 +42,10 @@ FIRST_ROUND = Round()
 
 
 class InputNeeded(Exception):
-    """The user has to be asked before the call can go on. `question` is an elicitation; `state` comes back with it."""
+    """The call needs the user's response to a question before it can continue."""
 
     def __init__(self, name: str, question: Mapping[str, Any], state: str) -> None:
-        """Ask `question` under `name`."""
+        """`question` is an elicitation request, whose response is named `name`. The client returns `state` with it."""
         super().__init__(name)
         self.name = name
         self.question = question
@@ -58,7 +58,7 @@ class Call:
 
     Attributes:
         request_id: the id of the call in the log.
-        round: what the call carries of a question that an earlier answer has asked.
+        round: the responses to questions of earlier rounds.
         narrowing: the tools that the settings of the connection leave out.
 
     """
@@ -71,7 +71,7 @@ class Call:
 
 
 Handler = Callable[[Call, Any], Awaitable[ToolResult]]
-"""Handles calls of one tool: takes the call and its arguments, of the type that the tool names. Raises LumaError."""
+"""Handles the calls of one tool. Receives the call and the arguments, of the tool's type. Raises LumaError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +88,27 @@ class LumaTool:
 
     @property
     def is_billable(self) -> bool:
-        """Return whether a call may spend money."""
+        """Whether a call may spend money."""
         return self.annotations == BILLABLE
 
-    def published(self, *, asks: bool = False) -> Tool:
-        """Return the tool as tools/list shows it, to callers whose team `asks` before costly generations or others."""
+    def published(self, *, with_confirm: bool = False) -> Tool:
+        """Return the tool as tools/list shows it.
+
+        `with_confirm` adds the argument `confirm`, for callers whose team has costly generations confirmed.
+        """
         return Tool(
             name=self.name,
             title=self.title,
             description=self.description,
             annotations=self.annotations,
-            input_schema=input_schema(self.arguments, asks=asks),
+            input_schema=input_schema(self.arguments, with_confirm=with_confirm),
             output_schema=output_schema(self.result),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class BoundTool:
-    """What a call needs of a tool, with its handler."""
+    """A tool with its handler, and without the parts that only tools/list needs."""
 
     name: str
     scope: Scope
@@ -115,7 +118,7 @@ class BoundTool:
 
 
 def bind(tools: Sequence[LumaTool], handlers: Mapping[str, Handler]) -> dict[str, BoundTool]:
-    """Return the tools by name, in their order. Raises ValueError for a tool or a handler without the other."""
+    """Return the bound tools by name, in the order of `tools`. Raises ValueError unless the names are the same."""
     names = {tool.name for tool in tools}
     if names != handlers.keys():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""JSON as bytes. A value is encoded once, and answers join the bytes."""
+"""JSON values as bytes, which are encoded once and joined to results."""
 
 from json import JSONEncoder
 from typing import NewType
@@ -10,7 +10,7 @@ _ENCODER = JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def to_json(value: object) -> Json:
-    """Return `value` as JSON. Raises ValueError for a number that JSON cannot hold."""
+    """Return `value` as JSON. Raises ValueError for NaN and infinity."""
     return Json(_ENCODER.encode(value).encode())
 
 

@@ -1,4 +1,4 @@
-"""The tool that lists what a caller has submitted, from the database alone."""
+"""The handler of the tool that lists a caller's submissions. It reads the database only, not the backend."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,23 +30,26 @@ class ListTool:
     def __init__(
         self, tasks: TaskService, submitted: SubmittedTasks, sealer: Sealer, backend: BackendDescription
     ) -> None:
-        """List what `submitted` has; `tasks` tells whether a token is refused, and `sealer` seals cursors."""
+        """List the submissions in `submitted`. `tasks` reports whether a token is refused. `sealer` seals cursors."""
         self._tasks = tasks
         self._submitted = submitted
         self._sealer = sealer
         self._backend = backend
 
     async def list_tasks(self, call: Call, arguments: ListArguments) -> ToolResult:
-        """Answer with one page of the caller's submissions, the newest first."""
+        """Return one page of the caller's submissions, the newest first.
+
+        Raises Unauthorized if the backend has refused the token lately, and InvalidRequest.
+        """
         principal = call.caller.principal
-        if self._tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
+        if self._tasks.was_refused(principal.subject):  # withheld until the backend accepts the token again
             raise self._backend.error(Unauthorized)
         page = await self._submitted.newest(
             principal,
             int(arguments.limit),
             outcome=None if arguments.state is None else PurchaseState(arguments.state),
             since=None if arguments.since is None else _unix_seconds(arguments.since),
-            before=None if arguments.cursor is None else self._opened(principal.owners, arguments.cursor),
+            before=None if arguments.cursor is None else self._unseal_cursor(principal.owners, arguments.cursor),
             member_name=_member(principal, arguments.member),
         )
         view: SubmissionsView = {
@@ -60,8 +63,8 @@ class ListTool:
             return None
         return self._sealer.seal(PURPOSE, {"at": page.next[0], "attempt": page.next[1]}, tenant)
 
-    def _opened(self, owners: tuple[str, ...], cursor: str) -> PagePosition:
-        """Return where a page begins. Raises InvalidRequest for a cursor that was not made for this caller."""
+    def _unseal_cursor(self, owners: tuple[str, ...], cursor: str) -> PagePosition:
+        """Return the position of a page. Raises InvalidRequest unless the cursor was made for this caller."""
         content: dict[str, Any] | None = self._sealer.unseal(PURPOSE, cursor.strip(), owners)
         if content is None:
             raise InvalidRequest(NO_CURSOR)
@@ -80,7 +83,7 @@ def _view(purchase: Purchase) -> SubmissionView:
 
 
 def _member(principal: Principal, name: str | None) -> str | None:
-    """Return the name of the member whose tasks are wanted. Raises InvalidRequest for a caller without a team."""
+    """Return the member name to filter by; None for all. Raises InvalidRequest for a caller without a team."""
     if name and principal.team is None:
         raise InvalidRequest(NO_TEAM)
     return name or None
@@ -94,12 +97,12 @@ def _text(view: SubmissionsView) -> str:
 
 
 def _line(one: SubmissionView) -> str:
-    words = (one.get("task_id", "-"), one["state"], one["action"], one["submitted_at"], one.get("member", ""))
-    return " ".join(words).rstrip()
+    fields = (one.get("task_id", "-"), one["state"], one["action"], one["submitted_at"], one.get("member", ""))
+    return " ".join(fields).rstrip()
 
 
 def _unix_seconds(text: str) -> float:
-    """Return the time; one without a zone is UTC. Raises InvalidRequest."""
+    """Return an ISO 8601 time as unix seconds. A time without a zone is UTC. Raises InvalidRequest."""
     try:
         time = datetime.fromisoformat(text.strip())
         return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()

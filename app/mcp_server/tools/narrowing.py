@@ -1,15 +1,15 @@
-"""Narrowing: a client's own settings leave out tools. They never add one."""
+"""Narrowing: the settings of a client that leave tools out. They never add one."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """What the settings of a connection leave of the tools.
+    """The tools that the settings of a connection leave out.
 
     Attributes:
-        is_read_only: billable tools are left out.
-        names: the tools that are left, beside names that no tool has; None leaves all.
+        is_read_only: whether billable tools are left out.
+        names: only these tools are kept; None keeps all. Unknown names have no effect.
 
     """
 

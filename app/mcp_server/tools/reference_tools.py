@@ -1,4 +1,4 @@
-"""The two tools that answer from what this service knows, without asking anybody."""
+"""The handlers of the two tools whose results are fixed texts and tables."""
 
 from app.mcp_server.reference import ACTIONS, ASPECT_RATIOS, WORKFLOW
 from app.mcp_server.tools.arguments import NoArguments
@@ -12,11 +12,11 @@ class ReferenceTools:
     """The handlers of luma_list_aspect_ratios and luma_list_actions."""
 
     def __init__(self, lists: ToolLists) -> None:
-        """List the actions whose tools `lists` shows to the caller."""
+        """Show the actions whose tools a caller sees by `lists`."""
         self._lists = lists
 
     async def list_aspect_ratios(self, _call: Call, _arguments: NoArguments) -> ToolResult:
-        """Answer with the ratios and their uses."""
+        """Return the aspect ratios and their uses."""
         view: RatiosView = {
             "default": ASPECT_RATIOS[0].aspect_ratio,
             "aspect_ratios": [
@@ -29,7 +29,7 @@ class ReferenceTools:
         )
 
     async def list_actions(self, call: Call, _arguments: NoArguments) -> ToolResult:
-        """Answer with what the caller can do and which tool does it."""
+        """Return the caller's actions, and the tool of each."""
         shown = self._lists.names(call.caller.principal.scopes, call.narrowing)
         actions = [action for action in ACTIONS if action.tool in shown]
         view: ActionsView = {

@@ -1,6 +1,6 @@
-"""Renders tasks as bytes, once, when they are read from the backend. Answers join these bytes.
+"""Renders tasks as JSON bytes, once, when they are read from the backend. Tool results are joined from these bytes.
 
-Values that change with time are added to each answer: the age of a running task, and whether it is likely stuck.
+Values that change with time are added to each result: the age of a running task, and whether it is likely stuck.
 """
 
 from app.domain.freshness import PollingPolicy, ask_again_after
@@ -12,7 +12,7 @@ from app.mcp_server.tools.text import task_line
 
 
 def render(task: Task) -> RenderedTask:
-    """Render `task`. The cache sets `fresh_until`."""
+    """Return `task` rendered, with `fresh_until` 0; the cache sets it."""
     brief, details = to_json(brief_view(task)), to_json(details_view(task))
     return RenderedTask(
         id=task.id,
@@ -26,7 +26,7 @@ def render(task: Task) -> RenderedTask:
     )
 
 
-def open_brief(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
+def unclosed_brief_at(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
     """Return the brief form of `task` at `now` (unix seconds), as a JSON object without its closing brace."""
     if task.is_final or task.created_at is None:
         return task.head
@@ -35,25 +35,27 @@ def open_brief(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
     return task.head + b',"elapsed_seconds":%b,"likely_stuck":%b' % (repr(round(age, 1)).encode(), is_stuck)
 
 
-def open_full(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
+def unclosed_full_at(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
     """Return the full form of `task` at `now` (unix seconds), as a JSON object without its closing brace."""
-    return open_brief(task, now, polling) + task.rest
+    return unclosed_brief_at(task, now, polling) + task.rest
 
 
-def line_of(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
-    """Return the line for the model at `now` (unix seconds), escaped for a JSON string."""
+def line_at(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
+    """Return the task's line of text for the model at `now` (unix seconds), escaped for a JSON string."""
     if task.is_final or task.created_at is None or now - task.created_at <= polling.stuck_after_seconds:
         return task.line
     return task.line + b" for over %g minutes: likely stuck, tell the user" % (polling.stuck_after_seconds / 60)
 
 
-def single_task(task: RenderedTask, now: float, polling: PollingPolicy) -> tuple[Json, Json]:
-    """Return the answer for a single task: the text for the model, and the full form.
+def single_task_result(task: RenderedTask, now: float, polling: PollingPolicy) -> tuple[Json, Json]:
+    """Return the result for a single task: the text for the model, and the full form.
 
-    Both say when to ask again; the text says it for running tasks only.
+    The full form has `ask_again_in_seconds`, which is null for a final task; the text says it for running tasks only.
     """
     wait = ask_again_after([task], now, polling)
-    lines = [line_of(task, now, polling)]
+    lines = [line_at(task, now, polling)]
     if wait is not None:
         lines.append(json_line(f"Ask again in {wait:g} s."))
-    return json_lines(lines), Json(open_full(task, now, polling) + b',"ask_again_in_seconds":%b}' % to_json(wait))
+    return json_lines(lines), Json(
+        unclosed_full_at(task, now, polling) + b',"ask_again_in_seconds":%b}' % to_json(wait)
+    )

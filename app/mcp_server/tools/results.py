@@ -1,4 +1,4 @@
-"""The types of structured results. Unknown fields are left out."""
+"""The types of structured content. Fields whose value is unknown are left out."""
 
 from typing import Literal, NotRequired
 
@@ -20,9 +20,9 @@ class FailureView(TypedDict):
 
 
 class TaskView(TypedDict):
-    """One generation. Times are ISO 8601 in UTC; what is not known is left out.
+    """One generation. Times are ISO 8601 in UTC.
 
-    `elapsed_seconds` is the age of a running task, and in the full form how long a finished one took.
+    `elapsed_seconds` is the age of a running task; for a final task, its duration, in the full form only.
     """
 
     task_id: str
@@ -42,7 +42,7 @@ class TaskView(TypedDict):
 
 
 class SingleTaskView(TaskView):
-    """One generation and when to ask again; null once nothing changes any more."""
+    """One generation, and when to ask again; null if it is final."""
 
     ask_again_in_seconds: float | None
 
@@ -57,7 +57,7 @@ class UnavailableView(TypedDict):
 
 
 class StateCounts(TypedDict):
-    """How many tasks are in which state."""
+    """Number of tasks by state."""
 
     completed: int
     failed: int
@@ -66,7 +66,7 @@ class StateCounts(TypedDict):
 
 
 class CountsView(StateCounts):
-    """How many of the ids asked came out as what."""
+    """Number of requested ids by outcome."""
 
     missing: int
     unavailable: int
@@ -79,7 +79,7 @@ class TasksView(TypedDict):
 
 
 class OutcomeView(TypedDict):
-    """The result of a batch, beside the tasks."""
+    """The outcome of a batch, without the tasks."""
 
     missing: list[str]
     unavailable: list[UnavailableView]
@@ -88,11 +88,11 @@ class OutcomeView(TypedDict):
 
 
 class BatchView(TasksView, OutcomeView):
-    """The answer to one question about many tasks, in the asker's order, each id once."""
+    """The result of luma_get_tasks_batch. Tasks are in the order of the request, each id once."""
 
 
 class SubmittedView(SingleTaskView):
-    """A generation that was just started, or what it became where the Tasks extension answers for the call later."""
+    """A generation that was just started; with the Tasks extension, its final state."""
 
     expected_seconds: NotRequired[float]
     message: NotRequired[str]
@@ -100,7 +100,7 @@ class SubmittedView(SingleTaskView):
 
 
 class SubmissionView(TypedDict):
-    """A submission: what became of it, and its task where it has one."""
+    """A submission, its outcome, and the id of its task if it is known."""
 
     task_id: NotRequired[str]
     state: Literal["sent", "started", "refused", "unknown"]
@@ -110,14 +110,14 @@ class SubmissionView(TypedDict):
 
 
 class SubmissionsView(TypedDict):
-    """A page of submissions; the next one begins at `next_cursor`, which is null on the last."""
+    """A page of submissions. The next page begins at `next_cursor`, which is null on the last page."""
 
     tasks: list[SubmissionView]
     next_cursor: str | None
 
 
 class BudgetView(TypedDict):
-    """What a budget of the caller's team, member or key has left in its present window; `soft` ones refuse nothing."""
+    """A budget of the caller's team, member or key in its current window. A `soft` budget refuses nothing."""
 
     of: Literal["team", "member", "key"]
     window: Literal["day", "week", "month"]
@@ -130,7 +130,7 @@ class BudgetView(TypedDict):
 
 
 class SpentView(TypedDict):
-    """What was spent since a time; `reserved` is for videos whose end is not known yet."""
+    """Spending in a period. `reserved` is the price of videos that have not ended."""
 
     generations: int
     spent: float
@@ -138,7 +138,7 @@ class SpentView(TypedDict):
 
 
 class UsageView(TypedDict):
-    """What the caller and the caller's team have spent since `since`, and their budgets, in `unit`."""
+    """Spending of the caller and the caller's team since `since`, and their budgets. Amounts are in `unit`."""
 
     unit: str | None
     since: str
@@ -163,7 +163,7 @@ class RatiosView(TypedDict):
 
 
 class ActionView(TypedDict):
-    """Something that can be done, and the tool that does it."""
+    """An action, and the tool for it."""
 
     tool: str
     does: str
@@ -172,14 +172,14 @@ class ActionView(TypedDict):
 
 
 class ActionsView(TypedDict):
-    """The actions, and their order."""
+    """The actions, and the advised sequence of calls."""
 
     actions: list[ActionView]
     workflow: str
 
 
 class ErrorView(TypedDict):
-    """The error, the side that it is on, and the next step."""
+    """An error: its code, a sentence with the next step, and the advised pause before a retry."""
 
     code: ErrorCode
     message: str
@@ -193,7 +193,7 @@ class ErrorResult(TypedDict):
 
 
 def brief_view(task: Task) -> TaskView:
-    """Return what a model needs of `task` to go on with it, but for what depends on when it is asked for."""
+    """Return the fields of `task` that a model needs to continue, without those that depend on the current time."""
     view: TaskView = {"task_id": task.id, "state": task.state.value}
     if task.video is not None:
         if task.video.video_id is not None:
@@ -205,9 +205,9 @@ def brief_view(task: Task) -> TaskView:
 
 
 def details_view(task: Task) -> dict[str, object]:
-    """Return the members of a TaskView that the full form has besides.
+    """Return the fields that the full form of `task` has in addition to the brief one.
 
-    `elapsed_seconds` is not among them while it is the age of a running task.
+    `elapsed_seconds` of a running task is not included, because it depends on the current time.
     """
     video = task.video
     sizes = (video.width, video.height, video.thumbnail_url) if video is not None else (None, None, None)
@@ -224,7 +224,7 @@ def details_view(task: Task) -> dict[str, object]:
 
 
 def unavailable_view(task_id: str, error: LumaError) -> UnavailableView:
-    """Return why `task_id` could not be read."""
+    """Return the entry of an id that could not be read."""
     view: UnavailableView = {"task_id": task_id, "code": error.code, "message": str(error)}
     if error.advised_wait_seconds is not None:
         view["retry_after_seconds"] = error.advised_wait_seconds
@@ -232,7 +232,7 @@ def unavailable_view(task_id: str, error: LumaError) -> UnavailableView:
 
 
 def error_view(error: LumaError) -> ErrorView:
-    """Return the typed half of a failed call."""
+    """Return the structured content of a failed call."""
     view: ErrorView = {"code": error.code, "message": str(error)}
     if error.advised_wait_seconds is not None:
         view["retry_after_seconds"] = error.advised_wait_seconds

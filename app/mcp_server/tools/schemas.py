@@ -1,4 +1,4 @@
-"""The JSON schemas that tools/list publishes: what pydantic knows, in the words that every gateway takes."""
+"""The JSON schemas that tools/list publishes: those of pydantic, reduced to keywords that all gateways accept."""
 
 import json
 from typing import Any
@@ -9,32 +9,34 @@ from app.mcp_server.tools.arguments import SELDOM_PUBLISHED, SpendingArguments
 from app.mcp_server.tools.results import ErrorResult
 
 _NOT_PUBLISHED = frozenset(("title", "minLength", "maxLength", "exclusiveMinimum", "exclusiveMaximum"))
-"""Titles repeat names. Several gateways refuse the others; descriptions say the same in words."""
+"""Keywords that are removed. Titles repeat names; several gateways refuse the others, and descriptions state them."""
 
 Schema = dict[str, Any]
 
 
-def input_schema(model: type[BaseModel], *, asks: bool = False) -> Schema:
-    """Return the schema of a tool's arguments, required ones first; `confirm` only where the service `asks` for it.
+def input_schema(model: type[BaseModel], *, with_confirm: bool = False) -> Schema:
+    """Return the schema of a tool's arguments, required ones first. `with_confirm` includes `confirm`.
 
-    Left out means the same as null, which is no choice of its own here. Only tools that spend refuse unknown arguments,
-    so only they say so: a client that checks the schema would hold back calls that are answered.
+    The schema does not offer null, which means the same as leaving an argument out. `additionalProperties: false` is
+    published for billable tools only, because other tools ignore unknown arguments, and a client that validates calls
+    would not send them.
     """
     schema: Schema = _without_null(_plain(model.model_json_schema()))
     schema.pop("description", None)
     if not issubclass(model, SpendingArguments):
         del schema["additionalProperties"]
     properties = schema["properties"]
-    for name in () if asks else SELDOM_PUBLISHED:
+    for name in () if with_confirm else SELDOM_PUBLISHED:
         properties.pop(name, None)
     schema["properties"] = {name: properties[name] for name in schema.get("required", ())} | properties
     return schema
 
 
 def output_schema(result: Any) -> Schema:
-    """Return the schema of `{"result": …}`: the typed result, or the error in its place.
+    """Return the schema of `{"result": …}`, which is the typed result or an error.
 
-    Clients hold an error's structured content against the schema too, so it has to fit.
+    Clients validate the structured content of errors against the schema too. Definitions that are used once are
+    inlined.
     """
     schema: Schema = _plain(TypeAdapter(result | ErrorResult).json_schema())
     definitions = {name: _undescribed(one) for name, one in schema.pop("$defs", {}).items()}
@@ -51,7 +53,7 @@ def output_schema(result: Any) -> Schema:
 
 
 def _inline(schema: Any, name: str, definition: Schema) -> None:
-    """Put the definition in the place of the one reference to it, in `schema` itself."""
+    """Replace the only reference to a definition in `schema`, in place, by the definition."""
     for part in schema.values() if isinstance(schema, dict) else schema:
         if isinstance(part, dict | list):
             if part == {"$ref": f"#/$defs/{name}"}:
@@ -74,9 +76,9 @@ def _plain(schema: Any) -> Any:
 
 
 def _without_null(schema: Any) -> Any:
-    """Return a schema of arguments in which null is no choice, and neither null, "", 0 nor false a default.
+    """Return the schema of arguments without null as a choice, and without the defaults null, "", 0 and false.
 
-    Descriptions say each default in words.
+    Descriptions state each default.
     """
     if not isinstance(schema, dict):
         return schema

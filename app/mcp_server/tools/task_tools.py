@@ -1,4 +1,4 @@
-"""The two tools that ask how generations are doing."""
+"""The handlers of the two tools that read tasks."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,15 +6,15 @@ from app.domain.backend import BackendDescription
 from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, Unauthorized
 from app.domain.rendered import Lookup
 from app.mcp_server.tools.arguments import TaskArguments, TasksArguments
-from app.mcp_server.tools.batch import batch_answer
+from app.mcp_server.tools.batch import batch_result
 from app.mcp_server.tools.definition import Call
-from app.mcp_server.tools.rendering import single_task
+from app.mcp_server.tools.rendering import single_task_result
 from app.mcp_server.tools.tool_result import ToolResult
 from app.services.polling.waiter import TaskWaiter
 from app.services.tasks.lookup import TaskService
 
-_ABOUT_THE_CALLER = (Unauthorized, NoCredit, AccountDisabled)
-"""Faults that no id is to blame for: where nothing else came back, the call itself has failed."""
+_CALLER_ERRORS = (Unauthorized, NoCredit, AccountDisabled)
+"""Errors of the caller's account, not of an id. If no id has any other result, the call itself fails."""
 
 
 class TaskTools:
@@ -23,7 +23,7 @@ class TaskTools:
     def __init__(
         self, tasks: TaskService, waiter: TaskWaiter, backend: BackendDescription, wall_clock: Callable[[], float]
     ) -> None:
-        """Find tasks with `tasks`, or with `waiter` where a call may wait; `wall_clock` gives unix seconds."""
+        """Read tasks with `tasks`, or with `waiter` if the call waits. `wall_clock` returns unix seconds."""
         self._tasks = tasks
         self._waiter = waiter
         self._backend = backend
@@ -31,33 +31,34 @@ class TaskTools:
         self._wall_clock = wall_clock
 
     async def get_tasks_batch(self, call: Call, arguments: TasksArguments) -> ToolResult:
-        """Answer about many tasks at once."""
+        """Return many tasks. Raises the error of the caller's account if there is nothing else to return."""
         lookup = await self._find(call, arguments.task_ids, arguments.wait_seconds)
-        _raise_if_all_about_the_caller(lookup)
-        return batch_answer(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
+        _raise_caller_error(lookup)
+        return batch_result(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
 
     async def get_task(self, call: Call, arguments: TaskArguments) -> ToolResult:
-        """Answer about one task. Raises NotFound where the backend knows no such id."""
+        """Return one task. Raises NotFound if the backend does not know the id, and the error if it cannot be read."""
         lookup = await self._find(call, [arguments.task_id], arguments.wait_seconds)
         answer = lookup.answers[arguments.task_id]
         if answer is None:
             raise self._backend.error(NotFound)
         if isinstance(answer, LumaError):
             raise answer
-        text, result = single_task(answer, self._wall_clock(), self._polling)
+        text, result = single_task_result(answer, self._wall_clock(), self._polling)
         return ToolResult(text, result, lookup.stats, {answer.state.value: 1})
 
     async def _find(self, call: Call, task_ids: Sequence[str], wait_seconds: float) -> Lookup:
         if wait_seconds == 0:
             return await self._tasks.find(call.caller, task_ids)
 
-        async def report(elapsed_seconds: float, finished: int, asked: int) -> None:
-            await call.progress(elapsed_seconds, wait_seconds, f"{finished} of {asked} finished")
+        async def report(elapsed_seconds: float, finished: int, total: int) -> None:
+            await call.progress(elapsed_seconds, wait_seconds, f"{finished} of {total} finished")
 
         return await self._waiter.find(call.caller, task_ids, wait_seconds, report)
 
 
-def _raise_if_all_about_the_caller(lookup: Lookup) -> None:
+def _raise_caller_error(lookup: Lookup) -> None:
+    """Raise the first error if all ids have one and it is of the caller's account."""
     faults = [answer for answer in lookup.answers.values() if isinstance(answer, LumaError)]
-    if len(faults) == len(lookup.answers) and isinstance(faults[0], _ABOUT_THE_CALLER):
+    if len(faults) == len(lookup.answers) and isinstance(faults[0], _CALLER_ERRORS):
         raise faults[0]

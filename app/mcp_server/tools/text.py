@@ -1,4 +1,4 @@
-"""The text content of results, for the model: as short as possible, and complete without the structured content."""
+"""The text content of tool results, for the model. It is short, and complete without the structured content."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,14 @@ from app.mcp_server.tools.results import OutcomeView
 
 
 def summary_line(outcome: OutcomeView) -> str:
-    """Return the line that a batch answer begins with: how many of what, and when to ask again."""
-    counted = ", ".join([f"{count} {what}" for what, count in outcome["counts"].items() if count])
+    """Return the first line of a batch result: the number of ids by outcome, and when to ask again."""
+    counts = ", ".join([f"{count} {name}" for name, count in outcome["counts"].items() if count])
     wait = outcome["ask_again_in_seconds"]
-    return f"{counted}." if wait is None else f"{counted}. Ask again in {wait:g} s."
+    return f"{counts}." if wait is None else f"{counts}. Ask again in {wait:g} s."
 
 
 def unanswered_lines(missing: list[str], faults: Mapping[str, LumaError], backend_name: str) -> list[str]:
-    """Return the lines that a batch answer ends with: unknown ids, then each fault once, with the ids it holds for."""
+    """Return the last lines of a batch result: unknown ids, then each error once, with its ids."""
     lines = [f"unknown to {backend_name}, check these ids: " + " ".join(missing)] if missing else []
     reasons: dict[str, list[str]] = {}
     for task_id, error in faults.items():
@@ -24,7 +24,7 @@ def unanswered_lines(missing: list[str], faults: Mapping[str, LumaError], backen
 
 
 def task_line(task: Task) -> str:
-    """Return the line for one task: for a finished one its id, state, video_id and URL."""
+    """Return the line for one task: its id and state, and for a final one its video or its failure."""
     return _final_line(task) if task.is_final else f"{task.id} {task.state.value}"
 
 

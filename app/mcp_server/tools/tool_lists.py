@@ -1,6 +1,6 @@
-"""The list of tools that a caller sees: those that the caller's scopes and the connection's narrowing leave.
+"""The list of tools that a caller sees. It depends on the caller's scopes and on the connection's narrowing.
 
-The argument `confirm` is shown to callers whose team asks before costly generations.
+The argument `confirm` is included for callers whose team has costly generations confirmed.
 """
 
 from collections.abc import Sequence
@@ -13,27 +13,27 @@ from app.mcp_server.tools.definition import LumaTool
 from app.mcp_server.tools.narrowing import Narrowing
 
 MOST_LISTS = 64
-"""Lists that are kept, by the tools in them. The tools themselves are made once."""
+"""Size of the cache of lists. The tools in them are made once."""
 
 
 class ToolLists:
     """Lists of tools in the order of the catalog.
 
     Attributes:
-        published: every tool by name, as tools/list shows it to callers whose team asks for nothing.
+        published: all tools by name, as tools/list shows them without the argument `confirm`.
 
     """
 
     def __init__(self, tools: Sequence[LumaTool], ttl_ms: int) -> None:
-        """List `tools`. A client may keep a list for `ttl_ms`, and share it with no other caller."""
+        """List `tools`. A client may cache a list for `ttl_ms`, for its own caller only."""
         self._tools = tools
         self.published = {tool.name: tool.published() for tool in tools}
-        self._asking = {tool.name: tool.published(asks=True) for tool in tools}
+        self._published_with_confirm = {tool.name: tool.published(with_confirm=True) for tool in tools}
         self._ttl_ms = ttl_ms
-        self._list = lru_cache(MOST_LISTS)(self._made)
+        self._cached_list = lru_cache(MOST_LISTS)(self._build_list)
 
     def names(self, scopes: frozenset[Scope], narrowing: Narrowing) -> tuple[str, ...]:
-        """Return the names of the tools that are left."""
+        """Return the names of the tools that a caller with `scopes` sees."""
         return tuple(
             tool.name
             for tool in self._tools
@@ -41,10 +41,10 @@ class ToolLists:
         )
 
     def listed(self, caller: Principal, narrowing: Narrowing) -> ListToolsResult:
-        """Return the tools that are left, as tools/list shows them."""
-        return self._list(self.names(caller.scopes, narrowing), asks=caller.asks_above is not None)
+        """Return the result of tools/list for `caller`."""
+        return self._cached_list(self.names(caller.scopes, narrowing), with_confirm=caller.asks_above is not None)
 
-    def _made(self, names: tuple[str, ...], *, asks: bool) -> ListToolsResult:
-        published = self._asking if asks else self.published
+    def _build_list(self, names: tuple[str, ...], *, with_confirm: bool) -> ListToolsResult:
+        published = self._published_with_confirm if with_confirm else self.published
         tools = [published[name] for name in names]
         return ListToolsResult(tools=tools, ttl_ms=self._ttl_ms, cache_scope="private")

@@ -16,8 +16,8 @@ class ToolResult:
         text: the text for the model, as JSON.
         result: the structured content, as JSON.
         stats: the lookup statistics, for the log.
-        seen: the number of tasks in the result, by state.
-        started: the id of a task that the call started.
+        seen: the number of tasks in the result, by state, for the log.
+        started: the id of a task that the call started; None if it started none.
 
     """
 
@@ -28,6 +28,6 @@ class ToolResult:
     started: str | None = None
 
 
-def tool_result(text: str, result: Mapping[str, Any], **about: Any) -> ToolResult:
-    """Encode `text` and `result`; `about` has the other fields of a ToolResult."""
-    return ToolResult(to_json(text), to_json(result), **about)
+def tool_result(text: str, result: Mapping[str, Any], **fields: Any) -> ToolResult:
+    """Return a ToolResult with `text` and `result` encoded as JSON. `fields` are its other fields."""
+    return ToolResult(to_json(text), to_json(result), **fields)

@@ -1,4 +1,4 @@
-"""The tool that shows what was spent and what is left."""
+"""The handler of the tool that shows spending and budgets."""
 
 from app.domain.backend import BackendDescription
 from app.domain.budget import Spent, WindowUse
@@ -19,7 +19,7 @@ class UsageTool:
     """The handler of luma_get_usage."""
 
     def __init__(self, tasks: TaskService, usage: UsageReports, backend: BackendDescription) -> None:
-        """Read from `usage`; `tasks` tells whether a token is refused."""
+        """Read spending from `usage`. `tasks` reports whether a token is refused."""
         self._tasks = tasks
         self._usage = usage
         self._backend = backend
@@ -27,9 +27,12 @@ class UsageTool:
         self._unit = None if price is None else price.unit
 
     async def get_usage(self, call: Call, _arguments: NoArguments) -> ToolResult:
-        """Answer with what the caller has spent this month, and with the budgets that count it."""
+        """Return the caller's spending of this month, and the budgets that count it.
+
+        Raises Unauthorized if the backend has refused the token lately.
+        """
         principal = call.caller.principal
-        if self._tasks.was_refused(principal.subject):  # only the backend can tell whether the token counts again
+        if self._tasks.was_refused(principal.subject):  # withheld until the backend accepts the token again
             raise self._backend.error(Unauthorized)
         usage = await self._usage.of(principal)
         view: UsageView = {
@@ -44,9 +47,9 @@ class UsageTool:
 
     def _text(self, view: UsageView) -> str:
         unit, since = view["unit"] or "of unknown price", view["since"]
-        lines = [f"caller since {since}: {_said(view['caller'])} {unit}"]
+        lines = [f"caller since {since}: {_spent_text(view['caller'])} {unit}"]
         if "team" in view:
-            lines.append(f"team since {since}: {_said(view['team'])} {unit}")
+            lines.append(f"team since {since}: {_spent_text(view['team'])} {unit}")
         else:
             lines.append(self._backend.say(NO_BALANCE))
         lines += [
@@ -65,7 +68,7 @@ def _spent(spent: Spent) -> SpentView:
     }
 
 
-def _said(spent: SpentView) -> str:
+def _spent_text(spent: SpentView) -> str:
     return f"{spent['generations']} videos, {spent['spent']:g} spent, {spent['reserved']:g} reserved"
 
 

@@ -1,4 +1,4 @@
-"""Validates the arguments of a call. An error is a sentence that names the arguments and repeats no value."""
+"""Validates the arguments of a call. Errors are sentences that name the arguments and never quote a value."""
 
 import re
 from collections.abc import Mapping
@@ -16,30 +16,30 @@ from app.mcp_server.tools.coercion import coerced, nearest
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
 _MOST_FAULTS = 3
 _MOST_COMPARED = 20
-"""Given names that are compared with that of a missing argument. A comparison takes 15 µs."""
+"""Limit of argument names that are compared with a missing argument's name. A comparison takes 15 µs."""
 
 
-def read_arguments(model: type[Arguments], given: Mapping[str, Any]) -> Arguments:
-    """Return `given` as the tool's arguments, read as `coerced` reads them.
+def read_arguments(model: type[Arguments], raw_arguments: Mapping[str, Any]) -> Arguments:
+    """Return the tool's arguments, coerced and validated.
 
-    Raises InvalidRequest, whose sentence names the arguments at fault and repeats no value.
+    Raises InvalidRequest, whose message names the invalid arguments and quotes no value.
     """
-    meant = coerced(model, given, spends=issubclass(model, SpendingArguments))
+    arguments = coerced(model, raw_arguments, is_billable=issubclass(model, SpendingArguments))
     try:
-        return model.model_validate(meant)
+        return model.model_validate(arguments)
     except ValidationError as exc:
         faults = exc.errors(include_url=False, include_input=False)
-        sentences = [_sentence(model, detail, given) for detail in faults[:_MOST_FAULTS]]
+        sentences = [_sentence(model, detail, raw_arguments) for detail in faults[:_MOST_FAULTS]]
         raise InvalidRequest(" ".join(sentences)) from None
 
 
-def _sentence(model: type[Arguments], error: ErrorDetails, given: Mapping[str, Any]) -> str:
+def _sentence(model: type[Arguments], error: ErrorDetails, raw_arguments: Mapping[str, Any]) -> str:
     name = _name(error["loc"])
-    match error["type"] if error["loc"] else "name":  # only a name that is no text has no place
+    match error["type"] if error["loc"] else "name":  # an error without a location is a name that is not valid text
         case "missing":
-            first = islice(given, _MOST_COMPARED)
-            meant = next((other for other in first if nearest(model, other) == error["loc"][0]), "")
-            hint = f" The call has `{meant}` in its place." if _PLAIN_NAME.fullmatch(meant) else ""
+            first = islice(raw_arguments, _MOST_COMPARED)
+            similar = next((other for other in first if nearest(model, other) == error["loc"][0]), "")
+            hint = f" The call has `{similar}` in its place." if _PLAIN_NAME.fullmatch(similar) else ""
             return f"{name} is required.{hint}"
         case "too_long":
             return f"{name} holds more than {error['ctx']['max_length']} ids: split it into several calls."
@@ -72,7 +72,7 @@ def _pydantic_words(error: ErrorDetails) -> str:
 
 
 def _name(location: tuple[int | str, ...]) -> str:
-    """Return the argument's path, as far as it is one that a person would write."""
+    """Return the argument's path for a sentence. A name that is not a plain identifier is not quoted."""
     if not location:
         return "The name of an argument"
     name, *rest = location

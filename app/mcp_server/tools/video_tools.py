@@ -1,4 +1,4 @@
-"""The four tools that start a generation, and so spend the caller's credits."""
+"""The handlers of the four billable tools, which start a generation."""
 
 from app.domain.errors import InvalidRequest
 from app.domain.freshness import PollingPolicy
@@ -33,12 +33,12 @@ class VideoTools:
         media_url: str | None,
         own_hosts: frozenset[str],
     ) -> None:
-        """Submit through `videos`; answers say by `polling` when to ask about the task.
+        """Submit with `videos`. Results say by `polling` when to ask about the task.
 
-        `owned` tells which videos a caller may extend, and `confirmation` which generations have to be asked for.
+        `owned` checks that a caller may extend a video. `confirmation` asks the user before costly generations.
 
-        `media_url` is the URL under which this service serves videos, which may be extended; None outside the sandbox.
-        `own_hosts` has the names of this service: no other URL of a caller may lead there.
+        `media_url` is the URL under which the sandbox serves its videos, which may be extended; None outside the
+        sandbox. `own_hosts` are the host names of this service: other URLs in arguments must not point to them.
         """
         self._videos = videos
         self._owned = owned
@@ -105,39 +105,39 @@ class VideoTools:
         return await self._start(call, command, "luma_extend_video_from_url", arguments)
 
     async def _start(self, call: Call, command: Command, tool: str, arguments: SpendingArguments) -> ToolResult:
-        order = GenerationRequest(
+        request = GenerationRequest(
             command,
-            fingerprint(tool, arguments.bought()),
+            fingerprint(tool, arguments.purchase_arguments()),
             arguments.idempotency_key,
             arguments.retry_unknown,
             call.request_id,
         )
-        order = self._confirmation.checked(call, order, is_confirmed=arguments.confirm)
-        bought = await self._videos.start(call.caller, order)
+        request = self._confirmation.require(call, request, is_confirmed=arguments.confirm)
+        purchase = await self._videos.start(call.caller, request)
         wait, usual = self._polling.first_question_seconds, self._polling.expected_seconds
-        began = "Already started by an earlier call with this key" if bought.replayed else "Started"
+        started = "Already started by an earlier call with this key" if purchase.replayed else "Started"
         message = (
-            f"{began}; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, or at once with "
+            f"{started}; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, or at once with "
             "wait_seconds, about all your tasks in one call. Do not submit it again."
         )
         view: SubmittedView = {
-            "task_id": bought.task_id,
+            "task_id": purchase.task_id,
             "state": "pending",
             "ask_again_in_seconds": wait,
             "expected_seconds": usual,
             "message": message,
         }
-        if bought.replayed:
+        if purchase.replayed:
             view["replayed"] = True
         return tool_result(
-            f"task_id {bought.task_id} pending. {message}",
+            f"task_id {purchase.task_id} pending. {message}",
             view,
-            stats=LookupStats(backend_calls=0 if bought.replayed else 1),
-            started=bought.task_id,
+            stats=LookupStats(backend_calls=0 if purchase.replayed else 1),
+            started=purchase.task_id,
         )
 
     def _url(self, value: str | None, argument: str) -> str | None:
-        """Return a URL that may be sent on; empty and null both mean none."""
+        """Return a URL that may be sent to the backend; None for an empty one. Raises InvalidRequest."""
         return self._checked(value, argument) if value else None
 
     def _checked(self, value: str, argument: str) -> str:

@@ -1,4 +1,4 @@
-"""Tools and handlers match: a tool that cannot be called, or a handler that nobody calls, ends the start."""
+"""Binding of tools to handlers: a tool without a handler, or a handler without a tool, stops the start."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def assembly() -> Assembly:
     return assemble(settings(), base_url="http://127.0.0.1")
 
 
-def test_the_server_is_built_where_tools_and_handlers_match(assembly: Assembly) -> None:
+def test_the_server_is_built_if_tools_and_handlers_match(assembly: Assembly) -> None:
     assert build_mcp_server(settings(), assembly, HttpRequestContext())
 
 

@@ -1,4 +1,4 @@
-"""What a call that cannot be served is told: the argument, whose side it is on, what to do."""
+"""Errors of tool calls name the argument, the side at fault, and the next step."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -66,7 +66,7 @@ BAD_CALLS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments", "sentence"), BAD_CALLS)
-async def test_an_argument_that_does_not_fit_is_named_in_a_sentence(
+async def test_an_invalid_argument_is_named_in_a_sentence(
     service: Service, tool: str, arguments: dict[str, Any], sentence: str
 ) -> None:
     result = await service.call(tool, arguments)
@@ -77,7 +77,7 @@ async def test_an_argument_that_does_not_fit_is_named_in_a_sentence(
     assert text_of(result).startswith("invalid_request: ")
 
 
-async def test_null_means_left_out_where_there_is_a_default(service: Service) -> None:
+async def test_null_counts_as_left_out_if_there_is_a_default(service: Service) -> None:
     arguments = {"prompt": "x", "aspect_ratio": None, "loop": None, "timeout": None, "callback_url": None}
     assert (await service.ask("luma_generate_video", arguments))["state"] == "pending"
 
@@ -95,7 +95,7 @@ async def test_an_id_pasted_with_blanks_around_it_is_that_id(service: Service) -
         ("[refuse]", "refused", "Moderation refused"),
     ],
 )
-async def test_a_submission_that_the_backend_turns_down_is_an_error_with_its_code(
+async def test_a_refused_submission_is_an_error_with_its_code(
     service: Service, word: str, code: str, sentence: str
 ) -> None:
     error = await service.fail("luma_generate_video", {"prompt": f"A fox {word}"})
@@ -117,7 +117,7 @@ async def test_too_many_at_once_is_rate_limited_and_says_when_to_try_again() -> 
     assert error["retry_after_seconds"] > 0
 
 
-async def test_advice_follows_state() -> None:
+async def test_ask_again_in_seconds_depends_on_the_state() -> None:
     clock = HandClock()
     async with serving(settings(), sandbox(clock), clock) as service:
         started = await service.call("luma_generate_video", {"prompt": "x"})
@@ -170,6 +170,6 @@ async def test_images_and_extensions_reach_the_backend_as_they_were_given() -> N
     }
 
 
-async def test_an_argument_name_that_is_no_text_is_the_callers_fault() -> None:
+async def test_an_argument_name_that_is_not_valid_text_is_an_invalid_request() -> None:
     with pytest.raises(InvalidRequest, match="`task_ids` is required"):
         read_arguments(tasks_arguments(10), {"\ud800": 1})

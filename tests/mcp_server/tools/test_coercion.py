@@ -1,4 +1,4 @@
-"""What callers evidently mean by their arguments."""
+"""Coercion of arguments in another JSON type, and refusal of unknown ones."""
 
 import json
 from typing import Any
@@ -51,12 +51,12 @@ def test_a_boolean_in_a_string_is_that_boolean(given: Any, meant: bool) -> None:
     assert read(GenerateArguments, prompt="x", loop=given)["loop"] is meant
 
 
-def test_a_number_in_a_string_is_that_number_where_money_is_spent_too() -> None:
+def test_a_number_in_a_string_is_that_number_for_billable_tools_too() -> None:
     assert read(GenerateArguments, prompt="x", timeout="60")["timeout"] == 60.0
 
 
 @pytest.mark.parametrize("given", ["", "null", "None", "none", " ", None, "undefined"])
-def test_a_key_that_says_nothing_is_none(given: str | None) -> None:
+def test_an_idempotency_key_that_means_no_value_is_none(given: str | None) -> None:
     assert read(GenerateArguments, prompt="x", idempotency_key=given).get("idempotency_key") is None
 
 
@@ -66,21 +66,23 @@ def test_a_key_that_says_nothing_is_none(given: str | None) -> None:
 @pytest.mark.parametrize(
     ("model", "given"), [(NoArguments, {}), (TaskArguments, {"task_id": "a"}), (GenerateArguments, {"prompt": "x"})]
 )
-def test_what_clients_add_to_every_call_is_ignored(model: Any, given: dict[str, Any], added: str) -> None:
+def test_arguments_that_clients_add_to_every_call_are_ignored(model: Any, given: dict[str, Any], added: str) -> None:
     assert read(model, **given, **{added: {"any": "thing"}}) == given
 
 
-def test_an_unknown_argument_is_ignored_where_nothing_is_spent() -> None:
+def test_an_unknown_argument_of_a_free_tool_is_ignored() -> None:
     assert read(TaskArguments, task_id="a", verbose=True) == {"task_id": "a"}
 
 
-def test_an_unknown_argument_is_refused_with_the_nearest_name_where_money_is_spent() -> None:
+def test_an_unknown_argument_of_a_billable_tool_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InvalidRequest, match=r"Nothing was bought\. Did you mean `aspect_ratio`\?"):
         read(GenerateArguments, prompt="x", aspectRatio="1:1")
 
 
 @pytest.mark.parametrize("added", [{"wait_for_previous": False}, {"toolCallId": "1", "sessionId": "2"}])
-async def test_a_purchase_with_what_clients_add_is_bought_once(clock: HandClock, added: dict[str, Any]) -> None:
+async def test_a_purchase_with_arguments_that_clients_add_is_bought_once(
+    clock: HandClock, added: dict[str, Any]
+) -> None:
     backend = sandbox(clock)
     async with serving(settings(), backend, clock) as service:
         keyed = {"prompt": "A fox", "idempotency_key": "k"}
@@ -95,13 +97,13 @@ async def _bought(service: Service, arguments: dict[str, Any]) -> str:
     return task_id
 
 
-def test_a_list_beyond_the_largest_batch_is_too_long_and_its_rest_is_not_read() -> None:
+def test_a_list_over_the_largest_batch_is_refused_and_validated_only_in_part() -> None:
     with pytest.raises(ValidationError):
         Settings(_env_file=None, batch_limit=MOST_IDS)
     with pytest.raises(InvalidRequest, match="more than 1000"):
         read_arguments(tasks_arguments(MOST_IDS - 1), {"task_ids": ["a"] * MOST_IDS})
     for texts in ([1] * 50_000, json.dumps([1] * 50_000), "a " * 50_000):
-        assert len(coerced(TASKS, {"task_ids": texts}, spends=False)["task_ids"]) == MOST_IDS
+        assert len(coerced(TASKS, {"task_ids": texts}, is_billable=False)["task_ids"]) == MOST_IDS
 
 
 def test_only_the_first_unknown_names_are_compared_with_a_missing_one() -> None:

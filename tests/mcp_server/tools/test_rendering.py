@@ -1,4 +1,4 @@
-"""Answers joined from rendered bytes say what a view made for the moment would: the views here are the old way."""
+"""Results that are joined from rendered bytes equal the JSON encoding of a view. The views here are built directly."""
 
 import json
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from app.domain.errors import ErrorCode
 from app.domain.freshness import ask_again_after
 from app.domain.rendered import Lookup, RenderedTask
 from app.domain.task import NO_STATS, Failure, Task, TaskState, Video
-from app.mcp_server.tools.batch import batch_answer
+from app.mcp_server.tools.batch import batch_result
 from app.mcp_server.tools.json_bytes import to_json
-from app.mcp_server.tools.rendering import render, single_task
+from app.mcp_server.tools.rendering import render, single_task_result
 from app.services.tasks.stored_format import pack_task, unpack_task
 
 NOW = 1_790_000_000.0
@@ -119,10 +119,10 @@ def from_store(task: Task) -> RenderedTask:
 
 
 @given(BATCHES)
-def test_a_batch_says_byte_for_byte_what_views_of_the_moment_would(batch: tuple[Task, ...]) -> None:
+def test_a_batch_result_equals_the_encoded_views_byte_for_byte(batch: tuple[Task, ...]) -> None:
     lookup = Lookup({task.id: from_store(task) for task in batch}, NO_STATS)
     for is_full, view_of in ((False, brief_of), (True, full_of)):
-        answer = batch_answer(lookup, NOW, ACEDATACLOUD, is_full=is_full)
+        answer = batch_result(lookup, NOW, ACEDATACLOUD, is_full=is_full)
         views = to_json([view_of(task) for task in batch])
         assert answer.result.startswith(b'{"tasks":' + views + b',"missing":[],"unavailable":[],"counts":{')
         result = json.loads(answer.result)
@@ -134,24 +134,24 @@ def test_a_batch_says_byte_for_byte_what_views_of_the_moment_would(batch: tuple[
 
 
 @given(tasks("task-0"))
-def test_one_task_says_byte_for_byte_what_a_view_of_the_moment_would(task: Task) -> None:
+def test_a_single_task_result_equals_the_encoded_view_byte_for_byte(task: Task) -> None:
     wait = ask_again_after([task], NOW, PACE)
-    text, result = single_task(from_store(task), NOW, PACE)
+    text, result = single_task_result(from_store(task), NOW, PACE)
     assert result == to_json({**full_of(task), "ask_again_in_seconds": wait})
     advice = "" if wait is None else f"\nAsk again in {wait:g} s."
     assert text == to_json(line_of(task) + advice)
 
 
-def test_the_age_of_a_task_is_that_of_the_moment_it_is_asked_for() -> None:
+def test_the_age_of_a_task_is_computed_for_each_result() -> None:
     task = render(Task("a", TaskState.PROCESSING, created_at=NOW - 5))
 
     def at(seconds: float) -> Mapping[str, Any]:
-        return dict(json.loads(single_task(task, NOW + seconds, PACE)[1]))
+        return dict(json.loads(single_task_result(task, NOW + seconds, PACE)[1]))
 
     assert [at(seconds)["elapsed_seconds"] for seconds in (0, 20, 595, 596)] == [5.0, 25.0, 600.0, 601.0]
     assert [at(seconds)["likely_stuck"] for seconds in (595, 596)] == [False, True]
 
 
-def test_nothing_of_a_task_but_its_name_and_state_is_in_its_repr() -> None:
+def test_the_repr_of_a_rendered_task_has_only_id_and_state() -> None:
     task = Task("a", TaskState.COMPLETED, "A secret fox", Video("https://cdn.example.com/secret.mp4"))
     assert repr(render(task)) == "RenderedTask('a', completed)"
