@@ -1,4 +1,4 @@
-"""Each address that the service advertises is one that works, or a sentence says which setting it needs."""
+"""Every URL that the service advertises works, or a sentence names the setting that it needs."""
 
 import json
 import signal
@@ -44,7 +44,7 @@ def test_the_address_in_the_log_and_that_of_the_videos_are_answered(tmp_path: Pa
     assert f"{server.url}/mcp" in page.text
 
 
-def test_listening_everywhere_says_what_other_machines_need(tmp_path: Path) -> None:
+def test_listening_on_all_addresses_logs_the_setting_for_other_machines(tmp_path: Path) -> None:
     with serving_process("--sandbox", "--host", "0.0.0.0", cwd=tmp_path, env=environment()) as server:
         status = httpx.get(f"{server.url}/", headers={"host": "192.0.2.7:8000"}).status_code
     assert status == 421
@@ -151,7 +151,7 @@ def test_the_page_behind_a_proxy_says_what_to_set_or_names_the_right_address(tmp
         assert f"{server.url.replace('http:', 'https:')}/mcp" in said
 
 
-async def test_the_page_with_a_public_url_has_no_doubt() -> None:
+async def test_the_page_with_a_public_url_has_no_warning() -> None:
     async with serving(settings(public_url=PUBLIC), httpx.MockTransport(lambda _: httpx.Response(200))) as service:
         said = (await service.http.get(f"{service.url}/", headers={"x-forwarded-host": "other.example.com"})).text
     assert DOUBT not in said

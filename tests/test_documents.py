@@ -1,4 +1,4 @@
-"""The documents tell the truth: their tables are generated, their commands work, their links lead somewhere."""
+"""The documents are correct: generated tables are current, commands work, and links have targets."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Where settings come from: a file that somebody else put into a folder sends no token anywhere."""
+"""Sources of settings. A settings file that somebody else put into a folder must not redirect tokens."""
 
 import asyncio
 import contextlib
@@ -115,7 +115,7 @@ def test_a_url_with_a_password_is_refused_without_being_repeated(tmp_path: Path,
     assert "hunter2" not in ended.stdout + ended.stderr
 
 
-def test_a_line_that_is_no_assignment_does_not_show_what_it_holds(tmp_path: Path) -> None:
+def test_a_malformed_line_of_the_settings_file_is_not_quoted(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("LUMA_MCP_REDIS_URL:redis://:hunter2@10.0.0.1/0\n", encoding="utf-8")
     ended = run("check", cwd=tmp_path, env=environment())
     assert "LUMA_MCP_REDIS_URL… is not a setting" in ended.stdout

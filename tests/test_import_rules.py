@@ -1,4 +1,4 @@
-"""The rules of imports that `make check` holds beside those of import-linter: what a vendor does stays with it."""
+"""Rules that import-linter cannot check: only the adapters of a vendor name it."""
 
 import re
 from pathlib import Path

@@ -88,14 +88,14 @@ def test_a_signal_ends_an_idle_service_with_0(tmp_path: Path, number: signal.Sig
         assert "Traceback" not in server.log()
 
 
-def test_the_limit_of_open_files_fits_the_connections(tmp_path: Path) -> None:
+def test_the_limit_of_open_files_is_raised_for_the_connections(tmp_path: Path) -> None:
     with serving_process("--sandbox", cwd=tmp_path, env=environment(connections="1500")) as server:
         until_ready(server.url)
         soft, hard = psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE)
     assert soft >= min(1500 + OTHER_OPEN_FILES, hard)
 
 
-def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_a_sentence(tmp_path: Path) -> None:
     with serving_process("--sandbox", cwd=tmp_path, env=environment()) as server:
         port = server.url.rsplit(":", 1)[1]
         second = run("serve", "--sandbox", "--port", port, cwd=tmp_path, env=environment())
@@ -268,7 +268,7 @@ def test_administration_moves_to_a_port_of_its_own(tmp_path: Path, redis_server:
             assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "not_found")
 
 
-def test_administration_that_cannot_be_served_is_told(tmp_path: Path) -> None:
+def test_an_admin_setting_that_cannot_work_is_refused(tmp_path: Path) -> None:
     env = environment(database_url=f"sqlite:///{tmp_path}/luma.db", secret_key=KEY)
     without_keys = run("serve", cwd=tmp_path, env=env | {"LUMA_MCP_ADMIN": "on"})
     assert (without_keys.returncode, "LUMA_MCP_AUTH" in without_keys.stderr) == (2, True)
@@ -372,7 +372,7 @@ def holding_backend(buying: asyncio.Event, go_on: asyncio.Event, sold: list[str]
     return Starlette(routes=[Route("/luma/videos", videos, methods=["POST"])])
 
 
-async def test_a_replica_killed_while_sending_leaves_a_key_that_buys_nothing_more(
+async def test_a_key_buys_nothing_more_after_its_replica_was_killed_while_sending(
     tmp_path: Path, redis_server: RedisServer, database_url: str
 ) -> None:
     buying, go_on, sold = asyncio.Event(), asyncio.Event(), list[str]()

@@ -42,8 +42,8 @@ def test_judge_accepts_a_json_rpc_error() -> None:
     ("line", "is_fault"),
     [
         (json.dumps({"event": "call", "level": "info"}), False),
-        (json.dumps({"event": "Refused the host", "level": "warning"}), False),
-        (json.dumps({"event": "A tool call met a fault of this service", "level": "error"}), True),
+        (json.dumps({"event": "Answered 421 to requests", "level": "warning"}), False),
+        (json.dumps({"event": "A tool call failed with internal_error", "level": "error"}), True),
         (json.dumps({"event": "x", "level": "info", "exception": ["ValueError"]}), True),
         ("Traceback (most recent call last):", True),
         ("Fatal Python error", True),
