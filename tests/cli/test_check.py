@@ -133,7 +133,7 @@ async def test_check_reports_a_folder_that_is_not_writable(tmp_path: Path, backe
     env = environment(acedata_url=backend, database_url=url, secret_key=KEY)
     ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
     assert ended.returncode == 1
-    assert "none that this user may write to" in ended.stdout
+    assert "cannot be created, because this user may not write to its folder" in ended.stdout
 
 
 @pytest.mark.parametrize(
