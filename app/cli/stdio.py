@@ -65,6 +65,9 @@ class StdioRequestContext:
         """Return a new id with the number of the request."""
         return f"stdio-{next(self._numbers)}"
 
+    def slow_down(self, _ctx: Context) -> None:
+        """Do nothing: the client is the only one."""
+
     def placeholder_for(self, _ctx: Context, value: Json) -> Any:
         """Return `value` decoded, because stdio has no middleware that replaces placeholders."""
         return json.loads(value)

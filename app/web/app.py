@@ -30,6 +30,7 @@ from app.web.auth.protected_resource import metadata_routes, protected_resource
 from app.web.auth.scope_guard import ScopeGuard
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
+from app.web.connection.refusal_pace import RefusalPace
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.middleware.bearer_auth import BearerAuthMiddleware
 from app.web.middleware.fair_scheduling import (
@@ -108,7 +109,8 @@ def create_app(
     The conformance tests pass `extend`, which adds handlers to the MCP server, and `streams`, which returns whether the
     request with a given body is answered with a stream.
     """
-    mcp_server = build_mcp_server(settings, assembly, HttpRequestContext())
+    pace = RefusalPace()
+    mcp_server = build_mcp_server(settings, assembly, HttpRequestContext(pace))
     mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
     extend(mcp_server.server)
     scheduler = FairScheduler(_make_is_accepted(assembly))
@@ -135,7 +137,9 @@ def create_app(
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
-    return _behind_middleware(settings, assembly, endpoint, pages, scheduler)
+    queue = RequestQueue(assembly.request_memory, _make_owner_of(assembly), assembly.metrics.refused, pace)
+    scheduled = partial(FairSchedulingMiddleware, scheduler=scheduler, queue=queue)
+    return _behind_middleware(settings, assembly, endpoint, pages, scheduled)
 
 
 def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
@@ -160,7 +164,11 @@ def _no_sign_in(settings: Settings, assembly: Assembly) -> str:
 
 
 def _behind_middleware(
-    settings: Settings, assembly: Assembly, endpoint: McpEndpoint, pages: ASGIApp, scheduler: FairScheduler
+    settings: Settings,
+    assembly: Assembly,
+    endpoint: McpEndpoint,
+    pages: ASGIApp,
+    scheduled: Callable[[ASGIApp], ASGIApp],
 ) -> ASGIApp:
     """Wrap all applications in middleware.
 
@@ -169,15 +177,14 @@ def _behind_middleware(
     guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
     guarded_mcp = _guarded(endpoint, settings, assembly)
-    queue = RequestQueue(assembly.request_memory, _make_owner_of(assembly), assembly.metrics.refused)
     if assembly.administration is None:
-        return FairSchedulingMiddleware(RootApp(guarded_mcp, guarded_pages, prefix), scheduler, queue)
+        return scheduled(RootApp(guarded_mcp, guarded_pages, prefix))
     from app.web.admin.app import admin_app  # noqa: PLC0415 - saves its memory if it is off
     from app.web.admin.problems import ProblemDetailsMiddleware  # noqa: PLC0415
 
     admin = admin_app(settings, assembly, assembly.administration, prefix)
     root = RootApp(guarded_mcp, guarded_pages, prefix, admin)
-    return ProblemDetailsMiddleware(FairSchedulingMiddleware(root, scheduler, queue), admin.is_admin_request)
+    return ProblemDetailsMiddleware(scheduled(root), admin.is_admin_request)
 
 
 def _make_is_accepted(assembly: Assembly) -> Callable[[str], bool]:

@@ -11,6 +11,7 @@ from app.mcp_server.tools.json_bytes import Json
 from app.mcp_server.tools.narrowing import Narrowing
 from app.ports.auth import Caller
 from app.web.asgi import header
+from app.web.connection.refusal_pace import RefusalPace
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
 from app.web.middleware.request_id import REQUEST_ID
@@ -22,6 +23,10 @@ _PRODUCT = re.compile(r"[^/\s(]+")
 
 class HttpRequestContext:
     """The RequestContext of requests that passed BearerAuthMiddleware."""
+
+    def __init__(self, pace: RefusalPace) -> None:
+        """Slow refused clients down by `pace`."""
+        self._pace = pace
 
     def caller(self, ctx: Context) -> Caller:
         """Return the caller that the request's token authenticated."""
@@ -43,6 +48,10 @@ class HttpRequestContext:
     def request_id(self, ctx: Context) -> str:
         """Return the id that the response's X-Request-ID header shows."""
         return cast("str", _scope(ctx)[REQUEST_ID])
+
+    def slow_down(self, ctx: Context) -> None:
+        """Pause reading the request's connection after the response."""
+        self._pace.slow_down(_scope(ctx))
 
     def placeholder_for(self, ctx: Context, value: Json) -> str:
         """Return a placeholder that RawJsonMiddleware replaces by `value`.

@@ -67,6 +67,14 @@ async def buying_as_customer(port: int, client: int) -> None:
         await connection.answer()
 
 
+async def buying_as_one_of_forty(port: int, client: int) -> None:
+    """Buy under forty accepted tokens, each time with another key."""
+    connection = await connect(port)
+    for _ in count():
+        await connection.send(_purchase(f"buyer-{client % 40}", f"{client}-{next(NUMBERS)}"))
+        await connection.answer()
+
+
 @asynccontextmanager
 async def purchases_of_refused(target: Target) -> AsyncIterator[None]:
     """Buy without end on 300 connections under made-up tokens. The figures are an honest caller's purchases."""
@@ -85,6 +93,15 @@ async def purchases_of_one(target: Target) -> AsyncIterator[None]:
     """Buy without end on 100 connections under one token that the backend accepts."""
     assert await _buy(target)
     async with flood(target, buying_as_customer, 100):
+        await _measure_purchases(target)
+        yield
+
+
+@asynccontextmanager
+async def purchases_of_forty(target: Target) -> AsyncIterator[None]:
+    """Buy without end on 400 connections under forty tokens that the backend accepts."""
+    assert await _buy(target)
+    async with flood(target, buying_as_one_of_forty, 400):
         await _measure_purchases(target)
         yield
 
@@ -143,6 +160,7 @@ DATABASE_ROWS = (
         FILE,
     ),
     Row("100 connections that buy under one token", "a purchase took 2.9 s", purchases_of_one, 0.1, FILE),
+    Row("400 connections that buy under forty tokens", "a purchase took 6.5 s", purchases_of_forty, 0.1, FILE),
     Row("300 connections that repeat a callback", "a purchase took 2.3 s", replayed_callbacks, 0.1, CALLED_BACK),
     Row(
         "300 connections with callbacks about other tasks",

@@ -17,6 +17,7 @@ from app.composition.mcp_server import build_mcp_server
 from app.mcp_server.prompts import PROMPTS
 from app.settings import Settings
 from app.web.app import MCP_PATHS, _routes
+from app.web.connection.refusal_pace import RefusalPace
 from app.web.readiness import Readiness
 from app.web.request_context import HttpRequestContext
 
@@ -39,7 +40,7 @@ class Surface:
 def surface(settings: Settings) -> Surface:
     """Return the API surface of a service with these settings."""
     assembly = assemble(settings, base_url="http://127.0.0.1")
-    served = build_mcp_server(settings, assembly, HttpRequestContext()).server._request_handlers  # noqa: SLF001 - no public list
+    served = build_mcp_server(settings, assembly, HttpRequestContext(RefusalPace())).server._request_handlers  # noqa: SLF001 - no public list
     routes = [route.path for route in _routes(settings, assembly, Readiness()) if isinstance(route, Route)]
     return Surface(
         methods=_of_the_protocol() | {name: entry.params_type.model_json_schema() for name, entry in served.items()},

@@ -90,6 +90,10 @@ class RequestContext(Protocol):
         """Return the id of this request in the log."""
         ...
 
+    def slow_down(self, ctx: Context) -> None:
+        """Read the connection's next request a little later, because this one exceeds a limit."""
+        ...
+
     def placeholder_for(self, ctx: Context, value: Json) -> Any:
         """Return `value`, or a placeholder that the transport replaces by it.
 
@@ -188,6 +192,8 @@ class ToolCallHandler:
             except InputNeeded as exc:
                 record.outcome = "asked"
                 return self._question_result(exc)
+            if isinstance(answer, RateLimited):
+                self._context.slow_down(ctx)
             try:
                 result = await self._result(ctx, caller, answer)
             except RateLimited as exc:  # the result exceeds the caller's memory quota

@@ -20,6 +20,7 @@ from app.adapters.auth.bearer_token import bearer_token
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.asgi import header
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
+from app.web.connection.refusal_pace import RefusalPace
 from app.web.middleware.request_memory import refuse
 
 CONTENTION_SECONDS = 0.25
@@ -29,12 +30,6 @@ TURN_SECONDS = 0.004
 """Duration of a turn beyond which fewer requests start in the next one."""
 
 MOST_STARTS_PER_TURN = 16
-
-REFUSALS_PER_SECOND = 500.0
-"""Most refused connections per second, in all, whose reading is resumed. A refusal costs about 200 µs."""
-
-LONGEST_PAUSE_SECONDS = 4.0
-"""Longest pause in reading a refused connection. A disconnect during the pause is noticed at its end."""
 
 SMALL_PROBE_BYTES = 4_000
 """Memory of the head (request line and headers) up to which a queued probe is not counted in the memory budget.
@@ -206,27 +201,16 @@ class RequestQueue:
         memory: MemoryBudget,
         owner_of: Callable[[str], str],
         refused: Callable[[int], None],
-        clock: Callable[[], float] = time.monotonic,
+        pace: RefusalPace,
     ) -> None:
         """Count in `memory`. `owner_of` returns the tenant of a client key.
 
-        `refused` receives the status of each refusal.
+        `refused` receives the status of each refusal, and `pace` slows refused clients down.
         """
         self._memory = memory
-        self._clock = clock
-        self._last_resume_at = 0.0
+        self._pace = pace
         self._owner_of = owner_of
         self._refused = refused
-
-    def _next_pause_seconds(self) -> float:
-        """Return the pause in reading a refused connection.
-
-        Pauses are spaced so that at most REFUSALS_PER_SECOND connections resume per second.
-        """
-        now = self._clock()
-        resume_at = max(self._last_resume_at, now) + 1 / REFUSALS_PER_SECOND
-        self._last_resume_at = min(resume_at, now + LONGEST_PAUSE_SECONDS)
-        return self._last_resume_at - now
 
     async def wait_or_refuse(self, scheduler: FairScheduler, client_key: str, scope: Scope, send: Send) -> bool:
         """Wait until a request may start, and return True. If the budget has no memory for it, answer 429: False."""
@@ -236,8 +220,7 @@ class RequestQueue:
         amount = 0 if is_free else QUEUED_REQUEST_BYTES + head_bytes
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
-            if disconnect is not None:
-                disconnect.pause_seconds = self._next_pause_seconds()
+            self._pace.slow_down(scope)
             await refuse(send, self._refused)
             return False
         try:

@@ -11,6 +11,7 @@ from app.mcp_server.tools.arguments import NoArguments
 from app.mcp_server.tools.definition import STATIC, Call, LumaTool, bind
 from app.mcp_server.tools.results import ActionsView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
+from app.web.connection.refusal_pace import RefusalPace
 from app.web.request_context import HttpRequestContext
 from tests.support.service import settings
 
@@ -27,19 +28,19 @@ def assembly() -> Assembly:
 
 
 def test_the_server_is_built_if_tools_and_handlers_match(assembly: Assembly) -> None:
-    assert build_mcp_server(settings(), assembly, HttpRequestContext())
+    assert build_mcp_server(settings(), assembly, HttpRequestContext(RefusalPace()))
 
 
 def test_a_tool_without_a_handler_ends_the_start(assembly: Assembly) -> None:
     more = replace(assembly, tools=(*assembly.tools, TOOL))
     with pytest.raises(ValueError, match="luma_new"):
-        build_mcp_server(settings(), more, HttpRequestContext())
+        build_mcp_server(settings(), more, HttpRequestContext(RefusalPace()))
 
 
 def test_a_handler_without_a_tool_ends_the_start(assembly: Assembly) -> None:
     fewer = replace(assembly, tools=assembly.tools[1:])
     with pytest.raises(ValueError, match=assembly.tools[0].name):
-        build_mcp_server(settings(), fewer, HttpRequestContext())
+        build_mcp_server(settings(), fewer, HttpRequestContext(RefusalPace()))
 
 
 def test_a_bound_tool_has_its_own_handler_scope_and_arguments() -> None:

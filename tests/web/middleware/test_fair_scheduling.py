@@ -12,14 +12,13 @@ from starlette.types import Message, Receive, Scope, Send
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER, MemoryBudget
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
+from app.web.connection.refusal_pace import LONGEST_PAUSE_SECONDS, REFUSALS_PER_SECOND, RefusalPace
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import (
     CONTENTION_SECONDS,
-    LONGEST_PAUSE_SECONDS,
     MOST_STARTS_PER_TURN,
     QUEUED_REQUEST_BYTES,
-    REFUSALS_PER_SECOND,
     SMALL_PROBE_BYTES,
     FairScheduler,
     FairSchedulingMiddleware,
@@ -73,7 +72,9 @@ def request(app: FairSchedulingMiddleware, name: str, path: str = "/mcp", send: 
 def scheduled(
     app: RecordingApp, scheduler: FairScheduler, memory: MemoryBudget | None = None
 ) -> FairSchedulingMiddleware:
-    return FairSchedulingMiddleware(app, scheduler, RequestQueue(memory or MemoryBudget(2**30), str, REFUSED.append))
+    return FairSchedulingMiddleware(
+        app, scheduler, RequestQueue(memory or MemoryBudget(2**30), str, REFUSED.append, RefusalPace())
+    )
 
 
 def nobody_accepted(_client_key: str) -> bool:
@@ -242,7 +243,9 @@ def test_requests_without_a_token_are_one_client(written: str | None) -> None:
 
 
 async def test_reading_of_refused_connections_is_resumed_one_after_the_other(clock: HandClock) -> None:
-    queue = RequestQueue(MemoryBudget(SHARE_OF_ONE_CALLER * QUEUED_REQUEST_BYTES - 1), str, REFUSED.append, clock)
+    queue = RequestQueue(
+        MemoryBudget(SHARE_OF_ONE_CALLER * QUEUED_REQUEST_BYTES - 1), str, REFUSED.append, RefusalPace(clock)
+    )
     refused = [DisconnectSignal() for _ in range(1000)]
     for one in refused:
         scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: one}
@@ -256,7 +259,9 @@ async def test_reading_of_refused_connections_is_resumed_one_after_the_other(clo
 
 
 async def test_the_pause_after_a_refusal_is_bounded(clock: HandClock) -> None:
-    queue = RequestQueue(MemoryBudget(SHARE_OF_ONE_CALLER * QUEUED_REQUEST_BYTES - 1), str, REFUSED.append, clock)
+    queue = RequestQueue(
+        MemoryBudget(SHARE_OF_ONE_CALLER * QUEUED_REQUEST_BYTES - 1), str, REFUSED.append, RefusalPace(clock)
+    )
     for _ in range(3000):
         refused = DisconnectSignal()
         scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: refused}
@@ -267,7 +272,7 @@ async def test_the_pause_after_a_refusal_is_bounded(clock: HandClock) -> None:
 @pytest.mark.parametrize(("head_bytes", "is_counted"), [(SMALL_PROBE_BYTES, False), (SMALL_PROBE_BYTES + 1, True)])
 async def test_a_queued_probe_is_not_counted_if_its_head_is_small(head_bytes: int, *, is_counted: bool) -> None:
     memory, scheduler = MemoryBudget(2**30), FairScheduler(nobody_accepted)
-    queue = RequestQueue(memory, str, REFUSED.append)
+    queue = RequestQueue(memory, str, REFUSED.append, RefusalPace())
     scope: Scope = {"type": "http", "path": "/livez", "headers": [], DISCONNECT_SIGNAL: DisconnectSignal(head_bytes)}
     waiting = asyncio.create_task(queue.wait_or_refuse(scheduler, "/livez", scope, _nothing))
     await asyncio.sleep(0)
