@@ -36,6 +36,8 @@ class Doubts:
     """The person declines at the login page."""
     is_down: bool = False
     """Every request is answered with 502."""
+    lists_none: bool = False
+    """Lists count the items, and hold none of them: the platform has applied a limit of its own."""
     names_nobody: bool = False
     """The scopes do not let userinfo name the person."""
 
@@ -141,7 +143,8 @@ class FakeAceData:
         return JSONResponse(self.credentials[-1], 201)
 
     def _listed(self, items: list[dict[str, Any]]) -> Response:
-        return JSONResponse({"count": len(items), "results" if self.doubts.lists_results else "items": items})
+        shown = [] if self.doubts.lists_none else items
+        return JSONResponse({"count": len(items), "results" if self.doubts.lists_results else "items": shown})
 
     def _user(self, request: Request) -> str | None:
         self._note(request)

@@ -77,10 +77,11 @@ class Platform:
         Raises LoginUnavailable.
         """
         found = await self._listed(bearer, None)
-        items = found.items()
+        items, count = found.items(), found.body.get("count")
         if any(str(item.get("id")) == credential_id for item in items):
             return True
-        return False if found.is_ok and len(items) < int(MOST_LISTED) else None
+        is_whole = found.is_ok and type(count) is int and count <= len(items)
+        return False if is_whole else None
 
     async def aclose(self) -> None:
         """Close the connections."""

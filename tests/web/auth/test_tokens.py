@@ -194,10 +194,13 @@ async def test_a_dead_login_ends_its_grants_at_the_next_refresh(fleet: SignInFle
     assert len(fleet.acedata.authorized) == 2
 
 
-async def test_an_outage_of_the_upstream_login_ends_no_grant(fleet: SignInFleet, browser: Browser) -> None:
+@pytest.mark.parametrize("doubt", ["is_down", "lists_none"])
+async def test_an_upstream_login_that_cannot_tell_ends_no_grant(
+    fleet: SignInFleet, browser: Browser, doubt: str
+) -> None:
     client = await fleet.registered()
     tokens = await client.connect(browser)
-    fleet.acedata.doubts.is_down = True
+    setattr(fleet.acedata.doubts, doubt, True)
     fleet.clock.advance(20 * DAY)  # the login's access token has ended as well
     assert (await client.refresh(tokens["refresh_token"])).status_code == 200
 
