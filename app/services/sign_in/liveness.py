@@ -92,11 +92,11 @@ class SuspectLogins:
         while True:
             await self._sleep(SUSPECTS_SECONDS)
             suspects, self._suspects = self._suspects, set()
-            try:
-                for person_id in suspects:
+            for person_id in suspects:
+                try:
                     if (person := await self._store.people.person(person_id)) is not None:
                         await self._logins.check(person, is_suspect=True)
-            except DatabaseUnavailable:
-                continue
-            except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
-                self._faults.note(exc)
+                except DatabaseUnavailable:
+                    break  # a later refusal queues the others again
+                except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
+                    self._faults.note(exc)
