@@ -1,15 +1,13 @@
 """Rate limits per network address, for requests without authentication."""
 
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 
 from cachetools import LRUCache
 
+from app.services.limits.networks import network_of
+
 MOST_ADDRESSES = 10_000
 """Addresses that are remembered, about 200 bytes each. The least recently used is evicted."""
-
-IPV6_HOST_BITS = 64
-"""A subscriber usually has all addresses of a /64 network, so they count as one."""
 
 
 class AddressLimit:
@@ -57,16 +55,3 @@ class AddressLimit:
         if self._counts.get(network, 0) > 0:
             self._counts[network] -= 1
             self._total -= 1
-
-
-def network_of(address: str) -> str:
-    """Return the key under which an address is counted: itself, or the /64 network of an IPv6 address."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Address(int(parsed) >> IPV6_HOST_BITS << IPV6_HOST_BITS))

@@ -7,11 +7,10 @@ checked. Of all other tokens, one is checked each second.
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from cachetools import LRUCache, TTLCache
 
+from app.services.limits.networks import network_of
 from app.services.log_throttle import LogThrottle
 
 PERIOD_SECONDS = 60.0
@@ -20,18 +19,9 @@ PERIOD_SECONDS = 60.0
 TRIAL_SECONDS = 1.0
 """Interval at which one unknown token of an address over its limit is checked."""
 
-IPV6_PREFIX = 64
-"""Length of the network prefix under which IPv6 addresses are counted: a subscriber usually has a whole /64."""
-
-LONGEST_ADDRESS = 64
-"""Characters. A proxy may pass on any text of a client as its address; longer texts are no IP addresses."""
-
 MOST_ADDRESSES = 10_000
 MOST_TOKENS = 10_000
 """Sizes of the caches of addresses and of refused tokens, about 200 bytes an entry."""
-
-UNKNOWN = "unknown"
-"""The key for all clients without an IP address, such as those of a Unix socket."""
 
 log = logging.getLogger(__name__)
 
@@ -104,21 +94,3 @@ class RefusedTokens:
             return False
         self._trial_at[network] = now + TRIAL_SECONDS
         return True
-
-
-def network_of(address: str | None) -> str:
-    """Return the key under which an address is counted: an IPv4 address, an IPv6 network, or UNKNOWN."""
-    return UNKNOWN if address is None or len(address) > LONGEST_ADDRESS else _network(address)
-
-
-@lru_cache(1024)
-def _network(address: str) -> str:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return UNKNOWN
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ip_network((int(found), IPV6_PREFIX), strict=False))

@@ -1,8 +1,6 @@
 """AddressLimit: limits per network address and in total; an IPv6 /64 network counts as one address."""
 
-import pytest
-
-from app.services.limits.address_limits import AddressLimit, network_of
+from app.services.limits.address_limits import AddressLimit
 from tests.support.clock import HandClock
 
 
@@ -33,18 +31,3 @@ def test_give_back_frees_one_event_of_an_address(clock: HandClock) -> None:
     limit.give_back("192.0.2.1")
     assert limit.take("192.0.2.1") is None
     assert limit.take("192.0.2.1") is not None
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("2001:db8:1:2::9", "2001:db8:1:2::"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("unix", "unix"),
-        ("", ""),
-    ],
-)
-def test_an_ipv6_network_counts_as_one_address(address: str, network: str) -> None:
-    assert network_of(address) == network

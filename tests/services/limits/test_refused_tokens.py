@@ -9,9 +9,7 @@ from app.services.limits.refused_tokens import (
     MOST_TOKENS,
     PERIOD_SECONDS,
     TRIAL_SECONDS,
-    UNKNOWN,
     RefusedTokens,
-    network_of,
 )
 from tests.support.clock import HandClock
 
@@ -116,24 +114,6 @@ def test_each_burst_logs_one_warning(world: World, clock: HandClock, caplog: pyt
     assert len(lines) == 2
     assert OFFICE in lines[0]
     assert "bad-0" not in "".join(lines)
-
-
-@pytest.mark.parametrize(
-    ("address", "counted_as"),
-    [
-        ("203.0.113.7", "203.0.113.7"),
-        ("::ffff:203.0.113.7", "203.0.113.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:0db8:0001:0002::1", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        (None, UNKNOWN),
-        ("", UNKNOWN),
-        ("_hidden", UNKNOWN),
-        ("x" * 5000, UNKNOWN),
-    ],
-)
-def test_network_of_returns_an_ipv4_address_or_an_ipv6_network(address: str | None, counted_as: str) -> None:
-    assert network_of(address) == counted_as
 
 
 def test_clients_of_one_ipv6_network_share_a_limit(world: World) -> None:
