@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from app.adapters.sandbox.backend import create_sandbox
 from app.adapters.sql.migrate import REVISIONS
+from tests.support.certificates import server_context
 from tests.support.clock import HandClock
 from tests.support.issuer import Realm
 from tests.support.postgres_server import PostgresServer
@@ -65,6 +66,32 @@ async def test_check_reports_a_redis_cluster_behind_a_plain_url(tmp_path: Path, 
             node.close()
     assert code == 1
     assert "Cluster" in said
+
+
+async def test_check_reports_a_database_that_redis_lacks(
+    tmp_path: Path, backend: str, redis_server: RedisServer
+) -> None:
+    code, said = await check(tmp_path, backend, f"redis://127.0.0.1:{redis_server.port}/99")
+    assert (code, "has no database of the number" in said) == (1, True)
+
+
+async def test_check_reports_a_certificate_that_is_not_accepted(tmp_path: Path, backend: str) -> None:
+    context, _ = server_context(tmp_path)
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        code, said = await check(tmp_path, backend, f"rediss://127.0.0.1:{port}/0")
+    assert (code, "certificate is not for this host" in said) == (1, True)
+
+
+async def test_check_reports_missing_rights_to_the_channel(
+    tmp_path: Path, backend: str, fragile_redis: RedisServer
+) -> None:
+    with fragile_redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "deaf", "on", ">word", "~*", "resetchannels", "+@all")
+    code, said = await check(tmp_path, backend, f"redis://deaf:word@127.0.0.1:{fragile_redis.port}/0")
+    assert code == 1
+    assert "does not give this user the rights" in said
 
 
 async def test_check_reports_missing_redis_rights_and_wrong_passwords(

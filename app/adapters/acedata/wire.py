@@ -82,13 +82,14 @@ def callback_url_in(record: dict[str, Any]) -> str | None:
 def records_in(body: Any) -> list[dict[str, Any]] | None:
     """Return the records in the response to a read of one or several ids, or None if it has another form.
 
-    The response for a single unknown id is an empty object; unknown ids are absent from the items of a batch.
+    The response for a single unknown id is an empty object. Unknown ids are absent from the items of a batch, or are
+    empty objects there.
     """
     if not isinstance(body, dict):
         return None
     if "items" in body:
         items = body["items"]
-        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else None
+        return [item for item in items if isinstance(item, dict) and item] if isinstance(items, list) else None
     return [body] if body else []
 
 

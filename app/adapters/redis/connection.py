@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -26,6 +27,9 @@ NOT_SERVING = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK"
 
 After a failover behind a single address, existing connections are still connected to the old master.
 """
+
+BAD_CERTIFICATE = "its certificate is not for this host, or of no trusted authority: name one with ssl_ca_certs"
+"""The failure of a TLS handshake, as part of a sentence for the operator. The parameter belongs into the URL."""
 
 DENIED = "NOPERM"
 """Error code if the user has no ACL permission for a command, key or channel."""
@@ -107,7 +111,7 @@ class RedisConnection:
                 if code == DENIED and not may_be_denied:
                     self._count_failure("denied")
                     self._log_denial(code, exc)
-                raise (StoreRefuses if code else StoreUnavailable)(code or type(exc).__name__) from exc
+                raise (StoreRefuses if code else StoreUnavailable)(code or _fault_name(exc)) from exc
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -180,6 +184,16 @@ class RedisConnection:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _fault_name(exc: BaseException) -> str:
+    """Return the type of a failure, or a sentence about a certificate that is not accepted."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return BAD_CERTIFICATE
+        cause = cause.__cause__ or cause.__context__
+    return type(exc).__name__
 
 
 def _code_of(exc: BaseException) -> str:

@@ -27,6 +27,7 @@ ADVICE = {
     "LOADING": "is still loading its data: try again shortly",
     "OOM": "is full: raise maxmemory, or shorten LUMA_MCP_RESULT_TTL_SECONDS",
     "MISCONF": "accepts no writes because it cannot save to its disk",
+    "DB": "has no database of the number in LUMA_MCP_REDIS_URL",
     "NOPERM": "does not give this user the rights that docs/redis.md lists",
     "NOAUTH": "requires a user and a password: write them into LUMA_MCP_REDIS_URL",
     "WRONGPASS": "does not accept the user or the password of LUMA_MCP_REDIS_URL",

@@ -138,6 +138,14 @@ async def test_an_unknown_id_is_not_found_with_one_call() -> None:
     assert result == BatchResult({"nobody": None}, calls=1)
 
 
+@pytest.mark.parametrize("nothing", [{}, None])
+@pytest.mark.parametrize("known", [[], ["task-0"]])
+async def test_an_empty_object_in_place_of_a_record_means_not_found(nothing: Any, known: list[str]) -> None:
+    result = await find_tasks_over(batch_backend(known, lambda items: [nothing, *items]), [*known, "nobody", "none"])
+    assert ids_with(result, type(None)) == ["nobody", "none"]
+    assert ids_with(result, Task) == known
+
+
 async def test_records_of_other_ids_make_missing_ids_a_backend_error() -> None:
     result = await find_tasks_over(
         Backend(replying(200, listing(completed("task-0"), completed("other")))), task_ids_up_to(3)
