@@ -169,11 +169,17 @@ async def test_a_callback_url_of_one_tenant_does_not_affect_anothers_task(servic
     assert await call(service, called_on(backend, mine), {"task_id": other}) == 409
 
 
+@pytest.mark.parametrize("tool", ["luma_generate_video", "luma_extend_video"])
 async def test_a_callers_own_callback_url_is_passed_to_the_backend_unchanged(
-    service: Service, backend: Sandbox
+    service: Service, backend: Sandbox, clock: HandClock, tool: str
 ) -> None:
     url = "https://hooks.example.com/luma?x=1"
-    task_id = await start(service, callback_url=url)
+    arguments = {"prompt": "A fox", "callback_url": url}
+    if tool == "luma_extend_video":
+        first = await start(service)
+        clock.advance(SECONDS)
+        arguments["video_id"] = (await service.ask("luma_get_task", {"task_id": first}))["video_id"]
+    task_id = (await service.ask(tool, arguments))["task_id"]
     assert backend.read("anyone", {"id": task_id})["request"]["callback_url"] == url
 
 
@@ -398,6 +404,8 @@ def test_a_disconnect_in_the_middle_of_a_callback_logs_no_traceback(tmp_path: Pa
         ("luma_generate_video_from_image", "start_image_url", {}),
         ("luma_generate_video_from_image", "end_image_url", {}),
         ("luma_extend_video", "end_image_url", {"video_id": "v"}),
+        ("luma_extend_video", "callback_url", {"video_id": "v"}),
+        ("luma_extend_video_from_url", "callback_url", {"video_url": "https://cdn.example.com/v.mp4"}),
         ("luma_extend_video_from_url", "video_url", {}),
     ],
 )

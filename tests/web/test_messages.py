@@ -147,10 +147,8 @@ async def test_a_message_of_a_batch_that_cannot_be_read_is_refused_by_its_id(ser
 
 
 async def test_an_initialize_that_grows_too_large_is_refused_in_json(service: Service) -> None:
-    numbers = ",".join(["1e15"] * 40_000)
-    body = (
-        f'{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"2025-11-25","x":[{numbers}]}}}}'
-    )
+    text = "é" * 120_000 + "\\ud800"  # with a lone surrogate, only escapes can express the text
+    body = f'{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"2025-11-25","x":"{text}"}}}}'
     response = await send(service, body.encode())
     assert response.status_code == 413
     assert response.json()["error"]["data"]["code"] == "body_too_large"
@@ -199,7 +197,8 @@ async def test_a_refusal_before_mcp_is_a_json_rpc_error(
 async def test_a_body_that_is_too_large_is_a_json_rpc_error(service: Service) -> None:
     response = await send(service, b" " * 300_000)
     assert response.status_code == 413
-    assert response.json()["error"]["data"]["code"] == "body_too_large"
+    body = response.json()
+    assert (body["jsonrpc"], body["id"], body["error"]["data"]["code"]) == ("2.0", None, "body_too_large")
 
 
 @pytest.mark.parametrize("path", ["oauth-protected-resource", "oauth-authorization-server", "openid-configuration"])
