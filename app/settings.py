@@ -12,6 +12,7 @@ from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.domain.invitations import join_url
 from app.setting_types import (
     HOW_TO_MAKE_A_KEY,
     Hosts,
@@ -130,6 +131,11 @@ class Settings(BaseSettings):
     )
     oidc_team_claim: Name = Field(
         "team", description="claim of the ID token that names the team of a person, as in `LUMA_MCP_JWT_TEAM_CLAIM`"
+    )
+    oidc_personal_teams: Literal["off", "on"] = Field(
+        "off",
+        description="`on` gives everybody without a team, whom the OpenID issuer signs in, a team of their own, into "
+        "which they put a token of the backend themselves",
     )
     access_token_seconds: Seconds = Field(
         3600.0, le=86_400, description="lifetime of an access token (1 hour); at most 24 hours"
@@ -278,6 +284,10 @@ class Settings(BaseSettings):
     def hosts(self) -> tuple[str, ...]:
         """Return the allowed Host headers: those of this machine, of the setting, and of the public URL."""
         return (*LOOPBACK_HOSTS, *self.allowed_hosts, *((urlsplit(self.public_url).netloc,) if self.public_url else ()))
+
+    def join_page(self) -> str | None:
+        """Return the page where invitations into teams are used; None where nobody can sign in to a team."""
+        return join_url(self.public_url) if self.sign_in == "oidc" and self.public_url is not None else None
 
     def origins(self) -> tuple[str, ...]:
         """Return the allowed origins of browser clients: those of the setting, and that of the public URL."""

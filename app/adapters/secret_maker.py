@@ -9,8 +9,10 @@ from app.adapters.vault import CannotOpen, Vault, hint
 from app.adapters.webhook_signature import PURPOSE, signing_secrets
 from app.domain import api_key_format
 from app.domain.budget import AlertTarget
+from app.domain.sign_in_tokens import INVITATION
 from app.domain.teams import Team, TeamCredential
 from app.ports.directory import Directory, NewKey
+from app.ports.people import NewInvitation
 from app.ports.sealing import OtherSecretKey
 
 
@@ -31,12 +33,15 @@ class VaultSecretMaker:
 
     async def new_client_secret(self) -> tuple[str, str]:
         """Return a new secret of an OAuth client, and its digest."""
-        try:
-            mint = SignInMint(await load_pepper(self._directory.facts, self._vault))
-        except CannotOpen:
-            raise OtherSecretKey from None
+        mint = await self._mint()
         secret = mint.random()
         return secret, mint.digest(secret)
+
+    async def new_invitation(self) -> tuple[str, NewInvitation]:
+        """Return the code of an invitation, and what the directory records of it."""
+        mint = await self._mint()
+        code = INVITATION.encode(secrets.token_bytes(INVITATION.size))
+        return code, NewInvitation(secrets.token_hex(6), mint.digest(code))
 
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
         """Return the team's credential `secret` for a backend, sealed."""
@@ -53,6 +58,12 @@ class VaultSecretMaker:
     def signing_secret(self, team: Team) -> str:
         """Return the signing secret of the team's webhooks under the current secret key."""
         return signing_secrets(team.id, self._secret_keys)[0]
+
+    async def _mint(self) -> SignInMint:
+        try:
+            return SignInMint(await load_pepper(self._directory.facts, self._vault))
+        except CannotOpen:
+            raise OtherSecretKey from None
 
     async def _digest(self) -> KeyDigest:
         try:

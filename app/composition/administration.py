@@ -13,6 +13,7 @@ from app.persistence import Persistence
 from app.services.limits.admin_limits import AdminLimits
 from app.services.teams.administration import TeamAdministration
 from app.services.teams.budget_administration import BudgetAdministration
+from app.services.teams.invitations import InvitationAdministration, InvitationMaker
 from app.services.teams.limit_administration import LimitAdministration
 from app.settings import Settings
 
@@ -22,6 +23,7 @@ class Administration:
     """The services of administration over HTTP. `limits` are the rates of administrative requests."""
 
     teams: TeamAdministration
+    invitations: InvitationAdministration
     budgets: BudgetAdministration
     rate_limits: LimitAdministration
     limits: AdminLimits
@@ -33,9 +35,11 @@ def build_administration(
     """Return the services of administration."""
     directory = sql_directory(persistence.database, clocks.database)
     secrets = VaultSecretMaker(directory, tuple(settings.secret_keys()))
+    invitations = InvitationMaker(directory.invitations, secrets, settings.join_page())
     budgets = SqlBudgets(persistence.database, clocks.database)
     return Administration(
         TeamAdministration(directory, secrets, (settings.backend,)),
+        InvitationAdministration(directory, invitations),
         BudgetAdministration(budgets, secrets, price_of_generation(backend.policy.price)),
         LimitAdministration(SqlTeamLimits(persistence.database, clocks.database)),
         AdminLimits(clocks.monotonic),

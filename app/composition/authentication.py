@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from app.adapters.auth.chain import DispatchingAuthenticator
 from app.adapters.auth.key_digest import KeyDigest, load_key_digest
 from app.adapters.auth.passthrough import PassthroughAuthenticator
-from app.adapters.auth.team_credentials import TeamCredentials
 from app.adapters.auth.team_keys import TeamKeyAuthenticator
 from app.adapters.sql.alerts import SqlAlerts
 from app.adapters.sql.directory import sql_directory
 from app.adapters.vault import CannotOpen, Vault, seal_credentials_again
 from app.adapters.webhook_signature import seal_urls_again
 from app.composition.clocks import Clocks
+from app.composition.memberships import build_memberships, member_credentials
 from app.composition.optional import jwt_authenticator
 from app.domain.access import Credential
 from app.domain.api_key_format import PREFIX
@@ -27,7 +27,6 @@ from app.ports.directory import Directory
 from app.services.limits.refused_tokens import RefusedTokens
 from app.services.limits.token_status import TokenStatusCache
 from app.services.teams.directory_cache import DirectoryCache
-from app.services.teams.memberships import MemberId, Memberships
 from app.services.teams.opening import OpenDirectory
 from app.services.version_follower import CacheClocks
 from app.settings import Settings
@@ -56,7 +55,7 @@ def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks
     times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
     cache = DirectoryCache(directory, credential_of, settings.backend, times)
     return OpenDirectory(
-        cache, directory.teams, partial(_load_digest, directory, SqlAlerts(persistence.database), vault), clocks.sleep
+        cache, directory, partial(_load_digest, directory, SqlAlerts(persistence.database), vault), clocks.sleep
     )
 
 
@@ -78,18 +77,13 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of all way
             directory.cache, directory.digest, backend, clocks.monotonic, token_status.accept, passthrough.name
         )
     if directory is not None and issuer is not None:
-        memberships = Memberships(directory.cache, directory.teams, partial(_member_id, directory))
-        credentials_of = partial(TeamCredentials, directory.cache, backend=backend)
+        memberships = build_memberships(settings, directory)
+        credentials_of = member_credentials(settings, directory, backend)
         jwt = jwt_authenticator(
             settings, issuer, memberships, credentials_of, clocks, token_status.accept, passthrough.name
         )
     others = passthrough if "passthrough" in settings.auth else None
     return DispatchingAuthenticator(keys, sign_in, jwt, others, passthrough, metrics.token_refused)
-
-
-def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:
-    """Return the hash function for ids of members; None until the directory has been opened."""
-    return digest.of if (digest := directory.digest()) is not None else None
 
 
 def build_refused_tokens(

@@ -13,6 +13,7 @@ from app.composition.clocks import Clocks
 from app.composition.description import VERSION
 from app.composition.scope_names import scope_names
 from app.domain.access import Scope
+from app.domain.teams import Membership
 from app.ports.auth import CredentialSource
 from app.services.teams.memberships import Memberships
 from app.settings import Settings, SettingsError
@@ -34,7 +35,7 @@ def build_jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of Jwt
     settings: Settings,
     keys: IssuerKeys,
     memberships: Memberships,
-    credentials_of: Callable[[str], CredentialSource],
+    credentials_of: Callable[[Membership], CredentialSource],
     clocks: Clocks,
     accept: Callable[[str], None],
     name: Callable[[str], str],

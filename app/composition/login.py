@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import urlsplit
 
 from app.adapters.acedata.login import AceDataLogin, ClientRegistration
@@ -17,14 +16,20 @@ from app.adapters.auth.oidc_login import OidcClientRegistration, OidcLogin
 from app.adapters.auth.passthrough import PassthroughAuthenticator
 from app.adapters.auth.people_callers import MemberCallers, PersonCallers
 from app.adapters.auth.person_vault import VaultPersonSealer
-from app.adapters.auth.team_credentials import TeamCredentials
+from app.adapters.secret_maker import VaultSecretMaker
 from app.composition.clocks import Clocks
 from app.composition.description import VERSION
+from app.composition.memberships import build_memberships, member_credentials
 from app.domain.backend import BackendDescription
+from app.ports.admission import Admission
+from app.ports.people import Invitations
 from app.ports.sign_in import Upstream
+from app.services.sign_in.admission import OpenAdmission
 from app.services.sign_in.grant_cache import Callers
-from app.services.teams.memberships import MemberId, Memberships
+from app.services.teams.admission import TeamAdmission
+from app.services.teams.memberships import Memberships
 from app.services.teams.opening import OpenDirectory
+from app.services.teams.person_account import PersonAccount
 from app.settings import Settings
 
 CALLBACK_PATH = "/oauth/callback"
@@ -32,11 +37,28 @@ USER_AGENT = f"luma-mcp/{VERSION}"
 
 
 @dataclass(frozen=True, slots=True)
+class LoginTeams:
+    """The invitations into teams, and the teams of people on their account pages. `backend_name` is for people."""
+
+    invitations: Invitations
+    accounts: PersonAccount
+    backend_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
-    """The upstream login, and the callers of the people who signed in. `running` must be entered while it is used."""
+    """The upstream login, and what it makes of the people who sign in.
+
+    Attributes:
+        teams: the teams that people belong to; None if each person is a tenant alone.
+        running: must be entered while the login is used.
+
+    """
 
     upstream: Upstream
     callers: Callers
+    admission: Admission
+    teams: LoginTeams | None
     running: AbstractAsyncContextManager[None]
 
 
@@ -53,17 +75,17 @@ def build_login(
     """
     redirect_uri = f"{settings.public_url}{CALLBACK_PATH}"
     if settings.sign_in == "oidc" and directory is not None:
-        return _oidc(settings, redirect_uri, _members(people, directory, backend), clocks)
+        return _oidc(settings, redirect_uri, _OidcPeople(settings, people, directory, backend), clocks)
     registration = ClientRegistration(settings.acedata_client_id or "", redirect_uri, settings.acedata_scopes)
     http, name = LoginHttp(settings.acedata_platform_url, USER_AGENT), urlsplit(settings.public_url or "").netloc
     auth = LoginHttp(settings.acedata_auth_url, USER_AGENT)
     platform = Platform(http, f"luma-mcp {name}")
     upstream = AceDataLogin(settings.acedata_auth_url, auth, platform, registration, clocks.wall)
     names = PassthroughAuthenticator(*settings.secret_keys())
-    return Login(upstream, PersonCallers(people, names.name), _nothing())
+    return Login(upstream, PersonCallers(people, names.name), OpenAdmission(), None, _nothing())
 
 
-def _oidc(settings: Settings, redirect_uri: str, members: MemberCallers, clocks: Clocks) -> Login:
+def _oidc(settings: Settings, redirect_uri: str, people: "_OidcPeople", clocks: Clocks) -> Login:
     secret = settings.oidc_client_secret
     registration = OidcClientRegistration(
         settings.oidc_issuer or "",
@@ -74,20 +96,37 @@ def _oidc(settings: Settings, redirect_uri: str, members: MemberCallers, clocks:
     )
     client = IssuerClient(registration.issuer, USER_AGENT, os.environ)
     keys = IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep)
-    upstream = OidcLogin(registration, client, keys, members.ensure_member, clocks)
-    return Login(upstream, members, keys.running())
+    memberships = build_memberships(settings, people.directory)
+    return Login(
+        upstream=OidcLogin(registration, client, keys, clocks),
+        callers=people.callers(memberships),
+        admission=people.admission(memberships),
+        teams=people.teams(memberships),
+        running=keys.running(),
+    )
 
 
-def _members(
-    people: VaultPersonSealer, directory: OpenDirectory[KeyDigest], backend: BackendDescription
-) -> MemberCallers:
-    memberships = Memberships(directory.cache, directory.teams, partial(_member_id, directory))
-    return MemberCallers(people, memberships, partial(TeamCredentials, directory.cache, backend=backend))
+@dataclass(frozen=True, slots=True)
+class _OidcPeople:
+    """What the parts of a login with teams are made of."""
 
+    settings: Settings
+    vault: VaultPersonSealer
+    directory: OpenDirectory[KeyDigest]
+    backend: BackendDescription
 
-def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:
-    """Return the hash function for ids of members; None until the directory has been opened."""
-    return digest.of if (digest := directory.digest()) is not None else None
+    def callers(self, memberships: Memberships) -> MemberCallers:
+        return MemberCallers(self.vault, memberships, member_credentials(self.settings, self.directory, self.backend))
+
+    def admission(self, memberships: Memberships) -> TeamAdmission:
+        repositories, makes_personal = self.directory.repositories, self.settings.oidc_personal_teams == "on"
+        return TeamAdmission(memberships, repositories.people, repositories.invitations, makes_personal=makes_personal)
+
+    def teams(self, memberships: Memberships) -> LoginTeams:
+        repositories = self.directory.repositories
+        secrets = VaultSecretMaker(repositories, tuple(self.settings.secret_keys()))
+        accounts = PersonAccount(self.vault, memberships, repositories.credentials, secrets, self.settings.backend)
+        return LoginTeams(repositories.invitations, accounts, self.backend.name)
 
 
 @asynccontextmanager

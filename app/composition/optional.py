@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from app.adapters.auth.key_digest import KeyDigest
 from app.composition.clocks import Clocks
 from app.domain.backend import BackendDescription
+from app.domain.teams import Membership
 from app.observability.refusals import Refusals
 from app.persistence import Persistence
 from app.ports.auth import CredentialSource
@@ -37,7 +38,7 @@ def jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of JwtAuthen
     settings: Settings,
     keys: "IssuerKeys",
     memberships: Memberships,
-    credentials_of: Callable[[str], CredentialSource],
+    credentials_of: Callable[[Membership], CredentialSource],
     clocks: Clocks,
     accept: Callable[[str], None],
     name: Callable[[str], str],

@@ -35,6 +35,7 @@ from app.services.sign_in.client_auth import ClientAuthenticator
 from app.services.sign_in.clients import ClientRegistry
 from app.services.sign_in.flow import SignInFlow
 from app.services.sign_in.grant_cache import GrantCache
+from app.services.sign_in.joining import Joining
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck, SuspectLogins
 from app.services.sign_in.requests import RequestCheck
@@ -74,13 +75,17 @@ class SignInLimits:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The authorization server of one process. Only the composition and the HTTP application use this class."""
+    """The authorization server of one process. Only the composition and the HTTP application use this class.
+
+    `joining` is None where people belong to no teams.
+    """
 
     public_url: str
     login: Login
     store: SignInStore
     flow: SignInFlow
     requests: RequestCheck
+    joining: Joining | None
     account: Account
     tokens: TokenService
     clients: ClientAuthenticator
@@ -158,13 +163,15 @@ class _Parts:
         hooks = CredentialHooks(token_status.was_refused, token_status.accept, suspects.enqueue)
         names = PassthroughAuthenticator(*self.settings.secret_keys())
         lifetimes = _lifetimes(self.settings)
+        sealer, admission = VaultContentSealer(vault), self.login.admission
+        flow = SignInFlow(store, mint, upstream, admission, logins, self.people, sealer, requests, clocks.wall)
+        teams = self.login.teams
         return SignIn(
             public_url=self.public_url,
             login=self.login,
             store=store,
-            flow=SignInFlow(
-                store, mint, upstream, logins, self.people, VaultContentSealer(vault), requests, clocks.wall
-            ),
+            flow=flow,
+            joining=Joining(teams.invitations, mint, flow, sealer, clocks.wall) if teams is not None else None,
             requests=requests,
             account=Account(store.grants, telemetry),
             tokens=TokenService(store, mint, logins, lifetimes, telemetry, self.public_url),

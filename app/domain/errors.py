@@ -145,6 +145,10 @@ class NoCredential(LumaError):
         "This team has no credential for {backend}, so nothing was sent. An administrator of this service can put one "
         "in: tell the user."
     )
+    own_template = (
+        "You have not put a token of {backend} into your account here, so nothing was sent. Tell the user to do so at"
+    )
+    """For a person whose team is theirs alone. The address of the account page follows."""
 
 
 class NoCredit(LumaError):

@@ -6,12 +6,14 @@ ACCESS = TokenForm("lat_", 32)
 REFRESH = TokenForm("lrt_", 48)
 """The grant's id (16 bytes), a secret (24) and an authentication tag (8), which detects made-up tokens."""
 CODE = TokenForm("lac_", 32)
+INVITATION = TokenForm("lmi_", 32)
+"""Part of a link. Somebody may paste it where a token belongs."""
 
 GRANT_BYTES = 16
 SECRET_BYTES = 24
 TAG_BYTES = 8
 
-PREFIXES = (ACCESS.prefix, REFRESH.prefix, CODE.prefix)
+PREFIXES = (ACCESS.prefix, REFRESH.prefix, CODE.prefix, INVITATION.prefix)
 
 
 def is_of_sign_in(token: str) -> bool:

@@ -64,11 +64,17 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A member with its team, and the rate limits of both."""
+    """A member with its team, and the rate limits of both.
+
+    Attributes:
+        is_personal: whether the team was created for this person alone, who sets its credential.
+
+    """
 
     member: Member
     team: Team
     limits: tuple[RateLimit, ...] = ()
+    is_personal: bool = False
 
     @property
     def is_stopped(self) -> bool:
@@ -282,4 +288,11 @@ def parsed_duration(text: str) -> int:
     seconds = int(match[1]) * _UNITS[match[2]] if match else 0
     if (match is None and text != "0") or seconds > LONGEST_DURATION:
         raise ValueError("A duration is a whole number of days, hours or minutes such as 30d, 24h or 90m, up to 3650d.")
+    return seconds
+
+
+def parsed_lifetime(text: str) -> int:
+    """Return the seconds of a duration that is not 0. Raises ValueError with a sentence."""
+    if (seconds := parsed_duration(text)) == 0:
+        raise ValueError("This lasts for a minute at least, such as 30d, 24h or 90m.")
     return seconds

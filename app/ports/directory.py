@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from app.domain.access import Scope
 from app.domain.rate_limit import RateLimit
 from app.domain.teams import Actor, AuditEntry, KeyHolder, Member, Team, TeamCredential
+from app.ports.people import Invitations, PersonTeams
 
 
 class AdministrationRefused(Exception):
@@ -75,7 +76,7 @@ class Teams(Protocol):
         ...
 
     async def named(self, names: Collection[str]) -> list[Team]:
-        """Return the teams with one of these names."""
+        """Return the teams with one of these names, without personal teams: no claim leads into one."""
         ...
 
     async def member(self, team_id: str, member_id: str) -> Member | None:
@@ -170,6 +171,10 @@ class TeamCredentials(Protocol):
         """Record a sealed credential. The database sets `created_at`. Raises NotThere if the team does not exist."""
         ...
 
+    async def replace_all(self, credential: TeamCredential, actor: Actor) -> TeamCredential:
+        """Record a sealed credential, and take the others of its team for its backend out of use. Raises NotThere."""
+        ...
+
     async def of_team(self, team_id: str) -> list[TeamCredential]:
         """Return the credentials in use of the team with this id, oldest first."""
         ...
@@ -237,3 +242,5 @@ class Directory:
     credentials: TeamCredentials
     audit: AuditLog
     facts: DirectoryFacts
+    invitations: Invitations
+    people: PersonTeams

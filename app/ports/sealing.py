@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from app.domain.budget import AlertTarget
 from app.domain.teams import Team, TeamCredential
 from app.ports.directory import NewKey
+from app.ports.people import NewInvitation
 
 
 class Sealer(Protocol):
@@ -71,6 +72,10 @@ class SecretMaker(Protocol):
 
     async def new_client_secret(self) -> tuple[str, str]:
         """Return a new secret for an OAuth client, and its keyed hash."""
+        ...
+
+    async def new_invitation(self) -> tuple[str, NewInvitation]:
+        """Return the code of an invitation, and what the directory records of it."""
         ...
 
     def signing_secret(self, team: Team) -> str:

@@ -65,7 +65,8 @@ class RealmState:
     reads: Counter[str] = field(default_factory=Counter)
     login: dict[str, Any] = field(default_factory=dict)
     """The ID token of whoever signs in: claims, key and header, of which the claims may be without aud and nonce."""
-    codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    codes: dict[str, tuple[dict[str, str], dict[str, Any]]] = field(default_factory=dict)
+    """By code: the query that it was made for, and who was logged in then."""
     refresh_tokens: set[str] = field(default_factory=set)
     forms: list[dict[str, str]] = field(default_factory=list)
 
@@ -115,7 +116,7 @@ class RealmState:
     def authorized(self, query: dict[str, str]) -> str:
         """Return where the browser goes of a person who is logged in already."""
         code = secrets.token_hex(8)
-        self.codes[code] = query
+        self.codes[code] = query, self.login
         back = {"code": code, "state": query["state"]} | self.faults.get("returned", {})
         return f"{query['redirect_uri']}?{urlencode(back)}"
 
@@ -129,13 +130,13 @@ class RealmState:
             self.refresh_tokens.discard(form["refresh_token"])
             self.refresh_tokens.add(refresh)
             return 200, {"access_token": "opaque", "token_type": "Bearer", "refresh_token": refresh}
-        asked = self.codes.pop(form["code"], None)
+        asked, login = self.codes.pop(form["code"], (None, {}))
         challenge = urlsafe_b64encode(sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
         if asked is None or asked["code_challenge"] != challenge or asked["redirect_uri"] != form["redirect_uri"]:
             return 400, {"error": "invalid_grant"}
         usual = {"aud": asked["client_id"], "nonce": asked["nonce"]}
-        claims = {name: value for name, value in {**usual, **self.login["claims"]}.items() if value is not None}
-        id_token = self.signed(claims, self.login["key"], self.login["header"])
+        claims = {name: value for name, value in {**usual, **login["claims"]}.items() if value is not None}
+        id_token = self.signed(claims, login["key"], login["header"])
         self.refresh_tokens.add(refresh)
         return 200, {"access_token": "opaque", "token_type": "Bearer", "id_token": id_token, "refresh_token": refresh}
 

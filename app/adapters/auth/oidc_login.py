@@ -3,7 +3,7 @@
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
@@ -86,18 +86,12 @@ class OidcLogin:
         registration: OidcClientRegistration,
         client: IssuerClient,
         keys: IssuerKeys,
-        ensure_member: Callable[[SignedIn], Awaitable[None]],
         clocks: OidcClocks,
     ) -> None:
-        """Send requests through `client`, and verify ID tokens with `keys`.
-
-        `ensure_member` is called with each person who has signed in. It raises LoginRefused if the person may not use
-        this service, and LoginUnavailable.
-        """
+        """Send requests through `client`, and verify ID tokens with `keys`."""
         self._registration = registration
         self._client = client
         self._keys = keys
-        self._ensure_member = ensure_member
         self._wall_clock = clocks.wall
         self._metadata: TTLCache[str, dict[str, Any]] = TTLCache(1, METADATA_SECONDS, clocks.monotonic)
         self._jwt = PyJWT(_OPTIONS)
@@ -160,9 +154,7 @@ class OidcLogin:
         refresh = tokens.get("refresh_token")
         login = json.dumps({"refresh_token": refresh}) if isinstance(refresh, str) else None
         secrets = PersonSecrets(visible_name(label, person.name), login=login, teams=person.teams)
-        signed_in = SignedIn(self._registration.issuer, person.subject, secrets)
-        await self._ensure_member(signed_in)
-        return signed_in
+        return SignedIn(self._registration.issuer, person.subject, secrets)
 
     async def check_liveness(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
         """Refresh the login's tokens, and return whether the issuer still accepts the refresh token.

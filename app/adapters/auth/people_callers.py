@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from app.adapters.auth.passthrough import GivenCredential
 from app.domain.access import Credential, Principal
-from app.domain.sign_in import PersonSecrets
-from app.domain.teams import Person as DirectoryPerson
-from app.domain.teams import principal_of, valid_name
-from app.ports.auth import AccessRefused, AuthenticationUnavailable, Caller, CredentialSource
-from app.ports.sign_in import LoginRefused, LoginUnavailable, PersonVault, SignedIn
+from app.domain.teams import Membership, principal_of
+from app.ports.auth import Caller, CredentialSource
+from app.ports.sign_in import PersonVault
 from app.ports.sign_in_store import AccessHolder
 from app.services.teams.memberships import Memberships
+from app.services.teams.people import directory_person
 
 
 class PersonCallers:
@@ -46,13 +45,13 @@ class MemberCallers:
     Attributes:
         person_vault: unseals the secrets of people.
         memberships: finds the team of a person.
-        credentials_of: returns the credentials of a team, by its id.
+        credentials_of: returns the credentials that a member calls the backend with.
 
     """
 
     person_vault: PersonVault
     memberships: Memberships
-    credentials_of: Callable[[str], CredentialSource]
+    credentials_of: Callable[[Membership], CredentialSource]
 
     def directory_generation(self) -> int:
         """Return the generation of the directory of teams.
@@ -61,20 +60,6 @@ class MemberCallers:
         """
         self.memberships.check()
         return self.memberships.generation
-
-    async def ensure_member(self, signed_in: SignedIn) -> None:
-        """Find the team of a person who has just signed in, and add them to it at their first sign-in.
-
-        Raises LoginRefused unless the claims name exactly one team of this service, and LoginUnavailable.
-        """
-        try:
-            await self.memberships.find_or_join(
-                directory_person(signed_in.issuer, signed_in.subject, signed_in.secrets)
-            )
-        except AccessRefused as exc:
-            raise LoginRefused(str(exc)) from None
-        except AuthenticationUnavailable as exc:
-            raise LoginUnavailable(str(exc)) from None
 
     async def of(self, holder: AccessHolder) -> Caller | None:
         """Return the caller; None if the person's secrets cannot be unsealed.
@@ -87,13 +72,4 @@ class MemberCallers:
         person = directory_person(holder.person.issuer, holder.person.subject, secrets)
         membership = await self.memberships.find_or_join(person)
         principal = principal_of(membership, holder.scopes)
-        return Caller(principal, self.credentials_of(membership.team.id), can_ask_for_scopes=True)
-
-
-def directory_person(issuer: str, subject: str, secrets: PersonSecrets) -> DirectoryPerson:
-    """Return the directory's Person. The name is the label if valid, else the first 40 characters of `subject`."""
-    try:
-        name = valid_name(secrets.label)
-    except ValueError:
-        name = subject[:40]
-    return DirectoryPerson(issuer, subject, name, secrets.teams or ())
+        return Caller(principal, self.credentials_of(membership), can_ask_for_scopes=True)

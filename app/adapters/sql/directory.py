@@ -7,6 +7,8 @@ from app.adapters.sql.administration import VERSION
 from app.adapters.sql.api_keys import SqlApiKeys
 from app.adapters.sql.audit import SqlAuditLog
 from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.invitations import SqlInvitations
+from app.adapters.sql.person_teams import SqlPersonTeams
 from app.adapters.sql.tables import service
 from app.adapters.sql.team_credentials import SqlTeamCredentials
 from app.adapters.sql.teams import SqlTeams
@@ -23,6 +25,8 @@ def sql_directory(database: Database, now: SqlClock = database_now) -> Directory
         credentials=SqlTeamCredentials(database, now),
         audit=SqlAuditLog(database, now),
         facts=SqlDirectoryFacts(database),
+        invitations=SqlInvitations(database, now),
+        people=SqlPersonTeams(database, now),
     )
 
 

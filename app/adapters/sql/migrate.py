@@ -9,12 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.adapters.sql import budget_tables as _budget_tables  # noqa: F401 - adds its tables to the metadata
 from app.adapters.sql import directory_tables as _directory_tables  # noqa: F401 - adds its tables to the metadata
+from app.adapters.sql import people_tables as _people_tables  # noqa: F401 - adds its tables to the metadata
 from app.adapters.sql import rate_limit_tables as _rate_limit_tables  # noqa: F401 - adds its table to the metadata
 from app.adapters.sql import sign_in_tables as _sign_in_tables  # noqa: F401 - the same
 from app.adapters.sql.tables import metadata, service
 from app.ports.repositories import DatabaseTooNew
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Every revision of the schema, oldest first."""
 
 _LOCK = 0x6C756D61

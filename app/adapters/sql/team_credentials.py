@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql.administration import Administration, Change, team_of
-from app.adapters.sql.directory_tables import team_credentials, teams
+from app.adapters.sql.administration import Administration, Change, audit_values, team_of
+from app.adapters.sql.directory_tables import audit, team_credentials, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.domain.teams import Actor, AuditEntry, Team, TeamCredential
 from app.ports.directory import NotThere
@@ -23,16 +23,29 @@ class SqlTeamCredentials:
 
     async def add(self, credential: TeamCredential, actor: Actor) -> TeamCredential:
         """Record a sealed credential; the database sets its time. Raises NotThere if the team does not exist."""
+        return await self._administration.change(actor, lambda change: _insert_credential(change, credential))
+
+    async def replace_all(self, credential: TeamCredential, actor: Actor) -> TeamCredential:
+        """Record a sealed credential, and remove the others of its team for its backend. Raises NotThere."""
+        others = (
+            team_credentials.c.team_id == credential.team_id,
+            team_credentials.c.backend == credential.backend,
+            team_credentials.c.id != credential.id,
+            team_credentials.c.removed_at.is_(None),
+        )
 
         async def operation(change: Change) -> tuple[TeamCredential, AuditEntry | None]:
-            if found := await _select_credentials(change.connection, team_credentials.c.sealed == credential.sealed):
-                return found[0], None
-            row = (await change.connection.execute(select(teams).where(teams.c.id == credential.team_id))).first()
-            if row is None:
-                raise NotThere("The team no longer exists.")
-            added = replace(credential, created_at=change.now, removed_at=None)
-            await change.connection.execute(team_credentials.insert().values(asdict(added)))
-            return added, _entry(change, "credential.add", team_of(row), added, is_there=True)
+            before = await _select_credentials(change.connection, *others)
+            added, entry = await _insert_credential(change, credential)
+            if entry is None:
+                return added, None
+            removed = update(team_credentials).where(*others).values(sealed="", removed_at=change.now)
+            await change.connection.execute(removed)
+            team = await _select_team(change.connection, credential.team_id)
+            for one in before:
+                removal = _entry(change, "credential.remove", team, one, is_there=False)
+                await change.connection.execute(audit.insert().values(audit_values(removal)))
+            return added, entry
 
         return await self._administration.change(actor, operation)
 
@@ -76,6 +89,23 @@ class SqlTeamCredentials:
     async def _in_use(self, *where: ColumnElement[bool]) -> list[TeamCredential]:
         wanted = (team_credentials.c.removed_at.is_(None), *where)
         return await self._database.run(lambda connection: _select_credentials(connection, *wanted))
+
+
+async def _insert_credential(change: Change, credential: TeamCredential) -> tuple[TeamCredential, AuditEntry | None]:
+    """Insert a credential, unless an earlier try of the same change has done so."""
+    if found := await _select_credentials(change.connection, team_credentials.c.sealed == credential.sealed):
+        return found[0], None
+    team = await _select_team(change.connection, credential.team_id)
+    added = replace(credential, created_at=change.now, removed_at=None)
+    await change.connection.execute(team_credentials.insert().values(asdict(added)))
+    return added, _entry(change, "credential.add", team, added, is_there=True)
+
+
+async def _select_team(connection: AsyncConnection, team_id: str) -> Team:
+    row = (await connection.execute(select(teams).where(teams.c.id == team_id))).first()
+    if row is None:
+        raise NotThere("The team no longer exists.")
+    return team_of(row)
 
 
 async def _select_credentials(connection: AsyncConnection, *where: ColumnElement[bool]) -> list[TeamCredential]:

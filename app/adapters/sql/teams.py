@@ -13,9 +13,11 @@ from app.adapters.sql.budgets import count_windows
 from app.adapters.sql.directory_tables import members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.limit_rows import window_limits
+from app.adapters.sql.member_rows import find_member, free_name, insert_member
+from app.adapters.sql.people_tables import personal_teams
 from app.domain.budget import Spender
 from app.domain.rate_limit import RateLimit
-from app.domain.teams import LONGEST_NAME, Actor, AuditEntry, Member, Team
+from app.domain.teams import Actor, AuditEntry, Member, Team
 from app.ports.directory import AlreadyThere
 
 
@@ -112,22 +114,23 @@ class SqlTeams:
                 return member_of(found), None
             if found is not None:
                 raise AlreadyThere(f"Team {team} has a member {name} already.")
-            return await _insert_member(change, owner, member_id, name)
+            return await insert_member(change, owner, member_id, name)
 
         return await self._administration.change(actor, operation)
 
     async def named(self, names: Collection[str]) -> list[Team]:
-        """Return the teams that have one of these names."""
+        """Return the teams that have one of these names. Personal teams are left out."""
+        is_personal = teams.c.id.in_(select(personal_teams.c.team_id))
 
         async def operation(connection: AsyncConnection) -> list[Team]:
-            found = select(teams).where(teams.c.name.in_(names)).order_by(teams.c.name)
+            found = select(teams).where(teams.c.name.in_(names), ~is_personal).order_by(teams.c.name)
             return [team_of(row) for row in await connection.execute(found)]
 
         return await self._database.run(operation)
 
     async def member(self, team_id: str, member_id: str) -> Member | None:
         """Return the member with this id of the team with that id; None if there is none."""
-        return await self._database.run(lambda connection: _select_member(connection, team_id, member_id))
+        return await self._database.run(lambda connection: find_member(connection, team_id, member_id))
 
     async def window_limits(self, team_id: str, member_id: str) -> tuple[RateLimit, ...]:
         """Return the limits with a time window that apply to a member without a key: the member's and the team's."""
@@ -140,10 +143,10 @@ class SqlTeams:
         """
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
-            if (found := await _select_member(change.connection, team.id, member_id)) is not None:
+            if (found := await find_member(change.connection, team.id, member_id)) is not None:
                 return found, None
-            free = await _free_name(change.connection, team.id, name, member_id)
-            return await _insert_member(change, team, member_id, free)
+            free = await free_name(change.connection, team.id, name, member_id)
+            return await insert_member(change, team, member_id, free)
 
         return await self._administration.change(actor, operation)
 
@@ -181,25 +184,3 @@ class SqlTeams:
 
 def _column_value(value: str | int) -> str | int | None:
     return None if value == "never" else value
-
-
-async def _insert_member(change: Change, team: Team, member_id: str, name: str) -> tuple[Member, AuditEntry | None]:
-    """Insert a member, and return it with the entry for the audit log."""
-    member = Member(member_id, team.id, name, is_stopped=False, created_at=change.now)
-    await change.connection.execute(members.insert().values(asdict(member)))
-    subject = f"{team.name}/{member.name}"
-    return member, change.entry("member.add", subject, after={}, team_id=team.id, member_id=member.id)
-
-
-async def _select_member(connection: AsyncConnection, team_id: str, member_id: str) -> Member | None:
-    wanted = select(members).where(members.c.id == member_id, members.c.team_id == team_id)
-    row = (await connection.execute(wanted)).first()
-    return member_of(row) if row is not None else None
-
-
-async def _free_name(connection: AsyncConnection, team_id: str, name: str, member_id: str) -> str:
-    """Return a name that no member of the team has: `name`, or else `name` with a part of the id, or else the id."""
-    tried = name, f"{name[: LONGEST_NAME - 9].rstrip()} {member_id[:8]}"
-    taken = select(members.c.name).where(members.c.team_id == team_id, members.c.name.in_(tried))
-    found = set((await connection.execute(taken)).scalars())
-    return next((one for one in tried if one not in found), member_id)

@@ -26,6 +26,7 @@ class Administrator:
     Attributes:
         price: the price of one generation; None if it is unknown.
         actor: the user who runs the command, for the audit log.
+        join_page: the page where invitations are used; None if nobody can sign in to a team.
 
     """
 
@@ -37,6 +38,7 @@ class Administrator:
     secrets: SecretMaker
     actor: Actor
     output: Output
+    join_page: str | None
 
 
 Handler = Callable[[Administrator, Namespace], Awaitable[None]]

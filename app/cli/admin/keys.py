@@ -1,12 +1,12 @@
 """`luma-mcp keys`: the team keys of members. A new key is shown once."""
 
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb, checked
 from app.cli.admin.output import NONE, table, time_text
 from app.domain.access import PASSTHROUGH_SCOPES
-from app.domain.teams import KeyHolder, parsed_duration, parsed_scopes, valid_note, written_scopes
+from app.domain.teams import KeyHolder, parsed_duration, parsed_lifetime, parsed_scopes, valid_note, written_scopes
 from app.services.teams.documents import key_document, new_key_document
 
 HEADINGS = ("key", "member", "hint", "scopes", "state", "created", "expires", "last used", "note")
@@ -23,7 +23,9 @@ def add_commands(commands: Any) -> None:
         metavar="SCOPES",
         help=f"read, generate and admin, separated by commas ({written_scopes(PASSTHROUGH_SCOPES)})",
     )
-    create.add_argument("--expires", type=_lifetime, metavar="30d", help="how long the key works (for ever)")
+    create.add_argument(
+        "--expires", type=checked(parsed_lifetime), metavar="30d", help="how long the key works (for ever)"
+    )
     create.add_argument("--note", type=checked(valid_note), default="", help="what the key is for")
     add_verb(verbs, "list", _list, "List the keys of a team.", "TEAM")
     add_verb(verbs, "revoke", _revoke, "Refuse a key for good.", "ID")
@@ -123,10 +125,3 @@ def _row(holder: KeyHolder) -> tuple[str, ...]:
 
 def _named(holder: KeyHolder) -> str:
     return f"key {holder.key.id} of {holder.member.name} in team {holder.team.name}"
-
-
-def _lifetime(given: str) -> int:
-    seconds = checked(parsed_duration)(given)
-    if seconds == 0:
-        raise ArgumentTypeError("A key lives for a minute at least, such as 30d, 24h or 90m.")
-    return seconds

@@ -3,9 +3,11 @@
 from argparse import Namespace
 from typing import Any
 
-from app.cli.admin.command import Administrator, add_noun, add_verb
+from app.cli.admin.command import Administrator, add_noun, add_verb, checked
 from app.cli.admin.output import table, time_text
-from app.services.teams.documents import member_document
+from app.domain.teams import parsed_lifetime, valid_note
+from app.services.teams.documents import invitation_document, member_document, new_invitation_document
+from app.services.teams.invitations import InvitationMaker
 
 
 def add_commands(commands: Any) -> None:
@@ -15,6 +17,17 @@ def add_commands(commands: Any) -> None:
     add_verb(verbs, "list", _list, "List the members of a team.", "TEAM")
     add_verb(verbs, "stop", _stop, "Refuse all spending of a member; reads go on.", "TEAM", "MEMBER")
     add_verb(verbs, "resume", _resume, "Let a stopped member spend again.", "TEAM", "MEMBER")
+    invite = add_verb(verbs, "invite", _invite, "Make a link with which one person joins a team.", "TEAM")
+    invite.add_argument(
+        "--expires",
+        type=checked(parsed_lifetime),
+        default="7d",
+        metavar="7d",
+        help="how long the link can be used (%(default)s)",
+    )
+    invite.add_argument("--note", type=checked(valid_note), default="", help="whom it is for")
+    add_verb(verbs, "invitations", _list_invitations, "List the open invitations of a team.", "TEAM")
+    add_verb(verbs, "uninvite", _uninvite, "End an invitation that was not used.", "ID")
 
 
 async def _add(admin: Administrator, args: Namespace) -> None:
@@ -41,3 +54,27 @@ async def _resume(admin: Administrator, args: Namespace) -> None:
     member = await admin.directory.teams.stop_member(args.team, args.member, admin.actor, is_stopped=False)
     line = f"Member {member.name} of team {args.team} may spend again."
     admin.output.show(member_document(args.team, member), [line])
+
+
+async def _invite(admin: Administrator, args: Namespace) -> None:
+    maker = InvitationMaker(admin.directory.invitations, admin.secrets, admin.join_page)
+    link, made = await maker.invite(args.team, admin.actor, args.expires, args.note)
+    lines = [
+        f"Made invitation {made.id} into team {made.team.name}, for one person and until {time_text(made.expires_at)}.",
+        "Its link, which is shown this once:",
+        link,
+    ]
+    admin.output.show(new_invitation_document(link, made), lines)
+
+
+async def _list_invitations(admin: Administrator, args: Namespace) -> None:
+    found = await admin.directory.invitations.of_team(args.team)
+    rows = [(one.id, time_text(one.created_at), time_text(one.expires_at), one.note) for one in found]
+    lines = table(("invitation", "created", "expires", "note"), rows)
+    admin.output.show([invitation_document(one) for one in found], lines)
+
+
+async def _uninvite(admin: Administrator, args: Namespace) -> None:
+    ended = await admin.directory.invitations.end(args.id, admin.actor)
+    line = f"Ended invitation {ended.id} into team {ended.team.name}: nobody can join with it."
+    admin.output.show(invitation_document(ended), [line])

@@ -68,6 +68,7 @@ async def _handle(handler: Handler, args: Namespace) -> None:
                 maker,
                 _actor(),
                 Output(args.json),
+                settings.join_page(),
             )
             await handler(admin, args)
         except OtherSecretKey:

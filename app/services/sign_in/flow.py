@@ -11,6 +11,7 @@ from typing import Any
 from app.domain.access import Scope
 from app.domain.oauth import OAuthError
 from app.domain.sign_in import AuthorizationRequest, Person
+from app.ports.admission import Admission
 from app.ports.sign_in import ContentSealer, LoginAttempt, PersonVault, Upstream
 from app.ports.sign_in_store import AuthorizationCode, PendingLogin, SignInStore
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
@@ -80,16 +81,18 @@ class SignInFlow:
         store: SignInStore,
         mint: LazyTokenMint,
         upstream: Upstream,
+        admission: Admission,
         logins: LoginCheck,
         vault: PersonVault,
         sealer: ContentSealer,
         requests: RequestCheck,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Sign people in with `upstream`. `wall_clock` returns unix seconds."""
+        """Sign people in with `upstream`, if `admission` admits them. `wall_clock` returns unix seconds."""
         self._store = store
         self._mint = mint
         self._upstream = upstream
+        self._admission = admission
         self._logins = logins
         self._vault = vault
         self._sealer = sealer
@@ -132,10 +135,18 @@ class SignInFlow:
         """Return the redirect to the login for the account page. Raises LoginUnavailable."""
         return await self._begin_login({"request": None, "person": None}, browser)
 
+    async def begin_join_login(self, invitation: str, browser: Browser) -> Step:
+        """Return the redirect to the login for an invited person. `invitation` is the digest of the code.
+
+        Raises LoginUnavailable.
+        """
+        return await self._begin_login({"request": None, "person": None, "invitation": invitation}, browser)
+
     async def finish_login(self, query: Mapping[str, str], browser: Browser, account_url: str) -> Step:
         """Record the login, and return the redirect to the client, or to the account page if that began the login.
 
-        `query` is that of the redirect from the upstream. Raises FlowEnded, LoginRefused and LoginUnavailable.
+        `query` is that of the redirect from the upstream. Raises FlowEnded, LoginRefused, LoginUnavailable and
+        JoinRefused.
         """
         mint = await self._mint.load()
         digests = mint.digest(query.get("state", "")), mint.digest(browser.secret)
@@ -150,6 +161,7 @@ class SignInFlow:
             return self._after_denied_login(request, account_url)
         attempt = LoginAttempt(query["state"], content["verifier"], content["nonce"])
         signed_in = await self._upstream.finish(attempt, query)
+        await self._admission.admit(signed_in, content.get("invitation"))
         person_id = mint.person_id(signed_in.issuer, signed_in.subject)
         sealed = self._vault.seal(person_id, signed_in.secrets)
         person = Person(person_id, signed_in.issuer, signed_in.subject, sealed)

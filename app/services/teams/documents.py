@@ -1,12 +1,14 @@
 """JSON documents of teams, members, keys and credentials, for `luma-mcp … --json` and administration over HTTP.
 
-Times are in UTC, as `2026-11-26T15:30:00Z`. No document but `NewKeyDocument` holds a secret.
+Times are in UTC, as `2026-11-26T15:30:00Z`. No documents but `NewKeyDocument` and
+`NewInvitationDocument` hold a secret.
 """
 
 from typing_extensions import TypedDict
 
 from app.domain.access import Scope
 from app.domain.calendar import utc_text
+from app.domain.invitations import Invitation
 from app.domain.money import amount_text
 from app.domain.teams import KeyHolder, KeyState, Member, Team, TeamCredential
 
@@ -71,6 +73,22 @@ class KeyDocument(TypedDict):
     last_used_at: str | None
     revoked_at: str | None
     replaced_by: str | None
+
+
+class InvitationDocument(TypedDict):
+    """An open invitation into a team, without its link."""
+
+    id: str
+    team: str
+    note: str
+    created_at: str
+    expires_at: str
+
+
+class NewInvitationDocument(InvitationDocument):
+    """A new invitation, whose link is shown this once."""
+
+    link: str
 
 
 class NewKeyDocument(TypedDict):
@@ -160,6 +178,22 @@ def new_key_document(key: str, holder: KeyHolder) -> NewKeyDocument:
         "scopes": ordered(holder.key.scopes),
         "expires_at": iso_time_or_none(holder.key.expires_at),
     }
+
+
+def invitation_document(invitation: Invitation) -> InvitationDocument:
+    """Return an open invitation for programs."""
+    return {
+        "id": invitation.id,
+        "team": invitation.team.name,
+        "note": invitation.note,
+        "created_at": utc_text(invitation.created_at),
+        "expires_at": utc_text(invitation.expires_at),
+    }
+
+
+def new_invitation_document(link: str, invitation: Invitation) -> NewInvitationDocument:
+    """Return an invitation that was made just now, with its link."""
+    return {**invitation_document(invitation), "link": link}
 
 
 def ordered(scopes: frozenset[Scope]) -> list[Scope]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from app.domain.teams import Actor, Membership, Person
+from app.domain.teams import Actor, Member, Membership, Person, Team
 from app.ports.auth import AccessRefused, AuthenticationUnavailable
 from app.ports.directory import Teams
+from app.ports.people import Newcomer, PersonTeams
 from app.services.teams.directory_cache import DirectoryCache
 
 MOST_MEMBERSHIPS = 5_000
@@ -17,7 +18,11 @@ MOST_MEMBERSHIPS = 5_000
 NOT_YET = "Tokens cannot be checked yet, because this service's database does not answer. Try again shortly."
 NO_TEAM = (
     "Your token is valid, but it names no team of this service. Nothing was done. Ask the operator of this service to "
-    "make the team, or to have the identity provider name one that exists."
+    "make the team, to have the identity provider name one that exists, or to invite you."
+)
+NO_TEAM_YET = (
+    "Your token is valid, but you have no team of this service yet. Nothing was done. Sign in once at {account_url}, "
+    "which makes one for you."
 )
 SEVERAL_TEAMS = (
     "Your token is valid, but it names several teams of this service, and a call belongs to one. Nothing was done. Ask "
@@ -26,6 +31,10 @@ SEVERAL_TEAMS = (
 
 MemberId = Callable[[str], str]
 """Returns the keyed hash of a text, with a secret of the database as the key: at least 32 hex digits."""
+
+
+class NoTeam(AccessRefused):
+    """A person has no team: no claim names one, they have joined none, and none was made for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +53,23 @@ class _CachedMembership:
 class Memberships:
     """A cache of memberships. Each is looked up once until the directory changes."""
 
-    def __init__(self, cache: DirectoryCache, teams: Teams, digest: Callable[[], MemberId | None]) -> None:
-        """Look up in `teams`, within the limits of `cache`. `digest` returns None until the database has been read."""
+    def __init__(
+        self,
+        cache: DirectoryCache,
+        teams: Teams,
+        people: PersonTeams,
+        digest: Callable[[], MemberId | None],
+        no_team: str = NO_TEAM,
+    ) -> None:
+        """Look up in `teams` and `people`, within the limits of `cache`.
+
+        `digest` returns None until the database has been read. `no_team` is the sentence for a person without a team.
+        """
         self._cache = cache
         self._teams = teams
+        self._people = people
         self._digest = digest
+        self._no_team = no_team
         self._cached: LRUCache[bytes, _CachedMembership] = LRUCache(MOST_MEMBERSHIPS)
 
     @property
@@ -73,6 +94,31 @@ class Memberships:
             raise AccessRefused(found.membership)
         return found.membership
 
+    async def read(self, person: Person) -> Membership:
+        """Return the membership of `person` as it is in the database now, without the cache.
+
+        Raises NoTeam, AccessRefused and AuthenticationUnavailable.
+        """
+        self.check()
+        found = await self._cache.run_lookup(lambda: self._read(person))
+        if isinstance(found, str):
+            raise NoTeam(found) if found == self._no_team else AccessRefused(found)
+        return found
+
+    async def find_named_team(self, person: Person) -> Team | None:
+        """Return the team that a claim names, which has precedence. Raises AuthenticationUnavailable."""
+        teams = await self._cache.run_lookup(lambda: self._find_named(person))
+        return teams[0] if len(teams) == 1 else None
+
+    def newcomer(self, person: Person) -> Newcomer:
+        """Return the ids and the name that `person` has as a member. Raises AuthenticationUnavailable."""
+        if (digest := self._digest()) is None:
+            raise AuthenticationUnavailable(NOT_YET)
+        about = f"{person.issuer} {person.subject}"  # The hashed text is unambiguous: only the subject may have blanks.
+        return Newcomer(
+            digest(f"person {about}")[:32], person.name, lambda team_id: digest(f"member {team_id} {about}")[:32]
+        )
+
     def _current(self, key: bytes) -> _CachedMembership | None:
         found = self._cached.get(key)
         return found if found is not None and found.generation == self._cache.generation else None
@@ -85,15 +131,29 @@ class Memberships:
         return found
 
     async def _read(self, person: Person) -> Membership | str:
-        if (digest := self._digest()) is None:
-            raise AuthenticationUnavailable(NOT_YET)
-        teams = await self._teams.named(person.teams) if person.teams else []
-        if len(teams) != 1:
-            return SEVERAL_TEAMS if teams else NO_TEAM
-        [team] = teams
-        # The hashed text is unambiguous, because only the subject may contain blanks.
-        member_id = digest(f"member {team.id} {person.issuer} {person.subject}")[:32]
-        member = await self._teams.member(team.id, member_id)
-        if member is None:
-            member = await self._teams.join(team, member_id, person.name, Actor(f"issuer:{person.issuer}"[:200]))
-        return Membership(member, team, await self._teams.window_limits(team.id, member.id))
+        """Read the membership: by the claim if it names one team, else by invitation, else in a personal team."""
+        newcomer = self.newcomer(person)
+        named = await self._find_named(person)
+        if len(named) == 1:
+            return await self._with_limits(await self._find_or_join(named[0], newcomer, person), named[0])
+        found = await self._people.find(newcomer.person_id)
+        if found is None or (named and found.is_personal):
+            return SEVERAL_TEAMS if named else self._no_team
+        return await self._with_limits(found.member, found.team, is_personal=found.is_personal)
+
+    async def _find_named(self, person: Person) -> list[Team]:
+        return await self._teams.named(person.teams) if person.teams else []
+
+    async def _find_or_join(self, team: Team, newcomer: Newcomer, person: Person) -> Member:
+        member_id = newcomer.member_id(team.id)
+        if (member := await self._teams.member(team.id, member_id)) is not None:
+            return member
+        return await self._teams.join(team, member_id, person.name, issuer_actor(person))
+
+    async def _with_limits(self, member: Member, team: Team, *, is_personal: bool = False) -> Membership:
+        return Membership(member, team, await self._teams.window_limits(team.id, member.id), is_personal)
+
+
+def issuer_actor(person: Person) -> Actor:
+    """Return the actor in the audit log for changes that the login of `person` has caused."""
+    return Actor(f"issuer:{person.issuer}"[:200])

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
-from app.ports.directory import Teams
+from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import ThrottledExceptionLog
 from app.services.teams.directory_cache import DirectoryCache
@@ -25,7 +25,7 @@ class OpenDirectory(Generic[T]):
     def __init__(
         self,
         cache: DirectoryCache,
-        teams: Teams,
+        repositories: Directory,
         opening: Callable[[], Awaitable[T]],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
@@ -34,7 +34,7 @@ class OpenDirectory(Generic[T]):
         `opening` raises DatabaseUnavailable, and other exceptions such as for another secret key. It is then retried.
         """
         self.cache = cache
-        self.teams = teams
+        self.repositories = repositories
         self._opening = opening
         self._sleep = sleep
         self._digest: T | None = None

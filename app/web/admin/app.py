@@ -67,6 +67,7 @@ def admin_app(settings: Settings, assembly: Assembly, administration: Administra
 def _app(assembly: Assembly, administration: Administration, prefix: str) -> ASGIApp:
     endpoint = AdminEndpoint(
         administration.teams,
+        administration.invitations,
         administration.budgets,
         administration.rate_limits,
         administration.limits,

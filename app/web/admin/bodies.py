@@ -10,6 +10,7 @@ from pydantic import (
 )
 
 from app.domain.access import Scope
+from app.domain.invitations import INVITATION_SECONDS
 from app.domain.rate_limit import LimitKind
 from app.ports.budgets import SpendingGroup
 from app.web.admin.fields import (
@@ -100,6 +101,15 @@ class NewMember(Body):
     """A member to add."""
 
     name: Name
+
+
+class NewInvitation(Body):
+    """An invitation to make."""
+
+    expires: Lifetime = Field(
+        default_factory=lambda: INVITATION_SECONDS, description="how long it is open: days, hours or minutes (7d)"
+    )
+    note: Note = Field("", description="whom it is for")
 
 
 class NewKey(Body):

@@ -27,8 +27,10 @@ from app.services.teams.administration import (
     require_admin,
 )
 from app.services.teams.budget_administration import BudgetAdministration
+from app.services.teams.invitations import InvitationAdministration
 from app.services.teams.limit_administration import LimitAdministration
 from app.web.admin.handlers import BudgetHandlers, KeyHandlers, LimitHandlers, TeamHandlers
+from app.web.admin.invitation_handlers import InvitationHandlers
 from app.web.admin.operations import ADMIN_PATH, Operation
 from app.web.admin.problems import RequestRefused, problem_response
 from app.web.admin.request_input import read_input
@@ -49,21 +51,23 @@ log = logging.getLogger(__name__)
 class AdminEndpoint:
     """Serves the operations with the services of administration."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the services of administration
         self,
         teams: TeamAdministration,
+        invitations: InvitationAdministration,
         budgets: BudgetAdministration,
         rate_limits: LimitAdministration,
         limits: AdminLimits,
         answered: Callable[[str, int], None],
     ) -> None:
-        """`teams`, `budgets` and `rate_limits` do the operations. `limits` are those of administrative requests.
+        """Do the operations with the first four. `limits` are those of administrative requests.
 
         `answered` receives the name and the status of each operation.
         """
         self._teams = teams
         handlers = (
             TeamHandlers(teams),
+            InvitationHandlers(invitations),
             KeyHandlers(teams),
             BudgetHandlers(budgets, teams),
             LimitHandlers(rate_limits, teams),

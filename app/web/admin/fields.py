@@ -26,6 +26,7 @@ from app.domain.teams import (
     LONGEST_NAME,
     LONGEST_NOTE,
     parsed_duration,
+    parsed_lifetime,
     valid_name,
     valid_note,
     valid_timezone,
@@ -61,12 +62,6 @@ def _above_zero(amount: int) -> int:
     return amount
 
 
-def _lifetime(seconds: int) -> int:
-    if seconds == 0:
-        raise ValueError("A key lives for a minute at least, such as 30d, 24h or 90m.")
-    return seconds
-
-
 def _parsed(parse: Callable[[str], Any], pattern: str, example: str) -> tuple[Any, ...]:
     """Return the pydantic metadata of a string that matches `pattern` and is converted by `parse`.
 
@@ -83,7 +78,7 @@ def _parsed(parse: Callable[[str], Any], pattern: str, example: str) -> tuple[An
     return BeforeValidator(validate), WithJsonSchema(schema, mode="validation")
 
 
-_DURATION = (parsed_duration, r"^(0|[0-9]{1,9}[mhd])$", "30d")
+_DURATION_PATTERN = r"^(0|[0-9]{1,9}[mhd])$"
 _AMOUNT = (parse_amount, r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "25")
 
 
@@ -97,8 +92,8 @@ Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidat
 Timezone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin"]), AfterValidator(valid_timezone)]
 Note = Annotated[str, Field(max_length=LONGEST_NOTE), AfterValidator(valid_note)]
 Id = Annotated[str, Field(pattern=ID)]
-Duration = Annotated[int, *_parsed(*_DURATION)]
-Lifetime = Annotated[int, AfterValidator(_lifetime), *_parsed(*_DURATION)]
+Duration = Annotated[int, *_parsed(parsed_duration, _DURATION_PATTERN, "30d")]
+Lifetime = Annotated[int, *_parsed(parsed_lifetime, _DURATION_PATTERN, "30d")]
 Amount = Annotated[int, *_parsed(*_AMOUNT)]
 Raise = Annotated[int, AfterValidator(_above_zero), *_parsed(*_AMOUNT)]
 Threshold = Annotated[int | Literal["never"], *_parsed(parsed_threshold, r"^(never|[0-9]{1,10}(\.[0-9]{1,6})?)$", "5")]

@@ -9,8 +9,10 @@ from app.services.teams.administration import TeamAdmin
 from app.services.teams.documents import (
     CredentialDocument,
     FullTeamDocument,
+    InvitationDocument,
     KeyDocument,
     MemberDocument,
+    NewInvitationDocument,
     NewKeyDocument,
     TeamDocument,
 )
@@ -19,6 +21,7 @@ from app.web.admin import bodies
 from app.web.admin.bodies import NoQuery, Nothing
 from app.web.admin.fields import ID
 from app.web.admin.handlers import BudgetHandlers, KeyHandlers, LimitHandlers, TeamHandlers
+from app.web.admin.invitation_handlers import InvitationHandlers
 
 ADMIN_PATH = "/admin/v1"
 WINDOW = f"^({'|'.join(Window)})$"
@@ -74,6 +77,19 @@ OPERATIONS = (
     Operation("POST", "/members", "members add", TeamHandlers.add_member, MemberDocument, bodies.NewMember, status=201),
     Operation("POST", "/members/{id}/stop", "members stop", TeamHandlers.stop_member, MemberDocument),
     Operation("POST", "/members/{id}/resume", "members resume", TeamHandlers.resume_member, MemberDocument),
+    Operation(
+        "GET", "/invitations", "members invitations", InvitationHandlers.list_invitations, list[InvitationDocument]
+    ),
+    Operation(
+        "POST",
+        "/invitations",
+        "members invite",
+        InvitationHandlers.invite_member,
+        NewInvitationDocument,
+        bodies.NewInvitation,
+        status=201,
+    ),
+    Operation("DELETE", "/invitations/{id}", "members uninvite", InvitationHandlers.end_invitation, InvitationDocument),
     Operation("GET", "/keys", "keys list", KeyHandlers.list_keys, list[KeyDocument], query=bodies.KeysQuery),
     Operation("POST", "/keys", "keys create", KeyHandlers.create_key, NewKeyDocument, bodies.NewKey, status=201),
     Operation(

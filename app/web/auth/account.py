@@ -4,10 +4,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.domain.sign_in import Person
 from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.account import Account
 from app.services.sign_in.flow import Browser, SignInFlow
 from app.web.auth import responses
+from app.web.auth.account_team import TeamSection
 from app.web.auth.authorize import is_own_form, with_error_pages
 from app.web.auth.requests import Cookies, address_of, form_of
 from app.web.pages.sign_in import Site, account_login_page, account_page
@@ -18,18 +20,26 @@ _STALE = "This page was open for too long, or your browser keeps no cookies for 
 class AccountEndpoint:
     """The account page and its forms."""
 
-    def __init__(
-        self, flow: SignInFlow, account: Account, site: Site, login_origin: str, page_limit: AddressLimit
+    def __init__(  # noqa: PLR0913, PLR0917 - the services of a person
+        self,
+        flow: SignInFlow,
+        account: Account,
+        site: Site,
+        login_origin: str,
+        page_limit: AddressLimit,
+        team: TeamSection | None = None,
     ) -> None:
         """List and end the grants in `account`. `flow` signs the person in, at `login_origin`.
 
-        `page_limit` limits page views for each network address, together with those of /authorize.
+        `page_limit` limits page views for each network address, together with those of /authorize. `team` is None if
+        people belong to no teams.
         """
         self._flow = flow
         self._account = account
         self._site = site
         self._login_origin = login_origin
         self._page_limit = page_limit
+        self._team = team
         self._cookies = Cookies.of(site.public_url)
         self._url = f"{site.public_url}/account"
 
@@ -49,7 +59,8 @@ class AccountEndpoint:
             page = account_login_page(self._site, token=token)
         else:
             grants = await self._account.grants_of(person)
-            page = account_page(self._site, self._flow.label(person), grants, token=token)
+            team = await self._team.shown(person, token) if self._team is not None else ""
+            page = account_page(self._site, self._flow.label(person), grants, token=token, team=team)
         response = responses.html(page, redirect_targets=(self._login_origin,))
         self._cookies.set_browser(response, browser)
         return response
@@ -66,6 +77,16 @@ class AccountEndpoint:
         person = await self._flow.person(browser)
         if person is not None and form.get("action") == "end":
             await self._account.end(person, form.get("grant", ""))
+        elif person is not None and form.get("action") == "credential" and self._team is not None:
+            return await self._with_credential(request, self._team, person, form.get("secret", ""))
+        return responses.redirect(self._url)
+
+    async def _with_credential(self, request: Request, team: TeamSection, person: Person, secret: str) -> Response:
+        """Replace the credential of a personal team. `page_limit` counts this like a page view."""
+        if (wait := self._page_limit.take(address_of(request))) is not None:
+            return responses.too_many_page(wait)
+        if (refusal := await team.replaced(person, secret.strip())) is not None:
+            return responses.message("The token was not saved", refusal)
         return responses.redirect(self._url)
 
     async def _sign_out(self, browser: Browser) -> Response:

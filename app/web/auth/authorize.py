@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.ports.admission import JoinRefused
 from app.ports.repositories import DatabaseUnavailable
 from app.ports.sign_in import LoginRefused, LoginUnavailable
 from app.services.limits.address_limits import AddressLimit
@@ -110,6 +111,8 @@ def with_error_pages(handler: Handler) -> Handler:
             return responses.redirect(exc.url)
         except TooManyRequests as exc:
             return responses.too_many_page(exc.retry_after_seconds)
+        except JoinRefused as exc:
+            return responses.not_joined_page(str(exc))
         except DatabaseUnavailable:
             return responses.database_down_page()
         except tuple(_STATUS) as exc:

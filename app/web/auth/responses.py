@@ -54,6 +54,11 @@ def sign_in_failed_page(sentence: str, status: int = 400) -> Response:
     return message("The app was not connected", sentence, _AGAIN, status=status)
 
 
+def not_joined_page(sentence: str) -> Response:
+    """Return the page 403 for an invitation that was not used."""
+    return message("You have not joined the team", sentence, "Nothing was changed.", status=403)
+
+
 def too_many_page(seconds: float) -> Response:
     """Return the page 429 for the limit of one network address or of all. `seconds` is the time to wait."""
     response = message(

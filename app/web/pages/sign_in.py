@@ -72,12 +72,15 @@ def consent_page(
     return page(f"Connect {client.name}?", body)
 
 
-def account_page(site: Site, label: str, grants: Sequence[Grant], *, token: str) -> str:
-    """Return the page that lists the grants of a person. `token` is the form token, which protects against CSRF."""
+def account_page(site: Site, label: str, grants: Sequence[Grant], *, token: str, team: str = "") -> str:
+    """Return the page that lists the grants of a person. `token` is the form token, which protects against CSRF.
+
+    `team` is the section about the person's team, as HTML.
+    """
     listed = "".join(_grant(site, grant, token) for grant in grants)
     body = f"""<h1>Your connected apps</h1>
 <p>Signed in to <strong>{escape(site.host)}</strong> as {escape(label)}.</p>
-{listed or '<p class="soft">No app is connected.</p>'}
+{team}{listed or '<p class="soft">No app is connected.</p>'}
 <div class="buttons">{_button(site, token, "sign-out", "Sign out of this browser")}</div>
 <p class="soft">Signing out leaves the apps connected. An app that you disconnect can no longer use your account.</p>"""
     return page("Your connected apps", body)

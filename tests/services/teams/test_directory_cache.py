@@ -77,7 +77,9 @@ class Watched:
     def __init__(self, clock: HandClock) -> None:
         self.rows, self.clock = Rows(), clock
         rows: Any = self.rows
-        directory = Directory(teams=rows, keys=rows, credentials=rows, audit=rows, facts=rows)
+        directory = Directory(
+            teams=rows, keys=rows, credentials=rows, audit=rows, facts=rows, invitations=rows, people=rows
+        )
         clocks = CacheClocks(clock, clock, clock.sleep)
         self.cache = DirectoryCache(directory, lambda one: Credential(one.id, "secret"), "acedata", clocks)
 

@@ -16,6 +16,7 @@ from app.ports.auth import Caller
 from app.services.limits.admin_limits import MOST_CHANGES, MOST_READS, AdminLimits
 from app.services.teams.administration import MOST_CREDENTIALS, TeamAdmin, TeamAdministration
 from app.services.teams.budget_administration import BudgetAdministration
+from app.services.teams.invitations import InvitationAdministration
 from app.services.teams.limit_administration import LimitAdministration
 from app.web.admin.bodies import NewKey
 from app.web.admin.endpoint import AdminEndpoint
@@ -241,7 +242,10 @@ async def test_an_unexpected_exception_is_500_without_its_message(capfd: pytest.
     teams = Faulty(cast("Any", None), cast("Any", None), ())
     budgets = BudgetAdministration(cast("Any", None), cast("Any", None), None)
     rate_limits, limits = LimitAdministration(cast("Any", None)), AdminLimits(HandClock())
-    endpoint = AdminEndpoint(teams, budgets, rate_limits, limits, lambda name, status: answered.append((name, status)))
+    invitations = InvitationAdministration(cast("Any", None), cast("Any", None))
+    endpoint = AdminEndpoint(
+        teams, invitations, budgets, rate_limits, limits, lambda name, status: answered.append((name, status))
+    )
     principal = Principal("anna", "film", key=NOBODY, scopes=frozenset(Scope))
     app = Starlette(routes=endpoint.routes(OPERATIONS))
 

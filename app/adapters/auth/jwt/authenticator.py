@@ -9,7 +9,7 @@ from cachetools import LRUCache
 
 from app.adapters.auth.jwt.token_form import UnverifiedToken, may_be_jwt, read_token
 from app.adapters.auth.jwt.verifier import TokenVerifier
-from app.domain.teams import principal_of
+from app.domain.teams import Membership, principal_of
 from app.ports.auth import Caller, CredentialSource
 from app.services.teams.memberships import Memberships
 
@@ -60,12 +60,12 @@ class JwtAuthenticator:
         self,
         verifier: TokenVerifier,
         memberships: Memberships,
-        credentials_of: Callable[[str], CredentialSource],
+        credentials_of: Callable[[Membership], CredentialSource],
         clocks: TokenClocks,
         record_accepted: Callable[[str], None],
         hash_of: Callable[[str], str],
     ) -> None:
-        """Verify tokens with `verifier`. `credentials_of` returns the credentials of a team, by its id.
+        """Verify tokens with `verifier`. `credentials_of` returns the credentials that a member calls the backend with.
 
         `record_accepted` is called with the subject of an accepted token, then with the keyed hash of the token, which
         `hash_of` returns.
@@ -99,7 +99,7 @@ class JwtAuthenticator:
         verified = await self._verifier.verify(token)
         generation = self._memberships.generation
         membership = await self._memberships.find_or_join(verified.person)
-        credentials = self._credentials_of(membership.team.id)
+        credentials = self._credentials_of(membership)
         caller = Caller(principal_of(membership, verified.scopes), credentials, can_ask_for_scopes=True)
         now = self._clocks.monotonic()
         seconds = min(MAX_CACHE_SECONDS, verified.expires_at - self._clocks.wall())

@@ -1,0 +1,87 @@
+"""The teams of people whose login names none, in SQL that SQLite and PostgreSQL share."""
+
+import secrets
+from dataclasses import asdict
+
+from sqlalchemy import Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql.administration import Administration, Change, audit_values, member_of, team_of
+from app.adapters.sql.directory_tables import audit, members, teams
+from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.member_rows import insert_member
+from app.adapters.sql.people_tables import person_teams, personal_teams
+from app.domain.teams import Actor, AuditEntry, Team
+from app.ports.people import Newcomer, PersonTeam
+
+PERSONAL = "personal-"
+_SHOWN_DIGITS = 12
+"""Digits of a person's id in the name of their team."""
+
+
+class SqlPersonTeams:
+    """The teams of people in one database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database, now: SqlClock = database_now) -> None:
+        """Keep them in `database`; `now` is the clock, as SQL."""
+        self._database = database
+        self._administration = Administration(database, now)
+
+    async def find(self, person_id: str) -> PersonTeam | None:
+        """Return the team that a person has joined by an invitation, else their personal team; None without both."""
+
+        async def operation(connection: AsyncConnection) -> PersonTeam | None:
+            joined = await find_team(connection, person_teams, person_id)
+            return joined or await find_team(connection, personal_teams, person_id)
+
+        return await self._database.run(operation)
+
+    async def make_personal(self, newcomer: Newcomer, actor: Actor) -> PersonTeam:
+        """Make a team for a person alone, with the person as its member. Return the one that is there, if there is."""
+        team_id = secrets.token_hex(16)
+
+        async def operation(change: Change) -> tuple[PersonTeam, AuditEntry | None]:
+            found = await find_team(change.connection, personal_teams, newcomer.person_id)
+            return (found, None) if found is not None else await _made(change, team_id, newcomer)
+
+        return await self._administration.change(actor, operation)
+
+
+async def find_team(connection: AsyncConnection, table: Table, person_id: str) -> PersonTeam | None:
+    """Return the team that `table`, `person_teams` or `personal_teams`, has for a person."""
+    row = (await connection.execute(select(table).where(table.c.person == person_id))).first()
+    if row is None:
+        return None
+    team = (await connection.execute(select(teams).where(teams.c.id == row.team_id))).one()
+    member = (await connection.execute(select(members).where(members.c.id == row.member_id))).one()
+    mine = personal_teams.c.person == person_id, personal_teams.c.team_id == row.team_id
+    is_personal = (await connection.execute(select(personal_teams.c.person).where(*mine))).first() is not None
+    return PersonTeam(team_of(team), member_of(member), is_personal)
+
+
+async def _made(change: Change, team_id: str, newcomer: Newcomer) -> tuple[PersonTeam, AuditEntry | None]:
+    """Insert the team with its member, each with its row of the audit log."""
+    name = await _free_team_name(change.connection, newcomer.person_id)
+    team = Team(
+        team_id,
+        name,
+        "UTC",
+        is_stopped=False,
+        allows_foreign_ids=False,
+        members_see_all=True,
+        created_at=change.now,
+    )
+    await change.connection.execute(teams.insert().values(asdict(team)))
+    member, added = await insert_member(change, team, newcomer.member_id(team_id), newcomer.name)
+    values = {"person": newcomer.person_id, "team_id": team_id, "member_id": member.id}
+    await change.connection.execute(personal_teams.insert().values(values))
+    created = change.entry("team.create", name, after={"timezone": team.timezone}, team_id=team_id)
+    await change.connection.execute(audit.insert().values(audit_values(created)))
+    return PersonTeam(team, member, is_personal=True), added
+
+
+async def _free_team_name(connection: AsyncConnection, person_id: str) -> str:
+    """Return the name of a personal team. Somebody may have given it to another team, however unlikely."""
+    tried = f"{PERSONAL}{person_id[:_SHOWN_DIGITS]}", f"{PERSONAL}{person_id}"
+    found = set((await connection.execute(select(teams.c.name).where(teams.c.name.in_(tried)))).scalars())
+    return next((name for name in tried if name not in found), f"{PERSONAL}{secrets.token_hex(16)}")

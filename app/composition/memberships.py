@@ -1,0 +1,47 @@
+"""Builds what finds the teams of people, by tokens of an identity provider and by sign-in."""
+
+from collections.abc import Callable
+from functools import partial
+
+from app.adapters.auth.key_digest import KeyDigest
+from app.adapters.auth.team_credentials import TeamCredentials
+from app.domain.backend import BackendDescription
+from app.domain.teams import Membership
+from app.ports.auth import CredentialSource
+from app.services.teams.memberships import NO_TEAM, NO_TEAM_YET, MemberId, Memberships
+from app.services.teams.opening import OpenDirectory
+from app.settings import Settings
+
+ACCOUNT_PATH = "/account"
+
+
+def build_memberships(settings: Settings, directory: OpenDirectory[KeyDigest]) -> Memberships:
+    """Return the memberships of people."""
+    page, repositories = _account_page(settings), directory.repositories
+    makes_personal = page is not None and settings.oidc_personal_teams == "on"
+    no_team = NO_TEAM_YET.format(account_url=page) if makes_personal else NO_TEAM
+    digest = partial(_member_id, directory)
+    return Memberships(directory.cache, repositories.teams, repositories.people, digest, no_team)
+
+
+def member_credentials(
+    settings: Settings, directory: OpenDirectory[KeyDigest], backend: BackendDescription
+) -> Callable[[Membership], CredentialSource]:
+    """Return what makes the credentials of a member: those of the team, which a personal team's person puts in."""
+    page = _account_page(settings)
+
+    def credentials_of(membership: Membership) -> TeamCredentials:
+        own = page if membership.is_personal else None
+        return TeamCredentials(directory.cache, membership.team.id, backend, own)
+
+    return credentials_of
+
+
+def _account_page(settings: Settings) -> str | None:
+    """Return the page where people see their teams; None where they cannot sign in to one."""
+    return f"{settings.public_url}{ACCOUNT_PATH}" if settings.sign_in == "oidc" else None
+
+
+def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:
+    """Return the hash that makes ids of people and members; None until the directory has been opened."""
+    return digest.of if (digest := directory.digest()) is not None else None

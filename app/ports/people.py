@@ -1,0 +1,90 @@
+"""The teams of people who sign in: invitations, the teams that people have joined with them, and personal teams.
+
+Every method raises DatabaseUnavailable, and may be repeated. Each change is one transaction with its rows of the audit
+log and the next version of the directory.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.domain.invitations import Invitation
+from app.domain.teams import Actor, Member, Team
+
+
+class InvitationEnded(Exception):
+    """The invitation was used, has expired or was ended, or there never was one."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvitation:
+    """An invitation before it is recorded; `digest` stands for its code in the database."""
+
+    id: str
+    digest: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A person who becomes a member of a team.
+
+    Attributes:
+        person_id: 32 hex digits that stand for issuer and subject.
+        name: a valid name of a member, for lists.
+        member_id: returns the id of the person as a member of the team with an id.
+
+    """
+
+    person_id: str
+    name: str
+    member_id: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonTeam:
+    """The team that a person acts for where no claim names one. `is_personal` says that it was made for this person."""
+
+    team: Team
+    member: Member
+    is_personal: bool
+
+
+class Invitations(Protocol):
+    """Invitations. A used, expired or ended one is as missing as one that never was."""
+
+    async def create(
+        self, team: str, new: NewInvitation, actor: Actor, *, expires_seconds: float, note: str = ""
+    ) -> Invitation:
+        """Record an invitation into the team of this name. Raises NotThere."""
+        ...
+
+    async def of_team(self, team: str) -> list[Invitation]:
+        """Return the open invitations into the team of this name, the oldest first. Raises NotThere."""
+        ...
+
+    async def find(self, digest: str) -> Invitation | None:
+        """Return the open invitation with this digest; None where there is none."""
+        ...
+
+    async def end(self, invitation_id: str, actor: Actor, *, team_id: str | None = None) -> Invitation:
+        """End an open invitation, into the team with the id `team_id` if given. Raises NotThere."""
+        ...
+
+    async def join(self, digest: str, newcomer: Newcomer, actor: Actor) -> Member:
+        """Use an invitation up, and bind a person to its team in the place of an earlier one. Raises InvitationEnded.
+
+        The person becomes a member unless they are one. Of two persons at once, one joins.
+        """
+        ...
+
+
+class PersonTeams(Protocol):
+    """The teams of people whose login names none."""
+
+    async def find(self, person_id: str) -> PersonTeam | None:
+        """Return the team that a person has joined by an invitation, else their personal team; None without both."""
+        ...
+
+    async def make_personal(self, newcomer: Newcomer, actor: Actor) -> PersonTeam:
+        """Make a team for a person alone, with the person as its member. Return the one that is there, if there is."""
+        ...

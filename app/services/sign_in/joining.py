@@ -1,0 +1,54 @@
+"""The way of an invited person from the link to the login. The invitation is used up when they return from there."""
+
+from collections.abc import Callable
+
+from app.domain.invitations import Invitation
+from app.domain.sign_in_tokens import INVITATION
+from app.ports.admission import JoinRefused
+from app.ports.people import Invitations
+from app.ports.sign_in import ContentSealer
+from app.services.sign_in.flow import CONSENT_SECONDS, LONGEST_SEALED, Browser, SignInFlow, Step
+from app.services.sign_in.lazy_token_mint import LazyTokenMint
+from app.services.teams.admission import ENDED
+
+STALE = (
+    "This page was open for too long, was not opened in this browser, or the browser keeps no cookies for this site. "
+    "Open the link of the invitation again."
+)
+_JOIN = "join"
+
+
+class Joining:
+    """Leads invited people to the login. Every method raises DatabaseUnavailable."""
+
+    def __init__(
+        self,
+        invitations: Invitations,
+        mint: LazyTokenMint,
+        flow: SignInFlow,
+        sealer: ContentSealer,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Look up in `invitations`, and sign people in with `flow`."""
+        self._invitations = invitations
+        self._mint = mint
+        self._flow = flow
+        self._sealer = sealer
+        self._wall_clock = wall_clock
+
+    async def shown(self, code: str, browser: Browser) -> tuple[Invitation, str]:
+        """Return the invitation with a code, and what the form of its page holds. Raises JoinRefused."""
+        if not INVITATION.is_well_formed(code):
+            raise JoinRefused(ENDED)
+        digest = (await self._mint.load()).digest(code)
+        if (invitation := await self._invitations.find(digest)) is None:
+            raise JoinRefused(ENDED)
+        content = {"invitation": digest, "until": self._wall_clock() + CONSENT_SECONDS}
+        return invitation, self._sealer.seal(_JOIN, content, browser.secret)
+
+    async def agreed(self, sealed: str, browser: Browser) -> Step:
+        """Return the way to the login after the person has agreed. Raises JoinRefused and LoginUnavailable."""
+        content = self._sealer.unseal(_JOIN, sealed, browser.secret) if len(sealed) <= LONGEST_SEALED else None
+        if content is None or content["until"] <= self._wall_clock():
+            raise JoinRefused(STALE)
+        return await self._flow.begin_join_login(content["invitation"], browser)

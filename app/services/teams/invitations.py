@@ -1,0 +1,69 @@
+"""Invitations into a team, made and ended by its own keys with the scope `admin`.
+
+Every method raises AdministrationRefused and DatabaseUnavailable; `invite` raises OtherSecretKey too.
+"""
+
+from app.domain.access import PASSTHROUGH_SCOPES
+from app.domain.invitations import Invitation, invitation_link
+from app.domain.teams import Actor, written_scopes
+from app.ports.directory import Directory, NotAllowed
+from app.ports.people import Invitations
+from app.ports.sealing import SecretMaker
+from app.services.teams.administration import MOST_MEMBERS, NotPermitted, TeamAdmin
+
+NO_SIGN_IN = (
+    "An invitation leads to the sign-in of this service, which is off. Its operator has to set LUMA_MCP_SIGN_IN=oidc "
+    "and LUMA_MCP_PUBLIC_URL. Nothing was made."
+)
+
+
+class InvitationMaker:
+    """Makes invitations with their links."""
+
+    def __init__(self, invitations: Invitations, secrets: SecretMaker, page: str | None) -> None:
+        """Record in `invitations`. Links lead to `page`; None where nobody can sign in to a team."""
+        self._invitations = invitations
+        self._secrets = secrets
+        self._page = page
+
+    async def invite(self, team: str, actor: Actor, expires_seconds: int, note: str) -> tuple[str, Invitation]:
+        """Record an invitation into the team of this name, and return its link."""
+        if self._page is None:
+            raise NotAllowed(NO_SIGN_IN)
+        code, new = await self._secrets.new_invitation()
+        made = await self._invitations.create(team, new, actor, expires_seconds=expires_seconds, note=note)
+        return invitation_link(self._page, code), made
+
+
+class InvitationAdministration:
+    """What a key with the scope `admin` does with the invitations into its team."""
+
+    def __init__(self, directory: Directory, maker: InvitationMaker) -> None:
+        """Change `directory`, in which `maker` makes invitations."""
+        self._directory = directory
+        self._maker = maker
+
+    async def invite(self, admin: TeamAdmin, expires_seconds: int, note: str) -> tuple[str, Invitation]:
+        """Make an invitation, and return its link. Whoever joins may read and generate, so the caller must as well."""
+        admin.require_spending()
+        if beyond := PASSTHROUGH_SCOPES - admin.holder.key.scopes:
+            raise NotPermitted(
+                f"Your key does not have {written_scopes(beyond)}, which whoever joins gets. Ask the operator of this "
+                "service."
+            )
+        name = admin.team.name
+        members = await self._directory.teams.members(name)
+        if len(members) + len(await self._directory.invitations.of_team(name)) >= MOST_MEMBERS:
+            raise NotAllowed(
+                f"A team has at most {MOST_MEMBERS} members and open invitations. Ask the operator of this service "
+                "for more."
+            )
+        return await self._maker.invite(name, admin.actor, expires_seconds, note)
+
+    async def invitations(self, admin: TeamAdmin) -> list[Invitation]:
+        """Return the open invitations, the oldest first."""
+        return await self._directory.invitations.of_team(admin.team.name)
+
+    async def end(self, admin: TeamAdmin, invitation_id: str) -> Invitation:
+        """End an invitation of the team."""
+        return await self._directory.invitations.end(invitation_id, admin.actor, team_id=admin.team.id)

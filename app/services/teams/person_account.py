@@ -1,0 +1,89 @@
+"""The team of a person on the account page, and the credential of a personal team."""
+
+from dataclasses import dataclass
+
+from app.domain.sign_in import Person
+from app.domain.team_input import LONGEST_SECRET, is_credential
+from app.domain.teams import Actor, Membership
+from app.ports.auth import AccessRefused, AuthenticationUnavailable
+from app.ports.directory import NotAllowed, TeamCredentials
+from app.ports.sealing import SecretMaker
+from app.ports.sign_in import PersonVault
+from app.services.teams.memberships import Memberships
+from app.services.teams.people import directory_person
+
+NOT_PERSONAL = "The credential of your team is put in by its administrators. Nothing was changed."
+NO_CREDENTIAL = (
+    f"A token is 1 to {LONGEST_SECRET} ASCII characters without blanks. Copy it whole, and nothing else. Nothing was "
+    "changed."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonTeamView:
+    """What a person is shown of the team that they act for.
+
+    Attributes:
+        team: its name; None for a person without one.
+        problem: a sentence for a person without a team; None otherwise.
+        is_personal: whether the person puts in the team's credential.
+        hints: the ends of the credentials in use; empty where none is, or the team is not personal.
+
+    """
+
+    team: str | None
+    problem: str | None = None
+    is_personal: bool = False
+    hints: tuple[str, ...] = ()
+
+
+class PersonAccount:
+    """The teams of people who are signed in. Every method raises DatabaseUnavailable."""
+
+    def __init__(
+        self,
+        vault: PersonVault,
+        memberships: Memberships,
+        credentials: TeamCredentials,
+        secrets: SecretMaker,
+        backend: str,
+    ) -> None:
+        """Show memberships. `secrets` seals credentials for `backend`, which are kept in `credentials`."""
+        self._vault = vault
+        self._memberships = memberships
+        self._credentials = credentials
+        self._secrets = secrets
+        self._backend = backend
+
+    async def view(self, person: Person) -> PersonTeamView:
+        """Return the team that a person acts for, as the database has it now."""
+        try:
+            membership = await self._membership(person)
+        except (AccessRefused, AuthenticationUnavailable) as exc:
+            return PersonTeamView(None, problem=str(exc))
+        if not membership.is_personal:
+            return PersonTeamView(membership.team.name)
+        in_use = await self._credentials.of_team(membership.team.id)
+        hints = tuple(one.hint for one in in_use if one.backend == self._backend)
+        return PersonTeamView(membership.team.name, is_personal=True, hints=hints)
+
+    async def replace_credential(self, person: Person, secret: str) -> None:
+        """Put a credential into a person's own team, and take the earlier ones out of use.
+
+        Raises NotAllowed with a sentence for the person, and OtherSecretKey.
+        """
+        if not is_credential(secret):
+            raise NotAllowed(NO_CREDENTIAL)
+        try:
+            membership = await self._membership(person)
+        except (AccessRefused, AuthenticationUnavailable) as exc:
+            raise NotAllowed(str(exc)) from None
+        if not membership.is_personal:
+            raise NotAllowed(NOT_PERSONAL)
+        sealed = await self._secrets.sealed(membership.team, self._backend, secret)
+        await self._credentials.replace_all(sealed, Actor(f"person:{person.id}"))
+
+    async def _membership(self, person: Person) -> Membership:
+        if (known := self._vault.open(person)) is None:
+            raise AccessRefused("Your login cannot be read any more. Sign in again.")
+        return await self._memberships.read(directory_person(person.issuer, person.subject, known))

@@ -1,0 +1,34 @@
+"""The section of the account page about the person's team."""
+
+from app.domain.sign_in import Person
+from app.ports.directory import AdministrationRefused
+from app.ports.sealing import OtherSecretKey
+from app.services.teams.person_account import PersonAccount
+from app.web.pages.account_team import team_part
+from app.web.pages.sign_in import Site
+
+NO_SECRETS = "This service cannot open its secrets, which its operator has to mend. Nothing was changed."
+
+
+class TeamSection:
+    """Shows a person's team, and takes the credential of a personal one. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, account: PersonAccount, site: Site, backend_name: str) -> None:
+        """Show and change what is in `account`. `backend_name` is that of the backend for people."""
+        self._account = account
+        self._site = site
+        self._backend_name = backend_name
+
+    async def shown(self, person: Person, token: str) -> str:
+        """Return the section as HTML, with `token` in its form."""
+        return team_part(self._site, await self._account.view(person), self._backend_name, token=token)
+
+    async def replaced(self, person: Person, secret: str) -> str | None:
+        """Put in a credential in the place of earlier ones; return a sentence if it is refused."""
+        try:
+            await self._account.replace_credential(person, secret)
+        except AdministrationRefused as exc:
+            return str(exc)
+        except OtherSecretKey:
+            return NO_SECRETS
+        return None

@@ -1,0 +1,56 @@
+"""/join: an invited person agrees, and goes to the login."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.services.limits.address_limits import AddressLimit
+from app.services.sign_in.joining import STALE, Joining
+from app.web.auth import responses
+from app.web.auth.authorize import is_own_form, with_error_pages
+from app.web.auth.requests import Cookies, address_of, form_of, query_of
+from app.web.pages.join import join_page
+from app.web.pages.sign_in import Site
+
+
+class JoinEndpoint:
+    """The page of an invitation and its form."""
+
+    def __init__(self, joining: Joining, site: Site, login_origin: str, page_limit: AddressLimit) -> None:
+        """Begin logins with `joining`, at `login_origin`.
+
+        `page_limit` limits page views and forms for each network address, together with those of /authorize.
+        """
+        self._joining = joining
+        self._site = site
+        self._login_origin = login_origin
+        self._page_limit = page_limit
+        self._cookies = Cookies.of(site.public_url)
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/join", with_error_pages(self._ask), methods=["GET"]),
+            Route("/join", with_error_pages(self._agree), methods=["POST"]),
+        ]
+
+    async def _ask(self, request: Request) -> Response:
+        if (wait := self._page_limit.take(address_of(request))) is not None:
+            return responses.too_many_page(wait)
+        query, _ = query_of(request)
+        browser = self._cookies.known_or_new(request)
+        invitation, sealed = await self._joining.shown(query.get("invitation", ""), browser)
+        response = responses.html(
+            join_page(self._site, invitation, sealed=sealed), redirect_targets=(self._login_origin,)
+        )
+        response.headers["referrer-policy"] = "strict-origin"  # the address of this page holds the invitation's code
+        self._cookies.set_browser(response, browser)
+        return response
+
+    async def _agree(self, request: Request) -> Response:
+        if (wait := self._page_limit.take(address_of(request))) is not None:
+            return responses.too_many_page(wait)
+        form, browser = await form_of(request), self._cookies.browser(request)
+        if browser is None or not is_own_form(request, self._site.public_url):
+            return responses.not_joined_page(STALE)
+        return responses.redirect((await self._joining.agreed(form.get("token", ""), browser)).url)

@@ -1,0 +1,27 @@
+"""The part of the account page that is about the person's team. Every text is escaped."""
+
+from html import escape
+
+from app.services.teams.person_account import PersonTeamView
+from app.web.pages.sign_in import Site
+
+
+def team_part(site: Site, view: PersonTeamView, backend_name: str, *, token: str) -> str:
+    """Return the part as HTML. `token` goes into its form, `backend_name` is that of the backend for people."""
+    if view.team is None:
+        return f'<p class="warning">{escape(view.problem or "")}</p>'
+    acts = f"<p>Your apps act for the team <strong>{escape(view.team)}</strong>.</p>"
+    return acts + (_credential_form(site, view, escape(backend_name), token) if view.is_personal else "")
+
+
+def _credential_form(site: Site, view: PersonTeamView, backend: str, token: str) -> str:
+    known = f"A token of {backend} is set: <code>{escape(', '.join(view.hints))}</code>"
+    missing = f"No token of {backend} is set, so your apps cannot make or see videos yet."
+    return f"""<h2>Your token of {backend}</h2>
+<p>The team is yours alone, and what you make is paid with your token. {known if view.hints else missing}</p>
+<form method="post" action="{escape(site.public_url)}/account">
+<input type="hidden" name="token" value="{escape(token)}">
+<label>Token <input type="password" name="secret" autocomplete="off" spellcheck="false" required></label>
+<div class="buttons"><button name="action" value="credential">Save the token</button></div>
+</form>
+<p class="soft">It is kept encrypted, and never shown again. A new token replaces the one before.</p>"""
