@@ -23,6 +23,7 @@ from app.adapters.sql.engine import MIGRATION_SECONDS, Database, database_now
 from app.adapters.sql.migrate import REVISIONS
 from app.adapters.sql.tables import metadata
 from app.domain.purchase import KeyName, NewPurchase
+from app.ports.people import Newcomer, NewInvitation
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from tests.support.clock import HandClock
 from tests.support.databases import BACKEND, empty_database, opened, purchases_at
@@ -129,15 +130,28 @@ async def test_the_directory_is_usable_after_the_migration(url: str, first: str,
         assert await directory.facts.version() == 1
 
 
-def _at_revision(url: str, wanted: str, row: dict[str, object] | None = None) -> None:
-    """Bring an empty database to an older revision, with one purchase in it if there is a row."""
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_people_join_a_team_of_before_the_migration(url: str, clock: HandClock) -> None:
+    flags = {"is_stopped": False, "allows_foreign_ids": False, "members_see_all": True}
+    row = {"id": "a" * 32, "name": "film", "timezone": "UTC", "created_at": clock(), **flags}
+    await asyncio.to_thread(_at_revision, url, "0006", row, "teams")
+    async with opened(url) as database:
+        directory, new = directory_at(database, clock), NewInvitation("0" * 12, "d" * 64)
+        await directory.invitations.create("film", new, ACTOR, expires_seconds=60)
+        bea = Newcomer("b" * 32, "bea", lambda team_id: team_id.replace("a", "c"))
+        member = await directory.invitations.join(new.digest, bea, ACTOR)
+        assert (member.id, member.team_id) == ("c" * 32, "a" * 32)
+
+
+def _at_revision(url: str, wanted: str, row: dict[str, object] | None = None, into: str = "purchases") -> None:
+    """Bring an empty database to an older revision, with `row` in one of its tables if there is one."""
 
     async def migrated() -> None:
         engine = create_async_engine(make_url(url).set(drivername=DRIVERS[make_url(url).drivername]))
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade, wanted)
             if row is not None:
-                await connection.execute(table("purchases", *map(column, row)).insert(), row)
+                await connection.execute(table(into, *map(column, row)).insert(), row)
         await engine.dispose()
 
     asyncio.run(migrated())
