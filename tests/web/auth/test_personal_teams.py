@@ -208,6 +208,11 @@ async def test_a_person_whose_claim_names_several_teams_gets_none(world: World, 
     world.log_in("bea", team=["film", "ads"])
     assert (await world.sign_in(browser)).response.status_code == 403
     assert len(await world.teams.directory.teams.all()) == 2
+    world.log_in("bea")
+    assert "personal-" in (await world.sign_in(await world.fleet.browser())).text
+    world.log_in("bea", team=["film", "ads"])
+    shown = await world.sign_in(await world.fleet.browser())
+    assert shown.response.status_code == 403, "nor is an own one that is there meant"
 
 
 async def test_a_token_of_the_issuer_leads_to_the_team_of_its_person_and_makes_none(
