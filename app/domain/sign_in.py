@@ -130,6 +130,8 @@ class RevokeReason(StrEnum):
     """An authorization code was used twice."""
     LOGIN = "login"
     """The login upstream is dead."""
+    OPERATOR = "operator"
+    """An operator has ended it with `luma-mcp clients end`."""
     LIMIT = "limit"
     """The person had more than MOST_GRANTS grants, and this one was the least recently used."""
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb, checked
+from app.cli.admin.grants import add_grant_verbs
 from app.cli.admin.output import table
 from app.domain.redirects import check_redirect
 from app.domain.sign_in import ClientAuth, OAuthClient, Registration
@@ -27,6 +28,7 @@ def add_commands(commands: Any) -> None:
     create.add_argument("--secret", action="store_true", help="make a secret, which is shown once")
     add_verb(verbs, "list", _list, "List the clients that were registered by hand.")
     add_verb(verbs, "remove", _remove, "Remove a client: it gets no further token.", "ID")
+    add_grant_verbs(verbs)
 
 
 def _redirect(uri: str) -> str:

@@ -14,6 +14,7 @@ from app.ports.directory import Directory
 from app.ports.rate_limits import TeamLimits
 from app.ports.sealing import SecretMaker
 from app.ports.sign_in_store import Clients
+from app.services.sign_in.grant_administration import GrantAdministration
 from app.settings import DEFAULT_ENV_FILE
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Administrator:
     limits: TeamLimits
     price: Money | None
     clients: Clients
+    grants: GrantAdministration
     secrets: SecretMaker
     actor: Actor
     output: Output

@@ -9,12 +9,15 @@ from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from app.adapters.auth.person_vault import VaultPersonSealer
 from app.adapters.secret_maker import VaultSecretMaker
 from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
+from app.adapters.sql.grant_directory import SqlGrantDirectory
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.adapters.sql.sign_in import sql_sign_in
+from app.adapters.vault import Vault
 from app.cli.admin.command import Administrator, Handler
 from app.cli.admin.output import Output
 from app.composition.description import backend_description
@@ -25,6 +28,7 @@ from app.persistence import MIGRATION_SECONDS
 from app.ports.directory import AdministrationRefused
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from app.ports.sealing import OtherSecretKey
+from app.services.sign_in.grant_administration import GrantAdministration
 from app.settings import Settings, SettingsError, load_settings, require_key
 
 REFUSED = 1
@@ -65,6 +69,7 @@ async def _handle(handler: Handler, args: Namespace) -> None:
                 SqlTeamLimits(database),
                 price,
                 sql_sign_in(database).clients,
+                GrantAdministration(SqlGrantDirectory(database), VaultPersonSealer(Vault(*settings.secret_keys()))),
                 maker,
                 _actor(),
                 Output(args.json),

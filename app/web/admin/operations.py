@@ -155,5 +155,7 @@ COMMAND_LINE_ONLY = {
     "clients create": "OAuth clients are of the whole service",
     "clients list": "OAuth clients are of the whole service",
     "clients remove": "OAuth clients are of the whole service",
+    "clients grants": "people are of the whole service",
+    "clients end": "people are of the whole service",
 }
 """Commands that have no operation, each with the reason."""
