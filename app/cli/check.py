@@ -24,8 +24,8 @@ _CREDENTIALS = re.compile(r"//.*@")
 async def check_everything(settings: Settings, say: Callable[[str], None], *, env_file: str | None) -> bool:
     """Print the settings and the result of each test, line by line, with `say`.
 
-    Return whether the database, the store, the backend and the identity provider can be used. Raises SettingsError for
-    unusable settings.
+    Return whether the database, the store, the backend, the identity provider and the login can be used. Raises
+    SettingsError for unusable settings.
     """
     _say_settings(settings, say, env_file)
     for name in unknown_variables(env_file):
@@ -37,9 +37,10 @@ async def check_everything(settings: Settings, say: Callable[[str], None], *, en
         store_is_good = await _check_store(assembly, settings, say)
         backend_is_good = await _check_backend(assembly, settings, say)
         issuer_is_good = await _check_issuer(assembly, settings, say)
+        login_is_good = await _check_login(assembly, settings, say)
         if store_is_good:
             await _say_callbacks(assembly, settings, say)
-    return database_is_good and store_is_good and backend_is_good and issuer_is_good
+    return database_is_good and store_is_good and backend_is_good and issuer_is_good and login_is_good
 
 
 def _say_settings(settings: Settings, say: Callable[[str], None], env_file: str | None) -> None:
@@ -139,3 +140,16 @@ async def _check_issuer(assembly: Assembly, settings: Settings, say: Callable[[s
         return False
     say(f"{name} answers, and has {key_count} usable key{'s' if key_count > 1 else ''}")
     return True
+
+
+async def _check_login(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
+    if settings.sign_in == "off":
+        return True
+    if assembly.sign_in is None:
+        say("login: not tried, because LUMA_MCP_SECRET_KEY is unset; the service makes a key when it starts")
+        return True
+    upstream = assembly.sign_in.login.upstream
+    fault = await upstream.find_fault()
+    words = "answers" if fault is None else f"{fault}. Nobody could sign in"
+    say(f"login: {upstream.name} at {upstream.origin} {words}")
+    return fault is None

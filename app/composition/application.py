@@ -120,6 +120,8 @@ class Assembly:
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.persistence.database.aclose)
+            if self.sign_in is not None:
+                stack.push_async_callback(self.sign_in.login.upstream.aclose)
             for part in (self.shared.store, self.shared.coordination, self.backend):
                 await stack.enter_async_context(part)
             yield

@@ -79,6 +79,10 @@ class Upstream(Protocol):
         """Return whether the login is still valid, and the secrets to keep, which may be renewed. Never raises."""
         ...
 
+    async def find_fault(self) -> str | None:
+        """Return why nobody can sign in, as words that follow the name of the login; None if it answers as expected."""
+        ...
+
     async def aclose(self) -> None:
         """Close the connections."""
         ...

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from app.adapters.sandbox.backend import create_sandbox
 from app.adapters.sql.migrate import REVISIONS
+from tests.support.acedata_login import fake_acedata
 from tests.support.certificates import server_context
 from tests.support.clock import HandClock
 from tests.support.issuer import Realm
@@ -253,3 +254,48 @@ async def test_check_reports_whether_the_identity_provider_can_be_used(
     assert (code, "502" in line) == (1, True)
     code, line = await checked(jwt_issuer="http://127.0.0.1:1")
     assert (code, "cannot be reached" in line) == (1, True)
+
+
+async def checked_login(tmp_path: Path, backend: str, **settings: str) -> tuple[int, str]:
+    """Return the status of `check`, and its line about the login."""
+    given = {
+        "secret_key": KEY,
+        "public_url": "https://luma.example.com",
+        "database_url": f"sqlite:///{tmp_path}/luma.db",
+    }
+    env = environment(acedata_url=backend, **given | settings)
+    ended = await asyncio.to_thread(run, "check", cwd=tmp_path, env=env)
+    [line] = [line for line in ended.stdout.splitlines() if line.startswith("login")]
+    return ended.returncode, line
+
+
+async def test_check_tells_whether_people_can_sign_in_with_the_issuer(
+    tmp_path: Path, backend: str, realm: Realm
+) -> None:
+    values = {"sign_in": "oidc", "oidc_issuer": realm.issuer, "oidc_client_id": "luma"}
+    code, line = await checked_login(tmp_path, backend, **values)
+    assert (code, "answers" in line, realm.issuer.partition("/realms")[0] in line) == (0, True, True)
+    for faults, said in (
+        ({"status": 502}, "502"),
+        ({"metadata": {"issuer": "https://another.example"}}, "`issuer`"),
+        ({"metadata": {"token_endpoint": None}}, "token_endpoint"),
+        ({"keys": "[]"}, "key"),
+    ):
+        realm.fail(**faults)
+        code, line = await checked_login(tmp_path, backend, **values)
+        assert (code, said in line) == (1, True), line
+    code, line = await checked_login(tmp_path, backend, **values | {"oidc_issuer": "http://127.0.0.1:1"})
+    assert (code, "cannot be reached" in line) == (1, True)
+
+
+async def test_check_tells_whether_people_can_sign_in_with_acedatacloud(tmp_path: Path, backend: str) -> None:
+    async with fake_acedata() as fake:
+        urls = {"acedata_auth_url": fake.auth_url, "acedata_platform_url": fake.platform_url}
+        values = {"sign_in": "acedata", "acedata_client_id": "luma", **urls}
+        code, line = await checked_login(tmp_path, backend, **values)
+        assert (code, "answers" in line, fake.auth_url in line) == (0, True, True)
+        for name in urls:
+            code, line = await checked_login(tmp_path, backend, **values | {name: "http://127.0.0.1:1"})
+            assert (code, "does not answer" in line) == (1, True)
+    code, line = await checked_login(tmp_path, backend, **values | {"secret_key": ""})
+    assert (code, "not tried" in line) == (0, True)

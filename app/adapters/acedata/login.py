@@ -166,6 +166,18 @@ class AceDataLogin:
         tokens: dict[str, Any] = {"access_token": access, "ends_at": self._wall_clock() + life_seconds}
         return tokens | ({"refresh_token": refresh} if refresh is not None else {})
 
+    async def find_fault(self) -> str | None:
+        """Return which server does not answer a request without a token; None if the login and the platform do."""
+        try:
+            await self._auth.send("GET", "/api/v1/users/me")
+        except LoginUnavailable:
+            return "does not answer as expected"
+        try:
+            await self._platform.probe()
+        except LoginUnavailable:
+            return "answers, but the platform API (LUMA_MCP_ACEDATA_PLATFORM_URL) does not answer as expected"
+        return None
+
     async def aclose(self) -> None:
         """Close the connections to the login and the platform."""
         await self._auth.aclose()

@@ -51,6 +51,10 @@ class Platform:
         self._http = http
         self._name = name
 
+    async def probe(self) -> None:
+        """Send a request without a token. Raises LoginUnavailable."""
+        await self._http.send("GET", _CREDENTIALS)
+
     async def credential(self, bearer: str) -> PlatformCredential:
         """Return the person's API token for this service. It is created if there is none with a readable token.
 

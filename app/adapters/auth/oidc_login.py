@@ -27,6 +27,9 @@ SCOPES = "openid profile email"
 METADATA_SECONDS = 3600.0
 """Time for which the issuer's metadata are cached."""
 
+ENDPOINTS = ("authorization_endpoint", "token_endpoint")
+"""The members of the metadata that a sign-in needs."""
+
 BAD_REQUEST = 400
 LONGEST_TOKEN = 32_768
 """Most characters of an ID token."""
@@ -175,6 +178,16 @@ class OidcLogin:
         if isinstance(refresh := tokens.get("refresh_token"), str):
             return Liveness.ALIVE, replace(secrets, login=json.dumps({"refresh_token": refresh}))
         return Liveness.ALIVE if status == 200 else Liveness.UNKNOWN, secrets  # noqa: PLR2004 - the status itself
+
+    async def find_fault(self) -> str | None:
+        """Return why the issuer cannot be used; None if its metadata and keys can."""
+        try:
+            metadata = await self._client.read_metadata()
+            await self._keys.count_keys()
+        except IssuerUnavailable as exc:
+            return str(exc)
+        unusable = [name for name in ENDPOINTS if not self._client.is_usable(metadata.get(name))]
+        return f"names no usable {' and no usable '.join(unusable)} in its OpenID configuration" if unusable else None
 
     async def aclose(self) -> None:
         """Do nothing, because no connection is kept."""
