@@ -38,7 +38,7 @@ def member_credentials(
 
 
 def _account_page(settings: Settings) -> str | None:
-    """Return the page where people see their teams; None where they cannot sign in to one."""
+    """Return the page where people see their teams; None if they cannot sign in to one."""
     return f"{settings.public_url}{ACCOUNT_PATH}" if settings.sign_in == "oidc" else None
 
 

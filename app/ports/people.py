@@ -59,11 +59,11 @@ class Invitations(Protocol):
         ...
 
     async def of_team(self, team: str) -> list[Invitation]:
-        """Return the open invitations into the team of this name, the oldest first. Raises NotThere."""
+        """Return the open invitations into the team of this name, oldest first. Raises NotThere."""
         ...
 
     async def find(self, digest: str) -> Invitation | None:
-        """Return the open invitation with this digest; None where there is none."""
+        """Return the open invitation with this digest; None if there is none."""
         ...
 
     async def end(self, invitation_id: str, actor: Actor, *, team_id: str | None = None) -> Invitation:

@@ -9,7 +9,7 @@ from app.adapters.sql.administration import Administration, Change, audit_values
 from app.adapters.sql.directory_tables import audit, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.inserts import insert_into
-from app.adapters.sql.member_rows import find_member, free_name, insert_member
+from app.adapters.sql.member_rows import free_name, insert_member, select_member
 from app.adapters.sql.people_tables import invitations, person_teams
 from app.adapters.sql.person_teams import find_team
 from app.domain.invitations import Invitation
@@ -27,7 +27,7 @@ class SqlInvitations:
     """The invitations of one database. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Keep invitations in `database`; `now` is the clock, as SQL."""
+        """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._administration = Administration(database, now)
         self._now = now
@@ -50,7 +50,7 @@ class SqlInvitations:
         return await self._administration.change(actor, operation)
 
     async def of_team(self, team: str) -> list[Invitation]:
-        """Return the open invitations into the team of this name, the oldest first. Raises NotThere."""
+        """Return the open invitations into the team of this name, oldest first. Raises NotThere."""
 
         async def operation(connection: AsyncConnection) -> list[Invitation]:
             owner = await team_named(connection, team)
@@ -61,7 +61,7 @@ class SqlInvitations:
         return await self._database.run(operation)
 
     async def find(self, digest: str) -> Invitation | None:
-        """Return the open invitation with this digest; None where there is none."""
+        """Return the open invitation with this digest; None if there is none."""
 
         async def operation(connection: AsyncConnection) -> Invitation | None:
             row = await _row(connection, and_(invitations.c.digest == digest, self._is_open()))
@@ -133,7 +133,7 @@ async def _joined(
 async def _member(change: Change, team: Team, newcomer: Newcomer) -> Member:
     """Return the person as a member of the team, who is added unless they are one."""
     member_id = newcomer.member_id(team.id)
-    if (found := await find_member(change.connection, team.id, member_id)) is not None:
+    if (found := await select_member(change.connection, team.id, member_id)) is not None:
         return found
     name = await free_name(change.connection, team.id, newcomer.name, member_id)
     member, entry = await insert_member(change, team, member_id, name)

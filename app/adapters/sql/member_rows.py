@@ -10,8 +10,8 @@ from app.adapters.sql.directory_tables import members
 from app.domain.teams import LONGEST_NAME, AuditEntry, Member, Team
 
 
-async def find_member(connection: AsyncConnection, team_id: str, member_id: str) -> Member | None:
-    """Return the member with this id of the team with that id; None where there is none."""
+async def select_member(connection: AsyncConnection, team_id: str, member_id: str) -> Member | None:
+    """Return the member with this id of the team with that id; None if there is none."""
     wanted = select(members).where(members.c.id == member_id, members.c.team_id == team_id)
     row = (await connection.execute(wanted)).first()
     return member_of(row) if row is not None else None

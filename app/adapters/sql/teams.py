@@ -13,7 +13,7 @@ from app.adapters.sql.budgets import count_windows
 from app.adapters.sql.directory_tables import members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.limit_rows import window_limits
-from app.adapters.sql.member_rows import find_member, free_name, insert_member
+from app.adapters.sql.member_rows import free_name, insert_member, select_member
 from app.adapters.sql.people_tables import personal_teams
 from app.domain.budget import Spender
 from app.domain.rate_limit import RateLimit
@@ -130,7 +130,7 @@ class SqlTeams:
 
     async def member(self, team_id: str, member_id: str) -> Member | None:
         """Return the member with this id of the team with that id; None if there is none."""
-        return await self._database.run(lambda connection: find_member(connection, team_id, member_id))
+        return await self._database.run(lambda connection: select_member(connection, team_id, member_id))
 
     async def window_limits(self, team_id: str, member_id: str) -> tuple[RateLimit, ...]:
         """Return the limits with a time window that apply to a member without a key: the member's and the team's."""
@@ -143,7 +143,7 @@ class SqlTeams:
         """
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
-            if (found := await find_member(change.connection, team.id, member_id)) is not None:
+            if (found := await select_member(change.connection, team.id, member_id)) is not None:
                 return found, None
             free = await free_name(change.connection, team.id, name, member_id)
             return await insert_member(change, team, member_id, free)

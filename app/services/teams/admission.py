@@ -9,8 +9,8 @@ from app.services.teams.memberships import Memberships, NoTeam, issuer_actor
 from app.services.teams.people import directory_person
 
 ENDED = (
-    "This invitation does not count: it was used or ended, it has expired, or its address was not copied whole. Ask "
-    "whoever invited you for a new one."
+    "This invitation cannot be used: it was used or ended before, it has expired, or its address was not copied whole. "
+    "Ask the person who invited you for a new one."
 )
 NAMED = (
     "Your login says that you belong to the team {team}, which counts before an invitation. The invitation can "

@@ -21,7 +21,7 @@ class InvitationMaker:
     """Makes invitations with their links."""
 
     def __init__(self, invitations: Invitations, secrets: SecretMaker, page: str | None) -> None:
-        """Record in `invitations`. Links lead to `page`; None where nobody can sign in to a team."""
+        """Record in `invitations`. Links lead to `page`; None if nobody can sign in to a team."""
         self._invitations = invitations
         self._secrets = secrets
         self._page = page
@@ -44,12 +44,12 @@ class InvitationAdministration:
         self._maker = maker
 
     async def invite(self, admin: TeamAdmin, expires_seconds: int, note: str) -> tuple[str, Invitation]:
-        """Make an invitation, and return its link. Whoever joins may read and generate, so the caller must as well."""
+        """Make an invitation, and return its link. A person who joins may read and generate, so the caller must too."""
         admin.require_spending()
         if beyond := PASSTHROUGH_SCOPES - admin.holder.key.scopes:
             raise NotPermitted(
-                f"Your key does not have {written_scopes(beyond)}, which whoever joins gets. Ask the operator of this "
-                "service."
+                f"Your key does not have {written_scopes(beyond)}, which a person who joins gets. Ask the operator of "
+                "this service."
             )
         name = admin.team.name
         members = await self._directory.teams.members(name)
@@ -61,7 +61,7 @@ class InvitationAdministration:
         return await self._maker.invite(name, admin.actor, expires_seconds, note)
 
     async def invitations(self, admin: TeamAdmin) -> list[Invitation]:
-        """Return the open invitations, the oldest first."""
+        """Return the open invitations, oldest first."""
         return await self._directory.invitations.of_team(admin.team.name)
 
     async def end(self, admin: TeamAdmin, invitation_id: str) -> Invitation:
