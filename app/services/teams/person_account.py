@@ -9,9 +9,13 @@ from app.ports.auth import AccessRefused, AuthenticationUnavailable
 from app.ports.directory import NotAllowed, TeamCredentials
 from app.ports.sealing import SecretMaker
 from app.ports.sign_in import PersonVault
-from app.services.teams.memberships import Memberships
+from app.services.teams.memberships import Memberships, NoTeam
 from app.services.teams.people import directory_person
 
+NO_TEAM = (
+    "You belong to no team of this service any more, so your apps can do nothing. Sign out here and sign in again. If "
+    "that does not help, ask the operator of this service to invite you."
+)
 NOT_PERSONAL = "The credential of your team is put in by its administrators. Nothing was changed."
 NO_CREDENTIAL = (
     f"A token is 1 to {LONGEST_SECRET} ASCII characters without blanks. Copy it whole, and nothing else. Nothing was "
@@ -59,6 +63,8 @@ class PersonAccount:
         """Return the team that a person acts for, as the database has it now."""
         try:
             membership = await self._membership(person)
+        except NoTeam:
+            return PersonTeamView(None, problem=NO_TEAM)
         except (AccessRefused, AuthenticationUnavailable) as exc:
             return PersonTeamView(None, problem=str(exc))
         if not membership.is_personal:

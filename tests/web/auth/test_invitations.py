@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
+from app.adapters.sql.people_tables import person_teams
 from app.domain.sign_in_tokens import INVITATION
 from app.services.sign_in.flow import CONSENT_SECONDS
 from tests.support.clock import HandClock
@@ -219,6 +221,16 @@ async def test_a_second_invitation_moves_the_person_and_their_apps(world: World,
     ]
     assert "film" in (await world.join(browser, (await world.invited())[0])).text
     assert len(await world.teams.directory.teams.members("film")) == 1, "the same member as before"
+
+
+async def test_a_person_whose_team_is_gone_is_told_so_on_the_account_page(world: World, browser: Browser) -> None:
+    await world.join(browser, (await world.invited())[0])
+    database = world.fleet.one.assembly.persistence.database
+    await database.run(lambda connection: connection.execute(delete(person_teams)))
+    page = await world.account(browser)
+    assert page.response.status_code == 200
+    assert "film" not in page.text
+    assert "sign in again" in page.text
 
 
 async def test_stopping_the_member_counts_for_their_apps(world: World, browser: Browser) -> None:
