@@ -14,9 +14,11 @@ from app.adapters.sql.people_tables import person_teams
 from app.domain.sign_in_tokens import INVITATION
 from app.services.sign_in.flow import CONSENT_SECONDS
 from tests.support.clock import HandClock
+from tests.support.databases import empty_database
 from tests.support.issuer import Realm
 from tests.support.login_teams import World, world_of
 from tests.support.oauth import Browser, Page
+from tests.support.postgres_server import PostgresServer
 from tests.support.service import SECONDS
 from tests.support.teams import ACTOR
 
@@ -275,6 +277,24 @@ async def test_a_person_who_declines_the_login_keeps_the_invitation(world: World
     assert "Sign in with" in shown.text
     world.realm.fail()
     assert "film" in (await world.join(browser, link)).text
+
+
+async def test_an_outage_of_the_database_leaves_the_invitation_open(
+    clock: HandClock, realm: Realm, fragile_postgres: PostgresServer
+) -> None:
+    async with world_of(clock, realm, await empty_database(fragile_postgres)) as world:
+        world.log_in("bea")
+        link, _ = await world.invited()
+        browser = await world.fleet.browser(f"{world.fleet.issuer}/oauth/callback")
+        page = await browser.open(link)
+        assert isinstance(page, Page)
+        await browser.post(page.action, page.form)
+        fragile_postgres.stop()
+        for url in (browser.visited[-1], link):
+            assert (await browser.http.get(url)).status_code == 503
+        fragile_postgres.start()
+        account = await world.join(await world.fleet.browser(), link)
+        assert "film" in account.text
 
 
 async def test_no_invitation_is_kept_or_logged_in_the_clear(
