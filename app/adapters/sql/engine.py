@@ -4,8 +4,9 @@ import asyncio
 import os
 import sqlite3
 import ssl
+import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,9 @@ OPERATION_SECONDS = 5.0
 
 BUSY_SECONDS = 2.0
 """Timeout of SQLite for the write lock, and of PostgreSQL's driver for a connection and for each statement."""
+
+RETRY_WAL_SECONDS = 0.005
+"""Interval between attempts to switch a new SQLite file to write-ahead logging."""
 
 MIGRATION_SECONDS = 600.0
 """Timeout of a statement of a migration."""
@@ -220,6 +224,7 @@ class Database:
     async def _migrate(self) -> DatabaseFacts:
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
+            await asyncio.to_thread(_switch_to_wal, self._file)
             self._file_identity = _identity_of(self._file)
         facts = await self._facts()
         if facts is None or not facts.is_newest:
@@ -345,6 +350,25 @@ def _make_private(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _switch_to_wal(path: Path) -> None:
+    """Switch a new file to write-ahead logging.
+
+    SQLite's own timeout does not wait for the lock of this statement: of several processes that open a new file at
+    once, some would fail. Raises sqlite3.Error.
+    """
+    give_up_at = time.monotonic() + BUSY_SECONDS
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as exc:
+                if "locked" not in str(exc) or time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(RETRY_WAL_SECONDS)
+            else:
+                return
 
 
 _MEANINGS = {
