@@ -29,7 +29,7 @@ from app.mcp_server.tools.results import (
 )
 
 _SPENDING = (
-    "Needs your {backend} token; costs about {price} when the video completes, else nothing. "
+    "Needs your token or team key; costs about {price} when the video completes, else nothing. "
     "Returns a task_id at once; the video takes {duration}: follow it with luma_get_task or luma_get_tasks_batch, "
     "never resubmit it.\n\n"
     "Always give an idempotency_key. After backend_timeout or no answer repeat the same call, which within a "
@@ -100,10 +100,10 @@ def _list_tool() -> LumaTool:
         name="luma_list_tasks",
         title="List your submissions",
         description=(
-            "List your generate and extend calls, newest first, to find lost task_ids; tell them apart by "
-            "luma_get_tasks_batch (detail full).\n\nstate is the call's: only started has a task_id, sent is under "
-            "way, refused bought nothing, unknown may have: repeating it within a day with its idempotency_key never "
-            "buys twice; else tell the user.\n\nFree. Needs your token or team key; keeps 90 days."
+            "List generate and extend calls, newest first, to find lost task_ids; for prompts or progress use "
+            "luma_get_tasks_batch, detail full.\n\nstate is the call's: only started has a task_id, refused bought "
+            "nothing, sent is under way, unknown may have bought: a repeat with its idempotency_key within a day never "
+            "buys twice, else tell the user.\n\nFree. Needs your token or team key; 90 days."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -121,9 +121,10 @@ def _usage_tool() -> LumaTool:
             "many generations and after budget_exceeded; for the calls themselves use luma_list_tasks.\n\nWith a "
             "team's key it counts the caller and the whole team; reserved is for videos that still run or got lost. "
             "budgets has every budget that counts your calls; a soft one only warns. With your own {backend} token it "
-            "counts each call that this server started for it at full price, failed videos too; team is left out, and "
-            "budgets is empty. It knows no balance: after no_credit send the user to {backend}.\n\nFree. Needs your "
-            "token or team key. Figures are live; months begin on the 1st, UTC."
+            "counts each call that this server started for it at full price, failed videos too, which cost nothing: an "
+            "upper bound; team is left out, and budgets is empty. unit is null where the price is not known. It knows "
+            "no balance: after no_credit send the user to {backend}.\n\nFree. Needs your token or team key. Figures "
+            "are live; months begin on the 1st, UTC."
         ),
         annotations=STATIC,
         arguments=NoArguments,
