@@ -85,7 +85,8 @@ def check_body(body: bytes, version: str | None) -> CheckedBody:
     Raises InvalidBody if the body is not valid JSON-RPC. The SDK would treat a message with an invalid id as a
     notification, and answer 202 without a result.
     """
-    _check_values(body)
+    if not body.lstrip().startswith(b"["):
+        check_values(body)
     if _is_plain(body):
         _check_version(body, version)
         return CheckedBody([body])
@@ -103,9 +104,10 @@ def check_body(body: bytes, version: str | None) -> CheckedBody:
     return CheckedBody([body])
 
 
-def _check_values(body: bytes) -> None:
+def check_values(body: bytes) -> None:
     """Raise InvalidBody if a message has more values than MOST_VALUES or MOST_RESPONSE_VALUES allow.
 
+    `check_body` calls this for a single message. The messages of a batch are refused one by one, each with its id.
     Commas and brackets are counted first, because parsing costs more. Nearly all bodies have few.
     """
     may_respond = b"inputResponses" in body or b"\\u" in body  # JSON may escape the letters of the name
@@ -116,10 +118,9 @@ def _check_values(body: bytes) -> None:
         content = json.loads(body)
     except (ValueError, RecursionError):
         raise InvalidBody(PARSE_ERROR, _NOT_JSON) from None
-    for message in content if isinstance(content, list) else [content]:
-        rest, responses = _costly_values(message)
-        if _has_more_values(rest, MOST_VALUES) or _has_more_values(responses, MOST_RESPONSE_VALUES):
-            raise InvalidBody(INVALID_REQUEST, _TOO_MANY_VALUES)
+    rest, responses = _costly_values(content)
+    if _has_more_values(rest, MOST_VALUES) or _has_more_values(responses, MOST_RESPONSE_VALUES):
+        raise InvalidBody(INVALID_REQUEST, _TOO_MANY_VALUES)
 
 
 def _costly_values(message: Any) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from app.ports.auth import Caller
 from app.web.asgi import header, send_error, send_json
 from app.web.auth.scope_guard import ScopeGuard
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
-from app.web.json_rpc import CheckedBody, InvalidBody, check_body, refusal, rewrite_sdk_error
+from app.web.json_rpc import CheckedBody, InvalidBody, check_body, check_values, refusal, rewrite_sdk_error
 from app.web.json_rpc_batch import BatchResponse
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import FairScheduler, client_key_of
@@ -145,6 +145,11 @@ class McpEndpoint:
                 if not await _may_go_on(scope[CALLER]):
                     responses.refuse(message, "unauthorized", KEY_ENDED)
                     continue
+            try:
+                check_values(message)
+            except InvalidBody as exc:
+                responses.refuse(message, "invalid_request", str(exc))
+                continue
             responses.begin(message)
             replayed = _replay(message, receive)
             await disconnect.while_connected(

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
-from app.web.json_rpc import MOST_IN_A_BATCH
+from app.web.json_rpc import MOST_IN_A_BATCH, MOST_VALUES
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
 
@@ -138,7 +138,11 @@ async def test_a_batch_with_any_unicode_text_is_answered(service: Service) -> No
     assert answers[0]["result"]["tools"]
 
 
-@pytest.mark.parametrize("params", ['{"x": "\\ud800"}', '{"x": ' + "[" * 900 + "]" * 900 + "}"])
+@pytest.mark.parametrize(
+    "params",
+    ['{"x": "\\ud800"}', '{"x": ' + "[" * 900 + "]" * 900 + "}", '{"x": [0' + ", 0" * MOST_VALUES + "]}"],
+    ids=["surrogate", "deep", "values"],
+)
 async def test_a_message_of_a_batch_that_cannot_be_read_is_refused_by_its_id(service: Service, params: str) -> None:
     message = f'{{"jsonrpc": "2.0", "id": "mine", "method": "tools/list", "params": {params}}}'
     answers = (await send(service, f"[{message}, {json.dumps(CALL)}]".encode())).json()
