@@ -119,12 +119,12 @@ def _usage_tool() -> LumaTool:
         description=(
             "Show what was spent on videos this month, what each budget has left and when it renews. Use it before "
             "many generations and after budget_exceeded; for the calls themselves use luma_list_tasks.\n\nWith a "
-            "team's key it counts the caller and the whole team; reserved is for videos that still run or got lost. "
-            "budgets has every budget that counts your calls; a soft one only warns. With your own {backend} token it "
-            "counts each call that this server started for it at full price, failed videos too, which cost nothing: an "
-            "upper bound; team is left out, and budgets is empty. unit is null where the price is not known. It knows "
-            "no balance: after no_credit send the user to {backend}.\n\nFree. Needs your token or team key. Figures "
-            "are live; months begin on the 1st, UTC."
+            "team's key it counts the caller and the whole team; reserved is for videos that still run or got lost, "
+            "and left excludes it. budgets has every budget that counts your calls; a soft one only warns. With your "
+            "own {backend} token it counts each call that this server started for it at full price, failed videos too, "
+            "which cost nothing: an upper bound; team is left out, and budgets is empty. unit is null where the price "
+            "is not known. It knows no balance: after no_credit send the user to {backend}.\n\nFree. Needs your token "
+            "or team key. Figures are live; months begin on the 1st, UTC."
         ),
         annotations=STATIC,
         arguments=NoArguments,
