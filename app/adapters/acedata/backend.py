@@ -222,8 +222,8 @@ class AceDataBackend:
         is_unreliable = not {*found_ids} - {None} <= requested or (records and not tasks)
         absent: LookupResult = ACEDATACLOUD.error(BackendError) if is_unreliable else None
         results: dict[str, LookupResult] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
-        count = body.get("count")
-        may_be_incomplete = len(records) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(records))
+        count, items = body.get("count"), body.get("items", records)  # empty objects are items, and no records
+        may_be_incomplete = len(items) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(items))
         return results, missing if may_be_incomplete else []
 
 

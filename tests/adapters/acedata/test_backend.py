@@ -144,6 +144,7 @@ async def test_an_empty_object_in_place_of_a_record_means_not_found(nothing: Any
     result = await find_tasks_over(batch_backend(known, lambda items: [nothing, *items]), [*known, "nobody", "none"])
     assert ids_with(result, type(None)) == ["nobody", "none"]
     assert ids_with(result, Task) == known
+    assert result.calls == 1
 
 
 async def test_records_of_other_ids_make_missing_ids_a_backend_error() -> None:
