@@ -33,6 +33,25 @@ def test_try_start_verification_is_true_once_in_five_minutes_for_a_refused_token
     assert token_status.try_start_verification("a")
 
 
+def test_a_refused_token_is_verified_once_more_after_the_backend_accepted_another_refused_one(clock: HandClock) -> None:
+    token_status = TokenStatusCache(clock)
+    token_status.accept("never refused")
+    for token in ("a", "b"):
+        token_status.refuse(token)
+    clock.advance(REFUSED_SECONDS)
+    assert token_status.try_start_verification("a")
+    token_status.refuse("a")
+    clock.advance(REFUSED_SECONDS)
+    token_status.accept("never refused")
+    assert not token_status.try_start_verification("a")
+    token_status.accept("b")
+    assert [token_status.try_start_verification("a") for _ in range(3)] == [True, False, False]
+    token_status.refuse("a")
+    clock.advance(REFUSED_SECONDS)
+    token_status.accept("b")
+    assert not token_status.try_start_verification("a"), "b was not refused a second time"
+
+
 def test_new_refusals_evict_the_oldest_one_when_the_cache_is_full(clock: HandClock) -> None:
     token_status = TokenStatusCache(clock)
     for number in range(MOST_TOKENS + 1):
