@@ -104,8 +104,8 @@ Key = Annotated[
 RetryUnknown = Annotated[
     bool,
     Field(
-        description="true, with the same key, sends an unanswered call anew and may buy twice: only if backend_timeout "
-        "stays and the user agrees. Default: false."
+        description="true sends an unanswered call with its key anew and may buy twice: only if backend_timeout stays "
+        "and the user agrees. Default: false."
     ),
 ]
 
@@ -194,25 +194,27 @@ class ExtendArguments(_ExtendingArguments):
 
     video_id: Annotated[
         Id,
-        Field(description="The video_id that the get tools show for a completed task; not its task_id."),
+        Field(
+            description="A completed task's video_id, not its task_id; whether it outlives the link is undocumented."
+        ),
     ]
 
 
 class ExtendFromUrlArguments(_ExtendingArguments):
     """A continuation by URL."""
 
-    video_url: Annotated[str, Field(description="The video_url that the get tools show, unchanged.")]
+    video_url: Annotated[str, Field(description="The video_url of a get tool or of the user, unchanged.")]
 
 
 Wait = Annotated[
     float,
     AfterValidator(_wait),
-    Field(description="Seconds to wait until no task runs: 0 (default, at once) to 50."),
+    Field(description="Seconds to wait until no task runs: 0 (default, at once) to 50; more is 50."),
 ]
 WaitForOne = Annotated[
     float,
     AfterValidator(_wait),
-    Field(description="Seconds to wait until the task ends: 0 (default, at once) to 50."),
+    Field(description="Seconds to wait until the task ends: 0 (default, at once) to 50; more is 50."),
 ]
 Detail = Annotated[
     Literal["brief", "full"],
@@ -225,7 +227,7 @@ Submission = Annotated[
     Field(description="started, unknown, sent or refused; default all but refused."),
 ]
 Since = Annotated[str | None, Field(description="From this ISO 8601 time (UTC) on; default none.")]
-Member = Annotated[str | None, Field(description="A member of your team; default all.")]
+Member = Annotated[str | None, Field(description="Team keys only: one member; default all.")]
 Limit = Annotated[float, AfterValidator(_limit), Field(description="1 to 100, default 20.")]
 Cursor = Annotated[str | None, Field(description="next_cursor of the page before; default first page.")]
 

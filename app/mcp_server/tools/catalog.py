@@ -29,11 +29,10 @@ from app.mcp_server.tools.results import (
 )
 
 _SPENDING = (
-    "Needs your token or team key; costs about {price} when the video completes, else nothing. "
-    "Returns a task_id at once; the video takes {duration}: follow it with luma_get_task or luma_get_tasks_batch, "
-    "never resubmit it.\n\n"
-    "Always give an idempotency_key. After backend_timeout or no answer repeat the same call, which within a "
-    "day never buys twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing. "
+    "Needs your token or team key; costs about {price} once the video completes, else nothing. Returns a task_id at "
+    "once, to follow for {duration} with luma_get_task or luma_get_tasks_batch; never resubmit it.\n\n"
+    "Always give an idempotency_key. After backend_timeout or no answer repeat the call with it, which within a day "
+    "never buys twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing. "
     "rate_limited: {generations_at_once} already run, wait for one. budget_exceeded: luma_get_usage."
 )
 
@@ -59,7 +58,7 @@ def _batch_tool(batch_limit: int) -> LumaTool:
         name="luma_get_tasks_batch",
         title="Check many videos",
         description=(
-            "Check many Luma generate and extend tasks in one call: the state of each, with video_id and URL once "
+            "Check many generate and extend tasks in one call: the state of each, with video_id and URL once "
             "completed.\n\nUse it for two or more task_ids, and luma_get_task for one. Call it with wait_seconds 50 "
             "until ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: drop "
             "that id, tell the user, do not resubmit.\n\nFree. Needs the {backend} token, or team, that started the "
@@ -100,10 +99,10 @@ def _list_tool() -> LumaTool:
         name="luma_list_tasks",
         title="List your submissions",
         description=(
-            "List generate and extend calls, newest first, to find lost task_ids; for prompts or progress use "
-            "luma_get_tasks_batch, detail full.\n\nstate is the call's: only started has a task_id, refused bought "
-            "nothing, sent is under way, unknown may have bought: a repeat with its idempotency_key within a day never "
-            "buys twice, else tell the user.\n\nFree. Needs your token or team key; 90 days."
+            "List generate and extend calls of your token, or of your team, newest first, to find a lost task_id or "
+            "what an unanswered call did. For progress, prompts and URLs use luma_get_tasks_batch.\n\nstate: started "
+            "has a task_id, refused bought nothing, sent is under way, unknown may have bought: repeat it with its "
+            "idempotency_key within a day, else tell the user.\n\nFree; 90 days."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -153,9 +152,9 @@ def _generation_tools() -> tuple[LumaTool, ...]:
             title="Generate a video from images",
             description=(
                 "Start a new video of about 5 s that begins or ends on a picture: start_image_url, end_image_url or "
-                "both; none is invalid_request. Without pictures use luma_generate_video; to continue a finished "
-                "video, luma_extend_video. A picture may override aspect_ratio. One that cannot be read is "
-                "invalid_request or a failed task.\n\n" + _SPENDING
+                "both; none is invalid_request. Without pictures use luma_generate_video; to continue a "
+                "finished video, luma_extend_video. A picture may override aspect_ratio; loop with end_image_url is "
+                "undocumented. A picture that cannot be read is invalid_request or a failed task.\n\n" + _SPENDING
             ),
             annotations=BILLABLE,
             arguments=GenerateFromImageArguments,
@@ -173,8 +172,8 @@ def _extension_tools() -> tuple[LumaTool, ...]:
             title="Extend a video",
             description=(
                 "Continue a finished Luma video, named by video_id, from its last frame. With only a link use "
-                f"luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n{_EXTENDING}An unknown or "
-                "another token's video_id, or an unreadable picture, is invalid_request or a failed task.\n\n"
+                f"luma_extend_video_from_url; for an unrelated video luma_generate_video.\n\n{_EXTENDING}Unknown "
+                "or another token's video_ids and unreadable pictures are invalid_request or a failed task.\n\n"
                 + _SPENDING
             ),
             annotations=BILLABLE,
