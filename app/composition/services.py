@@ -91,6 +91,7 @@ def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of s
         turns,
         shared.callback_trust,
         clocks.wall,
+        settings.idempotency_seconds,
     )
 
 

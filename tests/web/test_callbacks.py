@@ -447,6 +447,16 @@ async def test_a_callback_url_is_valid_for_a_day(service: Service, backend: Sand
     assert await call(service, path, {"task_id": task_id}) == 404
 
 
+async def test_a_callback_url_is_valid_as_long_as_a_key(backend: Sandbox, clock: HandClock) -> None:
+    async with serving(settings(public_url=PUBLIC, idempotency_seconds=2 * 86_400), backend, clock) as service:
+        task_id = await start(service)
+        path = called_on(backend, task_id)
+        clock.advance(2 * 86_400 - 1)
+        assert await call(service, path, {"task_id": "another"}) in (202, 409)
+        clock.advance(2)
+        assert await call(service, path, {"task_id": task_id}) == 404
+
+
 async def test_redis_contains_no_usable_callback_url(
     clock: HandClock, backend: Sandbox, redis_server: RedisServer
 ) -> None:

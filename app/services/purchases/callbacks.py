@@ -33,9 +33,6 @@ from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
 
 PURPOSE = "callback"
-TICKET_SECONDS = 24 * 3600.0
-"""Lifetime of a ticket. Until its end, a callback may settle a purchase whose outcome is unknown."""
-
 MOST_CACHED = 4_000
 """Size of the cache of tickets whose task is known, about 0.4 KB each. Repeated callbacks with them cost no query."""
 
@@ -79,10 +76,13 @@ class Callbacks:
         turns: DatabaseLimits,
         trust: CallbackTrust,
         wall_clock: Callable[[], float],
+        ticket_seconds: float,
     ) -> None:
         """Issue URLs under `base_url`, which has no slash at its end. `wall_clock` returns unix seconds.
 
-        `turns` limits concurrent operations on `purchases`: those of callbacks, and those for calls.
+        `turns` limits concurrent operations on `purchases`: those of callbacks, and those for calls. `ticket_seconds`
+        is the lifetime of a ticket, and of idempotency keys: until its end, a callback may settle a purchase whose
+        outcome is unknown.
         """
         self._base_url = base_url
         self._sealer = sealer
@@ -94,6 +94,7 @@ class Callbacks:
         self._known: LRUCache[str, _KnownTicket] = LRUCache(MOST_CACHED)
         self.trust = trust
         self._wall_clock = wall_clock
+        self._ticket_seconds = ticket_seconds
 
     def url(self, tenant: str) -> str:
         """Return a new callback URL for one submission of the tenant."""
@@ -183,7 +184,9 @@ class Callbacks:
 
     def _valid_ticket(self, sealed: str) -> dict[str, Any] | None:
         ticket = self._sealer.unseal(PURPOSE, sealed)
-        return ticket if ticket is not None and self._wall_clock() - ticket.get("at", 0.0) <= TICKET_SECONDS else None
+        if ticket is None or self._wall_clock() - ticket.get("at", 0.0) > self._ticket_seconds:
+            return None
+        return ticket
 
     def _ticket_in(self, url: str) -> dict[str, Any] | None:
         """Return the ticket in a callback URL of this service, also an expired one; None for any other URL."""
