@@ -3,15 +3,18 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
 from app.adapters.redis.command_queue import CONNECTIONS
+from app.adapters.redis.connection import NOT_SERVING
 from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import connect
-from app.ports.store import StoreRefuses
+from app.ports.store import StoreRefuses, StoreUnavailable
 from tests.support.clock import HandClock
 from tests.support.forwarder import Forwarder, forwarding
+from tests.support.hostile_redis import always, server_replying
 from tests.support.keeping import CHANNEL, SIGNER, until_heard
 from tests.support.redis_server import RedisServer
 from tests.support.service import sandbox, serving, settings
@@ -122,6 +125,23 @@ async def test_connections_are_reopened_if_a_replica_has_lost_its_master(fragile
                 await store.get_many([KEY])
         assert client.info("stats")["total_connections_received"] > connected
     await store.aclose()
+
+
+@pytest.mark.parametrize("code", sorted(NOT_SERVING))
+async def test_a_server_that_cannot_serve_is_left_at_once(
+    code: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The address leads to a server that answers each command with `code`, and afterwards to one that serves."""
+    async with server_replying(always(f"-{code} 1 127.0.0.1:1\r\n".encode())) as refusing:
+        port = urlsplit(refusing).port
+        assert port is not None
+        async with forwarding(port) as address, connect(f"redis://127.0.0.1:{address.port}/0?protocol=2") as store:
+            with caplog.at_level(logging.WARNING, logger="app"), pytest.raises(StoreUnavailable, match=rf"^{code}$"):
+                await store.put_many({KEY: b"x"}, {KEY: 60.0})
+            address.target = redis_server.port
+            await store.put_many({KEY: b"x"}, {KEY: 60.0})
+            assert await store.get_many([KEY]) == [b"x"]
+    assert [f"Redis answered {code}" in record.getMessage() for record in caplog.records] == [True]
 
 
 async def test_a_full_redis_keeps_its_connections(fragile_redis: RedisServer) -> None:
