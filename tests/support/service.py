@@ -5,18 +5,22 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
 import uvicorn
+from jsonschema import Draft202012Validator
 from starlette.types import ASGIApp
 
 from app.adapters.acedata.client import Timeouts
+from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.behaviour import Behaviour
 from app.adapters.sandbox.engine import Sandbox
 from app.cli.serve import listening_socket
 from app.composition.application import Assembly, assemble
+from app.mcp_server.tools.catalog import build_catalog
 from app.ports.auth import Authenticator
 from app.ports.backend import VideoBackend
 from app.settings import Settings
@@ -78,9 +82,11 @@ class Service:
     async def call(
         self, tool: str, arguments: Mapping[str, Any], *, token: str = "token-a", era: str = MODERN
     ) -> dict[str, Any]:
-        """Call a tool and return its CallToolResult, error or not."""
+        """Call a tool and return its CallToolResult, error or not, which fits the schema that the tool publishes."""
         answer = await self.request("tools/call", {"name": tool, "arguments": arguments}, token=token, era=era)
         result: dict[str, Any] = answer["result"]
+        if (content := result.get("structuredContent")) is not None:
+            _validators()[tool].validate(content)
         return result
 
     async def ask(self, tool: str, arguments: Mapping[str, Any], *, token: str = "token-a", era: str = MODERN) -> Any:
@@ -94,6 +100,13 @@ class Service:
         result = await self.call(tool, arguments, token=token, era=era)
         assert result["isError"] is True, result
         return result["structuredContent"]["result"]["error"]
+
+
+@cache
+def _validators() -> dict[str, Draft202012Validator]:
+    """Return the validator of each tool's output schema, which neither the backend nor the settings change."""
+    tools = (tool.published() for tool in build_catalog(200, ACEDATACLOUD))
+    return {tool.name: Draft202012Validator(tool.output_schema or {}) for tool in tools}
 
 
 def envelope(method: str, params: Mapping[str, Any], era: str) -> tuple[dict[str, Any], dict[str, str]]:
